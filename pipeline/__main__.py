@@ -1,0 +1,120 @@
+"""`python -m pipeline STAGE`: options -> config -> stage. Nothing heavy is imported before a stage runs."""
+
+import importlib
+import inspect
+import os
+import sys
+from typing import Any, NoReturn
+
+import click
+
+from pipeline.errors import PipelineError, unknown
+
+_STAGES = {
+    "main": "The whole study of a recipe: prepare, tune if asked, train, evaluate, compare.",
+    "prepare_data": "Read, clean, split, audit and fingerprint labelled text.",
+    "tune": "Search hyperparameters for one strategy.",
+    "train": "Fine-tune one encoder with one strategy.",
+    "evaluate": "Score a trained run on its untouched test data.",
+    "compare": "Build the results table from the tracking store.",
+}
+
+
+class StageCommand(click.Command):
+    """A command whose unknown options are answered with the nearest known one."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse as click does, and answer the hub's longer spellings with ours."""
+        from pipeline.options import LONGER_SPELLINGS, flag
+
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            meant = LONGER_SPELLINGS.get(error.option_name.lstrip("-").replace("-", "_"))
+            known = [name for option in self.params for name in option.opts]
+            if meant and flag(meant) in known:
+                message = f"Unknown option {error.option_name!r}. Did you mean {flag(meant)!r}?"
+            else:
+                message = unknown("option", error.option_name, known)
+            raise click.UsageError(message, ctx) from error
+
+
+class StageGroup(click.Group):
+    """Knows the stages by name and builds the options of one only when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Stages in the order in which they are used."""
+        return list(_STAGES)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The stage's command; hyphens serve as underscores."""
+        stage = cmd_name.replace("-", "_")
+        return _command(stage) if stage in _STAGES else None
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        """Name the nearest stage where there is none of the name given."""
+        if self.get_command(ctx, args[0]) is None:
+            ctx.fail(unknown("stage", args[0], _STAGES))
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List stages, strategies and recipes without importing any of them."""
+        from pipeline.recipes import list_recipes
+        from pipeline.strategies.registry import list_strategies
+
+        with formatter.section("Stages"):
+            formatter.write_dl(list(_STAGES.items()))
+        with formatter.section("Strategies"):
+            formatter.write_text(", ".join(list_strategies()))
+        with formatter.section("Recipes"):
+            formatter.write_text(", ".join(list_recipes()))
+
+
+def _command(stage: str) -> click.Command:
+    from pipeline.options import STAGE_CONFIGS, click_options
+
+    config = STAGE_CONFIGS[stage]
+    return StageCommand(
+        name=stage,
+        callback=lambda **given: _run(stage, {name: value for name, value in given.items() if value is not None}),
+        params=[*click_options(config)],
+        help=inspect.getdoc(config),
+        context_settings={"token_normalize_func": lambda token: token.replace("_", "-"), "max_content_width": 110},
+    )
+
+
+def _run(stage: str, given: dict[str, str]) -> None:
+    from pipeline.options import STAGE_CONFIGS
+    from pipeline.stages.configure import configure
+
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # its threads and our processes do not mix
+    try:
+        config = configure(STAGE_CONFIGS[stage], given)
+        run = importlib.import_module(f"pipeline.stages.{stage}").run
+        run(config)
+    except PipelineError as error:
+        _fail(stage, str(error), error.exit_status)
+    except KeyboardInterrupt:
+        _fail(stage, "Interrupted. The same command continues where it stopped.", 130)
+
+
+def _fail(stage: str, message: str, status: int) -> NoReturn:
+    """Say what went wrong, on the terminal and on the run that MLflow made for us, and exit."""
+    click.echo(f"Error: {message}", err=True)
+    if os.environ.get("MLFLOW_RUN_ID"):
+        from pipeline.tracking.mlflow_runs import mark_failed
+
+        mark_failed(os.environ["MLFLOW_RUN_ID"], stage, message, killed=status == 130)
+    sys.exit(status)
+
+
+@click.group(cls=StageGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+def cli() -> None:
+    """Train, tune, evaluate and fairly compare fine-tuning strategies for BERT-style encoders.
+
+    `python -m pipeline STAGE --help` shows a stage's options.
+    """
+
+
+if __name__ == "__main__":
+    cli(prog_name="python -m pipeline")

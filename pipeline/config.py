@@ -1,0 +1,224 @@
+"""One frozen class per stage: the only place where an option, its default and its help text are declared.
+
+The command line, MLproject, the recipes and the record of a run are derived from these classes.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
+
+from pipeline.errors import ConfigError
+from pipeline.fields import Count, Names, NonNegative, Probability, Rate, Seed, Share, as_dict, typed
+
+STAGES = ("main", "prepare_data", "tune", "train", "evaluate", "compare")
+
+# How a run is carried out, as against what it computes: left out of a configuration's identity.
+OPERATIONAL = frozenset({"cache_dir", "force", "recipe", "export_dir"})
+
+# Declared in MLproject with a default, hence always given by `mlflow run`: a recipe could never set them.
+DECLARED = frozenset({"recipe", "strategy", "strategy_args", "seed", "strategies", "run_id", "study"})
+
+
+def parse_arguments(value: object) -> object:
+    """`{"top_k": "4", "layers": ["1", "2"]}` from `top_k=4,layers=[1,2]`; a mapping passes through.
+
+    Raises:
+        ConfigError: A part is not `key=value`, a bracket is not closed, or a key stands twice.
+    """
+    if value is None:
+        return {}
+    if not isinstance(value, str):
+        return value
+    arguments: dict[str, object] = {}
+    for part in _split_outside_brackets(value):
+        key, equals, text = (piece.strip() for piece in part.partition("="))
+        if not equals or not key:
+            raise ConfigError(f"--strategy-args: {part!r} is not key=value. Write for example top_k=4,dropout=0.1.")
+        if key in arguments:
+            raise ConfigError(f"--strategy-args: {key!r} is given twice. Give it once.")
+        is_list = text.startswith("[") and text.endswith("]")
+        arguments[key] = [item.strip() for item in text[1:-1].split(",") if item.strip()] if is_list else text
+    return arguments
+
+
+def _split_outside_brackets(text: str) -> list[str]:
+    parts, depth, start = [], 0, 0
+    for position, character in enumerate(text):
+        depth += (character == "[") - (character == "]")
+        if depth not in (0, 1):
+            break
+        if character == "," and depth == 0:
+            parts.append(text[start:position])
+            start = position + 1
+    if depth != 0:
+        raise ConfigError(f"--strategy-args: the brackets of {text!r} do not match. Write a list as key=[a,b].")
+    parts.append(text[start:])
+    return [part.strip() for part in parts if part.strip()]
+
+
+Arguments = Annotated[dict[str, Any], BeforeValidator(parse_arguments)]
+
+
+@typed
+class StageConfig:
+    """What every stage takes."""
+
+    cache_dir: str = ".cache"
+    """Folder for prepared data, token tables and checkpoints; may be deleted at any time."""
+
+
+@typed
+class SplitConfig(StageConfig):
+    """How labelled text is read and cut into train, validation and test."""
+
+    dataset_config_name: str | None = None
+    """Configuration of a hub data set, such as `sst2` of `nyu-mll/glue`."""
+    dataset_revision: str | None = None
+    """Branch, tag or commit of a hub data set."""
+    text_column: str | None = None
+    """Column that holds the text; found by its usual names if not given."""
+    label_column: str | None = None
+    """Column that holds the class; found by its usual names if not given."""
+    split: Literal["random", "official"] = "random"
+    """random: 8:1:1, stratified by class; official: the parts that the data set comes with."""
+    split_seed: Seed = 42
+    """Seed of the random split and of the choice of --max-train-samples."""
+
+
+@typed
+class EncoderConfig(SplitConfig):
+    """Which data, and which pretrained encoder with its tokenizer."""
+
+    dataset: str = "rotten_tomatoes"
+    """rotten_tomatoes, imdb, sst2, a CSV or TSV file, a folder in GLUE layout, or a hub id."""
+    model: str = "minilm"
+    """minilm (packaged), a local folder, or a hub id such as bert-base-uncased."""
+    model_revision: str | None = None
+    """Branch, tag or commit of a hub model."""
+    max_length: Count = 128
+    """Longest input in tokens; longer texts are cut. Clamped to what the model's positions allow."""
+    recipe: str = "quickstart"
+    """Name of a recipe, or path of a recipe file, that sets options not given here."""
+
+
+@typed
+class PrepareDataConfig(EncoderConfig):
+    """Read, clean, split, audit and fingerprint the labelled text."""
+
+    force: bool = False
+    """Prepare again even where the same data was prepared before."""
+
+
+@typed
+class FitConfig(EncoderConfig):
+    """How one model is trained, whatever the strategy."""
+
+    max_train_samples: Count | None = None
+    """Train on at most so many examples, the same for every strategy."""
+    max_eval_samples: Count | None = None
+    """Evaluate on at most so many examples of validation and of test."""
+    learning_rate: Rate = 2e-5
+    """Peak learning rate of AdamW, reached after warm-up, then falling linearly to zero."""
+    batch_size: Count = 32
+    """Examples per optimizer step."""
+    epochs: Count = 3
+    """Passes over the training data."""
+    dropout: Probability = 0.1
+    """Dropout probability of hidden states, attention and classifier alike."""
+    weight_decay: NonNegative = 0.01
+    """AdamW's weight decay; biases and layer norms are spared."""
+    warmup_ratio: Share = 0.1
+    """Share of all steps over which the learning rate rises from zero."""
+    max_grad_norm: Rate = 1.0
+    """Gradients are scaled down to this global norm."""
+    eval_steps: Count | None = None
+    """Evaluate every so many steps; after each epoch if not given."""
+    logging_steps: Count = 10
+    """Log the mean training loss every so many steps."""
+    metric_for_best_model: Literal["accuracy", "precision_macro", "recall_macro", "f1_macro", "loss"] = "accuracy"
+    """Validation metric by which the kept checkpoint is chosen."""
+    early_stopping_patience: Count | None = None
+    """Stop after so many evaluations in a row without improvement; never if not given."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """Autocast type; auto takes bf16 where the hardware has it and a short measurement shows it faster."""
+    seed: Seed = 42
+    """Seed of order, initialisation and dropout, unless they have their own."""
+    data_seed: Seed | None = None
+    """Seed of the order of the examples; --seed if not given."""
+    init_seed: Seed | None = None
+    """Seed of newly initialised weights; --seed if not given."""
+    dropout_seed: Seed | None = None
+    """Seed of dropout; --seed if not given."""
+
+
+@typed
+class TrainConfig(FitConfig):
+    """Fine-tune one encoder with one strategy and log the run."""
+
+    strategy: str = "full"
+    """Name of the fine-tuning strategy."""
+    strategy_args: Arguments = Field(default_factory=dict)
+    """The strategy's own arguments, such as top_k=4 or r=16,alpha=32."""
+
+
+@typed
+class TuneConfig(TrainConfig):
+    """Search the recipe's grid for one strategy; the best trial by a validation metric wins."""
+
+    trials: Count = 12
+    """How many points of the grid are drawn, without replacement; all of them if there are fewer."""
+
+
+@typed
+class EvaluateConfig(SplitConfig):
+    """Score a trained run, or a model that was trained elsewhere, on test data."""
+
+    run_id: str | None = None
+    """Run of the train stage (or the best trial of tune) to evaluate on its own test split."""
+    model: str | None = None
+    """Instead of a run: a folder or hub id with a model that was trained elsewhere; needs --dataset."""
+    model_revision: str | None = None
+    """Branch, tag or commit of a hub model."""
+    dataset: str | None = None
+    """Data for --model: a data set's name, a file, a folder, or a hub id."""
+    max_length: Count = 128
+    """Longest input in tokens for --model; a run keeps its own."""
+    max_eval_samples: Count | None = None
+    """Test on at most so many examples with --model; a run keeps its own."""
+    force: bool = False
+    """Evaluate again although the run has its test result already."""
+
+
+@typed
+class CompareConfig(StageConfig):
+    """Build the results table and its pictures from the tracking store alone."""
+
+    study: str | None = None
+    """Run id of a `main` run to compare; the newest if not given; `all` takes every run on the newest data."""
+    run_ids: Names = ()
+    """Compare exactly these runs instead, separated by commas."""
+    export_dir: str | None = None
+    """Also write results/ (predictions per strategy) and models/ below this folder."""
+
+
+@typed
+class MainConfig(FitConfig):
+    """The whole study of a recipe: prepare, tune if asked, train every strategy, evaluate, compare."""
+
+    strategies: Names = ()
+    """Only these strategies of the recipe, separated by commas; all if not given."""
+    tune: bool = False
+    """Search each strategy's hyperparameters first, with the same number of trials."""
+    trials: Count = 12
+    """Trials per strategy where --tune is true."""
+    export_dir: str | None = None
+    """Also write results/ (predictions per strategy) and models/ below this folder."""
+
+
+def identity(config: StageConfig) -> dict[str, Any]:
+    """The options that decide what a run computes, ready for JSON."""
+    return {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in as_dict(config).items()
+        if name not in OPERATIONAL
+    }

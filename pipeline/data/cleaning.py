@@ -1,0 +1,73 @@
+"""Texts and labels made ready: missing ones dropped and counted, labels turned into class numbers."""
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from pipeline.data.sources import LABEL, TEXT, SourceTables
+from pipeline.errors import DataError
+
+_HIDDEN = "-1"  # how GLUE and the hub mark labels that are withheld
+
+
+@dataclass(frozen=True)
+class CleanTables:
+    """Parts whose `text` is a stripped, non-empty text and whose `label` is the index of its class."""
+
+    parts: dict[str, pd.DataFrame]
+    classes: tuple[str, ...]
+    dropped: dict[str, int]
+    """Rows left out, by reason."""
+
+
+def clean(tables: SourceTables, where: str) -> CleanTables:
+    """Drop rows without text or label and number the classes.
+
+    Class names are the source's where it has them; else the labels as written, numbers in order of value.
+
+    Raises:
+        DataError: Nothing is left, there are fewer than two classes, or a label lies outside the source's classes.
+    """
+    dropped = {"missing text": 0, "missing label": 0, "hidden label": 0}
+    parts = {}
+    for part, table in tables.parts.items():
+        text = table[TEXT].map(lambda value: value.strip() if isinstance(value, str) else "")
+        label = table[LABEL].map(lambda value: "" if pd.isna(value) else str(value).strip())
+        no_text = text == ""
+        no_label = ~no_text & (label == "")
+        hidden = ~no_text & (label == _HIDDEN) & (tables.classes is not None or part == "test")
+        dropped["missing text"] += int(no_text.sum())
+        dropped["missing label"] += int(no_label.sum())
+        dropped["hidden label"] += int(hidden.sum())
+        kept = ~(no_text | no_label | hidden)
+        if kept.any():
+            parts[part] = pd.DataFrame({TEXT: text[kept], LABEL: label[kept]}).reset_index(drop=True)
+    if not parts:
+        raise DataError(f"{where}: no row has both a text and a label. Check --text-column and --label-column.")
+    labels = pd.concat([part[LABEL] for part in parts.values()]).unique().tolist()
+    classes, number = _number_classes(labels, tables.classes, where)
+    if len(set(number.values())) < 2:
+        raise DataError(f"{where}: every row has the label {labels[0]!r}. Classification needs two classes or more.")
+    for part in parts.values():
+        part[LABEL] = part[LABEL].map(number).astype("int64")
+    return CleanTables(parts, classes, dropped)
+
+
+def _number_classes(
+    labels: list[str], named: tuple[str, ...] | None, where: str
+) -> tuple[tuple[str, ...], dict[str, int]]:
+    if named is None:
+        ordered = sorted(labels, key=_by_value)
+        return tuple(ordered), {label: index for index, label in enumerate(ordered)}
+    number = {str(index): index for index in range(len(named))} | {name: index for index, name in enumerate(named)}
+    strange = sorted(set(labels) - set(number))
+    if strange:
+        raise DataError(f"{where}: label {strange[0]!r} is none of the classes {', '.join(named)}.")
+    return named, number
+
+
+def _by_value(label: str) -> tuple[bool, float, str]:
+    try:
+        return False, float(label), label
+    except ValueError:
+        return True, 0.0, label

@@ -1,0 +1,136 @@
+"""Prepared data: clean splits on disk with a fingerprint, made once per source content and options."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from pipeline.config import SplitConfig
+from pipeline.data.audit import audit
+from pipeline.data.cleaning import clean
+from pipeline.data.sources import LABEL, TEXT, find_source
+from pipeline.data.splits import SPLITS, SplitName, split_officially, split_randomly
+from pipeline.errors import DataError
+from pipeline.hashing import digest
+
+_FORMAT = 1  # raise it when the same source and options would be prepared differently
+_SPLITTERS = {"random": split_randomly, "official": split_officially}
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What is known of prepared data without reading it."""
+
+    name: str
+    address: str
+    classes: list[str]
+    rows: dict[str, int]
+    rows_by_class: dict[str, list[int]]
+    dropped: dict[str, int]
+    audit: dict[str, Any]
+    split_sha256: dict[str, str]
+    fingerprint: str
+    """SHA-256 over classes and all splits: equal content, equal order, equal fingerprint."""
+
+
+@dataclass(frozen=True)
+class PreparedData:
+    """Splits on disk. Each is read by itself, so whoever trains never opens the test file."""
+
+    folder: Path
+    manifest: Manifest
+
+    def read(self, split: SplitName) -> pd.DataFrame:
+        """The rows of a split: `text` and `label`, the index of the class.
+
+        Raises:
+            DataError: The file is not what was prepared.
+        """
+        table = pd.read_parquet(self.folder / f"{split}.parquet")
+        if _hash_rows(table) != self.manifest.split_sha256[split]:
+            raise DataError(f"{self.folder}: {split}.parquet was changed after it was prepared. Delete the folder.")
+        return table
+
+
+def prepare(dataset: str, config: SplitConfig, force: bool = False) -> tuple[PreparedData, bool]:
+    """The prepared data, and whether it was there already.
+
+    Raises:
+        DataError: The data cannot be found, read, or split.
+    """
+    source = find_source(dataset, config)
+    key = digest(
+        {
+            "format": _FORMAT,
+            "source": source.sha256,
+            "text_column": config.text_column,
+            "label_column": config.label_column,
+            "config_name": config.dataset_config_name,
+            "split": config.split,
+            "split_seed": config.split_seed,
+        }
+    )
+    folder = Path(config.cache_dir) / "prepared" / key[:16]
+    if not force and (folder / "manifest.json").is_file():
+        return _open(folder), True
+    where = f"--dataset {dataset}"
+    tables = clean(source.read(), where)
+    splits = _SPLITTERS[config.split](tables.parts, tables.classes, config.split_seed, where)
+    split_sha256 = {name: _hash_rows(table) for name, table in splits.items()}
+    manifest = Manifest(
+        name=source.name,
+        address=source.address,
+        classes=list(tables.classes),
+        rows={name: len(table) for name, table in splits.items()},
+        rows_by_class={
+            name: [int((table[LABEL] == index).sum()) for index in range(len(tables.classes))]
+            for name, table in splits.items()
+        },
+        dropped=tables.dropped,
+        audit=audit(splits),
+        split_sha256=split_sha256,
+        fingerprint=digest({"classes": list(tables.classes), "splits": split_sha256}),
+    )
+    _write(folder, manifest, splits)
+    return PreparedData(folder, manifest), False
+
+
+def _open(folder: Path) -> PreparedData:
+    try:
+        manifest = Manifest(**json.loads((folder / "manifest.json").read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise DataError(f"{folder}: manifest.json is damaged ({error}). Delete the folder.") from error
+    return PreparedData(folder, manifest)
+
+
+def _write(folder: Path, manifest: Manifest, splits: Mapping[SplitName, pd.DataFrame]) -> None:
+    """Write beside and rename, so that the folder is there whole or not at all."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".writing-"))
+    for name in SPLITS:
+        splits[name].to_parquet(scratch / f"{name}.parquet", index=False)
+    (scratch / "manifest.json").write_text(json.dumps(asdict(manifest), indent=1, ensure_ascii=False), encoding="utf-8")
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        os.replace(scratch, folder)
+    except OSError:  # another process was first; its content is the same
+        shutil.rmtree(scratch)
+
+
+def _hash_rows(table: pd.DataFrame) -> str:
+    """SHA-256 of label and text of every row in order; lengths stand before texts, so no two tables read alike."""
+    sha = hashlib.sha256()
+    for text, label in zip(table[TEXT], table[LABEL], strict=True):
+        encoded = text.encode("utf-8", "surrogatepass")
+        sha.update(f"{label}:{len(encoded)}:".encode())
+        sha.update(encoded)
+    return sha.hexdigest()

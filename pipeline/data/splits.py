@@ -1,0 +1,83 @@
+"""Cut labelled text into train, validation and test."""
+
+from collections.abc import Mapping
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from sklearn.model_selection import train_test_split
+
+from pipeline.data.sources import LABEL
+from pipeline.errors import DataError
+
+SplitName = Literal["train", "validation", "test"]
+SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
+_HELD_OUT = 10  # one part in ten for validation, one for test
+
+
+def split_randomly(
+    parts: Mapping[str, pd.DataFrame], classes: tuple[str, ...], seed: int, where: str
+) -> dict[SplitName, pd.DataFrame]:
+    """8:1:1, stratified by class. Of a source that comes in parts only `train` is cut, as the SST-2 study does.
+
+    Raises:
+        DataError: Too few examples to have every class in every split.
+    """
+    table = parts.get("all", parts.get("train"))
+    if table is None:
+        raise DataError(f"{where}: has no train part, only {', '.join(parts)}.")
+    _check_counts(table, classes, where)
+    held_out = max(round(len(table) / _HELD_OUT), table[LABEL].nunique())
+    rest, test = _cut(table, held_out, seed)
+    train, validation = _cut(rest, held_out, seed)
+    return {"train": train, "validation": validation, "test": test}
+
+
+def split_officially(
+    parts: Mapping[str, pd.DataFrame], classes: tuple[str, ...], seed: int, where: str
+) -> dict[SplitName, pd.DataFrame]:
+    """The parts that the source comes with.
+
+    Without a labelled test part the validation part is the test (as published SST-2 results have it); without a validation
+    part that is left for selection, one is cut from train, so that nothing is ever selected on test data.
+
+    Raises:
+        DataError: The source has no parts of its own, or too few examples.
+    """
+    if "train" not in parts or len(parts) < 2:
+        raise DataError(f"{where}: comes as one part, so it has no split of its own. Use --split random.")
+    train = parts["train"]
+    validation = parts.get("validation")
+    test = parts.get("test")
+    if test is None:
+        validation, test = None, validation
+    if test is None:
+        raise DataError(f"{where}: has neither a labelled validation nor test part. Use --split random.")
+    if validation is None:
+        _check_counts(train, classes, where)
+        train, validation = _cut(train, max(round(len(train) / _HELD_OUT), train[LABEL].nunique()), seed)
+    return {"train": train, "validation": validation, "test": test}
+
+
+def choose_sample(size: int, limit: int | None, seed: int) -> np.ndarray:
+    """Indices of at most `limit` of `size` rows, drawn without replacement, in ascending order; all if `limit` is None."""
+    if limit is None or limit >= size:
+        return np.arange(size)
+    return np.sort(np.random.default_rng(seed).choice(size, size=limit, replace=False))
+
+
+def _cut(table: pd.DataFrame, held_out: int, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    kept, cut = train_test_split(np.arange(len(table)), test_size=held_out, random_state=seed, stratify=table[LABEL])
+    return table.iloc[np.sort(kept)].reset_index(drop=True), table.iloc[np.sort(cut)].reset_index(drop=True)
+
+
+def _check_counts(table: pd.DataFrame, classes: tuple[str, ...], where: str) -> None:
+    counts = table[LABEL].value_counts()
+    rare = counts[counts < 3]
+    if len(rare):
+        raise DataError(
+            f"{where}: class {classes[int(rare.index[0])]!r} has {int(rare.iloc[0])} example(s); train, validation and test "
+            "need one each. Add examples, or drop the class."
+        )
+    if len(table) < 10 or len(table) - 2 * max(len(table) // _HELD_OUT, len(counts)) < len(counts):
+        raise DataError(f"{where}: {len(table)} rows are too few to cut 8:1:1 with {len(counts)} classes. Add examples.")

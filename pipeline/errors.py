@@ -1,0 +1,65 @@
+"""The errors a user can meet. Each message says what was wrong, the value received, and what to do.
+
+`exit_status` is what the command line exits with: 2 for a mistake of input, 1 for a failure while running.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class PipelineError(Exception):
+    """Root of every error that is shown to a user as a message, never as a traceback.
+
+    Takes one message, or several independent ones, which are shown together.
+    """
+
+    exit_status = 1
+
+    def __init__(self, *messages: str) -> None:
+        """Keep each message, so that whoever catches the error can join it with others."""
+        super().__init__(*messages)
+        self.messages = messages
+
+    def __str__(self) -> str:
+        """The message, or a list of them, so that all are mended in one go."""
+        if len(self.messages) == 1:
+            return self.messages[0]
+        return f"{len(self.messages)} mistakes:\n" + "\n".join(f"  - {message}" for message in self.messages)
+
+
+class InputError(PipelineError):
+    """A mistake in what the user gave; nothing was run."""
+
+    exit_status = 2
+
+
+class ConfigError(InputError):
+    """An option, a recipe or a strategy argument is wrong."""
+
+
+class DataError(InputError):
+    """The labelled text cannot be read, or cannot be used as it is."""
+
+
+class ModelError(InputError):
+    """The encoder cannot be found, read, or used."""
+
+
+class RunError(InputError):
+    """A run id names nothing, or a run that cannot serve for what was asked."""
+
+
+class TrainingError(PipelineError):
+    """Training failed while it ran, for example because the loss became NaN."""
+
+
+class StoreError(PipelineError):
+    """The tracking store cannot be written or read."""
+
+
+def unknown(kind: str, name: str, available: Iterable[str]) -> str:
+    """The message for a name that is not known, with the nearest known one suggested."""
+    names = sorted(available)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    suggestion = f" Did you mean {close[0]!r}?" if close else ""
+    return f"Unknown {kind} {name!r}.{suggestion} Available: {', '.join(names) or 'none'}."

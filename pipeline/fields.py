@@ -1,0 +1,195 @@
+"""Typed, self-describing fields: one mechanism for stage options and for strategy arguments.
+
+A class decorated with `typed` is a frozen dataclass whose values are parsed from text and checked by pydantic (YAML reads
+`1e-4` as a string, MLflow hands every value over as one). The string below a field is its help text.
+"""
+
+import dataclasses
+import types
+import typing
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Literal, TypeVar, dataclass_transform
+
+import annotated_types
+from pydantic import BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic.dataclasses import dataclass as pydantic_dataclass
+from pydantic.fields import FieldInfo
+
+from pipeline.errors import ConfigError, unknown
+
+T = TypeVar("T")
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(Field,))
+def typed(cls: type[T]) -> type[T]:
+    """Make `cls` a frozen keyword-only dataclass with parsed and checked fields."""
+    decorate = pydantic_dataclass(
+        frozen=True,
+        kw_only=True,
+        config=ConfigDict(use_attribute_docstrings=True, extra="forbid", validate_default=True),
+    )
+    return typing.cast(type[T], decorate(cls))
+
+
+def _split_names(value: object) -> object:
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
+
+
+Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Probability = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Names = Annotated[tuple[str, ...], BeforeValidator(_split_names)]
+
+
+@dataclasses.dataclass(frozen=True)
+class FieldDescription:
+    """What is known about one field of a typed class."""
+
+    name: str
+    default: object
+    help: str
+    expects: str
+    choices: tuple[str, ...] = ()
+    optional: bool = False
+
+    @property
+    def metavar(self) -> str:
+        """What stands for the value in a help text."""
+        if self.choices:
+            return "[" + "|".join(self.choices) + "]"
+        return next((short for long, short in _METAVARS.items() if self.expects.startswith(long)), "TEXT")
+
+    @property
+    def default_text(self) -> str:
+        """The default as a user would type it; empty where there is none."""
+        if self.default is None or self.default == () or self.default == {}:
+            return ""
+        return str(self.default)
+
+
+def describe_fields(cls: type) -> dict[str, FieldDescription]:
+    """Name -> description of every field of a typed class, in order of declaration."""
+    fields: dict[str, FieldInfo] = cls.__pydantic_fields__  # type: ignore[attr-defined]
+    # pydantic reads the strings below fields in the class that declares them, and forgets them in its subclasses.
+    inherited = {
+        name: info.description
+        for base in reversed(cls.__mro__)
+        for name, info in getattr(base, "__pydantic_fields__", {}).items()
+        if info.description
+    }
+    described = {}
+    for name, info in fields.items():
+        default = info.default_factory() if info.default_factory else info.default  # type: ignore[call-arg]
+        annotation, optional = _without_none(info.annotation)
+        choices = tuple(map(str, typing.get_args(annotation))) if typing.get_origin(annotation) is Literal else ()
+        described[name] = FieldDescription(
+            name=name,
+            default=default,
+            help=" ".join((info.description or inherited.get(name) or "").split()),
+            expects=_expects(annotation, [*info.metadata, *_nested_metadata(info.annotation)]),
+            choices=choices,
+            optional=optional,
+        )
+    return described
+
+
+def build(cls: type[T], values: Mapping[str, object], label: Callable[[str], str], kind: str) -> T:
+    """An instance of the typed class `cls` from raw values, every mistake reported at once.
+
+    Args:
+        label: Turns a field's name into what the user typed, such as `--learning-rate`.
+        kind: What an unknown name is called in the message.
+
+    Raises:
+        ConfigError: An unknown name, or a value of the wrong type or out of range.
+    """
+    described = describe_fields(cls)
+    messages = [unknown(kind, name, described) for name in values if name not in described]
+    known = {
+        name: None if described[name].optional and value in ("", "none", "None") else value
+        for name, value in values.items()
+        if name in described
+    }
+    try:
+        instance = cls(**known)
+    except ValidationError as error:
+        seen = set()
+        for detail in error.errors():
+            name = str(detail["loc"][0])
+            if name in seen:
+                continue
+            seen.add(name)
+            messages.append(_complaint(described[name], label(name), known.get(name, detail["input"])))
+        raise ConfigError(*messages) from error
+    if messages:
+        raise ConfigError(*messages)
+    return instance
+
+
+def as_dict(instance: object) -> dict[str, Any]:
+    """Field name -> value, in order of declaration; values stay as they are."""
+    return {field.name: getattr(instance, field.name) for field in dataclasses.fields(instance)}  # type: ignore[arg-type]
+
+
+def _complaint(field: FieldDescription, label: str, value: object) -> str:
+    default = f" (default {field.default_text})" if field.default_text else ""
+    return f"{label}: got {value!r}. Give {field.expects}{default}."
+
+
+def _without_none(annotation: Any) -> tuple[Any, bool]:
+    if isinstance(annotation, types.UnionType) or typing.get_origin(annotation) is typing.Union:
+        rest = [part for part in typing.get_args(annotation) if part is not type(None)]
+        inner = rest[0]
+        if typing.get_origin(inner) is Annotated:
+            inner = typing.get_args(inner)[0]
+        return inner, len(rest) < len(typing.get_args(annotation))
+    return annotation, False
+
+
+def _nested_metadata(annotation: Any) -> list[Any]:
+    """Constraints inside `X | None`, which pydantic keeps with the member and not with the field."""
+    found: list[Any] = []
+    for part in typing.get_args(annotation) if _without_none(annotation)[1] else ():
+        if typing.get_origin(part) is Annotated:
+            for item in typing.get_args(part)[1:]:
+                found.extend(item.metadata if isinstance(item, FieldInfo) else [item])
+    return found
+
+
+_BOUNDS: tuple[tuple[type, str, str], ...] = (
+    (annotated_types.Gt, "gt", "greater than"),
+    (annotated_types.Ge, "ge", "at least"),
+    (annotated_types.Lt, "lt", "less than"),
+    (annotated_types.Le, "le", "at most"),
+)
+_METAVARS = {
+    "a whole number": "INT",
+    "a number": "FLOAT",
+    "true or false": "true|false",
+    "names": "A,B,...",
+    "key=value": "K=V,...",
+}
+_KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
+
+
+def _expects(annotation: Any, metadata: list[Any]) -> str:
+    origin = typing.get_origin(annotation)
+    if origin is Literal:
+        return "one of " + ", ".join(map(str, typing.get_args(annotation)))
+    if origin is tuple or origin is list:
+        return "names separated by commas"
+    if origin is dict:
+        return "key=value pairs separated by commas, lists in brackets"
+    kind = _KINDS.get(annotation, "a value")
+    bounds = [
+        f"{words} {getattr(item, attribute):g}"
+        for cls, attribute, words in _BOUNDS
+        for item in metadata
+        if isinstance(item, cls)
+    ]
+    return " ".join([kind, " and ".join(bounds)]).strip()

@@ -1,0 +1,108 @@
+"""Load an encoder with a classifier, and its tokenizer. Weights only: no code of a model is ever run."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pipeline.errors import ModelError
+from pipeline.modeling.addresses import ModelAddress, check_files
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """An encoder with a classifier on top, in float32."""
+
+    model: PreTrainedModel
+    newly_initialised: frozenset[str]
+    """Names of the parameters that the checkpoint did not hold."""
+
+
+def load_classifier(
+    address: ModelAddress, classes: Sequence[str], dropout: float, seed: int, load_kwargs: Mapping[str, Any] | None = None
+) -> LoadedModel:
+    """The model with a classifier for `classes`; whatever the checkpoint lacks is drawn from `seed`.
+
+    Float32 whatever the checkpoint holds: the optimizer's small steps vanish in half precision.
+
+    Raises:
+        ModelError: The files are missing, damaged, or of another shape than config.json says.
+    """
+    import torch
+    from transformers import AutoConfig, AutoModelForSequenceClassification
+
+    check_files(address)
+    encoder = address.encoder
+    settings = {
+        "num_labels": len(classes),
+        "id2label": dict(enumerate(classes)),
+        "label2id": {name: index for index, name in enumerate(classes)},
+        "problem_type": "single_label_classification",
+        **dict.fromkeys(encoder.architecture.dropouts, dropout),
+    }
+    with _model_errors(address), _quiet(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        config = AutoConfig.from_pretrained(address.folder, trust_remote_code=False, **settings)
+        model, info = AutoModelForSequenceClassification.from_pretrained(
+            address.folder,
+            config=config,
+            dtype=torch.float32,
+            trust_remote_code=False,
+            ignore_mismatched_sizes=True,  # a classifier for another number of classes is replaced
+            output_loading_info=True,
+            **(load_kwargs or {}),
+        )
+    mismatched = {item[0] if isinstance(item, tuple) else item for item in info["mismatched_keys"]}
+    strange = sorted(name for name in mismatched if encoder.place(name).part != "head")
+    if strange:
+        raise ModelError(f"--model {address.name}: {strange[0]} has another shape in the weights than in config.json.")
+    return LoadedModel(model, frozenset(info["missing_keys"]) | mismatched)
+
+
+def load_tokenizer(address: ModelAddress) -> Any:
+    """The model's tokenizer.
+
+    Raises:
+        ModelError: There is none, or it cannot be read, or it has no padding token.
+    """
+    from transformers import AutoTokenizer
+
+    check_files(address)
+    with _model_errors(address), _quiet():
+        tokenizer = AutoTokenizer.from_pretrained(address.folder, trust_remote_code=False)
+    if tokenizer.pad_token_id is None:
+        raise ModelError(f"--model {address.name}: its tokenizer has no padding token, which batches of texts need.")
+    return tokenizer
+
+
+@contextlib.contextmanager
+def _model_errors(address: ModelAddress) -> Iterator[None]:
+    try:
+        yield
+    except ModelError:
+        raise
+    except Exception as error:  # transformers, safetensors, pickle and json each raise their own
+        reason = " ".join(str(error).split())[:300]
+        raise ModelError(f"--model {address.name}: cannot be loaded from {address.folder}: {reason}") from error
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the report of newly initialised weights: that the classifier is new is the point here."""
+    from transformers.utils import logging
+
+    level = logging.get_verbosity()
+    bars = logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()

@@ -1,0 +1,65 @@
+"""Options of the command line and the text of MLproject, both derived from the classes in `config`."""
+
+import json
+
+import click
+
+from pipeline import config as configs
+from pipeline.fields import describe_fields
+
+STAGE_CONFIGS: dict[str, type[configs.StageConfig]] = {
+    "main": configs.MainConfig,
+    "prepare_data": configs.PrepareDataConfig,
+    "tune": configs.TuneConfig,
+    "train": configs.TrainConfig,
+    "evaluate": configs.EvaluateConfig,
+    "compare": configs.CompareConfig,
+}
+
+# What the hub's libraries call an option, answered with "did you mean".
+LONGER_SPELLINGS = {
+    "num_train_epochs": "epochs",
+    "num_epochs": "epochs",
+    "per_device_train_batch_size": "batch_size",
+    "train_batch_size": "batch_size",
+    "max_seq_length": "max_length",
+    "model_name_or_path": "model",
+    "model_name": "model",
+    "dataset_name": "dataset",
+    "lr": "learning_rate",
+    "hidden_dropout_prob": "dropout",
+    "dropout_rate": "dropout",
+    "validation_split": "split",
+}
+
+
+def flag(name: str) -> str:
+    """The option as it is typed: `learning_rate` -> `--learning-rate`."""
+    return "--" + name.replace("_", "-")
+
+
+def click_options(cls: type[configs.StageConfig]) -> list[click.Option]:
+    """One option per field. Values stay text, and an option that was not given stays None: a recipe may then set it."""
+    options = []
+    for field in describe_fields(cls).values():
+        default = f"  [default: {field.default_text}]" if field.default_text else ""
+        help_text = field.help + default
+        options.append(click.Option([flag(field.name), field.name], metavar=field.metavar, help=help_text))
+    return options
+
+
+def render_mlproject() -> str:
+    """The whole text of MLproject; a test holds the committed file against it."""
+    lines = [
+        "# Rendered from pipeline/config.py by `make mlproject`; edit that file instead.",
+        "name: fairtune",
+        "conda_env: conda.yaml",
+        "entry_points:",
+    ]
+    for stage, cls in STAGE_CONFIGS.items():
+        declared = [field for name, field in describe_fields(cls).items() if name in configs.DECLARED]
+        lines += [f"  {stage}:", "    parameters:"]
+        lines += [f"      {f.name}: {{type: string, default: {json.dumps(f.default_text)}}}" for f in declared]
+        placeholders = "".join(f" {flag(f.name)} {{{f.name}}}" for f in declared)
+        lines += [f'    command: "python -m pipeline {stage}{placeholders}"']
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,104 @@
+"""A recipe: one YAML file that holds a study's options, its strategies with their arguments, and the grid to search."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pipeline import config as configs
+from pipeline.errors import ConfigError, unknown
+from pipeline.fields import describe_fields
+from pipeline.recipes import FOLDER, list_recipes
+
+# Keys under `strategies: NAME:` that are not options of the train stage.
+_ARGUMENTS, _SPACE = "strategy_args", "space"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A study's settings, values as YAML gave them; typed and checked when a stage's options are resolved."""
+
+    name: str
+    description: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    strategies: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    space: Mapping[str, list[Any]] = field(default_factory=dict)
+
+    def options_for(self, strategy: str) -> dict[str, Any]:
+        """Options of the recipe with those of one strategy over them; its arguments are not among them."""
+        own = self.strategies.get(strategy, {})
+        return {**self.options, **{key: value for key, value in own.items() if key not in (_ARGUMENTS, _SPACE)}}
+
+    def arguments_for(self, strategy: str) -> dict[str, Any]:
+        """The arguments that the recipe gives a strategy."""
+        return dict(self.strategies.get(strategy, {}).get(_ARGUMENTS) or {})
+
+    def space_for(self, strategy: str) -> dict[str, list[Any]]:
+        """The grid to search for a strategy: the recipe's, with the strategy's own values over it."""
+        return {**self.space, **(self.strategies.get(strategy, {}).get(_SPACE) or {})}
+
+
+def load_recipe(name: str) -> Recipe:
+    """The recipe of that name, or in the file of that path.
+
+    Raises:
+        ConfigError: No such recipe, not YAML, or keys that mean nothing.
+    """
+    path = FOLDER / f"{name}.yaml" if name in list_recipes() else Path(name)
+    if not path.is_file():
+        raise ConfigError("--recipe: " + unknown("recipe", name, list_recipes()) + " Or give the path of a YAML file.")
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"--recipe: {path} is not readable as YAML: {' '.join(str(error).split())}") from error
+    return _parse(path, content)
+
+
+def _parse(path: Path, content: object) -> Recipe:
+    where = f"--recipe: {path.name}:"
+    if not isinstance(content, dict):
+        raise ConfigError(f"{where} holds no mapping. Give at least 'options:' or 'strategies:'.")
+    messages = [
+        f"{where} " + unknown("key", str(key), ("description", "options", "strategies", "space"))
+        for key in content
+        if key not in ("description", "options", "strategies", "space")
+    ]
+    sections = {}
+    for key in ("options", "strategies", "space"):
+        value = content.get(key) or {}
+        if not isinstance(value, dict):
+            messages.append(f"{where} {key!r} must hold key: value lines, not {value!r}.")
+            value = {}
+        sections[key] = value
+    messages += _misnamed(where, sections["options"], _settable(configs.MainConfig))
+    for name, own in sections["strategies"].items():
+        if own is not None and not isinstance(own, dict):
+            messages.append(f"{where} strategy {name!r} must hold key: value lines, not {own!r}.")
+            continue
+        messages += _misnamed(where, own or {}, _settable(configs.TrainConfig) | {_ARGUMENTS, _SPACE})
+        for part in (_ARGUMENTS, _SPACE):
+            if not isinstance((own or {}).get(part) or {}, dict):
+                messages.append(f"{where} {part!r} of strategy {name!r} must hold key: value lines.")
+    if messages:
+        raise ConfigError(*messages)
+    spaces = [sections["space"], *(own.get(_SPACE) or {} for own in sections["strategies"].values() if own)]
+    for key, values in ((key, values) for space in spaces for key, values in space.items()):
+        if not isinstance(values, list) or not values:
+            raise ConfigError(f"{where} space: {key!r} must hold a list of values, not {values!r}.")
+    return Recipe(
+        name=path.stem,
+        description=" ".join(str(content.get("description", "")).split()),
+        options=sections["options"],
+        strategies={str(name): own or {} for name, own in sections["strategies"].items()},
+        space=sections["space"],
+    )
+
+
+def _settable(cls: type) -> set[str]:
+    return set(describe_fields(cls)) - configs.DECLARED - configs.OPERATIONAL
+
+
+def _misnamed(where: str, given: Mapping[Any, Any], available: set[str]) -> list[str]:
+    return [f"{where} " + unknown("option", str(key), available) for key in given if key not in available]

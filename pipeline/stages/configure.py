@@ -1,0 +1,76 @@
+"""Defaults, recipe, a strategy's part of the recipe, and what was given explicitly, merged into one checked config."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from pipeline import config as configs
+from pipeline.errors import ConfigError
+from pipeline.fields import build, describe_fields
+from pipeline.options import flag
+from pipeline.recipes.recipe import Recipe, load_recipe
+from pipeline.strategies.registry import create_strategy, strategy_arguments
+
+C = TypeVar("C", bound=configs.StageConfig)
+
+
+def configure(cls: type[C], given: Mapping[str, Any]) -> C:
+    """The stage's config: what was given beats the recipe, which beats the defaults. All mistakes are reported together.
+
+    Raises:
+        ConfigError: Any option, recipe or strategy argument is wrong.
+    """
+    described = describe_fields(cls)
+    values: dict[str, Any] = {}
+    messages: list[str] = []
+    if "recipe" in described:
+        recipe = load_recipe(str(given.get("recipe") or described["recipe"].default))
+        strategy = str(given.get("strategy") or described["strategy"].default) if "strategy" in described else ""
+        values = {name: value for name, value in recipe.options_for(strategy).items() if name in described}
+        if strategy:
+            arguments, complaints = _arguments(recipe, strategy, given.get("strategy_args"))
+            messages += complaints
+            values |= {"strategy": strategy, "strategy_args": arguments}
+    # Given as '' by `mlflow run` where the declared default is empty: not given.
+    explicit = {name: value for name, value in given.items() if value != "" and name not in ("strategy_args",)}
+    values |= explicit
+    try:
+        config = build(cls, values, label=flag, kind="option")
+    except ConfigError as error:
+        messages += error.messages
+    if messages:
+        raise ConfigError(*messages)
+    return config
+
+
+def configure_strategy(config: configs.FitConfig, recipe: Recipe, given: Mapping[str, Any], strategy: str) -> configs.TrainConfig:
+    """The train config of one strategy of a study, with everything that was given to the study over it."""
+    names = describe_fields(configs.TrainConfig)
+    shared = {name: value for name, value in given.items() if name in names}
+    return configure(configs.TrainConfig, {**shared, "recipe": config.recipe, "strategy": strategy})
+
+
+def replace_options(config: configs.TrainConfig, changes: Mapping[str, Any]) -> configs.TrainConfig:
+    """The config with some options or strategy arguments changed, checked anew.
+
+    Raises:
+        ConfigError: A name is neither an option nor an argument of the strategy, or a value does not fit.
+    """
+    options = describe_fields(configs.TrainConfig)
+    own = {name: value for name, value in changes.items() if name in options}
+    arguments = {name: value for name, value in changes.items() if name not in options}
+    strategy = create_strategy(config.strategy, {**config.strategy_args, **arguments})
+    values = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
+    values |= own | {"strategy_args": strategy_arguments(strategy)}
+    return build(configs.TrainConfig, values, label=flag, kind="option")
+
+
+def _arguments(recipe: Recipe, strategy: str, given: object) -> tuple[dict[str, Any], list[str]]:
+    try:
+        explicit = configs.parse_arguments(given)
+        if not isinstance(explicit, dict):
+            raise ConfigError(f"--strategy-args: got {given!r}. Write for example top_k=4.")
+        merged = {**recipe.arguments_for(strategy), **explicit}
+        return strategy_arguments(create_strategy(strategy, merged)), []
+    except ConfigError as error:
+        return {}, list(error.messages)

@@ -1,0 +1,96 @@
+"""What a training needs before it can begin, found and checked without making a run."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pipeline import config as configs
+from pipeline.data.prepared import PreparedData, prepare
+from pipeline.data.splits import SplitName, choose_sample
+from pipeline.data.tokenization import TokenTable, clamp_length, tokenize
+from pipeline.errors import ConfigError
+from pipeline.hashing import digest
+from pipeline.modeling.addresses import ModelAddress, check_files, find_model
+from pipeline.modeling.loading import load_tokenizer
+from pipeline.strategies.base import Strategy, StrategyContext
+from pipeline.strategies.registry import create_strategy
+from pipeline.tracking.runs import RunLogger
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class TrainingInputs:
+    """Data, model and strategy of one training."""
+
+    config: configs.TrainConfig
+    address: ModelAddress
+    strategy: Strategy
+    prepared: PreparedData
+    base_sha256: str
+
+    @property
+    def identity(self) -> str:
+        """Equal for two trainings that compute the same."""
+        return digest([configs.identity(self.config), self.prepared.manifest.fingerprint, self.base_sha256])
+
+    def context(self) -> StrategyContext:
+        """What the strategy is told."""
+        rows = len(self.sample("train"))
+        steps = math.ceil(rows / self.config.batch_size) * self.config.epochs
+        return StrategyContext(self.address.encoder, self.config.epochs, steps, self.config.dropout)
+
+    def sample(self, split: SplitName) -> NDArray[np.int64]:
+        """Indices of the split's rows that are used."""
+        limit = self.config.max_train_samples if split == "train" else self.config.max_eval_samples
+        return choose_sample(self.prepared.manifest.rows[split], limit, self.config.split_seed)
+
+    def max_length(self, tokenizer: Any) -> int:
+        """Longest input in tokens."""
+        return clamp_length(self.config.max_length, tokenizer, self.address.encoder.max_positions)
+
+    def tokens(self, split: SplitName, tokenizer: Any) -> TokenTable:
+        """The split's used rows as token ids."""
+        table = tokenize(
+            self.prepared.read(split),
+            tokenizer,
+            self.address.tokenizer_sha256(),
+            self.max_length(tokenizer),
+            self.prepared.manifest.split_sha256[split],
+            self.config.cache_dir,
+        )
+        return table.subset(self.sample(split))
+
+    def log_datasets(self, logger: RunLogger, *splits: SplitName) -> None:
+        """Tell the run which data go in."""
+        log_datasets(logger, self.prepared, *splits)
+
+
+def find_inputs(config: configs.TrainConfig) -> TrainingInputs:
+    """Find model and data, preparing data that is not prepared yet, and check the strategy against the model.
+
+    Raises:
+        InputError: Model, data or strategy cannot be used; nothing was begun.
+    """
+    address = find_model(config.model, config.model_revision)
+    strategy = create_strategy(config.strategy, config.strategy_args)
+    strategy.phases(StrategyContext(address.encoder, config.epochs, config.epochs, config.dropout))
+    check_files(address)
+    load_tokenizer(address)
+    prepared, _ = prepare(config.dataset, config)
+    inputs = TrainingInputs(config, address, strategy, prepared, address.weights_sha256())
+    if not len(inputs.sample("train")):
+        raise ConfigError(f"--dataset {config.dataset}: no training example is left.")
+    return inputs
+
+
+def log_datasets(logger: RunLogger, prepared: PreparedData, *splits: SplitName) -> None:
+    """Tell a run which splits of prepared data go in."""
+    contexts: dict[SplitName, str] = {"train": "training", "validation": "validation", "test": "test"}
+    for split in splits:
+        manifest = prepared.manifest
+        logger.log_dataset(f"{manifest.name}-{split}", manifest.address, manifest.split_sha256[split], contexts[split])

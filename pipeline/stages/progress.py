@@ -1,0 +1,67 @@
+"""How a running stage shows itself: a bar on a terminal, plain lines elsewhere."""
+
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from pipeline.tracking.runs import RunLogger
+
+_SECONDS_BETWEEN_LINES = 10.0
+
+
+def say(line: str) -> None:
+    """A line for whoever watches; results go to standard output."""
+    print(line, flush=True)  # noqa: T201
+
+
+class TrainingObserver:
+    """Hands what training reports to the run, and shows it."""
+
+    def __init__(self, logger: RunLogger, title: str, already_logged: frozenset[tuple[str, int]] = frozenset()) -> None:
+        """Watch one training.
+
+        Args:
+            already_logged: (metric, step) that the run holds from before it was interrupted.
+        """
+        self._logger = logger
+        self._title = title
+        self._already_logged = already_logged
+        self._last_line = time.monotonic()
+        self._loss = float("nan")
+        self._bar: Any = None
+        self._on_terminal = sys.stderr.isatty()
+
+    def on_step(self, step: int, total_steps: int) -> None:
+        """Move the bar, or say a line every some seconds."""
+        if self._on_terminal:
+            if self._bar is None:
+                from tqdm import tqdm
+
+                self._bar = tqdm(total=total_steps, initial=step - 1, desc=self._title, unit="step", leave=False)
+            self._bar.update(step - self._bar.n)
+        elif time.monotonic() - self._last_line > _SECONDS_BETWEEN_LINES:
+            say(f"  {self._title}: step {step}/{total_steps}, loss {self._loss:.4f}")
+            self._last_line = time.monotonic()
+
+    def on_log(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Record, and show evaluations."""
+        fresh = {name: value for name, value in metrics.items() if (name, step) not in self._already_logged}
+        if fresh:
+            self._logger.log_metrics(fresh, step)
+        self._loss = metrics.get("train/loss", self._loss)
+        if self._bar is not None:
+            self._bar.set_postfix(loss=f"{self._loss:.4f}")
+        if "val/accuracy" in metrics:
+            line = f"  {self._title}: step {step}, validation accuracy {metrics['val/accuracy']:.4f}"
+            say(f"{line}, macro F1 {metrics['val/f1_macro']:.4f}, loss {metrics['val/loss']:.4f}")
+            self._last_line = time.monotonic()
+
+    def should_stop(self) -> bool:
+        """Never: whoever watches ends a run by interrupting it."""
+        return False
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self._bar is not None:
+            self._bar.close()

@@ -1,0 +1,284 @@
+"""Train one encoder with one strategy, and log the run."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import dataclasses
+import io
+import json
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from pipeline import config as configs
+from pipeline.errors import PipelineError, RunError, TrainingError
+from pipeline.hashing import digest
+from pipeline.modeling.loading import load_tokenizer
+from pipeline.stages.inputs import TrainingInputs, find_inputs
+from pipeline.stages.progress import TrainingObserver, say
+from pipeline.strategies.freezing import ParameterPlan
+from pipeline.tracking import open_tracker
+from pipeline.tracking.provenance import environment, git_commit
+from pipeline.tracking.runs import RunLogger, Tracker, closing
+from pipeline.training.checkpoints import CheckpointFolder
+from pipeline.training.loop import FitPlan, FitResult, fit
+from pipeline.training.meters import MIB, MemoryMeter
+from pipeline.training.model_folder import NAME, ModelRecord, build_model, write_model_folder
+from pipeline.training.precision import Precision, choose_precision
+from pipeline.training.seeding import Seeds
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """A finished training."""
+
+    run_id: str
+    strategy: str
+    validation: Mapping[str, float]
+    """Metrics of the selected checkpoint: accuracy, precision_macro, recall_macro, f1_macro, loss."""
+
+
+def run(config: configs.TrainConfig, tracker: Tracker | None = None, parent_id: str | None = None) -> TrainResult:
+    """Train as `config` says; an interrupted training of the same configuration is continued.
+
+    Raises:
+        InputError: A mistake of input; no run was made.
+        TrainingError: Training failed; the run is marked FAILED.
+    """
+    began = time.perf_counter()
+    inputs = find_inputs(config)
+    with _claim(inputs) as attempt:
+        tracker = tracker or open_tracker()
+        precision = attempt.precision or choose_precision(config.precision, _device_type())
+        logger, replay = _open_run(inputs, attempt, tracker, parent_id)
+        attempt.note(logger.run_id, precision)
+        with closing(logger):
+            try:
+                result = _train(inputs, attempt, logger, tracker, precision, replay, began)
+            except TrainingError:
+                attempt.checkpoints.delete()  # going on from there would end the same way
+                raise
+        attempt.checkpoints.delete()
+    _show(result)
+    return result
+
+
+def _train(
+    inputs: TrainingInputs,
+    attempt: _Attempt,
+    logger: RunLogger,
+    tracker: Tracker,
+    precision: Precision,
+    replay: bool,
+    began: float,
+) -> TrainResult:
+    config, classes = inputs.config, inputs.prepared.manifest.classes
+    say(f"{config.strategy} on {config.dataset} with {config.model}, {precision}: run {logger.run_id}")
+    _log_start(inputs, logger, precision)
+    tokenizer = load_tokenizer(inputs.address)
+    train, validation = inputs.tokens("train", tokenizer), inputs.tokens("validation", tokenizer)
+    inputs.log_datasets(logger, "train", "validation")
+
+    memory = MemoryMeter()
+    seeds, context = Seeds.of(config), inputs.context()
+    built = build_model(inputs.address, inputs.strategy, context, classes, seeds.head, seeds.adapters)
+    logger.log_text(_parameter_table(built.parameters), "parameters.csv")
+    already = frozenset[tuple[str, int]]() if replay else _logged_points(tracker, logger.run_id)
+    observer = TrainingObserver(logger, config.strategy, already)
+    if replay:
+        _replay(attempt, logger)
+    try:
+        result = fit(
+            FitPlan(
+                model=built.model,
+                encoder=context.encoder,
+                parameters=built.parameters,
+                train=train,
+                validation=validation,
+                classes=len(classes),
+                pad_id=tokenizer.pad_token_id,
+                config=config,
+                precision=precision,
+                checkpoints=attempt.checkpoints,
+                after_step=inputs.strategy.after_step,
+            ),
+            observer,
+        )
+    finally:
+        observer.close()
+    peaks = memory.peaks()
+    record = ModelRecord(
+        base=config.model if inputs.address.revision or config.model == "minilm" else str(inputs.address.folder),
+        base_folder=str(inputs.address.folder),
+        base_revision=inputs.address.revision,
+        base_sha256=inputs.base_sha256,
+        strategy=config.strategy,
+        strategy_args=config.strategy_args,
+        classes=classes,
+        max_length=inputs.max_length(tokenizer),
+        dropout=config.dropout,
+        epochs=config.epochs,
+        total_steps=context.total_steps,
+    )
+    with tempfile.TemporaryDirectory() as scratch:
+        write_model_folder(Path(scratch) / NAME, built, record)
+        model_bytes = logger.log_model(Path(scratch) / NAME)
+    _log_end(logger, built.parameters, result, {**peaks, "cost/artifact_mb": model_bytes / MIB}, began)
+    return TrainResult(logger.run_id, config.strategy, dict(result.best))
+
+
+@dataclass
+class _Attempt:
+    """What is left on disk of an interrupted training of the same identity, and where this one keeps its own."""
+
+    checkpoints: CheckpointFolder
+    run_id: str | None = None
+    precision: Precision | None = None
+
+    @property
+    def _file(self) -> Path:
+        return self.checkpoints.path / "run.json"
+
+    def note(self, run_id: str, precision: Precision) -> None:
+        """Write down which run this is, for whoever has to go on with it."""
+        self.run_id, self.precision = run_id, precision
+        self.checkpoints.path.mkdir(parents=True, exist_ok=True)
+        scratch = self._file.with_suffix(".writing")
+        scratch.write_text(json.dumps({"run_id": run_id, "precision": precision}))
+        scratch.replace(self._file)
+
+    def read(self) -> None:
+        """Take over what an earlier attempt wrote down."""
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            noted = json.loads(self._file.read_text())
+            self.run_id, self.precision = noted["run_id"], noted["precision"]
+
+
+@contextlib.contextmanager
+def _claim(inputs: TrainingInputs) -> Iterator[_Attempt]:
+    """Keep other processes from the same training for as long as it lasts; the system lets go of it when we die."""
+    folder = Path(inputs.config.cache_dir) / "checkpoints"
+    folder.mkdir(parents=True, exist_ok=True)
+    name = inputs.identity[:16]
+    lock = FileLock(folder / f"{name}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise PipelineError(
+            f"The same training is running already (lock {lock.lock_file}). Wait for it, or change --seed for another one."
+        ) from error
+    try:
+        attempt = _Attempt(CheckpointFolder(folder / name))
+        attempt.read()
+        yield attempt
+    finally:
+        lock.release()
+
+
+def _open_run(
+    inputs: TrainingInputs, attempt: _Attempt, tracker: Tracker, parent_id: str | None
+) -> tuple[RunLogger, bool]:
+    """The run to write to, and whether an older run's records have to be written again because it is another run."""
+    title = f"{inputs.config.strategy}-seed{inputs.config.seed}"
+    if attempt.run_id is None:
+        return tracker.start(title, parent_id), False
+    try:
+        old = tracker.get(attempt.run_id)
+    except RunError:  # another store, or it was deleted
+        attempt.checkpoints.delete()
+        return tracker.start(title, parent_id), False
+    if old.status == "FINISHED":
+        attempt.checkpoints.delete()
+        return tracker.start(title, parent_id), False
+    steps = attempt.checkpoints.steps()
+    where = f"step {steps[-1]}" if steps else "the start: no checkpoint was written yet"
+    say(f"Continuing run {old.run_id} from {where}.")
+    if parent_id == old.parent_id and tracker.given_run_id() in (None, old.run_id):
+        return tracker.reopen(old.run_id), False
+    logger = tracker.start(title, parent_id)
+    logger.set_tags({"resumes": old.run_id})
+    tracker.reopen(old.run_id).finish("KILLED", f"continued by run {logger.run_id}")
+    return logger, True
+
+
+def _logged_points(tracker: Tracker, run_id: str) -> frozenset[tuple[str, int]]:
+    """(metric, step) of everything by step that a reopened run holds."""
+    names = [name for name in tracker.get(run_id).metrics if name.startswith(("train/", "val/"))]
+    return frozenset((name, step) for name in names for step, _ in tracker.history(run_id, name))
+
+
+def _replay(attempt: _Attempt, logger: RunLogger) -> None:
+    """Write what the interrupted run had reported up to its last checkpoint into the run that carries it on."""
+    for step, metrics in attempt.checkpoints.history():
+        logger.log_metrics(metrics, step)
+
+
+def _log_start(inputs: TrainingInputs, logger: RunLogger, precision: Precision) -> None:
+    config = inputs.config
+    identity = configs.identity(config)
+    options = {name: value for name, value in identity.items() if name != "strategy_args"}
+    compute = {"compute_dtype": {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}[precision]}
+    logger.log_params({**options, **config.strategy_args, **compute})
+    logger.set_tags(
+        {
+            "stage": "train",
+            "strategy": config.strategy,
+            "recipe": config.recipe,
+            "data_fingerprint": inputs.prepared.manifest.fingerprint,
+            "config_hash": digest(identity),
+            "git_commit": git_commit(),
+            "mlflow.note.content": f"{inputs.strategy.summary()} Base: {config.model}; data: {config.dataset}.",
+        }
+    )
+    logger.log_text(json.dumps(dataclasses.asdict(config), indent=1), "config.json")
+    logger.log_text(json.dumps(environment(), indent=1), "environment.json")
+
+
+def _log_end(
+    logger: RunLogger, parameters: ParameterPlan, result: FitResult, measured: Mapping[str, float], began: float
+) -> None:
+    metrics: dict[str, float] = {
+        "model/trainable_params": parameters.trainable_count,
+        "model/total_params": parameters.total_count,
+        "model/trainable_percent": parameters.trainable_percent,
+        "train/loss_mean": result.train_loss_mean,
+        "cost/train_seconds": result.train_seconds,
+        "cost/cache_seconds": 0.0,
+        "cost/examples_per_second": result.examples / result.train_seconds,
+        "cost/tokens_per_second": result.tokens / result.train_seconds,
+        "cost/total_flops": result.flops,
+        **measured,
+        "cost/wall_seconds": time.perf_counter() - began,
+    }
+    if result.best_step != result.steps:  # so that the selected checkpoint's are the run's latest
+        metrics |= {f"val/{name}": value for name, value in result.best.items()}
+    logger.log_metrics(metrics, result.steps)
+
+
+def _parameter_table(parameters: ParameterPlan) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["name", "shape", "size", "trains"])
+    for parameter in parameters.parameters:
+        writer.writerow([parameter.name, "x".join(map(str, parameter.shape)), parameter.size, parameter.trains])
+    return text.getvalue()
+
+
+def _device_type() -> str:
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _show(result: TrainResult) -> None:
+    scores: dict[str, Any] = dict(result.validation)
+    say(
+        f"{result.strategy}: validation accuracy {scores['accuracy']:.4f}, macro F1 {scores['f1_macro']:.4f}\n"
+        f"Run {result.run_id}. Next: python -m pipeline evaluate --run-id {result.run_id}"
+    )

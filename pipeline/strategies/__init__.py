@@ -1,0 +1,1 @@
+"""Fine-tuning strategies: `base`, `registry` and `freezing`, then one file per strategy."""

@@ -1,0 +1,72 @@
+"""What a fine-tuning strategy is, and what it is told."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pipeline.modeling.encoder import Encoder
+from pipeline.strategies.freezing import Phase
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True)
+class StrategyContext:
+    """What a strategy may depend on beside its own arguments."""
+
+    encoder: Encoder
+    epochs: int
+    total_steps: int
+    dropout: float
+
+
+class Strategy:
+    """One way of fine-tuning an encoder. Subclasses are `typed` dataclasses; their fields are their hyperparameters.
+
+    A strategy lives in a module of its own below `pipeline/strategies`, and the module's name is the strategy's name.
+    Only `phases` must be written. None of the hooks may import torch at module level, so that `--help` stays quick.
+    """
+
+    @property
+    def name(self) -> str:
+        """The strategy's name: that of its module."""
+        return type(self).__module__.rpartition(".")[2]
+
+    @classmethod
+    def summary(cls) -> str:
+        """The first line of the class's docstring."""
+        return (inspect.getdoc(cls) or "").partition("\n")[0]
+
+    def phases(self, context: StrategyContext) -> Sequence[Phase]:
+        """From which epoch which parameters train, at which factor of the learning rate.
+
+        Called once before any weight is loaded, too: this is where arguments are checked against the encoder.
+
+        Raises:
+            ConfigError: An argument does not fit the encoder.
+        """
+        raise NotImplementedError
+
+    def adapt(self, model: nn.Module, context: StrategyContext) -> nn.Module:
+        """The model with whatever the strategy puts into it; by default as it is.
+
+        New weights are drawn from torch's global generator, which the caller has seeded.
+        """
+        return model
+
+    def load_kwargs(self) -> dict[str, Any]:
+        """Further arguments to `from_pretrained` for the base model, such as a quantisation config."""
+        return {}
+
+    def after_step(self, model: nn.Module, step: int) -> None:
+        """Called after every optimizer step, counted from 1; for methods that change shape or rank on the way."""
+
+
+def import_peft() -> Any:
+    """The peft package, imported late because it takes long and imports torch."""
+    return importlib.import_module("peft")

@@ -1,0 +1,16 @@
+"""BitFit."""
+
+from collections.abc import Sequence
+
+from pipeline.fields import typed
+from pipeline.strategies.base import Strategy, StrategyContext
+from pipeline.strategies.freezing import Phase, biases
+
+
+@typed
+class Bitfit(Strategy):
+    """Train every bias, the classifier's included, and no weight (Ben Zaken et al. 2022, arXiv:2106.10199)."""
+
+    def phases(self, context: StrategyContext) -> Sequence[Phase]:
+        """The biases, all the time."""
+        return [Phase.training(biases)]

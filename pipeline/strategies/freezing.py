@@ -1,0 +1,179 @@
+"""Which parameters train, from which epoch, at which share of the learning rate: declared in phases, resolved here.
+
+Optimizer groups, trainable counts, the parameters that are saved and `requires_grad` all derive from the one `ParameterPlan`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pipeline.errors import ConfigError
+from pipeline.modeling.encoder import Encoder, Place
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Selector = Callable[[Place], bool]
+
+
+def everything(place: Place) -> bool:
+    """Select every parameter of the model."""
+    return place.part != "spare"
+
+
+def head(place: Place) -> bool:
+    """Select the classifier."""
+    return place.part == "head"
+
+
+def added(place: Place) -> bool:
+    """Select what the strategy put into the model, such as adapters."""
+    return place.part == "added"
+
+
+def biases(place: Place) -> bool:
+    """Select every `bias`, the classifier's included, and no weight."""
+    return place.part != "spare" and place.name.endswith(".bias")
+
+
+def layers(start: int, stop: int) -> Selector:
+    """Select the encoder layers from `start` up to but not including `stop`, counted from 0 at the bottom."""
+    return lambda place: place.layer is not None and start <= place.layer < stop
+
+
+def either(*selectors: Selector) -> Selector:
+    """Select what any of the selectors selects."""
+    return lambda place: any(selects(place) for selects in selectors)
+
+
+@dataclass(frozen=True)
+class RateGroup:
+    """Parameters that train at `factor` times the learning rate."""
+
+    selects: Selector
+    factor: float = 1.0
+
+
+@dataclass(frozen=True)
+class Phase:
+    """From `start_epoch` (counted from 0) the groups train; the first group that selects a parameter decides its rate."""
+
+    groups: tuple[RateGroup, ...]
+    start_epoch: int = 0
+
+    @staticmethod
+    def training(*selectors: Selector, start_epoch: int = 0) -> Phase:
+        """A phase in which everything selected trains at the full learning rate."""
+        return Phase((RateGroup(either(*selectors)),), start_epoch)
+
+    def factor(self, place: Place) -> float:
+        """Share of the learning rate for a parameter; 0 where it is frozen."""
+        return next((group.factor for group in self.groups if group.selects(place)), 0.0)
+
+
+@dataclass(frozen=True)
+class PlannedParameter:
+    """One parameter of the model that trains, with its factor of the learning rate in each phase."""
+
+    name: str
+    """As `model.named_parameters()` calls it."""
+    place: Place
+    shape: tuple[int, ...]
+    factors: tuple[float, ...]
+
+    @property
+    def trains(self) -> bool:
+        """Whether it trains in any phase."""
+        return any(factor > 0 for factor in self.factors)
+
+    @property
+    def size(self) -> int:
+        """Number of weights."""
+        size = 1
+        for extent in self.shape:
+            size *= extent
+        return size
+
+
+@dataclass(frozen=True)
+class ParameterPlan:
+    """Every parameter of a model, and which of them train when."""
+
+    parameters: tuple[PlannedParameter, ...]
+    start_epochs: tuple[int, ...]
+
+    @property
+    def trainable(self) -> tuple[PlannedParameter, ...]:
+        """The parameters that train in any phase."""
+        return tuple(parameter for parameter in self.parameters if parameter.trains)
+
+    @property
+    def trainable_count(self) -> int:
+        """Number of weights that train in any phase."""
+        return sum(parameter.size for parameter in self.trainable)
+
+    @property
+    def total_count(self) -> int:
+        """Number of weights of the model as it trains, adapters and peft's copy of the classifier included."""
+        return sum(parameter.size for parameter in self.parameters)
+
+    @property
+    def trainable_percent(self) -> float:
+        """`trainable_count` in percent of `total_count`."""
+        return 100 * self.trainable_count / self.total_count
+
+    def phase_of(self, epoch: int) -> int:
+        """Index of the phase that governs an epoch."""
+        return max(index for index, start in enumerate(self.start_epochs) if start <= epoch)
+
+    def enter_phase(self, model: nn.Module, phase: int) -> None:
+        """Set `requires_grad` on every parameter of `model` as the phase says."""
+        trains = {parameter.name: parameter.factors[phase] > 0 for parameter in self.parameters}
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(trains[name])
+
+
+def plan_parameters(
+    model: nn.Module, encoder: Encoder, phases: Sequence[Phase], newly_initialised: Collection[str] = ()
+) -> ParameterPlan:
+    """Resolve a strategy's phases against a model's parameters.
+
+    Args:
+        newly_initialised: Plain names of parameters that the checkpoint lacked. Outside the head they train in every phase,
+            whatever the strategy: freezing spares pretrained parts only.
+
+    Raises:
+        ConfigError: The phases are out of order, or some phase trains nothing.
+    """
+    start_epochs = tuple(phase.start_epoch for phase in phases)
+    if not start_epochs or start_epochs[0] != 0 or list(start_epochs) != sorted(set(start_epochs)):
+        raise ConfigError(f"A strategy's phases must start at epoch 0 and rise, not at {list(start_epochs)}.")
+    planned = []
+    for name, parameter in model.named_parameters():
+        place = locate(name, encoder)
+        forced = place.name in newly_initialised and place.part not in ("head", "added", "spare")
+        factors = tuple(phase.factor(place) or (1.0 if forced else 0.0) for phase in phases)
+        planned.append(PlannedParameter(name, place, tuple(parameter.shape), factors))
+    plan = ParameterPlan(tuple(planned), start_epochs)
+    for phase, start in enumerate(start_epochs):
+        if not any(parameter.factors[phase] > 0 for parameter in planned):
+            raise ConfigError(f"No parameter trains from epoch {start} on, so training could not change the model.")
+    return plan
+
+
+def locate(name: str, encoder: Encoder) -> Place:
+    """The place of a parameter, seen through the wrappers that peft puts around modules.
+
+    peft keeps the untouched classifier beside the copy that trains: that one is `spare` and never selected.
+    """
+    plain = re.sub(r"^base_model\.(model\.)?", "", name)
+    if ".original_module." in plain:
+        return Place(plain.replace(".original_module.", "."), "spare")
+    if ".modules_to_save." in plain:
+        return encoder.place(re.sub(r"\.modules_to_save\.[^.]+\.", ".", plain))
+    if re.search(r"(^prompt_encoder\.|\.(lora|ia3|vera|oft|boft|hra)_\w+)", plain):
+        return Place(plain, "added")
+    return encoder.place(plain.replace(".base_layer.", "."))

@@ -1,0 +1,16 @@
+"""Feature extraction: the encoder as it is, a classifier on top."""
+
+from collections.abc import Sequence
+
+from pipeline.fields import typed
+from pipeline.strategies.base import Strategy, StrategyContext
+from pipeline.strategies.freezing import Phase, head
+
+
+@typed
+class HeadOnly(Strategy):
+    """Train the classifier alone; encoder and pooler stay frozen (Peters et al. 2019, arXiv:1903.05987)."""
+
+    def phases(self, context: StrategyContext) -> Sequence[Phase]:
+        """The head, all the time."""
+        return [Phase.training(head)]

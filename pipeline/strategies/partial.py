@@ -1,0 +1,28 @@
+"""Partial fine-tuning of the top layers."""
+
+from collections.abc import Sequence
+
+from pipeline.errors import ConfigError
+from pipeline.fields import Count, typed
+from pipeline.strategies.base import Strategy, StrategyContext
+from pipeline.strategies.freezing import Phase, head, layers
+
+
+@typed
+class Partial(Strategy):
+    """Train the last `top_k` encoder layers and the classifier; all below, and the pooler, stay frozen.
+
+    Lee et al. 2019, arXiv:1911.03090.
+    """
+
+    top_k: Count = 4
+    """How many encoder layers train, counted from the top."""
+
+    def phases(self, context: StrategyContext) -> Sequence[Phase]:
+        """The top layers and the head, all the time."""
+        depth = context.encoder.depth
+        if self.top_k > depth:
+            raise ConfigError(
+                f"partial: top_k={self.top_k} exceeds the {depth} layers of {context.encoder.name}. Choose 1 to {depth}."
+            )
+        return [Phase.training(layers(depth - self.top_k, depth), head)]

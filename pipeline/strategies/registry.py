@@ -1,0 +1,56 @@
+"""Finds the strategies by their file names. Listing them imports none."""
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Mapping
+from typing import Any
+
+from pipeline.errors import ConfigError, unknown
+from pipeline.fields import as_dict, build
+from pipeline.strategies.base import Strategy
+
+_PACKAGE = "pipeline.strategies"
+_MACHINERY = frozenset({"base", "registry", "freezing"})
+
+
+def list_strategies() -> list[str]:
+    """Names of all strategies, sorted."""
+    path = importlib.import_module(_PACKAGE).__path__
+    return sorted(module.name for module in pkgutil.iter_modules(path) if module.name not in _MACHINERY)
+
+
+def strategy_class(name: str) -> type[Strategy]:
+    """The strategy's class.
+
+    Raises:
+        ConfigError: There is no strategy of that name.
+        TypeError: The module does not define exactly one strategy; a mistake of whoever wrote it.
+    """
+    if name not in list_strategies():
+        raise ConfigError(unknown("strategy", name, list_strategies()))
+    module = importlib.import_module(f"{_PACKAGE}.{name}")
+    own = [
+        cls
+        for _, cls in inspect.getmembers(module, inspect.isclass)
+        if issubclass(cls, Strategy) and cls.__module__ == module.__name__
+    ]
+    if len(own) != 1:
+        raise TypeError(f"{module.__name__} must define exactly one Strategy, not {len(own)}.")
+    return own[0]
+
+
+def create_strategy(name: str, arguments: Mapping[str, Any]) -> Strategy:
+    """The strategy of that name with its arguments typed and checked.
+
+    Raises:
+        ConfigError: Unknown strategy or argument, or a value that does not fit; all mistakes together.
+    """
+    return build(
+        strategy_class(name), arguments, label=lambda key: f"{name}: {key}", kind=f"argument of strategy {name!r}:"
+    )
+
+
+def strategy_arguments(strategy: Strategy) -> dict[str, Any]:
+    """Every argument of a strategy with its value, ready for JSON; `create_strategy` takes it back."""
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in as_dict(strategy).items()}

@@ -1,0 +1,135 @@
+"""Runs kept in memory: for tests, and for using the stages as a library without a store."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import tempfile
+import time
+import uuid
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.errors import RunError
+from pipeline.tracking.runs import Run, RunLogger, Status
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+class MemoryTracker:
+    """A `Tracker` whose runs live as long as it does; artifacts go to a temporary folder."""
+
+    def __init__(self) -> None:
+        """Start without any run."""
+        self.runs: dict[str, Run] = {}
+        self.histories: dict[tuple[str, str], list[tuple[int, float]]] = defaultdict(list)
+        self.datasets: dict[str, list[dict[str, str]]] = defaultdict(list)
+        self._folder = tempfile.TemporaryDirectory()
+
+    def start(self, name: str, parent_id: str | None = None) -> RunLogger:
+        """A new run."""
+        run_id = uuid.uuid4().hex
+        self.runs[run_id] = Run(run_id, name, "RUNNING", time.time_ns() // 1_000_000, parent_id)
+        return MemoryLogger(self, run_id)
+
+    def reopen(self, run_id: str) -> RunLogger:
+        """Go on writing to a run that exists."""
+        self.update(run_id, status="RUNNING")
+        return MemoryLogger(self, run_id)
+
+    def given_run_id(self) -> str | None:
+        """None: nobody makes runs for us here."""
+        return None
+
+    def get(self, run_id: str) -> Run:
+        """One run."""
+        if run_id not in self.runs:
+            raise RunError(f"--run-id: there is no run {run_id!r} in memory. Give the id of one of its runs.")
+        return self.runs[run_id]
+
+    def search(self, tags: Mapping[str, str] | None = None) -> list[Run]:
+        """All runs that carry the tags, the newest first."""
+        wanted = (tags or {}).items()
+        return [run for run in reversed(self.runs.values()) if all(run.tags.get(k) == v for k, v in wanted)]
+
+    def history(self, run_id: str, metric: str) -> list[tuple[int, float]]:
+        """Every record of a metric."""
+        return sorted(self.histories[run_id, metric], key=lambda point: point[0])
+
+    def download(self, run_id: str, path: str, folder: Path) -> Path:
+        """Copy an artifact below `folder`."""
+        source = self.artifact(run_id, path)
+        if not source.exists():
+            raise RunError(f"Run {run_id} has no artifact {path!r}.")
+        target = folder / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        return Path(shutil.copytree(source, target) if source.is_dir() else shutil.copy(source, target))
+
+    def artifact(self, run_id: str, path: str) -> Path:
+        """Where an artifact is or would be."""
+        return Path(self._folder.name) / run_id / path
+
+    def update(self, run_id: str, **changes: object) -> None:
+        """Replace fields of a run."""
+        self.runs[run_id] = dataclasses.replace(self.get(run_id), **changes)  # type: ignore[arg-type]
+
+
+@dataclasses.dataclass(frozen=True)
+class MemoryLogger:
+    """Writes one run of a `MemoryTracker`."""
+
+    tracker: MemoryTracker
+    run_id: str
+
+    def log_params(self, params: Mapping[str, object]) -> None:
+        """Record hyperparameters."""
+        given = {name: str(value) for name, value in params.items() if value is not None}
+        self.tracker.update(self.run_id, params={**self.tracker.get(self.run_id).params, **given})
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
+        """Record measured numbers."""
+        for name, value in metrics.items():
+            self.tracker.histories[self.run_id, name].append((step, float(value)))
+        self.tracker.update(self.run_id, metrics={**self.tracker.get(self.run_id).metrics, **metrics})
+
+    def set_tags(self, tags: Mapping[str, str]) -> None:
+        """Record tags."""
+        self.tracker.update(self.run_id, tags={**self.tracker.get(self.run_id).tags, **tags})
+
+    def log_text(self, text: str, path: str) -> None:
+        """Record a text."""
+        self._target(path).write_text(text, encoding="utf-8")
+
+    def log_figure(self, figure: Figure, path: str) -> None:
+        """Record a picture."""
+        figure.savefig(self._target(path))
+
+    def log_file(self, file: Path) -> None:
+        """Record a file."""
+        shutil.copy(file, self._target(file.name))
+
+    def log_model(self, folder: Path) -> int:
+        """Record a model folder."""
+        target = self._target("model") / folder.name
+        shutil.copytree(folder, target)
+        return sum(file.stat().st_size for file in target.rglob("*") if file.is_file())
+
+    def log_dataset(self, name: str, source: str, sha256: str, context: str) -> None:
+        """Record which data went in."""
+        self.tracker.datasets[self.run_id].append(
+            {"name": name, "source": source, "sha256": sha256, "context": context}
+        )
+
+    def finish(self, status: Status, detail: str = "") -> None:
+        """Close the run."""
+        if detail:
+            self.set_tags({"status_detail": detail})
+        self.tracker.update(self.run_id, status=status)
+
+    def _target(self, path: str) -> Path:
+        target = self.tracker.artifact(self.run_id, path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        return target

@@ -1,0 +1,292 @@
+"""Runs in MLflow. The only module, with `served_model`, that imports mlflow."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import mlflow
+from mlflow.data.http_dataset_source import HTTPDatasetSource
+from mlflow.data.meta_dataset import MetaDataset
+from mlflow.entities import DatasetInput, InputTag, Metric, Param, RunTag
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+
+from pipeline.errors import RunError, StoreError
+from pipeline.tracking.runs import Run, RunLogger, Status
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+EXPERIMENT = "fairtune"
+_PARENT = "mlflow.parentRunId"
+_BATCH = 500  # the tracking API takes at most 1000 metrics and 100 params a request
+_TEXT_LIMIT = 4000  # characters of a tag that every backend takes
+
+# Long names of migration steps and of run ids are of no use to whoever trains a model.
+for _name in ("alembic", "mlflow.store.db.utils", "mlflow.utils.autologging_utils"):
+    logging.getLogger(_name).setLevel(logging.WARNING)
+
+
+class MlflowTracker:
+    """A `Tracker` on an MLflow tracking store: that of the environment, by default `mlflow.db` beside `mlruns`."""
+
+    def __init__(self, tracking_uri: str | None = None) -> None:
+        """Connect to the store, which is made where it does not exist.
+
+        Raises:
+            StoreError: The store cannot be opened.
+        """
+        with _store_errors("opened"):
+            self.client = MlflowClient(tracking_uri)
+            self.tracking_uri = self.client.tracking_uri
+            self.client.search_experiments(max_results=1)
+
+    def start(self, name: str, parent_id: str | None = None) -> RunLogger:
+        """A new run, or the one that `mlflow run` made for this process."""
+        given = self.given_run_id()
+        if parent_id is None and given is not None:
+            return self.reopen(given)
+        with _store_errors("written"):
+            experiment_id = self._experiment_id(parent_id)
+            tags = {_PARENT: parent_id} if parent_id else {}
+            run = self.client.create_run(experiment_id, run_name=name, tags={**tags, "mlflow.user": _user()})
+        self._check_artifacts(run.info.artifact_uri)
+        return MlflowLogger(self.client, run.info.run_id)
+
+    def reopen(self, run_id: str) -> RunLogger:
+        """Go on writing to a run that exists."""
+        with _store_errors("written"):
+            run = self.client.get_run(run_id)
+            self._check_artifacts(run.info.artifact_uri)
+            self.client.update_run(run_id, status="RUNNING")
+        return MlflowLogger(self.client, run_id)
+
+    def given_run_id(self) -> str | None:
+        """The run that `mlflow run` has made for this process, if any."""
+        return os.environ.get("MLFLOW_RUN_ID") or None
+
+    def get(self, run_id: str) -> Run:
+        """One run."""
+        try:
+            return _read(self.client.get_run(run_id))
+        except MlflowException as error:
+            raise RunError(
+                f"--run-id: there is no run {run_id!r} in {self.tracking_uri}. The end of `train` prints a run's id, "
+                "and the MLflow UI shows it."
+            ) from error
+
+    def search(self, tags: Mapping[str, str] | None = None) -> list[Run]:
+        """All runs of all experiments that carry the tags, the newest first."""
+        condition = " and ".join(f"tags.`{name}` = '{value}'" for name, value in (tags or {}).items())
+        found: list[Run] = []
+        token: str | None = None
+        with _store_errors("read"):
+            experiments = [e.experiment_id for e in self.client.search_experiments()]
+            while True:
+                page = self.client.search_runs(
+                    experiments, condition, order_by=["attributes.start_time DESC"], page_token=token
+                )
+                found += map(_read, page)
+                token = page.token
+                if not token:
+                    return found
+
+    def history(self, run_id: str, metric: str) -> list[tuple[int, float]]:
+        """Every record of a metric."""
+        with _store_errors("read"):
+            points = self.client.get_metric_history(run_id, metric)
+        return sorted((point.step, point.value) for point in points)
+
+    def download(self, run_id: str, path: str, folder: Path) -> Path:
+        """Bring an artifact below `folder`."""
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            with _quiet_progress():
+                return Path(self.client.download_artifacts(run_id, path, str(folder)))
+        except (MlflowException, OSError) as error:
+            raise RunError(
+                f"Run {run_id} has no artifact {path!r}, or it cannot be fetched: {error}. Was it deleted, or moved "
+                "together with the checkout? Artifact addresses are absolute."
+            ) from error
+
+    def _experiment_id(self, parent_id: str | None) -> str:
+        if parent_id:
+            return str(self.client.get_run(parent_id).info.experiment_id)
+        name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
+        if given := os.environ.get("MLFLOW_EXPERIMENT_ID"):
+            return given
+        existing = self.client.get_experiment_by_name(name)
+        if existing is None:
+            return str(self.client.create_experiment(name))
+        if existing.lifecycle_stage != "active":
+            raise StoreError(
+                f"The experiment {name!r} was deleted. Restore it (`mlflow experiments restore -x {existing.experiment_id}`) "
+                "or choose another by the environment variable MLFLOW_EXPERIMENT_NAME."
+            )
+        return str(existing.experiment_id)
+
+    def _check_artifacts(self, uri: str) -> None:
+        if uri.startswith("mlflow-artifacts:") and not self.tracking_uri.startswith("http"):
+            raise StoreError(
+                f"This experiment's artifacts go to {uri}, which only a server can write (the MLflow UI made the experiment "
+                "before any run). Name another: `mlflow run . --experiment-name fairtune ...`."
+            )
+
+
+@dataclass(frozen=True)
+class MlflowLogger:
+    """Writes one MLflow run."""
+
+    client: MlflowClient
+    run_id: str
+
+    def log_params(self, params: Mapping[str, object]) -> None:
+        """Record hyperparameters. What `mlflow run` logged already as raw text stays if it means the same."""
+        with _store_errors("written"):
+            present = self.client.get_run(self.run_id).data.params
+            fresh: list[Param] = []
+            for name, value in params.items():
+                if value is None or (name in present and _same(present[name], str(value))):
+                    continue
+                fresh.append(Param(f"{name}_resolved" if name in present else name, str(value)))
+            for start in range(0, len(fresh), 100):
+                self.client.log_batch(self.run_id, params=fresh[start : start + 100])
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
+        """Record measured numbers."""
+        now = time.time_ns() // 1_000_000
+        entries = [Metric(name, float(value), now, step) for name, value in metrics.items()]
+        with _store_errors("written"):
+            for start in range(0, len(entries), _BATCH):
+                self.client.log_batch(self.run_id, metrics=entries[start : start + _BATCH])
+
+    def set_tags(self, tags: Mapping[str, str]) -> None:
+        """Record tags."""
+        with _store_errors("written"):
+            self.client.log_batch(self.run_id, tags=[RunTag(name, value[:_TEXT_LIMIT]) for name, value in tags.items()])
+
+    def log_text(self, text: str, path: str) -> None:
+        """Record a text."""
+        with _store_errors("written"):
+            self.client.log_text(self.run_id, text, path)
+
+    def log_figure(self, figure: Figure, path: str) -> None:
+        """Record a picture."""
+        with _store_errors("written"):
+            self.client.log_figure(self.run_id, figure, path)
+
+    def log_file(self, file: Path) -> None:
+        """Record a file."""
+        with _store_errors("written"):
+            self.client.log_artifact(self.run_id, str(file))
+
+    def log_model(self, folder: Path) -> int:
+        """Record a model folder as `model/`, with what `mlflow models serve` needs beside it."""
+        with tempfile.TemporaryDirectory() as scratch, _store_errors("written"):
+            target = Path(scratch) / "model"
+            code = Path(scratch) / "pipeline"
+            shutil.copytree(Path(__file__).parents[1], code, ignore=shutil.ignore_patterns("__pycache__"))
+            mlflow.pyfunc.save_model(
+                path=str(target),
+                loader_module="pipeline.tracking.served_model",
+                data_path=str(folder),
+                code_paths=[str(code)],
+                pip_requirements=[f"{name}=={version(name)}" for name in _SERVING],
+            )
+            self.client.log_artifacts(self.run_id, str(target), "model")
+            return sum(file.stat().st_size for file in target.rglob("*") if file.is_file())
+
+    def log_dataset(self, name: str, source: str, sha256: str, context: str) -> None:
+        """Record which data went in, under our own SHA-256: MLflow's digest looks at a sample only."""
+        dataset = MetaDataset(HTTPDatasetSource(source), name=name, digest=sha256[:32])
+        entry = DatasetInput(dataset._to_mlflow_entity(), [InputTag("mlflow.data.context", context)])
+        with _store_errors("written"):
+            self.client.log_inputs(self.run_id, [entry])
+
+    def finish(self, status: Status, detail: str = "") -> None:
+        """Close the run."""
+        with _store_errors("written"):
+            if detail:
+                self.client.set_tag(self.run_id, "status_detail", detail[:_TEXT_LIMIT])
+            self.client.set_terminated(self.run_id, status)
+
+
+_SERVING = ("torch", "transformers", "peft", "safetensors", "numpy", "pandas", "pydantic", "pyyaml", "mlflow")
+
+
+def mark_failed(run_id: str, stage: str, reason: str, killed: bool = False) -> None:
+    """Close the run that `mlflow run` made for a stage that failed before it could open it; never raises."""
+    with contextlib.suppress(Exception):
+        client = MlflowClient()
+        client.set_tag(run_id, "stage", stage)
+        client.set_tag(run_id, "status_detail", reason[:_TEXT_LIMIT])
+        client.set_terminated(run_id, "KILLED" if killed else "FAILED")
+
+
+def _read(run: Any) -> Run:
+    return Run(
+        run_id=run.info.run_id,
+        name=run.info.run_name or "",
+        status=cast(Status, run.info.status),
+        start_time=run.info.start_time,
+        parent_id=run.data.tags.get(_PARENT),
+        tags=dict(run.data.tags),
+        params=dict(run.data.params),
+        metrics=dict(run.data.metrics),
+    )
+
+
+def _same(left: str, right: str) -> bool:
+    """Whether two texts mean the same value: `2e-05` and `2e-5`, `True` and `true`."""
+    if left.strip().lower() == right.strip().lower():
+        return True
+    try:
+        return float(left) == float(right)
+    except ValueError:
+        return False
+
+
+def _user() -> str:
+    import getpass
+
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"
+
+
+@contextlib.contextmanager
+def _store_errors(verb: str) -> Iterator[None]:
+    try:
+        yield
+    except MlflowException as error:
+        text = " ".join(str(error).split())
+        raise StoreError(
+            f"The tracking store {mlflow.get_tracking_uri()} cannot be {verb}: {text[:500]}. "
+            "Check MLFLOW_TRACKING_URI and that the server is up."
+        ) from error
+
+
+@contextlib.contextmanager
+def _quiet_progress() -> Iterator[None]:
+    """Without the progress bar that MLflow draws even where there is no terminal."""
+    name = "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"
+    before = os.environ.get(name)
+    os.environ[name] = "false"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before

@@ -1,0 +1,52 @@
+"""What a run was made with: versions, hardware, and the state of the code."""
+
+import os
+import platform
+import subprocess
+import sys
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+_PACKAGES = ("torch", "transformers", "datasets", "peft", "accelerate", "mlflow", "scikit-learn", "pandas", "numpy")
+
+
+@cache
+def git_commit() -> str:
+    """The commit of the code, `-dirty` behind it where tracked files were changed; `unknown` outside a checkout."""
+    root = Path(__file__).parents[2]
+    try:
+        commit = _git(root, "rev-parse", "HEAD")
+        return commit + ("-dirty" if _git(root, "status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+
+
+def environment() -> dict[str, Any]:
+    """Versions, hardware and command line, ready for JSON."""
+    import torch
+
+    found = {"python": platform.python_version(), "platform": platform.platform()}
+    packages = {}
+    for name in _PACKAGES:
+        try:
+            packages[name] = version(name)
+        except PackageNotFoundError:
+            packages[name] = "not installed"
+    cuda = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    hardware = {"cpu": _cpu_name(), "cpus": os.cpu_count(), "torch_threads": torch.get_num_threads(), "cuda": cuda}
+    return {**found, "packages": packages, "hardware": hardware, "command": sys.argv, "git_commit": git_commit()}
+
+
+def _git(root: Path, *arguments: str) -> str:
+    done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True, timeout=10)
+    return done.stdout.strip()
+
+
+def _cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor())

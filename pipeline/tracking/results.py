@@ -1,0 +1,58 @@
+"""Every run as one row of a DataFrame."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pipeline.tracking.runs import Run, RunStore
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_TAGS = ("stage", "strategy", "recipe", "data_fingerprint", "config_hash", "git_commit", "status_detail")
+
+
+def load_results(tracking_uri: str | None = None) -> pd.DataFrame:
+    """A row per run of ours, the newest first, from the tracking store of the environment or of `tracking_uri`.
+
+    Metrics and hyperparameters are columns under their plain names (`test/f1_macro`, `learning_rate`), values typed.
+
+    Raises:
+        StoreError: The store cannot be read.
+    """
+    from pipeline.tracking.mlflow_runs import MlflowTracker
+
+    return frame_of(MlflowTracker(tracking_uri))
+
+
+def frame_of(store: RunStore) -> pd.DataFrame:
+    """A row per run of ours in the store, the newest first."""
+    import pandas as pd
+
+    runs = [run for run in store.search() if run.stage]
+    frame = pd.DataFrame([_row(run) for run in runs])
+    if not frame.empty:
+        frame["start_time"] = pd.to_datetime(frame["start_time"], unit="ms", utc=True)
+    return frame
+
+
+def _row(run: Run) -> dict[str, object]:
+    fixed: dict[str, object] = {
+        "run_id": run.run_id,
+        "run_name": run.name,
+        "status": run.status,
+        "start_time": run.start_time,
+        "parent_run_id": run.parent_id,
+    }
+    params = {name: _typed(value) for name, value in run.params.items()}
+    tags = {name: run.tags[name] for name in _TAGS if name in run.tags}
+    return {**fixed, **params, **tags, **run.metrics}
+
+
+def _typed(text: str) -> object:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return {"True": True, "False": False}.get(text, text)

@@ -1,0 +1,125 @@
+"""What the rest of the code knows of experiment tracking: write one run, read any. No tracker's own type passes through here."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from pipeline.errors import PipelineError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Status = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run as it stands in the store."""
+
+    run_id: str
+    name: str
+    status: Status
+    start_time: int
+    """Milliseconds since 1970."""
+    parent_id: str | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+    params: Mapping[str, str] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def stage(self) -> str:
+        """The stage that made the run; empty if it is not one of ours."""
+        return self.tags.get("stage", "")
+
+
+class RunLogger(Protocol):
+    """Writes one run."""
+
+    @property
+    def run_id(self) -> str:
+        """The run's id in the store."""
+
+    def log_params(self, params: Mapping[str, object]) -> None:
+        """Record hyperparameters; None is left out."""
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
+        """Record measured numbers, all at one step."""
+
+    def set_tags(self, tags: Mapping[str, str]) -> None:
+        """Record tags."""
+
+    def log_text(self, text: str, path: str) -> None:
+        """Record a text as the artifact `path`."""
+
+    def log_figure(self, figure: Figure, path: str) -> None:
+        """Record a picture as the artifact `path`."""
+
+    def log_file(self, file: Path) -> None:
+        """Record a file under its own name."""
+
+    def log_model(self, folder: Path) -> int:
+        """Record a model folder as the artifact `model/`, servable; returns its size in bytes."""
+
+    def log_dataset(self, name: str, source: str, sha256: str, context: str) -> None:
+        """Record which data went in, as `training`, `validation` or `test`."""
+
+    def finish(self, status: Status, detail: str = "") -> None:
+        """Close the run; `detail` becomes the tag `status_detail`."""
+
+
+class RunStore(Protocol):
+    """Reads runs."""
+
+    def get(self, run_id: str) -> Run:
+        """One run.
+
+        Raises:
+            RunError: There is none of that id.
+        """
+
+    def search(self, tags: Mapping[str, str] | None = None) -> list[Run]:
+        """All runs that carry the tags, the newest first."""
+
+    def history(self, run_id: str, metric: str) -> list[tuple[int, float]]:
+        """(step, value) of every record of a metric, in order of steps."""
+
+    def download(self, run_id: str, path: str, folder: Path) -> Path:
+        """Bring an artifact below `folder`; returns where it is.
+
+        Raises:
+            RunError: The run has no such artifact.
+        """
+
+
+class Tracker(RunStore, Protocol):
+    """Reads runs, and starts or reopens runs to write to."""
+
+    def start(self, name: str, parent_id: str | None = None) -> RunLogger:
+        """A new run; below `parent_id` where given, else the one that `mlflow run` has made for this process, if any."""
+
+    def reopen(self, run_id: str) -> RunLogger:
+        """Go on writing to a run that exists."""
+
+    def given_run_id(self) -> str | None:
+        """The id of the run that `mlflow run` has made for this process, if any."""
+
+
+@contextlib.contextmanager
+def closing(logger: RunLogger) -> Iterator[RunLogger]:
+    """Close the run at the end: FINISHED, FAILED with the reason, or KILLED where it was interrupted."""
+    try:
+        yield logger
+    except KeyboardInterrupt:
+        logger.finish("KILLED", "interrupted")
+        raise
+    except PipelineError as error:
+        logger.finish("FAILED", str(error))
+        raise
+    except BaseException as error:
+        logger.finish("FAILED", f"{type(error).__name__}: {error}")
+        raise
+    logger.finish("FINISHED")

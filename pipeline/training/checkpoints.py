@@ -1,0 +1,132 @@
+"""Checkpoints that survive being killed: written beside, then renamed, so each is there whole or not at all.
+
+A folder holds the newest checkpoint and the best one, which may be the same. Weights are safetensors; the optimizer's state
+and the random generators' are read back by `torch.load(weights_only=True)`, so a checkpoint can run no code.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.strategies.freezing import ParameterPlan
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+_PREFIX = "step-"
+
+
+@dataclass(frozen=True)
+class CheckpointFolder:
+    """Where one training keeps its checkpoints."""
+
+    path: Path
+
+    def steps(self) -> list[int]:
+        """Steps of the checkpoints that are there, ascending."""
+        if not self.path.is_dir():
+            return []
+        names = [entry.name.removeprefix(_PREFIX) for entry in self.path.glob(f"{_PREFIX}*")]
+        return sorted(int(name) for name in names if name.isdigit())
+
+    def save(
+        self,
+        step: int,
+        best_step: int,
+        model: nn.Module,
+        plan: ParameterPlan,
+        optimizer: Any,
+        progress: dict[str, Any],
+    ) -> None:
+        """Write the state after `step` and delete all others but the best one's."""
+        import torch
+        from safetensors.torch import save_file
+
+        scratch = self.path / f".writing-{step}"
+        shutil.rmtree(scratch, ignore_errors=True)
+        scratch.mkdir(parents=True)
+        save_file(trained_state(model, plan), scratch / "trained.safetensors")
+        generators = {"cpu": torch.get_rng_state()}
+        if torch.cuda.is_available():
+            generators["cuda"] = torch.cuda.get_rng_state()
+        torch.save({"optimizer": optimizer.state_dict(), "generators": generators}, scratch / "optimizer.pt")
+        (scratch / "progress.json").write_text(json.dumps(progress))
+        target = self._folder(step)
+        shutil.rmtree(target, ignore_errors=True)
+        os.replace(scratch, target)
+        for other in self.steps():
+            if other not in (step, best_step):
+                shutil.rmtree(self._folder(other))
+
+    def restore(self, model: nn.Module, plan: ParameterPlan, optimizer: Any) -> dict[str, Any] | None:
+        """Put model, optimizer and generators into the state of the newest checkpoint; returns its progress, None without one."""
+        import torch
+
+        steps = self.steps()
+        if not steps:
+            return None
+        folder = self._folder(steps[-1])
+        self.load_weights(steps[-1], model, plan)
+        state = torch.load(folder / "optimizer.pt", weights_only=True)
+        optimizer.load_state_dict(state["optimizer"])
+        torch.set_rng_state(state["generators"]["cpu"])
+        if "cuda" in state["generators"] and torch.cuda.is_available():
+            torch.cuda.set_rng_state(state["generators"]["cuda"])
+        progress: dict[str, Any] = json.loads((folder / "progress.json").read_text())
+        return progress
+
+    def history(self) -> list[tuple[int, dict[str, float]]]:
+        """(step, metrics) of everything that had been reported when the newest checkpoint was written."""
+        steps = self.steps()
+        if not steps:
+            return []
+        progress = json.loads((self._folder(steps[-1]) / "progress.json").read_text())
+        return [(int(step), metrics) for step, metrics in progress["history"]]
+
+    def load_weights(self, step: int, model: nn.Module, plan: ParameterPlan) -> None:
+        """Put the trained weights of one checkpoint into the model."""
+        from safetensors.torch import load_file
+
+        load_trained_state(model, plan, load_file(self._folder(step) / "trained.safetensors"))
+
+    def delete(self) -> None:
+        """Remove the folder and all in it."""
+        shutil.rmtree(self.path, ignore_errors=True)
+
+    def _folder(self, step: int) -> Path:
+        return self.path / f"{_PREFIX}{step}"
+
+
+def trained_state(model: nn.Module, plan: ParameterPlan) -> dict[str, torch.Tensor]:
+    """Copies on the CPU of the parameters that ever train, by name."""
+    names = {parameter.name for parameter in plan.trainable}
+    return {
+        name: parameter.detach().cpu().clone().contiguous()
+        for name, parameter in model.named_parameters()
+        if name in names
+    }
+
+
+def load_trained_state(model: nn.Module, plan: ParameterPlan, state: dict[str, torch.Tensor]) -> None:
+    """Put such copies back.
+
+    Raises:
+        ValueError: The names or shapes are not those of the plan.
+    """
+    import torch
+
+    expected = {parameter.name: parameter.shape for parameter in plan.trainable}
+    found = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    if expected != found:
+        differing = sorted(set(expected.items()) ^ set(found.items()))[:3]
+        raise ValueError(f"These are weights of another model or strategy; they differ in {differing}.")
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name in state:
+                parameter.copy_(state[name])

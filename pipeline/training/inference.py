@@ -1,0 +1,34 @@
+"""Scores of a model for many examples, fast."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.data.batching import collate, plan_inference
+from pipeline.data.tokenization import TokenTable
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def predict_logits(model: nn.Module, table: TokenTable, pad_id: int, device: Any) -> NDArray[np.float32]:
+    """Logits in the table's order, without dropout; shape [examples, classes]. The model's mode is put back afterwards."""
+    import torch
+
+    was_training = model.training
+    model.eval()
+    rows, order = [], []
+    with torch.inference_mode():
+        for indices in plan_inference(table.lengths):
+            batch = collate(table, indices, pad_id)
+            output = model(input_ids=batch.input_ids.to(device), attention_mask=batch.attention_mask.to(device))
+            rows.append(output.logits.float())
+            order.append(indices)
+    model.train(was_training)
+    logits = torch.cat(rows).cpu().numpy()
+    ordered = np.empty_like(logits)
+    ordered[np.concatenate(order)] = logits
+    return ordered

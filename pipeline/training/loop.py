@@ -1,0 +1,245 @@
+"""The training loop. It knows nothing of trackers, files of data, or terminals."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from pipeline.config import FitConfig
+from pipeline.data.batching import collate, plan_epoch
+from pipeline.data.tokenization import TokenTable
+from pipeline.errors import TrainingError
+from pipeline.evaluation.metrics import score
+from pipeline.modeling.encoder import Encoder
+from pipeline.strategies.freezing import ParameterPlan
+from pipeline.training.checkpoints import CheckpointFolder
+from pipeline.training.inference import predict_logits
+from pipeline.training.meters import FlopCounter, Stopwatch
+from pipeline.training.optimizer import build_optimizer, set_learning_rate
+from pipeline.training.precision import Precision
+from pipeline.training.schedule import linear_warmup_decay, warmup_steps
+from pipeline.training.seeding import Seeds
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+
+class Observer(Protocol):
+    """Is told how training goes, and may end it."""
+
+    def on_step(self, step: int, total_steps: int) -> None:
+        """After every step."""
+
+    def on_log(self, step: int, metrics: Mapping[str, float]) -> None:
+        """At logging points and evaluations."""
+
+    def should_stop(self) -> bool:
+        """Whether to end now, as if this were the last step."""
+
+
+@dataclass(frozen=True)
+class FitPlan:
+    """All that training needs."""
+
+    model: nn.Module
+    encoder: Encoder
+    parameters: ParameterPlan
+    train: TokenTable
+    validation: TokenTable
+    classes: int
+    pad_id: int
+    config: FitConfig
+    precision: Precision
+    checkpoints: CheckpointFolder
+    after_step: Callable[[nn.Module, int], None] = lambda model, step: None
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimizer steps in one pass over the training data."""
+        return math.ceil(len(self.train) / self.config.batch_size)
+
+    @property
+    def total_steps(self) -> int:
+        """Optimizer steps of the whole training."""
+        return self.steps_per_epoch * self.config.epochs
+
+
+@dataclass
+class Progress:
+    """How far training has come; all of it stands in a checkpoint."""
+
+    step: int = 0
+    loss_sum: float = 0.0
+    window: list[float] = field(default_factory=list)
+    """Losses since the last logging point."""
+    history: list[tuple[int, dict[str, float]]] = field(default_factory=list)
+    """Everything that was reported to the observer."""
+    best_step: int = 0
+    best: dict[str, float] = field(default_factory=dict)
+    """Validation metrics of the best checkpoint."""
+    evaluations_without_gain: int = 0
+    stopped: bool = False
+    train_seconds: float = 0.0
+    examples: int = 0
+    tokens: int = 0
+    flops: float = 0.0
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What training came to. The model holds the weights of the best checkpoint."""
+
+    best: Mapping[str, float]
+    """Validation metrics of the best checkpoint: accuracy, precision_macro, recall_macro, f1_macro, loss."""
+    best_step: int
+    steps: int
+    total_steps: int
+    train_loss_mean: float
+    """Mean over all steps, as the Trainer of transformers reports it."""
+    train_seconds: float
+    """Training steps alone, without evaluation."""
+    examples: int
+    tokens: int
+    flops: float
+    resumed_from: int
+    """Step of the checkpoint from which this process went on; 0 if it began anew."""
+
+
+def fit(plan: FitPlan, observer: Observer) -> FitResult:
+    """Train `plan.model` and leave the best checkpoint's weights in it.
+
+    Goes on from the newest checkpoint in `plan.checkpoints` if there is one; on a CPU the end is then bit-equal to that of an
+    uninterrupted run.
+
+    Raises:
+        TrainingError: The loss became NaN or infinite.
+    """
+    from torch import manual_seed
+
+    accelerator = _accelerator(plan.precision)
+    seeds = Seeds.of(plan.config)
+    optimizer = build_optimizer(plan.model, plan.parameters, plan.config.weight_decay)
+    model, optimizer = accelerator.prepare(plan.model, optimizer)
+    manual_seed(seeds.dropout)
+    restored = plan.checkpoints.restore(plan.model, plan.parameters, optimizer)
+    progress = Progress(**restored) if restored else Progress()
+    resumed_from = progress.step
+    warmup = warmup_steps(plan.total_steps, plan.config.warmup_ratio)
+    watch = Stopwatch(progress.train_seconds)
+
+    while progress.step < plan.total_steps and not progress.stopped:
+        epoch, position = divmod(progress.step, plan.steps_per_epoch)
+        phase = plan.parameters.phase_of(epoch)
+        plan.parameters.enter_phase(plan.model, phase)
+        flops = FlopCounter.of(plan.encoder, plan.parameters, phase)
+        batches = plan_epoch(plan.train.lengths, plan.config.batch_size, seeds.order, epoch)
+        model.train()
+        losses: list[torch.Tensor] = []  # read at logging points only: reading waits for the device
+        for indices in batches[position:]:
+            with watch.running():
+                batch = collate(plan.train, indices, plan.pad_id)
+                rate = plan.config.learning_rate * linear_warmup_decay(progress.step, plan.total_steps, warmup)
+                set_learning_rate(optimizer, rate, phase)
+                loss = model(
+                    input_ids=batch.input_ids.to(accelerator.device),
+                    attention_mask=batch.attention_mask.to(accelerator.device),
+                    labels=batch.labels.to(accelerator.device),
+                ).loss
+                accelerator.backward(loss)
+                accelerator.clip_grad_norm_(model.parameters(), plan.config.max_grad_norm)
+                optimizer.step()
+                optimizer.zero_grad()
+                losses.append(loss.detach())
+            progress.step += 1
+            progress.examples += len(indices)
+            progress.tokens += batch.tokens
+            progress.flops += flops.step(*batch.input_ids.shape)
+            plan.after_step(plan.model, progress.step)
+            observer.on_step(progress.step, plan.total_steps)
+            stop = observer.should_stop()
+            evaluates = _evaluation_is_due(plan, progress.step) or stop
+            if progress.step % plan.config.logging_steps == 0 or evaluates:
+                with watch.running():
+                    _read_losses(progress, losses)
+            if progress.step % plan.config.logging_steps == 0:
+                mean = sum(progress.window) / len(progress.window)
+                _report(progress, observer, {"train/loss": mean, "train/learning_rate": rate})
+                progress.window = []
+            if evaluates:
+                _evaluate(plan, progress, observer, model, accelerator.device)
+                progress.stopped = stop or _patience_is_over(plan.config, progress)
+                progress.train_seconds = watch.seconds
+                plan.checkpoints.save(
+                    progress.step, progress.best_step, plan.model, plan.parameters, optimizer, asdict(progress)
+                )
+                if progress.stopped:
+                    break
+    if progress.best_step != progress.step:
+        plan.checkpoints.load_weights(progress.best_step, plan.model, plan.parameters)
+    accelerator.free_memory()
+    return FitResult(
+        best=progress.best,
+        best_step=progress.best_step,
+        steps=progress.step,
+        total_steps=plan.total_steps,
+        train_loss_mean=progress.loss_sum / progress.step,
+        train_seconds=progress.train_seconds,
+        examples=progress.examples,
+        tokens=progress.tokens,
+        flops=progress.flops,
+        resumed_from=resumed_from,
+    )
+
+
+def _accelerator(precision: Precision) -> Any:
+    from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
+
+    AcceleratorState._reset_state(reset_partial_state=True)  # it is global; an earlier fit may have had another precision
+    return Accelerator(mixed_precision="no" if precision == "fp32" else precision)
+
+
+def _evaluation_is_due(plan: FitPlan, step: int) -> bool:
+    every = plan.config.eval_steps or plan.steps_per_epoch
+    return step % every == 0 or step == plan.total_steps
+
+
+def _read_losses(progress: Progress, losses: list[torch.Tensor]) -> None:
+    for loss in losses:
+        value = float(loss)
+        if not math.isfinite(value):
+            raise TrainingError(
+                f"The training loss became {value} by step {progress.step}. Lower --learning-rate, or raise --warmup-ratio."
+            )
+        progress.loss_sum += value
+        progress.window.append(value)
+    losses.clear()
+
+
+def _report(progress: Progress, observer: Observer, metrics: dict[str, float]) -> None:
+    progress.history.append((progress.step, metrics))
+    observer.on_log(progress.step, metrics)
+
+
+def _evaluate(plan: FitPlan, progress: Progress, observer: Observer, model: nn.Module, device: Any) -> None:
+    logits = predict_logits(model, plan.validation, plan.pad_id, device)
+    found = score(plan.validation.labels, logits, plan.classes)
+    _report(progress, observer, {f"val/{name}": value for name, value in found.items()})
+    if _is_better(found, progress.best, plan.config.metric_for_best_model):
+        progress.best, progress.best_step, progress.evaluations_without_gain = found, progress.step, 0
+    else:
+        progress.evaluations_without_gain += 1
+
+
+def _is_better(found: Mapping[str, float], best: Mapping[str, float], metric: str) -> bool:
+    if not best:
+        return True
+    return found[metric] < best[metric] if metric == "loss" else found[metric] > best[metric]
+
+
+def _patience_is_over(config: FitConfig, progress: Progress) -> bool:
+    patience = config.early_stopping_patience
+    return patience is not None and progress.evaluations_without_gain >= patience

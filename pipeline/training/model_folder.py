@@ -1,0 +1,180 @@
+"""A fine-tuned model on disk: the delta that training made, and how to find the base it belongs to.
+
+`model.json` names strategy, arguments, classes and base; `delta.safetensors` holds every parameter that ever trained, the
+head always among them. The base is not copied: it is found again by its address and held against its SHA-256.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.data.tokenization import clamp_length, encode_texts
+from pipeline.errors import ModelError
+from pipeline.evaluation.metrics import softmax
+from pipeline.modeling.addresses import ModelAddress, find_model
+from pipeline.modeling.loading import load_classifier, load_tokenizer
+from pipeline.strategies.base import Strategy, StrategyContext
+from pipeline.strategies.freezing import ParameterPlan, plan_parameters
+from pipeline.strategies.registry import create_strategy
+from pipeline.training.checkpoints import load_trained_state, trained_state
+from pipeline.training.inference import predict_logits
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import nn
+
+NAME = "fine_tuned"
+_RECORD, _DELTA = "model.json", "delta.safetensors"
+_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class ModelRecord:
+    """Content of `model.json`."""
+
+    base: str
+    base_folder: str
+    base_revision: str | None
+    base_sha256: str
+    strategy: str
+    strategy_args: dict[str, Any]
+    classes: list[str]
+    max_length: int
+    dropout: float
+    epochs: int
+    total_steps: int
+    format: int = _FORMAT
+
+
+@dataclass(frozen=True)
+class BuiltModel:
+    """A base model with a strategy put into it."""
+
+    model: nn.Module
+    parameters: ParameterPlan
+    address: ModelAddress
+    context: StrategyContext
+
+
+@dataclass(frozen=True)
+class FineTunedModel:
+    """A model with its tokenizer, ready to predict."""
+
+    model: nn.Module
+    tokenizer: Any
+    classes: list[str]
+    max_length: int
+
+    def predict_texts(self, texts: Sequence[str]) -> NDArray[np.float64]:
+        """Probability of every class; shape [texts, classes]."""
+        import torch
+
+        table = encode_texts(list(texts), self.tokenizer, self.max_length)
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return softmax(predict_logits(self.model.to(device), table, self.tokenizer.pad_token_id, device))
+
+
+def build_model(
+    address: ModelAddress,
+    strategy: Strategy,
+    context: StrategyContext,
+    classes: Sequence[str],
+    head_seed: int,
+    adapter_seed: int,
+) -> BuiltModel:
+    """Load the base, put the strategy into it, and resolve what trains when.
+
+    The head is drawn from a seed of its own before any adapter, so all strategies start from the same head.
+
+    Raises:
+        ConfigError: The strategy does not fit the model.
+        ModelError: The model cannot be loaded.
+    """
+    import torch
+
+    phases = strategy.phases(context)
+    loaded = load_classifier(address, classes, context.dropout, head_seed, strategy.load_kwargs())
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(adapter_seed)
+        model = strategy.adapt(loaded.model, context)
+    return BuiltModel(
+        model, plan_parameters(model, context.encoder, phases, loaded.newly_initialised), address, context
+    )
+
+
+def write_model_folder(folder: Path, built: BuiltModel, record: ModelRecord) -> None:
+    """Write record and delta into `folder`."""
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(trained_state(built.model, built.parameters), folder / _DELTA)
+    (folder / _RECORD).write_text(json.dumps(asdict(record), indent=1, ensure_ascii=False), encoding="utf-8")
+
+
+def is_model_folder(folder: Path) -> bool:
+    """Whether training wrote this folder."""
+    return (folder / _RECORD).is_file() and (folder / _DELTA).is_file()
+
+
+def read_record(folder: Path) -> ModelRecord:
+    """The record of a folder that training wrote.
+
+    Raises:
+        ModelError: It is missing or damaged.
+    """
+    try:
+        content = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
+        if content["format"] != _FORMAT:
+            raise ModelError(f"{folder}: written in format {content['format']}; this version reads {_FORMAT}.")
+        return ModelRecord(**content)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{folder}: {_RECORD} is missing or damaged: {error}.") from error
+
+
+def load_model_folder(folder: Path) -> FineTunedModel:
+    """The fine-tuned model of a folder that training wrote, as it was when training ended.
+
+    Raises:
+        ModelError: The folder is damaged, or the base is gone or not the one that was fine-tuned.
+    """
+    from safetensors.torch import load_file
+
+    record = read_record(folder)
+    address = find_model(record.base, record.base_revision)
+    if address.weights_sha256() != record.base_sha256:
+        raise ModelError(
+            f"{folder}: was fine-tuned from a base with SHA-256 {record.base_sha256[:12]}..., but {address.folder} holds "
+            f"{address.weights_sha256()[:12]}.... Put the old base back, or train again."
+        )
+    context = StrategyContext(address.encoder, record.epochs, record.total_steps, record.dropout)
+    strategy = create_strategy(record.strategy, record.strategy_args)
+    built = build_model(address, strategy, context, record.classes, head_seed=0, adapter_seed=0)
+    try:
+        load_trained_state(built.model, built.parameters, load_file(folder / _DELTA))
+    except Exception as error:  # safetensors raises an error of its own
+        raise ModelError(f"{folder}: {_DELTA} cannot be put on {record.base}: {error}") from error
+    return FineTunedModel(built.model, load_tokenizer(address), record.classes, record.max_length)
+
+
+def load_foreign_model(address: ModelAddress, classes: Sequence[str], max_length: int) -> FineTunedModel:
+    """A classifier that was trained elsewhere, as `save_pretrained` wrote it.
+
+    Raises:
+        ModelError: It has no trained head, or another number of classes than the data.
+    """
+    loaded = load_classifier(address, classes, dropout=0.0, seed=0)
+    untrained = [name for name in loaded.newly_initialised if address.encoder.place(name).part == "head"]
+    if untrained:
+        raise ModelError(
+            f"--model {address.name}: holds no classifier for {len(classes)} classes ({', '.join(sorted(untrained))} would be "
+            "random). Give a model that was fine-tuned on these classes, or train one first."
+        )
+    tokenizer = load_tokenizer(address)
+    return FineTunedModel(
+        loaded.model, tokenizer, list(classes), clamp_length(max_length, tokenizer, address.encoder.max_positions)
+    )

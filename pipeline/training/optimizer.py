@@ -1,0 +1,45 @@
+"""AdamW over everything that ever trains."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
+
+from pipeline.strategies.freezing import ParameterPlan, PlannedParameter
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+
+def build_optimizer(model: nn.Module, plan: ParameterPlan, weight_decay: float) -> torch.optim.Optimizer:
+    """AdamW with one group per rate and decay (Loshchilov and Hutter 2019, arXiv:1711.05101).
+
+    Parameters that a later phase unfreezes are members from the first step: an optimizer built from `requires_grad` would
+    never train them. While frozen they have no gradient, and AdamW passes over them without decay.
+    """
+    import torch
+
+    by_name = dict(model.named_parameters())
+    groups: dict[tuple[tuple[float, ...], bool], list[torch.nn.Parameter]] = defaultdict(list)
+    for parameter in plan.trainable:
+        groups[parameter.factors, _decays(parameter)].append(by_name[parameter.name])
+    return torch.optim.AdamW(
+        [
+            {"params": members, "weight_decay": weight_decay if decays else 0.0, "factors": factors}
+            for (factors, decays), members in groups.items()
+        ],
+        lr=0.0,
+        fused=True,
+    )
+
+
+def set_learning_rate(optimizer: Any, rate: float, phase: int) -> None:
+    """Give every group its factor, in this phase, of `rate`."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group["factors"][phase]
+
+
+def _decays(parameter: PlannedParameter) -> bool:
+    """Biases and layer norms are spared, as in BERT's own training: both are vectors."""
+    return len(parameter.shape) > 1
