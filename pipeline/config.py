@@ -13,7 +13,10 @@ from pipeline.fields import Count, Names, NonNegative, Probability, Rate, Seed, 
 STAGES = ("main", "prepare_data", "tune", "train", "evaluate", "compare")
 
 # How a run is carried out, as against what it computes: left out of a configuration's identity.
-OPERATIONAL = frozenset({"cache_dir", "force", "recipe", "export_dir"})
+OPERATIONAL = frozenset({"cache_dir", "force", "recipe", "export_dir", "given"})
+
+# Filled in by the command line itself, never typed.
+INTERNAL = frozenset({"given"})
 
 # Declared in MLproject with a default, hence always given by `mlflow run`: a recipe could never set them.
 DECLARED = frozenset({"recipe", "strategy", "strategy_args", "seed", "strategies", "run_id", "study"})
@@ -206,7 +209,9 @@ class MainConfig(FitConfig):
     """The whole study of a recipe: prepare, tune if asked, train every strategy, evaluate, compare."""
 
     strategies: Names = ()
-    """Only these strategies of the recipe, separated by commas; all if not given."""
+    """Only these strategies, separated by commas; all of the recipe if not given."""
+    given: Names = ()
+    """Names of the options that were given explicitly: they beat what the recipe says of single strategies."""
     tune: bool = False
     """Search each strategy's hyperparameters first, with the same number of trials."""
     trials: Count = 12

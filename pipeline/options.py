@@ -42,6 +42,8 @@ def click_options(cls: type[configs.StageConfig]) -> list[click.Option]:
     """One option per field. Values stay text, and an option that was not given stays None: a recipe may then set it."""
     options = []
     for field in describe_fields(cls).values():
+        if field.name in configs.INTERNAL:
+            continue
         default = f"  [default: {field.default_text}]" if field.default_text else ""
         help_text = field.help + default
         options.append(click.Option([flag(field.name), field.name], metavar=field.metavar, help=help_text))

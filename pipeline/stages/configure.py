@@ -34,6 +34,8 @@ def configure(cls: type[C], given: Mapping[str, Any]) -> C:
     # Given as '' by `mlflow run` where the declared default is empty: not given.
     explicit = {name: value for name, value in given.items() if value != "" and name not in ("strategy_args",)}
     values |= explicit
+    if "given" in described:
+        values["given"] = tuple(explicit)
     try:
         config = build(cls, values, label=flag, kind="option")
     except ConfigError as error:
@@ -43,11 +45,17 @@ def configure(cls: type[C], given: Mapping[str, Any]) -> C:
     return config
 
 
-def configure_strategy(config: configs.FitConfig, recipe: Recipe, given: Mapping[str, Any], strategy: str) -> configs.TrainConfig:
-    """The train config of one strategy of a study, with everything that was given to the study over it."""
-    names = describe_fields(configs.TrainConfig)
-    shared = {name: value for name, value in given.items() if name in names}
-    return configure(configs.TrainConfig, {**shared, "recipe": config.recipe, "strategy": strategy})
+def configure_strategy(config: configs.MainConfig, strategy: str) -> configs.TrainConfig:
+    """The train config of one strategy of a study, with what was given to the study explicitly over it.
+
+    Raises:
+        ConfigError: The recipe's settings for the strategy are wrong.
+    """
+    shared = set(config.given) & set(describe_fields(configs.TrainConfig))
+    explicit = {name: getattr(config, name) for name in shared}
+    return configure(
+        configs.TrainConfig, {**explicit, "recipe": config.recipe, "cache_dir": config.cache_dir, "strategy": strategy}
+    )
 
 
 def replace_options(config: configs.TrainConfig, changes: Mapping[str, Any]) -> configs.TrainConfig:

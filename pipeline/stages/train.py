@@ -44,8 +44,19 @@ class TrainResult:
     """Metrics of the selected checkpoint: accuracy, precision_macro, recall_macro, f1_macro, loss."""
 
 
-def run(config: configs.TrainConfig, tracker: Tracker | None = None, parent_id: str | None = None) -> TrainResult:
+def run(
+    config: configs.TrainConfig,
+    tracker: Tracker | None = None,
+    parent_id: str | None = None,
+    tags: Mapping[str, str] | None = None,
+    model_folder: Path | None = None,
+) -> TrainResult:
     """Train as `config` says; an interrupted training of the same configuration is continued.
+
+    Args:
+        parent_id: The run below which this one is nested.
+        tags: Set on the run beside, or instead of, the usual ones.
+        model_folder: Put the model there instead of onto the run.
 
     Raises:
         InputError: A mistake of input; no run was made.
@@ -60,7 +71,7 @@ def run(config: configs.TrainConfig, tracker: Tracker | None = None, parent_id: 
         attempt.note(logger.run_id, precision)
         with closing(logger):
             try:
-                result = _train(inputs, attempt, logger, tracker, precision, replay, began)
+                result = _train(inputs, attempt, logger, tracker, precision, replay, began, tags or {}, model_folder)
             except TrainingError:
                 attempt.checkpoints.delete()  # going on from there would end the same way
                 raise
@@ -77,10 +88,13 @@ def _train(
     precision: Precision,
     replay: bool,
     began: float,
+    tags: Mapping[str, str],
+    model_folder: Path | None,
 ) -> TrainResult:
     config, classes = inputs.config, inputs.prepared.manifest.classes
     say(f"{config.strategy} on {config.dataset} with {config.model}, {precision}: run {logger.run_id}")
     _log_start(inputs, logger, precision)
+    logger.set_tags(tags)
     tokenizer = load_tokenizer(inputs.address)
     train, validation = inputs.tokens("train", tokenizer), inputs.tokens("validation", tokenizer)
     inputs.log_datasets(logger, "train", "validation")
@@ -127,8 +141,11 @@ def _train(
         total_steps=context.total_steps,
     )
     with tempfile.TemporaryDirectory() as scratch:
-        write_model_folder(Path(scratch) / NAME, built, record)
-        model_bytes = logger.log_model(Path(scratch) / NAME)
+        folder = model_folder or Path(scratch) / NAME
+        write_model_folder(folder, built, record)
+        model_bytes = sum(file.stat().st_size for file in folder.iterdir())
+        if model_folder is None:
+            logger.log_model(folder)
     _log_end(logger, built.parameters, result, {**peaks, "cost/artifact_mb": model_bytes / MIB}, began)
     return TrainResult(logger.run_id, config.strategy, dict(result.best))
 
@@ -229,6 +246,7 @@ def _log_start(inputs: TrainingInputs, logger: RunLogger, precision: Precision) 
         {
             "stage": "train",
             "strategy": config.strategy,
+            "strategy_args": json.dumps(config.strategy_args),
             "recipe": config.recipe,
             "data_fingerprint": inputs.prepared.manifest.fingerprint,
             "config_hash": digest(identity),

@@ -71,6 +71,10 @@ class MlflowTracker:
             self.client.update_run(run_id, status="RUNNING")
         return MlflowLogger(self.client, run_id)
 
+    def amend(self, run_id: str) -> RunLogger:
+        """Write to a run that exists and leave its status as it is."""
+        return MlflowLogger(self.client, self.get(run_id).run_id)
+
     def given_run_id(self) -> str | None:
         """The run that `mlflow run` has made for this process, if any."""
         return os.environ.get("MLFLOW_RUN_ID") or None
@@ -190,7 +194,7 @@ class MlflowLogger:
         with _store_errors("written"):
             self.client.log_artifact(self.run_id, str(file))
 
-    def log_model(self, folder: Path) -> int:
+    def log_model(self, folder: Path) -> None:
         """Record a model folder as `model/`, with what `mlflow models serve` needs beside it."""
         with tempfile.TemporaryDirectory() as scratch, _store_errors("written"):
             target = Path(scratch) / "model"
@@ -204,7 +208,6 @@ class MlflowLogger:
                 pip_requirements=[f"{name}=={version(name)}" for name in _SERVING],
             )
             self.client.log_artifacts(self.run_id, str(target), "model")
-            return sum(file.stat().st_size for file in target.rglob("*") if file.is_file())
 
     def log_dataset(self, name: str, source: str, sha256: str, context: str) -> None:
         """Record which data went in, under our own SHA-256: MLflow's digest looks at a sample only."""

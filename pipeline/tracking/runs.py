@@ -61,8 +61,8 @@ class RunLogger(Protocol):
     def log_file(self, file: Path) -> None:
         """Record a file under its own name."""
 
-    def log_model(self, folder: Path) -> int:
-        """Record a model folder as the artifact `model/`, servable; returns its size in bytes."""
+    def log_model(self, folder: Path) -> None:
+        """Record a model folder below the artifact `model/`, servable."""
 
     def log_dataset(self, name: str, source: str, sha256: str, context: str) -> None:
         """Record which data went in, as `training`, `validation` or `test`."""
@@ -102,7 +102,10 @@ class Tracker(RunStore, Protocol):
         """A new run; below `parent_id` where given, else the one that `mlflow run` has made for this process, if any."""
 
     def reopen(self, run_id: str) -> RunLogger:
-        """Go on writing to a run that exists."""
+        """Go on with a run that exists; it counts as running until it is finished again."""
+
+    def amend(self, run_id: str) -> RunLogger:
+        """Write to a run that exists and leave its status as it is."""
 
     def given_run_id(self) -> str | None:
         """The id of the run that `mlflow run` has made for this process, if any."""
