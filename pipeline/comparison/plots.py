@@ -1,0 +1,71 @@
+"""Pictures of a results table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+_QUALITY, _SHARE, _COST = "#3b6fb6", "#5a9e6f", "#c2773b"
+
+
+def draw_all(table: pd.DataFrame) -> dict[str, Figure]:
+    """File name without ending -> picture."""
+    memory = "peak_cuda_mb" if "peak_cuda_mb" in table else "peak_rss_mb"
+    memory_title = "peak CUDA memory (MB)" if memory == "peak_cuda_mb" else "peak resident memory (MB)"
+    trained = table[table["trainable_percent"].notna()] if "trainable_percent" in table else table.iloc[:0]
+    figures = {"f1": _bars(table, [("f1_macro", "test macro F1", _QUALITY, "{:.3f}", False)])}
+    if len(trained):
+        figures["trainable_share"] = _bars(
+            trained, [("trainable_percent", "trainable parameters (%, log scale)", _SHARE, "{:.3g}", True)]
+        )
+        figures["overview"] = _bars(
+            trained,
+            [
+                ("accuracy", "test accuracy", _QUALITY, "{:.3f}", False),
+                ("train_loss", "mean train loss", _COST, "{:.3f}", False),
+                ("trainable_params", "trainable parameters (log scale)", _SHARE, "{:,.0f}", True),
+            ],
+        )
+        figures["cost"] = _bars(
+            trained,
+            [(memory, memory_title, _COST, "{:,.0f}", False), ("train_seconds", "training time (s)", _COST, "{:,.0f}", False)],
+        )
+    return figures
+
+
+def _bars(table: pd.DataFrame, panels: Sequence[tuple[str, str, str, str, bool]]) -> Figure:
+    """Horizontal bars, one panel a column: (column, title, colour, format of the figures, logarithmic)."""
+    names = _row_names(table)
+    figure = Figure(figsize=(3.2 + 3.4 * len(panels), 1.1 + 0.42 * len(table)), layout="constrained")
+    all_axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    for axes, (column, title, color, form, logarithmic) in zip(all_axes, panels, strict=True):
+        values = table[column].astype(float)
+        bars = axes.barh(names, values, color=color, log=logarithmic)
+        axes.bar_label(bars, [form.format(value) for value in values], padding=3, fontsize=9)
+        axes.set_title(title, fontsize=10)
+        axes.spines[["top", "right"]].set_visible(False)
+        _leave_room(axes, values, logarithmic)
+    all_axes[0].invert_yaxis()
+    return figure
+
+
+def _leave_room(axes: Axes, values: pd.Series, logarithmic: bool) -> None:
+    """Room for the figures behind the bars; the axis begins at zero where it can, so lengths may be compared."""
+    positive = values[values > 0]
+    if logarithmic and len(positive):
+        axes.set_xlim(positive.min() / 3, positive.max() * 12)
+    elif len(positive):
+        axes.set_xlim(0, positive.max() * 1.25)
+
+
+def _row_names(table: pd.DataFrame) -> list[str]:
+    """The strategy; its arguments too where it stands more than once, and a number where that is not enough."""
+    twice = table["strategy"].duplicated(keep=False)
+    names = [
+        f"{strategy}\n{arguments}" if double and arguments else strategy
+        for strategy, arguments, double in zip(table["strategy"], table["arguments"], twice, strict=True)
+    ]
+    return [f"{name} #{names[: index + 1].count(name)}" if names.count(name) > 1 else name for index, name in enumerate(names)]

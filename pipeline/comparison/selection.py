@@ -1,0 +1,79 @@
+"""Which runs may stand in one table, and why the others may not."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from pipeline.tracking.runs import Run
+
+EXTERNAL = "external"
+"""What stands as strategy of a model that was not trained here."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Runs that are compared, and a line about each that is not."""
+
+    kept: tuple[Run, ...]
+    left_out: tuple[str, ...]
+
+    def file_names(self) -> dict[str, Run]:
+        """A name that can serve as file name for each run: the strategy's, with arguments or id where it stands twice."""
+        strategies = [run.tags["strategy"] for run in self.kept]
+        named: dict[str, Run] = {}
+        for run in self.kept:
+            name = run.tags["strategy"]
+            if strategies.count(name) > 1:
+                name = f"{name}_{re.sub(r'[^A-Za-z0-9.]+', '_', describe_arguments(run)).strip('_')}".rstrip("_")
+            named[f"{name}_{run.run_id[:8]}" if name in named else name] = run
+        return named
+
+
+def select_runs(candidates: Iterable[Run]) -> Selection:
+    """Keep what finished, has a test result, and was tested on the same examples as the newest such run.
+
+    Of runs that repeat the same configuration the newest is kept.
+    """
+    kept: list[Run] = []
+    left_out: list[str] = []
+    seen: set[str] = set()
+    comparable = [run for run in candidates if _is_result(run)]
+    for run in sorted(comparable, key=lambda run: -run.start_time):
+        label = f"{run.tags['strategy']} (run {run.run_id})"
+        if run.status != "FINISHED":
+            detail = f": {run.tags['status_detail']}" if run.tags.get("status_detail") else ""
+            left_out.append(f"{label}: status {run.status}{detail}")
+        elif "test/f1_macro" not in run.metrics:
+            left_out.append(f"{label}: no test result; run evaluate")
+        elif kept and _test_set(run) != _test_set(kept[0]):
+            left_out.append(f"{label}: tested on other data than the newest run")
+        elif run.tags["config_hash"] in seen:
+            left_out.append(f"{label}: a newer run repeats the same configuration")
+        else:
+            seen.add(run.tags["config_hash"])
+            kept.append(run)
+    return Selection(tuple(sorted(kept, key=lambda run: run.start_time)), tuple(left_out))
+
+
+def describe_arguments(run: Run) -> str:
+    """The strategy's arguments as they would be typed."""
+    if run.tags["strategy"] == EXTERNAL:
+        return f"model={run.params.get('model', '')}"
+    arguments = json.loads(run.tags.get("strategy_args", "{}"))
+    return ",".join(f"{name}={_typed_value(value)}" for name, value in arguments.items() if value not in ([], None))
+
+
+def _typed_value(value: object) -> str:
+    return "[" + ",".join(map(str, value)) + "]" if isinstance(value, list) else str(value)
+
+
+def _is_result(run: Run) -> bool:
+    return run.stage == "train" or (run.stage == "evaluate" and run.tags.get("strategy") == EXTERNAL)
+
+
+def _test_set(run: Run) -> tuple[str, str | None, str | None]:
+    limit = run.params.get("max_eval_samples")
+    return run.tags["data_fingerprint"], limit, run.params.get("split_seed") if limit else None

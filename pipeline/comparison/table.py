@@ -1,0 +1,95 @@
+"""The results table: a row per strategy and arguments, averaged over seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+from tabulate import tabulate
+
+from pipeline.comparison.selection import describe_arguments
+from pipeline.tracking.runs import Run
+
+# Column -> metric, in the order of the table.
+MEASURES = {
+    "trainable_percent": "model/trainable_percent",
+    "accuracy": "test/accuracy",
+    "precision_macro": "test/precision_macro",
+    "recall_macro": "test/recall_macro",
+    "f1_macro": "test/f1_macro",
+    "train_loss": "train/loss_mean",
+    "train_seconds": "cost/train_seconds",
+    "peak_cuda_mb": "cost/peak_cuda_mb",
+    "peak_rss_mb": "cost/peak_rss_mb",
+    "artifact_mb": "cost/artifact_mb",
+    "trainable_params": "model/trainable_params",
+    "total_params": "model/total_params",
+}
+
+# Column -> heading and format on a terminal and in Markdown; the CSV file holds all columns in full.
+_SHOWN = {
+    "strategy": ("strategy", "{}"),
+    "arguments": ("arguments", "{}"),
+    "trainable_percent": ("trainable %", "{:.4g}"),
+    "accuracy": ("accuracy", "{:.4f}"),
+    "precision_macro": ("precision", "{:.4f}"),
+    "recall_macro": ("recall", "{:.4f}"),
+    "f1_macro": ("macro F1", "{:.4f}"),
+    "train_loss": ("train loss", "{:.4f}"),
+    "train_seconds": ("train s", "{:.0f}"),
+    "peak_cuda_mb": ("CUDA MB", "{:.0f}"),
+    "peak_rss_mb": ("RSS MB", "{:.0f}"),
+    "artifact_mb": ("artifact MB", "{:.2f}"),
+    "seeds": ("seeds", "{}"),
+    "tuned": ("tuned", "{}"),
+}
+
+
+def build_table(runs: Sequence[Run]) -> pd.DataFrame:
+    """A row per strategy and arguments, the best macro F1 first.
+
+    Measures are means over the runs that differ in their seed only; a run with other hyperparameters has its own row. A
+    measure that no run has (CUDA memory on a CPU) is no column.
+    """
+    groups: dict[tuple[str, ...], list[Run]] = {}
+    for run in runs:
+        groups.setdefault(_row_key(run), []).append(run)
+    frame = pd.DataFrame([_row(members) for members in groups.values()])
+    empty = [name for name in MEASURES if frame[name].isna().all()]
+    return frame.drop(columns=empty).sort_values("f1_macro", ascending=False, kind="stable").reset_index(drop=True)
+
+
+def render_table(table: pd.DataFrame, style: str = "simple") -> str:
+    """The table as text; `github` gives Markdown."""
+    shown = {name: spec for name, spec in _SHOWN.items() if name in table and not (table[name] == "").all()}
+    rows = [["" if pd.isna(row[name]) else form.format(row[name]) for name, (_, form) in shown.items()] for _, row in table.iterrows()]
+    headings = [heading for heading, _ in shown.values()]
+    align = ["left" if name in ("strategy", "arguments", "tuned") else "right" for name in shown]
+    return tabulate(rows, headings, tablefmt=style, disable_numparse=True, colalign=align)
+
+
+_SEEDS = ("seed", "data_seed", "init_seed", "dropout_seed")
+_NOT_SETTINGS = (*_SEEDS, "compute_dtype", "strategy_args")
+
+
+def _row_key(run: Run) -> tuple[str, ...]:
+    settings = {name: value for name, value in run.params.items() if name not in _NOT_SETTINGS}
+    return (run.tags["strategy"], describe_arguments(run), *(f"{name}={settings[name]}" for name in sorted(settings)))
+
+
+def _row(members: list[Run]) -> dict[str, Any]:
+    first = members[0]
+    measures = {
+        column: pd.Series([run.metrics.get(metric) for run in members], dtype=float).mean()
+        for column, metric in MEASURES.items()
+    }
+    return {
+        "strategy": first.tags["strategy"],
+        "arguments": describe_arguments(first),
+        **measures,
+        "seeds": len({tuple(run.params.get(name) for name in _SEEDS) for run in members}),
+        "tuned": f"{first.tags['tuned_trials']} trials" if "tuned_trials" in first.tags else "untuned",
+        "learning_rate": first.params.get("learning_rate", ""),
+        "run_ids": " ".join(run.run_id for run in members),
+    }

@@ -1,0 +1,122 @@
+"""Build the results table and its pictures from the tracking store alone."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from pipeline import config as configs
+from pipeline.comparison.plots import draw_all
+from pipeline.comparison.report import render_html, render_markdown
+from pipeline.comparison.selection import Selection, select_runs
+from pipeline.comparison.table import build_table, render_table
+from pipeline.errors import PipelineError, RunError
+from pipeline.hashing import digest
+from pipeline.stages.progress import say
+from pipeline.tracking import open_tracker
+from pipeline.tracking.provenance import git_commit
+from pipeline.tracking.runs import Run, Tracker, closing
+from pipeline.training.model_folder import NAME
+
+
+@dataclass(frozen=True)
+class CompareResult:
+    """The results table and the run that carries it."""
+
+    run_id: str
+    table: pd.DataFrame
+    left_out: tuple[str, ...]
+
+
+def run(config: configs.CompareConfig, tracker: Tracker | None = None, parent_id: str | None = None) -> CompareResult:
+    """Compare a study, chosen runs, or everything on the newest data.
+
+    Raises:
+        RunError: There is no such study or run, or none with a test result.
+    """
+    tracker = tracker or open_tracker()
+    candidates, title = _candidates(config, tracker)
+    selection = select_runs(candidates)
+    if not selection.kept:
+        reasons = ": " + "; ".join(selection.left_out) if selection.left_out else ""
+        raise RunError(f"No run with a test result to compare{reasons}. Train and evaluate one first.")
+    table = build_table(selection.kept)
+    with closing(tracker.start("compare", parent_id)) as logger, tempfile.TemporaryDirectory() as scratch:
+        logger.log_params(configs.identity(config))
+        logger.set_tags(
+            {
+                "stage": "compare",
+                "data_fingerprint": selection.kept[0].tags["data_fingerprint"],
+                "config_hash": digest(configs.identity(config)),
+                "git_commit": git_commit(),
+            }
+        )
+        logger.log_metrics({"compare/runs": len(selection.kept), "compare/left_out": len(selection.left_out)})
+        folder = Path(scratch)
+        _write(folder, table, selection, title)
+        for file in sorted(folder.iterdir()):
+            logger.log_file(file)
+        if config.export_dir:
+            _export(Path(config.export_dir), folder, selection, tracker)
+    say(render_table(table))
+    for line in selection.left_out:
+        say(f"Left out: {line}")
+    say(f"Table and pictures: artifacts of run {logger.run_id}" + (f", and {config.export_dir}" if config.export_dir else ""))
+    return CompareResult(logger.run_id, table, selection.left_out)
+
+
+def _candidates(config: configs.CompareConfig, tracker: Tracker) -> tuple[list[Run], str]:
+    if config.run_ids:
+        return [tracker.get(run_id) for run_id in config.run_ids], "chosen runs"
+    runs = tracker.search()
+    if config.study == "all":
+        return runs, "all runs"
+    if config.study:
+        study = tracker.get(config.study)
+        if study.stage != "main":
+            raise RunError(f"--study {config.study}: is a run of the stage {study.stage or 'of another project'}, not main.")
+    else:
+        study = next((run for run in runs if run.stage == "main" and _below(runs, run)), None)  # type: ignore[assignment]
+        if study is None:
+            return runs, "all runs"
+    return _below(runs, study), study.name
+
+
+def _below(runs: Sequence[Run], study: Run) -> list[Run]:
+    return [run for run in runs if run.parent_id == study.run_id and run.stage == "train"]
+
+
+def _write(folder: Path, table: pd.DataFrame, selection: Selection, title: str) -> None:
+    table.to_csv(folder / "model_summary.csv", index=False)
+    pictures = draw_all(table)
+    for name, figure in pictures.items():
+        figure.savefig(folder / f"{name}.png", dpi=120)
+    (folder / "results.md").write_text(render_markdown(table, selection, title, list(pictures)), encoding="utf-8")
+    images = {name: (folder / f"{name}.png").read_bytes() for name in pictures}
+    (folder / "report.html").write_text(render_html(table, selection, title, images), encoding="utf-8")
+
+
+def _export(target: Path, written: Path, selection: Selection, tracker: Tracker) -> None:
+    """The SST-2 study's layout: `results/` with predictions, table and pictures, `models/` with a folder per model."""
+    results, models = target / "results", target / "models"
+    try:
+        results.mkdir(parents=True, exist_ok=True)
+        models.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise PipelineError(f"--export-dir {target}: cannot be written: {error}.") from error
+    for file in written.iterdir():
+        shutil.copy(file, results)
+    for name, run in selection.file_names().items():
+        with tempfile.TemporaryDirectory() as scratch:
+            predictions = pd.read_csv(tracker.download(run.run_id, "predictions.csv", Path(scratch)), keep_default_na=False)
+            chosen = predictions[["sentence", "gold", "pred"]]
+            chosen.to_csv(results / f"{name}_test_outputs.csv", index=False)
+            if run.stage == "train":
+                model = tracker.download(run.run_id, "model", Path(scratch))
+                shutil.rmtree(models / name, ignore_errors=True)
+                shutil.copytree(model / NAME, models / name)

@@ -1,0 +1,196 @@
+"""Score a model on test data: the only stage that reads any."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from pipeline import config as configs
+from pipeline.comparison.selection import EXTERNAL
+from pipeline.data.prepared import PreparedData, prepare
+from pipeline.data.sources import LABEL, TEXT
+from pipeline.data.splits import choose_sample
+from pipeline.errors import ConfigError, DataError, ModelError, RunError
+from pipeline.evaluation.metrics import count_confusions, report_by_class, score
+from pipeline.evaluation.plots import draw_confusion
+from pipeline.fields import build
+from pipeline.hashing import digest
+from pipeline.modeling.addresses import find_model
+from pipeline.options import flag
+from pipeline.stages.inputs import log_datasets
+from pipeline.stages.progress import say
+from pipeline.tracking import open_tracker
+from pipeline.tracking.provenance import git_commit
+from pipeline.tracking.runs import Run, RunLogger, Tracker, closing
+from pipeline.training.model_folder import (
+    NAME,
+    FineTunedModel,
+    is_model_folder,
+    load_foreign_model,
+    load_model_folder,
+)
+
+_TRAINED = ("train", "trial")
+_METRICS = ("accuracy", "precision_macro", "recall_macro", "f1_macro")
+
+
+@dataclass(frozen=True)
+class EvaluateResult:
+    """Test scores of one model."""
+
+    run_id: str
+    """The run that carries the scores."""
+    test: Mapping[str, float]
+    """accuracy, precision_macro, recall_macro, f1_macro."""
+    recorded: bool = False
+    """Whether they had been measured before."""
+
+
+def run(config: configs.EvaluateConfig, tracker: Tracker | None = None, parent_id: str | None = None) -> EvaluateResult:
+    """Evaluate the run or the model that `config` names.
+
+    Raises:
+        InputError: There is no such run or model, or it does not fit the data.
+    """
+    _check(config)
+    tracker = tracker or open_tracker()
+    result = _of_run(config, tracker, parent_id) if config.run_id else _of_model(config, tracker, parent_id)
+    scores = ", ".join(f"{name.replace('_', ' ')} {result.test[name]:.4f}" for name in _METRICS)
+    recorded = " (recorded before; --force true measures again)" if result.recorded else ""
+    say(f"Test: {scores}{recorded}\nRun {result.run_id}. Next: python -m pipeline compare")
+    return result
+
+
+def _check(config: configs.EvaluateConfig) -> None:
+    if bool(config.run_id) == bool(config.model):
+        given = "both" if config.run_id else "neither"
+        raise ConfigError(f"evaluate takes either --run-id or --model with --dataset, and got {given}. Give one.")
+    if config.model and not config.dataset:
+        raise ConfigError(f"--model {config.model} needs --dataset: which data shall it be tested on?")
+    if config.run_id and config.dataset:
+        raise ConfigError("--run-id is tested on the data it was trained on. Leave --dataset out.")
+
+
+def _of_run(config: configs.EvaluateConfig, tracker: Tracker, parent_id: str | None) -> EvaluateResult:
+    trained = tracker.get(config.run_id or "")
+    _check_run(trained)
+    if not config.force and all(f"test/{name}" in trained.metrics for name in _METRICS):
+        with closing(tracker.start(f"evaluate-{trained.name}", parent_id)) as logger:
+            _log_identity(logger, config, trained.run_id, trained.tags["data_fingerprint"])
+        return EvaluateResult(trained.run_id, {name: trained.metrics[f"test/{name}"] for name in _METRICS}, recorded=True)
+    with tempfile.TemporaryDirectory() as scratch:
+        train_config = _read_config(tracker, trained, Path(scratch), config.cache_dir)
+        prepared, _ = prepare(train_config.dataset, train_config)
+        _check_fingerprint(trained, prepared)
+        folder = tracker.download(trained.run_id, "model", Path(scratch)) / NAME
+        with closing(tracker.start(f"evaluate-{trained.name}", parent_id)) as logger:
+            _log_identity(logger, config, trained.run_id, prepared.manifest.fingerprint)
+            model = load_model_folder(folder)
+            target = tracker.amend(trained.run_id)
+            test = _test(model, prepared, train_config.max_eval_samples, train_config.split_seed, target, trained.name)
+    return EvaluateResult(trained.run_id, test)
+
+
+def _check_run(trained: Run) -> None:
+    if trained.stage not in _TRAINED:
+        made_by = f"made by the stage {trained.stage}" if trained.stage else "not made by this project"
+        raise RunError(f"--run-id {trained.run_id}: was {made_by}, not by train. Give the id of a trained run.")
+    if trained.status != "FINISHED":
+        detail = f" ({trained.tags['status_detail']})" if "status_detail" in trained.tags else ""
+        raise RunError(
+            f"--run-id {trained.run_id}: did not finish, its status is {trained.status}{detail}. "
+            "Run the same train command again; it continues where it stopped."
+        )
+
+
+def _read_config(tracker: Tracker, trained: Run, scratch: Path, cache_dir: str) -> configs.TrainConfig:
+    text = tracker.download(trained.run_id, "config.json", scratch).read_text(encoding="utf-8")
+    recorded = build(configs.TrainConfig, json.loads(text), label=flag, kind=f"option in run {trained.run_id}:")
+    return dataclasses.replace(recorded, cache_dir=cache_dir)
+
+
+def _check_fingerprint(trained: Run, prepared: PreparedData) -> None:
+    then, now = trained.tags["data_fingerprint"], prepared.manifest.fingerprint
+    if then != now:
+        raise DataError(
+            f"--run-id {trained.run_id}: was trained on data with fingerprint {then[:12]}, but {prepared.manifest.address} "
+            f"gives {now[:12]} now. Put the old data back, or train again."
+        )
+
+
+def _of_model(config: configs.EvaluateConfig, tracker: Tracker, parent_id: str | None) -> EvaluateResult:
+    name, dataset = config.model or "", config.dataset or ""
+    folder = Path(name).expanduser()
+    if folder.is_dir() and is_model_folder(folder):
+        prepared, _ = prepare(dataset, config)
+        model = load_model_folder(folder)
+        if model.classes != prepared.manifest.classes:
+            raise ModelError(
+                f"--model {name}: knows the classes {', '.join(model.classes)}, but {dataset} has "
+                f"{', '.join(prepared.manifest.classes)}."
+            )
+    else:
+        address = find_model(name, config.model_revision)
+        address.encoder  # noqa: B018  # an unknown architecture is refused before any data is read
+        prepared, _ = prepare(dataset, config)
+        model = load_foreign_model(address, prepared.manifest.classes, config.max_length)
+    title = f"{EXTERNAL}-{folder.name}"
+    with closing(tracker.start(title, parent_id)) as logger:
+        began = time.perf_counter()
+        _log_identity(logger, config, None, prepared.manifest.fingerprint)
+        logger.set_tags({"strategy": EXTERNAL})
+        logger.log_metrics({"model/total_params": sum(parameter.numel() for parameter in model.model.parameters())})
+        test = _test(model, prepared, config.max_eval_samples, config.split_seed, logger, title)
+        logger.log_metrics({"cost/wall_seconds": time.perf_counter() - began})
+        run_id = logger.run_id
+    return EvaluateResult(run_id, test)
+
+
+def _log_identity(logger: RunLogger, config: configs.EvaluateConfig, evaluates: str | None, fingerprint: str) -> None:
+    logger.log_params(configs.identity(config))
+    tags = {
+        "stage": "evaluate",
+        "data_fingerprint": fingerprint,
+        "config_hash": digest(configs.identity(config)),
+        "git_commit": git_commit(),
+    }
+    logger.set_tags(tags | ({"evaluates": evaluates} if evaluates else {}))
+
+
+def _test(
+    model: FineTunedModel, prepared: PreparedData, limit: int | None, seed: int, logger: RunLogger, title: str
+) -> dict[str, float]:
+    """Predict the test split and write scores, predictions and pictures onto the run of `logger`."""
+    import numpy as np
+
+    classes = prepared.manifest.classes
+    table = prepared.read("test")
+    table = table.iloc[choose_sample(len(table), limit, seed)].reset_index(drop=True)
+    probabilities = model.predict_texts(table[TEXT].tolist())
+    gold, predicted = table[LABEL].to_numpy(), probabilities.argmax(axis=1)
+    found = score(gold, np.log(np.maximum(probabilities, 1e-30)), len(classes))
+    test = {name: found[name] for name in _METRICS}
+
+    predictions = pd.DataFrame(
+        {
+            "sentence": table[TEXT],
+            "gold": [classes[index] for index in gold],
+            "pred": [classes[index] for index in predicted],
+            **{f"score_{name}": probabilities[:, index].round(6) for index, name in enumerate(classes)},
+        }
+    )
+    logger.log_text(predictions.to_csv(index=False), "predictions.csv")
+    by_class = pd.DataFrame(report_by_class(gold, predicted, classes)).T
+    logger.log_text(by_class.to_csv(index_label="class"), "per_class.csv")
+    counts = count_confusions(gold, predicted, len(classes))
+    logger.log_figure(draw_confusion(counts, classes, f"{title}: {len(gold):,} test texts"), "confusion_matrix.png")
+    log_datasets(logger, prepared, "test")
+    logger.log_metrics({f"test/{name}": value for name, value in test.items()})
+    return test

@@ -1,0 +1,90 @@
+"""Read, clean, split, audit and fingerprint labelled text."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+
+from pipeline import config as configs
+from pipeline.data.plots import draw_token_lengths
+from pipeline.data.prepared import PreparedData, prepare
+from pipeline.data.tokenization import clamp_length, tokenize
+from pipeline.hashing import digest
+from pipeline.modeling.addresses import find_model
+from pipeline.modeling.loading import load_tokenizer
+from pipeline.stages.inputs import log_datasets
+from pipeline.stages.progress import say
+from pipeline.tracking import open_tracker
+from pipeline.tracking.provenance import git_commit
+from pipeline.tracking.runs import Tracker, closing
+
+
+def run(config: configs.PrepareDataConfig, tracker: Tracker | None = None, parent_id: str | None = None) -> PreparedData:
+    """Prepare the data and log what is in it; data prepared before from the same content is used again.
+
+    Raises:
+        InputError: Data or tokenizer cannot be used; no run was made.
+    """
+    address = find_model(config.model, config.model_revision)
+    tokenizer = load_tokenizer(address)
+    prepared, reused = prepare(config.dataset, config, config.force)
+    manifest = prepared.manifest
+    tracker = tracker or open_tracker()
+    with closing(tracker.start(f"prepare-{manifest.name}", parent_id)) as logger:
+        logger.log_params(configs.identity(config))
+        logger.set_tags(
+            {
+                "stage": "prepare_data",
+                "recipe": config.recipe,
+                "data_fingerprint": manifest.fingerprint,
+                "config_hash": digest(configs.identity(config)),
+                "git_commit": git_commit(),
+                "reused": str(reused),
+            }
+        )
+        logger.log_metrics(dict(_counts(prepared)))
+        logger.log_text(json.dumps(asdict(manifest), indent=1, ensure_ascii=False), "manifest.json")
+        log_datasets(logger, prepared, "train", "validation", "test")
+        max_length = clamp_length(config.max_length, tokenizer, address.encoder.max_positions)
+        lengths = {}
+        for split in ("train", "validation"):  # test texts are for `evaluate` alone
+            table = prepared.read(split)
+            key = address.tokenizer_sha256()
+            sha256 = manifest.split_sha256[split]
+            lengths[split] = tokenize(table, tokenizer, key, max_length, sha256, config.cache_dir).lengths
+        logger.log_figure(
+            draw_token_lengths(lengths, max_length, f"{manifest.name}, tokens of {config.model}"), "token_lengths.png"
+        )
+    for line in describe(prepared, reused):
+        say(line)
+    return prepared
+
+
+def describe(prepared: PreparedData, reused: bool) -> Iterator[str]:
+    """What is in prepared data, in lines."""
+    manifest = prepared.manifest
+    rows = ", ".join(f"{name} {count:,}" for name, count in manifest.rows.items())
+    yield f"{manifest.name}: {rows}; classes {', '.join(manifest.classes[:10])}{' ...' if len(manifest.classes) > 10 else ''}."
+    if dropped := {reason: count for reason, count in manifest.dropped.items() if count}:
+        yield "  Dropped rows: " + ", ".join(f"{count:,} with {reason}" for reason, count in dropped.items()) + "."
+    across = {pair: count for pair, count in manifest.audit["duplicates_across"].items() if count}
+    if across:
+        yield "  Texts that stand in two splits: " + ", ".join(f"{count:,} in {pair}" for pair, count in across.items()) + "."
+    if manifest.audit["conflicting_labels"]:
+        yield f"  Texts with more than one label: {manifest.audit['conflicting_labels']:,}."
+    state = "used again from" if reused else "written to"
+    yield f"  Fingerprint {manifest.fingerprint[:12]}, {state} {prepared.folder}."
+
+
+def _counts(prepared: PreparedData) -> Iterator[tuple[str, float]]:
+    manifest = prepared.manifest
+    yield "data/classes", len(manifest.classes)
+    for name, count in manifest.rows.items():
+        yield f"data/rows_{name}", count
+        yield f"data/duplicates_within_{name}", manifest.audit["duplicates_within"][name]
+    for reason, count in manifest.dropped.items():
+        yield "data/dropped_" + reason.replace(" ", "_"), count
+    for pair, count in manifest.audit["duplicates_across"].items():
+        yield "data/duplicates_across_" + pair.replace("/", "_"), count
+    yield "data/conflicting_labels", manifest.audit["conflicting_labels"]
