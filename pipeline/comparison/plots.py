@@ -31,7 +31,10 @@ def draw_all(table: pd.DataFrame) -> dict[str, Figure]:
         )
         figures["cost"] = _bars(
             trained,
-            [(memory, memory_title, _COST, "{:,.0f}", False), ("train_seconds", "training time (s)", _COST, "{:,.0f}", False)],
+            [
+                (memory, memory_title, _COST, "{:,.0f}", False),
+                ("train_seconds", "training time (s)", _COST, "{:,.0f}", False),
+            ],
         )
     return figures
 

@@ -63,7 +63,10 @@ def build_table(runs: Sequence[Run]) -> pd.DataFrame:
 def render_table(table: pd.DataFrame, style: str = "simple") -> str:
     """The table as text; `github` gives Markdown."""
     shown = {name: spec for name, spec in _SHOWN.items() if name in table and not (table[name] == "").all()}
-    rows = [["" if pd.isna(row[name]) else form.format(row[name]) for name, (_, form) in shown.items()] for _, row in table.iterrows()]
+    rows = [
+        ["" if pd.isna(row[name]) else form.format(row[name]) for name, (_, form) in shown.items()]
+        for _, row in table.iterrows()
+    ]
     headings = [heading for heading, _ in shown.values()]
     align = ["left" if name in ("strategy", "arguments", "tuned") else "right" for name in shown]
     return tabulate(rows, headings, tablefmt=style, disable_numparse=True, colalign=align)

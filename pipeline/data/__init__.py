@@ -1,0 +1,1 @@
+"""Labelled text: where it comes from, how it is cleaned, cut, fingerprinted, tokenised and batched."""

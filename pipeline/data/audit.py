@@ -6,9 +6,10 @@ from typing import Any
 import pandas as pd
 
 from pipeline.data.sources import LABEL, TEXT
+from pipeline.data.splits import SplitName
 
 
-def audit(splits: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
+def audit(splits: Mapping[SplitName, pd.DataFrame]) -> dict[str, Any]:
     """Counts of exact duplicates and of conflicting labels.
 
     Returns:
@@ -22,8 +23,6 @@ def audit(splits: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
     labels_per_text = everything.drop_duplicates().groupby(TEXT).size()
     return {
         "duplicates_within": {name: int(table[TEXT].duplicated().sum()) for name, table in splits.items()},
-        "duplicates_across": {
-            f"{a}/{b}": len(texts[a] & texts[b]) for i, a in enumerate(names) for b in names[i + 1 :]
-        },
+        "duplicates_across": {f"{a}/{b}": len(texts[a] & texts[b]) for i, a in enumerate(names) for b in names[i + 1 :]},
         "conflicting_labels": int((labels_per_text > 1).sum()),
     }

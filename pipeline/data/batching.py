@@ -76,6 +76,4 @@ def collate(table: TokenTable, indices: NDArray[np.int64], pad_id: int) -> Batch
     for row, piece in enumerate(pieces):
         ids[row, : len(piece)] = piece
         mask[row, : len(piece)] = 1
-    return Batch(
-        torch.from_numpy(ids), torch.from_numpy(mask), torch.from_numpy(table.labels[indices]), sum(map(len, pieces))
-    )
+    return Batch(torch.from_numpy(ids), torch.from_numpy(mask), torch.from_numpy(table.labels[indices]), sum(map(len, pieces)))

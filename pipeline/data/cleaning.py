@@ -48,14 +48,12 @@ def clean(tables: SourceTables, where: str) -> CleanTables:
     classes, number = _number_classes(labels, tables.classes, where)
     if len(set(number.values())) < 2:
         raise DataError(f"{where}: every row has the label {labels[0]!r}. Classification needs two classes or more.")
-    for part in parts.values():
-        part[LABEL] = part[LABEL].map(number).astype("int64")
+    for table in parts.values():
+        table[LABEL] = table[LABEL].map(number).astype("int64")
     return CleanTables(parts, classes, dropped)
 
 
-def _number_classes(
-    labels: list[str], named: tuple[str, ...] | None, where: str
-) -> tuple[tuple[str, ...], dict[str, int]]:
+def _number_classes(labels: list[str], named: tuple[str, ...] | None, where: str) -> tuple[tuple[str, ...], dict[str, int]]:
     if named is None:
         ordered = sorted(labels, key=_by_value)
         return tuple(ordered), {label: index for index, label in enumerate(ordered)}

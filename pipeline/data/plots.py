@@ -12,7 +12,7 @@ def draw_token_lengths(lengths: Mapping[str, NDArray[np.int64]], max_length: int
     figure = Figure(figsize=(8, 4), layout="constrained")
     axes = figure.add_subplot()
     longest = max(int(values.max()) for values in lengths.values())
-    bins = np.linspace(0, longest + 1, min(longest + 2, 60))
+    bins = np.linspace(0, longest + 1, min(longest + 2, 60)).tolist()
     for split, values in lengths.items():
         weights = np.full(len(values), 100 / len(values))
         label = f"{split}: {len(values):,} texts, median {np.median(values):.0f}, 95 % within {np.percentile(values, 95):.0f}"

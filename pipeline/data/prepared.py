@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -33,11 +32,11 @@ class Manifest:
     name: str
     address: str
     classes: list[str]
-    rows: dict[str, int]
-    rows_by_class: dict[str, list[int]]
+    rows: dict[SplitName, int]
+    rows_by_class: dict[SplitName, list[int]]
     dropped: dict[str, int]
     audit: dict[str, Any]
-    split_sha256: dict[str, str]
+    split_sha256: dict[SplitName, str]
     fingerprint: str
     """SHA-256 over classes and all splits: equal content, equal order, equal fingerprint."""
 
@@ -92,8 +91,7 @@ def prepare(dataset: str, config: SplitConfig, force: bool = False) -> tuple[Pre
         classes=list(tables.classes),
         rows={name: len(table) for name, table in splits.items()},
         rows_by_class={
-            name: [int((table[LABEL] == index).sum()) for index in range(len(tables.classes))]
-            for name, table in splits.items()
+            name: [int((table[LABEL] == index).sum()) for index in range(len(tables.classes))] for name, table in splits.items()
         },
         dropped=tables.dropped,
         audit=audit(splits),
@@ -121,7 +119,7 @@ def _write(folder: Path, manifest: Manifest, splits: Mapping[SplitName, pd.DataF
     (scratch / "manifest.json").write_text(json.dumps(asdict(manifest), indent=1, ensure_ascii=False), encoding="utf-8")
     shutil.rmtree(folder, ignore_errors=True)
     try:
-        os.replace(scratch, folder)
+        scratch.replace(folder)
     except OSError:  # another process was first; its content is the same
         shutil.rmtree(scratch)
 

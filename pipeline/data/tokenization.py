@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -114,6 +113,6 @@ def _write(folder: Path, ids: NDArray[np.int32], lengths: NDArray[np.int64]) -> 
     np.save(scratch / "offsets.npy", np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
     (scratch / "about.json").write_text(json.dumps({"examples": len(lengths), "tokens": len(ids)}))
     try:
-        os.replace(scratch, folder)
+        scratch.replace(folder)
     except OSError:  # another process was first; its content is the same
         shutil.rmtree(scratch)

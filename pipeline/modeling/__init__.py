@@ -1,0 +1,1 @@
+"""Pretrained encoders: where their files are, where their parts are, how they are loaded."""

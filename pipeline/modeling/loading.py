@@ -24,7 +24,11 @@ class LoadedModel:
 
 
 def load_classifier(
-    address: ModelAddress, classes: Sequence[str], dropout: float, seed: int, load_kwargs: Mapping[str, Any] | None = None
+    address: ModelAddress,
+    classes: Sequence[str],
+    dropout: float,
+    seed: int,
+    load_kwargs: Mapping[str, Any] | None = None,
 ) -> LoadedModel:
     """The model with a classifier for `classes`; whatever the checkpoint lacks is drawn from `seed`.
 

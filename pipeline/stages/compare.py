@@ -21,7 +21,6 @@ from pipeline.stages.progress import say
 from pipeline.tracking import open_tracker
 from pipeline.tracking.provenance import git_commit
 from pipeline.tracking.runs import Run, Tracker, closing
-from pipeline.training.model_folder import NAME
 
 
 @dataclass(frozen=True)
@@ -117,6 +116,5 @@ def _export(target: Path, written: Path, selection: Selection, tracker: Tracker)
             chosen = predictions[["sentence", "gold", "pred"]]
             chosen.to_csv(results / f"{name}_test_outputs.csv", index=False)
             if run.stage == "train":
-                model = tracker.download(run.run_id, "model", Path(scratch))
                 shutil.rmtree(models / name, ignore_errors=True)
-                shutil.copytree(model / NAME, models / name)
+                shutil.copytree(tracker.download_model(run.run_id, Path(scratch)), models / name)

@@ -30,7 +30,6 @@ from pipeline.tracking import open_tracker
 from pipeline.tracking.provenance import git_commit
 from pipeline.tracking.runs import Run, RunLogger, Tracker, closing
 from pipeline.training.model_folder import (
-    NAME,
     FineTunedModel,
     is_model_folder,
     load_foreign_model,
@@ -89,7 +88,7 @@ def _of_run(config: configs.EvaluateConfig, tracker: Tracker, parent_id: str | N
         train_config = _read_config(tracker, trained, Path(scratch), config.cache_dir)
         prepared, _ = prepare(train_config.dataset, train_config)
         _check_fingerprint(trained, prepared)
-        folder = tracker.download(trained.run_id, "model", Path(scratch)) / NAME
+        folder = tracker.download_model(trained.run_id, Path(scratch))
         with closing(tracker.start(f"evaluate-{trained.name}", parent_id)) as logger:
             _log_identity(logger, config, trained.run_id, prepared.manifest.fingerprint)
             model = load_model_folder(folder)

@@ -64,7 +64,7 @@ def run(config: configs.MainConfig, tracker: Tracker | None = None) -> StudyResu
                 say(f"{plan.strategy} failed: {error}")
                 failures.append(f"{plan.strategy}: {error}")
         if len(failures) == len(plans):
-            raise PipelineError("No strategy could be trained and evaluated.", *failures)
+            raise PipelineError("No strategy could be trained and evaluated. " + "; ".join(failures))
         comparison = compare.run(
             configs.CompareConfig(study=logger.run_id, export_dir=config.export_dir, cache_dir=config.cache_dir),
             tracker,
@@ -72,14 +72,17 @@ def run(config: configs.MainConfig, tracker: Tracker | None = None) -> StudyResu
         )
         say("Browse the runs: mlflow ui   (then open http://127.0.0.1:5000)")
         if failures:
-            raise PipelineError(f"{len(failures)} of {len(plans)} strategies failed and are not in the table.", *failures)
+            raise PipelineError(
+                f"{len(failures)} of {len(plans)} strategies failed and are not in the table. " + "; ".join(failures)
+            )
     return StudyResult(logger.run_id, comparison)
 
 
 def _plan(config: configs.MainConfig) -> list[configs.TrainConfig]:
     """A checked train config per strategy; all mistakes are reported together."""
     recipe = load_recipe(config.recipe)
-    plans, messages = [], []
+    plans: list[configs.TrainConfig] = []
+    messages: list[str] = []
     for strategy in config.strategies or tuple(recipe.strategies) or tuple(list_strategies()):
         try:
             plans.append(configure_strategy(config, strategy))
@@ -99,6 +102,4 @@ def _run_strategy(
         found = tune.run(search, tracker, study, children)
         plan, tags = found.best_config, {"tuned_by": found.run_id, "tuned_trials": str(found.trials)}
     trained = children.call(train.run, plan, parent_id=study, tags=tags)
-    children.call(
-        evaluate.run, configs.EvaluateConfig(run_id=trained.run_id, cache_dir=plan.cache_dir), parent_id=study
-    )
+    children.call(evaluate.run, configs.EvaluateConfig(run_id=trained.run_id, cache_dir=plan.cache_dir), parent_id=study)

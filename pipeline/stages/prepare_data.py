@@ -70,7 +70,7 @@ def describe(prepared: PreparedData, reused: bool) -> Iterator[str]:
         yield "  Dropped rows: " + ", ".join(f"{count:,} with {reason}" for reason, count in dropped.items()) + "."
     across = {pair: count for pair, count in manifest.audit["duplicates_across"].items() if count}
     if across:
-        yield "  Texts that stand in two splits: " + ", ".join(f"{count:,} in {pair}" for pair, count in across.items()) + "."
+        yield ("  Texts that stand in two splits: " + ", ".join(f"{count:,} in {pair}" for pair, count in across.items()) + ".")
     if manifest.audit["conflicting_labels"]:
         yield f"  Texts with more than one label: {manifest.audit['conflicting_labels']:,}."
     state = "used again from" if reused else "written to"

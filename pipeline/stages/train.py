@@ -198,9 +198,7 @@ def _claim(inputs: TrainingInputs) -> Iterator[_Attempt]:
         lock.release()
 
 
-def _open_run(
-    inputs: TrainingInputs, attempt: _Attempt, tracker: Tracker, parent_id: str | None
-) -> tuple[RunLogger, bool]:
+def _open_run(inputs: TrainingInputs, attempt: _Attempt, tracker: Tracker, parent_id: str | None) -> tuple[RunLogger, bool]:
     """The run to write to, and whether an older run's records have to be written again because it is another run."""
     title = f"{inputs.config.strategy}-seed{inputs.config.seed}"
     if attempt.run_id is None:

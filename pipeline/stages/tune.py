@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import config as configs
-from pipeline.errors import ConfigError, PipelineError
+from pipeline.errors import PipelineError
 from pipeline.hashing import digest
 from pipeline.recipes.recipe import load_recipe
 from pipeline.stages import train
@@ -76,7 +76,10 @@ def run(
     tracker = tracker or open_tracker()
     children = children or Children()
     metric = config.metric_for_best_model
-    with closing(tracker.start(f"tune-{config.strategy}", parent_id)) as logger, tempfile.TemporaryDirectory() as scratch:
+    with (
+        closing(tracker.start(f"tune-{config.strategy}", parent_id)) as logger,
+        tempfile.TemporaryDirectory() as scratch,
+    ):
         logger.log_params({name: value for name, value in configs.identity(config).items() if name != "strategy_args"})
         logger.log_params(config.strategy_args)
         logger.set_tags(
@@ -121,7 +124,12 @@ def run(
             raise PipelineError(f"No trial of {config.strategy} finished. " + "; ".join(failures))
         score, winner, winner_config = best
         tracker.amend(winner.run_id).log_model(best_folder)
-        chosen = {name: value for point, c in zip(points, candidates, strict=True) if c is winner_config for name, value in point.items()}
+        chosen = {
+            name: value
+            for point, c in zip(points, candidates, strict=True)
+            if c is winner_config
+            for name, value in point.items()
+        }
         logger.log_params({f"best_{name}": value for name, value in chosen.items()})
         logger.set_tags({"best_run_id": winner.run_id, "failed_trials": str(len(failures))})
         logger.log_metrics({f"best/val_{metric}": score}, step=len(points))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -69,4 +70,5 @@ class Strategy:
 
 def import_peft() -> Any:
     """The peft package, imported late because it takes long and imports torch."""
+    warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated")  # peft 0.21 on transformers 5
     return importlib.import_module("peft")

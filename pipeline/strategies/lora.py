@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @typed
 class Lora(Strategy):
-    """Train low-rank updates B·A of frozen weights, W + (alpha/r)·B·A, and the classifier (Hu et al. 2021, arXiv:2106.09685)."""
+    """Train low-rank updates of frozen weights, W + (alpha/r)·B·A, and the classifier (Hu et al. 2021, arXiv:2106.09685)."""
 
     r: Count = 8
     """Rank of the updates."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @typed
 class Prefix(Strategy):
-    """Train keys and values that stand before those of every layer, and the classifier (Li and Liang 2021, arXiv:2101.00190)."""
+    """Train keys and values put before those of every layer, and the classifier (Li and Liang 2021, arXiv:2101.00190)."""
 
     num_virtual_tokens: Count = 20
     """Length of the prefix."""

@@ -46,9 +46,7 @@ def create_strategy(name: str, arguments: Mapping[str, Any]) -> Strategy:
     Raises:
         ConfigError: Unknown strategy or argument, or a value that does not fit; all mistakes together.
     """
-    return build(
-        strategy_class(name), arguments, label=lambda key: f"{name}: {key}", kind=f"argument of strategy {name!r}:"
-    )
+    return build(strategy_class(name), arguments, label=lambda key: f"{name}: {key}", kind=f"argument of strategy {name!r}:")
 
 
 def strategy_arguments(strategy: Strategy) -> dict[str, Any]:

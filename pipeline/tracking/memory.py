@@ -73,6 +73,10 @@ class MemoryTracker:
         target.parent.mkdir(parents=True, exist_ok=True)
         return Path(shutil.copytree(source, target) if source.is_dir() else shutil.copy(source, target))
 
+    def download_model(self, run_id: str, folder: Path) -> Path:
+        """Copy the model below `folder`."""
+        return next(self.download(run_id, "model", folder).iterdir())
+
     def artifact(self, run_id: str, path: str) -> Path:
         """Where an artifact is or would be."""
         return Path(self._folder.name) / run_id / path
@@ -123,9 +127,7 @@ class MemoryLogger:
 
     def log_dataset(self, name: str, source: str, sha256: str, context: str) -> None:
         """Record which data went in."""
-        self.tracker.datasets[self.run_id].append(
-            {"name": name, "source": source, "sha256": sha256, "context": context}
-        )
+        self.tracker.datasets[self.run_id].append({"name": name, "source": source, "sha256": sha256, "context": context})
 
     def finish(self, status: Status, detail: str = "") -> None:
         """Close the run."""

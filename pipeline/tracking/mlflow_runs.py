@@ -123,6 +123,10 @@ class MlflowTracker:
                 "together with the checkout? Artifact addresses are absolute."
             ) from error
 
+    def download_model(self, run_id: str, folder: Path) -> Path:
+        """Bring the model below `folder`; MLflow keeps it below `model/data`."""
+        return next(self.download(run_id, "model/data", folder).iterdir())
+
     def _experiment_id(self, parent_id: str | None) -> str:
         if parent_id:
             return str(self.client.get_run(parent_id).info.experiment_id)

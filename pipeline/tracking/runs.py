@@ -1,4 +1,4 @@
-"""What the rest of the code knows of experiment tracking: write one run, read any. No tracker's own type passes through here."""
+"""What the rest of the code knows of experiment tracking: write one run, read any. No tracker's own types here."""
 
 from __future__ import annotations
 
@@ -92,6 +92,13 @@ class RunStore(Protocol):
 
         Raises:
             RunError: The run has no such artifact.
+        """
+
+    def download_model(self, run_id: str, folder: Path) -> Path:
+        """Bring the run's model below `folder`; returns the folder that `RunLogger.log_model` was given.
+
+        Raises:
+            RunError: The run has no model.
         """
 
 

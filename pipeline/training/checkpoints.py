@@ -7,7 +7,6 @@ and the random generators' are read back by `torch.load(weights_only=True)`, so 
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,13 +58,13 @@ class CheckpointFolder:
         (scratch / "progress.json").write_text(json.dumps(progress))
         target = self._folder(step)
         shutil.rmtree(target, ignore_errors=True)
-        os.replace(scratch, target)
+        scratch.replace(target)
         for other in self.steps():
             if other not in (step, best_step):
                 shutil.rmtree(self._folder(other))
 
     def restore(self, model: nn.Module, plan: ParameterPlan, optimizer: Any) -> dict[str, Any] | None:
-        """Put model, optimizer and generators into the state of the newest checkpoint; returns its progress, None without one."""
+        """Put model, optimizer and generators into the newest checkpoint's state; returns its progress, None without one."""
         import torch
 
         steps = self.steps()
@@ -107,9 +106,7 @@ def trained_state(model: nn.Module, plan: ParameterPlan) -> dict[str, torch.Tens
     """Copies on the CPU of the parameters that ever train, by name."""
     names = {parameter.name for parameter in plan.trainable}
     return {
-        name: parameter.detach().cpu().clone().contiguous()
-        for name, parameter in model.named_parameters()
-        if name in names
+        name: parameter.detach().cpu().clone().contiguous() for name, parameter in model.named_parameters() if name in names
     }
 
 

@@ -54,7 +54,7 @@ class FitPlan:
     config: FitConfig
     precision: Precision
     checkpoints: CheckpointFolder
-    after_step: Callable[[nn.Module, int], None] = lambda model, step: None
+    after_step: Callable[[nn.Module, int], None]
 
     @property
     def steps_per_epoch(self) -> int:

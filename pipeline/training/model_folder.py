@@ -102,9 +102,7 @@ def build_model(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(adapter_seed)
         model = strategy.adapt(loaded.model, context)
-    return BuiltModel(
-        model, plan_parameters(model, context.encoder, phases, loaded.newly_initialised), address, context
-    )
+    return BuiltModel(model, plan_parameters(model, context.encoder, phases, loaded.newly_initialised), address, context)
 
 
 def write_model_folder(folder: Path, built: BuiltModel, record: ModelRecord) -> None:
