@@ -111,6 +111,11 @@ class ParameterPlan:
         return tuple(parameter for parameter in self.parameters if parameter.trains)
 
     @property
+    def saved(self) -> tuple[PlannedParameter, ...]:
+        """What makes the model up again from its base: all that trains, and the head even where a part of it stays frozen."""
+        return tuple(parameter for parameter in self.parameters if parameter.trains or parameter.place.part == "head")
+
+    @property
     def trainable_count(self) -> int:
         """Number of weights that train in any phase."""
         return sum(parameter.size for parameter in self.trainable)

@@ -103,8 +103,8 @@ class CheckpointFolder:
 
 
 def trained_state(model: nn.Module, plan: ParameterPlan) -> dict[str, torch.Tensor]:
-    """Copies on the CPU of the parameters that ever train, by name."""
-    names = {parameter.name for parameter in plan.trainable}
+    """Copies on the CPU of the parameters that ever train and of the head, by name."""
+    names = {parameter.name for parameter in plan.saved}
     return {
         name: parameter.detach().cpu().clone().contiguous() for name, parameter in model.named_parameters() if name in names
     }
@@ -118,7 +118,7 @@ def load_trained_state(model: nn.Module, plan: ParameterPlan, state: dict[str, t
     """
     import torch
 
-    expected = {parameter.name: parameter.shape for parameter in plan.trainable}
+    expected = {parameter.name: parameter.shape for parameter in plan.saved}
     found = {name: tuple(tensor.shape) for name, tensor in state.items()}
     if expected != found:
         differing = sorted(set(expected.items()) ^ set(found.items()))[:3]

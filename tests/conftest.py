@@ -1,0 +1,211 @@
+"""Tiny encoders with random weights, and small data, for tests of every level. Nothing here needs a network or a GPU."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from pipeline.config import FitConfig
+from pipeline.modeling.addresses import find_model
+
+if TYPE_CHECKING:
+    from pipeline.data.tokenization import TokenTable
+    from pipeline.strategies.base import Strategy, StrategyContext
+    from pipeline.training.loop import FitPlan, FitResult
+    from pipeline.training.model_folder import BuiltModel
+
+# Before torch, transformers or mlflow are imported anywhere; processes that tests start inherit it.
+os.environ.update(HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false", OMP_NUM_THREADS="1", MLFLOW_DISABLE_TELEMETRY="true")
+for _name in [name for name in os.environ if name.startswith("MLFLOW_") and name != "MLFLOW_DISABLE_TELEMETRY"]:
+    del os.environ[_name]
+
+GOOD = ("fine", "great", "lovely", "sharp", "warm", "witty")
+BAD = ("bland", "cheap", "dull", "grim", "stale", "weak")
+PLAIN = ("actor", "and", "film", "is", "it", "movie", "of", "plot", "scene", "story", "the", "this", "was", "with")
+LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789.,!?'-éü"
+VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *LETTERS, *(f"##{x}" for x in LETTERS), *GOOD, *BAD, *PLAIN]
+VOCABULARY += [f"word{number}" for number in range(200 - len(VOCABULARY))]
+DEPTH = 4
+
+
+def _write_bert(folder: Path, pooler: bool) -> None:
+    import torch
+    from transformers import BertConfig, BertModel, BertTokenizerFast
+
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=len(VOCABULARY),
+        hidden_size=32,
+        num_hidden_layers=DEPTH,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=64,
+        initializer_range=0.2,
+    )
+    BertModel(config, add_pooling_layer=pooler).save_pretrained(folder)
+    (folder / "vocab.txt").write_text("\n".join(VOCABULARY), encoding="utf-8")
+    BertTokenizerFast(str(folder / "vocab.txt")).save_pretrained(folder)
+
+
+FAMILIES: dict[str, Callable[[Path, bool], None]] = {"bert": _write_bert}
+"""What writes a tiny checkpoint of each architecture: `write(folder, pooler)`. The contracts run on every one of them."""
+
+
+@dataclass
+class Watcher:
+    """An `Observer` that keeps what it is told; each hook may be replaced."""
+
+    logs: list[tuple[int, dict[str, float]]] = field(default_factory=list)
+    after_step: Callable[[int], None] = lambda step: None
+    stops_at: int | None = None
+    steps: list[int] = field(default_factory=list)
+
+    def on_step(self, step: int, total_steps: int) -> None:
+        self.steps.append(step)
+        self.after_step(step)
+
+    def on_log(self, step: int, metrics: Mapping[str, float]) -> None:
+        self.logs.append((step, dict(metrics)))
+
+    def should_stop(self) -> bool:
+        return bool(self.steps) and self.steps[-1] == self.stops_at
+
+
+class Tiny:
+    """Makes tiny models and data, and trains with them."""
+
+    families = tuple(FAMILIES)
+    depth = DEPTH
+    classes = ("bad", "good")
+    words = (GOOD, BAD)
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def folder(self, family: str = "bert", pooler: bool = True) -> Path:
+        """A checkpoint without a classifier, made when it is first asked for."""
+        folder = self.root / (family if pooler else f"{family}-without-pooler")
+        if not folder.exists():
+            FAMILIES[family](folder, pooler)
+        return folder
+
+    def csv(self, rows: int = 200, seed: int = 0) -> Path:
+        """Texts with one telling word each; the words can be learnt from a hundred of them."""
+        generator = np.random.default_rng(seed)
+        path = self.root / f"reviews-{rows}-{seed}.csv"
+        if path.exists():
+            return path
+        lines = ["text,label"]
+        for row in range(rows):
+            telling, label = ((BAD, "bad"), (GOOD, "good"))[row % 2]
+            words = [*generator.choice(PLAIN, generator.integers(3, 9)), generator.choice(telling), f"word{row % 20}"]
+            lines.append(f"{' '.join(generator.permutation(words))} {row},{label}")
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        return path
+
+    @staticmethod
+    def table(rows: int, seed: int = 0) -> TokenTable:
+        """Random token ids between [CLS] and [SEP]; the label is whether a telling token of one kind is among them."""
+        from pipeline.data.tokenization import TokenTable
+
+        generator = np.random.default_rng(seed)
+        labels = np.arange(rows) % 2
+        pieces = [
+            np.array([2, *generator.integers(20, 150, generator.integers(3, 12)), 160 + label, 3], np.int32) for label in labels
+        ]
+        offsets = np.cumsum([0, *map(len, pieces)])
+        return TokenTable(np.concatenate(pieces), offsets.astype(np.int64), labels.astype(np.int64))
+
+    @staticmethod
+    def config(**options: Any) -> FitConfig:
+        """Settings under which one step visibly moves everything that trains."""
+        base = {
+            "learning_rate": 1e-2,
+            "batch_size": 8,
+            "epochs": 1,
+            "warmup_ratio": 0.0,
+            "precision": "fp32",
+            "logging_steps": 1,
+        }
+        return FitConfig(**{**base, **options})
+
+    @staticmethod
+    def context(folder: Path, config: FitConfig, total_steps: int = 1) -> StrategyContext:
+        from pipeline.strategies.base import StrategyContext
+
+        return StrategyContext(find_model(str(folder)).encoder, config.epochs, total_steps, config.dropout)
+
+    def build(self, strategy: Strategy, folder: Path, config: FitConfig) -> BuiltModel:
+        """The tiny model with a strategy put into it, seeded as the train stage does."""
+        from pipeline.training.model_folder import build_model
+        from pipeline.training.seeding import Seeds
+
+        seeds = Seeds.of(config)
+        address = find_model(str(folder))
+        return build_model(address, strategy, self.context(folder, config), self.classes, seeds.head, seeds.adapters)
+
+    def fit(
+        self,
+        built: BuiltModel,
+        config: FitConfig,
+        checkpoints: Path,
+        rows: int = 8,
+        watcher: Watcher | None = None,
+        **changes: Any,
+    ) -> FitResult:
+        """Train a built model on `rows` made-up examples."""
+        from pipeline.training.loop import fit
+
+        return fit(self.plan(built, config, checkpoints, rows, **changes), watcher or Watcher())
+
+    def plan(self, built: BuiltModel, config: FitConfig, checkpoints: Path, rows: int = 8, **changes: Any) -> FitPlan:
+        from pipeline.training.checkpoints import CheckpointFolder
+        from pipeline.training.loop import FitPlan
+
+        plan = FitPlan(
+            model=built.model,
+            encoder=built.context.encoder,
+            parameters=built.parameters,
+            train=self.table(rows),
+            validation=self.table(16, seed=1),
+            classes=2,
+            pad_id=0,
+            config=config,
+            precision="fp32",
+            checkpoints=CheckpointFolder(checkpoints),
+            after_step=lambda model, step: None,
+        )
+        return replace(plan, **changes)
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
+    return Tiny(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="session")
+def watch() -> type[Watcher]:
+    """Makes observers: `watch(after_step=..., stops_at=...)`."""
+    return Watcher
+
+
+@pytest.fixture(scope="session", params=sorted(FAMILIES))
+def family(request: pytest.FixtureRequest) -> str:
+    """Each architecture in turn."""
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An SQLite tracking store with MLflow's tables and no run; making them takes seconds, so it is made once and copied."""
+    from mlflow.tracking import MlflowClient
+
+    folder = tmp_path_factory.mktemp("store")
+    MlflowClient(f"sqlite:///{folder / 'mlflow.db'}").search_experiments()
+    return folder / "mlflow.db"

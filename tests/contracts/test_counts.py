@@ -1,0 +1,42 @@
+"""The figures of the studies that follow from bert-base's shape alone. The models are on the meta device: no weights."""
+
+import pytest
+import torch
+from transformers import BertConfig, BertForSequenceClassification
+
+from pipeline.modeling.encoder import describe_encoder
+from pipeline.strategies.base import StrategyContext
+from pipeline.strategies.freezing import plan_parameters
+from pipeline.strategies.registry import create_strategy
+
+BERT_BASE = 109_483_778
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize(
+    ("name", "arguments", "trainable", "total", "percent"),
+    [
+        ("head_only", {}, 1_538, BERT_BASE, "0.0014"),
+        ("full", {}, BERT_BASE, BERT_BASE, "100.0000"),
+        ("partial", {}, 28_353_026, BERT_BASE, "25.8970"),
+        ("partial", {"top_k": 4}, 28_353_026, BERT_BASE, "25.8970"),
+        ("partial", {"top_k": 2}, 14_177_282, BERT_BASE, "12.9492"),
+        ("bitfit", {}, 102_914, BERT_BASE, "0.0940"),
+        ("lora", {}, 1_340_930, 110_824_708, "1.209956"),
+        ("lora", {"r": 8, "targets": ["query", "value"]}, 296_450, None, "0.270"),
+        ("prefix", {}, 14_781_698, None, None),
+        ("prefix", {"num_virtual_tokens": 20, "projection": False}, 370_178, None, None),
+    ],
+)
+def test_trainable_parameters_on_bert_base(name, arguments, trainable, total, percent):
+    config = BertConfig(num_labels=2)
+    strategy = create_strategy(name, arguments)
+    context = StrategyContext(describe_encoder(config.to_dict(), "bert-base-uncased"), epochs=3, total_steps=30, dropout=0.1)
+    with torch.device("meta"):
+        model = strategy.adapt(BertForSequenceClassification(config), context)
+    plan = plan_parameters(model, context.encoder, strategy.phases(context))
+    assert plan.trainable_count == trainable
+    if total:
+        assert plan.total_count == total
+    if percent:
+        assert f"{plan.trainable_percent:.{len(percent.partition('.')[2])}f}" == percent
