@@ -102,6 +102,8 @@ class EncoderConfig(SplitConfig):
     """Longest input in tokens; longer texts are cut. Clamped to what the model's positions allow."""
     recipe: str = "quickstart"
     """Name of a recipe, or path of a recipe file, that sets options not given here."""
+    given: Names = ()
+    """Names of the options and strategy arguments that were typed: a recipe's strategies and grid do not change them."""
 
 
 @typed
@@ -210,8 +212,6 @@ class MainConfig(FitConfig):
 
     strategies: Names = ()
     """Only these strategies, separated by commas; all of the recipe if not given."""
-    given: Names = ()
-    """Names of the options that were given explicitly: they beat what the recipe says of single strategies."""
     tune: bool = False
     """Search each strategy's hyperparameters first, with the same number of trials."""
     trials: Count = 12

@@ -23,19 +23,20 @@ def configure(cls: type[C], given: Mapping[str, Any]) -> C:
     described = describe_fields(cls)
     values: dict[str, Any] = {}
     messages: list[str] = []
+    typed_arguments: tuple[str, ...] = ()
     if "recipe" in described:
         recipe = load_recipe(str(given.get("recipe") or described["recipe"].default))
         strategy = str(given.get("strategy") or described["strategy"].default) if "strategy" in described else ""
         values = {name: value for name, value in recipe.options_for(strategy).items() if name in described}
         if strategy:
-            arguments, complaints = _arguments(recipe, strategy, given.get("strategy_args"))
+            arguments, typed_arguments, complaints = _arguments(recipe, strategy, given.get("strategy_args"))
             messages += complaints
             values |= {"strategy": strategy, "strategy_args": arguments}
     # Given as '' by `mlflow run` where the declared default is empty: not given.
-    explicit = {name: value for name, value in given.items() if value != "" and name not in ("strategy_args",)}
+    explicit = {name: value for name, value in given.items() if value != "" and name != "strategy_args"}
     values |= explicit
     if "given" in described:
-        values["given"] = tuple(explicit)
+        values["given"] = (*explicit, *typed_arguments)
     try:
         config = build(cls, values, label=flag, kind="option")
     except ConfigError as error:
@@ -73,12 +74,13 @@ def replace_options(config: configs.TrainConfig, changes: Mapping[str, Any]) -> 
     return build(configs.TrainConfig, values, label=flag, kind="option")
 
 
-def _arguments(recipe: Recipe, strategy: str, given: object) -> tuple[dict[str, Any], list[str]]:
+def _arguments(recipe: Recipe, strategy: str, given: object) -> tuple[dict[str, Any], tuple[str, ...], list[str]]:
+    """All arguments of a strategy, the names of those that were typed, and what is wrong with them."""
     try:
         explicit = configs.parse_arguments(given)
         if not isinstance(explicit, dict):
             raise ConfigError(f"--strategy-args: got {given!r}. Write for example top_k=4.")
         merged = {**recipe.arguments_for(strategy), **explicit}
-        return strategy_arguments(create_strategy(strategy, merged)), []
+        return strategy_arguments(create_strategy(strategy, merged)), tuple(explicit), []
     except ConfigError as error:
-        return {}, list(error.messages)
+        return {}, (), list(error.messages)

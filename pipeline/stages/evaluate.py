@@ -63,7 +63,9 @@ def run(config: configs.EvaluateConfig, tracker: Tracker | None = None, parent_i
     result = _of_run(config, tracker, parent_id) if config.run_id else _of_model(config, tracker, parent_id)
     scores = ", ".join(f"{name.replace('_', ' ')} {result.test[name]:.4f}" for name in _METRICS)
     recorded = " (recorded before; --force true measures again)" if result.recorded else ""
-    say(f"Test: {scores}{recorded}\nRun {result.run_id}. Next: python -m pipeline compare")
+    say(f"Test: {scores}{recorded}")
+    if parent_id is None:
+        say(f"Run {result.run_id}. Next: python -m pipeline compare")
     return result
 
 

@@ -98,7 +98,7 @@ def _run_strategy(
 ) -> None:
     tags = {}
     if config.tune:
-        search = configs.TuneConfig(**as_dict(plan), trials=config.trials)
+        search = configs.TuneConfig(**{**as_dict(plan), "given": config.given, "trials": config.trials})
         found = tune.run(search, tracker, study, children)
         plan, tags = found.best_config, {"tuned_by": found.run_id, "tuned_trials": str(found.trials)}
     trained = children.call(train.run, plan, parent_id=study, tags=tags)

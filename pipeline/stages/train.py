@@ -12,7 +12,6 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -76,7 +75,7 @@ def run(
                 attempt.checkpoints.delete()  # going on from there would end the same way
                 raise
         attempt.checkpoints.delete()
-    _show(result)
+    _show(result, with_hint=parent_id is None)
     return result
 
 
@@ -292,9 +291,9 @@ def _device_type() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def _show(result: TrainResult) -> None:
-    scores: dict[str, Any] = dict(result.validation)
-    say(
-        f"{result.strategy}: validation accuracy {scores['accuracy']:.4f}, macro F1 {scores['f1_macro']:.4f}\n"
-        f"Run {result.run_id}. Next: python -m pipeline evaluate --run-id {result.run_id}"
-    )
+def _show(result: TrainResult, with_hint: bool) -> None:
+    """Say how it ended, and what to do next unless that is being done already."""
+    scores = result.validation
+    say(f"{result.strategy}: validation accuracy {scores['accuracy']:.4f}, macro F1 {scores['f1_macro']:.4f}")
+    if with_hint:
+        say(f"Run {result.run_id}. Next: python -m pipeline evaluate --run-id {result.run_id}")

@@ -64,12 +64,15 @@ def run(
 ) -> TuneResult:
     """Train one trial per point as nested runs below one parent; only the best trial keeps its model.
 
+    What was typed as an option stays as it is and is not searched.
+
     Raises:
         InputError: A point of the grid is not valid, or the inputs are not; no run was made.
         PipelineError: No trial finished.
     """
     base = _train_config(config)
-    space = load_recipe(config.recipe).space_for(config.strategy) or STUDY_SPACE
+    full_space = load_recipe(config.recipe).space_for(config.strategy) or STUDY_SPACE
+    space = {name: values for name, values in full_space.items() if name not in config.given}
     points = draw_points(space, config.trials, config.seed)
     candidates = [replace_options(base, point) for point in points]
     find_inputs(base)
@@ -136,8 +139,9 @@ def run(
     say(
         f"{config.strategy}: best of {len(points)} trials has validation {metric} {score:.4f} with "
         + ", ".join(f"{name}={value}" for name, value in chosen.items())
-        + f"\nRun {winner.run_id}. Next: python -m pipeline evaluate --run-id {winner.run_id}"
     )
+    if parent_id is None:
+        say(f"Run {winner.run_id}. Next: python -m pipeline evaluate --run-id {winner.run_id}")
     return TuneResult(logger.run_id, winner.run_id, winner_config, score, len(points))
 
 
