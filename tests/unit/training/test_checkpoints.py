@@ -1,0 +1,116 @@
+"""Checkpoints are whole or not there, and fit one model only."""
+
+import pytest
+import torch
+from safetensors import SafetensorError
+
+from pipeline.strategies.registry import create_strategy
+from pipeline.training import checkpoints as module
+from pipeline.training.checkpoints import CheckpointFolder, load_trained_state, trained_state
+from pipeline.training.optimizer import build_optimizer
+
+
+@pytest.fixture
+def state(tiny):
+    built = tiny.build(create_strategy("partial", {"top_k": 1}), tiny.folder(), tiny.config())
+    return built.model, built.parameters, build_optimizer(built.model, built.parameters, 0.0)
+
+
+def save(folder, state, step, best):
+    model, plan, optimizer = state
+    folder.save(step, best, model, plan, optimizer, {"step": step, "history": [[step, {"val/loss": 0.5}]]})
+
+
+def test_newest_and_best_are_kept(tmp_path, state):
+    folder = CheckpointFolder(tmp_path / "checkpoints")
+    assert (folder.steps(), folder.history(), folder.restore(*state)) == ([], [], None)
+    for step, best, kept in [(2, 2, [2]), (4, 2, [2, 4]), (6, 2, [2, 6]), (8, 8, [8]), (10, 8, [8, 10])]:
+        save(folder, state, step, best)
+        assert folder.steps() == kept
+    assert folder.history() == [(10, {"val/loss": 0.5})]
+    assert folder.restore(*state)["step"] == 10
+    folder.delete()
+    assert not folder.path.exists()
+
+
+@pytest.mark.parametrize("dies_in", ["save_file", "replace"])
+def test_dying_while_writing_leaves_the_last_one(tmp_path, state, monkeypatch, dies_in):
+    folder = CheckpointFolder(tmp_path)
+    save(folder, state, 2, 2)
+
+    def die(*arguments, **keywords):
+        raise KeyboardInterrupt
+
+    target = {"save_file": "safetensors.torch.save_file", "replace": "pathlib.Path.replace"}[dies_in]
+    with monkeypatch.context() as patch:
+        patch.setattr(target, die)
+        with pytest.raises(KeyboardInterrupt):
+            save(folder, state, 4, 4)
+    assert folder.steps() == [2]
+    assert folder.restore(*state)["step"] == 2
+    save(folder, state, 4, 4)
+    assert folder.steps() == [4]
+    assert not list(tmp_path.glob(".writing-*"))
+
+
+def test_restore_brings_back_weights_and_chance(tmp_path, state):
+    model, plan, _ = state
+    folder = CheckpointFolder(tmp_path)
+    torch.manual_seed(7)
+    save(folder, state, 1, 1)
+    drawn, saved = torch.rand(3), trained_state(model, plan)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()
+    folder.restore(*state)
+    assert torch.equal(torch.rand(3), drawn)
+    assert all(torch.equal(saved[name], tensor) for name, tensor in trained_state(model, plan).items())
+
+
+def test_only_what_differs_from_the_base_is_stored(state):
+    model, plan, _ = state
+    assert set(trained_state(model, plan)) == {p.name for p in plan.parameters if p.place.layer == 3 or p.place.part == "head"}
+
+
+def test_the_head_is_stored_even_where_it_is_frozen(tiny):
+    built = tiny.build(create_strategy("bitfit", {}), tiny.folder(), tiny.config())
+    assert "classifier.weight" not in {parameter.name for parameter in built.parameters.trainable}
+    assert "classifier.weight" in trained_state(built.model, built.parameters)
+
+
+@pytest.mark.parametrize("change", ["missing", "superfluous", "shape"])
+def test_foreign_weights_are_refused(state, change):
+    model, plan, _ = state
+    before = trained_state(model, plan)
+    weights = {name: torch.zeros_like(tensor) for name, tensor in before.items()}
+    if change == "missing":
+        weights.popitem()
+    elif change == "superfluous":
+        weights["bert.encoder.layer.0.output.dense.bias"] = torch.zeros(32)
+    else:
+        weights["classifier.weight"] = torch.zeros(3, 32)
+    with pytest.raises(ValueError, match="another model or strategy"):
+        load_trained_state(model, plan, weights)
+    assert all(torch.equal(before[name], tensor) for name, tensor in trained_state(model, plan).items())
+
+
+def test_damaged_weights_are_refused(tmp_path, state):
+    folder = CheckpointFolder(tmp_path)
+    save(folder, state, 1, 1)
+    file = tmp_path / "step-1" / "trained.safetensors"
+    file.write_bytes(file.read_bytes()[:-10])
+    with pytest.raises(SafetensorError):
+        folder.restore(*state)
+
+
+def test_a_checkpoint_cannot_run_code(tmp_path, state):
+    class Evil:
+        def __reduce__(self):
+            return (module.shutil.rmtree, (str(tmp_path),))
+
+    folder = CheckpointFolder(tmp_path)
+    save(folder, state, 1, 1)
+    torch.save({"optimizer": Evil(), "generators": {}}, tmp_path / "step-1" / "optimizer.pt")
+    with pytest.raises(Exception, match="Weights only load failed"):
+        folder.restore(*state)
+    assert folder.steps() == [1]

@@ -1,0 +1,167 @@
+"""The training loop: going on after an interruption, stopping, choosing the best checkpoint."""
+
+import json
+
+import pytest
+import torch
+
+from pipeline.errors import TrainingError
+from pipeline.strategies.registry import create_strategy
+from pipeline.training.checkpoints import CheckpointFolder, trained_state
+
+ROWS, STEPS = 40, 5  # examples, and steps per epoch in batches of 8
+
+
+class InterruptedTrainingError(Exception):
+    """What a test raises in place of a loss of power."""
+
+
+@pytest.fixture
+def prepare(tiny, tmp_path, watch):
+    """Builds a model afresh, as a new process would, and returns what trains it."""
+
+    def prepare(strategy="full", folder="run", watcher=None, **options):
+        config = tiny.config(**options)
+        built = tiny.build(create_strategy(strategy, {}), tiny.folder(), config)
+        checkpoints = tmp_path / folder
+        return built, lambda: tiny.fit(built, config, checkpoints, rows=ROWS, watcher=watcher or watch())
+
+    return prepare
+
+
+def same(left, right):
+    return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
+
+
+@pytest.mark.parametrize("strategy", ["full", "lora"])
+@pytest.mark.parametrize("interrupted_at", [4, 5, 8, 13], ids="step_{}".format)
+def test_an_interrupted_training_ends_bit_equal(prepare, watch, tmp_path, strategy, interrupted_at):
+    options = {"strategy": strategy, "epochs": 3, "eval_steps": 3, "logging_steps": 2, "dropout": 0.2}
+    whole = watch()
+    built, train = prepare(folder="whole", watcher=whole, **options)
+    expected = train()
+
+    def interrupt(step):
+        if step == interrupted_at:
+            raise InterruptedTrainingError
+
+    first, second = watch(after_step=interrupt), watch()
+    _, begin = prepare(folder="parts", watcher=first, **options)
+    with pytest.raises(InterruptedTrainingError):
+        begin()
+    last = CheckpointFolder(tmp_path / "parts").steps()[-1]
+    assert 0 < last < interrupted_at
+    recorded = CheckpointFolder(tmp_path / "parts").history()
+    resumed, go_on = prepare(folder="parts", watcher=second, **options)
+    result = go_on()
+
+    assert (result.resumed_from, expected.resumed_from) == (last, 0)
+    assert same(trained_state(built.model, built.parameters), trained_state(resumed.model, resumed.parameters))
+    assert recorded + second.logs == whole.logs
+    assert second.steps == list(range(last + 1, 3 * STEPS + 1))
+    measured = ("best", "best_step", "steps", "train_loss_mean", "examples", "tokens", "flops")
+    assert {name: getattr(result, name) for name in measured} == {name: getattr(expected, name) for name in measured}
+
+
+def test_a_finished_training_is_not_trained_again(prepare, watch):
+    built, train = prepare(epochs=2)
+    train()
+    watcher = watch()
+    again, resume = prepare(epochs=2, watcher=watcher)
+    assert resume().resumed_from == 2 * STEPS
+    assert watcher.steps == []
+    assert same(trained_state(built.model, built.parameters), trained_state(again.model, again.parameters))
+
+
+def test_an_observer_can_stop_it(prepare, watch):
+    watcher = watch(stops_at=3)
+    _, train = prepare(epochs=2, watcher=watcher)
+    result = train()
+    assert (result.steps, result.total_steps, result.best_step) == (3, 2 * STEPS, 3)
+    assert watcher.logs[-1][0] == 3
+    assert "val/accuracy" in watcher.logs[-1][1]
+    _, again = prepare(epochs=2)
+    assert again().steps == 3, "stopped is as good as finished"
+
+
+@pytest.mark.parametrize(("eval_steps", "evaluated"), [(None, [5, 10]), (4, [4, 8, 10]), (10, [10]), (99, [10])])
+def test_evaluations_fall_due(prepare, watch, eval_steps, evaluated):
+    watcher = watch()
+    _, train = prepare(epochs=2, eval_steps=eval_steps, watcher=watcher)
+    train()
+    assert [step for step, metrics in watcher.logs if "val/f1_macro" in metrics] == evaluated
+
+
+def test_losses_are_logged_as_means_over_the_steps_between(prepare, watch):
+    fine, coarse = watch(), watch()
+    _, train = prepare(folder="fine", epochs=2, logging_steps=1, watcher=fine)
+    result = train()
+    prepare(folder="coarse", epochs=2, logging_steps=4, watcher=coarse)[1]()
+    losses = [metrics["train/loss"] for _, metrics in fine.logs if "train/loss" in metrics]
+    assert len(losses) == 2 * STEPS
+    means = {step: metrics["train/loss"] for step, metrics in coarse.logs if "train/loss" in metrics}
+    assert means == pytest.approx({4: sum(losses[:4]) / 4, 8: sum(losses[4:8]) / 4})
+    assert result.train_loss_mean == pytest.approx(sum(losses) / len(losses))
+
+
+@pytest.fixture
+def scripted(monkeypatch):
+    """Replaces the validation scores by given ones, in order."""
+
+    def script(name, values):
+        scores = iter(values)
+        others = {"accuracy": 0.5, "precision_macro": 0.5, "recall_macro": 0.5, "f1_macro": 0.5, "loss": 1.0}
+        monkeypatch.setattr("pipeline.training.loop.score", lambda *arguments: {**others, name: next(scores)})
+
+    return script
+
+
+@pytest.mark.parametrize(
+    ("metric", "values", "best"), [("accuracy", [0.6, 0.9, 0.7, 0.9], 2), ("loss", [3.0, 2.0, 1.0, 4.0], 3)]
+)
+def test_the_best_checkpoint_is_loaded_at_the_end(prepare, watch, scripted, metric, values, best):
+    scripted(metric, values)
+    weights = {}
+    watcher = watch(after_step=lambda step: weights.update({step: trained_state(built.model, built.parameters)}))
+    built, train = prepare(epochs=4, eval_steps=STEPS, metric_for_best_model=metric, watcher=watcher)
+    result = train()
+    assert result.best_step == best * STEPS
+    assert result.best[metric] == values[best - 1]
+    final = trained_state(built.model, built.parameters)
+    assert same(final, weights[best * STEPS])
+    assert not same(final, weights[4 * STEPS])
+
+
+@pytest.mark.parametrize(("patience", "ends_after"), [(None, 6), (1, 3), (2, 6), (3, 6)], ids=lambda value: f"{value}")
+def test_patience_ends_training(prepare, scripted, patience, ends_after):
+    scripted("accuracy", [0.5, 0.6, 0.6, 0.7, 0.6, 0.6])
+    _, train = prepare(epochs=6, early_stopping_patience=patience)
+    assert train().steps == ends_after * STEPS
+
+
+@pytest.mark.parametrize("every", [1, 5])
+def test_a_loss_that_is_no_number_is_an_error(prepare, every):
+    _, train = prepare(epochs=2, learning_rate=1e30, logging_steps=every)
+    with pytest.raises(TrainingError, match=r"became (nan|inf) by step \d+\. Lower --learning-rate"):
+        train()
+
+
+def test_the_strategy_is_called_after_every_step(tiny, tmp_path):
+    config, called = tiny.config(epochs=2), []
+    built = tiny.build(create_strategy("full", {}), tiny.folder(), config)
+    tiny.fit(built, config, tmp_path, rows=ROWS, after_step=lambda model, step: called.append((model is built.model, step)))
+    assert called == [(True, step) for step in range(1, 2 * STEPS + 1)]
+
+
+def test_checkpoints_hold_the_newest_and_the_best_only(prepare, scripted, tmp_path):
+    scripted("accuracy", [0.5, 0.9, 0.6, 0.7])
+    _, train = prepare(epochs=4)
+    train()
+    folder = CheckpointFolder(tmp_path / "run")
+    assert folder.steps() == [2 * STEPS, 4 * STEPS]
+    assert {file.name for file in (folder.path / f"step-{4 * STEPS}").iterdir()} == {
+        "trained.safetensors",
+        "optimizer.pt",
+        "progress.json",
+    }
+    json.loads((folder.path / f"step-{4 * STEPS}" / "progress.json").read_text())
