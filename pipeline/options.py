@@ -38,11 +38,16 @@ def flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
+def is_typed(name: str) -> bool:
+    """Whether a field is an option, as against one that the command line fills in by itself."""
+    return name not in configs.INTERNAL
+
+
 def click_options(cls: type[configs.StageConfig]) -> list[click.Option]:
     """One option per field. Values stay text, and an option that was not given stays None: a recipe may then set it."""
     options = []
     for field in describe_fields(cls).values():
-        if field.name in configs.INTERNAL:
+        if not is_typed(field.name):
             continue
         default = f"  [default: {field.default_text}]" if field.default_text else ""
         help_text = field.help + default
