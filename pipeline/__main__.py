@@ -36,7 +36,11 @@ class StageCommand(click.Command):
                 message = f"Unknown option {error.option_name!r}. Did you mean {flag(meant)!r}?"
             else:
                 message = unknown("option", error.option_name, known)
+            _close_given_run(str(self.name), message)
             raise click.UsageError(message, ctx) from error
+        except click.UsageError as error:
+            _close_given_run(str(self.name), error.format_message())
+            raise
 
 
 class StageGroup(click.Group):
@@ -101,11 +105,15 @@ def _run(stage: str, given: dict[str, str]) -> None:
 def _fail(stage: str, message: str, status: int) -> NoReturn:
     """Say what went wrong, on the terminal and on the run that MLflow made for us, and exit."""
     click.echo(f"Error: {message}", err=True)
+    _close_given_run(stage, message, killed=status == 130)
+    sys.exit(status)
+
+
+def _close_given_run(stage: str, message: str, killed: bool = False) -> None:
     if os.environ.get("MLFLOW_RUN_ID"):
         from pipeline.tracking.mlflow_runs import mark_failed
 
-        mark_failed(os.environ["MLFLOW_RUN_ID"], stage, message, killed=status == 130)
-    sys.exit(status)
+        mark_failed(os.environ["MLFLOW_RUN_ID"], stage, message, killed)
 
 
 @click.group(cls=StageGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

@@ -1,6 +1,8 @@
 """Texts and labels made ready: missing ones dropped and counted, labels turned into class numbers."""
 
+import math
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
@@ -30,12 +32,14 @@ def clean(tables: SourceTables, where: str) -> CleanTables:
     """
     dropped = {"missing text": 0, "missing label": 0, "hidden label": 0}
     parts = {}
+    labels_of = {part: table[LABEL].map(_as_text) for part, table in tables.parts.items()}
+    is_class = tables.classes is None and any((label == _HIDDEN).any() for part, label in labels_of.items() if part != "test")
     for part, table in tables.parts.items():
         text = table[TEXT].map(lambda value: value.strip() if isinstance(value, str) else "")
-        label = table[LABEL].map(lambda value: "" if pd.isna(value) else str(value).strip())
+        label = labels_of[part]
         no_text = text == ""
         no_label = ~no_text & (label == "")
-        hidden = ~no_text & (label == _HIDDEN) & (tables.classes is not None or part == "test")
+        hidden = ~no_text & (label == _HIDDEN) & (tables.classes is not None or (part == "test" and not is_class))
         dropped["missing text"] += int(no_text.sum())
         dropped["missing label"] += int(no_label.sum())
         dropped["hidden label"] += int(hidden.sum())
@@ -46,7 +50,7 @@ def clean(tables: SourceTables, where: str) -> CleanTables:
         raise DataError(f"{where}: no row has both a text and a label. Check --text-column and --label-column.")
     labels = pd.concat([part[LABEL] for part in parts.values()]).unique().tolist()
     classes, number = _number_classes(labels, tables.classes, where)
-    if len(set(number.values())) < 2:
+    if len({number[label] for label in labels}) < 2:
         raise DataError(f"{where}: every row has the label {labels[0]!r}. Classification needs two classes or more.")
     for table in parts.values():
         table[LABEL] = table[LABEL].map(number).astype("int64")
@@ -57,15 +61,26 @@ def _number_classes(labels: list[str], named: tuple[str, ...] | None, where: str
     if named is None:
         ordered = sorted(labels, key=_by_value)
         return tuple(ordered), {label: index for index, label in enumerate(ordered)}
-    number = {str(index): index for index in range(len(named))} | {name: index for index, name in enumerate(named)}
-    strange = sorted(set(labels) - set(number))
+    by_index = {str(index): index for index in range(len(named))}
+    if set(labels) <= set(by_index):  # not mixed with the names, for those may be numbers as well, such as 1 and 2
+        return named, by_index
+    number = {name: index for index, name in enumerate(named)}
+    strange = sorted(set(labels) - set(number), key=lambda label: (label in by_index, label))
     if strange:
         raise DataError(f"{where}: label {strange[0]!r} is none of the classes {', '.join(named)}.")
     return named, number
 
 
+def _as_text(label: Any) -> str:
+    """A column of whole numbers that lacks some comes as floats: 1.0 is the label 1."""
+    if pd.isna(label):
+        return ""
+    return str(int(label) if isinstance(label, float) and label.is_integer() else label).strip()
+
+
 def _by_value(label: str) -> tuple[bool, float, str]:
     try:
-        return False, float(label), label
+        value = float(label)
     except ValueError:
-        return True, 0.0, label
+        value = math.nan
+    return (False, value, label) if math.isfinite(value) else (True, 0.0, label)

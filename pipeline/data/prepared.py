@@ -54,7 +54,10 @@ class PreparedData:
         Raises:
             DataError: The file is not what was prepared.
         """
-        table = pd.read_parquet(self.folder / f"{split}.parquet")
+        try:
+            table = pd.read_parquet(self.folder / f"{split}.parquet")
+        except (OSError, ValueError) as error:
+            raise DataError(f"{self.folder}: {split}.parquet cannot be read ({error}). Delete the folder.") from error
         if _hash_rows(table) != self.manifest.split_sha256[split]:
             raise DataError(f"{self.folder}: {split}.parquet was changed after it was prepared. Delete the folder.")
         return table

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING
 from pipeline.config import SplitConfig
 from pipeline.data.tables import read_table
 from pipeline.errors import DataError, unknown
-from pipeline.hashing import hash_file
+from pipeline.hashing import digest, hash_file
 from pipeline.hub import fetch_snapshot
 
 if TYPE_CHECKING:
@@ -55,11 +54,14 @@ def find_source(dataset: str, config: SplitConfig) -> Source:
     """
     if dataset in ("rotten_tomatoes", "imdb"):
         return _packaged(dataset)
-    path = Path(dataset).expanduser()
-    if path.is_dir():
-        return _glue_folder(path, config)
-    if path.is_file():
-        return _file(path, config)
+    try:
+        path = Path(dataset).expanduser()
+        if path.is_dir():
+            return _glue_folder(path, config)
+        if path.is_file():
+            return _file(path, config)
+    except (OSError, RuntimeError) as error:  # may not be read, is too long for a name, or is ~NAME of nobody
+        raise DataError(f"--dataset {dataset}: cannot be opened: {error}. Give the path of a file or folder.") from error
     if path.suffix.lower() in (".csv", ".tsv", ".txt") or dataset.startswith((".", "/", "~")):
         raise DataError(f"--dataset {dataset}: no such file. Relative paths start at {Path.cwd()}.")
     if dataset not in _HUB_NAMES and "/" not in dataset:
@@ -93,7 +95,7 @@ def _file(path: Path, config: SplitConfig) -> Source:
     def read() -> SourceTables:
         return SourceTables({"all": pick_columns(read_table(path), str(path), config)})
 
-    return Source(path.name, path.resolve().as_uri(), hash_file(path), read)
+    return Source(path.name, path.resolve().as_uri(), f"{hash_file(path)}:{path.suffix.lower()}", read)
 
 
 def _glue_folder(path: Path, config: SplitConfig) -> Source:
@@ -105,13 +107,14 @@ def _glue_folder(path: Path, config: SplitConfig) -> Source:
         parts = {}
         for part, file in files.items():
             table = read_table(file)
-            if part == "test" and config.label_column is None and not set(LABEL_NAMES) & set(table.columns):
+            columns = [str(column) for column in table.columns]
+            if part == "test" and (config.label_column or find_column(columns, LABEL_NAMES)) not in columns:
                 continue  # GLUE publishes its test part without labels
             # Parts may name their text column differently: each is looked up by itself.
             parts[part] = pick_columns(table, str(file), config)
         return SourceTables(parts)
 
-    sha256 = hashlib.sha256("".join(hash_file(file) for file in files.values()).encode()).hexdigest()
+    sha256 = digest({part: hash_file(file) for part, file in files.items()})
     return Source(path.resolve().name, path.resolve().as_uri(), sha256, read)
 
 

@@ -68,6 +68,11 @@ def choose_sample(size: int, limit: int | None, seed: int) -> np.ndarray:
 
 def _cut(table: pd.DataFrame, held_out: int, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
     kept, cut = train_test_split(np.arange(len(table)), test_size=held_out, random_state=seed, stratify=table[LABEL])
+    labels = table[LABEL].to_numpy()
+    for rare in np.setdiff1d(labels, labels[cut]):  # of a rare class none may fall to the smaller part: exchange one
+        common = np.bincount(labels[cut]).argmax()
+        given, taken = np.flatnonzero(labels[kept] == rare)[0], np.flatnonzero(labels[cut] == common)[0]
+        kept[given], cut[taken] = cut[taken], kept[given]
     return table.iloc[np.sort(kept)].reset_index(drop=True), table.iloc[np.sort(cut)].reset_index(drop=True)
 
 

@@ -76,7 +76,8 @@ def _rows(path: Path, text: str, delimiter: str) -> list[list[str]]:
 
 def _is_quoted(text: str, delimiter: str) -> bool:
     """Whether every field with a quotation mark is quoted as a whole, line by line."""
-    marked = [field for line in text.splitlines() if '"' in line for field in line.split(delimiter) if '"' in field]
+    lines = (line.rstrip("\n") for line in io.StringIO(text, newline=None) if '"' in line)
+    marked = [field for line in lines for field in line.split(delimiter) if '"' in field]
     return bool(marked) and all(len(field) > 1 and field[0] == field[-1] == '"' for field in marked)
 
 
