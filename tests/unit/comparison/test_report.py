@@ -1,0 +1,75 @@
+import base64
+import re
+from collections.abc import Callable
+
+import pytest
+
+from pipeline.comparison.report import remarks, render_html, render_markdown
+from pipeline.comparison.selection import Selection, select_runs
+from pipeline.comparison.table import build_table
+from pipeline.tracking.runs import Run
+
+MakeRun = Callable[..., Run]
+TUNED = {"tuned_trials": "12"}
+
+
+def remarks_on(selection: Selection) -> str:
+    return "\n".join(remarks(build_table(selection.kept), selection))
+
+
+@pytest.mark.parametrize(
+    ("tags", "present", "absent"),
+    [
+        (({}, {}), "untuned: hyperparameters were fixed beforehand", "not tuned with the same budget"),
+        ((TUNED, {}), "not tuned with the same budget, so their ranking is not fair.", "fixed beforehand"),
+        ((TUNED, {"tuned_trials": "3"}), "not tuned with the same budget", "fixed beforehand"),
+        ((TUNED, TUNED), "All rows were tested on the same examples", "tuned"),
+    ],
+)
+def test_unequal_tuning_is_said(make_run: MakeRun, tags: tuple[dict[str, str], ...], present: str, absent: str) -> None:
+    text = remarks_on(select_runs([make_run("full", tags=tags[0]), make_run("lora", tags=tags[1])]))
+    assert present in text
+    assert absent not in text
+
+
+def test_a_single_seed_is_said_where_some_row_has_no_more(make_run: MakeRun) -> None:
+    two = [make_run("full", params={"seed": seed}) for seed in "12"]
+    assert "One seed" not in remarks_on(select_runs(two))
+    assert "One seed: differences of a point or two may be chance." in remarks_on(select_runs([*two, make_run("lora")]))
+
+
+def test_the_data_and_what_was_left_out_are_named(make_run: MakeRun) -> None:
+    failed = make_run("prefix", status="FAILED")
+    text = remarks_on(select_runs([failed, make_run("full", tags={"data_fingerprint": "abcdef0123456789"})]))
+    assert "(data fingerprint abcdef012345)." in text
+    assert f"Left out: prefix (run {failed.run_id}): status FAILED." in text
+
+
+def test_markdown_holds_title_table_remarks_and_pictures(make_run: MakeRun) -> None:
+    selection = select_runs([make_run("full", 0.8), make_run("lora", 0.9)])
+    table = build_table(selection.kept)
+    text = render_markdown(table, selection, "my study", ["f1", "trainable_share"])
+    assert text.startswith("# Results: my study\n\n| strategy")
+    assert text.index("| lora") < text.index("| full")
+    for remark in remarks(table, selection):
+        assert f"\n- {remark}\n" in text
+    assert text.endswith("![f1](f1.png)\n![trainable share](trainable_share.png)\n")
+
+
+def test_html_holds_its_pictures_and_fetches_nothing(make_run: MakeRun) -> None:
+    selection = select_runs([make_run("full")])
+    text = render_html(build_table(selection.kept), selection, "my study", {"f1": b"\x89PNG", "cost": b"\0"})
+    pictures = re.findall(r'<img alt="(\w+)" src="data:image/png;base64,([^"]*)">', text)
+    assert [(name, base64.b64decode(data)) for name, data in pictures] == [("f1", b"\x89PNG"), ("cost", b"\0")]
+    assert "<td" in text
+    assert not re.search(r'(src|href)="(?!data:)|https?:|@import|<script', text)
+
+
+def test_html_escapes_whatever_comes_from_outside(make_run: MakeRun) -> None:
+    evil = "<script>alert('&')</script>{braces}"
+    failed = make_run("lora", status="FAILED", tags={"status_detail": evil})
+    selection = select_runs([failed, make_run("external", tags={"stage": "evaluate"}, params={"model": evil})])
+    text = render_html(build_table(selection.kept), selection, evil, {})
+    assert text.count("&lt;script&gt;") == 4, "in both titles, in the table and in the remark"
+    assert "<script" not in text
+    assert text.count("{braces}") == 4

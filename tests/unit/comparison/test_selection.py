@@ -1,0 +1,88 @@
+import itertools
+from collections.abc import Callable
+
+import pytest
+
+from pipeline.comparison.selection import EXTERNAL, describe_arguments, select_runs
+from pipeline.tracking.runs import Run
+
+MakeRun = Callable[..., Run]
+
+
+def test_comparable_runs_are_kept_in_the_order_of_their_making(make_run: MakeRun) -> None:
+    runs = [make_run("full"), make_run("lora"), make_run(EXTERNAL, tags={"stage": "evaluate"})]
+    for order in itertools.permutations(runs):
+        selection = select_runs(order)
+        assert selection.kept == tuple(runs)
+        assert selection.left_out == ()
+
+
+@pytest.mark.parametrize(
+    ("differs", "reason"),
+    [
+        ({"status": "FAILED", "tags": {"status_detail": "The loss became NaN."}}, "status FAILED: The loss became NaN."),
+        ({"status": "RUNNING"}, "status RUNNING"),
+        ({"f1": None}, "no test result; run evaluate"),
+        ({"tags": {"data_fingerprint": "e" * 64}}, "tested on other data than the newest run"),
+        ({"params": {"max_eval_samples": "100"}}, "tested on other data than the newest run"),
+        ({"tags": {"config_hash": "same"}}, "a newer run repeats the same configuration"),
+    ],
+)
+def test_what_cannot_be_compared_is_left_out_with_why(make_run: MakeRun, differs: dict[str, object], reason: str) -> None:
+    run = make_run("lora", **differs)
+    newest = make_run("full", tags={"config_hash": "same"})
+    selection = select_runs([run, newest])
+    assert selection.kept == (newest,)
+    assert selection.left_out == (f"lora (run {run.run_id}): {reason}",)
+
+
+def test_the_newest_run_that_has_a_result_decides_which_data_count(make_run: MakeRun) -> None:
+    old, newer = make_run("full"), make_run("lora", tags={"data_fingerprint": "e" * 64})
+    make_run("bitfit", f1=None)
+    assert select_runs([old, newer]).kept == (newer,)
+
+
+def test_a_sample_of_the_test_data_is_the_same_only_with_the_same_seed(make_run: MakeRun) -> None:
+    first = make_run("lora", params={"max_eval_samples": "100", "split_seed": "1"})
+    other = make_run("full", params={"max_eval_samples": "100", "split_seed": "2"})
+    same = make_run("bitfit", params={"max_eval_samples": "100", "split_seed": "2"})
+    assert select_runs([first, other, same]).kept == (other, same)
+
+
+def test_runs_of_other_stages_are_passed_over_in_silence(make_run: MakeRun) -> None:
+    others = [make_run(tags={"stage": stage}) for stage in ("prepare_data", "tune", "evaluate", "compare", "main")]
+    selection = select_runs(others)
+    assert (selection.kept, selection.left_out) == ((), ())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "typed"),
+    [
+        ("{}", ""),
+        ('{"top_k": 4}', "top_k=4"),
+        ('{"r": 8, "alpha": 16.0, "targets": []}', "r=8,alpha=16.0"),
+        ('{"targets": ["query", "value"], "limit": null}', "targets=[query,value]"),
+        ('{"projection": false, "p": 0}', "projection=False,p=0"),
+    ],
+)
+def test_arguments_are_described_as_they_are_typed(make_run: MakeRun, arguments: str, typed: str) -> None:
+    assert describe_arguments(make_run(arguments=arguments)) == typed
+
+
+def test_a_model_trained_elsewhere_is_described_by_its_address(make_run: MakeRun) -> None:
+    assert describe_arguments(make_run(EXTERNAL, params={"model": "owner/name"})) == "model=owner/name"
+
+
+def test_file_names_are_distinct_and_safe(make_run: MakeRun) -> None:
+    runs = [
+        make_run("full"),
+        make_run("lora", arguments='{"targets": ["query", "value"], "r": 8}'),
+        make_run("lora", arguments='{"r": 4}'),
+        make_run("lora", arguments='{"r": 4}'),
+        make_run(EXTERNAL, tags={"stage": "evaluate"}, params={"model": "../a/b"}),
+        make_run(EXTERNAL, tags={"stage": "evaluate"}, params={"model": "c"}),
+    ]
+    named = select_runs(runs).file_names()
+    names = ["full", "lora_targets_query_value_r_8", "lora_r_4", f"lora_r_4_{runs[3].run_id[:8]}", "external_model_.._a_b"]
+    assert list(named) == [*names, "external_model_c"]
+    assert list(named.values()) == runs

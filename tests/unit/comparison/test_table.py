@@ -1,0 +1,74 @@
+from collections.abc import Callable
+
+import pytest
+
+from pipeline.comparison.table import MEASURES, build_table, render_table
+from pipeline.tracking.runs import Run
+
+MakeRun = Callable[..., Run]
+
+
+def test_a_row_per_strategy_and_arguments_the_best_first(make_run: MakeRun) -> None:
+    runs = [
+        make_run("full", 0.8),
+        make_run("partial", 0.7, '{"top_k": 2}'),
+        make_run("partial", 0.9, '{"top_k": 4}'),
+    ]
+    table = build_table(runs)
+    assert table[["strategy", "arguments", "f1_macro"]].to_numpy().tolist() == [
+        ["partial", "top_k=4", 0.9],
+        ["full", "", 0.8],
+        ["partial", "top_k=2", 0.7],
+    ]
+    assert table["run_ids"].tolist() == [runs[2].run_id, runs[0].run_id, runs[1].run_id]
+
+
+@pytest.mark.parametrize("seed", ["seed", "data_seed", "init_seed", "dropout_seed"])
+def test_runs_that_differ_in_a_seed_only_are_averaged(make_run: MakeRun, seed: str) -> None:
+    first = make_run(f1=0.7, params={seed: "1", "compute_dtype": "fp32"}, metrics={"cost/train_seconds": 10})
+    second = make_run(f1=0.9, params={seed: "2", "compute_dtype": "bf16"})
+    [row] = build_table([first, second]).to_dict("records")
+    assert row["f1_macro"] == pytest.approx(0.8)
+    assert row["train_seconds"] == 10, "a run that lacks a measure does not count for it"
+    assert row["seeds"] == 2
+    assert row["run_ids"] == f"{first.run_id} {second.run_id}"
+
+
+def test_runs_with_other_hyperparameters_are_never_averaged(make_run: MakeRun) -> None:
+    table = build_table([make_run(params={"learning_rate": "1e-4"}), make_run(params={"learning_rate": "2e-5"})])
+    assert sorted(table["learning_rate"]) == ["1e-4", "2e-5"]
+    assert table["seeds"].tolist() == [1, 1]
+
+
+def test_each_measure_is_read_from_its_metric_and_one_that_no_run_has_is_no_column(make_run: MakeRun) -> None:
+    values = {metric: float(number) for number, metric in enumerate(MEASURES.values(), start=1)}
+    [full] = build_table([make_run(metrics=values)]).to_dict("records")
+    assert {column: full[column] for column in MEASURES} == {column: values[metric] for column, metric in MEASURES.items()}
+    del values["cost/peak_cuda_mb"]
+    assert "peak_cuda_mb" not in build_table([make_run(metrics=values)])
+
+
+def test_the_table_says_what_was_tuned(make_run: MakeRun) -> None:
+    table = build_table([make_run("full", 0.9, tags={"tuned_trials": "12"}), make_run("lora", 0.8)])
+    assert table["tuned"].tolist() == ["12 trials", "untuned"]
+
+
+def test_the_rendered_table_has_headings_rounded_figures_and_blanks(make_run: MakeRun) -> None:
+    runs = [
+        make_run("full", 0.81234, metrics={"cost/peak_rss_mb": 812.6}),
+        make_run("lora", 0.9, metrics={"model/trainable_percent": 1.214659}),
+    ]
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in render_table(build_table(runs), "github").splitlines()
+    ]
+    assert rows[0] == ["strategy", "trainable %", "accuracy", "macro F1", "RSS MB", "seeds", "tuned"]
+    assert rows[2:] == [
+        ["lora", "1.215", "0.9000", "0.9000", "", "1", "untuned"],
+        ["full", "100", "0.8123", "0.8123", "813", "1", "untuned"],
+    ]
+
+
+def test_arguments_are_a_column_where_some_run_has_them(make_run: MakeRun) -> None:
+    text = render_table(build_table([make_run("full"), make_run("partial", arguments='{"top_k": 4}')]))
+    assert "arguments" in text
+    assert "top_k=4" in text

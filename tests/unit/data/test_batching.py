@@ -1,0 +1,64 @@
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from pipeline.data.batching import collate, plan_epoch, plan_inference
+from pipeline.data.tokenization import TokenTable
+
+LENGTHS = st.lists(st.integers(1, 128), max_size=120).map(lambda lengths: np.array(lengths, np.int64))
+SKEWED = np.random.default_rng(0).geometric(0.05, 2000).clip(3, 128)
+
+
+def padding(batches: list[NDArray[np.int64]], lengths: NDArray[np.int64]) -> int:
+    return sum(int(lengths[batch].max() * len(batch) - lengths[batch].sum()) for batch in batches)
+
+
+@given(LENGTHS, st.integers(1, 16), st.integers(0, 2**32 - 1), st.integers(0, 5), st.integers(1, 4))
+def test_every_example_stands_in_an_epoch_once(
+    lengths: NDArray[np.int64], batch_size: int, seed: int, epoch: int, window: int
+) -> None:
+    batches = plan_epoch(lengths, batch_size, seed, epoch, window)
+    assert sorted(index for batch in batches for index in batch) == list(range(len(lengths)))
+    assert len(batches) == -(-len(lengths) // batch_size)
+    assert all(1 <= len(batch) <= batch_size for batch in batches)
+    again = plan_epoch(lengths, batch_size, seed, epoch, window)
+    assert [batch.tolist() for batch in again] == [batch.tolist() for batch in batches]
+
+
+def test_epochs_and_seeds_differ_in_batches_and_in_their_order() -> None:
+    plans = [plan_epoch(SKEWED, 32, seed, epoch) for seed, epoch in ((0, 0), (0, 1), (1, 0))]
+    assert len({tuple(np.concatenate(plan)) for plan in plans}) == 3
+    assert len({frozenset(map(frozenset, (batch.tolist() for batch in plan))) for plan in plans}) == 3
+    for plan in plans:
+        means = np.array([SKEWED[batch].mean() for batch in plan])
+        assert abs(np.corrcoef(means, np.arange(len(means)))[0, 1]) < 0.5, "neither short nor long texts come first"
+
+
+def test_lengths_within_a_batch_are_close() -> None:
+    shuffled = np.random.default_rng(0).permutation(len(SKEWED))
+    unsorted = [shuffled[start : start + 32] for start in range(0, len(shuffled), 32)]
+    assert padding(plan_epoch(SKEWED, 32, 0, 0), SKEWED) < 0.1 * padding(unsorted, SKEWED)
+
+
+@given(LENGTHS, st.integers(1, 400), st.integers(1, 20))
+def test_inference_batches_hold_every_example_once_within_the_limits(
+    lengths: NDArray[np.int64], max_tokens: int, max_examples: int
+) -> None:
+    batches = plan_inference(lengths, max_tokens, max_examples)
+    assert sorted(index for batch in batches for index in batch) == list(range(len(lengths)))
+    for batch in batches:
+        assert len(batch) == 1 or lengths[batch].max() * len(batch) <= max_tokens
+        assert len(batch) <= max_examples
+    longest = [lengths[batch].max() for batch in batches]
+    assert longest == sorted(longest, reverse=True), "memory runs out at once or never"
+
+
+def test_a_batch_is_padded_to_its_longest_example() -> None:
+    table = TokenTable(np.array([5, 6, 7, 8, 9, 4], np.int32), np.array([0, 2, 5, 6]), np.array([1, 0, 1]))
+    batch = collate(table, np.array([2, 1]), pad_id=99)
+    assert batch.input_ids.tolist() == [[4, 99, 99], [7, 8, 9]]
+    assert batch.attention_mask.tolist() == [[1, 0, 0], [1, 1, 1]]
+    assert batch.labels.tolist() == [1, 0]
+    assert batch.tokens == 4
+    assert {str(tensor.dtype) for tensor in (batch.input_ids, batch.attention_mask, batch.labels)} == {"torch.int64"}

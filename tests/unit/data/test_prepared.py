@@ -1,0 +1,178 @@
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.config import SplitConfig
+from pipeline.data import prepared as module
+from pipeline.data.prepared import Manifest, prepare
+from pipeline.data.splits import SPLITS
+from pipeline.errors import DataError
+
+Rows = list[tuple[str, str]]
+ROWS: Rows = [(f"text {row}", ("neg", "pos")[row % 2]) for row in range(40)]
+
+
+class Data:
+    """A CSV file and the cache beside it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "reviews.csv"
+        self.cache_dir = folder / "cache"
+
+    def write(self, rows: Rows) -> None:
+        self.path.write_text("text,label\n" + "".join(f"{text},{label}\n" for text, label in rows), encoding="utf-8")
+
+    def prepare(self, force: bool = False, **options: object) -> tuple[module.PreparedData, bool]:
+        return prepare(str(self.path), SplitConfig(cache_dir=str(self.cache_dir), **options), force)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Data:
+    made = Data(tmp_path)
+    made.write(ROWS)
+    return made
+
+
+def test_prepared_splits_hold_every_row_once_and_the_manifest_describes_them(data: Data) -> None:
+    prepared, reused = data.prepare()
+    assert not reused
+    tables = {name: prepared.read(name) for name in SPLITS}
+    manifest = prepared.manifest
+    assert sorted(text for table in tables.values() for text in table["text"]) == sorted(text for text, _ in ROWS)
+    assert (manifest.name, manifest.classes) == ("reviews.csv", ["neg", "pos"])
+    assert manifest.rows == {"train": 32, "validation": 4, "test": 4}
+    assert manifest.rows_by_class == {"train": [16, 16], "validation": [2, 2], "test": [2, 2]}
+    for table in tables.values():
+        assert [("neg", "pos")[label] for label in table["label"]] == [dict(ROWS)[text] for text in table["text"]]
+
+
+def test_the_same_data_is_prepared_once(data: Data, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, _ = data.prepare()
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "clean", lambda *given: pytest.fail("prepared again"))
+        second, reused = data.prepare()
+    assert reused
+    assert second == first
+    forced, reused = data.prepare(force=True)
+    assert not reused
+    assert forced == first
+    assert [path.name for path in (data.cache_dir / "prepared").iterdir()] == [first.folder.name]
+
+
+@pytest.mark.parametrize("options", [{"split_seed": 1}, {"text_column": "text"}, {"label_column": "label"}])
+def test_other_options_are_prepared_apart(data: Data, options: dict[str, object]) -> None:
+    first, _ = data.prepare()
+    other, reused = data.prepare(**options)
+    assert not reused
+    assert other.folder != first.folder
+    assert (other.manifest.fingerprint != first.manifest.fingerprint) == ("split_seed" in options)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        [("text 0!", "neg"), *ROWS[1:]],
+        [("text 0", "pos"), ("text 1", "neg"), *ROWS[2:]],
+        [(text, {"neg": "bad"}.get(label, label)) for text, label in ROWS],
+        ROWS[2:],
+        [ROWS[2], ROWS[1], ROWS[0], *ROWS[3:]],
+    ],
+    ids=["text", "labels", "class name", "fewer rows", "order"],
+)
+def test_changed_content_is_prepared_anew_under_another_fingerprint(data: Data, changed: Rows) -> None:
+    first, _ = data.prepare()
+    data.write(changed)
+    second, reused = data.prepare()
+    assert not reused
+    assert second.manifest.fingerprint != first.manifest.fingerprint
+
+
+def test_the_fingerprint_does_not_depend_on_where_the_file_lies(data: Data, tmp_path: Path) -> None:
+    first, _ = data.prepare()
+    moved = data.path.rename(tmp_path / "moved.csv")
+    prepared, _ = prepare(str(moved), SplitConfig(cache_dir=str(tmp_path / "other")))
+    assert prepared.manifest.fingerprint == first.manifest.fingerprint
+
+
+TEXTS = st.text(st.characters(codec="utf-8"), max_size=6) | st.text("0123456789:", max_size=6)
+Table = list[tuple[str, int]]
+TABLES = st.lists(st.tuples(TEXTS, st.integers(0, 12)), max_size=6)
+
+
+@given(TABLES, TABLES)
+def test_two_tables_hash_alike_only_if_they_are_the_same(rows: Table, independent: Table) -> None:
+    relabelled = [(text, label + 1) for text, label in rows]
+    for other in (independent, list(rows), rows[::-1], rows[1:], relabelled, [(text + "x", label) for text, label in rows]):
+        left, right = (pd.DataFrame(table, columns=["text", "label"]) for table in (rows, other))
+        assert (module._hash_rows(left) == module._hash_rows(right)) == (rows == other)
+
+
+@pytest.mark.parametrize("split", SPLITS)
+@pytest.mark.parametrize("damage", ["changed", "cut", "gone"])
+def test_a_damaged_file_is_noticed_by_whoever_reads_it(data: Data, split: str, damage: str) -> None:
+    prepared, _ = data.prepare()
+    path = prepared.folder / f"{split}.parquet"
+    if damage == "changed":
+        table = pd.read_parquet(path)
+        table.loc[0, "label"] = 1 - table.loc[0, "label"]
+        table.to_parquet(path, index=False)
+    elif damage == "cut":
+        path.write_bytes(path.read_bytes()[:-20])
+    else:
+        path.unlink()
+    again, reused = data.prepare()
+    assert reused
+    for name in SPLITS:
+        if name == split:
+            with pytest.raises(DataError, match=rf"{split}\.parquet .*Delete the folder\."):
+                again.read(name)
+        else:
+            assert len(again.read(name)) == again.manifest.rows[name]
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"name": 1, "more": 2}'])
+def test_a_damaged_manifest_is_noticed_and_force_mends_it(data: Data, content: str) -> None:
+    prepared, _ = data.prepare()
+    (prepared.folder / "manifest.json").write_text(content, encoding="utf-8")
+    with pytest.raises(DataError, match=r"manifest.json is damaged .*Delete the folder\."):
+        data.prepare()
+    assert data.prepare(force=True)[0].manifest == prepared.manifest
+
+
+def test_an_interrupted_preparation_does_not_pass_for_prepared(data: Data, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_text", lambda *given, **options: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            data.prepare()
+    _, reused = data.prepare()
+    assert not reused
+
+
+def test_what_cannot_be_prepared_leaves_no_folder(data: Data) -> None:
+    data.write([(text, "pos") for text, _ in ROWS])
+    with pytest.raises(DataError, match="every row has the label 'pos'"):
+        data.prepare()
+    assert not data.cache_dir.exists()
+
+
+def test_the_official_split_of_a_folder_is_kept(write: Callable[[str, str | bytes], Path], tmp_path: Path) -> None:
+    body = "".join(f"train {row}\t{row % 2}\n" for row in range(40))
+    folder = write("SST-2/train.tsv", "sentence\tlabel\n" + body).parent
+    write("SST-2/dev.tsv", "content\tlabel\ndev 0\t0\ndev 1\t1\ndev 1\t1\n")
+    write("SST-2/test.tsv", "index\tsentence\n0\tunlabelled\n")
+    prepared, _ = prepare(str(folder), SplitConfig(cache_dir=str(tmp_path / "cache"), split="official"))
+    assert prepared.manifest.rows == {"train": 36, "validation": 4, "test": 3}
+    assert prepared.read("test")["text"].tolist() == ["dev 0", "dev 1", "dev 1"]
+    assert prepared.manifest.audit["duplicates_within"]["test"] == 1
+
+
+def test_every_field_of_the_manifest_is_read_back(data: Data) -> None:
+    made, again = data.prepare()[0].manifest, data.prepare()[0].manifest
+    assert fields(Manifest)
+    for field in fields(Manifest):
+        assert getattr(made, field.name) == getattr(again, field.name), field.name

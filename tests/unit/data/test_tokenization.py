@@ -1,0 +1,91 @@
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.data import tokenization
+from pipeline.data.tokenization import TokenTable, clamp_length, encode_texts, tokenize
+
+
+class Tokenizer:
+    """A token a letter between 1 and 2; counts how often it is called."""
+
+    calls = 0
+
+    def __call__(self, texts: list[str], max_length: int, **options: Any) -> dict[str, list[list[int]]]:
+        assert options["truncation"]
+        self.calls += 1
+        return {"input_ids": [[1, *map(ord, text[: max_length - 2]), 2] for text in texts]}
+
+
+TABLE = pd.DataFrame({"text": ["abc", "", "hello world"], "label": [1, 0, 1]})
+
+
+def encode(tokenizer: Tokenizer, folder: Path, key: str = "k", max_length: int = 8, content: str = "c") -> TokenTable:
+    return tokenize(TABLE, tokenizer, key, max_length, content, str(folder))
+
+
+def test_examples_keep_their_tokens_lengths_and_labels(tmp_path: Path) -> None:
+    table = encode(Tokenizer(), tmp_path)
+    assert len(table) == 3
+    assert table.lengths.tolist() == [5, 2, 8]
+    assert [table.tokens(row).tolist() for row in range(3)] == [
+        [1, *map(ord, "abc"), 2],
+        [1, 2],
+        [1, *map(ord, "hello "), 2],
+    ]
+    assert table.labels.tolist() == [1, 0, 1]
+    assert table.ids.dtype == np.int32
+
+
+def test_the_same_content_is_tokenised_once_and_another_key_again(tmp_path: Path) -> None:
+    tokenizer = Tokenizer()
+    first, second = encode(tokenizer, tmp_path), encode(tokenizer, tmp_path)
+    assert tokenizer.calls == 1
+    assert np.array_equal(first.ids, second.ids)
+    assert isinstance(second.ids, np.memmap)
+    for changes in ({"key": "other"}, {"max_length": 4}, {"content": "other"}):
+        before = tokenizer.calls
+        encode(tokenizer, tmp_path, **changes)
+        assert tokenizer.calls == before + 1
+
+
+def test_labels_are_those_of_the_table_and_not_of_the_cache(tmp_path: Path) -> None:
+    encode(Tokenizer(), tmp_path)
+    table = tokenize(TABLE.assign(label=[0, 0, 0]), Tokenizer(), "k", 8, "c", str(tmp_path))
+    assert table.labels.tolist() == [0, 0, 0]
+
+
+def test_chunks_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = [f"text {row}" * (row % 3) for row in range(10)]
+    whole = encode_texts(texts, Tokenizer(), 16)
+    monkeypatch.setattr(tokenization, "_CHUNK", 3)
+    chunked = encode_texts(texts, Tokenizer(), 16)
+    assert np.array_equal(whole.ids, chunked.ids)
+    assert np.array_equal(whole.offsets, chunked.offsets)
+    assert chunked.labels.tolist() == [0] * 10
+
+
+@given(st.lists(st.text("ab", max_size=4), min_size=1, max_size=8), st.data())
+def test_a_subset_holds_the_chosen_examples_in_their_order(texts: list[str], data: st.DataObject) -> None:
+    table = encode_texts(texts, Tokenizer(), 16)
+    chosen = np.array(data.draw(st.lists(st.integers(0, len(texts) - 1), max_size=10)), np.int64)
+    subset = table.subset(chosen)
+    assert len(subset) == len(chosen)
+    assert [subset.tokens(row).tolist() for row in range(len(subset))] == [table.tokens(row).tolist() for row in chosen]
+    assert subset.lengths.tolist() == table.lengths[chosen].tolist()
+
+
+@pytest.mark.parametrize(
+    ("asked", "tokenizer_says", "positions", "expected"),
+    [(128, 512, 512, 128), (128, 64, 512, 64), (128, 10**30, 40, 40), (128, 1e30, 512, 128)],
+)
+def test_the_length_is_clamped_to_what_tokenizer_and_model_allow(
+    asked: int, tokenizer_says: float, positions: int, expected: int
+) -> None:
+    assert clamp_length(asked, SimpleNamespace(model_max_length=tokenizer_says), positions) == expected

@@ -1,0 +1,83 @@
+import sys
+from types import ModuleType
+
+import pytest
+
+from pipeline import config as configs
+from pipeline.errors import ConfigError
+from pipeline.fields import describe_fields, typed
+from pipeline.options import STAGE_CONFIGS
+from pipeline.strategies import registry
+from pipeline.strategies.base import Strategy
+from pipeline.strategies.registry import create_strategy, list_strategies, strategy_arguments, strategy_class
+
+
+def test_the_strategies_are_found_and_the_machinery_is_not_among_them() -> None:
+    names = list_strategies()
+    assert {"full", "partial", "bitfit", "lora", "prefix", "head_only"} <= set(names)
+    assert names == sorted(names)
+    assert not {"base", "registry", "freezing"} & set(names)
+
+
+@pytest.mark.parametrize("name", list_strategies())
+def test_a_strategy_says_what_it_is_and_its_arguments_come_back(name: str) -> None:
+    cls = strategy_class(name)
+    assert cls.summary().endswith(".")
+    strategy = create_strategy(name, {})
+    assert strategy.name == name
+    assert type(strategy).phases is not Strategy.phases
+    assert create_strategy(name, strategy_arguments(strategy)) == strategy
+    assert [field for field, described in describe_fields(cls).items() if not described.help] == []
+
+
+def test_no_strategy_argument_shadows_an_option() -> None:
+    options = {name for cls in STAGE_CONFIGS.values() for name in describe_fields(cls)}
+    names = list_strategies()
+    assert names
+    shadowing = {name: set(describe_fields(strategy_class(name))) & options for name in names}
+    assert shadowing == {name: set() for name in names}
+    assert any(describe_fields(strategy_class(name)) for name in names), "some strategy has arguments"
+
+
+def test_arguments_are_typed_and_ready_for_json() -> None:
+    strategy = create_strategy("lora", configs.parse_arguments("r=16,alpha=3e1,targets=[query, value]"))  # type: ignore[arg-type]
+    arguments = strategy_arguments(strategy)
+    assert arguments == {"r": 16, "alpha": 30.0, "lora_dropout": 0.0, "targets": ["query", "value"]}
+    assert create_strategy("partial", {"top_k": "4"}) == create_strategy("partial", {"top_k": 4})
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "message"),
+    [
+        ("lorra", {}, "Unknown strategy 'lorra'. Did you mean 'lora'? Available: bitfit, "),
+        ("base", {}, "Unknown strategy 'base'."),
+        ("partial", {"topk": 4}, "Unknown argument of strategy 'partial': 'topk'. Did you mean 'top_k'? Available: top_k."),
+        ("full", {"top_k": 4}, "Unknown argument of strategy 'full': 'top_k'. Available: none."),
+        ("partial", {"top_k": "0"}, "partial: top_k: got '0'. Give a whole number at least 1 (default 4)."),
+        ("prefix", {"projection": "maybe"}, "prefix: projection: got 'maybe'. Give true or false (default True)."),
+    ],
+)
+def test_a_wrong_name_or_value_is_answered_with_the_way_out(name: str, arguments: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        create_strategy(name, arguments)
+    assert str(caught.value).startswith(message)
+
+
+def test_all_mistakes_in_the_arguments_are_reported_together() -> None:
+    with pytest.raises(ConfigError) as caught:
+        create_strategy("lora", {"rank": 4, "r": "x", "alpha": -1})
+    assert len(caught.value.messages) == 3
+
+
+@pytest.mark.parametrize("count", [0, 2])
+def test_a_module_that_does_not_define_exactly_one_strategy_is_its_authors_mistake(
+    monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    module = ModuleType("pipeline.strategies.mine")
+    for number in range(count):
+        setattr(module, f"Mine{number}", typed(type(f"Mine{number}", (Strategy,), {"__module__": module.__name__})))
+    module.Strategy = Strategy  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setattr(registry, "list_strategies", lambda: ["mine"])
+    with pytest.raises(TypeError, match=f"must define exactly one Strategy, not {count}"):
+        strategy_class("mine")

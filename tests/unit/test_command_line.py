@@ -1,0 +1,155 @@
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+from click.testing import CliRunner, Result
+
+from pipeline.__main__ import cli
+from pipeline.config import STAGES, TrainConfig
+from pipeline.errors import PipelineError, TrainingError
+from pipeline.options import LONGER_SPELLINGS, flag
+from pipeline.recipes import list_recipes
+from pipeline.strategies.registry import list_strategies
+
+
+def call(*arguments: str) -> Result:
+    return CliRunner().invoke(cli, arguments)
+
+
+@pytest.fixture
+def stage(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """The train stage replaced: keeps the configs that it is called with, and raises `error` if it is set."""
+    fake = SimpleNamespace(configs=[], error=None)
+
+    def run(config: TrainConfig) -> None:
+        fake.configs.append(config)
+        if fake.error:
+            raise fake.error
+
+    monkeypatch.setitem(sys.modules, "pipeline.stages.train", SimpleNamespace(run=run))
+    return fake
+
+
+@pytest.fixture
+def closed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, str, bool]]:
+    """What a run that MLflow made beforehand is closed with."""
+    calls: list[tuple[str, str, str, bool]] = []
+    monkeypatch.setenv("MLFLOW_RUN_ID", "abc")
+    recorder = SimpleNamespace(mark_failed=lambda *given: calls.append(given))
+    monkeypatch.setitem(sys.modules, "pipeline.tracking.mlflow_runs", recorder)
+    return calls
+
+
+def test_help_imports_nothing_heavy_and_lists_what_there_is() -> None:
+    code = (
+        "import sys, runpy\n"
+        "sys.argv = ['pipeline', '--help']\n"
+        "try: runpy.run_module('pipeline', run_name='__main__')\n"
+        "except SystemExit: pass\n"
+        "print('LOADED', *{name.partition('.')[0] for name in sys.modules})"
+    )
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60).stdout
+    text, _, loaded = output.partition("LOADED")
+    assert "pipeline" in loaded.split()
+    heavy = {"torch", "mlflow", "pandas", "numpy", "sklearn", "transformers", "datasets", "peft", "matplotlib"}
+    assert heavy & set(loaded.split()) == set()
+    for name in (*STAGES, *list_strategies(), *list_recipes()):
+        assert name in text
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_every_stage_answers_help_under_both_spellings(name: str) -> None:
+    for spelling in {name, name.replace("_", "-")}:
+        result = call(spelling, "--help")
+        assert result.exit_code == 0
+        assert "--cache-dir" in result.output
+
+
+def test_options_reach_the_stage_typed_and_underscores_serve(stage: SimpleNamespace) -> None:
+    arguments = ("--strategy", "partial", "--learning_rate", "3e-5", "--max-length=64", "--strategy_args", "top_k=1")
+    result = call("train", *arguments)
+    assert result.exit_code == 0, result.output
+    [config] = stage.configs
+    assert (config.learning_rate, config.max_length, config.strategy_args) == (3e-5, 64, {"top_k": 1})
+
+
+def test_values_keep_their_underscores(stage: SimpleNamespace) -> None:
+    assert call("train", "--dataset", "my_data.csv", "--strategy", "head_only").exit_code == 0
+    assert (stage.configs[0].dataset, stage.configs[0].strategy) == ("my_data.csv", "head_only")
+
+
+def test_mistakes_exit_with_2_before_the_stage_runs_and_without_a_traceback(stage: SimpleNamespace) -> None:
+    result = call("train", "--epochs", "0", "--strategy", "lorra")
+    assert result.exit_code == 2
+    assert "Error: 2 mistakes:" in result.output
+    assert "Unknown strategy 'lorra'. Did you mean 'lora'?" in result.output
+    assert "--epochs: got '0'" in result.output
+    assert "Traceback" not in result.output
+    assert stage.configs == []
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "message"),
+    [
+        (TrainingError("The loss became NaN."), 1, "Error: The loss became NaN."),
+        (KeyboardInterrupt(), 130, "Error: Interrupted. The same command continues where it stopped."),
+    ],
+)
+def test_failures_end_with_their_message_and_status(
+    stage: SimpleNamespace, error: BaseException, status: int, message: str
+) -> None:
+    stage.error = error
+    result = call("train")
+    assert result.exit_code == status
+    assert message in result.output
+
+
+def test_longer_spellings_are_answered_with_ours() -> None:
+    for longer, ours in LONGER_SPELLINGS.items():
+        for spelling in (flag(longer), "--" + longer):
+            result = call("train", spelling, "3")
+            assert result.exit_code == 2
+            assert f"Unknown option {flag(longer)!r}. Did you mean {flag(ours)!r}?" in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("train", "--epoch", "3"), "Unknown option '--epoch'. Did you mean '--epochs'?"),
+        (("compare", "--lr", "3"), "Unknown option '--lr'."),
+        (("main", "--given", "seed"), "Unknown option '--given'."),
+        (("trian",), "Unknown stage 'trian'. Did you mean 'train'?"),
+        (("train", "--epochs"), "requires an argument"),
+        (("train", "partial"), "unexpected extra argument"),
+    ],
+)
+def test_a_wrong_command_line_exits_with_2_and_says_why(arguments: tuple[str, ...], message: str) -> None:
+    result = call(*arguments)
+    assert result.exit_code == 2
+    assert message in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "reason", "killed"),
+    [
+        (("--epochs", "0"), None, "--epochs: got '0'", False),
+        (("--lr", "3"), None, "Unknown option '--lr'. Did you mean '--learning-rate'?", False),
+        (("--epochs",), None, "requires an argument", False),
+        ((), PipelineError("No."), "No.", False),
+        ((), KeyboardInterrupt(), "Interrupted.", True),
+    ],
+)
+def test_a_run_that_mlflow_made_beforehand_is_closed_with_the_reason(
+    stage: SimpleNamespace,
+    closed: list[tuple[str, str, str, bool]],
+    arguments: tuple[str, ...],
+    error: BaseException | None,
+    reason: str,
+    killed: bool,
+) -> None:
+    stage.error = error
+    assert call("train", *arguments).exit_code != 0
+    [(run_id, name, message, was_killed)] = closed
+    assert (run_id, name, was_killed) == ("abc", "train", killed)
+    assert reason in message

@@ -1,0 +1,109 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pipeline import config as configs
+from pipeline.errors import ConfigError
+from pipeline.stages.configure import configure, configure_strategy, replace_options
+
+RECIPE = """
+options: {learning_rate: 1e-4, batch_size: 16, epochs: 2}
+strategies:
+  partial: {learning_rate: 5e-4, strategy_args: {top_k: 2}}
+  lora: {strategy_args: {r: 4, alpha: 8}}
+"""
+
+
+@pytest.fixture
+def recipe(write: Callable[[str, str | bytes], Path]) -> str:
+    return str(write("mine.yaml", RECIPE))
+
+
+def train(**given: object) -> configs.TrainConfig:
+    return configure(configs.TrainConfig, given)
+
+
+def test_explicit_beats_recipe_beats_default(recipe: str) -> None:
+    config = train(recipe=recipe, epochs="5")
+    assert config.epochs == 5
+    assert config.batch_size == 16
+    assert config.weight_decay == configs.TrainConfig().weight_decay
+    assert config.learning_rate == 1e-4, "YAML reads 1e-4 as a text"
+
+
+def test_a_strategys_own_values_beat_the_recipes_and_explicit_ones_beat_both(recipe: str) -> None:
+    assert train(recipe=recipe, strategy="partial").learning_rate == 5e-4
+    assert train(recipe=recipe, strategy="full").learning_rate == 1e-4
+    assert train(recipe=recipe, strategy="partial", learning_rate="3e-5").learning_rate == 3e-5
+
+
+@pytest.mark.parametrize(
+    ("given", "r", "alpha"), [("", 4, 8.0), ("r=16", 16, 8.0), ("alpha=2", 4, 2.0), ("r=1,alpha=3", 1, 3.0)]
+)
+def test_strategy_arguments_merge_key_by_key(recipe: str, given: str, r: int, alpha: float) -> None:
+    arguments = train(recipe=recipe, strategy="lora", strategy_args=given).strategy_args
+    assert (arguments["r"], arguments["alpha"]) == (r, alpha)
+    assert arguments["lora_dropout"] == 0.0, "defaults are recorded, too"
+
+
+def test_an_empty_text_means_not_given(recipe: str) -> None:
+    given = {"recipe": recipe, "strategy": "", "strategy_args": "", "learning_rate": "", "max_train_samples": ""}
+    assert train(**given) == train(recipe=recipe)
+    assert train(recipe="").recipe == "quickstart"
+    study = configure(configs.MainConfig, {"recipe": recipe, "strategies": "", "epochs": "", "seed": "7"})
+    assert study.strategies == ()
+    assert set(study.given) == {"recipe", "seed"}
+
+
+def test_mistakes_in_options_and_in_strategy_arguments_are_reported_together() -> None:
+    with pytest.raises(ConfigError) as caught:
+        train(strategy="partial", strategy_args="top_k=none,depth=2", epochs="0", dropout="1.5")
+    text = str(caught.value)
+    assert text.startswith("4 mistakes:")
+    for part in (
+        "Unknown argument of strategy 'partial': 'depth'.",
+        "partial: top_k: got 'none'. Give a whole number at least 1 (default 4).",
+        "--epochs: got '0'. Give a whole number at least 1 (default 3).",
+        "--dropout: got '1.5'. Give a number at least 0 and less than 1 (default 0.1).",
+    ):
+        assert part in text
+
+
+@pytest.mark.parametrize("arguments", ["top_k=2", "", "top_k=[", 4])
+def test_an_unknown_strategy_is_reported_beside_other_mistakes(arguments: object) -> None:
+    with pytest.raises(ConfigError) as caught:
+        train(strategy="lorra", strategy_args=arguments, epochs="x")
+    assert len(caught.value.messages) == 2
+    assert "--epochs" in str(caught.value)
+
+
+def test_an_unknown_option_is_answered_with_the_nearest() -> None:
+    with pytest.raises(ConfigError, match=r"Unknown option 'epoch'\. Did you mean 'epochs'\?"):
+        train(epoch=3)
+
+
+def test_what_another_stage_does_not_take_from_a_recipe_is_left_aside(recipe: str) -> None:
+    assert configure(configs.PrepareDataConfig, {"recipe": recipe}).max_length == 128
+    assert configure(configs.CompareConfig, {"study": "abc"}).study == "abc"
+
+
+def test_a_study_hands_each_strategy_the_recipes_part_unless_it_was_given_explicitly(recipe: str) -> None:
+    study = configure(configs.MainConfig, {"recipe": recipe, "batch_size": "4", "cache_dir": "there"})
+    partial = configure_strategy(study, "partial")
+    assert (partial.batch_size, partial.learning_rate, partial.strategy_args) == (4, 5e-4, {"top_k": 2})
+    assert partial.cache_dir == "there"
+    assert configure_strategy(study, "full").learning_rate == 1e-4
+    over = configure(configs.MainConfig, {"recipe": recipe, "learning_rate": "1e-3"})
+    assert configure_strategy(over, "partial").learning_rate == 1e-3
+
+
+def test_replaced_options_go_to_the_option_or_to_the_strategy_and_are_checked() -> None:
+    config = train(strategy="lora", strategy_args="alpha=4")
+    changed = replace_options(config, {"learning_rate": "3e-4", "r": "2"})
+    assert changed.learning_rate == 3e-4
+    assert (changed.strategy_args["r"], changed.strategy_args["alpha"]) == (2, 4.0)
+    assert config.strategy_args["r"] == 8, "the original is left as it was"
+    for wrong, message in (({"rank": 2}, "Unknown argument of strategy 'lora': 'rank'"), ({"epochs": 0}, "--epochs: got 0")):
+        with pytest.raises(ConfigError, match=message):
+            replace_options(config, wrong)

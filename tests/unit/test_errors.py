@@ -1,0 +1,25 @@
+import pytest
+
+from pipeline.errors import ConfigError, DataError, PipelineError, TrainingError, unknown
+
+
+def test_one_message_stands_alone_and_several_are_listed() -> None:
+    assert str(DataError("a.csv: empty.")) == "a.csv: empty."
+    assert str(ConfigError("first", "second")) == "2 mistakes:\n  - first\n  - second"
+
+
+@pytest.mark.parametrize(("error", "status"), [(ConfigError, 2), (DataError, 2), (TrainingError, 1), (PipelineError, 1)])
+def test_a_mistake_of_input_exits_with_2_and_a_failure_with_1(error: type[PipelineError], status: int) -> None:
+    assert error("x").exit_status == status
+
+
+@pytest.mark.parametrize(
+    ("name", "available", "message"),
+    [
+        ("lorra", ("lora", "full"), "Unknown strategy 'lorra'. Did you mean 'lora'? Available: full, lora."),
+        ("zzz", ("lora", "full"), "Unknown strategy 'zzz'. Available: full, lora."),
+        ("zzz", (), "Unknown strategy 'zzz'. Available: none."),
+    ],
+)
+def test_unknown_suggests_the_nearest_name_only_where_one_is_near(name: str, available: tuple[str, ...], message: str) -> None:
+    assert unknown("strategy", name, available) == message

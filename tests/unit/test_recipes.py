@@ -1,0 +1,85 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pipeline import config as configs
+from pipeline.errors import ConfigError
+from pipeline.recipes import list_recipes
+from pipeline.recipes.recipe import load_recipe
+from pipeline.stages.configure import configure, configure_strategy
+
+Write = Callable[[str, str | bytes], Path]
+
+
+def test_every_recipe_that_comes_along_gives_checked_configs() -> None:
+    assert "quickstart" in list_recipes()
+    for name in list_recipes():
+        recipe = load_recipe(name)
+        assert recipe.name == name
+        assert recipe.description
+        study = configure(configs.MainConfig, {"recipe": name})
+        assert recipe.strategies
+        for strategy in recipe.strategies:
+            assert configure_strategy(study, strategy).strategy == strategy
+
+
+def test_a_recipe_is_read_from_a_path(write: Write) -> None:
+    recipe = load_recipe(
+        str(
+            write(
+                "mine.yaml",
+                "description: |\n  Two\n  lines.\noptions: {epochs: 2}\nspace: {learning_rate: [1e-5, 2e-5], r: [4]}\n"
+                "strategies:\n  full:\n  partial: {epochs: 4, strategy_args: {top_k: 2}, space: {r: [8], top_k: [1, 2]}}\n",
+            )
+        )
+    )
+    assert (recipe.name, recipe.description) == ("mine", "Two lines.")
+    assert recipe.options_for("full") == {"epochs": 2}
+    assert recipe.options_for("partial") == {"epochs": 4}
+    assert recipe.options_for("lora") == {"epochs": 2}
+    assert (recipe.arguments_for("full"), recipe.arguments_for("partial")) == ({}, {"top_k": 2})
+    assert recipe.space_for("full") == {"learning_rate": ["1e-5", "2e-5"], "r": [4]}
+    assert recipe.space_for("partial") == {"learning_rate": ["1e-5", "2e-5"], "r": [8], "top_k": [1, 2]}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "mine.yaml: holds no mapping. Give at least 'options:' or 'strategies:'."),
+        ("- a\n", "mine.yaml: holds no mapping"),
+        ("a: [\n", "is not readable as YAML"),
+        (b"a: \xff\n", "is not readable as YAML"),
+        ("option: {epochs: 2}\n", "Unknown key 'option'. Did you mean 'options'?"),
+        ("options: [epochs]\n", "'options' must hold key: value lines, not ['epochs']."),
+        ("options: {learning_rat: 1}\n", "Unknown option 'learning_rat'. Did you mean 'learning_rate'?"),
+        ("options: {cache_dir: x}\n", "Unknown option 'cache_dir'."),
+        ("strategies: {full: fast}\n", "strategy 'full' must hold key: value lines, not 'fast'."),
+        ("strategies: {full: {top_k: 2}}\n", "Unknown option 'top_k'."),
+        (
+            "strategies: {partial: {strategy_args: top_k}}\n",
+            "'strategy_args' of strategy 'partial' must hold key: value",
+        ),
+        ("space: {learning_rate: 1e-5}\n", "space: 'learning_rate' must hold a list of values, not '1e-5'."),
+        ("strategies: {full: {space: {epochs: []}}}\n", "space: 'epochs' must hold a list of values, not []."),
+    ],
+)
+def test_a_faulty_recipe_is_answered_with_what_is_wrong(write: Write, content: str | bytes, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_recipe(str(write("mine.yaml", content)))
+    assert str(caught.value).startswith("--recipe: ")
+    assert message in str(caught.value)
+
+
+def test_several_mistakes_in_a_recipe_are_reported_together(write: Write) -> None:
+    path = write("mine.yaml", "oops: 1\noptions: {epoch: 2}\nstrategies: {full: 3, lora: {rate: 1}}\n")
+    with pytest.raises(ConfigError) as caught:
+        load_recipe(str(path))
+    assert len(caught.value.messages) == 4
+
+
+def test_an_unknown_recipe_is_answered_with_the_nearest() -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_recipe("quickstar")
+    assert str(caught.value).startswith("--recipe: Unknown recipe 'quickstar'. Did you mean 'quickstart'? Available: ")
+    assert str(caught.value).endswith("Or give the path of a YAML file.")
