@@ -21,7 +21,7 @@ from pipeline.data.splits import SPLITS, SplitName, split_officially, split_rand
 from pipeline.errors import DataError
 from pipeline.hashing import digest
 
-_FORMAT = 1  # raise it when the same source and options would be prepared differently
+_FORMAT = 2  # raise it when the same source and options would be prepared differently
 _SPLITTERS = {"random": split_randomly, "official": split_officially}
 
 

@@ -36,8 +36,11 @@ def closed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, str, bool]]:
     """What a run that MLflow made beforehand is closed with."""
     calls: list[tuple[str, str, str, bool]] = []
     monkeypatch.setenv("MLFLOW_RUN_ID", "abc")
-    recorder = SimpleNamespace(mark_failed=lambda *given: calls.append(given))
-    monkeypatch.setitem(sys.modules, "pipeline.tracking.mlflow_runs", recorder)
+
+    def mark_failed(run_id: str, stage: str, reason: str, killed: bool = False) -> None:
+        calls.append((run_id, stage, reason, killed))
+
+    monkeypatch.setitem(sys.modules, "pipeline.tracking.mlflow_runs", SimpleNamespace(mark_failed=mark_failed))
     return calls
 
 
