@@ -42,7 +42,7 @@ def select_runs(candidates: Iterable[Run]) -> Selection:
     seen: set[str] = set()
     comparable = [run for run in candidates if _is_result(run)]
     for run in sorted(comparable, key=lambda run: -run.start_time):
-        label = f"{run.tags['strategy']} (run {run.run_id})"
+        label = f"{run.tags.get('strategy', run.name)} (run {run.run_id})"  # one that failed early may have no strategy yet
         if run.status != "FINISHED":
             detail = f": {run.tags['status_detail']}" if run.tags.get("status_detail") else ""
             left_out.append(f"{label}: status {run.status}{detail}")

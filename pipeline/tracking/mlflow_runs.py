@@ -82,12 +82,15 @@ class MlflowTracker:
     def get(self, run_id: str) -> Run:
         """One run."""
         try:
-            return _read(self.client.get_run(run_id))
+            run = self.client.get_run(run_id)
         except MlflowException as error:
             raise RunError(
                 f"--run-id: there is no run {run_id!r} in {self.tracking_uri}. The end of `train` prints a run's id, "
                 "and the MLflow UI shows it."
             ) from error
+        if run.info.lifecycle_stage != "active":
+            raise RunError(f"--run-id: the run {run_id} was deleted. `mlflow runs restore --run-id {run_id}` brings it back.")
+        return _read(run)
 
     def search(self, tags: Mapping[str, str] | None = None) -> list[Run]:
         """All runs of all experiments that carry the tags, the newest first."""

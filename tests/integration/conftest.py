@@ -1,0 +1,81 @@
+"""Workspaces: a folder of its own with an SQLite tracking store, entered for as long as a module's tests run."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from pipeline.config import TrainConfig
+from pipeline.stages.configure import configure
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """The current folder, its tracking store, and options that make a training take a second."""
+
+    folder: Path
+    options: dict[str, str]
+
+    @property
+    def tracker(self) -> Any:
+        from pipeline.tracking import open_tracker
+
+        return open_tracker()
+
+    @property
+    def client(self) -> Any:
+        return self.tracker.client
+
+    def config(self, cls: type = TrainConfig, **options: object) -> Any:
+        given = {**(self.options if cls is TrainConfig else {}), **{name: str(value) for name, value in options.items()}}
+        return configure(cls, given)
+
+    def options_of_data(self) -> dict[str, str]:
+        return {name: self.options[name] for name in ("model", "dataset")}
+
+    def cli(self, stage: str, **options: object) -> Result:
+        """The command line in this process."""
+        from pipeline.__main__ import cli
+
+        arguments = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
+        return CliRunner().invoke(cli, [stage, *arguments])
+
+    def train(self, **options: object) -> str:
+        """Train; returns the run's id."""
+        from pipeline.stages import train
+
+        return train.run(self.config(**options)).run_id
+
+    def evaluate(self, run_id: str, **options: object) -> Any:
+        from pipeline.config import EvaluateConfig
+        from pipeline.stages import evaluate
+
+        return evaluate.run(EvaluateConfig(run_id=run_id, **options))
+
+
+@pytest.fixture(scope="module")
+def workspace(tiny, empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
+    from mlflow.tracking import MlflowClient
+
+    folder = tmp_path_factory.mktemp("workspace")
+    shutil.copy(empty_store, folder / "mlflow.db")
+    uri = f"sqlite:///{folder / 'mlflow.db'}"
+    MlflowClient(uri).create_experiment("fairtune", artifact_location=(folder / "artifacts").as_uri())
+    options = {
+        "model": str(tiny.folder()),
+        "dataset": str(tiny.csv()),
+        "epochs": "2",
+        "batch_size": "16",
+        "learning_rate": "3e-3",
+        "precision": "fp32",
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("MLFLOW_TRACKING_URI", uri)
+        yield Workspace(folder, options)
