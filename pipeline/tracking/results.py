@@ -9,7 +9,7 @@ from pipeline.tracking.runs import Run, RunStore
 if TYPE_CHECKING:
     import pandas as pd
 
-_TAGS = ("stage", "strategy", "recipe", "data_fingerprint", "config_hash", "git_commit", "status_detail")
+_TAGS = ("stage", "strategy", "recipe", "data_fingerprint", "config_hash", "git_commit", "evaluates", "status_detail")
 
 
 def load_results(tracking_uri: str | None = None) -> pd.DataFrame:
@@ -46,7 +46,8 @@ def _row(run: Run) -> dict[str, object]:
     }
     params = {name: _typed(value) for name, value in run.params.items()}
     tags = {name: run.tags[name] for name in _TAGS if name in run.tags}
-    return {**fixed, **params, **tags, **run.metrics}
+    # What was fixed comes first and stays: `evaluate` has a parameter called `run_id`, too, which the tag `evaluates` holds.
+    return {**fixed, **params, **tags, **run.metrics, **fixed}
 
 
 def _typed(text: str) -> object:

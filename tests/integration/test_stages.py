@@ -1,0 +1,254 @@
+"""train, evaluate and compare on a real store, and what they refuse."""
+
+import json
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline import load_results
+from pipeline.config import CompareConfig, EvaluateConfig, PrepareDataConfig
+from pipeline.errors import ConfigError, DataError, PipelineError, RunError
+from pipeline.stages import compare, evaluate, prepare_data
+
+SCORES = {"accuracy", "precision_macro", "recall_macro", "f1_macro"}
+METRICS = (
+    {"train/loss", "train/learning_rate", "train/loss_mean", "val/loss", *(f"val/{name}" for name in SCORES)}
+    | {"model/trainable_params", "model/total_params", "model/trainable_percent"}
+    | {"cost/train_seconds", "cost/cache_seconds", "cost/wall_seconds", "cost/peak_rss_mb"}
+    | {"cost/examples_per_second", "cost/total_flops", "cost/artifact_mb"}
+)
+TAGS = {"stage", "strategy", "recipe", "data_fingerprint", "config_hash", "git_commit"}
+REFUSAL = 2
+
+
+@pytest.fixture(scope="module")
+def trained(workspace):
+    return workspace.train(strategy="full", seed=1, epochs=6, batch_size=8, dropout=0)
+
+
+@pytest.fixture(scope="module")
+def evaluated(workspace, trained):
+    workspace.evaluate(trained)
+    return trained
+
+
+@pytest.fixture(scope="module")
+def failed(workspace):
+    result = workspace.cli("train", **workspace.options | {"learning_rate": "1e30"}, strategy="full")
+    assert result.exit_code == 1, result.output
+    return workspace.tracker.search()[0].run_id
+
+
+def artifacts(workspace, run_id, path=""):
+    return {Path(item.path).name for item in workspace.client.list_artifacts(run_id, path)}
+
+
+def test_a_trained_run_is_complete(workspace, trained, tmp_path):
+    run = workspace.tracker.get(trained)
+    assert run.status == "FINISHED"
+    assert set(run.metrics) >= METRICS
+    assert not {name for name in run.metrics if "cuda" in name or name.startswith("test/")}
+    assert set(run.tags) >= TAGS
+    assert {name: run.params[name] for name in ("strategy", "learning_rate", "batch_size", "seed")} == {
+        "strategy": "full",
+        "learning_rate": "0.003",
+        "batch_size": "8",
+        "seed": "1",
+    }
+    assert artifacts(workspace, trained) >= {"model", "config.json", "environment.json", "parameters.csv"}
+    table = pd.read_csv(workspace.tracker.download(trained, "parameters.csv", tmp_path))
+    assert table.loc[table["trains"], "size"].sum() == run.metrics["model/trainable_params"]
+    assert table["size"].sum() == run.metrics["model/total_params"]
+    assert {dataset.tags[0].value for dataset in workspace.client.get_run(trained).inputs.dataset_inputs} == {
+        "training",
+        "validation",
+    }
+
+
+def test_the_selected_checkpoint_is_the_runs_latest(workspace, trained):
+    run = workspace.tracker.get(trained)
+    best = max(value for _, value in workspace.tracker.history(trained, "val/accuracy"))
+    assert run.metrics["val/accuracy"] == best
+
+
+def test_evaluate_writes_scores_and_predictions_onto_the_run(workspace, evaluated, tmp_path):
+    run = workspace.tracker.get(evaluated)
+    scores = {name: run.metrics[f"test/{name}"] for name in SCORES}
+    assert scores["accuracy"] >= 0.7, "the words of the made-up reviews can be learnt"
+    assert artifacts(workspace, evaluated) >= {"predictions.csv", "confusion_matrix.png"}
+    predictions = pd.read_csv(workspace.tracker.download(evaluated, "predictions.csv", tmp_path))
+    assert list(predictions)[:3] == ["sentence", "gold", "pred"]
+    assert (predictions["gold"] == predictions["pred"]).mean() == pytest.approx(scores["accuracy"])
+    assert run.status == "FINISHED"
+
+
+def test_a_second_evaluate_returns_the_recorded_result(workspace, evaluated, monkeypatch):
+    first = workspace.tracker.get(evaluated).metrics
+    with monkeypatch.context() as patch:
+        patch.setattr(evaluate, "load_model_folder", lambda folder: pytest.fail("measured again"))
+        result = workspace.evaluate(evaluated)
+    assert result.recorded
+    assert result.test == {name: first[f"test/{name}"] for name in SCORES}
+    forced = workspace.evaluate(evaluated, force=True)
+    assert not forced.recorded
+    assert forced.test == result.test
+
+
+def test_the_served_model_agrees(workspace, evaluated, tmp_path):
+    predictions = pd.read_csv(workspace.tracker.download(evaluated, "predictions.csv", tmp_path))
+    answer = mlflow.pyfunc.load_model(f"runs:/{evaluated}/model").predict(predictions[["sentence"]])
+    assert answer["label"].tolist() == predictions["pred"].tolist()
+    np.testing.assert_allclose(answer[["score_bad", "score_good"]], predictions[["score_bad", "score_good"]], atol=1e-5)
+
+
+def test_a_model_folder_from_elsewhere_scores_the_same(workspace, evaluated, tmp_path):
+    folder = workspace.tracker.download_model(evaluated, tmp_path)
+    result = evaluate.run(EvaluateConfig(model=str(folder), dataset=workspace.options["dataset"]))
+    assert result.run_id != evaluated
+    assert result.test == workspace.evaluate(evaluated).test
+
+
+def test_training_never_opens_the_test_data(workspace):
+    prepared = prepare_data.run(workspace.config(PrepareDataConfig, **workspace.options_of_data(), split_seed=3))
+    (prepared.folder / "test.parquet").write_bytes(b"not for you")
+    run_id = workspace.train(strategy="head_only", split_seed=3, epochs=1)
+    assert workspace.tracker.get(run_id).status == "FINISHED"
+    (prepared.folder / "test.parquet").unlink()
+    assert workspace.train(strategy="head_only", split_seed=3, epochs=1, seed=2)
+
+
+def test_changed_data_are_refused(workspace, tmp_path, tiny):
+    data = tmp_path / "mine.csv"
+    data.write_text(tiny.csv().read_text())
+    run_id = workspace.train(strategy="head_only", dataset=data, epochs=1)
+    data.write_text(data.read_text() + "a film that came later,good\n")
+    with pytest.raises(DataError, match="was trained on data with fingerprint"):
+        workspace.evaluate(run_id)
+    assert "test/accuracy" not in workspace.tracker.get(run_id).metrics
+
+
+@pytest.mark.parametrize(
+    ("run", "message"),
+    [("unknown", "there is no run"), ("failed", "its status is FAILED"), ("compare", "made by the stage compare")],
+)
+def test_evaluate_refuses_runs_without_a_model(workspace, failed, evaluated, run, message):
+    if run == "compare":
+        run_id = compare.run(CompareConfig(run_ids=(evaluated,))).run_id
+    else:
+        run_id = {"unknown": "0123456789abcdef0123456789abcdef", "failed": failed}[run]
+    before = len(workspace.tracker.search())
+    with pytest.raises(RunError, match=message):
+        workspace.evaluate(run_id)
+    assert len(workspace.tracker.search()) == before
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"run_id": "a", "model": "b"}, {"model": "b"}, {"run_id": "a", "dataset": "rotten_tomatoes"}], ids=str
+)
+def test_evaluate_wants_a_run_or_a_model(options):
+    with pytest.raises(ConfigError):
+        evaluate.run(EvaluateConfig(**options))
+
+
+def test_a_failed_training_is_marked(workspace, failed):
+    run = workspace.tracker.get(failed)
+    assert run.status == "FAILED"
+    assert "The training loss became" in run.tags["status_detail"]
+    assert "model" not in artifacts(workspace, failed)
+    assert not list(Path(".cache/checkpoints").glob("*/step-*")), "going on from there would end the same way"
+
+
+def test_a_mistake_makes_no_run_and_closes_the_one_mlflow_made(workspace, monkeypatch):
+    mistakes = [{"learning_rate": "-1"}, {"strategy": "lorra"}, {"strategy": "partial", "strategy_args": "top_k=9"}]
+    before = len(workspace.tracker.search())
+    for mistake in mistakes:
+        result = workspace.cli("train", **workspace.options | mistake)
+        assert result.exit_code == REFUSAL, result.output
+    assert len(workspace.tracker.search()) == before
+    client = workspace.client
+    given = client.create_run(client.get_experiment_by_name("fairtune").experiment_id).info.run_id
+    monkeypatch.setenv("MLFLOW_RUN_ID", given)
+    assert workspace.cli("train", **workspace.options | mistakes[1]).exit_code == REFUSAL
+    run = workspace.tracker.get(given)
+    assert run.status == "FAILED"
+    assert "Did you mean 'lora'?" in run.tags["status_detail"]
+
+
+def test_the_run_that_mlflow_made_is_used_and_its_texts_stay(workspace, monkeypatch):
+    client = workspace.client
+    given = client.create_run(client.get_experiment_by_name("fairtune").experiment_id).info.run_id
+    for name, value in {"learning_rate": "3e-3", "strategy_args": "top_k=1", "run_id": ""}.items():
+        client.log_param(given, name, value)
+    monkeypatch.setenv("MLFLOW_RUN_ID", given)
+    assert workspace.train(strategy="partial", strategy_args="top_k=1", epochs=1) == given
+    run = workspace.tracker.get(given)
+    assert (run.status, run.params["learning_rate"], run.params["top_k"]) == ("FINISHED", "3e-3", "1")
+
+
+@pytest.fixture(scope="module")
+def others(workspace, tiny, evaluated, failed):
+    """Runs that must not stand in one table with `evaluated`."""
+    other_data = workspace.train(strategy="bitfit", dataset=tiny.csv(120, seed=5), epochs=1)
+    untested = workspace.train(strategy="bitfit", epochs=1)
+    workspace.evaluate(other_data)
+    newest = workspace.train(strategy="head_only", epochs=1)
+    workspace.evaluate(newest)
+    return {"other data": other_data, "no test result": untested, "status FAILED": failed, "kept": newest}
+
+
+def test_only_comparable_runs_stand_in_the_table_and_the_others_are_named(workspace, evaluated, others, capsys):
+    assert compare.run(CompareConfig(study="all")).left_out, "all runs, those without a strategy among them"
+    capsys.readouterr()
+    result = compare.run(CompareConfig(run_ids=(evaluated, *others.values()), export_dir="export"))
+    assert set(" ".join(result.table["run_ids"]).split()) == {evaluated, others["kept"]}
+    said = capsys.readouterr().out
+    for reason in ("other data", "no test result", "status FAILED"):
+        (line,) = [line for line in result.left_out if others[reason] in line]
+        assert reason in line
+        assert f"Left out: {line}" in said
+    assert artifacts(workspace, result.run_id) >= {"model_summary.csv", "results.md", "report.html"}
+
+    exported = {str(path.relative_to("export")) for path in Path("export").rglob("*") if path.is_file()}
+    for name in ("full", "head_only"):
+        assert {f"results/{name}_test_outputs.csv", f"models/{name}/model.json"} <= exported
+    assert "results/model_summary.csv" in exported
+    summary = pd.read_csv("export/results/model_summary.csv")
+    assert set(summary["strategy"]) == {"full", "head_only"}
+    run = workspace.tracker.get(evaluated)
+    row = summary.set_index("strategy").loc["full"]
+    assert row["f1_macro"] == pytest.approx(run.metrics["test/f1_macro"])
+    assert row["trainable_params"] == run.metrics["model/trainable_params"]
+    assert list(pd.read_csv("export/results/full_test_outputs.csv")) == ["sentence", "gold", "pred"]
+
+
+def test_nothing_to_compare_is_said(others):
+    with pytest.raises(RunError, match="no test result"):
+        compare.run(CompareConfig(run_ids=(others["no test result"],)))
+
+
+def test_an_export_that_cannot_be_written_is_an_error(workspace, evaluated):
+    Path("a-file").write_text("")
+    with pytest.raises(PipelineError, match="--export-dir a-file"):
+        compare.run(CompareConfig(run_ids=(evaluated,), export_dir="a-file"))
+
+
+def test_load_results_agrees_with_plain_mlflow(workspace, evaluated):
+    ours = load_results().set_index("run_id")
+    plain = mlflow.search_runs(search_all_experiments=True).set_index("run_id")
+    assert sorted(ours.index) == sorted(plain.index[plain["tags.stage"].notna()])
+    assert (ours["evaluates"] == evaluated).any()
+    compared = 0
+    for run_id, row in ours.iterrows():
+        for column in plain.columns:
+            kind, _, name = column.partition(".")
+            if kind == "metrics" and pd.notna(plain.loc[run_id, column]):
+                assert row[name] == plain.loc[run_id, column]
+                compared += 1
+            elif kind == "tags" and name in TAGS and pd.notna(plain.loc[run_id, column]):
+                assert row[name] == plain.loc[run_id, column]
+    assert compared > len(METRICS)
+    assert ours.loc[evaluated, "learning_rate"] == 0.003  # typed, not text
+    assert json.loads(plain.loc[evaluated, "tags.strategy_args"]) == {}
