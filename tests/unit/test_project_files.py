@@ -1,0 +1,42 @@
+"""MLproject, conda.yaml and the reference are what they would be rendered as."""
+
+import importlib.util
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+
+
+def load_renderer():
+    spec = importlib.util.spec_from_file_location("render_project_files", ROOT / "tools" / "render_project_files.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("name", ["MLproject", "conda.yaml", "docs/reference.md"])
+def test_rendered_file_is_current(name: str) -> None:
+    assert (ROOT / name).read_text(encoding="utf-8") == load_renderer().RENDERED[name](), "run `make project-files`"
+
+
+def test_conda_environment_is_valid() -> None:
+    content = yaml.safe_load((ROOT / "conda.yaml").read_text())
+    python, pip, section = content["dependencies"]
+    assert python.startswith("python=3.11.")
+    assert pip == "pip"
+    pins = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    assert section == {"pip": pins}
+    assert len(pins) > 10
+    assert all("==" in pin for pin in pins)
+
+
+def test_mlproject_is_one_that_mlflow_reads() -> None:
+    from mlflow.projects._project_spec import load_project
+
+    project = load_project(str(ROOT))
+    assert project.name == "fairtune"
+    for stage in ("main", "prepare_data", "tune", "train", "evaluate", "compare"):
+        assert project.get_entry_point(stage).command.startswith(f"python -m pipeline {stage}")
