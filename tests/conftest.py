@@ -21,7 +21,13 @@ if TYPE_CHECKING:
     from pipeline.training.model_folder import BuiltModel
 
 # Before torch, transformers or mlflow are imported anywhere; processes that tests start inherit it.
-os.environ.update(HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false", OMP_NUM_THREADS="1", MLFLOW_DISABLE_TELEMETRY="true")
+os.environ.update(
+    HF_HUB_OFFLINE="1",
+    CUDA_VISIBLE_DEVICES="",
+    TOKENIZERS_PARALLELISM="false",
+    OMP_NUM_THREADS="1",
+    MLFLOW_DISABLE_TELEMETRY="true",
+)
 for _name in [name for name in os.environ if name.startswith("MLFLOW_") and name != "MLFLOW_DISABLE_TELEMETRY"]:
     del os.environ[_name]
 
