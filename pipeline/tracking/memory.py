@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.errors import RunError
-from pipeline.tracking.runs import Run, RunLogger, Status
+from pipeline.tracking.runs import Run, RunLogger, Status, fresh_params
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -95,14 +95,15 @@ class MemoryLogger:
 
     def log_params(self, params: Mapping[str, object]) -> None:
         """Record hyperparameters."""
-        given = {name: str(value) for name, value in params.items() if value is not None}
-        self.tracker.update(self.run_id, params={**self.tracker.get(self.run_id).params, **given})
+        present = self.tracker.get(self.run_id).params
+        self.tracker.update(self.run_id, params={**present, **fresh_params(present, params)})
 
     def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
         """Record measured numbers."""
         for name, value in metrics.items():
             self.tracker.histories[self.run_id, name].append((step, float(value)))
-        self.tracker.update(self.run_id, metrics={**self.tracker.get(self.run_id).metrics, **metrics})
+        latest = {name: self.tracker.history(self.run_id, name)[-1][1] for name in metrics}
+        self.tracker.update(self.run_id, metrics={**self.tracker.get(self.run_id).metrics, **latest})
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Record tags."""

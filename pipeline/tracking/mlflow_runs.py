@@ -22,7 +22,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from pipeline.errors import RunError, StoreError
-from pipeline.tracking.runs import Run, RunLogger, Status
+from pipeline.tracking.runs import Run, RunLogger, Status, fresh_params
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -165,11 +165,7 @@ class MlflowLogger:
         """Record hyperparameters. What `mlflow run` logged already as raw text stays if it means the same."""
         with _store_errors("written"):
             present = self.client.get_run(self.run_id).data.params
-            fresh: list[Param] = []
-            for name, value in params.items():
-                if value is None or (name in present and _same(present[name], str(value))):
-                    continue
-                fresh.append(Param(f"{name}_resolved" if name in present else name, str(value)))
+            fresh = [Param(name, value) for name, value in fresh_params(present, params).items()]
             for start in range(0, len(fresh), 100):
                 self.client.log_batch(self.run_id, params=fresh[start : start + 100])
 
@@ -254,16 +250,6 @@ def _read(run: Any) -> Run:
         params=dict(run.data.params),
         metrics=dict(run.data.metrics),
     )
-
-
-def _same(left: str, right: str) -> bool:
-    """Whether two texts mean the same value: `2e-05` and `2e-5`, `True` and `true`."""
-    if left.strip().lower() == right.strip().lower():
-        return True
-    try:
-        return float(left) == float(right)
-    except ValueError:
-        return False
 
 
 def _user() -> str:

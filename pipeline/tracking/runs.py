@@ -118,6 +118,30 @@ class Tracker(RunStore, Protocol):
         """The id of the run that `mlflow run` has made for this process, if any."""
 
 
+def fresh_params(present: Mapping[str, str], params: Mapping[str, object]) -> dict[str, str]:
+    """What has to be recorded of `params` beside what a run holds `present`.
+
+    A parameter cannot be changed. What `mlflow run` logged as raw text stays if it means the same; else the value that was
+    used goes by NAME_resolved.
+    """
+    fresh = {}
+    for name, value in params.items():
+        if value is None or (name in present and _same(present[name], str(value))):
+            continue
+        fresh[f"{name}_resolved" if name in present else name] = str(value)
+    return fresh
+
+
+def _same(left: str, right: str) -> bool:
+    """Whether two texts mean the same value: `2e-05` and `2e-5`, `True` and `true`."""
+    if left.strip().lower() == right.strip().lower():
+        return True
+    try:
+        return float(left) == float(right)
+    except ValueError:
+        return False
+
+
 @contextlib.contextmanager
 def closing(logger: RunLogger) -> Iterator[RunLogger]:
     """Close the run at the end: FINISHED, FAILED with the reason, or KILLED where it was interrupted."""
