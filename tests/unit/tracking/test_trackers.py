@@ -1,0 +1,220 @@
+"""What the code may ask of a tracker: the same of MLflow on SQLite as of the one in memory."""
+
+import shutil
+from pathlib import Path
+
+import matplotlib.figure
+import pytest
+
+from pipeline.errors import PipelineError, RunError, StoreError
+from pipeline.tracking.memory import MemoryTracker
+from pipeline.tracking.mlflow_runs import MlflowTracker, mark_failed
+from pipeline.tracking.results import frame_of
+from pipeline.tracking.runs import closing
+
+
+@pytest.fixture(scope="module")
+def mlflow_tracker(empty_store, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tracking")
+    shutil.copy(empty_store, folder / "mlflow.db")
+    tracker = MlflowTracker(f"sqlite:///{folder / 'mlflow.db'}")
+    tracker.client.create_experiment("fairtune", artifact_location=(folder / "artifacts").as_uri())
+    return tracker
+
+
+@pytest.fixture(params=["memory", "mlflow"])
+def tracker(request):
+    return MemoryTracker() if request.param == "memory" else request.getfixturevalue("mlflow_tracker")
+
+
+def test_a_run_is_read_as_it_was_written(tracker):
+    logger = tracker.start("mine")
+    assert tracker.get(logger.run_id).status == "RUNNING"
+    logger.log_params({"learning_rate": 2e-5, "epochs": 3, "eval_steps": None, "targets": ["query"]})
+    logger.log_metrics({"train/loss": 0.5})
+    logger.set_tags({"stage": "train", "strategy": "full"})
+    logger.finish("FINISHED")
+    run = tracker.get(logger.run_id)
+    assert (run.name, run.status, run.stage, run.parent_id) == ("mine", "FINISHED", "train", None)
+    assert dict(run.params) == {"learning_rate": "2e-05", "epochs": "3", "targets": "['query']"}
+    assert dict(run.metrics) == {"train/loss": 0.5}
+    assert run.start_time > 1_600_000_000_000
+
+
+def test_parameters_that_mean_the_same_stay(tracker):
+    logger = tracker.start("params")
+    typed = {"learning_rate": "2e-5", "force": "true", "strategy": "full", "epochs": "3"}
+    logger.log_params(typed)
+    logger.log_params({"learning_rate": 2e-05, "force": True, "strategy": "full", "epochs": 4})
+    assert dict(tracker.get(logger.run_id).params) == {**typed, "epochs_resolved": "4"}
+
+
+def test_the_history_of_a_metric_is_in_order_of_steps(tracker):
+    logger = tracker.start("history")
+    for step in (20, 10, 30):
+        logger.log_metrics({"val/loss": step / 10}, step)
+    assert tracker.history(logger.run_id, "val/loss") == [(10, 1.0), (20, 2.0), (30, 3.0)]
+    logger.log_metrics({"val/loss": 0.5}, 15)
+    assert tracker.get(logger.run_id).metrics["val/loss"] == 3.0, "the latest by step"
+    assert tracker.history(logger.run_id, "nothing") == []
+
+
+def test_many_values_at_once(tracker):
+    logger = tracker.start("many")
+    logger.log_params({f"p{i}": i for i in range(250)})
+    logger.log_metrics({f"m{i}": i for i in range(1200)})
+    run = tracker.get(logger.run_id)
+    assert len(run.params) == 250
+    assert len(run.metrics) == 1200
+
+
+def test_runs_are_found_by_tags_newest_first(tracker):
+    ids = []
+    for number in range(3):
+        logger = tracker.start(f"found-{number}")
+        logger.set_tags({"stage": "train", "batch": "search", "kind": "odd" if number % 2 else "even"})
+        ids.append(logger.run_id)
+    found = [run.run_id for run in tracker.search({"batch": "search"})]
+    assert sorted(found) == sorted(ids)
+    times = [run.start_time for run in tracker.search()]
+    assert times == sorted(times, reverse=True)
+    assert [run.run_id for run in tracker.search({"batch": "search", "kind": "odd"})] == [ids[1]]
+    assert tracker.search({"batch": "nothing"}) == []
+
+
+def test_nested_runs_know_their_parent(tracker):
+    parent = tracker.start("parent")
+    child = tracker.start("child", parent.run_id)
+    assert tracker.get(child.run_id).parent_id == parent.run_id
+
+
+def test_a_run_is_reopened_or_amended(tracker):
+    logger = tracker.start("again")
+    logger.finish("FAILED", "no power")
+    tracker.amend(logger.run_id).log_metrics({"late": 1.0})
+    run = tracker.get(logger.run_id)
+    assert (run.status, run.tags["status_detail"], run.metrics["late"]) == ("FAILED", "no power", 1.0)
+    tracker.reopen(logger.run_id)
+    assert tracker.get(logger.run_id).status == "RUNNING"
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "detail"),
+    [
+        (None, "FINISHED", None),
+        (PipelineError("lower it"), "FAILED", "lower it"),
+        (ZeroDivisionError("1/0"), "FAILED", "ZeroDivisionError: 1/0"),
+        (KeyboardInterrupt(), "KILLED", "interrupted"),
+    ],
+    ids=["none", "ours", "foreign", "interrupt"],
+)
+def test_closing_says_how_it_ended(tracker, error, status, detail):
+    caught = None
+    logger = tracker.start("closing")
+    try:
+        with closing(logger):
+            if error:
+                raise error
+    except BaseException as raised:
+        caught = raised
+    assert caught is error
+    run = tracker.get(logger.run_id)
+    assert (run.status, run.tags.get("status_detail")) == (status, detail)
+
+
+def test_artifacts_come_back(tracker, tmp_path):
+    logger = tracker.start("artifacts")
+    figure = matplotlib.figure.Figure()
+    figure.subplots().plot([1, 2])
+    (tmp_path / "table.csv").write_text("a,b\n")
+    logger.log_text("한국어", "notes/text.txt")
+    logger.log_figure(figure, "plot.png")
+    logger.log_file(tmp_path / "table.csv")
+    logger.log_dataset("reviews-train", "file:///data.csv", "ab" * 32, "training")
+    assert tracker.download(logger.run_id, "notes/text.txt", tmp_path / "to").read_text(encoding="utf-8") == "한국어"
+    assert tracker.download(logger.run_id, "plot.png", tmp_path / "to").read_bytes().startswith(b"\x89PNG")
+    assert tracker.download(logger.run_id, "table.csv", tmp_path / "to").read_text() == "a,b\n"
+    with pytest.raises(RunError, match=r"no artifact 'none\.txt'"):
+        tracker.download(logger.run_id, "none.txt", tmp_path / "to")
+
+
+def test_a_model_comes_back_as_it_was_given(tracker, tmp_path):
+    folder = tmp_path / "fine_tuned"
+    folder.mkdir()
+    (folder / "model.json").write_text("{}")
+    (folder / "delta.safetensors").write_bytes(b"\0")
+    logger = tracker.start("model")
+    with pytest.raises(RunError):
+        tracker.download_model(logger.run_id, tmp_path / "none")
+    logger.log_model(folder)
+    found = tracker.download_model(logger.run_id, tmp_path / "there")
+    assert found.name == "fine_tuned"
+    assert {path.name: path.read_bytes() for path in found.iterdir()} == {"model.json": b"{}", "delta.safetensors": b"\0"}
+
+
+def test_an_unknown_run_is_an_input_error(tracker):
+    for ask in (tracker.get, tracker.amend):
+        with pytest.raises(RunError, match="--run-id: there is no run '0123'"):
+            ask("0123")
+
+
+def test_results_are_typed_and_keep_the_runs_own_columns(tracker):
+    logger = tracker.start("typed")
+    logger.log_params({"learning_rate": "2e-5", "epochs": 3, "force": True, "run_id": "that of another"})
+    logger.log_metrics({"test/f1_macro": 0.5})
+    logger.set_tags({"stage": "evaluate", "strategy": "full", "evaluates": "that of another"})
+    tracker.start("not ours")
+    frame = frame_of(tracker)
+    assert "not ours" not in set(frame["run_name"])
+    row = frame.set_index("run_id").loc[logger.run_id]
+    assert (row["learning_rate"], row["epochs"], row["force"], row["test/f1_macro"]) == (2e-5, 3, True, 0.5)
+    assert (row["evaluates"], row["status"]) == ("that of another", "RUNNING")
+    assert list(frame)[:5] == ["run_id", "run_name", "status", "start_time", "parent_run_id"]
+
+
+class TestMlflowAlone:
+    def test_the_run_that_mlflow_run_made_is_used(self, mlflow_tracker, monkeypatch):
+        given = mlflow_tracker.start("given").run_id
+        monkeypatch.setenv("MLFLOW_RUN_ID", given)
+        assert mlflow_tracker.start("mine").run_id == given
+        assert mlflow_tracker.start("nested", given).run_id != given
+
+    def test_a_deleted_run_is_not_there(self, mlflow_tracker):
+        run_id = mlflow_tracker.start("deleted").run_id
+        mlflow_tracker.client.delete_run(run_id)
+        with pytest.raises(RunError, match="was deleted"):
+            mlflow_tracker.get(run_id)
+
+    def test_a_run_is_marked_failed_and_nothing_is_raised(self, mlflow_tracker, monkeypatch):
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_tracker.tracking_uri)
+        run_id = mlflow_tracker.start("marked").run_id
+        mark_failed(run_id, "train", "x" * 9000)
+        run = mlflow_tracker.get(run_id)
+        assert (run.status, run.stage) == ("FAILED", "train")
+        assert 1000 < len(run.tags["status_detail"]) < 9000
+        mark_failed("no such run", "train", "reason")
+
+    def test_an_experiment_that_only_a_server_can_write_is_refused(self, mlflow_tracker, monkeypatch):
+        mlflow_tracker.client.create_experiment("made by the UI", artifact_location="mlflow-artifacts:/1")
+        monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "made by the UI")
+        with pytest.raises(StoreError, match="--experiment-name"):
+            mlflow_tracker.start("mine")
+
+    def test_a_deleted_experiment_is_refused(self, mlflow_tracker, monkeypatch):
+        client = mlflow_tracker.client
+        client.delete_experiment(client.create_experiment("old"))
+        monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "old")
+        with pytest.raises(StoreError, match="'old' was deleted"):
+            mlflow_tracker.start("mine")
+
+    def test_a_store_that_cannot_be_opened_is_an_error(self, tmp_path):
+        (tmp_path / "file").write_text("")
+        with pytest.raises(StoreError, match="cannot be opened"):
+            MlflowTracker(f"unheard-of://{Path(tmp_path / 'file')}")
+
+    def test_the_dataset_carries_our_digest(self, mlflow_tracker):
+        logger = mlflow_tracker.start("data")
+        logger.log_dataset("reviews-train", "file:///data.csv", "ab" * 32, "training")
+        (entry,) = mlflow_tracker.client.get_run(logger.run_id).inputs.dataset_inputs
+        assert (entry.dataset.name, entry.dataset.digest) == ("reviews-train", "ab" * 16)
+        assert [tag.value for tag in entry.tags] == ["training"]
