@@ -1,0 +1,131 @@
+"""Finding a model, and saying what is missing before anything is loaded."""
+
+import json
+import shutil
+import time
+
+import pytest
+
+from pipeline.errors import ModelError
+from pipeline.modeling.addresses import check_files, find_model
+from pipeline.modeling.loading import load_classifier, load_tokenizer
+
+
+@pytest.fixture
+def folder(tiny, tmp_path):
+    """A copy of the tiny model that a test may damage."""
+    return shutil.copytree(tiny.folder(), tmp_path / "model")
+
+
+def remove(folder, *names):
+    for name in names:
+        (folder / name).unlink()
+
+
+def test_a_whole_folder_is_found(folder):
+    address = find_model(str(folder))
+    check_files(address)
+    assert (address.folder, address.revision, address.encoder.depth) == (folder, None, 4)
+
+
+def test_the_packaged_model_is_the_published_one():
+    address = find_model("minilm")
+    check_files(address)
+    assert (address.encoder.depth, address.encoder.hidden_size) == (6, 384)
+
+
+def test_hashes_tell_content_apart(folder):
+    before = find_model(str(folder))
+    weights, tokenizer = before.weights_sha256(), before.tokenizer_sha256()
+    (folder / "vocab.txt").write_text("[PAD]\n")
+    assert (before.weights_sha256(), before.tokenizer_sha256() == tokenizer) == (weights, False)
+    (folder / "model.safetensors").write_bytes(b"other")
+    assert before.weights_sha256() != weights
+
+
+def test_a_folder_without_config_is_refused(folder):
+    remove(folder, "config.json")
+    with pytest.raises(ModelError, match=r"holds no config\.json"):
+        find_model(str(folder))
+
+
+@pytest.mark.parametrize("text", ["{", "[]"], ids=["not_json", "no_object"])
+def test_a_damaged_config_is_refused(folder, text):
+    (folder / "config.json").write_text(text)
+    with pytest.raises(ModelError, match="JSON"):
+        find_model(str(folder))
+
+
+@pytest.mark.parametrize(
+    ("missing", "messages"),
+    [
+        (["model.safetensors"], ["no weights"]),
+        (["tokenizer.json", "vocab.txt"], ["no tokenizer"]),
+        (["model.safetensors", "tokenizer.json", "vocab.txt"], ["no weights", "no tokenizer"]),
+    ],
+    ids=["weights", "tokenizer", "both"],
+)
+def test_everything_that_is_missing_is_named(folder, missing, messages):
+    remove(folder, *missing)
+    with pytest.raises(ModelError) as caught:
+        check_files(find_model(str(folder)))
+    assert len(caught.value.messages) == len(messages)
+    for message in messages:
+        assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("nobody/no-such-model", "hub cannot be reached"),
+        ("no such name", "not a hub id"),
+        ("./nowhere", "no such folder"),
+    ],
+)
+def test_without_a_network_the_answer_comes_at_once(name, message):
+    start = time.monotonic()
+    with pytest.raises(ModelError, match=message):
+        find_model(name)
+    assert time.monotonic() - start < 5
+
+
+def test_damaged_weights_are_a_model_error(folder):
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        load_classifier(find_model(str(folder)), ["a", "b"], 0.1, seed=0)
+
+
+def test_weights_of_another_shape_are_refused(folder):
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "intermediate_size": 48}))
+    with pytest.raises(ModelError, match="another shape"):
+        load_classifier(find_model(str(folder)), ["a", "b"], 0.1, seed=0)
+
+
+def test_a_classifier_for_other_classes_is_replaced(folder):
+    address = find_model(str(folder))
+    load_classifier(address, ["a", "b", "c"], 0.1, seed=0).model.save_pretrained(folder)
+    kept = load_classifier(address, ["a", "b", "c"], 0.1, seed=1)
+    replaced = load_classifier(address, ["a", "b"], 0.1, seed=1)
+    assert kept.newly_initialised == frozenset()
+    assert replaced.newly_initialised == {"classifier.weight", "classifier.bias"}
+    assert replaced.model.classifier.weight.shape == (2, 32)
+
+
+def test_half_precision_checkpoints_load_as_float32_with_the_dropout_asked_for(folder):
+    import torch
+
+    address = find_model(str(folder))
+    load_classifier(address, ["a", "b"], 0.1, seed=0).model.half().save_pretrained(folder)
+    model = load_classifier(address, ["a", "b"], 0.3, seed=0).model
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+    assert {module.p for module in model.modules() if isinstance(module, torch.nn.Dropout)} == {0.3}
+    assert model.config.id2label == {0: "a", 1: "b"}
+
+
+def test_a_tokenizer_without_padding_is_refused(folder):
+    path = folder / "tokenizer_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "pad_token": None}))
+    with pytest.raises(ModelError, match="no padding token"):
+        load_tokenizer(find_model(str(folder)))

@@ -1,0 +1,47 @@
+"""Which parameters decay, and how rates follow phases."""
+
+import pytest
+
+from pipeline.fields import typed
+from pipeline.strategies.base import Strategy
+from pipeline.strategies.freezing import Phase, RateGroup, everything, head
+from pipeline.strategies.registry import create_strategy
+from pipeline.training.optimizer import build_optimizer, set_learning_rate
+
+
+@typed
+class Discriminative(Strategy):
+    """The head alone at first, then everything, the encoder at a tenth."""
+
+    def phases(self, context):
+        return [Phase.training(head), Phase((RateGroup(head), RateGroup(everything, 0.1)), start_epoch=1)]
+
+
+def names_of(built, members):
+    ids = {id(parameter) for parameter in members}
+    return {name for name, parameter in built.model.named_parameters() if id(parameter) in ids}
+
+
+def test_biases_and_layer_norms_do_not_decay(tiny):
+    built = tiny.build(create_strategy("full", {}), tiny.folder(), tiny.config())
+    groups = {
+        group["weight_decay"]: names_of(built, group["params"])
+        for group in build_optimizer(built.model, built.parameters, 0.01).param_groups
+    }
+    assert groups.keys() == {0.0, 0.01}
+    assert groups[0.0] == {name for name in groups[0.0] | groups[0.01] if "LayerNorm" in name or name.endswith(".bias")}
+    assert "classifier.weight" in groups[0.01]
+
+
+@pytest.mark.parametrize(("phase", "rates"), [(0, {True: 1e-3, False: 0.0}), (1, {True: 1e-3, False: 1e-4})])
+def test_rates_follow_the_phase(tiny, phase, rates):
+    built = tiny.build(Discriminative(), tiny.folder(), tiny.config(epochs=2))
+    optimizer = build_optimizer(built.model, built.parameters, 0.0)
+    set_learning_rate(optimizer, 1e-3, phase)
+    found = {}
+    for group in optimizer.param_groups:
+        for name in names_of(built, group["params"]):
+            found.setdefault(name.startswith("classifier."), set()).add(group["lr"])
+    assert {is_head: sorted(own) for is_head, own in found.items()} == {
+        is_head: [pytest.approx(rate)] for is_head, rate in rates.items()
+    }

@@ -1,0 +1,49 @@
+"""What `--precision` means on each device; calls to CUDA are replaced."""
+
+import pytest
+import torch
+
+from pipeline.errors import ConfigError
+from pipeline.training import precision
+from pipeline.training.precision import bf16_speedup_on_cpu, choose_precision
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    def machine(gpu_has_bf16=False, cpu_speedup=1.0):
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: gpu_has_bf16)
+        monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "Old GPU")
+        monkeypatch.setattr(precision, "bf16_speedup_on_cpu", lambda: cpu_speedup)
+
+    return machine
+
+
+@pytest.mark.parametrize(
+    ("option", "device", "facts", "chosen"),
+    [
+        ("fp32", "cpu", {"cpu_speedup": 9.0}, "fp32"),
+        ("fp32", "cuda", {"gpu_has_bf16": True}, "fp32"),
+        ("auto", "cpu", {"cpu_speedup": 1.2}, "fp32"),
+        ("auto", "cpu", {"cpu_speedup": 2.0}, "bf16"),
+        ("bf16", "cpu", {"cpu_speedup": 0.5}, "bf16"),
+        ("auto", "cuda", {"gpu_has_bf16": True}, "bf16"),
+        ("auto", "cuda", {"gpu_has_bf16": False}, "fp16"),
+        ("bf16", "cuda", {"gpu_has_bf16": True}, "bf16"),
+        ("fp16", "cuda", {"gpu_has_bf16": True}, "fp16"),
+        ("auto", "mps", {"cpu_speedup": 9.0}, "fp32"),
+    ],
+)
+def test_the_choice(machine, option, device, facts, chosen):
+    machine(**facts)
+    assert choose_precision(option, device) == chosen
+
+
+@pytest.mark.parametrize(("option", "device", "message"), [("fp16", "cpu", "no effect on a CPU"), ("bf16", "cuda", "Old GPU")])
+def test_what_cannot_work_is_refused(machine, option, device, message):
+    machine()
+    with pytest.raises(ConfigError, match=f"--precision {option}.*{message}"):
+        choose_precision(option, device)
+
+
+def test_the_measurement_is_a_ratio():
+    assert 0 < bf16_speedup_on_cpu() < 1000
