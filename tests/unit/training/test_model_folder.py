@@ -1,0 +1,90 @@
+"""A model folder is refused where it is damaged or its base is another."""
+
+import json
+import shutil
+
+import pytest
+
+from pipeline.errors import ModelError
+from pipeline.modeling.addresses import find_model
+from pipeline.strategies.registry import create_strategy
+from pipeline.training.model_folder import (
+    ModelRecord,
+    is_model_folder,
+    load_foreign_model,
+    load_model_folder,
+    read_record,
+    write_model_folder,
+)
+
+
+@pytest.fixture
+def base(tiny, tmp_path):
+    return shutil.copytree(tiny.folder(), tmp_path / "base")
+
+
+@pytest.fixture
+def folder(tiny, base, tmp_path):
+    built = tiny.build(create_strategy("partial", {"top_k": 1}), base, tiny.config())
+    sha256 = built.address.weights_sha256()
+    classes = list(tiny.classes)
+    record = ModelRecord(str(base), str(base), None, sha256, "partial", {"top_k": 1}, classes, 64, 0.1, 1, 1)
+    write_model_folder(tmp_path / "model", built, record)
+    return tmp_path / "model"
+
+
+def test_a_whole_folder_predicts(folder, tiny):
+    assert is_model_folder(folder)
+    probabilities = load_model_folder(folder).predict_texts(["a fine film", "", "dull " * 200])
+    assert probabilities.shape == (3, 2)
+    assert probabilities.sum(axis=1) == pytest.approx([1, 1, 1])
+
+
+def test_it_is_small(folder, base):
+    assert (folder / "delta.safetensors").stat().st_size < (base / "model.safetensors").stat().st_size / 2
+
+
+def test_another_base_is_refused(folder, base):
+    with (base / "model.safetensors").open("ab") as file:
+        file.write(b"\0")
+    with pytest.raises(ModelError, match=r"was fine-tuned from a base with SHA-256 .* Put the old base back"):
+        load_model_folder(folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"format": 99}, "written in format 99"),
+        ({"strategy_args": {"top_k": 2}}, "cannot be put on"),
+        ({"classes": ["a", "b", "c"]}, "cannot be put on"),
+        ({"surprise": 1}, "missing or damaged"),
+        ({"base": "/nowhere/at/all"}, "no such folder"),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_a_changed_record_is_refused(folder, change, message):
+    record = json.loads((folder / "model.json").read_text())
+    (folder / "model.json").write_text(json.dumps({**record, **change}))
+    with pytest.raises(ModelError, match=message):
+        load_model_folder(folder)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]"])
+def test_a_damaged_record_is_refused(folder, content):
+    (folder / "model.json").write_bytes(content)
+    with pytest.raises(ModelError, match="missing or damaged"):
+        read_record(folder)
+
+
+def test_a_damaged_delta_is_refused(folder):
+    delta = folder / "delta.safetensors"
+    delta.write_bytes(delta.read_bytes()[:-7])
+    with pytest.raises(ModelError, match="cannot be put on"):
+        load_model_folder(folder)
+
+
+def test_a_model_from_elsewhere_needs_a_head_for_these_classes(tiny, base):
+    with pytest.raises(ModelError, match="holds no classifier for 2 classes"):
+        load_foreign_model(find_model(str(base)), tiny.classes, 64)
+    tiny.build(create_strategy("full", {}), base, tiny.config()).model.save_pretrained(base)
+    assert load_foreign_model(find_model(str(base)), tiny.classes, 512).max_length == 64
