@@ -3,6 +3,7 @@
 import importlib
 import inspect
 import os
+import signal
 import sys
 from typing import Any, NoReturn
 
@@ -92,6 +93,7 @@ def _run(stage: str, given: dict[str, str]) -> None:
     from pipeline.stages.configure import configure
 
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # its threads and our processes do not mix
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # asked to end: close the run, as for Ctrl-C
     try:
         config = configure(STAGE_CONFIGS[stage], given)
         run = importlib.import_module(f"pipeline.stages.{stage}").run

@@ -1,5 +1,6 @@
 """How a running stage shows itself: a bar on a terminal, plain lines elsewhere."""
 
+import math
 import sys
 import time
 from collections.abc import Mapping
@@ -41,7 +42,8 @@ class TrainingObserver:
                 self._bar = tqdm(total=total_steps, initial=step - 1, desc=self._title, unit="step", leave=False)
             self._bar.update(step - self._bar.n)
         elif time.monotonic() - self._last_line > _SECONDS_BETWEEN_LINES:
-            say(f"  {self._title}: step {step}/{total_steps}, loss {self._loss:.4f}")
+            loss = "" if math.isnan(self._loss) else f", loss {self._loss:.4f}"
+            say(f"  {self._title}: step {step}/{total_steps}{loss}")
             self._last_line = time.monotonic()
 
     def on_log(self, step: int, metrics: Mapping[str, float]) -> None:
