@@ -78,4 +78,5 @@ def workspace(tiny, empty_store: Path, tmp_path_factory: pytest.TempPathFactory)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setenv("MLFLOW_TRACKING_URI", uri)
+        patch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))  # for processes started from this folder
         yield Workspace(folder, options)
