@@ -101,7 +101,8 @@ def _run(stage: str, given: dict[str, str]) -> None:
     except PipelineError as error:
         _fail(stage, str(error), error.exit_status)
     except KeyboardInterrupt:
-        _fail(stage, "Interrupted. The same command continues where it stopped.", 130)
+        rest = "finished trainings are made again, the interrupted one goes on" if stage in ("main", "tune") else "it goes on"
+        _fail(stage, f"Interrupted. With the same command {rest} from its last checkpoint.", 130)
 
 
 def _fail(stage: str, message: str, status: int) -> NoReturn:

@@ -9,11 +9,13 @@ from pydantic import BeforeValidator, Field
 
 from pipeline.errors import ConfigError
 from pipeline.fields import Count, Names, NonNegative, Probability, Rate, Seed, Share, as_dict, typed
-
-STAGES = ("main", "prepare_data", "tune", "train", "evaluate", "compare")
+from pipeline.hashing import digest
 
 # How a run is carried out, as against what it computes: left out of a configuration's identity.
 OPERATIONAL = frozenset({"cache_dir", "force", "recipe", "export_dir", "given"})
+
+# What may differ between runs that count as repetitions of one another.
+SEEDS = ("seed", "data_seed", "init_seed", "dropout_seed")
 
 # Filled in by the command line itself, never typed.
 INTERNAL = frozenset({"given"})
@@ -36,7 +38,7 @@ def parse_arguments(value: object) -> object:
     for part in _split_outside_brackets(value):
         key, equals, text = (piece.strip() for piece in part.partition("="))
         if not equals or not key:
-            raise ConfigError(f"--strategy-args: {part!r} is not key=value. Write for example top_k=4,dropout=0.1.")
+            raise ConfigError(f"--strategy-args: {part!r} is not key=value. Write for example r=16,alpha=32.")
         if key in arguments:
             raise ConfigError(f"--strategy-args: {key!r} is given twice. Give it once.")
         is_list = text.startswith("[") and text.endswith("]")
@@ -68,6 +70,8 @@ class StageConfig:
 
     cache_dir: str = ".cache"
     """Folder for prepared data, token tables and checkpoints; may be deleted at any time."""
+    given: Names = ()
+    """Names of the options and strategy arguments that were typed: a recipe's strategies and grid do not change them."""
 
 
 @typed
@@ -102,8 +106,6 @@ class EncoderConfig(SplitConfig):
     """Longest input in tokens; longer texts are cut. Clamped to what the model's positions allow."""
     recipe: str = "quickstart"
     """Name of a recipe, or path of a recipe file, that sets options not given here."""
-    given: Names = ()
-    """Names of the options and strategy arguments that were typed: a recipe's strategies and grid do not change them."""
 
 
 @typed
@@ -145,7 +147,7 @@ class FitConfig(EncoderConfig):
     early_stopping_patience: Count | None = None
     """Stop after so many evaluations in a row without improvement; never if not given."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    """Autocast type; auto takes bf16 where the hardware has it and a short measurement shows it faster."""
+    """Type of matrix products; auto: on a CPU bf16 if a short measurement shows it faster, on a GPU bf16 or fp16, else fp32."""
     seed: Seed = 42
     """Seed of order, initialisation and dropout, unless they have their own."""
     data_seed: Seed | None = None
@@ -187,7 +189,7 @@ class EvaluateConfig(SplitConfig):
     dataset: str | None = None
     """Data for --model: a data set's name, a file, a folder, or a hub id."""
     max_length: Count = 128
-    """Longest input in tokens for --model; a run keeps its own."""
+    """Longest input in tokens for --model; a run, and a folder that train wrote, keep their own."""
     max_eval_samples: Count | None = None
     """Test on at most so many examples with --model; a run keeps its own."""
     force: bool = False
@@ -227,3 +229,8 @@ def identity(config: StageConfig) -> dict[str, Any]:
         for name, value in as_dict(config).items()
         if name not in OPERATIONAL
     }
+
+
+def settings_hash(config: StageConfig) -> str:
+    """Equal for runs that differ in their seeds only, however their values were typed."""
+    return digest({name: value for name, value in identity(config).items() if name not in SEEDS})

@@ -32,14 +32,24 @@ class Selection:
         return named
 
 
-def select_runs(candidates: Iterable[Run]) -> Selection:
+def select_runs(candidates: Iterable[Run], named: bool = False) -> Selection:
     """Keep what finished, has a test result, and was tested on the same examples as the newest such run.
 
     Of runs that repeat the same configuration the newest is kept.
+
+    Args:
+        named: Whether somebody asked for just these runs; those of other stages are then named as left out, too.
     """
+    candidates = list(candidates)
     kept: list[Run] = []
     left_out: list[str] = []
     seen: set[str] = set()
+    if named:
+        left_out += [
+            f"run {run.run_id}: made by {run.stage or 'another project'}, not by train"
+            for run in candidates
+            if not _is_result(run)
+        ]
     comparable = [run for run in candidates if _is_result(run)]
     for run in sorted(comparable, key=lambda run: -run.start_time):
         label = f"{run.tags.get('strategy', run.name)} (run {run.run_id})"  # one that failed early may have no strategy yet
@@ -71,6 +81,9 @@ def _typed_value(value: object) -> str:
 
 
 def _is_result(run: Run) -> bool:
+    """Trained here, a trial that was evaluated, or a model from elsewhere."""
+    if run.stage == "trial":
+        return "test/f1_macro" in run.metrics
     return run.stage == "train" or (run.stage == "evaluate" and run.tags.get("strategy") == EXTERNAL)
 
 

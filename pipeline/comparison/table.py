@@ -9,6 +9,7 @@ import pandas as pd
 from tabulate import tabulate
 
 from pipeline.comparison.selection import describe_arguments
+from pipeline.config import SEEDS
 from pipeline.tracking.runs import Run
 
 # Column -> metric, in the order of the table.
@@ -72,13 +73,9 @@ def render_table(table: pd.DataFrame, style: str = "simple") -> str:
     return tabulate(rows, headings, tablefmt=style, disable_numparse=True, colalign=align)
 
 
-_SEEDS = ("seed", "data_seed", "init_seed", "dropout_seed")
-_NOT_SETTINGS = (*_SEEDS, "compute_dtype", "strategy_args")
-
-
 def _row_key(run: Run) -> tuple[str, ...]:
-    settings = {name: value for name, value in run.params.items() if name not in _NOT_SETTINGS}
-    return (run.tags["strategy"], describe_arguments(run), *(f"{name}={settings[name]}" for name in sorted(settings)))
+    """Equal for runs that differ in their seeds only: same settings, same precision, tuned alike."""
+    return (run.tags["settings_hash"], run.params.get("compute_dtype", ""), run.tags.get("tuned_trials", ""))
 
 
 def _row(members: list[Run]) -> dict[str, Any]:
@@ -91,7 +88,7 @@ def _row(members: list[Run]) -> dict[str, Any]:
         "strategy": first.tags["strategy"],
         "arguments": describe_arguments(first),
         **measures,
-        "seeds": len({tuple(run.params.get(name) for name in _SEEDS) for run in members}),
+        "seeds": len({tuple(run.params.get(name) for name in SEEDS) for run in members}),
         "tuned": f"{first.tags['tuned_trials']} trials" if "tuned_trials" in first.tags else "untuned",
         "learning_rate": first.params.get("learning_rate", ""),
         "run_ids": " ".join(run.run_id for run in members),

@@ -54,7 +54,7 @@ def plan_epoch(
     return [batches[index] for index in generator.permutation(len(batches))]
 
 
-def plan_inference(lengths: NDArray[np.int64], max_tokens: int = 8192, max_examples: int = 512) -> list[NDArray[np.int64]]:
+def plan_inference(lengths: NDArray[np.int64], max_tokens: int, max_examples: int = 512) -> list[NDArray[np.int64]]:
     """Indices of batches for inference: sorted by length, each within `max_tokens` after padding (or one example)."""
     order = np.argsort(-lengths, kind="stable")
     batches, start = [], 0

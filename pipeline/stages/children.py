@@ -6,9 +6,12 @@ The processes are forked from one that has imported everything heavy already, so
 from __future__ import annotations
 
 import multiprocessing
+import os
+import signal
+import threading
+import traceback
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.connection import Connection, wait
 from typing import Any, TypeVar
 
 from pipeline.errors import PipelineError
@@ -26,6 +29,7 @@ _PRELOADED = [
     "pipeline.stages.evaluate",
     "pipeline.tracking.mlflow_runs",
 ]
+_SECONDS_TO_CLOSE = 30
 
 
 class Children:
@@ -33,21 +37,63 @@ class Children:
 
     def __init__(self) -> None:
         """Prepare to fork; the first call pays for the imports."""
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(_PRELOADED)
-        self._context = context
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(_PRELOADED)
 
     def call(self, function: Callable[..., T], *arguments: Any, **keywords: Any) -> T:
-        """The function's result; its errors are raised here.
+        """The function's result; its errors are raised here. When we are interrupted, so is the process.
 
         Raises:
-            PipelineError: The process died without a word, for example for lack of memory.
+            PipelineError: The function failed, or its process died without a word, for example for lack of memory.
         """
-        with ProcessPoolExecutor(max_workers=1, mp_context=self._context) as pool:
-            try:
-                return pool.submit(function, *arguments, **keywords).result()
-            except BrokenProcessPool as error:
-                raise PipelineError(
-                    "The process of this run was killed from outside; the system may have run out of memory. "
-                    "The same command goes on from the last checkpoint; a smaller --batch-size needs less."
-                ) from error
+        receiver, sender = self._context.Pipe(duplex=False)
+        process = self._context.Process(target=_work, args=(sender, function, arguments, keywords))
+        process.start()
+        sender.close()
+        try:
+            succeeded, outcome = receiver.recv()
+        except EOFError as error:
+            raise PipelineError(
+                "The process of this run was killed from outside; the system may have run out of memory. "
+                "The same command goes on from the last checkpoint; a smaller --batch-size needs less."
+            ) from error
+        except BaseException:
+            process.terminate()  # it closes its run, as for Ctrl-C
+            process.join(_SECONDS_TO_CLOSE)
+            process.kill()
+            raise
+        finally:
+            process.join()
+            receiver.close()
+        if not succeeded:
+            raise outcome
+        result: T = outcome
+        return result
+
+
+def _work(sender: Connection, function: Callable[..., Any], arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
+    """Call the function and send back (True, result) or (False, error)."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which terminates us once
+    signal.signal(signal.SIGTERM, _interrupt_once)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    try:
+        sender.send((True, function(*arguments, **keywords)))
+    except PipelineError as error:
+        sender.send((False, error))
+    except Exception as error:  # whatever it is, it must not end the other runs
+        traceback.print_exc()
+        hint = " Try a smaller --batch-size." if "memory" in str(error).lower() else ""
+        sender.send((False, PipelineError(f"{type(error).__name__}: {error}.{hint}")))
+
+
+def _interrupt_once(number: int, frame: object) -> None:
+    signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+def _end_with_parent() -> None:
+    """Ask ourselves to end when the parent is gone: an orphan would hold its lock and train for nobody."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os.kill(os.getpid(), signal.SIGTERM)

@@ -40,7 +40,7 @@ def run(config: configs.CompareConfig, tracker: Tracker | None = None, parent_id
     """
     tracker = tracker or open_tracker()
     candidates, title = _candidates(config, tracker)
-    selection = select_runs(candidates)
+    selection = select_runs(candidates, named=bool(config.run_ids))
     if not selection.kept:
         reasons = ": " + "; ".join(selection.left_out) if selection.left_out else ""
         raise RunError(f"No run with a test result to compare{reasons}. Train and evaluate one first.")
@@ -62,9 +62,12 @@ def run(config: configs.CompareConfig, tracker: Tracker | None = None, parent_id
             logger.log_file(file)
         if config.export_dir:
             _export(Path(config.export_dir), folder, selection, tracker)
+    say(f"Results: {title}")
     say(render_table(table))
     for line in selection.left_out:
         say(f"Left out: {line}")
+    if parent_id is None and (others := _evaluated_elsewhere(tracker, candidates)):
+        say(f"{others} evaluated run(s) are not among these; --study all takes them in.")
     say(f"Table and pictures: artifacts of run {logger.run_id}" + (f", and {config.export_dir}" if config.export_dir else ""))
     return CompareResult(logger.run_id, table, selection.left_out)
 
@@ -88,6 +91,12 @@ def _candidates(config: configs.CompareConfig, tracker: Tracker) -> tuple[list[R
 
 def _below(runs: Sequence[Run], study: Run) -> list[Run]:
     return [run for run in runs if run.parent_id == study.run_id and run.stage == "train"]
+
+
+def _evaluated_elsewhere(tracker: Tracker, candidates: Sequence[Run]) -> int:
+    """Number of runs with a test result that are not candidates."""
+    mine = {run.run_id for run in candidates}
+    return sum("test/f1_macro" in run.metrics and run.run_id not in mine for run in tracker.search())
 
 
 def _write(folder: Path, table: pd.DataFrame, selection: Selection, title: str) -> None:
@@ -115,6 +124,6 @@ def _export(target: Path, written: Path, selection: Selection, tracker: Tracker)
             predictions = pd.read_csv(tracker.download(run.run_id, "predictions.csv", Path(scratch)), keep_default_na=False)
             chosen = predictions[["sentence", "gold", "pred"]]
             chosen.to_csv(results / f"{name}_test_outputs.csv", index=False)
-            if run.stage == "train":
+            if run.stage != "evaluate":
                 shutil.rmtree(models / name, ignore_errors=True)
                 shutil.copytree(tracker.download_model(run.run_id, Path(scratch)), models / name)

@@ -65,7 +65,7 @@ def run(config: configs.EvaluateConfig, tracker: Tracker | None = None, parent_i
     recorded = " (recorded before; --force true measures again)" if result.recorded else ""
     say(f"Test: {scores}{recorded}")
     if parent_id is None:
-        say(f"Run {result.run_id}. Next: python -m pipeline compare")
+        say(f"Run {result.run_id}. Next: python -m pipeline compare --study all")
     return result
 
 
@@ -75,8 +75,11 @@ def _check(config: configs.EvaluateConfig) -> None:
         raise ConfigError(f"evaluate takes either --run-id or --model with --dataset, and got {given}. Give one.")
     if config.model and not config.dataset:
         raise ConfigError(f"--model {config.model} needs --dataset: which data shall it be tested on?")
-    if config.run_id and config.dataset:
-        raise ConfigError("--run-id is tested on the data it was trained on. Leave --dataset out.")
+    typed = [flag(name) for name in config.given if name not in ("run_id", "force", "cache_dir")]
+    if config.run_id and (config.dataset or typed):
+        raise ConfigError(
+            f"--run-id is tested on the data it was trained on, as it was trained. Leave out {', '.join(typed) or '--dataset'}."
+        )
 
 
 def _of_run(config: configs.EvaluateConfig, tracker: Tracker, parent_id: str | None) -> EvaluateResult:
@@ -132,7 +135,7 @@ def _of_model(config: configs.EvaluateConfig, tracker: Tracker, parent_id: str |
     if folder.is_dir() and is_model_folder(folder):
         prepared, _ = prepare(dataset, config)
         model = load_model_folder(folder)
-        if model.classes != prepared.manifest.classes:
+        if sorted(model.classes) != sorted(prepared.manifest.classes):
             raise ModelError(
                 f"--model {name}: knows the classes {', '.join(model.classes)}, but {dataset} has "
                 f"{', '.join(prepared.manifest.classes)}."
@@ -155,11 +158,12 @@ def _of_model(config: configs.EvaluateConfig, tracker: Tracker, parent_id: str |
 
 
 def _log_identity(logger: RunLogger, config: configs.EvaluateConfig, evaluates: str | None, fingerprint: str) -> None:
-    logger.log_params(configs.identity(config))
+    logger.log_params({"run_id": config.run_id} if config.run_id else configs.identity(config))
     tags = {
         "stage": "evaluate",
         "data_fingerprint": fingerprint,
         "config_hash": digest(configs.identity(config)),
+        "settings_hash": configs.settings_hash(config),
         "git_commit": git_commit(),
     }
     logger.set_tags(tags | ({"evaluates": evaluates} if evaluates else {}))
@@ -174,7 +178,8 @@ def _test(
     classes = prepared.manifest.classes
     table = prepared.read("test")
     table = table.iloc[choose_sample(len(table), limit, seed)].reset_index(drop=True)
-    probabilities = model.predict_texts(table[TEXT].tolist())
+    order = [model.classes.index(name) for name in classes]  # a model from elsewhere may have another order
+    probabilities = model.predict_texts(table[TEXT].tolist())[:, order]
     gold, predicted = table[LABEL].to_numpy(), probabilities.argmax(axis=1)
     found = score(gold, np.log(np.maximum(probabilities, 1e-30)), len(classes))
     test = {name: found[name] for name in _METRICS}

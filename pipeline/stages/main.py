@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 from pipeline import config as configs
@@ -17,7 +18,8 @@ from pipeline.stages.progress import say
 from pipeline.strategies.registry import list_strategies
 from pipeline.tracking import open_tracker
 from pipeline.tracking.provenance import git_commit
-from pipeline.tracking.runs import Tracker, closing
+from pipeline.tracking.runs import Tracker, close_unfinished, closing
+from pipeline.training.precision import choose_precision
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,8 @@ def run(config: configs.MainConfig, tracker: Tracker | None = None) -> StudyResu
         InputError: A mistake in options, recipe, data or model; no run was made.
         PipelineError: A strategy failed; the table of the others was made nevertheless.
     """
-    plans = _plan(config)
+    config = dataclasses.replace(config, precision=choose_precision(config.precision))  # once, for all strategies
+    plans = [dataclasses.replace(plan, precision=config.precision) for plan in _plan(config)]
     for plan in plans:
         find_inputs(plan)
     tracker = tracker or open_tracker()
@@ -61,6 +64,7 @@ def run(config: configs.MainConfig, tracker: Tracker | None = None) -> StudyResu
             try:
                 _run_strategy(plan, config, tracker, children, logger.run_id)
             except PipelineError as error:
+                close_unfinished(tracker, logger.run_id, str(error))
                 say(f"{plan.strategy} failed: {error}")
                 failures.append(f"{plan.strategy}: {error}")
         if len(failures) == len(plans):

@@ -18,6 +18,7 @@ from filelock import FileLock, Timeout
 from pipeline import config as configs
 from pipeline.errors import PipelineError, RunError, TrainingError
 from pipeline.hashing import digest
+from pipeline.modeling.addresses import PACKAGED
 from pipeline.modeling.loading import load_tokenizer
 from pipeline.stages.inputs import TrainingInputs, find_inputs
 from pipeline.stages.progress import TrainingObserver, say
@@ -65,7 +66,7 @@ def run(
     inputs = find_inputs(config)
     with _claim(inputs) as attempt:
         tracker = tracker or open_tracker()
-        precision = attempt.precision or choose_precision(config.precision, _device_type())
+        precision = attempt.precision or choose_precision(config.precision)
         logger, replay = _open_run(inputs, attempt, tracker, parent_id)
         attempt.note(logger.run_id, precision)
         with closing(logger):
@@ -127,8 +128,7 @@ def _train(
         observer.close()
     peaks = memory.peaks()
     record = ModelRecord(
-        base=config.model if inputs.address.revision or config.model == "minilm" else str(inputs.address.folder),
-        base_folder=str(inputs.address.folder),
+        base=config.model if inputs.address.revision or config.model == PACKAGED else str(inputs.address.folder),
         base_revision=inputs.address.revision,
         base_sha256=inputs.base_sha256,
         strategy=config.strategy,
@@ -204,9 +204,10 @@ def _open_run(inputs: TrainingInputs, attempt: _Attempt, tracker: Tracker, paren
         return tracker.start(title, parent_id), False
     try:
         old = tracker.get(attempt.run_id)
-    except RunError:  # another store, or it was deleted
-        attempt.checkpoints.delete()
-        return tracker.start(title, parent_id), False
+    except RunError:  # another store, or it was deleted: the work is still good, its records are written again
+        logger = tracker.start(title, parent_id)
+        logger.set_tags({"resumes": attempt.run_id})
+        return logger, True
     if old.status == "FINISHED":
         attempt.checkpoints.delete()
         return tracker.start(title, parent_id), False
@@ -247,6 +248,7 @@ def _log_start(inputs: TrainingInputs, logger: RunLogger, precision: Precision) 
             "recipe": config.recipe,
             "data_fingerprint": inputs.prepared.manifest.fingerprint,
             "config_hash": digest(identity),
+            "settings_hash": configs.settings_hash(config),
             "git_commit": git_commit(),
             "mlflow.note.content": f"{inputs.strategy.summary()} Base: {config.model}; data: {config.dataset}.",
         }
@@ -283,12 +285,6 @@ def _parameter_table(parameters: ParameterPlan) -> str:
     for parameter in parameters.parameters:
         writer.writerow([parameter.name, "x".join(map(str, parameter.shape)), parameter.size, parameter.trains])
     return text.getvalue()
-
-
-def _device_type() -> str:
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def _show(result: TrainResult, with_hint: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 import random
@@ -23,8 +24,9 @@ from pipeline.stages.inputs import find_inputs
 from pipeline.stages.progress import say
 from pipeline.tracking import open_tracker
 from pipeline.tracking.provenance import git_commit
-from pipeline.tracking.runs import Tracker, closing
+from pipeline.tracking.runs import Tracker, close_unfinished, closing
 from pipeline.training.model_folder import NAME
+from pipeline.training.precision import choose_precision
 
 # The SST-2 study's grid: what is searched where a recipe names none.
 STUDY_SPACE: dict[str, list[Any]] = {
@@ -37,7 +39,7 @@ STUDY_SPACE: dict[str, list[Any]] = {
 
 @dataclass(frozen=True)
 class TuneResult:
-    """What a search found."""
+    """What a search found; `trials` counts those that finished."""
 
     run_id: str
     best_run_id: str
@@ -70,6 +72,7 @@ def run(
         InputError: A point of the grid is not valid, or the inputs are not; no run was made.
         PipelineError: No trial finished.
     """
+    config = dataclasses.replace(config, precision=choose_precision(config.precision))  # once, for all trials
     base = _train_config(config)
     full_space = load_recipe(config.recipe).space_for(config.strategy) or STUDY_SPACE
     space = {name: values for name, values in full_space.items() if name not in config.given}
@@ -113,6 +116,7 @@ def run(
                 )
             except PipelineError as error:
                 failures.append(f"trial {number}: {error}")
+                close_unfinished(tracker, logger.run_id, str(error))
                 say(f"  failed: {error}")
                 continue
             value = result.validation[metric]
@@ -142,7 +146,7 @@ def run(
     )
     if parent_id is None:
         say(f"Run {winner.run_id}. Next: python -m pipeline evaluate --run-id {winner.run_id}")
-    return TuneResult(logger.run_id, winner.run_id, winner_config, score, len(points))
+    return TuneResult(logger.run_id, winner.run_id, winner_config, score, len(points) - len(failures))
 
 
 def _train_config(config: configs.TuneConfig) -> configs.TrainConfig:

@@ -6,8 +6,9 @@ import pkgutil
 from collections.abc import Mapping
 from typing import Any
 
+from pipeline.config import TrainConfig
 from pipeline.errors import ConfigError, unknown
-from pipeline.fields import as_dict, build
+from pipeline.fields import as_dict, build, describe_fields
 from pipeline.strategies.base import Strategy
 
 _PACKAGE = "pipeline.strategies"
@@ -25,7 +26,8 @@ def strategy_class(name: str) -> type[Strategy]:
 
     Raises:
         ConfigError: There is no strategy of that name.
-        TypeError: The module does not define exactly one strategy; a mistake of whoever wrote it.
+        TypeError: The module does not define exactly one strategy, or an argument has the name of an option; a mistake of
+            whoever wrote it.
     """
     if name not in list_strategies():
         raise ConfigError(unknown("strategy", name, list_strategies()))
@@ -37,6 +39,9 @@ def strategy_class(name: str) -> type[Strategy]:
     ]
     if len(own) != 1:
         raise TypeError(f"{module.__name__} must define exactly one Strategy, not {len(own)}.")
+    shadowed = set(describe_fields(own[0])) & set(describe_fields(TrainConfig))
+    if shadowed:
+        raise TypeError(f"{module.__name__}: {', '.join(sorted(shadowed))} shadows an option. Rename the field.")
     return own[0]
 
 

@@ -37,7 +37,8 @@ class MemoryTracker:
 
     def reopen(self, run_id: str) -> RunLogger:
         """Go on writing to a run that exists."""
-        self.update(run_id, status="RUNNING")
+        tags = {name: value for name, value in self.get(run_id).tags.items() if name != "status_detail"}
+        self.update(run_id, status="RUNNING", tags=tags)
         return MemoryLogger(self, run_id)
 
     def amend(self, run_id: str) -> RunLogger:

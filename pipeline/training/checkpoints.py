@@ -41,9 +41,14 @@ class CheckpointFolder:
         model: nn.Module,
         plan: ParameterPlan,
         optimizer: Any,
+        scaler: Any,
         progress: dict[str, Any],
     ) -> None:
-        """Write the state after `step` and delete all others but the best one's."""
+        """Write the state after `step` and delete all others but the best one's.
+
+        Args:
+            scaler: The gradient scaler of fp16; None in other precisions.
+        """
         import torch
         from safetensors.torch import save_file
 
@@ -54,7 +59,10 @@ class CheckpointFolder:
         generators = {"cpu": torch.get_rng_state()}
         if torch.cuda.is_available():
             generators["cuda"] = torch.cuda.get_rng_state()
-        torch.save({"optimizer": optimizer.state_dict(), "generators": generators}, scratch / "optimizer.pt")
+        state = {"optimizer": optimizer.state_dict(), "generators": generators}
+        if scaler is not None:
+            state["scaler"] = scaler.state_dict()
+        torch.save(state, scratch / "optimizer.pt")
         (scratch / "progress.json").write_text(json.dumps(progress))
         target = self._folder(step)
         shutil.rmtree(target, ignore_errors=True)
@@ -63,7 +71,7 @@ class CheckpointFolder:
             if other not in (step, best_step):
                 shutil.rmtree(self._folder(other))
 
-    def restore(self, model: nn.Module, plan: ParameterPlan, optimizer: Any) -> dict[str, Any] | None:
+    def restore(self, model: nn.Module, plan: ParameterPlan, optimizer: Any, scaler: Any) -> dict[str, Any] | None:
         """Put model, optimizer and generators into the newest checkpoint's state; returns its progress, None without one."""
         import torch
 
@@ -72,8 +80,10 @@ class CheckpointFolder:
             return None
         folder = self._folder(steps[-1])
         self.load_weights(steps[-1], model, plan)
-        state = torch.load(folder / "optimizer.pt", weights_only=True)
+        state = torch.load(folder / "optimizer.pt", map_location="cpu", weights_only=True)
         optimizer.load_state_dict(state["optimizer"])
+        if scaler is not None:
+            scaler.load_state_dict(state["scaler"])
         torch.set_rng_state(state["generators"]["cpu"])
         if "cuda" in state["generators"] and torch.cuda.is_available():
             torch.cuda.set_rng_state(state["generators"]["cuda"])

@@ -10,19 +10,27 @@ from numpy.typing import NDArray
 from pipeline.data.batching import collate, plan_inference
 from pipeline.data.tokenization import TokenTable
 
+MAX_TOKENS = 8192
+
 if TYPE_CHECKING:
     from torch import nn
 
 
-def predict_logits(model: nn.Module, table: TokenTable, pad_id: int, device: Any) -> NDArray[np.float32]:
-    """Logits in the table's order, without dropout; shape [examples, classes]. The model's mode is put back afterwards."""
+def predict_logits(
+    model: nn.Module, table: TokenTable, pad_id: int, device: Any, max_tokens: int = MAX_TOKENS
+) -> NDArray[np.float32]:
+    """Logits in the table's order, without dropout; shape [examples, classes]. The model's mode is put back afterwards.
+
+    Args:
+        max_tokens: Size of a batch after padding, at most `MAX_TOKENS`.
+    """
     import torch
 
     was_training = model.training
     model.eval()
     rows, order = [], []
     with torch.inference_mode():
-        for indices in plan_inference(table.lengths):
+        for indices in plan_inference(table.lengths, min(max_tokens, MAX_TOKENS)):
             batch = collate(table, indices, pad_id)
             output = model(input_ids=batch.input_ids.to(device), attention_mask=batch.attention_mask.to(device))
             rows.append(output.logits.float())

@@ -124,11 +124,12 @@ def fit(plan: FitPlan, observer: Observer) -> FitResult:
     optimizer = build_optimizer(plan.model, plan.parameters, plan.config.weight_decay)
     model, optimizer = accelerator.prepare(plan.model, optimizer)
     manual_seed(seeds.dropout)
-    restored = plan.checkpoints.restore(plan.model, plan.parameters, optimizer)
+    restored = plan.checkpoints.restore(plan.model, plan.parameters, optimizer, accelerator.scaler)
     progress = Progress(**restored) if restored else Progress()
     resumed_from = progress.step
     warmup = warmup_steps(plan.total_steps, plan.config.warmup_ratio)
     watch = Stopwatch(progress.train_seconds)
+    losses: list[torch.Tensor] = []  # read at logging points only: reading waits for the device
 
     while progress.step < plan.total_steps and not progress.stopped:
         epoch, position = divmod(progress.step, plan.steps_per_epoch)
@@ -137,7 +138,6 @@ def fit(plan: FitPlan, observer: Observer) -> FitResult:
         flops = FlopCounter.of(plan.encoder, plan.parameters, phase)
         batches = plan_epoch(plan.train.lengths, plan.config.batch_size, seeds.order, epoch)
         model.train()
-        losses: list[torch.Tensor] = []  # read at logging points only: reading waits for the device
         for indices in batches[position:]:
             with watch.running():
                 batch = collate(plan.train, indices, plan.pad_id)
@@ -173,7 +173,13 @@ def fit(plan: FitPlan, observer: Observer) -> FitResult:
                 progress.stopped = stop or _patience_is_over(plan.config, progress)
                 progress.train_seconds = watch.seconds
                 plan.checkpoints.save(
-                    progress.step, progress.best_step, plan.model, plan.parameters, optimizer, asdict(progress)
+                    progress.step,
+                    progress.best_step,
+                    plan.model,
+                    plan.parameters,
+                    optimizer,
+                    accelerator.scaler,
+                    asdict(progress),
                 )
                 if progress.stopped:
                     break
@@ -225,7 +231,9 @@ def _report(progress: Progress, observer: Observer, metrics: dict[str, float]) -
 
 
 def _evaluate(plan: FitPlan, progress: Progress, observer: Observer, model: nn.Module, device: Any) -> None:
-    logits = predict_logits(model, plan.validation, plan.pad_id, device)
+    # No larger than the largest training batch, so that peak memory is training's.
+    max_tokens = plan.config.batch_size * int(plan.train.lengths.max())
+    logits = predict_logits(model, plan.validation, plan.pad_id, device, max_tokens)
     found = score(plan.validation.labels, logits, plan.classes)
     _report(progress, observer, {f"val/{name}": value for name, value in found.items()})
     if _is_better(found, progress.best, plan.config.metric_for_best_model):

@@ -39,7 +39,6 @@ class ModelRecord:
     """Content of `model.json`."""
 
     base: str
-    base_folder: str
     base_revision: str | None
     base_sha256: str
     strategy: str
@@ -164,7 +163,7 @@ def load_foreign_model(address: ModelAddress, classes: Sequence[str], max_length
     """A classifier that was trained elsewhere, as `save_pretrained` wrote it.
 
     Raises:
-        ModelError: It has no trained head, or another number of classes than the data.
+        ModelError: It has no trained head, or other classes than the data.
     """
     loaded = load_classifier(address, classes, dropout=0.0, seed=0)
     untrained = [name for name in loaded.newly_initialised if address.encoder.place(name).part == "head"]
@@ -175,5 +174,23 @@ def load_foreign_model(address: ModelAddress, classes: Sequence[str], max_length
         )
     tokenizer = load_tokenizer(address)
     return FineTunedModel(
-        loaded.model, tokenizer, list(classes), clamp_length(max_length, tokenizer, address.encoder.max_positions)
+        loaded.model,
+        tokenizer,
+        _own_classes(address, classes),
+        clamp_length(max_length, tokenizer, address.encoder.max_positions),
     )
+
+
+def _own_classes(address: ModelAddress, classes: Sequence[str]) -> list[str]:
+    """The model's classes in the order of its scores; those of the data where it has no names but `LABEL_0`."""
+    named = address.config.get("id2label") or {}
+    own = [str(named[index]) for index in sorted(named, key=int)]
+    if not own or own == [f"LABEL_{index}" for index in range(len(own))]:
+        return list(classes)
+    by_lower = {name.lower(): name for name in classes}
+    if sorted(by_lower) != sorted(name.lower() for name in own):
+        raise ModelError(
+            f"--model {address.name}: knows the classes {', '.join(own)}, but the data has {', '.join(classes)}. "
+            "Rename the labels of one of them."
+        )
+    return [by_lower[name.lower()] for name in own]

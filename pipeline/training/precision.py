@@ -16,10 +16,11 @@ Precision = Literal["fp32", "bf16", "fp16"]
 _CLEARLY_FASTER = 1.3
 
 
-def choose_precision(option: str, device_type: str) -> Precision:
-    """What `--precision` means on a device.
+def choose_precision(option: str) -> Precision:
+    """What `--precision` means on this machine.
 
-    `auto` takes bf16 where the hardware has it: on CUDA by capability, on a CPU by a measurement of some milliseconds.
+    `auto` takes bf16 where the hardware has it: on CUDA by capability (fp16 on older GPUs), on a CPU by a measurement of some
+    milliseconds.
 
     Raises:
         ConfigError: fp16 on a CPU, where torch accepts it and computes nothing faster, or bf16 on a GPU without it.
@@ -28,6 +29,7 @@ def choose_precision(option: str, device_type: str) -> Precision:
 
     if option == "fp32":
         return "fp32"
+    device_type = "cuda" if torch.cuda.is_available() else "cpu"
     if option == "fp16":
         if device_type != "cuda":
             raise ConfigError("--precision fp16 has no effect on a CPU. Choose auto, bf16 or fp32.")
@@ -40,7 +42,7 @@ def choose_precision(option: str, device_type: str) -> Precision:
         return "fp16"
     if option == "bf16":
         return "bf16"
-    return "bf16" if device_type == "cpu" and bf16_speedup_on_cpu() > _CLEARLY_FASTER else "fp32"
+    return "bf16" if bf16_speedup_on_cpu() > _CLEARLY_FASTER else "fp32"
 
 
 def bf16_speedup_on_cpu() -> float:
