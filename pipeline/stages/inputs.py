@@ -51,7 +51,8 @@ class TrainingInputs:
 
     def max_length(self, tokenizer: Any) -> int:
         """Longest input in tokens."""
-        return clamp_length(self.config.max_length, tokenizer, self.address.encoder.max_positions)
+        positions = self.address.encoder.max_positions - self.strategy.positions
+        return clamp_length(self.config.max_length, tokenizer, positions)
 
     def tokens(self, split: SplitName, tokenizer: Any) -> TokenTable:
         """The split's used rows as token ids."""
