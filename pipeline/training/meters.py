@@ -65,8 +65,8 @@ class FlopCounter:
     """Floating-point operations of matrix products, by formula; a multiply-add counts as two.
 
     Forward per token and layer: 2(4h² + mhi) + 4hL for hidden size h, intermediate size i, padded length L and m matrices in
-    the feed-forward block (2; 3 with a gate). Backward costs once more that for the gradients of activations, from the lowest layer
-    that trains upwards (attention products twice), and 2 per trained matrix weight and token for the gradients of weights
+    the feed-forward block (2; 3 with a gate). Backward costs once more that for the gradients of activations, from the lowest
+    layer that trains upwards (attention products twice), and 2 per trained matrix weight and token for the gradients of weights
     (Kaplan et al. 2020, arXiv:2001.08361, appendix B), at every depth at which layers that share weights use them.
     Left out, because below 2 % at the usual sizes: adapters' own forward products, and projections from a smaller embedding.
     """
