@@ -62,3 +62,13 @@ def test_what_cannot_work_is_refused_before_a_run_is_made(workspace, tiny, tmp_p
     assert message in " ".join(result.output.split())
     assert "Traceback" not in result.output
     assert {run.run_id for run in workspace.tracker.search()} == before
+
+
+def test_a_study_names_every_strategy_that_cannot_work_and_those_that_can(workspace, tiny):
+    before = {run.run_id for run in workspace.tracker.search()}
+    options = {"model": tiny.folder("modernbert"), "dataset": tiny.csv(), "strategies": "full,bitfit,prefix,lora"}
+    result = workspace.cli("main", **options)
+    assert result.exit_code == REFUSAL, result.output
+    for message in ("bitfit cannot work on modernbert", "prefix cannot work on modernbert", "--strategies full,lora"):
+        assert message in result.output
+    assert {run.run_id for run in workspace.tracker.search()} == before
