@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,18 +78,61 @@ def find_model(name: str, revision: str | None = None) -> ModelAddress:
 
 
 def check_files(address: ModelAddress) -> None:
-    """Make sure that weights and a tokenizer are there, before anything is loaded.
+    """Make sure that weights and a tokenizer are there, and the weights whole, before anything is loaded.
 
     Raises:
-        ModelError: Naming everything that is missing.
+        ModelError: Naming everything that is missing or damaged.
     """
-    messages = []
-    if not any((address.folder / file).is_file() for file in _WEIGHTS):
-        messages.append(f"--model {address.name}: no weights in {address.folder}. Needed: one of {', '.join(_WEIGHTS)}.")
-    if not any((address.folder / file).is_file() for file in _TOKENIZERS):
+    messages = _check_weights(address)
+    present = [file for file in _TOKENIZERS if (address.folder / file).is_file()]
+    if present and all(file.endswith(".model") for file in present) and importlib.util.find_spec("sentencepiece") is None:
+        messages.append(
+            f"--model {address.name}: its only tokenizer is the SentencePiece file {present[0]}. Put a tokenizer.json beside "
+            "it, or run `pip install sentencepiece`."
+        )
+    if not present:
         messages.append(f"--model {address.name}: no tokenizer in {address.folder}. Needed: one of {', '.join(_TOKENIZERS)}.")
     if messages:
         raise ModelError(*messages)
+
+
+def _check_weights(address: ModelAddress) -> list[str]:
+    """What is wrong with the weight files that would be loaded; reads their beginnings and ends only."""
+    begin = f"--model {address.name}:"
+    first = next((address.folder / file for file in _WEIGHTS if (address.folder / file).is_file()), None)
+    if first is None:
+        return [f"{begin} no weights in {address.folder}. Needed: one of {', '.join(_WEIGHTS)}."]
+    files = [first]
+    if first.suffix == ".json":
+        try:
+            files = [address.folder / name for name in sorted(set(json.loads(first.read_text("utf-8"))["weight_map"].values()))]
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            return [f"{begin} {first} is not an index of weight files: {error!r}."]
+    damages = {file: _damage(file) for file in files}
+    return [f"{begin} {file} {damage}" for file, damage in damages.items() if damage]
+
+
+def _damage(file: Path) -> str | None:
+    """What is wrong with one weight file; None if it is whole as far as can be seen without reading it through."""
+    from safetensors import SafetensorError, safe_open
+
+    if not file.is_file():
+        return "is missing, though the index of weight files names it."
+    with file.open("rb") as opened:
+        start = opened.read(40)
+    if start.startswith(b"version https://git-lfs"):
+        return "is a Git LFS pointer, not the weights. Run `git lfs pull` in the folder it was cloned to."
+    again = "Download or copy it again."
+    if not start:
+        return f"is empty. {again}"
+    if file.suffix == ".safetensors":
+        try:
+            with safe_open(file, "numpy"):  # holds the length of the file against its header
+                return None
+        except (SafetensorError, OSError) as error:
+            return f"is damaged: {error}. {again}"
+    # Older checkpoints are bare pickles, whose end cannot be seen from outside.
+    return f"is damaged: it breaks off. {again}" if start.startswith(b"PK") and not zipfile.is_zipfile(file) else None
 
 
 def _packaged_folder() -> Path:

@@ -17,34 +17,104 @@ Part = Literal["embeddings", "layer", "pooler", "head", "added", "spare"]
 class Architecture:
     """The names that one model family gives to its parts, as they begin parameter names."""
 
-    embeddings: str
+    embeddings: tuple[str, ...]
+    """The tables, and the projection to the hidden size where the family has one."""
     layers: str
     pooler: str | None
+    """What pretraining left between the top layer and the head: BERT's pooler, ModernBERT's final norm."""
     head: tuple[str, ...]
+    """Every module of the classifier; those that the checkpoint lacks are drawn anew."""
     linear: tuple[str, ...]
     """Last names of every linear layer of encoder and pooler: what LoRA adapts."""
     dropouts: tuple[str, ...]
     """Names in `config.json` of the dropout probabilities: of hidden states, of attention, of the classifier."""
-    takes_prefix: bool
+    takes_prefix: bool = True
     """Whether keys and values can be put before those of every layer (prefix tuning)."""
+    counts_positions_from_padding: bool = False
+    """Whether the first token has position `pad_token_id + 1`, so that the table holds fewer usable positions than rows."""
+    feed_forward_matrices: int = 2
+    """Matrices of hidden x intermediate size in a layer: two, or three where a gate is computed beside (GLU)."""
+    bias_switches: tuple[str, ...] = ()
+    """Names in `config.json` that give the encoder biases, where it has none by itself."""
+    layer_sets: str | None = None
+    """Name in `config.json` of the number of sets of weights that the layers share, where they do."""
+
+
+_BERT_LINEAR = ("query", "key", "value", "dense")
+_BERT_DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout")
+
+
+def _roberta() -> Architecture:
+    return Architecture(
+        embeddings=("roberta.embeddings",),
+        layers="roberta.encoder.layer",
+        pooler=None,  # the classifier has a dense layer of its own, and the checkpoint's pooler is not used
+        head=("classifier",),
+        linear=_BERT_LINEAR,
+        dropouts=_BERT_DROPOUTS,
+        counts_positions_from_padding=True,
+    )
 
 
 ARCHITECTURES: dict[str, Architecture] = {
+    "albert": Architecture(
+        embeddings=("albert.embeddings", "albert.encoder.embedding_hidden_mapping_in"),
+        layers="albert.encoder.albert_layer_groups",
+        pooler="albert.pooler",
+        head=("classifier",),
+        linear=("query", "key", "value", "dense", "ffn", "ffn_output", "pooler"),
+        dropouts=("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout_prob"),
+        takes_prefix=False,
+        layer_sets="num_hidden_groups",
+    ),
     "bert": Architecture(
-        embeddings="bert.embeddings",
+        embeddings=("bert.embeddings",),
         layers="bert.encoder.layer",
         pooler="bert.pooler",
         head=("classifier",),
-        linear=("query", "key", "value", "dense"),
-        dropouts=("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout"),
-        takes_prefix=True,
+        linear=_BERT_LINEAR,
+        dropouts=_BERT_DROPOUTS,
     ),
+    "distilbert": Architecture(
+        embeddings=("distilbert.embeddings",),
+        layers="distilbert.transformer.layer",
+        pooler=None,
+        head=("pre_classifier", "classifier"),
+        linear=("q_lin", "k_lin", "v_lin", "out_lin", "lin1", "lin2"),
+        dropouts=("dropout", "attention_dropout", "seq_classif_dropout"),
+        takes_prefix=False,
+    ),
+    "electra": Architecture(
+        embeddings=("electra.embeddings", "electra.embeddings_project"),
+        layers="electra.encoder.layer",
+        pooler=None,
+        head=("classifier",),
+        linear=_BERT_LINEAR,
+        dropouts=_BERT_DROPOUTS,
+    ),
+    "modernbert": Architecture(
+        embeddings=("model.embeddings",),
+        layers="model.layers",
+        pooler="model.final_norm",
+        head=("head", "classifier"),
+        linear=("Wqkv", "Wo", "Wi"),
+        dropouts=("embedding_dropout", "mlp_dropout", "attention_dropout", "classifier_dropout"),
+        takes_prefix=False,
+        feed_forward_matrices=3,
+        bias_switches=("norm_bias", "attention_bias", "mlp_bias"),
+    ),
+    "roberta": _roberta(),
+    "xlm-roberta": _roberta(),
 }
+"""By the `model_type` of `config.json`. Multilingual BERT is a `bert`."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a parameter stands: its name in the plain model, its part, and its layer counted from 0 at the bottom."""
+    """Where a parameter stands: its name in the plain model, its part, and its layer counted from 0 at the bottom.
+
+    Where layers share weights, `layer` counts the sets of weights.
+    """
 
     name: str
     part: Part
@@ -62,6 +132,21 @@ class Encoder:
     hidden_size: int
     intermediate_size: int
     max_positions: int
+    """Tokens that the position embeddings reach, special tokens included."""
+    vocabulary_size: int
+    layer_sets: int
+    """Sets of weights that the layers have: `depth`, or fewer where layers share them (ALBERT)."""
+    has_biases: bool
+    """Whether embeddings, layers and pooler have biases."""
+
+    @property
+    def shares_layers(self) -> bool:
+        """Whether several layers are one set of weights, so that none of them can train alone."""
+        return self.layer_sets < self.depth
+
+    def first_use(self, layer: int) -> int:
+        """Depth, counted from 0 at the bottom, at which the weights of `Place.layer` are used first."""
+        return -(-layer * self.depth // self.layer_sets)
 
     def place(self, parameter: str) -> Place:
         """The place of a parameter of the plain (not wrapped) model; `added` if the architecture has no such part."""
@@ -69,7 +154,7 @@ class Encoder:
         layer = re.match(re.escape(known.layers) + r"\.(\d+)\.", parameter)
         if layer:
             return Place(parameter, "layer", int(layer.group(1)))
-        if _within(parameter, known.embeddings):
+        if any(_within(parameter, table) for table in known.embeddings):
             return Place(parameter, "embeddings")
         if known.pooler and _within(parameter, known.pooler):
             return Place(parameter, "pooler")
@@ -86,26 +171,53 @@ def describe_encoder(config: Mapping[str, Any], name: str) -> Encoder:
         name: What the user called the model; stands in messages.
 
     Raises:
-        ModelError: An architecture that is not known here, or a config without its shape.
+        ModelError: An architecture that is not known here, or a config that does not describe one.
     """
-    model_type = str(config.get("model_type", ""))
-    if model_type not in ARCHITECTURES:
+    model_type = config.get("model_type")
+    supported = ", ".join(sorted(ARCHITECTURES))
+    if not model_type:
         raise ModelError(
-            f"--model {name}: architecture {model_type or 'not named in config.json'!r} is not supported. "
-            f"Supported: {', '.join(sorted(ARCHITECTURES))}."
+            f'--model {name}: config.json does not say which architecture this is. Add "model_type" to it. '
+            f"Supported: {supported}."
         )
+    if not isinstance(model_type, str) or model_type not in ARCHITECTURES:
+        raise ModelError(f"--model {name}: architecture {model_type!r} is not supported. Supported: {supported}.")
+    return _read_shape(dict(config), name, model_type)
+
+
+def _read_shape(content: dict[str, Any], name: str, model_type: str) -> Encoder:
+    """Read through transformers' own config class: families name the same thing differently and have other defaults."""
+    from transformers import CONFIG_MAPPING
+
+    known = ARCHITECTURES[model_type]
     try:
-        return Encoder(
+        config = CONFIG_MAPPING[model_type].from_dict(content)
+        depth = int(config.num_hidden_layers)
+        rows, padding = int(config.max_position_embeddings), config.pad_token_id or 0
+        encoder = Encoder(
             name=name,
             model_type=model_type,
-            architecture=ARCHITECTURES[model_type],
-            depth=int(config.get("num_hidden_layers", 12)),
-            hidden_size=int(config.get("hidden_size", 768)),
-            intermediate_size=int(config.get("intermediate_size", 3072)),
-            max_positions=int(config.get("max_position_embeddings", 512)),
+            architecture=known,
+            depth=depth,
+            hidden_size=int(config.hidden_size),
+            intermediate_size=int(config.hidden_dim if model_type == "distilbert" else config.intermediate_size),
+            max_positions=rows - padding - 1 if known.counts_positions_from_padding else rows,
+            vocabulary_size=int(config.vocab_size),
+            layer_sets=int(getattr(config, known.layer_sets)) if known.layer_sets else depth,
+            has_biases=not known.bias_switches or any(getattr(config, switch) for switch in known.bias_switches),
         )
-    except (TypeError, ValueError) as error:
-        raise ModelError(f"--model {name}: config.json holds a shape that is not a number: {error}.") from error
+    except Exception as error:  # transformers' validation raises its own, and whatever the values' types raise
+        raise ModelError(
+            f"--model {name}: config.json does not describe a {model_type}: {' '.join(str(error).split())}."
+        ) from error
+    sizes = ("depth", "hidden_size", "intermediate_size", "max_positions", "vocabulary_size", "layer_sets")
+    if wrong := [f"{size}={value}" for size in sizes if (value := getattr(encoder, size)) < 1]:
+        raise ModelError(f"--model {name}: config.json describes a {model_type} with {', '.join(wrong)}.")
+    if getattr(config, "inner_group_num", 1) != 1:
+        raise ModelError(
+            f"--model {name}: inner_group_num={config.inner_group_num} in config.json is not supported, only 1 is."
+        )
+    return encoder
 
 
 def _within(parameter: str, module: str) -> bool:

@@ -65,6 +65,12 @@ def load_classifier(
     strange = sorted(name for name in mismatched if encoder.place(name).part != "head")
     if strange:
         raise ModelError(f"--model {address.name}: {strange[0]} has another shape in the weights than in config.json.")
+    lacking = sorted(name for name in info["missing_keys"] if encoder.place(name).part in ("embeddings", "layer"))
+    if lacking:
+        raise ModelError(
+            f"--model {address.name}: its weights lack {len(lacking)} parameters of the {encoder.model_type} that config.json "
+            f"describes, such as {lacking[0]}. Put the config.json beside the weights that it belongs to."
+        )
     return LoadedModel(model, frozenset(info["missing_keys"]) | mismatched)
 
 
@@ -72,16 +78,31 @@ def load_tokenizer(address: ModelAddress) -> Any:
     """The model's tokenizer.
 
     Raises:
-        ModelError: There is none, or it cannot be read, or it has no padding token.
+        ModelError: There is none, or it cannot be read, has no padding token, or belongs to another model.
     """
     from transformers import AutoTokenizer
 
     check_files(address)
     with _model_errors(address), _quiet():
         tokenizer = AutoTokenizer.from_pretrained(address.folder, trust_remote_code=False)
+    padding = address.config.get("pad_token_id")
+    if tokenizer.pad_token_id is None and isinstance(padding, int) and padding in range(len(tokenizer)):
+        tokenizer.pad_token = tokenizer.convert_ids_to_tokens(padding)  # tokenizer.json by itself does not name it
     if tokenizer.pad_token_id is None:
         raise ModelError(f"--model {address.name}: its tokenizer has no padding token, which batches of texts need.")
+    _check_vocabulary(address, len(tokenizer))
     return tokenizer
+
+
+def _check_vocabulary(address: ModelAddress, tokens: int) -> None:
+    """Hold the tokenizer's size against the model's: from files of another family transformers makes an empty tokenizer."""
+    known = address.encoder.vocabulary_size
+    if tokens > known or tokens < known / 2:
+        raise ModelError(
+            f"--model {address.name}: its tokenizer knows {tokens:,} tokens, but config.json says that the model has {known:,}."
+            f" Put the tokenizer's own files into {address.folder}; where they are of another kind than is usual for "
+            f'{address.encoder.model_type}, name it in tokenizer_config.json, such as {{"tokenizer_class": "BertTokenizer"}}.'
+        )
 
 
 @contextlib.contextmanager

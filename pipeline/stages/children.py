@@ -86,7 +86,7 @@ def _work(sender: Connection, function: Callable[..., Any], arguments: tuple[Any
         sender.send((False, PipelineError(f"{type(error).__name__}: {error}.{hint}")))
 
 
-def _interrupt_once(number: int, frame: object) -> None:
+def _interrupt_once(number: int, _frame: object) -> None:
     signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
 

@@ -51,7 +51,8 @@ class TrainingInputs:
 
     def max_length(self, tokenizer: Any) -> int:
         """Longest input in tokens."""
-        return clamp_length(self.config.max_length, tokenizer, self.address.encoder.max_positions)
+        positions = self.address.encoder.max_positions - self.strategy.positions
+        return clamp_length(self.config.max_length, tokenizer, positions)
 
     def tokens(self, split: SplitName, tokenizer: Any) -> TokenTable:
         """The split's used rows as token ids."""
@@ -70,15 +71,26 @@ class TrainingInputs:
         log_datasets(logger, self.prepared, *splits)
 
 
+def find_strategy(config: configs.TrainConfig) -> tuple[ModelAddress, Strategy]:
+    """The model's files, and the strategy checked against the architecture that they describe; no weights are read.
+
+    Raises:
+        ModelError: There is no such model, or its architecture is not supported.
+        ConfigError: The strategy cannot work on it.
+    """
+    address = find_model(config.model, config.model_revision)
+    strategy = create_strategy(config.strategy, config.strategy_args)
+    strategy.phases(StrategyContext(address.encoder, config.epochs, config.epochs, config.dropout))
+    return address, strategy
+
+
 def find_inputs(config: configs.TrainConfig) -> TrainingInputs:
     """Find model and data, preparing data that is not prepared yet, and check the strategy against the model.
 
     Raises:
         InputError: Model, data or strategy cannot be used; nothing was begun.
     """
-    address = find_model(config.model, config.model_revision)
-    strategy = create_strategy(config.strategy, config.strategy_args)
-    strategy.phases(StrategyContext(address.encoder, config.epochs, config.epochs, config.dropout))
+    address, strategy = find_strategy(config)
     check_files(address)
     load_tokenizer(address)
     prepared, _ = prepare(config.dataset, config)

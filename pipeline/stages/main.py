@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline import config as configs
@@ -13,7 +14,7 @@ from pipeline.recipes.recipe import load_recipe
 from pipeline.stages import compare, evaluate, prepare_data, train, tune
 from pipeline.stages.children import Children
 from pipeline.stages.configure import configure_strategy
-from pipeline.stages.inputs import find_inputs
+from pipeline.stages.inputs import find_inputs, find_strategy
 from pipeline.stages.progress import say
 from pipeline.strategies.registry import list_strategies
 from pipeline.tracking import open_tracker
@@ -41,6 +42,7 @@ def run(config: configs.MainConfig, tracker: Tracker | None = None) -> StudyResu
     """
     config = dataclasses.replace(config, precision=choose_precision(config.precision))  # once, for all strategies
     plans = [dataclasses.replace(plan, precision=config.precision) for plan in _plan(config)]
+    _check_strategies(plans)
     for plan in plans:
         find_inputs(plan)
     tracker = tracker or open_tracker()
@@ -95,6 +97,22 @@ def _plan(config: configs.MainConfig) -> list[configs.TrainConfig]:
     if messages:
         raise ConfigError(*messages)
     return plans
+
+
+def _check_strategies(plans: Sequence[configs.TrainConfig]) -> None:
+    """Hold every strategy against the model, so that all that cannot work are named together."""
+    messages: list[str] = []
+    fitting = []
+    for plan in plans:
+        try:
+            find_strategy(plan)
+            fitting.append(plan.strategy)
+        except ConfigError as error:
+            messages += error.messages
+    if messages and fitting:
+        messages.append(f"The others can be compared: --strategies {','.join(fitting)}")
+    if messages:
+        raise ConfigError(*messages)
 
 
 def _run_strategy(

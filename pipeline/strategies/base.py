@@ -43,6 +43,11 @@ class Strategy:
         """The first line of the class's docstring."""
         return (inspect.getdoc(cls) or "").partition("\n")[0]
 
+    @property
+    def positions(self) -> int:
+        """How many of the encoder's positions the strategy takes; texts are cut to what is left."""
+        return 0
+
     def phases(self, context: StrategyContext) -> Sequence[Phase]:
         """From which epoch which parameters train, at which factor of the learning rate.
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from pipeline.errors import ConfigError
 from pipeline.fields import typed
 from pipeline.strategies.base import Strategy, StrategyContext
 from pipeline.strategies.freezing import Phase, biases
@@ -13,4 +14,10 @@ class Bitfit(Strategy):
 
     def phases(self, context: StrategyContext) -> Sequence[Phase]:
         """The biases, all the time."""
+        encoder = context.encoder
+        if not encoder.has_biases:
+            raise ConfigError(
+                f"bitfit cannot work on {encoder.model_type}: {encoder.name} has no biases below its classifier. "
+                "Choose another strategy."
+            )
         return [Phase.training(biases)]

@@ -36,15 +36,21 @@ class Lora(Strategy):
         return [Phase.training(added, head)]
 
     def adapt(self, model: nn.Module, context: StrategyContext) -> nn.Module:
-        """Wrap the linear layers with peft."""
+        """Wrap the linear layers with peft, by their full names: a last name such as `dense` may be one of the head's, too."""
         peft = import_peft()
+        encoder, names = context.encoder, self.targets or context.encoder.architecture.linear
+        inside = [
+            name
+            for name, _ in model.named_modules()
+            if name.rpartition(".")[2] in names and encoder.place(f"{name}.weight").part in ("layer", "pooler")
+        ]
         config = peft.LoraConfig(
             task_type="SEQ_CLS",
             r=self.r,
             lora_alpha=self.alpha,
             lora_dropout=self.lora_dropout,
-            target_modules=list(self.targets or context.encoder.architecture.linear),
-            modules_to_save=list(context.encoder.architecture.head),
+            target_modules=inside,
+            modules_to_save=list(encoder.architecture.head),
         )
         wrapped: nn.Module = peft.get_peft_model(model, config)
         return wrapped

@@ -13,6 +13,8 @@ from pipeline.strategies.freezing import Phase, added, head
 if TYPE_CHECKING:
     from torch import nn
 
+_SHORTEST_TEXT = 3  # one token between those that the tokenizer puts around a text
+
 
 @typed
 class Prefix(Strategy):
@@ -23,12 +25,20 @@ class Prefix(Strategy):
     projection: bool = True
     """Make the prefix from an embedding by a two-layer network, which trains too; else train it directly."""
 
+    @property
+    def positions(self) -> int:
+        """One for each virtual token: the text's positions are counted on from them."""
+        return self.num_virtual_tokens
+
     def phases(self, context: StrategyContext) -> Sequence[Phase]:
         """The prefix and the head, all the time."""
         encoder = context.encoder
         if not encoder.architecture.takes_prefix:
-            raise ConfigError(f"prefix cannot work on {encoder.model_type}: its attention takes no past keys and values.")
-        if self.num_virtual_tokens >= encoder.max_positions:
+            raise ConfigError(
+                f"prefix cannot work on {encoder.model_type}: its attention takes no past keys and values. "
+                "Choose another strategy."
+            )
+        if self.num_virtual_tokens > encoder.max_positions - _SHORTEST_TEXT:
             raise ConfigError(
                 f"prefix: num_virtual_tokens={self.num_virtual_tokens} leaves no room for text in the "
                 f"{encoder.max_positions} positions of {encoder.name}. Choose fewer."

@@ -64,15 +64,17 @@ class MemoryMeter:
 class FlopCounter:
     """Floating-point operations of matrix products, by formula; a multiply-add counts as two.
 
-    Forward per token and layer: 2(4h² + 2hi) + 4hL for hidden size h, intermediate size i and padded length L. Backward costs
-    once more that for the gradients of activations, from the lowest layer that trains upwards (attention products twice),
-    and 2 per trained matrix weight and token for the gradients of weights (Kaplan et al. 2020, arXiv:2001.08361, appendix B).
-    Adapters' own forward products are left out: they are below 2 % at the usual ranks.
+    Forward per token and layer: 2(4h² + mhi) + 4hL for hidden size h, intermediate size i, padded length L and m matrices in
+    the feed-forward block (2; 3 with a gate). Backward costs once more that for the gradients of activations, from the lowest
+    layer that trains upwards (attention products twice), and 2 per trained matrix weight and token for the gradients of weights
+    (Kaplan et al. 2020, arXiv:2001.08361, appendix B), at every depth at which layers that share weights use them.
+    Left out, because below 2 % at the usual sizes: adapters' own forward products, and projections from a smaller embedding.
     """
 
     encoder: Encoder
     lowest_layer: int
-    trained_weights: int
+    trained_weights: float
+    """Matrix weights that train, each counted as often as a token passes it."""
 
     @classmethod
     def of(cls, encoder: Encoder, plan: ParameterPlan, phase: int) -> FlopCounter:
@@ -85,15 +87,17 @@ class FlopCounter:
             if place.part == "embeddings" or (place.part == "added" and layer is None):
                 lowest = 0
             elif layer is not None:
-                lowest = min(lowest, layer)
-        weights = sum(p.size for p in training if len(p.shape) == 2 and p.place.part in ("layer", "pooler", "added"))
+                lowest = min(lowest, encoder.first_use(layer))
+        matrices = [p for p in training if len(p.shape) == 2 and p.place.part in ("layer", "pooler", "added")]
+        uses = encoder.depth / encoder.layer_sets
+        weights = sum(p.size * (uses if encoder.architecture.layers + "." in p.name else 1) for p in matrices)
         return cls(encoder, lowest, weights)
 
     def step(self, examples: int, padded_length: int) -> float:
         """Operations of one training step on a batch of that padded shape."""
         tokens = examples * padded_length
         h, i = self.encoder.hidden_size, self.encoder.intermediate_size
-        linear = 2 * (4 * h * h + 2 * h * i) * tokens
+        linear = 2 * (4 * h * h + self.encoder.architecture.feed_forward_matrices * h * i) * tokens
         attention = 4 * h * padded_length * tokens
         above = self.encoder.depth - self.lowest_layer
         forward = self.encoder.depth * (linear + attention)

@@ -31,7 +31,7 @@ COMMANDS = documented_commands()
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def project(tiny, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("project")
     for name in ("MLproject", "conda.yaml", "pipeline", "Makefile", "pyproject.toml"):
         source = ROOT / name
@@ -41,6 +41,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
             shutil.copy(source, folder / name)
     rows = [f'"a film number {i}, quite {word}",{stars}' for i in range(30) for word, stars in (("good", 5), ("bad", 1))]
     (folder / "reviews.csv").write_text("review,stars\n" + "\n".join(rows) + "\n")
+    shutil.copytree(tiny.folder("distilbert"), folder / "my-encoder")
     return folder
 
 

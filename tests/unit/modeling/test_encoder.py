@@ -1,85 +1,181 @@
-"""Where the parts of an architecture are, seen through peft's wrappers, too."""
+"""What the description of each family says, held against the models of transformers."""
 
 import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+from transformers import CONFIG_MAPPING, AutoModelForSequenceClassification
 
-from pipeline.errors import ModelError
-from pipeline.modeling.encoder import ARCHITECTURES, Place, describe_encoder
-from pipeline.strategies.base import import_peft
-from pipeline.strategies.freezing import locate
+from pipeline.errors import ConfigError, ModelError
+from pipeline.modeling.addresses import find_model
+from pipeline.modeling.encoder import ARCHITECTURES, describe_encoder
+from pipeline.modeling.loading import load_classifier
+from pipeline.strategies.base import StrategyContext
+from pipeline.strategies.freezing import plan_parameters
 from pipeline.strategies.registry import create_strategy
+from pipeline.training.meters import FlopCounter
+from pipeline.training.model_folder import build_model
+
+FAMILIES = sorted(ARCHITECTURES)
+UNUSED_DROPOUTS = {"qa_dropout", "summary_last_dropout"}  # of heads that do not classify texts
 
 
-@pytest.fixture
-def bert():
-    return describe_encoder({"model_type": "bert", "num_hidden_layers": 12}, "bert-base-uncased")
+def base_size(family: str, **changes: int) -> tuple[torch.nn.Module, dict]:
+    """A model of the size that the family's defaults describe, on the meta device: no weights."""
+    config = CONFIG_MAPPING[family](**changes)
+    with torch.device("meta"):
+        return AutoModelForSequenceClassification.from_config(config, attn_implementation="eager"), config.to_dict()
 
 
-@pytest.mark.parametrize(
-    ("parameter", "part", "layer"),
-    [
-        ("bert.embeddings.word_embeddings.weight", "embeddings", None),
-        ("bert.encoder.layer.0.attention.self.query.weight", "layer", 0),
-        ("bert.encoder.layer.11.output.LayerNorm.bias", "layer", 11),
-        ("bert.pooler.dense.weight", "pooler", None),
-        ("classifier.bias", "head", None),
-        ("classifier2.bias", "added", None),
-        ("bert.encoder.layerx.weight", "added", None),
-    ],
-)
-def test_the_place_of_a_parameter(bert, parameter, part, layer):
-    assert bert.place(parameter) == Place(parameter, part, layer)
+def context_of(config: dict, name: str = "mine") -> StrategyContext:
+    return StrategyContext(describe_encoder(config, name), epochs=1, total_steps=1, dropout=0.1)
 
 
-@pytest.mark.parametrize(
-    ("wrapped", "plain", "part", "layer"),
-    [
-        ("classifier.weight", "classifier.weight", "head", None),
-        ("base_model.model.classifier.modules_to_save.default.weight", "classifier.weight", "head", None),
-        ("base_model.model.classifier.original_module.weight", "classifier.weight", "spare", None),
-        ("base_model.classifier.modules_to_save.default.bias", "classifier.bias", "head", None),
-        ("base_model.model.bert.pooler.dense.base_layer.weight", "bert.pooler.dense.weight", "pooler", None),
-        (
-            "base_model.model.bert.encoder.layer.3.output.dense.base_layer.bias",
-            "bert.encoder.layer.3.output.dense.bias",
-            "layer",
-            3,
-        ),
-    ],
-)
-def test_wrappers_do_not_hide_a_place(bert, wrapped, plain, part, layer):
-    assert locate(wrapped, bert) == Place(plain, part, layer)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_parameter_has_a_part_and_every_layer_its_number(family: str) -> None:
+    model, config = base_size(family)
+    encoder = describe_encoder(config, "mine")
+    places = [encoder.place(name) for name, _ in model.named_parameters()]
+    assert len(places) > 20
+    assert {place.part for place in places} <= {"embeddings", "layer", "pooler", "head"}
+    assert {place.layer for place in places if place.part == "layer"} == set(range(encoder.layer_sets))
+    assert any(place.part == "head" for place in places)
+    assert any(place.part == "pooler" for place in places) == bool(encoder.architecture.pooler)
 
 
-def test_real_adapters_are_added_and_all_else_keeps_its_place(tiny):
-    plain = tiny.build(create_strategy("full", {}), tiny.folder(), tiny.config())
-    expected = {p.place for p in plain.parameters.parameters}
-    for name in ("lora", "prefix"):
-        built = tiny.build(create_strategy(name, {}), tiny.folder(), tiny.config())
-        assert type(built.model).__module__.startswith(import_peft().__name__)
-        places = [parameter.place for parameter in built.parameters.parameters]
-        assert sum(place.part == "added" for place in places) > 0
-        assert {place for place in places if place.part not in ("added", "spare")} == expected
-        assert {place.name for place in places if place.part == "spare"} == {"classifier.weight", "classifier.bias"}
-
-
-def test_lora_can_reach_every_linear_layer_of_each_architecture(tiny, family):
-    import torch
-
-    built = tiny.build(create_strategy("full", {}), tiny.folder(family), tiny.config())
+@pytest.mark.parametrize("family", FAMILIES)
+def test_lora_knows_every_linear_layer_of_encoder_and_pooler(family: str) -> None:
+    model, config = base_size(family)
+    encoder = describe_encoder(config, "mine")
     linear = {
         name.rpartition(".")[2]
-        for name, module in built.model.named_modules()
-        if isinstance(module, torch.nn.Linear) and built.context.encoder.place(f"{name}.weight").part != "head"
+        for name, module in model.named_modules()
+        if isinstance(module, torch.nn.Linear) and encoder.place(f"{name}.weight").part in ("layer", "pooler")
     }
-    assert linear == set(built.context.encoder.architecture.linear)
+    assert linear == set(encoder.architecture.linear)
 
 
-@pytest.mark.parametrize("config", [{}, {"model_type": "gpt2"}, {"model_type": None}], ids=str)
-def test_an_unknown_architecture_is_refused_by_name(config):
-    with pytest.raises(ModelError, match=rf"--model mine: architecture .* not supported\. Supported: .*{min(ARCHITECTURES)}"):
+@pytest.mark.parametrize("family", FAMILIES)
+def test_lora_adapts_those_and_none_of_the_head(tiny, family: str) -> None:
+    built = tiny.build(create_strategy("lora", {}), tiny.folder(family), tiny.config())
+    adapted = {
+        p.name.partition(".lora_")[0].partition("base_model.model.")[2]
+        for p in built.parameters.parameters
+        if ".lora_" in p.name
+    }
+    parts = {built.context.encoder.place(f"{name}.weight").part for name in adapted}
+    assert parts == {"layer", "pooler"} if family in ("albert", "bert") else parts == {"layer"}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_dropout_reaches_hidden_states_attention_and_classifier(tiny, family: str) -> None:
+    model = load_classifier(find_model(str(tiny.folder(family))), ["a", "b"], dropout=0.25, seed=0).model
+    modules = [module.p for module in model.modules() if isinstance(module, torch.nn.Dropout)]
+    assert modules
+    assert set(modules) == {0.25}
+    settings = {key: value for key, value in model.config.to_dict().items() if "dropout" in key and key not in UNUSED_DROPOUTS}
+    assert len(settings) >= 3
+    assert set(settings.values()) == {0.25}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_longest_text_fits(tiny, family: str) -> None:
+    address = find_model(str(tiny.folder(family)))
+    model = load_classifier(address, ["a", "b"], dropout=0.0, seed=0).model.eval()
+
+    def logits(length: int) -> torch.Tensor:
+        ids = torch.full((2, length), 9)
+        return model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits
+
+    longest = address.encoder.max_positions
+    assert longest == (62 if "roberta" in family else 64)
+    assert torch.isfinite(logits(longest)).all()
+    if family != "modernbert":  # its rotary positions have no table to run out of
+        with pytest.raises((IndexError, RuntimeError)):
+            logits(longest + 1)
+
+
+@pytest.mark.parametrize("family", [family for family in FAMILIES if ARCHITECTURES[family].takes_prefix])
+def test_prefix_takes_its_positions_from_the_text(tiny, family: str) -> None:
+    address = find_model(str(tiny.folder(family)))
+    strategy = create_strategy("prefix", {"num_virtual_tokens": 5})
+    context = tiny.context(tiny.folder(family), tiny.config())
+    model = build_model(address, strategy, context, ["a", "b"], 0, 0).model.eval()
+    for length, fits in ((address.encoder.max_positions - strategy.positions, True), (address.encoder.max_positions, False)):
+        ids = torch.full((2, length), 9)
+        if fits:
+            assert torch.isfinite(model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits).all()
+        else:
+            with pytest.raises((IndexError, RuntimeError)):
+                model(input_ids=ids, attention_mask=torch.ones_like(ids))
+    with pytest.raises(ConfigError, match="leaves no room for text"):
+        create_strategy("prefix", {"num_virtual_tokens": address.encoder.max_positions - 2}).phases(context)
+
+
+@pytest.mark.parametrize("family", ["albert", "bert", "electra", "roberta", "xlm-roberta"])
+def test_token_types_left_out_are_zeros(tiny, family: str) -> None:
+    model = load_classifier(find_model(str(tiny.folder(family))), ["a", "b"], dropout=0.0, seed=0).model.eval()
+    ids = torch.arange(8, 28).reshape(2, 10)
+    given = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    with torch.no_grad():
+        assert torch.equal(model(**given).logits, model(**given, token_type_ids=torch.zeros_like(ids)).logits)
+
+
+@pytest.mark.parametrize("name", ["full", "head_only", "lora"])
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_operations_are_those_that_torch_counts(family: str, name: str) -> None:
+    model, config = base_size(family, num_hidden_layers=4)
+    context = context_of(config)
+    strategy = create_strategy(name, {})
+    with torch.device("meta"):
+        model = strategy.adapt(model, context)
+    plan = plan_parameters(model, context.encoder, strategy.phases(context))
+    plan.enter_phase(model, 0)
+    ids = torch.ones(4, 128, dtype=torch.long, device="meta")
+    with FlopCounterMode(display=False) as counter:
+        model(input_ids=ids, attention_mask=None).logits.sum().backward()  # masks cannot be looked at without values
+    counted = FlopCounter.of(context.encoder, plan, 0).step(4, 128)
+    assert counted == pytest.approx(counter.get_total_flops(), rel=0.05)
+
+
+def test_distilberts_own_names_of_the_shape_are_read() -> None:
+    encoder = describe_encoder({"model_type": "distilbert", "dim": 64, "n_layers": 3, "hidden_dim": 100}, "mine")
+    assert (encoder.hidden_size, encoder.depth, encoder.intermediate_size) == (64, 3, 100)
+
+
+def test_layers_of_an_albert_that_shares_none_train_alone() -> None:
+    config = {"model_type": "albert", "num_hidden_layers": 4, "num_hidden_groups": 4}
+    assert create_strategy("partial", {"top_k": 2}).phases(context_of(config))
+    with pytest.raises(ConfigError, match="share 2 sets of weights"):
+        create_strategy("partial", {"top_k": 2}).phases(context_of(config | {"num_hidden_groups": 2}))
+
+
+def test_a_modernbert_with_biases_takes_bitfit() -> None:
+    assert create_strategy("bitfit", {}).phases(context_of({"model_type": "modernbert", "norm_bias": True}))
+
+
+def test_the_layers_that_share_weights_begin_where_they_are_first_used() -> None:
+    encoder = describe_encoder({"model_type": "albert", "num_hidden_layers": 5, "num_hidden_groups": 2}, "mine")
+    used = [int(layer / (5 / 2)) for layer in range(5)]  # as AlbertTransformer.forward chooses the group
+    assert [encoder.first_use(group) for group in (0, 1)] == [used.index(0), used.index(1)]
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (
+            {"model_type": "t5"},
+            "architecture 't5' is not supported. Supported: albert, bert, distilbert, electra, modernbert, ",
+        ),
+        ({"model_type": ["bert"]}, r"architecture \['bert'\] is not supported"),
+        ({}, 'does not say which architecture this is. Add "model_type" to it. Supported: albert, bert'),
+        ({"model_type": "bert", "hidden_size": "wide"}, "does not describe a bert: .*hidden_size"),
+        ({"model_type": "bert", "num_hidden_layers": None}, "does not describe a bert: .*num_hidden_layers"),
+        ({"model_type": "bert", "num_hidden_layers": 0}, "describes a bert with depth=0"),
+        ({"model_type": "roberta", "max_position_embeddings": 2}, "describes a roberta with max_positions=0"),
+        ({"model_type": "albert", "inner_group_num": 2}, "inner_group_num=2 in config.json is not supported"),
+    ],
+)
+def test_what_is_not_known_is_refused(config: dict, message: str) -> None:
+    with pytest.raises(ModelError, match=f"--model mine: .*{message}"):
         describe_encoder(config, "mine")
-
-
-def test_a_shape_must_be_numbers():
-    with pytest.raises(ModelError, match="not a number"):
-        describe_encoder({"model_type": "bert", "num_hidden_layers": "twelve"}, "mine")
