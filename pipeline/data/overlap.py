@@ -255,13 +255,13 @@ def overlap_metrics(counts: Mapping[str, Mapping[str, int]]) -> dict[str, float]
 
 def warn_of_overlap(metrics: Mapping[str, float]) -> str | None:
     """What must be said beside test scores, given what `overlap_metrics` made; None where there is little overlap."""
-    share = {kind: metrics.get(f"data/overlap_train_test_{kind}", 0.0) for kind in KINDS}
-    if share["leaking"] < LEAKING_PERCENT and share["normalised"] < REPEATED_PERCENT:
+    leaking, repeated = (metrics.get(f"data/overlap_train_test_{kind}", 0.0) for kind in ("leaking", "normalised"))
+    if leaking < LEAKING_PERCENT and repeated < REPEATED_PERCENT:
         return None
     return (
-        f"Test overlaps train: {share['leaking']:.1f} % of the test texts repeat a training text ({share['normalised']:.1f} %), or "
-        f"stand inside one or contain one with {LONG_TOKENS} or more tokens in common. The scores are better than they would be on "
-        "unseen text; --split grouped keeps such texts on one side."
+        f"Test overlaps train: {leaking:.1f} % of the test texts repeat a training text ({repeated:.1f} %), or "
+        f"stand inside one or contain one with {LONG_TOKENS} or more tokens in common. Scores on unseen text would be lower; "
+        "--split grouped keeps such texts on one side."
     )
 
 

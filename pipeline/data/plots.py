@@ -46,5 +46,5 @@ def draw_overlap(counts: Mapping[str, Mapping[str, int]], title: str) -> Figure:
     axes.set_xlim(0, max(1.0, widest) * 1.12)
     axes.set(xlabel="% of texts", title=title)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=len(counts), fontsize=8)
+    figure.legend(frameon=False, loc="outside lower center", ncols=len(counts), fontsize=8)
     return figure
