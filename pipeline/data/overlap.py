@@ -214,7 +214,7 @@ class LineIndex:
             follows = self._remaining[active] > width
             key = rank[active].astype(np.int64) * (len(rank) + 1)
             key[follows] += rank[active[follows] + width] + 1
-            by_key = np.argsort(key, kind="stable")
+            by_key = np.argsort(key)  # ties need no order: they keep one rank
             key, active = key[by_key], active[by_key]
             old = rank[active]
             place = np.arange(len(key))
