@@ -86,8 +86,11 @@ class SplitConfig(StageConfig):
     """Column that holds the text; found by its usual names if not given."""
     label_column: str | None = None
     """Column that holds the class; found by its usual names if not given."""
-    split: Literal["random", "official"] = "random"
-    """random: 8:1:1, stratified by class; official: the parts that the data set comes with."""
+    split: Literal["random", "official", "grouped"] = "random"
+    """random: 8:1:1, stratified by class; official: the parts that the data set comes with; grouped: near 8:1:1, with
+    overlapping texts, or the rows of one value of --group-column, on one side."""
+    group_column: str | None = None
+    """Column whose rows of equal value stay on one side with --split grouped, such as an author or a film."""
     split_seed: Seed = 42
     """Seed of the random split and of the choice of --max-train-samples."""
 

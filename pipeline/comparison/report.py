@@ -10,12 +10,14 @@ import pandas as pd
 
 from pipeline.comparison.selection import Selection
 from pipeline.comparison.table import render_table
+from pipeline.data.overlap import warn_of_overlap
 
 
 def remarks(table: pd.DataFrame, selection: Selection) -> Iterator[str]:
     """What a reader must know before drawing conclusions."""
     fingerprint = selection.kept[0].tags["data_fingerprint"]
     yield f"All rows were tested on the same examples (data fingerprint {fingerprint[:12]})."
+    yield from overlap_warnings(selection)
     if (table["tuned"] == "untuned").all():
         yield "untuned: hyperparameters were fixed beforehand, not searched with an equal budget."
     elif table["tuned"].nunique() > 1:
@@ -24,6 +26,11 @@ def remarks(table: pd.DataFrame, selection: Selection) -> Iterator[str]:
         yield "One seed: differences of a point or two may be chance."
     for line in selection.left_out:
         yield f"Left out: {line}."
+
+
+def overlap_warnings(selection: Selection) -> list[str]:
+    """That test overlaps train, once, where it does; a model trained elsewhere does not know."""
+    return list(dict.fromkeys(warning for run in selection.kept if (warning := warn_of_overlap(run.metrics))))
 
 
 def render_markdown(table: pd.DataFrame, selection: Selection, title: str, pictures: Sequence[str]) -> str:

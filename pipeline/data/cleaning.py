@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.data.sources import LABEL, TEXT, SourceTables
+from pipeline.data.sources import GROUP, LABEL, TEXT, SourceTables
 from pipeline.errors import DataError
 
 _HIDDEN = "-1"  # how GLUE and the hub mark labels that are withheld
@@ -45,7 +45,8 @@ def clean(tables: SourceTables, where: str) -> CleanTables:
         dropped["hidden label"] += int(hidden.sum())
         kept = ~(no_text | no_label | hidden)
         if kept.any():
-            parts[part] = pd.DataFrame({TEXT: text[kept], LABEL: label[kept]}).reset_index(drop=True)
+            group = {GROUP: table[GROUP][kept]} if GROUP in table else {}
+            parts[part] = pd.DataFrame({TEXT: text[kept], LABEL: label[kept], **group}).reset_index(drop=True)
     if not parts:
         raise DataError(f"{where}: no row has both a text and a label. Check --text-column and --label-column.")
     labels = pd.concat([part[LABEL] for part in parts.values()]).unique().tolist()

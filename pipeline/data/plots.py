@@ -6,6 +6,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from pipeline.data.overlap import KINDS
+
 
 def draw_token_lengths(lengths: Mapping[str, NDArray[np.int64]], max_length: int, title: str) -> Figure:
     """How long the texts are in tokens, as shares of each split, with the length at which they are cut."""
@@ -21,4 +23,28 @@ def draw_token_lengths(lengths: Mapping[str, NDArray[np.int64]], max_length: int
     axes.axvline(max_length, color="grey", linestyle="--", label=f"max_length {max_length}: {at_limit:,} texts reach it")
     axes.set(xlabel="tokens, special tokens included", ylabel="% of texts", title=title)
     axes.legend(frameon=False)
+    return figure
+
+
+def draw_overlap(counts: Mapping[str, Mapping[str, int]], title: str) -> Figure:
+    """Per pair of splits, which share of the second one's texts stands again in the first, by kind."""
+    figure = Figure(figsize=(9, 5.5), layout="constrained")
+    axes = figure.add_subplot()
+    height = 0.8 / len(counts)
+    for index, (pair, found) in enumerate(counts.items()):
+        first, second = pair.split("/")
+        shares = [100 * found[kind] / max(1, found["rows"]) for kind in KINDS]
+        places = np.arange(len(KINDS)) + (index - (len(counts) - 1) / 2) * height
+        bars = axes.barh(places, shares, height, label=f"{second} texts ({found['rows']:,}) as against {first}")
+        labels = [f"{share:.1f}" if share >= 0.05 else f"{share:.2g}" for share in shares]
+        axes.bar_label(bars, labels, padding=3, fontsize=8)
+    axes.set_yticks(
+        np.arange(len(KINDS)), [f"{kind.replace('_', ' ')}\n{meaning}" for kind, meaning in KINDS.items()], fontsize=8
+    )
+    axes.invert_yaxis()
+    widest = max(100 * found[kind] / max(1, found["rows"]) for found in counts.values() for kind in KINDS)
+    axes.set_xlim(0, max(1.0, widest) * 1.12)
+    axes.set(xlabel="% of texts", title=title)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(frameon=False, loc="outside lower center", ncols=len(counts), fontsize=8)
     return figure

@@ -9,20 +9,23 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 
 from pipeline.config import SplitConfig
 from pipeline.data.audit import audit
 from pipeline.data.cleaning import clean
+from pipeline.data.overlap import measure_overlap
 from pipeline.data.sources import LABEL, TEXT, find_source
-from pipeline.data.splits import SPLITS, SplitName, split_officially, split_randomly
+from pipeline.data.splits import SPLITS, SplitName, split_by_groups, split_officially, split_randomly
 from pipeline.errors import DataError
 from pipeline.hashing import digest
 
-_FORMAT = 2  # raise it when the same source and options would be prepared differently
+_FORMAT = 3  # raise it when the same source and options would be prepared differently
 _SPLITTERS = {"random": split_randomly, "official": split_officially}
+_EXAMPLES = "overlap.json"
+Examples = dict[str, dict[str, list[dict[str, str]]]]
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,8 @@ class Manifest:
     rows_by_class: dict[SplitName, list[int]]
     dropped: dict[str, int]
     audit: dict[str, Any]
+    overlap: dict[str, dict[str, int]]
+    """`a/b` -> kind -> rows of b that stand again in a, see `pipeline.data.overlap.KINDS`; `rows` is how many b has."""
     split_sha256: dict[SplitName, str]
     fingerprint: str
     """SHA-256 over classes and all splits: equal content, equal order, equal fingerprint."""
@@ -62,6 +67,17 @@ class PreparedData:
             raise DataError(f"{self.folder}: {split}.parquet was changed after it was prepared. Delete the folder.")
         return table
 
+    def examples(self) -> Examples:
+        """`a/b` -> kind of overlap -> a few texts of b, each with one of a, for people to read.
+
+        Raises:
+            DataError: The file cannot be read.
+        """
+        try:
+            return cast(Examples, json.loads((self.folder / _EXAMPLES).read_text(encoding="utf-8")))
+        except (OSError, ValueError) as error:
+            raise DataError(f"{self.folder}: {_EXAMPLES} cannot be read ({error}). Delete the folder.") from error
+
 
 def prepare(dataset: str, config: SplitConfig, force: bool = False) -> tuple[PreparedData, bool]:
     """The prepared data, and whether it was there already.
@@ -69,6 +85,11 @@ def prepare(dataset: str, config: SplitConfig, force: bool = False) -> tuple[Pre
     Raises:
         DataError: The data cannot be found, read, or split.
     """
+    if config.group_column and config.split != "grouped":
+        raise DataError(
+            f"--group-column {config.group_column}: --split {config.split} does not look at groups. "
+            "Add --split grouped, or leave --group-column out."
+        )
     source = find_source(dataset, config)
     key = digest(
         {
@@ -77,6 +98,7 @@ def prepare(dataset: str, config: SplitConfig, force: bool = False) -> tuple[Pre
             "address": source.address,
             "text_column": config.text_column,
             "label_column": config.label_column,
+            "group_column": config.group_column,
             "config_name": config.dataset_config_name,
             "split": config.split,
             "split_seed": config.split_seed,
@@ -87,7 +109,12 @@ def prepare(dataset: str, config: SplitConfig, force: bool = False) -> tuple[Pre
         return _open(folder), True
     where = f"--dataset {dataset}"
     tables = clean(source.read(), where)
-    splits = _SPLITTERS[config.split](tables.parts, tables.classes, config.split_seed, where)
+    dropped: dict[str, int] = {}
+    if config.split == "grouped":
+        splits, dropped = split_by_groups(tables.parts, tables.classes, config.split_seed, where)
+    else:
+        splits = _SPLITTERS[config.split](tables.parts, tables.classes, config.split_seed, where)
+    overlap = measure_overlap({name: table[TEXT].tolist() for name, table in splits.items()})
     split_sha256 = {name: _hash_rows(table) for name, table in splits.items()}
     manifest = Manifest(
         name=source.name,
@@ -97,12 +124,13 @@ def prepare(dataset: str, config: SplitConfig, force: bool = False) -> tuple[Pre
         rows_by_class={
             name: [int((table[LABEL] == index).sum()) for index in range(len(tables.classes))] for name, table in splits.items()
         },
-        dropped=tables.dropped,
+        dropped=tables.dropped | dropped,
         audit=audit(splits),
+        overlap=overlap.counts,
         split_sha256=split_sha256,
         fingerprint=digest({"classes": list(tables.classes), "splits": split_sha256}),
     )
-    _write(folder, manifest, splits)
+    _write(folder, manifest, splits, overlap.examples)
     return PreparedData(folder, manifest), False
 
 
@@ -114,12 +142,13 @@ def _open(folder: Path) -> PreparedData:
     return PreparedData(folder, manifest)
 
 
-def _write(folder: Path, manifest: Manifest, splits: Mapping[SplitName, pd.DataFrame]) -> None:
+def _write(folder: Path, manifest: Manifest, splits: Mapping[SplitName, pd.DataFrame], examples: Examples) -> None:
     """Write beside and rename, so that the folder is there whole or not at all."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".writing-"))
     for name in SPLITS:
         splits[name].to_parquet(scratch / f"{name}.parquet", index=False)
+    (scratch / _EXAMPLES).write_text(json.dumps(examples, indent=1), encoding="utf-8")
     (scratch / "manifest.json").write_text(json.dumps(asdict(manifest), indent=1, ensure_ascii=False), encoding="utf-8")
     shutil.rmtree(folder, ignore_errors=True)
     try:

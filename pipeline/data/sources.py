@@ -17,7 +17,7 @@ from pipeline.hub import fetch_snapshot
 if TYPE_CHECKING:
     import pandas as pd
 
-TEXT, LABEL = "text", "label"
+TEXT, LABEL, GROUP = "text", "label", "group"
 TEXT_NAMES = ("text", "sentence", "content", "review")
 LABEL_NAMES = ("label", "labels", "class", "target", "sentiment")
 
@@ -53,6 +53,10 @@ def find_source(dataset: str, config: SplitConfig) -> Source:
         DataError: Nothing of that name, or it cannot be used.
     """
     if dataset in ("rotten_tomatoes", "imdb"):
+        if config.group_column:
+            raise DataError(
+                f"--group-column {config.group_column}: {dataset} has text and label only. Leave --group-column out."
+            )
         return _packaged(dataset)
     try:
         path = Path(dataset).expanduser()
@@ -164,6 +168,13 @@ def pick_columns(table: pd.DataFrame, where: str, config: SplitConfig) -> pd.Dat
             messages.append(f"{where}: {wanted} not found. Columns: {', '.join(columns)}. Pass --{role}-column.")
         else:
             found[role] = table[column]
+    if config.group_column:
+        if config.group_column in columns:
+            found[GROUP] = table[config.group_column]
+        else:
+            messages.append(
+                f"{where}: column {config.group_column!r} not found. Columns: {', '.join(columns)}. Change --group-column."
+            )
     if messages:
         raise DataError(*messages)
     import pandas as pd

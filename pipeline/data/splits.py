@@ -7,7 +7,9 @@ import numpy as np
 import pandas as pd
 from sklearn.model_selection import train_test_split
 
-from pipeline.data.sources import LABEL
+from pipeline.data.grouping import AlikeTexts, assign_groups, number_groups
+from pipeline.data.overlap import LONG_TOKENS
+from pipeline.data.sources import GROUP, LABEL, TEXT
 from pipeline.errors import DataError
 
 SplitName = Literal["train", "validation", "test"]
@@ -59,6 +61,43 @@ def split_officially(
     return {"train": train, "validation": validation, "test": test}
 
 
+def split_by_groups(
+    parts: Mapping[str, pd.DataFrame], classes: tuple[str, ...], seed: int, where: str
+) -> tuple[dict[SplitName, pd.DataFrame], dict[str, int]]:
+    """Near 8:1:1 and near-stratified, whole groups only; of a source that comes in parts only `train` is cut.
+
+    Groups are the values of the column `group`, if the table has one; else overlapping texts, and then what overlaps all the
+    same with `LONG_TOKENS` tokens or more is dropped from train.
+
+    Returns:
+        The splits, and how many rows were dropped, by reason.
+
+    Raises:
+        DataError: Too few examples or groups, or one group is too large.
+    """
+    table = parts.get("all", parts.get("train"))
+    if table is None:
+        raise DataError(f"{where}: has no train part, only {', '.join(parts)}.")
+    _check_counts(table, classes, where)
+    alike = None if GROUP in table else AlikeTexts(table[TEXT].tolist(), seed)
+    groups = number_groups(table[GROUP].tolist(), table[GROUP].isna().to_numpy()) if alike is None else alike.groups
+    labels = table[LABEL].to_numpy()
+    sides = assign_groups(groups, labels, [1 - 2 / _HELD_OUT, 1 / _HELD_OUT, 1 / _HELD_OUT], seed)
+    _check_sides(sides, groups, labels, classes, alike is None, where)
+    kept = sides == 0
+    if alike is not None:
+        kept &= ~alike.straddling(kept, sides > 0)
+        gone = np.setdiff1d(labels, labels[kept])
+        if len(gone):
+            raise DataError(
+                f"{where}: every train example of class {classes[int(gone[0])]!r} overlaps a text of validation or test, so "
+                "--split grouped leaves none. Change --split-seed, or use --split random."
+            )
+    chosen = {"train": kept, "validation": sides == 1, "test": sides == 2}
+    dropped = {} if alike is None else {f"overlap of {LONG_TOKENS} or more tokens": int((sides == 0).sum() - kept.sum())}
+    return {name: table.loc[chosen[name], [TEXT, LABEL]].reset_index(drop=True) for name in SPLITS}, dropped
+
+
 def choose_sample(size: int, limit: int | None, seed: int) -> np.ndarray:
     """Indices of at most `limit` of `size` rows, drawn without replacement, in ascending order; all if `limit` is None."""
     if limit is None or limit >= size:
@@ -74,6 +113,29 @@ def _cut(table: pd.DataFrame, held_out: int, seed: int) -> tuple[pd.DataFrame, p
         given, taken = np.flatnonzero(labels[kept] == rare)[0], np.flatnonzero(labels[cut] == common)[0]
         kept[given], cut[taken] = cut[taken], kept[given]
     return table.iloc[np.sort(kept)].reset_index(drop=True), table.iloc[np.sort(cut)].reset_index(drop=True)
+
+
+def _check_sides(
+    sides: np.ndarray, groups: np.ndarray, labels: np.ndarray, classes: tuple[str, ...], by_column: bool, where: str
+) -> None:
+    way_out = "Choose another --group-column" if by_column else "Remove texts that repeat each other"
+    if (sides < 0).any():
+        of_class = {int(label): len(np.unique(groups[labels == label])) for label in np.unique(labels)}
+        fewest = min(of_class, key=lambda label: of_class[label])
+        raise DataError(
+            f"{where}: --split grouped needs groups of its own in train, validation and test for every class, and class "
+            f"{classes[fewest]!r} has {of_class[fewest]} group(s). {way_out}, or use --split random."
+        )
+    largest = int(np.unique(groups, return_counts=True)[1].max())
+    held_out = {name: int((sides == side).sum()) for side, name in enumerate(SPLITS) if side}
+    wanted = len(sides) / _HELD_OUT
+    off = {name: rows for name, rows in held_out.items() if not wanted / 2 <= rows + 1 or rows > 2 * wanted + len(classes)}
+    if off:
+        name, rows = next(iter(off.items()))
+        raise DataError(
+            f"{where}: --split grouped cannot come near 8:1:1: the largest group holds {largest:,} of {len(sides):,} rows, and "
+            f"{name} would have {rows:,}. {way_out}, or use --split random."
+        )
 
 
 def _check_counts(table: pd.DataFrame, classes: tuple[str, ...], where: str) -> None:

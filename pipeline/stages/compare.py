@@ -12,7 +12,7 @@ import pandas as pd
 
 from pipeline import config as configs
 from pipeline.comparison.plots import draw_all
-from pipeline.comparison.report import render_html, render_markdown
+from pipeline.comparison.report import overlap_warnings, render_html, render_markdown
 from pipeline.comparison.selection import Selection, select_runs
 from pipeline.comparison.table import build_table, render_table
 from pipeline.errors import PipelineError, RunError
@@ -64,6 +64,8 @@ def run(config: configs.CompareConfig, tracker: Tracker | None = None, parent_id
             _export(Path(config.export_dir), folder, selection, tracker)
     say(f"Results: {title}")
     say(render_table(table))
+    for line in overlap_warnings(selection):
+        say(line)
     for line in selection.left_out:
         say(f"Left out: {line}")
     if parent_id is None and (others := _evaluated_elsewhere(tracker, candidates)):

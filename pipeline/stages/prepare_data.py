@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from dataclasses import asdict
 
 from pipeline import config as configs
-from pipeline.data.plots import draw_token_lengths
+from pipeline.data.overlap import overlap_metrics, warn_of_overlap
+from pipeline.data.plots import draw_overlap, draw_token_lengths
 from pipeline.data.prepared import PreparedData, prepare
 from pipeline.data.tokenization import clamp_length, tokenize
 from pipeline.hashing import digest
@@ -45,6 +46,10 @@ def run(config: configs.PrepareDataConfig, tracker: Tracker | None = None, paren
         )
         logger.log_metrics(dict(_counts(prepared)))
         logger.log_text(json.dumps(asdict(manifest), indent=1, ensure_ascii=False), "manifest.json")
+        logger.log_text(json.dumps({"counts": manifest.overlap, "examples": prepared.examples()}, indent=1), "overlap.json")
+        logger.log_figure(
+            draw_overlap(manifest.overlap, f"{manifest.name}, --split {config.split}: overlap of splits"), "overlap.png"
+        )
         log_datasets(logger, prepared, "train", "validation", "test")
         max_length = clamp_length(config.max_length, tokenizer, address.encoder.max_positions)
         lengths = {}
@@ -71,6 +76,8 @@ def describe(prepared: PreparedData, reused: bool) -> Iterator[str]:
     across = {pair: count for pair, count in manifest.audit["duplicates_across"].items() if count}
     if across:
         yield ("  Texts that stand in two splits: " + ", ".join(f"{count:,} in {pair}" for pair, count in across.items()) + ".")
+    if warning := warn_of_overlap(overlap_metrics(manifest.overlap)):
+        yield f"  {warning}"
     if manifest.audit["conflicting_labels"]:
         yield f"  Texts with more than one label: {manifest.audit['conflicting_labels']:,}."
     state = "used again from" if reused else "written to"
@@ -88,3 +95,4 @@ def _counts(prepared: PreparedData) -> Iterator[tuple[str, float]]:
     for pair, count in manifest.audit["duplicates_across"].items():
         yield "data/duplicates_across_" + pair.replace("/", "_"), count
     yield "data/conflicting_labels", manifest.audit["conflicting_labels"]
+    yield from overlap_metrics(manifest.overlap).items()

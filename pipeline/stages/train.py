@@ -16,6 +16,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from pipeline import config as configs
+from pipeline.data.overlap import overlap_metrics
 from pipeline.errors import PipelineError, RunError, TrainingError
 from pipeline.hashing import digest
 from pipeline.modeling.addresses import PACKAGED
@@ -98,6 +99,8 @@ def _train(
     tokenizer = load_tokenizer(inputs.address)
     train, validation = inputs.tokens("train", tokenizer), inputs.tokens("validation", tokenizer)
     inputs.log_datasets(logger, "train", "validation")
+    # `compare` works from the tracking store alone, so what it must warn of stands on the run.
+    logger.log_metrics(overlap_metrics({"train/test": inputs.prepared.manifest.overlap["train/test"]}))
 
     memory = MemoryMeter()
     seeds, context = Seeds.of(config), inputs.context()

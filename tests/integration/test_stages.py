@@ -120,6 +120,32 @@ def test_training_never_opens_the_test_data(workspace):
     assert workspace.train(strategy="head_only", split_seed=3, epochs=1, seed=2)
 
 
+def test_overlap_is_logged_and_warned_of(workspace, tmp_path, capsys):
+    path = tmp_path / "phrases.csv"
+    rows = [(f"film {row} is {word} and warm", word) for row in range(30) for word in ("good", "bad")]
+    rows += [(f"{text} indeed", label) for text, label in rows]
+    path.write_text("text,label\n" + "".join(f"{text},{label}\n" for text, label in rows), encoding="utf-8")
+    options = {**workspace.options_of_data(), "dataset": path}
+    prepare_data.run(workspace.config(PrepareDataConfig, **options))
+    assert "Test overlaps train" in capsys.readouterr().out
+    made = next(run for run in workspace.tracker.search() if run.stage == "prepare_data")
+    names = {file.path for file in workspace.client.list_artifacts(made.run_id)}
+    assert {"overlap.json", "overlap.png"} <= names
+    logged = json.loads(workspace.tracker.download(made.run_id, "overlap.json", tmp_path).read_text())
+    found = logged["counts"]["train/test"]
+    assert found["inside"] + found["contains"] > 0
+    assert made.metrics["data/overlap_train_test_inside"] == pytest.approx(100 * found["inside"] / found["rows"])
+    assert logged["examples"]["train/test"]["inside"] or logged["examples"]["train/test"]["contains"]
+
+    run_id = workspace.train(dataset=path, epochs=1)
+    assert workspace.tracker.get(run_id).metrics["data/overlap_train_test_leaking"] > 5
+    workspace.evaluate(run_id)
+    capsys.readouterr()
+    result = compare.run(CompareConfig(run_ids=run_id))
+    assert "Test overlaps train" in capsys.readouterr().out
+    assert "Test overlaps train" in workspace.tracker.download(result.run_id, "results.md", tmp_path).read_text()
+
+
 def test_changed_data_are_refused(workspace, tmp_path, tiny):
     data = tmp_path / "mine.csv"
     data.write_text(tiny.csv().read_text())

@@ -32,6 +32,22 @@ def test_unequal_tuning_is_said(make_run: MakeRun, tags: tuple[dict[str, str], .
     assert absent not in text
 
 
+def test_overlap_of_test_with_train_is_said_once(make_run: MakeRun) -> None:
+    leaking = {"data/overlap_train_test_leaking": 74.49, "data/overlap_train_test_normalised": 19.93}
+    runs = [
+        make_run("full", metrics=leaking),
+        make_run("lora", metrics=leaking),
+        make_run("external", tags={"stage": "evaluate"}),
+    ]
+    selection = select_runs(runs)
+    warning = "Test overlaps train: 74.5 % of the test texts repeat a training text (19.9 %)"
+    assert remarks_on(selection).count(warning) == 1
+    table = build_table(selection.kept)
+    assert warning in render_markdown(table, selection, "title", [])
+    assert warning in render_html(table, selection, "title", {})
+    assert "overlaps" not in remarks_on(select_runs([make_run("full", metrics=dict.fromkeys(leaking, 0.5))]))
+
+
 def test_a_single_seed_is_said_where_some_row_has_no_more(make_run: MakeRun) -> None:
     two = [make_run("full", params={"seed": seed}) for seed in "12"]
     assert "One seed" not in remarks_on(select_runs(two))

@@ -1,3 +1,4 @@
+import re
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
@@ -158,6 +159,58 @@ def test_what_cannot_be_prepared_leaves_no_folder(data: Data) -> None:
     with pytest.raises(DataError, match="every row has the label 'pos'"):
         data.prepare()
     assert not data.cache_dir.exists()
+
+
+def test_overlap_is_kept_in_the_manifest_and_examples_beside_it(data: Data) -> None:
+    data.write([*ROWS, *((f"a longer {text}", label) for text, label in ROWS)])
+    random, _ = data.prepare()
+    assert list(random.manifest.overlap) == ["train/validation", "train/test", "validation/test"]
+    found = random.manifest.overlap["train/test"]
+    assert found["rows"] == 8
+    train = set(random.read("train")["text"])
+    assert found["inside"] == sum(f"a longer {text}" in train for text in random.read("test")["text"]) > 0
+    again, reused = data.prepare()
+    assert reused
+    assert again.examples() == random.examples()
+    for example in random.examples()["train/test"]["inside"]:
+        assert f" {example['test']}" in example["train"]
+    (random.folder / "overlap.json").unlink()
+    with pytest.raises(DataError, match=r"overlap\.json cannot be read .*Delete the folder\."):
+        again.examples()
+
+
+def test_a_grouped_split_is_prepared_apart_and_counts_what_it_dropped(data: Data) -> None:
+    data.write([*ROWS, *((f"{side} {text} of all", label) for text, label in ROWS for side in ("left", "right"))])
+    random, _ = data.prepare()
+    grouped, reused = data.prepare(split="grouped")
+    assert not reused
+    assert random.manifest.overlap["train/test"]["inside"] > grouped.manifest.overlap["train/test"]["leaking"] == 0
+    assert sum(grouped.manifest.rows.values()) == 120 - grouped.manifest.dropped["overlap of 4 or more tokens"]
+
+
+def test_rows_of_one_value_of_the_group_column_stay_together(data: Data) -> None:
+    lines = [f"text {row},{('neg', 'pos')[row % 2]},film {row // 4}" for row in range(80)]
+    data.path.write_text("text,label,film\n" + "\n".join(lines) + "\n", encoding="utf-8")
+    prepared, _ = data.prepare(split="grouped", group_column="film")
+    sides = {name: {int(text.split()[1]) // 4 for text in prepared.read(name)["text"]} for name in SPLITS}
+    assert sum(map(len, sides.values())) == 20
+    assert set.union(*sides.values()) == set(range(20))
+    assert list(prepared.read("train").columns) == ["text", "label"]
+    assert data.prepare(split="grouped")[0].folder != prepared.folder
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"group_column": "film"}, "--group-column film: --split random does not look at groups. Add --split grouped"),
+        ({"group_column": "film", "split": "grouped"}, "column 'film' not found. Columns: text, label. Change --group-column."),
+    ],
+)
+def test_a_group_column_that_cannot_be_used_is_refused(data: Data, options: dict[str, object], message: str) -> None:
+    with pytest.raises(DataError, match=re.escape(message)):
+        data.prepare(**options)
+    with pytest.raises(DataError, match="rotten_tomatoes has text and label only"):
+        prepare("rotten_tomatoes", SplitConfig(split="grouped", group_column="film"))
 
 
 def test_the_official_split_of_a_folder_is_kept(write: Callable[[str, str | bytes], Path], tmp_path: Path) -> None:
