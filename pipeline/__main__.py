@@ -90,12 +90,13 @@ def _command(stage: str) -> click.Command:
 
 def _run(stage: str, given: dict[str, str]) -> None:
     from pipeline.options import STAGE_CONFIGS
-    from pipeline.stages.configure import configure
+    from pipeline.stages.configure import check_folders, configure
 
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # its threads and our processes do not mix
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # asked to end: close the run, as for Ctrl-C
     try:
         config = configure(STAGE_CONFIGS[stage], given)
+        check_folders(config)
         run = importlib.import_module(f"pipeline.stages.{stage}").run
         run(config)
     except PipelineError as error:

@@ -235,5 +235,8 @@ def identity(config: StageConfig) -> dict[str, Any]:
 
 
 def settings_hash(config: StageConfig) -> str:
-    """Equal for runs that differ in their seeds only, however their values were typed."""
-    return digest({name: value for name, value in identity(config).items() if name not in SEEDS})
+    """Equal for runs that differ in their seeds only, however their values were typed.
+
+    Precision is left out: `auto` means another type on another machine, and the type that was used is logged by itself.
+    """
+    return digest({name: value for name, value in identity(config).items() if name not in (*SEEDS, "precision")})

@@ -1,7 +1,9 @@
 """Defaults, recipe, a strategy's part of the recipe, and what was given explicitly, merged into one checked config."""
 
 import dataclasses
+import tempfile
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
 from pipeline import config as configs
@@ -61,6 +63,25 @@ def configure_strategy(config: configs.MainConfig, strategy: str) -> configs.Tra
     return configure(
         configs.TrainConfig, {**explicit, "recipe": config.recipe, "cache_dir": config.cache_dir, "strategy": strategy}
     )
+
+
+def check_folders(config: configs.StageConfig) -> None:
+    """Make the folders that a stage will write to, before anything is spent on what could not be kept.
+
+    Raises:
+        ConfigError: A folder cannot be made or written.
+    """
+    messages = []
+    for name in ("cache_dir", "export_dir"):
+        folder = getattr(config, name, None)
+        if folder is not None:
+            try:
+                Path(folder).mkdir(parents=True, exist_ok=True)
+                tempfile.TemporaryFile(dir=folder).close()
+            except OSError as error:
+                messages.append(f"{flag(name)} {folder}: cannot be written ({error.strerror}). Give another folder.")
+    if messages:
+        raise ConfigError(*messages)
 
 
 def replace_options(config: configs.TrainConfig, changes: Mapping[str, Any]) -> configs.TrainConfig:

@@ -20,7 +20,7 @@ from pipeline.recipes.recipe import load_recipe
 from pipeline.stages import train
 from pipeline.stages.children import Children
 from pipeline.stages.configure import replace_options
-from pipeline.stages.inputs import find_inputs
+from pipeline.stages.inputs import find_inputs, find_strategy
 from pipeline.stages.progress import say
 from pipeline.tracking import open_tracker
 from pipeline.tracking.provenance import git_commit
@@ -78,6 +78,8 @@ def run(
     space = {name: values for name, values in full_space.items() if name not in config.given}
     points = draw_points(space, config.trials, config.seed)
     candidates = [replace_options(base, point) for point in points]
+    for candidate in candidates:
+        find_strategy(candidate)
     find_inputs(base)
     tracker = tracker or open_tracker()
     children = children or Children()
