@@ -16,12 +16,14 @@ import pandas as pd
 from pipeline.config import SplitConfig
 from pipeline.data.audit import audit
 from pipeline.data.cleaning import clean
+from pipeline.data.notes import note_hidden_test, note_unseen_classes
 from pipeline.data.sources import LABEL, TEXT, find_source
 from pipeline.data.splits import SPLITS, SplitName, split_officially, split_randomly
 from pipeline.errors import DataError
 from pipeline.hashing import digest
 
 _FORMAT = 2  # raise it when the same source and options would be prepared differently
+_CHUNK = 50_000
 _SPLITTERS = {"random": split_randomly, "official": split_officially}
 
 
@@ -35,6 +37,8 @@ class Manifest:
     rows: dict[SplitName, int]
     rows_by_class: dict[SplitName, list[int]]
     dropped: dict[str, int]
+    notes: list[str]
+    """What a user should know of how the data were used, in sentences."""
     audit: dict[str, Any]
     split_sha256: dict[SplitName, str]
     fingerprint: str
@@ -78,6 +82,8 @@ def prepare(dataset: str, config: SplitConfig, force: bool = False) -> tuple[Pre
             "text_column": config.text_column,
             "label_column": config.label_column,
             "config_name": config.dataset_config_name,
+            "encoding": config.encoding,
+            "labels": list(config.labels),
             "split": config.split,
             "split_seed": config.split_seed,
         }
@@ -85,8 +91,9 @@ def prepare(dataset: str, config: SplitConfig, force: bool = False) -> tuple[Pre
     folder = Path(config.cache_dir) / "prepared" / key[:16]
     if not force and (folder / "manifest.json").is_file():
         return _open(folder), True
-    where = f"--dataset {dataset}"
-    tables = clean(source.read(), where)
+    where = source.option
+    tables = clean(source.read(), where, config.labels)
+    notes = note_hidden_test(tables, config, where)
     splits = _SPLITTERS[config.split](tables.parts, tables.classes, config.split_seed, where)
     split_sha256 = {name: _hash_rows(table) for name, table in splits.items()}
     manifest = Manifest(
@@ -98,6 +105,7 @@ def prepare(dataset: str, config: SplitConfig, force: bool = False) -> tuple[Pre
             name: [int((table[LABEL] == index).sum()) for index in range(len(tables.classes))] for name, table in splits.items()
         },
         dropped=tables.dropped,
+        notes=[*notes, *note_unseen_classes(splits, tables.classes)],
         audit=audit(splits),
         split_sha256=split_sha256,
         fingerprint=digest({"classes": list(tables.classes), "splits": split_sha256}),
@@ -131,8 +139,10 @@ def _write(folder: Path, manifest: Manifest, splits: Mapping[SplitName, pd.DataF
 def _hash_rows(table: pd.DataFrame) -> str:
     """SHA-256 of label and text of every row in order; lengths stand before texts, so no two tables read alike."""
     sha = hashlib.sha256()
-    for text, label in zip(table[TEXT], table[LABEL], strict=True):
-        encoded = text.encode("utf-8", "surrogatepass")
-        sha.update(f"{label}:{len(encoded)}:".encode())
-        sha.update(encoded)
+    for start in range(0, len(table), _CHUNK):  # not all texts as Python objects at once
+        chunk = table.iloc[start : start + _CHUNK]
+        for text, label in zip(chunk[TEXT].tolist(), chunk[LABEL].tolist(), strict=True):
+            encoded = text.encode("utf-8", "surrogatepass")
+            sha.update(f"{label}:{len(encoded)}:".encode())
+            sha.update(encoded)
     return sha.hexdigest()

@@ -34,6 +34,7 @@ def configure(cls: type[C], given: Mapping[str, Any]) -> C:
             values |= {"strategy": strategy, "strategy_args": arguments}
     # Given as '' by `mlflow run` where the declared default is empty: not given.
     explicit = {name: value for name, value in given.items() if value != "" and name != "strategy_args"}
+    messages += _settle_data(values, explicit)
     values |= explicit
     if "given" in described:
         values["given"] = (*explicit, *typed_arguments)
@@ -76,6 +77,32 @@ def replace_options(config: configs.TrainConfig, changes: Mapping[str, Any]) -> 
     values = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
     values |= own | {"strategy_args": strategy_arguments(strategy)}
     return build(configs.TrainConfig, values, label=flag, kind="option")
+
+
+def _settle_data(values: dict[str, Any], explicit: Mapping[str, Any]) -> list[str]:
+    """Take from a recipe's values what was typed otherwise: data are named either as a whole or file by file.
+
+    Returns:
+        What is wrong with the options that were typed.
+    """
+    files = [name for name in configs.PART_FILES if name in explicit]
+    if files and "dataset" in explicit:
+        names = [f"{flag(name)} {explicit[name]}" for name in ("dataset", *files)]
+        return [f"{' and '.join(names)}: which data? Give a data set or files, not both."]
+    if files:
+        values.pop("dataset", None)
+    if "dataset" in explicit:
+        for name in configs.PART_FILES:
+            values.pop(name, None)
+    parts = [name for name in files if name != "train_file"]
+    if parts and explicit.get("split", "official") != "official":
+        return [
+            f"--split {explicit['split']}: would leave {' and '.join(flag(name) for name in parts)} unused. Leave --split out, "
+            "or give --train-file alone."
+        ]
+    if parts:
+        values.pop("split", None)
+    return []
 
 
 def _arguments(recipe: Recipe, strategy: str, given: object) -> tuple[dict[str, Any], tuple[str, ...], list[str]]:

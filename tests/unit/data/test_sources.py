@@ -109,7 +109,7 @@ def test_an_unlabelled_test_part_is_left_aside_also_where_the_label_column_was_n
 
 
 def test_a_folder_without_train_part_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"the folder holds no train.tsv. GLUE's layout is"):
+    with pytest.raises(DataError, match=r"the folder holds no train.tsv, nor train.csv or the like. GLUE's layout is"):
         find_source(str(tmp_path), CONFIG)
 
 
