@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import ArgsKwargs
 
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, shorten
 from pipeline.fields import Count, Names, NonNegative, Probability, Rate, Seed, Share, as_dict, typed
 
 STAGES = ("main", "prepare_data", "tune", "train", "evaluate", "compare")
@@ -40,9 +40,9 @@ def parse_arguments(value: object) -> object:
     for part in _split_outside_brackets(value):
         key, equals, text = (piece.strip() for piece in part.partition("="))
         if not equals or not key:
-            raise ConfigError(f"--strategy-args: {part!r} is not key=value. Write for example top_k=4,dropout=0.1.")
+            raise ConfigError(f"--strategy-args: {shorten(part)!r} is not key=value. Write for example top_k=4,dropout=0.1.")
         if key in arguments:
-            raise ConfigError(f"--strategy-args: {key!r} is given twice. Give it once.")
+            raise ConfigError(f"--strategy-args: {shorten(key)!r} is given twice. Give it once.")
         is_list = text.startswith("[") and text.endswith("]")
         arguments[key] = [item.strip() for item in text[1:-1].split(",") if item.strip()] if is_list else text
     return arguments
@@ -58,7 +58,7 @@ def _split_outside_brackets(text: str) -> list[str]:
             parts.append(text[start:position])
             start = position + 1
     if depth != 0:
-        raise ConfigError(f"--strategy-args: the brackets of {text!r} do not match. Write a list as key=[a,b].")
+        raise ConfigError(f"--strategy-args: the brackets of {shorten(text)!r} do not match. Write a list as key=[a,b].")
     parts.append(text[start:])
     return [part.strip() for part in parts if part.strip()]
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from pipeline.data.sources import LABEL, TEXT, SourceTables
 from pipeline.data.tables import as_series, as_texts, scalars_as_texts
-from pipeline.errors import DataError
+from pipeline.errors import DataError, shorten
 
 _HIDDEN = "-1"  # how GLUE and the hub mark labels that are withheld
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
@@ -189,11 +189,6 @@ def _check_are_classes(found: list[str], rows: int, where: str) -> None:
             f"{where}: {rows:,} rows hold {len(found):,} different labels, such as {shorten(found[0])!r}: too many to be "
             "classes. Does --label-column name texts, ids or scores? If they are classes, list them all with --labels."
         )
-
-
-def shorten(label: str) -> str:
-    """A label at a length that can be read."""
-    return label if len(label) <= 60 else label[:60] + "..."
 
 
 def _number_classes(

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from pipeline.errors import DataError
+from pipeline.errors import DataError, shorten
 
 COMPRESSIONS = (".gz", ".bz2", ".xz", ".zip", ".zst")
 
@@ -103,7 +103,7 @@ def check_encoding(encoding: str | None) -> None:
             io.TextIOWrapper(io.BytesIO(), encoding=encoding)
     except (LookupError, ValueError) as error:
         raise DataError(
-            f"--encoding: got {encoding!r}, which is no encoding of text. Give for example utf-8, latin-1, cp1252 or utf-16."
+            f"--encoding: got {shorten(str(encoding))!r}, no encoding of text. Give one such as utf-8, latin-1 or cp1252."
         ) from error
 
 
@@ -133,7 +133,7 @@ def _only_member(archive: zipfile.ZipFile, where: str) -> str:
         entry.filename for entry in archive.infolist() if not entry.is_dir() and not entry.filename.startswith("__MACOSX/")
     ]
     if len(names) != 1:
-        listed = f": {', '.join(names[:5])}" if names else ""
+        listed = f": {', '.join(map(shorten, names[:5]))}" if names else ""
         raise DataError(f"{where}: holds {len(names)} files{listed}. Give a .zip with one file in it, or unpack it.")
     return names[0]
 

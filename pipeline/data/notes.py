@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline.config import SplitConfig
-from pipeline.data.cleaning import CleanTables, shorten
+from pipeline.data.cleaning import CleanTables
 from pipeline.data.sources import LABEL
-from pipeline.errors import DataError
+from pipeline.errors import DataError, shorten
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -124,11 +124,18 @@ def _open(folder: Path) -> PreparedData:
 
 def _write(folder: Path, manifest: Manifest, splits: Mapping[SplitName, pd.DataFrame]) -> None:
     """Write beside and rename, so that the folder is there whole or not at all."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".writing-"))
-    for name in SPLITS:
-        splits[name].to_parquet(scratch / f"{name}.parquet", index=False)
-    (scratch / "manifest.json").write_text(json.dumps(asdict(manifest), indent=1, ensure_ascii=False), encoding="utf-8")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".writing-"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"--cache-dir {folder.parent.parent}: cannot be written ({error}). Give another folder.") from error
+    try:
+        for name in SPLITS:
+            splits[name].to_parquet(scratch / f"{name}.parquet", index=False)
+        (scratch / "manifest.json").write_text(json.dumps(asdict(manifest), indent=1, ensure_ascii=False), encoding="utf-8")
+    except BaseException:  # interrupted, or the disk is full
+        shutil.rmtree(scratch, ignore_errors=True)
+        raise
     shutil.rmtree(folder, ignore_errors=True)
     try:
         scratch.replace(folder)

@@ -13,7 +13,7 @@ import pandas as pd
 from pipeline.config import SplitConfig
 from pipeline.data.files import check_encoding, format_suffix
 from pipeline.data.tables import FORMATS, as_series, as_texts, is_table_file, read_table
-from pipeline.errors import DataError, unknown
+from pipeline.errors import DataError, shorten, unknown
 from pipeline.hashing import digest, hash_file
 from pipeline.hub import fetch_snapshot
 
@@ -57,14 +57,18 @@ def find_source(dataset: str, config: SplitConfig) -> Source:
         DataError: Nothing of that name, or it cannot be used.
     """
     check_encoding(config.encoding)
+    for name in (dataset, config.train_file, config.validation_file, config.test_file):
+        if name and not name.isprintable() and any("\ud800" <= character <= "\udfff" for character in name):
+            raise DataError(f"--dataset: got {name!a}, a name that is not in UTF-8. Rename the file.")
     if config.train_file or config.validation_file or config.test_file:
         return _part_files(dataset, config)
-    return replace(_find(dataset, config), option=f"--dataset {dataset}")
+    return replace(_find(dataset, config), option=f"--dataset {shorten(dataset)}")
 
 
 def _find(dataset: str, config: SplitConfig) -> Source:
     if dataset in ("rotten_tomatoes", "imdb"):
         return _packaged(dataset)
+    where = f"--dataset {shorten(dataset)}"
     try:
         path = Path(dataset).expanduser()
         if path.is_dir():
@@ -73,15 +77,15 @@ def _find(dataset: str, config: SplitConfig) -> Source:
             return _file(path, config)
         there = path.exists()
     except (OSError, RuntimeError, ValueError) as error:  # may not be read, is no possible name, or is ~NAME of nobody
-        raise DataError(f"--dataset {dataset}: cannot be opened: {error}. Give the path of a file or folder.") from error
+        raise DataError(f"{where}: cannot be opened: {_reason(error)}. Give the path of a file or folder.") from error
     if there:
-        raise DataError(f"--dataset {dataset}: is neither a file nor a folder. Give one.")
+        raise DataError(f"{where}: is neither a file nor a folder. Give one.")
     if is_table_file(path) or dataset.startswith((".", "/", "~")):
-        raise DataError(f"--dataset {dataset}: no such file. Relative paths start at {Path.cwd()}.")
+        raise DataError(f"{where}: no such file. Relative paths start at {Path.cwd()}.")
     if dataset not in _HUB_NAMES and "/" not in dataset:
         raise DataError(
             "--dataset: "
-            + unknown("data set", dataset, ("rotten_tomatoes", "imdb", "sst2"))
+            + unknown("data set", shorten(dataset), ("rotten_tomatoes", "imdb", "sst2"))
             + " Or give a file, a folder, or a hub id (OWNER/NAME)."
         )
     return _hub(dataset, config)
@@ -143,12 +147,12 @@ def _part_files(dataset: str, config: SplitConfig) -> Source:
     """A file for each of train, validation and test, each named by an option."""
     given = {"train": config.train_file, "validation": config.validation_file, "test": config.test_file}
     named = {part: name for part, name in given.items() if name}
-    options = {part: f"--{part}-file {name}" for part, name in named.items()}
+    options = {part: f"--{part}-file {shorten(name)}" for part, name in named.items()}
     messages: list[str] = []
     if "train" not in named:
         messages.append(f"{', '.join(options.values())}: needs --train-file as well: nothing is trained on the other parts.")
     elif dataset not in ("", named["train"]):
-        messages.append(f"--dataset {dataset} and {options['train']}: which of them? Give one.")
+        messages.append(f"--dataset {shorten(dataset)} and {options['train']}: which of them? Give one.")
     files = {}
     for part, name in named.items():
         try:
@@ -156,7 +160,7 @@ def _part_files(dataset: str, config: SplitConfig) -> Source:
             if not files[part].is_file():
                 messages.append(f"{options[part]}: no such file. Relative paths start at {Path.cwd()}.")
         except (OSError, RuntimeError, ValueError) as error:
-            messages.append(f"{options[part]}: cannot be opened: {error}. Give the path of a file.")
+            messages.append(f"{options[part]}: cannot be opened: {_reason(error)}. Give the path of a file.")
     if len(set(named.values())) < len(named):
         messages.append(
             f"{', '.join(options.values())}: the same file twice. A model cannot be tested on what it was trained on."
@@ -305,9 +309,14 @@ def find_columns(columns: Sequence[str], where: str, config: SplitConfig) -> dic
     return found
 
 
+def _reason(error: Exception) -> str:
+    """Why a path cannot be opened, without the path."""
+    return (error.strerror if isinstance(error, OSError) else None) or shorten(str(error))
+
+
 def _listed(columns: Sequence[str]) -> str:
     """Some columns of a table, at a length that can be read."""
-    shown = ", ".join(column if len(column) <= 60 else column[:60] + "..." for column in columns[:30])
+    shown = ", ".join(map(shorten, columns[:30]))
     return shown + (f" and {len(columns) - 30} more" if len(columns) > 30 else "")
 
 

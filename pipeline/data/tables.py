@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.data.files import COMPRESSIONS, format_suffix, open_bytes, read_lines
-from pipeline.errors import DataError
+from pipeline.errors import DataError, shorten
 
 _DELIMITERS = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
 _JSON = (".jsonl", ".ndjson", ".json")
@@ -96,7 +96,7 @@ def as_texts(column: pa.ChunkedArray | pa.Array, where: str, name: str) -> pa.Ch
             kind = kind.value_type
             column = column.cast(kind)
         if pa.types.is_nested(kind):
-            raise DataError(f"{where}: column {name!r} holds {kind}, not a text or a class. Name another column.")
+            raise DataError(f"{where}: column {shorten(name)!r} holds {kind}, not a text or a class. Name another column.")
         if pa.types.is_boolean(kind):
             column = pc.if_else(column, pa.scalar("True", pa.large_string()), pa.scalar("False", pa.large_string()))
         elif pa.types.is_floating(kind):
@@ -106,7 +106,7 @@ def as_texts(column: pa.ChunkedArray | pa.Array, where: str, name: str) -> pa.Ch
         texts.validate(full=True)
     except (pa.ArrowException, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise DataError(f"{where}: column {name!r} cannot be read as text ({reason}). Name another column.") from error
+        raise DataError(f"{where}: column {shorten(name)!r} cannot be read as text ({reason}). Name another column.") from error
     return texts
 
 
@@ -123,7 +123,8 @@ def scalars_as_texts(values: Sequence[Any], where: str, name: str, rows: Sequenc
         except TypeError as error:
             row = rows[index] if rows else index + 1
             raise DataError(
-                f"{where}: row {row}: {name!r} holds a {type(value).__name__}, not a text or a class. Name another column."
+                f"{where}: row {row}: {shorten(name)!r} holds a {type(value).__name__}, not a text or a class. "
+                "Name another column."
             ) from error
     return _array(texts, where, name, rows)
 
@@ -145,7 +146,8 @@ def _array(texts: list[str | None], where: str, name: str, rows: Sequence[int] |
         index = next(index for index, text in enumerate(texts) if text and any("\ud800" <= c <= "\udfff" for c in text))
         row = rows[index] if rows else index + 1
         raise DataError(
-            f"{where}: row {row}: {name!r} holds half of a surrogate pair, which is no character. Write the text in UTF-8."
+            f"{where}: row {row}: {shorten(name)!r} holds half of a surrogate pair, which is no character. "
+            "Write the text in UTF-8."
         ) from error
 
 
@@ -214,7 +216,7 @@ def _check_header(where: str, header: list[str], delimiter: str, suffix: str) ->
         if other:
             ending = ".tsv" if other == "\t" else ".csv"
             raise DataError(
-                f"{where}: the header {header[0]!r} looks delimited by {_NAMES[other]}s, and {suffix} files "
+                f"{where}: the header {shorten(header[0])!r} looks delimited by {_NAMES[other]}s, and {suffix} files "
                 f"are read as delimited by {_NAMES[delimiter]}s. Convert the file"
                 + (f" or name it {ending}." if other in ",\t" else " to commas.")
             )
@@ -224,7 +226,7 @@ def _check_header(where: str, header: list[str], delimiter: str, suffix: str) ->
 def _check_distinct(where: str, names: Sequence[str]) -> None:
     if len(set(names)) < len(names):
         twice = next(name for name in sorted(names) if names.count(name) > 1)
-        raise DataError(f"{where}: column {twice!r} stands twice in the header. Rename one.")
+        raise DataError(f"{where}: column {shorten(twice)!r} stands twice in the header. Rename one.")
 
 
 def _read_json(path: Path, where: str, choose: Choose, encoding: str | None) -> dict[str, pa.ChunkedArray]:

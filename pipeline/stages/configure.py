@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from pipeline import config as configs
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, shorten
 from pipeline.fields import build, describe_fields
 from pipeline.options import flag
 from pipeline.recipes.recipe import Recipe, load_recipe
@@ -22,7 +22,12 @@ def configure(cls: type[C], given: Mapping[str, Any]) -> C:
     """
     described = describe_fields(cls)
     values: dict[str, Any] = {}
-    messages: list[str] = []
+    strange = {name: value for name, value in given.items() if isinstance(value, str) and not _is_unicode(value)}
+    messages = [
+        f"{flag(name)}: got {shorten(value)!a}, which is not text in UTF-8. Name it otherwise."
+        for name, value in strange.items()
+    ]
+    given = {name: value for name, value in given.items() if name not in strange}
     typed_arguments: tuple[str, ...] = ()
     if "recipe" in described:
         recipe = load_recipe(str(given.get("recipe") or described["recipe"].default))
@@ -77,6 +82,11 @@ def replace_options(config: configs.TrainConfig, changes: Mapping[str, Any]) -> 
     values = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
     values |= own | {"strategy_args": strategy_arguments(strategy)}
     return build(configs.TrainConfig, values, label=flag, kind="option")
+
+
+def _is_unicode(value: str) -> bool:
+    """Whether a value can be written anywhere; what is typed in another encoding than the terminal's cannot."""
+    return not any("\ud800" <= character <= "\udfff" for character in value)
 
 
 def _settle_data(values: dict[str, Any], explicit: Mapping[str, Any]) -> list[str]:
