@@ -234,7 +234,11 @@ def _hub(name: str, config: SplitConfig) -> Source:
 
         try:
             datasets.disable_progress_bars()
+            if config.dataset_config_name is None:
+                _check_one_configuration(str(snapshot.folder), name)
             loaded = datasets.load_dataset(str(snapshot.folder), config.dataset_config_name)
+        except DataError:
+            raise
         except Exception as error:  # the library raises whatever its many file readers raise
             reason = " ".join(str(error).split()).replace(str(snapshot.folder), name)[:300]
             raise DataError(f"--dataset {name}: {reason} Check --dataset-config-name.") from error
@@ -256,6 +260,15 @@ def _hub(name: str, config: SplitConfig) -> Source:
 
     address = f"https://huggingface.co/datasets/{repo_id}/tree/{snapshot.commit}"
     return Source(name, address, f"{repo_id}@{snapshot.commit}", read)
+
+
+def _check_one_configuration(folder: str, name: str) -> None:
+    """Refuse to take just any of several configurations: load_dataset takes the first."""
+    import datasets
+
+    names = datasets.get_dataset_config_names(folder)
+    if len(names) > 1 and datasets.get_dataset_default_config_name(folder) in (None, names[0]) and "default" not in names:
+        raise DataError(f"--dataset {name}: has {len(names)} configurations: {_listed(names)}. Pass --dataset-config-name.")
 
 
 def _known_parts(loaded: Mapping[str, Any]) -> dict[str, Any]:

@@ -115,3 +115,52 @@ def test_data_that_cannot_be_classified_is_refused(classes: tuple[str, ...] | No
         tidy(classes, all=labels)
     assert str(caught.value).startswith("--dataset x: ")
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("labels", "source", "data", "classes", "numbered"),
+    [
+        (("E1", "E6", "E3"), None, ["E3", "E1", "E6"], ("E1", "E6", "E3"), [2, 0, 1]),
+        (("pos", "neg"), ("neg", "pos"), [0, 1, 1], ("pos", "neg"), [1, 0, 0]),
+        (("1.5", "0.5"), None, ["0.5", "1.5"], ("1.5", "0.5"), [1, 0]),
+        (("2", "1"), None, [1.0, 2.0, None], ("2", "1"), [1, 0]),
+        (("1", "-1"), None, ["-1", "1"], ("1", "-1"), [1, 0]),
+        (("b", "a", "unused"), None, ["a", "b"], ("b", "a", "unused"), [1, 0]),
+        (tuple(f"id {row}" for row in range(30)), None, [f"id {row}" for row in range(30)], None, list(range(30))),
+    ],
+)
+def test_the_order_of_classes_may_be_given(
+    labels: tuple[str, ...],
+    source: tuple[str, ...] | None,
+    data: list[object],
+    classes: tuple[str, ...] | None,
+    numbered: list[int],
+) -> None:
+    table = pd.DataFrame({"text": [f"text {row}" for row in range(len(data))], "label": data})
+    cleaned = clean(SourceTables({"all": table}, source), "--dataset x", labels)
+    assert cleaned.classes == (classes or labels)
+    assert cleaned.parts["all"]["label"].tolist() == numbered
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (("a", "b"), "--dataset x: label 'c' is none of --labels a, b. Add it there, or leave such rows out of the data."),
+        (("a", "c", "a"), "--labels: 'a' stands twice in a,c,a."),
+        (("a",), "--labels: got only 'a'."),
+    ],
+)
+def test_labels_that_do_not_fit_the_data_are_refused(labels: tuple[str, ...], message: str) -> None:
+    with pytest.raises(DataError) as caught:
+        clean(SourceTables({"all": pd.DataFrame({"text": ["x", "y"], "label": ["a", "c"]})}), "--dataset x", labels)
+    assert str(caught.value).startswith(message)
+
+
+def test_parts_of_which_every_label_is_hidden_are_named() -> None:
+    assert tidy(("a", "b"), train=[0, 1], test=[-1, -1]).unlabelled == ("test",)
+    assert tidy(("a", "b"), train=[0, 1], test=[-1, 1]).unlabelled == ()
+
+
+def test_further_columns_stay_with_their_rows() -> None:
+    table = pd.DataFrame({"text": ["a", "", "b"], "label": ["x", "x", "y"], "group": [1, 2, 3]})
+    assert clean(SourceTables({"all": table}), "x").parts["all"]["group"].tolist() == [1, 3]
