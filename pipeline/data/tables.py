@@ -238,7 +238,9 @@ def _read_json(path: Path, where: str, choose: Choose, encoding: str | None) -> 
     def flush() -> None:
         nonlocal chosen
         if chosen is None:
-            chosen = choose(list(dict.fromkeys(key for record in chunk for key in record)))
+            # A key may be half a surrogate pair, which no table takes for a name.
+            keys = dict.fromkeys(key for record in chunk for key in record)
+            chosen = choose([key for key in keys if not any("\ud800" <= character <= "\udfff" for character in key)])
             chunks.update({name: [] for name in chosen})
         for name in chosen:
             values = [record.get(name) for record in chunk]

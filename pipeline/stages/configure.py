@@ -97,7 +97,7 @@ def _settle_data(values: dict[str, Any], explicit: Mapping[str, Any]) -> list[st
     """
     files = [name for name in configs.PART_FILES if name in explicit]
     if files and "dataset" in explicit:
-        names = [f"{flag(name)} {explicit[name]}" for name in ("dataset", *files)]
+        names = [f"{flag(name)} {shorten(str(explicit[name]))}" for name in ("dataset", *files)]
         return [f"{' and '.join(names)}: which data? Give a data set or files, not both."]
     if files:
         values.pop("dataset", None)
@@ -107,7 +107,7 @@ def _settle_data(values: dict[str, Any], explicit: Mapping[str, Any]) -> list[st
     parts = [name for name in files if name != "train_file"]
     if parts and explicit.get("split", "official") != "official":
         return [
-            f"--split {explicit['split']}: would leave {' and '.join(flag(name) for name in parts)} unused. Leave --split out, "
+            f"--split {shorten(str(explicit['split']))}: would leave {' and '.join(flag(name) for name in parts)} unused. Leave --split out, "
             "or give --train-file alone."
         ]
     if parts:

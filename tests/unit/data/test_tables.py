@@ -284,6 +284,10 @@ def test_only_the_columns_asked_for_are_read(write: Write) -> None:
     assert FORMATS
 
 
+def test_keys_that_are_no_text_are_passed_over(write: Write) -> None:
+    assert list(read_table(write("a.jsonl", rb'{"\ud800": 1, "text": "fine"}')).columns) == ["text"]
+
+
 def test_chunks_make_no_difference(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     from pipeline.data import tables
 
