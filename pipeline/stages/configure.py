@@ -107,8 +107,8 @@ def _settle_data(values: dict[str, Any], explicit: Mapping[str, Any]) -> list[st
     parts = [name for name in files if name != "train_file"]
     if parts and explicit.get("split", "official") != "official":
         return [
-            f"--split {shorten(str(explicit['split']))}: would leave {' and '.join(flag(name) for name in parts)} unused. Leave --split out, "
-            "or give --train-file alone."
+            f"--split {shorten(str(explicit['split']))}: would leave {' and '.join(map(flag, parts))} unused. "
+            "Leave --split out, or give --train-file alone."
         ]
     if parts:
         values.pop("split", None)
