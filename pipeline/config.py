@@ -5,9 +5,10 @@ The command line, MLproject, the recipes and the record of a run are derived fro
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
+from pydantic_core import ArgsKwargs
 
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, shorten
 from pipeline.fields import Count, Names, NonNegative, Probability, Rate, Seed, Share, as_dict, typed
 from pipeline.hashing import digest
 
@@ -22,6 +23,9 @@ INTERNAL = frozenset({"given"})
 
 # Declared in MLproject with a default, hence always given by `mlflow run`: a recipe could never set them.
 DECLARED = frozenset({"recipe", "strategy", "strategy_args", "seed", "strategies", "run_id", "study"})
+
+# Data that comes as a file a part, instead of --dataset.
+PART_FILES = ("train_file", "validation_file", "test_file")
 
 
 def parse_arguments(value: object) -> object:
@@ -38,9 +42,9 @@ def parse_arguments(value: object) -> object:
     for part in _split_outside_brackets(value):
         key, equals, text = (piece.strip() for piece in part.partition("="))
         if not equals or not key:
-            raise ConfigError(f"--strategy-args: {part!r} is not key=value. Write for example r=16,alpha=32.")
+            raise ConfigError(f"--strategy-args: {shorten(part)!r} is not key=value. Write for example r=16,alpha=32.")
         if key in arguments:
-            raise ConfigError(f"--strategy-args: {key!r} is given twice. Give it once.")
+            raise ConfigError(f"--strategy-args: {shorten(key)!r} is given twice. Give it once.")
         is_list = text.startswith("[") and text.endswith("]")
         arguments[key] = [item.strip() for item in text[1:-1].split(",") if item.strip()] if is_list else text
     return arguments
@@ -56,7 +60,7 @@ def _split_outside_brackets(text: str) -> list[str]:
             parts.append(text[start:position])
             start = position + 1
     if depth != 0:
-        raise ConfigError(f"--strategy-args: the brackets of {text!r} do not match. Write a list as key=[a,b].")
+        raise ConfigError(f"--strategy-args: the brackets of {shorten(text)!r} do not match. Write a list as key=[a,b].")
     parts.append(text[start:])
     return [part.strip() for part in parts if part.strip()]
 
@@ -82,10 +86,20 @@ class SplitConfig(StageConfig):
     """Configuration of a hub data set, such as `sst2` of `nyu-mll/glue`."""
     dataset_revision: str | None = None
     """Branch, tag or commit of a hub data set."""
+    train_file: str | None = None
+    """Instead of --dataset: a file of a format that --dataset takes, to train on."""
+    validation_file: str | None = None
+    """Beside --train-file: a file to select checkpoints on; cut from train if not given."""
+    test_file: str | None = None
+    """Beside --train-file: a file to test on."""
+    encoding: str | None = None
+    """Encoding of text files, such as latin-1; UTF-8, or what a byte-order mark says, if not given."""
     text_column: str | None = None
     """Column that holds the text; found by its usual names if not given."""
     label_column: str | None = None
     """Column that holds the class; found by its usual names if not given."""
+    labels: Names = ()
+    """All classes in the order that tables and pictures show, separated by commas; by value or alphabet if not given."""
     split: Literal["random", "official", "grouped"] = "random"
     """random: 8:1:1, stratified by class; official: the parts that the data set comes with; grouped: near 8:1:1, with
     overlapping texts, or the rows of one value of --group-column, on one side."""
@@ -94,13 +108,26 @@ class SplitConfig(StageConfig):
     split_seed: Seed = 42
     """Seed of the random split and of the choice of --max-train-samples."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _derive(cls, given: Any) -> Any:
+        """Data named by files is called after the training file, and the parts that were given are the split."""
+        values = dict(given.kwargs or {}) if isinstance(given, ArgsKwargs) else given
+        files = {name: values.get(name) for name in PART_FILES}
+        if files["train_file"]:
+            if "dataset" in cls.__dataclass_fields__:
+                values.setdefault("dataset", files["train_file"])
+            if files["validation_file"] or files["test_file"]:
+                values.setdefault("split", "official")
+        return ArgsKwargs(given.args, values) if isinstance(given, ArgsKwargs) else values
+
 
 @typed
 class EncoderConfig(SplitConfig):
     """Which data, and which pretrained encoder with its tokenizer."""
 
     dataset: str = "rotten_tomatoes"
-    """rotten_tomatoes, imdb, sst2, a CSV or TSV file, a folder in GLUE layout, or a hub id."""
+    """rotten_tomatoes, imdb, sst2, a CSV, TSV, JSON-lines or Parquet file, a folder with a file a part, or a hub id."""
     model: str = "minilm"
     """minilm (packaged), a local folder, or a hub id such as bert-base-uncased."""
     model_revision: str | None = None

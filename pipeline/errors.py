@@ -57,9 +57,14 @@ class StoreError(PipelineError):
     """The tracking store cannot be written or read."""
 
 
+def shorten(text: str, longest: int = 100) -> str:
+    """What a user gave, at a length that can be read in a message."""
+    return text if len(text) <= longest else text[:longest] + "..."
+
+
 def unknown(kind: str, name: str, available: Iterable[str]) -> str:
     """The message for a name that is not known, with the nearest known one suggested."""
-    names = sorted(available)
+    names, name = sorted(available), shorten(name)
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     suggestion = f" Did you mean {close[0]!r}?" if close else ""
     return f"Unknown {kind} {name!r}.{suggestion} Available: {', '.join(names) or 'none'}."

@@ -15,7 +15,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 from pydantic.fields import FieldInfo
 
-from pipeline.errors import ConfigError, unknown
+from pipeline.errors import ConfigError, shorten, unknown
 
 T = TypeVar("T")
 
@@ -138,7 +138,7 @@ def as_dict(instance: object) -> dict[str, Any]:
 
 def _complaint(field: FieldDescription, label: str, value: object) -> str:
     default = f" (default {field.default_text})" if field.default_text else ""
-    return f"{label}: got {value!r}. Give {field.expects}{default}."
+    return f"{label}: got {shorten(repr(value))}. Give {field.expects}{default}."
 
 
 def _without_none(annotation: Any) -> tuple[Any, bool]:

@@ -1,15 +1,27 @@
 """Texts and labels made ready: missing ones dropped and counted, labels turned into class numbers."""
 
+from __future__ import annotations
+
 import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from decimal import Decimal
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
-from pipeline.data.sources import GROUP, LABEL, TEXT, SourceTables
-from pipeline.errors import DataError
+from pipeline.data.sources import LABEL, TEXT, SourceTables
+from pipeline.data.tables import as_series, as_texts, scalars_as_texts
+from pipeline.errors import DataError, shorten
 
 _HIDDEN = "-1"  # how GLUE and the hub mark labels that are withheld
+_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_SPACES = "".join(filter(str.isspace, map(chr, range(0x3001))))  # what str.strip takes; none stands beyond
+_ENOUGH_ROWS = 20  # to tell a column of ids or scores from one of classes
 
 
 @dataclass(frozen=True)
@@ -20,63 +32,201 @@ class CleanTables:
     classes: tuple[str, ...]
     dropped: dict[str, int]
     """Rows left out, by reason."""
+    unlabelled: tuple[str, ...] = ()
+    """Parts that are left out because every label is hidden or there is no label column."""
 
 
-def clean(tables: SourceTables, where: str) -> CleanTables:
+@dataclass(frozen=True)
+class _Column:
+    """Labels of a part: row i has the label `names[codes[i]]`, `''` where there is none."""
+
+    codes: NDArray[np.int64]
+    names: list[str]
+
+    def marks(self, wanted: Iterable[str]) -> NDArray[np.bool_]:
+        """Which rows have one of these labels."""
+        chosen = set(wanted)
+        found: NDArray[np.bool_] = np.array([name in chosen for name in self.names], bool)[self.codes]
+        return found
+
+
+def clean(tables: SourceTables, where: str, labels: Sequence[str] = ()) -> CleanTables:
     """Drop rows without text or label and number the classes.
 
-    Class names are the source's where it has them; else the labels as written, numbers in order of value.
+    Class names are those of `labels` where given, in that order; else the source's where it has them; else the labels as
+    written, numbers in order of value, others by alphabet.
+
+    Args:
+        labels: What `--labels` says; empty if it was not given.
 
     Raises:
-        DataError: Nothing is left, there are fewer than two classes, or a label lies outside the source's classes.
+        DataError: Nothing is left, there are fewer than two classes, labels are no classes but measures or ids, or a label
+            lies outside the given or the source's classes.
     """
+    listed = _check_listed(labels)
+    columns = _canonical(
+        {part: _encode(table[LABEL], where, part) for part, table in tables.parts.items()}, tables, listed, where
+    )
+    named = bool(listed) or tables.classes is not None
+    shown = any(_HIDDEN in column.names for part, column in columns.items() if part != "test")
+    is_class = _HIDDEN in listed or (not named and shown)
     dropped = {"missing text": 0, "missing label": 0, "hidden label": 0}
-    parts = {}
-    labels_of = {part: table[LABEL].map(_as_text) for part, table in tables.parts.items()}
-    is_class = tables.classes is None and any((label == _HIDDEN).any() for part, label in labels_of.items() if part != "test")
+    parts, kept_columns, unlabelled = {}, {}, list(tables.unlabelled)
     for part, table in tables.parts.items():
-        text = table[TEXT].map(lambda value: value.strip() if isinstance(value, str) else "")
-        label = labels_of[part]
-        no_text = text == ""
-        no_label = ~no_text & (label == "")
-        hidden = ~no_text & (label == _HIDDEN) & (tables.classes is not None or (part == "test" and not is_class))
-        dropped["missing text"] += int(no_text.sum())
-        dropped["missing label"] += int(no_label.sum())
-        dropped["hidden label"] += int(hidden.sum())
+        text = pc.utf8_trim(pc.fill_null(_as_arrow(table[TEXT], where, TEXT), ""), characters=_SPACES)
+        column = columns[part]
+        no_text = pc.equal(text, "").to_numpy(zero_copy_only=False)
+        no_label = ~no_text & column.marks([""])
+        hidden = ~no_text & column.marks([_HIDDEN]) & (not is_class and (named or part == "test"))
+        for reason, rows in zip(dropped, (no_text, no_label, hidden), strict=True):
+            dropped[reason] += int(rows.sum())
         kept = ~(no_text | no_label | hidden)
         if kept.any():
-            group = {GROUP: table[GROUP][kept]} if GROUP in table else {}
-            parts[part] = pd.DataFrame({TEXT: text[kept], LABEL: label[kept], **group}).reset_index(drop=True)
-    if not parts:
+            others = table.drop(columns=[TEXT, LABEL])
+            parts[part] = pd.DataFrame(
+                {
+                    TEXT: as_series(_in_one(text if kept.all() else text.filter(pa.array(kept)))),
+                    LABEL: column.codes[kept],
+                    **{name: others[name][kept].reset_index(drop=True) for name in others},
+                }
+            )
+            kept_columns[part] = column
+        elif hidden.any():
+            unlabelled.append(part)
+    found = sorted({columns[part].names[code] for part, table in parts.items() for code in np.unique(table[LABEL])})
+    if not parts or found == [_HIDDEN]:
+        if dropped["hidden label"] or found:
+            raise DataError(f"{where}: every label is -1, which marks labels that are hidden. Get the data with their labels.")
         raise DataError(f"{where}: no row has both a text and a label. Check --text-column and --label-column.")
-    labels = pd.concat([part[LABEL] for part in parts.values()]).unique().tolist()
-    classes, number = _number_classes(labels, tables.classes, where)
-    if len({number[label] for label in labels}) < 2:
-        raise DataError(f"{where}: every row has the label {labels[0]!r}. Classification needs two classes or more.")
-    for table in parts.values():
-        table[LABEL] = table[LABEL].map(number).astype("int64")
-    return CleanTables(parts, classes, dropped)
+    if not named:
+        _check_are_classes(found, sum(map(len, parts.values())), where)
+    classes, number = _number_classes(found, tables.classes, listed, where)
+    if len({number[label] for label in found}) < 2:
+        raise DataError(f"{where}: every row has the label {found[0]!r}. Classification needs two classes or more.")
+    for part, table in parts.items():
+        numbers = np.array([number.get(name, -1) for name in kept_columns[part].names], np.int64)
+        table[LABEL] = numbers[table[LABEL].to_numpy()]
+    return CleanTables(parts, classes, dropped, tuple(unlabelled))
 
 
-def _number_classes(labels: list[str], named: tuple[str, ...] | None, where: str) -> tuple[tuple[str, ...], dict[str, int]]:
-    if named is None:
+def _check_listed(labels: Sequence[str]) -> tuple[str, ...]:
+    listed = tuple(labels)
+    if not listed:
+        return ()
+    twice = sorted({label for label in listed if listed.count(label) > 1})
+    if twice:
+        raise DataError(f"--labels: {twice[0]!r} stands twice in {','.join(listed)}. Name each class once.")
+    if len(listed) < 2:
+        raise DataError(f"--labels: got only {listed[0]!r}. Name every class, separated by commas.")
+    return listed
+
+
+def _as_arrow(column: pd.Series, where: str, name: str) -> pa.ChunkedArray:
+    """A column as texts in Arrow, whatever pandas holds it in."""
+    try:
+        array = pa.array(column, from_pandas=True)
+    except (pa.ArrowException, ValueError):  # of several types, which Arrow does not mix
+        array = scalars_as_texts(column.tolist(), where, name)
+    return as_texts(array, where, name)
+
+
+def _in_one(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Texts in one piece, of which rows are picked quickly."""
+    return pa.chunked_array([column.combine_chunks()], pa.large_string())
+
+
+def _encode(column: pd.Series, where: str, part: str) -> _Column:
+    texts = pc.utf8_trim(pc.fill_null(_as_arrow(column, where, f"{LABEL} ({part})"), ""), characters=_SPACES)
+    encoded = _in_one(texts).chunk(0).dictionary_encode()
+    return _Column(encoded.indices.to_numpy().astype(np.int64), encoded.dictionary.to_pylist())
+
+
+def _canonical(columns: Mapping[str, _Column], tables: SourceTables, listed: tuple[str, ...], where: str) -> dict[str, _Column]:
+    """Labels with whole numbers written as such: where all are numbers, 1.0 is the label 1.
+
+    Raises:
+        DataError: A label is a number with a fraction, and not one of the classes listed.
+    """
+    names = {name for column in columns.values() for name in column.names if name}
+    if not all(map(_NUMBER.fullmatch, names)) or not any(map(_is_written_as_float, names)):
+        return dict(columns)
+    known = {*listed, *(tables.classes or ())}
+    fractions = sorted(name for name in names if name not in known and _whole(name) is None)
+    if fractions:
+        raise DataError(
+            f"{where}: label {fractions[0]!r} is a number with a fraction. To predict a measure is regression, not "
+            "classification: choose another --label-column, or turn the numbers into classes. If they are classes, list them "
+            "all with --labels."
+        )
+    rewritten = {name: name if name in known else _whole(name) or name for name in names}
+    return {part: _renamed(column, rewritten) for part, column in columns.items()}
+
+
+def _renamed(column: _Column, new: Mapping[str, str]) -> _Column:
+    names = [new.get(name, name) for name in column.names]
+    unique = list(dict.fromkeys(names))
+    positions = {name: index for index, name in enumerate(unique)}
+    return _Column(np.array([positions[name] for name in names], np.int64)[column.codes], unique)
+
+
+def _is_written_as_float(label: str) -> bool:
+    return not label.lstrip("+-").isdigit()
+
+
+def _whole(label: str) -> str | None:
+    """The whole number that a numeral means, if it means one; digits alone stay as they are, leading zeros too."""
+    if not _is_written_as_float(label):
+        return label
+    value = Decimal(label)
+    if value.adjusted() > 30 or value != value.to_integral_value():
+        return None
+    return str(int(value))
+
+
+def _check_are_classes(found: list[str], rows: int, where: str) -> None:
+    if rows >= _ENOUGH_ROWS and len(found) * 2 > rows:
+        raise DataError(
+            f"{where}: {rows:,} rows hold {len(found):,} different labels, such as {shorten(found[0])!r}: too many to be "
+            "classes. Does --label-column name texts, ids or scores? If they are classes, list them all with --labels."
+        )
+
+
+def _number_classes(
+    labels: list[str], named: tuple[str, ...] | None, listed: tuple[str, ...], where: str
+) -> tuple[tuple[str, ...], dict[str, int]]:
+    """All classes in their order, and the index of the class that each label means."""
+    if named is None and not listed:
         ordered = sorted(labels, key=_by_value)
         return tuple(ordered), {label: index for index, label in enumerate(ordered)}
-    by_index = {str(index): index for index in range(len(named))}
-    if set(labels) <= set(by_index):  # not mixed with the names, for those may be numbers as well, such as 1 and 2
-        return named, by_index
-    number = {name: index for index, name in enumerate(named)}
-    strange = sorted(set(labels) - set(number), key=lambda label: (label in by_index, label))
+    name_of = {label: label for label in labels}
+    if named is not None:
+        by_index = {str(index): name for index, name in enumerate(named)}
+        if set(labels) <= set(by_index):  # not mixed with the names, for those may be numbers as well, such as 1 and 2
+            name_of = by_index
+        elif not listed:
+            _refuse_strange(labels, named, by_index, where, f"is none of the classes {_enumerate(named)}.")
+    classes = listed or named or ()
+    _refuse_strange(
+        [name_of[label] for label in labels],
+        classes,
+        {},
+        where,
+        f"is none of --labels {_enumerate(classes)}. Add it there, or leave such rows out of the data.",
+    )
+    index = {name: position for position, name in enumerate(classes)}
+    return classes, {label: index[name] for label, name in name_of.items() if name in index}
+
+
+def _refuse_strange(labels: Sequence[str], known: Sequence[str], last: Mapping[str, str], where: str, complaint: str) -> None:
+    unknown = set(labels) - set(known)
+    strange = sorted(unknown - set(last) or unknown)
     if strange:
-        raise DataError(f"{where}: label {strange[0]!r} is none of the classes {', '.join(named)}.")
-    return named, number
+        more = f" (and {len(strange) - 1:,} more)" if len(strange) > 1 else ""
+        raise DataError(f"{where}: label {shorten(strange[0])!r}{more} {complaint}")
 
 
-def _as_text(label: Any) -> str:
-    """A column of whole numbers that lacks some comes as floats: 1.0 is the label 1."""
-    if pd.isna(label):
-        return ""
-    return str(int(label) if isinstance(label, float) and label.is_integer() else label).strip()
+def _enumerate(names: Sequence[str]) -> str:
+    return ", ".join(map(shorten, names[:30])) + (f" and {len(names) - 30:,} more" if len(names) > 30 else "")
 
 
 def _by_value(label: str) -> tuple[bool, float, str]:

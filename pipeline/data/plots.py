@@ -21,7 +21,8 @@ def draw_token_lengths(lengths: Mapping[str, NDArray[np.int64]], max_length: int
         axes.hist(values, bins=bins, weights=weights, histtype="step", linewidth=1.6, label=label)
     at_limit = sum(int((values >= max_length).sum()) for values in lengths.values())
     axes.axvline(max_length, color="grey", linestyle="--", label=f"max_length {max_length}: {at_limit:,} texts reach it")
-    axes.set(xlabel="tokens, special tokens included", ylabel="% of texts", title=title)
+    axes.set(xlabel="tokens, special tokens included", ylabel="% of texts")
+    axes.set_title(title, parse_math=False)
     axes.legend(frameon=False)
     return figure
 

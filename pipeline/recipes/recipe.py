@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from pipeline import config as configs
-from pipeline.errors import ConfigError, unknown
+from pipeline.errors import ConfigError, shorten, unknown
 from pipeline.fields import describe_fields
 from pipeline.recipes import FOLDER, list_recipes
 
@@ -47,12 +47,16 @@ def load_recipe(name: str) -> Recipe:
         ConfigError: No such recipe, not YAML, or keys that mean nothing.
     """
     path = FOLDER / f"{name}.yaml" if name in list_recipes() else Path(name)
-    if not path.is_file():
+    try:
+        there = path.is_file()
+    except OSError:  # no possible name
+        there = False
+    if not there:
         raise ConfigError("--recipe: " + unknown("recipe", name, list_recipes()) + " Or give the path of a YAML file.")
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"--recipe: {path} is not readable as YAML: {' '.join(str(error).split())}") from error
+    except (yaml.YAMLError, ValueError, RecursionError, OSError) as error:  # ValueError: of a date or number, or not UTF-8
+        raise ConfigError(f"--recipe: {path} is not readable as YAML: {shorten(' '.join(str(error).split()), 300)}") from error
     return _parse(path, content)
 
 
@@ -69,13 +73,13 @@ def _parse(path: Path, content: object) -> Recipe:
     for key in ("options", "strategies", "space"):
         value = content.get(key) or {}
         if not isinstance(value, dict):
-            messages.append(f"{where} {key!r} must hold key: value lines, not {value!r}.")
+            messages.append(f"{where} {key!r} must hold key: value lines, not {shorten(repr(value))}.")
             value = {}
         sections[key] = value
     messages += _misnamed(where, sections["options"], _settable(configs.MainConfig))
     for name, own in sections["strategies"].items():
         if own is not None and not isinstance(own, dict):
-            messages.append(f"{where} strategy {name!r} must hold key: value lines, not {own!r}.")
+            messages.append(f"{where} strategy {name!r} must hold key: value lines, not {shorten(repr(own))}.")
             continue
         messages += _misnamed(where, own or {}, _settable(configs.TrainConfig) | {_ARGUMENTS, _SPACE})
         for part in (_ARGUMENTS, _SPACE):
@@ -86,7 +90,7 @@ def _parse(path: Path, content: object) -> Recipe:
     spaces = [sections["space"], *(own.get(_SPACE) or {} for own in sections["strategies"].values() if own)]
     for key, values in ((key, values) for space in spaces for key, values in space.items()):
         if not isinstance(values, list) or not values:
-            raise ConfigError(f"{where} space: {key!r} must hold a list of values, not {values!r}.")
+            raise ConfigError(f"{where} space: {key!r} must hold a list of values, not {shorten(repr(values))}.")
     return Recipe(
         name=path.stem,
         description=" ".join(str(content.get("description", "")).split()),

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pipeline import config as configs
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, shorten
 from pipeline.fields import build, describe_fields
 from pipeline.options import flag
 from pipeline.recipes.recipe import Recipe, load_recipe
@@ -24,7 +24,12 @@ def configure(cls: type[C], given: Mapping[str, Any]) -> C:
     """
     described = describe_fields(cls)
     values: dict[str, Any] = {}
-    messages: list[str] = []
+    strange = {name: value for name, value in given.items() if isinstance(value, str) and not _is_unicode(value)}
+    messages = [
+        f"{flag(name)}: got {shorten(value)!a}, which is not text in UTF-8. Name it otherwise."
+        for name, value in strange.items()
+    ]
+    given = {name: value for name, value in given.items() if name not in strange}
     typed_arguments: tuple[str, ...] = ()
     if "recipe" in described:
         recipe = load_recipe(str(given.get("recipe") or described["recipe"].default))
@@ -36,6 +41,7 @@ def configure(cls: type[C], given: Mapping[str, Any]) -> C:
             values |= {"strategy": strategy, "strategy_args": arguments}
     # Given as '' by `mlflow run` where the declared default is empty: not given.
     explicit = {name: value for name, value in given.items() if value != "" and name != "strategy_args"}
+    messages += _settle_data(values, explicit)
     values |= explicit
     if "given" in described:
         values["given"] = (*explicit, *typed_arguments)
@@ -97,6 +103,37 @@ def replace_options(config: configs.TrainConfig, changes: Mapping[str, Any]) -> 
     values = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
     values |= own | {"strategy_args": strategy_arguments(strategy)}
     return build(configs.TrainConfig, values, label=flag, kind="option")
+
+
+def _is_unicode(value: str) -> bool:
+    """Whether a value can be written anywhere; what is typed in another encoding than the terminal's cannot."""
+    return not any("\ud800" <= character <= "\udfff" for character in value)
+
+
+def _settle_data(values: dict[str, Any], explicit: Mapping[str, Any]) -> list[str]:
+    """Take from a recipe's values what was typed otherwise: data are named either as a whole or file by file.
+
+    Returns:
+        What is wrong with the options that were typed.
+    """
+    files = [name for name in configs.PART_FILES if name in explicit]
+    if files and "dataset" in explicit:
+        names = [f"{flag(name)} {shorten(str(explicit[name]))}" for name in ("dataset", *files)]
+        return [f"{' and '.join(names)}: which data? Give a data set or files, not both."]
+    if files:
+        values.pop("dataset", None)
+    if "dataset" in explicit:
+        for name in configs.PART_FILES:
+            values.pop(name, None)
+    parts = [name for name in files if name != "train_file"]
+    if parts and explicit.get("split", "official") != "official":
+        return [
+            f"--split {shorten(str(explicit['split']))}: would leave {' and '.join(map(flag, parts))} unused. "
+            "Leave --split out, or give --train-file alone."
+        ]
+    if parts:
+        values.pop("split", None)
+    return []
 
 
 def _arguments(recipe: Recipe, strategy: str, given: object) -> tuple[dict[str, Any], tuple[str, ...], list[str]]:

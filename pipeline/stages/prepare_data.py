@@ -80,6 +80,7 @@ def describe(prepared: PreparedData, reused: bool) -> Iterator[str]:
         yield f"  {warning}"
     if manifest.audit["conflicting_labels"]:
         yield f"  Texts with more than one label: {manifest.audit['conflicting_labels']:,}."
+    yield from (f"  {note}" for note in manifest.notes)
     state = "used again from" if reused else "written to"
     yield f"  Fingerprint {manifest.fingerprint[:12]}, {state} {prepared.folder}."
 

@@ -65,6 +65,9 @@ def run(
     """
     began = time.perf_counter()
     inputs = find_inputs(config)
+    if parent_id is None:
+        for note in inputs.prepared.manifest.notes:
+            say(note)
     with _claim(inputs) as attempt:
         tracker = tracker or open_tracker()
         precision = attempt.precision or choose_precision(config.precision)

@@ -1,5 +1,7 @@
 """Every command of the README and the docs is run, with sample limits added, in a copy of the project."""
 
+import gzip
+import json
 import os
 import re
 import shutil
@@ -10,6 +12,7 @@ import time
 import urllib.request
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 pytestmark = pytest.mark.e2e
@@ -41,8 +44,23 @@ def project(tiny, tmp_path_factory: pytest.TempPathFactory) -> Path:
             shutil.copy(source, folder / name)
     rows = [f'"a film number {i}, quite {word}",{stars}' for i in range(30) for word, stars in (("good", 5), ("bad", 1))]
     (folder / "reviews.csv").write_text("review,stars\n" + "\n".join(rows) + "\n")
+    write_data(folder)
     shutil.copytree(tiny.folder("distilbert"), folder / "my-encoder")
     return folder
+
+
+def write_data(folder: Path) -> None:
+    """The files that docs/data.md names."""
+    rows = [(f"a film number {i}, quite {word}", word) for i in range(30) for word in ("good", "bad")]
+    table = "text,label\n" + "".join(f'"{text}",{label}\n' for text, label in rows)
+    records = "".join(json.dumps({"text": text, "label": label}) + "\n" for text, label in rows)
+    (folder / "reviews.jsonl.gz").write_bytes(gzip.compress(records.encode()))
+    (folder / "reviews_train.csv").write_text(table)
+    pd.DataFrame(rows[:10], columns=["sentence", "class"]).to_parquet(folder / "reviews_test.parquet")
+    (folder / "umlauts.csv").write_bytes(table.replace("film", "Märchen").encode("latin-1"))
+    (folder / "reviews_folder").mkdir()
+    for part in ("train", "dev"):
+        (folder / "reviews_folder" / f"{part}.csv").write_text(table.replace("film", f"{part} film"))
 
 
 def environment() -> dict[str, str]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,7 +9,9 @@ from hypothesis import settings
 
 # Machines under load are slow at times; that is no failure.
 settings.register_profile("unit", deadline=None, max_examples=50)
-settings.load_profile("unit")
+# Many times as many inputs, for a search by hand: HYPOTHESIS_PROFILE=thorough python -m pytest tests/unit
+settings.register_profile("thorough", deadline=None, max_examples=2000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "unit"))
 
 
 @pytest.fixture

@@ -32,7 +32,7 @@ def test_strategy_arguments_are_key_value_pairs(text: object, arguments: dict[st
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("4", "--strategy-args: '4' is not key=value. Write for example top_k=4,dropout=0.1."),
+        ("4", "--strategy-args: '4' is not key=value. Write for example r=16,alpha=32."),
         ("=4", "--strategy-args: '=4' is not key=value."),
         ("top_k=4,top_k=5", "--strategy-args: 'top_k' is given twice. Give it once."),
         ("a=[1,2", "--strategy-args: the brackets of 'a=[1,2' do not match. Write a list as key=[a,b]."),

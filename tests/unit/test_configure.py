@@ -107,3 +107,35 @@ def test_replaced_options_go_to_the_option_or_to_the_strategy_and_are_checked() 
     for wrong, message in (({"rank": 2}, "Unknown argument of strategy 'lora': 'rank'"), ({"epochs": 0}, "--epochs: got 0")):
         with pytest.raises(ConfigError, match=message):
             replace_options(config, wrong)
+
+
+def test_data_are_named_as_a_whole_or_by_files_and_what_was_typed_beats_the_recipe(
+    write: Callable[[str, str | bytes], Path],
+) -> None:
+    whole = str(write("whole.yaml", "options: {dataset: sst2, split: random}"))
+    files = str(write("files.yaml", "options: {train_file: a.csv, test_file: b.csv}"))
+    config = train(recipe=whole, train_file="x.csv", validation_file="y.csv")
+    assert (config.dataset, config.train_file, config.split) == ("x.csv", "x.csv", "official")
+    assert train(recipe=whole, train_file="x.csv").split == "random"
+    config = train(recipe=files, dataset="imdb")
+    assert (config.dataset, config.train_file, config.test_file, config.split) == ("imdb", None, None, "random")
+    assert (train(recipe=files).dataset, train(recipe=files).split) == ("a.csv", "official")
+    study = configure(configs.MainConfig, {"recipe": whole, "train_file": "x.csv", "test_file": "y.csv", "labels": "b,a"})
+    plan = configure_strategy(study, "lora")
+    assert (plan.dataset, plan.test_file, plan.split, plan.labels) == ("x.csv", "y.csv", "official", ("b", "a"))
+    assert replace_options(plan, {"epochs": 1}).test_file == "y.csv"
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"dataset": "imdb", "train_file": "a.csv"}, "--dataset imdb and --train-file a.csv: which data?"),
+        ({"split": "random", "train_file": "a.csv", "test_file": "b.csv"}, "--split random: would leave --test-file unused."),
+        ({"text_column": "caf\udce9"}, r"--text-column: got 'caf\udce9', which is not text in UTF-8."),
+    ],
+)
+def test_options_of_data_that_contradict_are_reported_beside_others(given: dict[str, str], message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        train(**given, epochs="0")
+    assert len(caught.value.messages) == 2
+    assert message in str(caught.value)

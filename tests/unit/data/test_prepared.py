@@ -150,6 +150,7 @@ def test_an_interrupted_preparation_does_not_pass_for_prepared(data: Data, monke
         patch.setattr(Path, "write_text", lambda *given, **options: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             data.prepare()
+    assert list((data.cache_dir / "prepared").iterdir()) == []
     _, reused = data.prepare()
     assert not reused
 
@@ -229,3 +230,72 @@ def test_every_field_of_the_manifest_is_read_back(data: Data) -> None:
     assert fields(Manifest)
     for field in fields(Manifest):
         assert getattr(made, field.name) == getattr(again, field.name), field.name
+
+
+@pytest.fixture
+def parts(write: Callable[[str, str | bytes], Path]) -> Callable[..., dict[str, str]]:
+    """Writes files of labels and gives the options that name them."""
+
+    def write_parts(**labels: list[str]) -> dict[str, str]:
+        return {
+            f"{part}_file": str(
+                write(f"{part}.csv", "text,label\n" + "".join(f"{part} {i},{x}\n" for i, x in enumerate(column)))
+            )
+            for part, column in labels.items()
+        }
+
+    return write_parts
+
+
+@pytest.mark.parametrize(
+    ("labels", "rows"),
+    [
+        ({"train": ["a", "b"] * 20}, (32, 4, 4)),
+        ({"train": ["a", "b"] * 20, "test": ["a", "b"]}, (36, 4, 2)),
+        ({"train": ["a", "b"] * 20, "validation": ["a", "b"]}, (36, 4, 2)),
+        ({"train": ["a", "b"] * 20, "validation": ["a", "b"], "test": ["b"]}, (40, 2, 1)),
+    ],
+)
+def test_files_that_were_given_are_the_split(
+    parts: Callable[..., dict[str, str]], tmp_path: Path, labels: dict[str, list[str]], rows: tuple[int, ...]
+) -> None:
+    prepared, _ = prepare("", SplitConfig(cache_dir=str(tmp_path / "cache"), **parts(**labels)))
+    assert tuple(prepared.manifest.rows.values()) == rows
+    assert prepared.manifest.notes == []
+
+
+def test_hidden_test_labels_are_refused_or_said(parts: Callable[..., dict[str, str]], tmp_path: Path) -> None:
+    options = parts(train=["0", "1"] * 20, validation=["0", "1"], test=["-1", "-1"])
+    cache = {"cache_dir": str(tmp_path / "cache")}
+    with pytest.raises(DataError, match=r"--test-file .*test\.csv: its labels are hidden \(-1\).*Leave --test-file out"):
+        prepare("", SplitConfig(**options, **cache))
+    prepared, _ = prepare(str(tmp_path), SplitConfig(split="official", **cache))
+    assert prepared.manifest.notes == [
+        "The labels of the test part are hidden: the validation part is the test, and validation is cut from train."
+    ]
+    assert prepared.manifest.rows == {"train": 36, "validation": 4, "test": 2}
+    (tmp_path / "validation.csv").unlink()
+    with pytest.raises(DataError, match=r"there is no validation part to test on instead\. Use --split random\."):
+        prepare(str(tmp_path), SplitConfig(split="official", **cache))
+    assert "not used" in prepare(str(tmp_path), SplitConfig(**cache))[0].manifest.notes[0]
+
+
+def test_classes_that_training_never_sees_are_said(parts: Callable[..., dict[str, str]], tmp_path: Path) -> None:
+    options = parts(train=["a", "b"] * 20, test=["a", "c", "c"])
+    prepared, _ = prepare("", SplitConfig(cache_dir=str(tmp_path / "cache"), **options))
+    assert prepared.manifest.notes == ["Classes that stand in test but never in train, so no model can learn them: c (2)."]
+
+
+@pytest.mark.parametrize("options", [{"labels": ("pos", "neg")}, {"encoding": "latin-1"}])
+def test_label_order_and_encoding_are_prepared_apart(data: Data, options: dict[str, object]) -> None:
+    first, _ = data.prepare()
+    other, reused = data.prepare(**options)
+    assert not reused
+    assert other.folder != first.folder
+    assert (other.manifest.classes == ["pos", "neg"]) == ("labels" in options)
+
+
+def test_a_cache_that_cannot_be_written_is_named(data: Data, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match=r"--cache-dir .*file/sub: cannot be written .*Give another folder\."):
+        prepare(str(data.path), SplitConfig(cache_dir=str(tmp_path / "file" / "sub")))

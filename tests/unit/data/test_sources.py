@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.config import SplitConfig
 from pipeline.data import sources
-from pipeline.data.sources import find_column, find_source, pick_columns
+from pipeline.data.sources import find_column, find_columns, find_source, pick_columns
 from pipeline.errors import DataError
 from pipeline.hub import Snapshot
 
@@ -109,7 +109,7 @@ def test_an_unlabelled_test_part_is_left_aside_also_where_the_label_column_was_n
 
 
 def test_a_folder_without_train_part_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"the folder holds no train.tsv. GLUE's layout is"):
+    with pytest.raises(DataError, match=r"the folder holds no train.tsv, nor train.csv or the like. GLUE's layout is"):
         find_source(str(tmp_path), CONFIG)
 
 
@@ -153,3 +153,117 @@ def test_a_hub_data_set_is_pinned_by_its_commit(
     assert asked == [(repository, "v2", "dataset", DataError)]
     assert source.sha256 == f"{repository}@c0ffee"
     assert source.address.endswith(f"{repository}/tree/c0ffee")
+
+
+CARD = """---
+configs:
+- config_name: en
+  data_files:
+  - {split: train, path: en/train.csv}
+  - {split: test, path: en/test.csv}
+- config_name: de
+  data_files:
+  - {split: train, path: de/train.csv}
+dataset_info:
+- config_name: en
+  features:
+  - {name: text, dtype: string}
+  - {name: label, dtype: {class_label: {names: {"0": bad, "1": good}}}}
+---
+"""
+
+
+@pytest.fixture
+def snapshot(write: Write, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A folder that stands for what the hub would send."""
+    folder = write("snapshot/README.md", CARD).parent
+    for part, label in (("en/train", "{0}"), ("en/test", "-1"), ("de/train", "{0}")):
+        rows = "".join(f"{part} {row},{label.format(row % 2)}\n" for row in range(20))
+        write(f"snapshot/{part}.csv", "text,label\n" + rows)
+    monkeypatch.setattr(sources, "fetch_snapshot", lambda *given: Snapshot(folder, "c0ffee"))
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "hub-cache")
+    return folder
+
+
+def test_a_configuration_of_a_hub_data_set_is_read_with_its_class_names(snapshot: Path) -> None:
+    english = find_source("someone/reviews", SplitConfig(dataset_config_name="en")).read()
+    assert english.classes == ("bad", "good")
+    assert english.parts["train"].to_numpy().tolist()[:2] == [["en/train 0", "0"], ["en/train 1", "1"]]
+    assert set(english.parts["test"]["label"]) == {"-1"}
+    german = find_source("someone/reviews", SplitConfig(dataset_config_name="de")).read()
+    assert (list(german.parts), german.classes) == (["train"], None)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [(None, "has 2 configurations: en, de. Pass --dataset-config-name."), ("fr", "'fr' not found. Available: ['en', 'de']")],
+)
+def test_of_several_configurations_one_must_be_named(snapshot: Path, name: str | None, message: str) -> None:
+    with pytest.raises(DataError) as caught:
+        find_source("someone/reviews", SplitConfig(dataset_config_name=name)).read()
+    assert message in str(caught.value)
+
+
+def test_one_file_a_part_is_named_by_options(write: Write) -> None:
+    train, held_out = write("a.csv", "text,label\nfine,1\n"), write("b.jsonl", '{"review": "dull", "label": 0}\n')
+    config = SplitConfig(train_file=str(train), test_file=str(held_out))
+    assert config.split == "official"
+    source = find_source("", config)
+    assert (source.name, source.option) == ("a.csv", f"--train-file {train}")
+    assert {part: table.to_numpy().tolist() for part, table in source.read().parts.items()} == {
+        "train": [["fine", "1"]],
+        "test": [["dull", "0"]],
+    }
+
+
+@pytest.mark.parametrize(
+    ("dataset", "files", "messages"),
+    [
+        ("", {"test": "a.csv"}, ["--test-file a.csv: needs --train-file as well"]),
+        ("imdb", {"train": "a.csv"}, ["--dataset imdb and --train-file a.csv: which of them?"]),
+        ("", {"train": "a.csv", "test": "a.csv"}, ["the same file twice"]),
+        ("", {"train": "x.csv", "test": "y.csv"}, ["--train-file x.csv: no such file.", "--test-file y.csv: no such file."]),
+    ],
+)
+def test_mistakes_in_files_are_reported_together(
+    write: Write, monkeypatch: pytest.MonkeyPatch, dataset: str, files: dict[str, str], messages: list[str]
+) -> None:
+    monkeypatch.chdir(write("a.csv", "text,label\nfine,1\n").parent)
+    with pytest.raises(DataError) as caught:
+        find_source(dataset, SplitConfig(**{f"{part}_file": name for part, name in files.items()}))
+    assert len(caught.value.messages) == len(messages)
+    for message, expected in zip(caught.value.messages, messages, strict=True):
+        assert expected in message
+
+
+def test_what_is_wrong_with_several_parts_is_reported_together(write: Write) -> None:
+    train, other = write("a.csv", "foo,label\nfine,1\n"), write("b.csv", "text,label\n")
+    with pytest.raises(DataError) as caught:
+        find_source("", SplitConfig(train_file=str(train), test_file=str(other))).read()
+    assert [message.partition(" ")[0] for message in caught.value.messages] == ["--train-file", "--test-file"]
+
+
+@pytest.mark.parametrize("names", [("train.csv", "dev.csv", "test.csv"), ("Train.jsonl.gz", "valid.tsv", "TEST.json")])
+def test_a_folder_may_hold_a_file_a_part_of_any_format(write: Write, names: tuple[str, str, str]) -> None:
+    import gzip
+
+    for name in names:
+        rows = {"csv": "text,label\nfine,1\n", "tsv": "text\tlabel\nfine\t1\n"}
+        content = rows.get(name.rpartition(".")[2], '{"text": "fine", "label": 1}\n').encode()
+        folder = write(f"data/{name}", gzip.compress(content) if name.endswith(".gz") else content).parent
+    parts = find_source(str(folder), CONFIG).read().parts
+    assert {part: table.to_numpy().tolist() for part, table in parts.items()} == {
+        part: [["fine", "1"]] for part in ("train", "validation", "test")
+    }
+
+
+def test_two_files_for_one_part_are_refused(write: Write) -> None:
+    write("data/train.csv", "text,label\nfine,1\n")
+    folder = write("data/train.jsonl", "{}").parent
+    with pytest.raises(DataError, match=r"holds 2 files for the train part: train\.csv, train\.jsonl\. Keep one\."):
+        find_source(str(folder), CONFIG)
+
+
+def test_one_column_cannot_be_text_and_label() -> None:
+    with pytest.raises(DataError, match=r"column 'label' cannot be both text and label"):
+        find_columns(["label"], "a.csv", SplitConfig(text_column="label"))

@@ -1,0 +1,60 @@
+"""What a user should know of how the data were used, in sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pipeline.config import SplitConfig
+from pipeline.data.cleaning import CleanTables
+from pipeline.data.sources import LABEL
+from pipeline.errors import DataError, shorten
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from pipeline.data.splits import SplitName
+
+HELD_OUT: tuple[SplitName, ...] = ("validation", "test")
+
+
+def note_hidden_test(tables: CleanTables, config: SplitConfig, where: str) -> list[str]:
+    """What is said of a test part whose labels are hidden.
+
+    Raises:
+        DataError: It was asked for as test data, and nothing can take its place.
+    """
+    if "test" not in tables.unlabelled:
+        return []
+    if config.test_file:
+        raise DataError(
+            f"--test-file {config.test_file}: its labels are hidden (-1), so no model can be tested on it. Leave --test-file "
+            "out: the test part is then --validation-file, or without that one is cut from train."
+        )
+    if config.split != "official":
+        return ["The labels of the test part are hidden, so it is not used."]
+    if "validation" not in tables.parts:
+        raise DataError(
+            f"{where}: the labels of its test part are hidden, and there is no validation part to test on instead. "
+            "Use --split random."
+        )
+    return ["The labels of the test part are hidden: the validation part is the test, and validation is cut from train."]
+
+
+def note_unseen_classes(splits: Mapping[SplitName, pd.DataFrame], classes: Sequence[str]) -> list[str]:
+    """What is said of classes that a model is tested on without having seen them."""
+    seen = set(splits["train"][LABEL].unique())
+    notes = []
+    for part in HELD_OUT:
+        counts = np.bincount(splits[part][LABEL], minlength=len(classes))
+        unseen = [
+            (name, count)
+            for label, (name, count) in enumerate(zip(classes, counts, strict=True))
+            if count and label not in seen
+        ]
+        if unseen:
+            listed = ", ".join(f"{shorten(name)} ({count:,})" for name, count in unseen[:5]) + (", ..." if unseen[5:] else "")
+            notes.append(f"Classes that stand in {part} but never in train, so no model can learn them: {listed}.")
+    return notes
