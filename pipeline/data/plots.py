@@ -9,12 +9,16 @@ from numpy.typing import NDArray
 from pipeline.data.overlap import KINDS
 
 
+_BINS = 60
+
+
 def draw_token_lengths(lengths: Mapping[str, NDArray[np.int64]], max_length: int, title: str) -> Figure:
     """How long the texts are in tokens, as shares of each split, with the length at which they are cut."""
     figure = Figure(figsize=(8, 4), layout="constrained")
     axes = figure.add_subplot()
     longest = max(int(values.max()) for values in lengths.values())
-    bins = np.linspace(0, longest + 1, min(longest + 2, 60)).tolist()
+    width = -(-(longest + 1) // _BINS)  # whole tokens, or some bins would hold more lengths than others
+    bins = (np.arange(0, longest + width + 1, width) - 0.5).tolist()
     for split, values in lengths.items():
         weights = np.full(len(values), 100 / len(values))
         label = f"{split}: {len(values):,} texts, median {np.median(values):.0f}, 95 % within {np.percentile(values, 95):.0f}"
