@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 
 from pipeline.data.overlap import KINDS
 
-
 _BINS = 60
 
 
