@@ -211,7 +211,6 @@ def test_a_fresh_process_reloads_every_model_with_the_same_logits(tiny, tmp_path
         tiny.fit(built, config, tmp_path / "checkpoints" / key)
         record = ModelRecord(
             base=str(base),
-            base_folder=str(base),
             base_revision=None,
             base_sha256=built.address.weights_sha256(),
             strategy=name,

@@ -28,7 +28,7 @@ def folder(tiny, base, tmp_path):
     built = tiny.build(create_strategy("partial", {"top_k": 1}), base, tiny.config())
     sha256 = built.address.weights_sha256()
     classes = list(tiny.classes)
-    record = ModelRecord(str(base), str(base), None, sha256, "partial", {"top_k": 1}, classes, 64, 0.1, 1, 1)
+    record = ModelRecord(str(base), None, sha256, "partial", {"top_k": 1}, classes, 64, 0.1, 1, 1)
     write_model_folder(tmp_path / "model", built, record)
     return tmp_path / "model"
 
@@ -88,3 +88,37 @@ def test_a_model_from_elsewhere_needs_a_head_for_these_classes(tiny, base):
         load_foreign_model(find_model(str(base)), tiny.classes, 64)
     tiny.build(create_strategy("full", {}), base, tiny.config()).model.save_pretrained(base)
     assert load_foreign_model(find_model(str(base)), tiny.classes, 512).max_length == 64
+
+
+@pytest.fixture
+def foreign(tiny, base):
+    """Writes a whole classifier into the base's folder and loads it: `foreign({0: "x", 1: "y"})`."""
+
+    def load(id2label):
+        model = tiny.build(create_strategy("full", {}), base, tiny.config()).model
+        model.config.id2label = id2label
+        model.config.label2id = {name: index for index, name in id2label.items()}
+        model.save_pretrained(base)
+        return load_foreign_model(find_model(str(base)), tiny.classes, 64)
+
+    return load
+
+
+@pytest.mark.parametrize(
+    ("id2label", "order"),
+    [
+        ({0: "bad", 1: "good"}, ["bad", "good"]),
+        ({0: "good", 1: "bad"}, ["good", "bad"]),
+        ({0: "GOOD", 1: "Bad"}, ["good", "bad"]),
+        ({0: "LABEL_0", 1: "LABEL_1"}, ["bad", "good"]),
+    ],
+    ids=str,
+)
+def test_the_scores_of_a_model_from_elsewhere_are_in_its_own_order(foreign, id2label, order):
+    assert foreign(id2label).classes == order
+
+
+@pytest.mark.parametrize("id2label", [{0: "negative", 1: "positive"}, {0: "LABEL_1", 1: "LABEL_0"}, {0: "bad", 1: "fine"}], ids=str)
+def test_a_model_from_elsewhere_with_other_classes_is_refused(foreign, id2label):
+    with pytest.raises(ModelError, match=f"knows the classes {id2label[0]}, {id2label[1]}, but the data has bad, good"):
+        foreign(id2label)
