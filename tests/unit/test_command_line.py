@@ -1,14 +1,15 @@
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner, Result
 
 from pipeline.__main__ import cli
-from pipeline.config import STAGES, TrainConfig
+from pipeline.config import TrainConfig
 from pipeline.errors import PipelineError, TrainingError
-from pipeline.options import LONGER_SPELLINGS, flag
+from pipeline.options import LONGER_SPELLINGS, STAGE_CONFIGS, flag
 from pipeline.recipes import list_recipes
 from pipeline.strategies.registry import list_strategies
 
@@ -18,9 +19,10 @@ def call(*arguments: str) -> Result:
 
 
 @pytest.fixture
-def stage(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+def stage(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> SimpleNamespace:
     """The train stage replaced: keeps the configs that it is called with, and raises `error` if it is set."""
     fake = SimpleNamespace(configs=[], error=None)
+    monkeypatch.chdir(tmp_path)
 
     def run(config: TrainConfig) -> None:
         fake.configs.append(config)
@@ -57,11 +59,11 @@ def test_help_imports_nothing_heavy_and_lists_what_there_is() -> None:
     assert "pipeline" in loaded.split()
     heavy = {"torch", "mlflow", "pandas", "numpy", "sklearn", "transformers", "datasets", "peft", "matplotlib"}
     assert heavy & set(loaded.split()) == set()
-    for name in (*STAGES, *list_strategies(), *list_recipes()):
+    for name in (*STAGE_CONFIGS, *list_strategies(), *list_recipes()):
         assert name in text
 
 
-@pytest.mark.parametrize("name", STAGES)
+@pytest.mark.parametrize("name", STAGE_CONFIGS)
 def test_every_stage_answers_help_under_both_spellings(name: str) -> None:
     for spelling in {name, name.replace("_", "-")}:
         result = call(spelling, "--help")
@@ -96,7 +98,7 @@ def test_mistakes_exit_with_2_before_the_stage_runs_and_without_a_traceback(stag
     ("error", "status", "message"),
     [
         (TrainingError("The loss became NaN."), 1, "Error: The loss became NaN."),
-        (KeyboardInterrupt(), 130, "Error: Interrupted. The same command continues where it stopped."),
+        (KeyboardInterrupt(), 130, "Error: Interrupted. With the same command it goes on from its last checkpoint."),
     ],
 )
 def test_failures_end_with_their_message_and_status(
@@ -106,6 +108,17 @@ def test_failures_end_with_their_message_and_status(
     result = call("train")
     assert result.exit_code == status
     assert message in result.output
+
+
+def test_a_cache_folder_that_cannot_be_written_is_refused_before_the_stage_runs(stage: SimpleNamespace) -> None:
+    Path("file").write_text("")
+    for folder in ("file", "file/below"):
+        result = call("train", "--cache-dir", folder)
+        assert result.exit_code == 2
+        assert f"Error: --cache-dir {folder}: cannot be written" in result.output
+    assert stage.configs == []
+    assert call("train", "--cache-dir", "new/folder").exit_code == 0
+    assert list(Path("new/folder").iterdir()) == []
 
 
 def test_longer_spellings_are_answered_with_ours() -> None:

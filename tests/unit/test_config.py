@@ -66,3 +66,20 @@ def test_identity_leaves_out_how_a_run_is_carried_out() -> None:
     assert configs.identity(config) == configs.identity(same)
     assert configs.identity(config) != configs.identity(configs.TrainConfig(strategy="partial", strategy_args={"top_k": 3}))
     assert configs.identity(configs.CompareConfig(run_ids=("a", "b")))["run_ids"] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    "differs", [*({seed: 7} for seed in configs.SEEDS), {"precision": "bf16"}, {"cache_dir": "x"}], ids=str
+)
+def test_repetitions_have_the_same_settings(differs: dict[str, object]) -> None:
+    config, other = configs.TrainConfig(), configs.TrainConfig(**differs)  # type: ignore[arg-type]
+    assert configs.settings_hash(config) == configs.settings_hash(other)
+    assert (configs.identity(config) == configs.identity(other)) == ("cache_dir" in differs)
+
+
+@pytest.mark.parametrize(
+    "differs", [{"learning_rate": 1e-4}, {"strategy": "bitfit"}, {"strategy_args": {"top_k": 2}}, {"split_seed": 7}], ids=str
+)
+def test_what_is_no_repetition_has_other_settings(differs: dict[str, object]) -> None:
+    other = configs.TrainConfig(**differs)  # type: ignore[arg-type]
+    assert configs.settings_hash(configs.TrainConfig()) != configs.settings_hash(other)

@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from pipeline import config as configs
+from pipeline.__main__ import cli
 from pipeline.errors import ConfigError
 from pipeline.fields import describe_fields
 from pipeline.options import LONGER_SPELLINGS, STAGE_CONFIGS, click_options, flag, render_mlproject
@@ -19,7 +20,7 @@ def options_of(stage: str) -> dict[str, click.Option]:
 
 
 def test_every_stage_has_a_config_and_every_option_a_help_text() -> None:
-    assert tuple(STAGE_CONFIGS) == configs.STAGES
+    assert list(STAGE_CONFIGS) == cli.list_commands(click.Context(cli))
     for stage, cls in STAGE_CONFIGS.items():
         described = describe_fields(cls)
         assert described, stage

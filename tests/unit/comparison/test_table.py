@@ -25,8 +25,8 @@ def test_a_row_per_strategy_and_arguments_the_best_first(make_run: MakeRun) -> N
 
 @pytest.mark.parametrize("seed", ["seed", "data_seed", "init_seed", "dropout_seed"])
 def test_runs_that_differ_in_a_seed_only_are_averaged(make_run: MakeRun, seed: str) -> None:
-    first = make_run(f1=0.7, params={seed: "1", "compute_dtype": "fp32"}, metrics={"cost/train_seconds": 10})
-    second = make_run(f1=0.9, params={seed: "2", "compute_dtype": "bf16"})
+    first = make_run(f1=0.7, params={seed: "1"}, metrics={"cost/train_seconds": 10})
+    second = make_run(f1=0.9, params={seed: "2"})
     [row] = build_table([first, second]).to_dict("records")
     assert row["f1_macro"] == pytest.approx(0.8)
     assert row["train_seconds"] == 10, "a run that lacks a measure does not count for it"
@@ -38,6 +38,23 @@ def test_runs_with_other_hyperparameters_are_never_averaged(make_run: MakeRun) -
     table = build_table([make_run(params={"learning_rate": "1e-4"}), make_run(params={"learning_rate": "2e-5"})])
     assert sorted(table["learning_rate"]) == ["1e-4", "2e-5"]
     assert table["seeds"].tolist() == [1, 1]
+
+
+@pytest.mark.parametrize(
+    "differs",
+    [
+        {"tags": {"settings_hash": "other"}},
+        {"params": {"compute_dtype": "bfloat16"}},
+        {"tags": {"tuned_trials": "12"}},
+    ],
+    ids=["settings", "precision", "tuning"],
+)
+def test_each_part_of_what_makes_repetitions_keeps_rows_apart(make_run: MakeRun, differs: dict[str, dict[str, str]]) -> None:
+    same = {"compute_dtype": "float32"}
+    runs = [make_run(params=same), make_run(params={**same, "seed": "1"})]
+    other = make_run(tags=differs.get("tags"), params={**same, **differs.get("params", {})})
+    rows = build_table([*runs, other])
+    assert sorted(rows["run_ids"]) == sorted([f"{runs[0].run_id} {runs[1].run_id}", other.run_id])
 
 
 def test_each_measure_is_read_from_its_metric_and_one_that_no_run_has_is_no_column(make_run: MakeRun) -> None:

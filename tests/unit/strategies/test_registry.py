@@ -81,3 +81,13 @@ def test_a_module_that_does_not_define_exactly_one_strategy_is_its_authors_mista
     monkeypatch.setattr(registry, "list_strategies", lambda: ["mine"])
     with pytest.raises(TypeError, match=f"must define exactly one Strategy, not {count}"):
         strategy_class("mine")
+
+
+def test_an_argument_that_shadows_an_option_is_its_authors_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = ModuleType("pipeline.strategies.mine")
+    fields = {"__module__": module.__name__, "__annotations__": {"dropout": float, "depth": int}, "dropout": 0.1, "depth": 1}
+    module.Mine = typed(type("Mine", (Strategy,), fields))  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setattr(registry, "list_strategies", lambda: ["mine"])
+    with pytest.raises(TypeError, match=r"mine: dropout shadows an option\. Rename the field"):
+        strategy_class("mine")

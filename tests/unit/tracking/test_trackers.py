@@ -5,12 +5,13 @@ from pathlib import Path
 
 import matplotlib.figure
 import pytest
+from mlflow.exceptions import MlflowException
 
 from pipeline.errors import PipelineError, RunError, StoreError
 from pipeline.tracking.memory import MemoryTracker
 from pipeline.tracking.mlflow_runs import MlflowTracker, mark_failed
 from pipeline.tracking.results import frame_of
-from pipeline.tracking.runs import closing
+from pipeline.tracking.runs import close_unfinished, closing
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +96,21 @@ def test_a_run_is_reopened_or_amended(tracker):
     run = tracker.get(logger.run_id)
     assert (run.status, run.tags["status_detail"], run.metrics["late"]) == ("FAILED", "no power", 1.0)
     tracker.reopen(logger.run_id)
-    assert tracker.get(logger.run_id).status == "RUNNING"
+    run = tracker.get(logger.run_id)
+    assert run.status == "RUNNING"
+    assert "status_detail" not in run.tags, "why it ended before says nothing of how it ends now"
+    tracker.reopen(logger.run_id).finish("FINISHED")
+    assert tracker.get(logger.run_id).status == "FINISHED"
+
+
+def test_what_still_runs_below_a_run_is_closed(tracker):
+    parent, elsewhere = tracker.start("parent"), tracker.start("elsewhere")
+    ended, left = tracker.start("ended", parent.run_id), tracker.start("left", parent.run_id)
+    ended.finish("FINISHED")
+    close_unfinished(tracker, parent.run_id, "its process died")
+    assert [tracker.get(logger.run_id).status for logger in (parent, elsewhere, ended)] == ["RUNNING", "RUNNING", "FINISHED"]
+    run = tracker.get(left.run_id)
+    assert (run.status, run.tags["status_detail"]) == ("FAILED", "its process died")
 
 
 @pytest.mark.parametrize(
@@ -183,6 +198,16 @@ class TestMlflowAlone:
         run_id = mlflow_tracker.start("deleted").run_id
         mlflow_tracker.client.delete_run(run_id)
         with pytest.raises(RunError, match="was deleted"):
+            mlflow_tracker.get(run_id)
+
+    def test_a_store_that_does_not_answer_is_no_mistake_in_the_run_id(self, mlflow_tracker, monkeypatch):
+        run_id = mlflow_tracker.start("there").run_id
+
+        def fail(run_id):
+            raise MlflowException("database is locked")
+
+        monkeypatch.setattr(mlflow_tracker.client, "get_run", fail)
+        with pytest.raises(StoreError, match="cannot be read: database is locked"):
             mlflow_tracker.get(run_id)
 
     def test_a_run_is_marked_failed_and_nothing_is_raised(self, mlflow_tracker, monkeypatch):

@@ -92,16 +92,18 @@ def test_evaluations_fall_due(prepare, watch, eval_steps, evaluated):
     assert [step for step, metrics in watcher.logs if "val/f1_macro" in metrics] == evaluated
 
 
-def test_losses_are_logged_as_means_over_the_steps_between(prepare, watch):
+@pytest.mark.parametrize("eval_steps", [None, 3, 99])
+def test_losses_are_logged_as_means_over_the_steps_between(prepare, watch, eval_steps):
     fine, coarse = watch(), watch()
     _, train = prepare(folder="fine", epochs=2, logging_steps=1, watcher=fine)
     result = train()
-    prepare(folder="coarse", epochs=2, logging_steps=4, watcher=coarse)[1]()
+    again = prepare(folder="coarse", epochs=2, logging_steps=4, eval_steps=eval_steps, watcher=coarse)[1]()
     losses = [metrics["train/loss"] for _, metrics in fine.logs if "train/loss" in metrics]
     assert len(losses) == 2 * STEPS
     means = {step: metrics["train/loss"] for step, metrics in coarse.logs if "train/loss" in metrics}
     assert means == pytest.approx({4: sum(losses[:4]) / 4, 8: sum(losses[4:8]) / 4})
     assert result.train_loss_mean == pytest.approx(sum(losses) / len(losses))
+    assert again.train_loss_mean == pytest.approx(result.train_loss_mean), "none is lost where an epoch ends between"
 
 
 @pytest.fixture
