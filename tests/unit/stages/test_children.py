@@ -1,0 +1,128 @@
+"""Processes of their own, each test in a fresh interpreter: the server from which they are forked lives as long as it does."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+SCRIPT = """
+import os, signal, sys, time
+from pathlib import Path
+from pipeline.errors import ConfigError, PipelineError
+from pipeline.stages import children
+
+def work(folder):
+    Path(folder, "started").write_text(str(os.getpid()))
+    try:
+        time.sleep(60)
+    except KeyboardInterrupt:
+        Path(folder, "closed").write_text("")
+        raise
+
+def add(left, right=0):
+    return left + right
+
+def fail(kind):
+    if kind == "dead":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if kind == "ours":
+        raise ConfigError("first", "second")
+    if kind == "unpicklable":
+        return lambda: None
+    raise {"foreign": RuntimeError("no kernel"), "memory": MemoryError("out of memory")}[kind]
+
+if __name__ == "__main__":
+    children._PRELOADED.clear()
+    pool = children.Children()
+    if sys.argv[1] == "work":
+        pool.call(work, sys.argv[2])
+    for kind in sys.argv[2:]:
+        try:
+            pool.call(fail, kind)
+        except PipelineError as error:
+            print(kind, type(error).__name__, *error.messages, sep="|")
+    print(pool.call(add, 1, right=2))
+"""
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Starts the script; its process is gone when the test ends."""
+    (tmp_path / "script.py").write_text(SCRIPT)
+    started = []
+
+    def start(*arguments):
+        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
+        command = [sys.executable, str(tmp_path / "script.py"), *arguments]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        started.append(subprocess.Popen(command, env=environment, cwd=tmp_path, **pipes))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def wait_until(condition, seconds=30):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def is_alive(pid):
+    """Whether a process runs; one that ended and that nobody has asked about does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.fixture
+def child(tmp_path):
+    """Waits for the child to be at work; returns its process id."""
+
+    def child():
+        file = tmp_path / "started"
+        wait_until(lambda: file.exists() and file.read_text())
+        return int(file.read_text())
+
+    return child
+
+
+def test_every_failure_of_a_child_is_an_error_of_ours_and_the_next_child_works(start):
+    out, err = start("fail", "foreign", "memory", "ours", "dead", "unpicklable").communicate(timeout=60)
+    *failures, last = out.splitlines()
+    said = dict(line.split("|", 1) for line in failures)
+    assert said["foreign"] == "PipelineError|RuntimeError: no kernel."
+    assert "RuntimeError: no kernel" in err, "with its traceback, for whoever has to find it"
+    assert said["memory"] == "PipelineError|MemoryError: out of memory. Try a smaller --batch-size."
+    assert said["ours"] == "ConfigError|first|second"
+    assert said["dead"].startswith("PipelineError|The process of this run was killed from outside")
+    assert said["unpicklable"].startswith("PipelineError|")
+    assert last == "3"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+def test_interrupting_the_parent_lets_the_child_close_what_it_has_open(start, child, tmp_path, number):
+    parent = start("work", str(tmp_path))
+    pid = child()
+    parent.send_signal(number)
+    parent.wait(timeout=30)
+    if number == signal.SIGTERM:  # without a handler the parent dies at once, and the child must notice by itself
+        wait_until(lambda: not is_alive(pid))
+    assert not is_alive(pid)
+    assert (tmp_path / "closed").exists()
+
+
+def test_a_child_ends_when_its_parent_is_killed(start, child, tmp_path):
+    parent = start("work", str(tmp_path))
+    pid = child()
+    parent.kill()
+    wait_until(lambda: not is_alive(pid))
+    assert (tmp_path / "closed").exists(), "asked to end, not cut off"
