@@ -118,7 +118,9 @@ def test_the_scores_of_a_model_from_elsewhere_are_in_its_own_order(foreign, id2l
     assert foreign(id2label).classes == order
 
 
-@pytest.mark.parametrize("id2label", [{0: "negative", 1: "positive"}, {0: "LABEL_1", 1: "LABEL_0"}, {0: "bad", 1: "fine"}], ids=str)
+@pytest.mark.parametrize(
+    "id2label", [{0: "negative", 1: "positive"}, {0: "LABEL_1", 1: "LABEL_0"}, {0: "bad", 1: "fine"}], ids=str
+)
 def test_a_model_from_elsewhere_with_other_classes_is_refused(foreign, id2label):
     with pytest.raises(ModelError, match=f"knows the classes {id2label[0]}, {id2label[1]}, but the data has bad, good"):
         foreign(id2label)
