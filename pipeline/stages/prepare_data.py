@@ -81,8 +81,7 @@ def describe(prepared: PreparedData, reused: bool) -> Iterator[str]:
     if manifest.audit["conflicting_labels"]:
         yield f"  Texts with more than one label: {manifest.audit['conflicting_labels']:,}."
     yield from (f"  {note}" for note in manifest.notes)
-    state = "used again from" if reused else "written to"
-    yield f"  Fingerprint {manifest.fingerprint[:12]}, {state} {prepared.folder}."
+    yield f"  Fingerprint {manifest.fingerprint[:12]}, kept in {prepared.folder}."
 
 
 def _counts(prepared: PreparedData) -> Iterator[tuple[str, float]]:
