@@ -55,6 +55,21 @@ def test_runs_of_other_stages_are_passed_over_in_silence(make_run: MakeRun) -> N
     assert (selection.kept, selection.left_out) == ((), ())
 
 
+def test_runs_of_other_stages_that_were_asked_for_are_named(make_run: MakeRun) -> None:
+    runs = [make_run(tags={"stage": stage}) for stage in ("tune", "train", "evaluate")]
+    unknown = make_run(tags={"stage": ""})
+    selection = select_runs([*runs, unknown], named=True)
+    assert selection.kept == (runs[1],)
+    made_by = [(runs[0], "tune"), (runs[2], "evaluate"), (unknown, "another project")]
+    assert selection.left_out == tuple(f"run {run.run_id}: made by {maker}, not by train" for run, maker in made_by)
+
+
+def test_a_trial_counts_once_it_was_evaluated(make_run: MakeRun) -> None:
+    tested, untested = make_run(tags={"stage": "trial"}), make_run(f1=None, tags={"stage": "trial"})
+    selection = select_runs([tested, untested])
+    assert (selection.kept, selection.left_out) == ((tested,), ())
+
+
 @pytest.mark.parametrize(
     ("arguments", "typed"),
     [
