@@ -128,10 +128,12 @@ def test_two_processes_do_not_train_the_same(workspace, monkeypatch):
     assert len(workspace.tracker.search()) == runs
 
 
-def test_what_is_left_of_a_deleted_run_is_not_continued(workspace):
+def test_the_work_of_a_run_that_the_store_does_not_know_goes_on_in_a_new_one(workspace):
+    from pipeline.errors import StoreError
     from pipeline.stages import train
+    from pipeline.tracking.mlflow_runs import MlflowTracker
 
-    options = {"strategy": "head_only", "seed": "78"}
+    options = {"strategy": "head_only", "seed": "78", "logging_steps": "3"}
 
     class DiesError(Exception):
         pass
@@ -144,8 +146,25 @@ def test_what_is_left_of_a_deleted_run_is_not_continued(workspace):
         workspace.train(**options)
     old = workspace.tracker.search()[0]
     assert (old.status, old.tags["status_detail"]) == ("FAILED", "DiesError: ")
-    assert list(Path(".cache/checkpoints").glob("*/step-*"))
+    left = sorted(Path(".cache/checkpoints").glob("*/step-*"))
+    assert left
+    names = [name for name in old.metrics if name.startswith(("train/", "val/"))]
+    records = {name: workspace.tracker.history(old.run_id, name) for name in names}
+    assert len(records["train/loss"]) > 1
+
+    def no_answer(self, run_id):
+        raise StoreError("The store does not answer.")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(MlflowTracker, "get", no_answer)
+        with pytest.raises(StoreError, match="does not answer"):
+            workspace.train(**options)
+    assert sorted(Path(".cache/checkpoints").glob("*/step-*")) == left, "a store that is away costs no work"
+
     workspace.client.delete_run(old.run_id)
-    new = workspace.tracker.get(workspace.train(**options))
-    assert new.run_id != old.run_id
-    assert new.status == "FINISHED"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pipeline.training.loop.plan_epoch", lambda *arguments: pytest.fail("trained again"))
+        new = workspace.tracker.get(workspace.train(**options))
+    assert (new.status, new.tags["resumes"]) == ("FINISHED", old.run_id)
+    for name, recorded in records.items():
+        assert set(recorded) <= set(workspace.tracker.history(new.run_id, name)), name

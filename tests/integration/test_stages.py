@@ -51,7 +51,7 @@ def test_a_trained_run_is_complete(workspace, trained, tmp_path):
     assert run.status == "FINISHED"
     assert set(run.metrics) >= METRICS
     assert not {name for name in run.metrics if "cuda" in name or name.startswith("test/")}
-    assert set(run.tags) >= TAGS
+    assert set(run.tags) >= TAGS | {"settings_hash"}
     assert {name: run.params[name] for name in ("strategy", "learning_rate", "batch_size", "seed")} == {
         "strategy": "full",
         "learning_rate": "0.003",
@@ -109,6 +109,21 @@ def test_a_model_folder_from_elsewhere_scores_the_same(workspace, evaluated, tmp
     result = evaluate.run(EvaluateConfig(model=str(folder), dataset=workspace.options["dataset"]))
     assert result.run_id != evaluated
     assert result.test == workspace.evaluate(evaluated).test
+
+
+def test_a_classifier_from_elsewhere_is_scored_in_its_own_order(workspace, evaluated, tmp_path):
+    from pipeline.modeling.addresses import find_model
+    from pipeline.modeling.loading import load_tokenizer
+    from pipeline.training.model_folder import load_model_folder
+
+    model = load_model_folder(workspace.tracker.download_model(evaluated, tmp_path / "own")).model
+    model.classifier.weight.data = model.classifier.weight.data.flip(0)
+    model.classifier.bias.data = model.classifier.bias.data.flip(0)
+    model.config.id2label, model.config.label2id = {0: "Good", 1: "Bad"}, {"Good": 0, "Bad": 1}
+    model.save_pretrained(tmp_path / "foreign")
+    load_tokenizer(find_model(workspace.options["model"])).save_pretrained(tmp_path / "foreign")
+    result = evaluate.run(EvaluateConfig(model=str(tmp_path / "foreign"), dataset=workspace.options["dataset"]))
+    assert result.test == pytest.approx(workspace.evaluate(evaluated).test)
 
 
 def test_training_never_opens_the_test_data(workspace):
@@ -177,6 +192,15 @@ def test_evaluate_refuses_runs_without_a_model(workspace, failed, evaluated, run
 def test_evaluate_wants_a_run_or_a_model(options):
     with pytest.raises(ConfigError):
         evaluate.run(EvaluateConfig(**options))
+
+
+def test_options_that_a_run_has_of_its_own_are_refused_beside_it(workspace, evaluated):
+    before = len(workspace.tracker.search())
+    result = workspace.cli("evaluate", run_id=evaluated, split="official", max_length=16)
+    assert result.exit_code == REFUSAL
+    assert "Leave out --split, --max-length." in result.output
+    assert len(workspace.tracker.search()) == before
+    assert workspace.cli("evaluate", run_id=evaluated, cache_dir=".cache", force="false").exit_code == 0
 
 
 def test_a_failed_training_is_marked(workspace, failed):

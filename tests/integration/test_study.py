@@ -1,14 +1,16 @@
 """tune and main: nested runs in processes of their own."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 import yaml
 
-from pipeline.config import MainConfig, TuneConfig
+from pipeline.config import CompareConfig, MainConfig, TrainConfig, TuneConfig
 from pipeline.errors import PipelineError
-from pipeline.stages import main, tune
+from pipeline.stages import compare, main, train, tune
+from pipeline.tracking import open_tracker
 
 # The processes are forked from one server that keeps the environment of its start; so all tests here share one store.
 
@@ -60,6 +62,9 @@ def test_tune_keeps_the_best_trial_only(workspace):
     winner = tracker.get(result.best_run_id)
     assert float(winner.params["learning_rate"]) == result.best_config.learning_rate
     assert workspace.evaluate(result.best_run_id).test["accuracy"] >= 0
+    compared = compare.run(CompareConfig(run_ids=(result.best_run_id, result.run_id)))
+    assert list(compared.table["run_ids"]) == [result.best_run_id], "a trial that was tested may be compared"
+    assert compared.left_out == (f"run {result.run_id}: made by tune, not by train",)
 
 
 def test_a_study_goes_on_when_one_strategy_fails(workspace, study):
@@ -95,10 +100,28 @@ def test_a_mistake_in_one_strategy_stops_the_study_before_it_begins(workspace):
 
 
 def test_compare_takes_the_newest_study(workspace, study):
-    from pipeline.config import CompareConfig
-    from pipeline.stages import compare
-
     workspace.evaluate(workspace.train(strategy="bitfit", epochs=1))
     result = compare.run(CompareConfig())
     assert set(result.table["strategy"]) == {"head_only", "partial"}
     assert any(line.startswith("full") for line in result.left_out)
+
+
+def train_or_break(plan: TrainConfig, parent_id: str, tags: dict[str, str]) -> object:
+    """In place of `train.run`: one strategy meets an error that nobody foresaw, with its run open."""
+    if plan.strategy != "full":
+        return train.run(plan, parent_id=parent_id, tags=tags)
+    logger = open_tracker().start("broken", parent_id)
+    logger.set_tags({"stage": "train", "strategy": "full"})
+    raise RuntimeError("no kernel")
+
+
+def test_a_study_goes_on_after_an_error_that_nobody_foresaw(workspace, monkeypatch):
+    recipe = write_recipe("two.yaml", options=workspace.options, strategies={"full": {}, "head_only": {}})
+    monkeypatch.setattr(main, "train", SimpleNamespace(run=train_or_break))
+    with pytest.raises(PipelineError, match=r"1 of 2 strategies failed .* full: RuntimeError: no kernel"):
+        main.run(workspace.config(MainConfig, recipe=recipe, epochs=1))
+    parent = next(run for run in workspace.tracker.search() if run.stage == "main")
+    found = {run.tags["strategy"]: run for run in children_of(workspace.tracker, parent.run_id) if run.stage == "train"}
+    assert (found["full"].status, found["full"].tags["status_detail"]) == ("FAILED", "RuntimeError: no kernel.")
+    assert "test/f1_macro" in found["head_only"].metrics
+    assert "RUNNING" not in {run.status for run in (parent, *children_of(workspace.tracker, parent.run_id))}
