@@ -61,12 +61,12 @@ def run(config: configs.PrepareDataConfig, tracker: Tracker | None = None, paren
         logger.log_figure(
             draw_token_lengths(lengths, max_length, f"{manifest.name}, tokens of {config.model}"), "token_lengths.png"
         )
-    for line in describe(prepared, reused):
+    for line in describe(prepared):
         say(line)
     return prepared
 
 
-def describe(prepared: PreparedData, reused: bool) -> Iterator[str]:
+def describe(prepared: PreparedData) -> Iterator[str]:
     """What is in prepared data, in lines."""
     manifest = prepared.manifest
     rows = ", ".join(f"{name} {count:,}" for name, count in manifest.rows.items())
