@@ -215,10 +215,10 @@ def _read(path: Path, where: str, config: SplitConfig, may_lack: bool = False) -
         if may_lack and (config.label_column or find_column(columns, LABEL_NAMES)) not in columns:
             raise _NoLabelColumnError
         found.update(find_columns(columns, where, config))
-        return list(found.values())
+        return list(dict.fromkeys(found.values()))  # the text itself may be the group
 
     table = read_table(path, where, choose, config.encoding)
-    return table.rename(columns={column: role for role, column in found.items()})
+    return pd.DataFrame({role: table[column] for role, column in found.items()})
 
 
 def _identify(path: Path, where: str) -> str:
