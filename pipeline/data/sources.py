@@ -288,16 +288,6 @@ def _known_parts(loaded: Mapping[str, Any]) -> dict[str, Any]:
     return known or by_name
 
 
-def pick_columns(table: pd.DataFrame, where: str, config: SplitConfig) -> pd.DataFrame:
-    """The table's text and label, under those names.
-
-    Raises:
-        DataError: A column was not found; both are reported together.
-    """
-    columns = find_columns([str(column) for column in table.columns], where, config)
-    return pd.DataFrame({role: table[column] for role, column in columns.items()}).reset_index(drop=True)
-
-
 def find_columns(columns: Sequence[str], where: str, config: SplitConfig) -> dict[str, str]:
     """Role -> column: which columns hold the text, the label and, if one was named, the group.
 

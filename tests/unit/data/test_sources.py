@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.config import SplitConfig
 from pipeline.data import sources
-from pipeline.data.sources import find_column, find_columns, find_source, pick_columns
+from pipeline.data.sources import find_column, find_columns, find_source
 from pipeline.errors import DataError
 from pipeline.hub import Snapshot
 
@@ -52,7 +52,7 @@ def test_columns_may_be_named_and_then_no_other_is_taken(write: Write) -> None:
 )
 def test_missing_columns_are_reported_together_with_those_there_are(config: SplitConfig, messages: tuple[str, ...]) -> None:
     with pytest.raises(DataError) as caught:
-        pick_columns(pd.DataFrame({"HS01": ["a"], "kind": ["b"]}), "a.csv", config)
+        find_columns(["HS01", "kind"], "a.csv", config)
     assert caught.value.messages == messages
 
 
