@@ -13,7 +13,9 @@ from pipeline.fields import Count, Names, NonNegative, Probability, Rate, Seed, 
 from pipeline.hashing import digest
 
 # How a run is carried out, as against what it computes: left out of a configuration's identity.
-OPERATIONAL = frozenset({"cache_dir", "force", "recipe", "export_dir", "given"})
+OPERATIONAL = frozenset(
+    {"cache_dir", "force", "recipe", "export_dir", "given", "frozen_prefix_cache", "frozen_prefix_cache_gb"}
+)
 
 # What may differ between runs that count as repetitions of one another.
 SEEDS = ("seed", "data_seed", "init_seed", "dropout_seed")
@@ -73,7 +75,7 @@ class StageConfig:
     """What every stage takes."""
 
     cache_dir: str = ".cache"
-    """Folder for prepared data, token tables and checkpoints; may be deleted at any time."""
+    """Folder for prepared data, token tables, hidden states and checkpoints; may be deleted at any time."""
     given: Names = ()
     """Names of the options and strategy arguments that were typed: a recipe's strategies and grid do not change them."""
 
@@ -178,6 +180,10 @@ class FitConfig(EncoderConfig):
     """Stop after so many evaluations in a row without improvement; never if not given."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """Type of matrix products; auto: on a CPU bf16 if a short measurement shows it faster, on a GPU bf16 or fp16, else fp32."""
+    frozen_prefix_cache: bool = True
+    """Compute what frozen lower layers make of the texts once, and keep it on disk for all epochs, trials and seeds."""
+    frozen_prefix_cache_gb: Rate = 20.0
+    """Bound of that cache in GiB: the entries used least recently go; what would not fit is computed for every batch."""
     seed: Seed = 42
     """Seed of order, initialisation and dropout, unless they have their own."""
     data_seed: Seed | None = None

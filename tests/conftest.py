@@ -183,6 +183,7 @@ class Watcher:
     after_step: Callable[[int], None] = lambda step: None
     stops_at: int | None = None
     steps: list[int] = field(default_factory=list)
+    prefix: list[tuple[int, int]] = field(default_factory=list)
 
     def on_step(self, step: int, total_steps: int) -> None:
         self.steps.append(step)
@@ -190,6 +191,9 @@ class Watcher:
 
     def on_log(self, step: int, metrics: Mapping[str, float]) -> None:
         self.logs.append((step, dict(metrics)))
+
+    def on_prefix(self, examples: int, total: int) -> None:
+        self.prefix.append((examples, total))
 
     def should_stop(self) -> bool:
         return bool(self.steps) and self.steps[-1] == self.stops_at

@@ -7,8 +7,9 @@ batches, sorted by length within each window only, and the batches shuffled agai
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,16 +24,80 @@ WINDOW_BATCHES = 50
 
 @dataclass(frozen=True)
 class Batch:
-    """Examples padded to the longest of them."""
+    """Examples padded to the longest of them, as keyword arguments of a model."""
 
-    input_ids: torch.Tensor
-    """Shape [examples, length], int64."""
-    attention_mask: torch.Tensor
-    """Shape [examples, length], int64; 0 on padding."""
+    inputs: dict[str, torch.Tensor]
+    """`attention_mask` of shape [examples, length], int64, 0 on padding; and `input_ids` of the same shape, int64, or
+    `inputs_embeds` of shape [examples, length, hidden]."""
     labels: torch.Tensor
     """Shape [examples], int64."""
     tokens: int
-    """Tokens that are not padding."""
+    """Tokens of the texts, without padding."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Examples, and length after padding."""
+        examples, length = self.inputs["attention_mask"].shape
+        return examples, length
+
+
+class Examples(Protocol):
+    """What a model is fed with: token ids, or what frozen layers have made of them."""
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Tokens per example; shape [examples]."""
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """Index of the class; shape [examples]."""
+
+    def batch(self, indices: NDArray[np.int64]) -> Batch:
+        """The examples at `indices`, padded."""
+
+    def feeding(self) -> AbstractContextManager[None]:
+        """Within the block the model takes the batches."""
+
+
+@dataclass(frozen=True)
+class TokenExamples:
+    """Examples as token ids, which a whole model takes."""
+
+    table: TokenTable
+    pad_id: int
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Tokens per example; shape [examples]."""
+        return self.table.lengths
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """Index of the class; shape [examples]."""
+        return self.table.labels
+
+    def batch(self, indices: NDArray[np.int64]) -> Batch:
+        """The examples at `indices`, padded, on the CPU."""
+        import torch
+
+        pieces = [self.table.tokens(index) for index in indices]
+        lengths = np.fromiter(map(len, pieces), np.int64)
+        ids = np.full((len(pieces), lengths.max()), self.pad_id, np.int64)
+        for row, piece in enumerate(pieces):
+            ids[row, : len(piece)] = piece
+        inputs = {"input_ids": torch.from_numpy(ids), "attention_mask": mask_padding(lengths)}
+        return Batch(inputs, torch.from_numpy(self.labels[indices]), int(lengths.sum()))
+
+    def feeding(self) -> AbstractContextManager[None]:
+        """Nothing needs to change."""
+        return nullcontext()
+
+
+def mask_padding(lengths: NDArray[np.int64]) -> torch.Tensor:
+    """1 on tokens and 0 on padding: shape [examples] -> [examples, longest], int64."""
+    import torch
+
+    return torch.from_numpy((np.arange(lengths.max()) < lengths[:, None]).astype(np.int64))
 
 
 def plan_epoch(
@@ -63,17 +128,3 @@ def plan_inference(lengths: NDArray[np.int64], max_tokens: int, max_examples: in
         batches.append(order[start : start + size])
         start += size
     return batches
-
-
-def collate(table: TokenTable, indices: NDArray[np.int64], pad_id: int) -> Batch:
-    """The examples at `indices` as padded tensors on the CPU."""
-    import torch
-
-    pieces = [table.tokens(index) for index in indices]
-    longest = max(map(len, pieces))
-    ids = np.full((len(pieces), longest), pad_id, np.int64)
-    mask = np.zeros((len(pieces), longest), np.int64)
-    for row, piece in enumerate(pieces):
-        ids[row, : len(piece)] = piece
-        mask[row, : len(piece)] = 1
-    return Batch(torch.from_numpy(ids), torch.from_numpy(mask), torch.from_numpy(table.labels[indices]), sum(map(len, pieces)))

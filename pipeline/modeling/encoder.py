@@ -38,6 +38,8 @@ class Architecture:
     """Names in `config.json` that give the encoder biases, where it has none by itself."""
     layer_sets: str | None = None
     """Name in `config.json` of the number of sets of weights that the layers share, where they do."""
+    lays_out_layers_as_bert: bool = False
+    """Whether a layer is `attention.self`, `attention.output`, `intermediate` and `output`, as in BERT."""
 
 
 _BERT_LINEAR = ("query", "key", "value", "dense")
@@ -53,6 +55,7 @@ def _roberta() -> Architecture:
         linear=_BERT_LINEAR,
         dropouts=_BERT_DROPOUTS,
         counts_positions_from_padding=True,
+        lays_out_layers_as_bert=True,
     )
 
 
@@ -74,6 +77,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         head=("classifier",),
         linear=_BERT_LINEAR,
         dropouts=_BERT_DROPOUTS,
+        lays_out_layers_as_bert=True,
     ),
     "distilbert": Architecture(
         embeddings=("distilbert.embeddings",),
@@ -91,6 +95,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         head=("classifier",),
         linear=_BERT_LINEAR,
         dropouts=_BERT_DROPOUTS,
+        lays_out_layers_as_bert=True,
     ),
     "modernbert": Architecture(
         embeddings=("model.embeddings",),
@@ -138,6 +143,13 @@ class Encoder:
     """Sets of weights that the layers have: `depth`, or fewer where layers share them (ALBERT)."""
     has_biases: bool
     """Whether embeddings, layers and pooler have biases."""
+    reads_first_token: bool
+    """Whether the head reads the first token's state alone."""
+
+    @property
+    def trims_last_layer(self) -> bool:
+        """Whether the top layer computes the first token's state alone (`modeling/first_token.py`)."""
+        return self.reads_first_token and self.architecture.lays_out_layers_as_bert
 
     @property
     def shares_layers(self) -> bool:
@@ -205,6 +217,7 @@ def _read_shape(content: dict[str, Any], name: str, model_type: str) -> Encoder:
             vocabulary_size=int(config.vocab_size),
             layer_sets=int(getattr(config, known.layer_sets)) if known.layer_sets else depth,
             has_biases=not known.bias_switches or any(getattr(config, switch) for switch in known.bias_switches),
+            reads_first_token=getattr(config, "classifier_pooling", "cls") == "cls",
         )
     except Exception as error:  # transformers' validation raises its own, and whatever the values' types raise
         raise ModelError(

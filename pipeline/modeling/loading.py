@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import ModelError
 from pipeline.modeling.addresses import ModelAddress, check_files
+from pipeline.modeling.first_token import compute_first_token_only
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -71,6 +72,7 @@ def load_classifier(
             f"--model {address.name}: its weights lack {len(lacking)} parameters of the {encoder.model_type} that config.json "
             f"describes, such as {lacking[0]}. Put the config.json beside the weights that it belongs to."
         )
+    compute_first_token_only(model, encoder)
     return LoadedModel(model, frozenset(info["missing_keys"]) | mismatched)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline import config as configs
@@ -17,6 +18,7 @@ from pipeline.modeling.loading import load_tokenizer
 from pipeline.strategies.base import Strategy, StrategyContext
 from pipeline.strategies.registry import create_strategy
 from pipeline.tracking.runs import RunLogger
+from pipeline.training.prefix_cache import GIB, PrefixCache
 
 if TYPE_CHECKING:
     import numpy as np
@@ -65,6 +67,13 @@ class TrainingInputs:
             self.config.cache_dir,
         )
         return table.subset(self.sample(split))
+
+    def prefix_cache(self) -> PrefixCache | None:
+        """Where hidden states of frozen layers are kept; None where that is switched off."""
+        if not self.config.frozen_prefix_cache:
+            return None
+        folder = Path(self.config.cache_dir) / "hidden_states"
+        return PrefixCache(folder, int(self.config.frozen_prefix_cache_gb * GIB))
 
     def log_datasets(self, logger: RunLogger, *splits: SplitName) -> None:
         """Tell the run which data go in."""

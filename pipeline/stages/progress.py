@@ -59,6 +59,12 @@ class TrainingObserver:
             say(f"{line}, macro F1 {metrics['val/f1_macro']:.4f}, loss {metrics['val/loss']:.4f}")
             self._last_line = time.monotonic()
 
+    def on_prefix(self, examples: int, total: int) -> None:
+        """Say a line every some seconds."""
+        if time.monotonic() - self._last_line > _SECONDS_BETWEEN_LINES:
+            say(f"  {self._title}: frozen layers, once for all epochs: {examples:,} of {total:,} texts")
+            self._last_line = time.monotonic()
+
     def should_stop(self) -> bool:
         """Never: whoever watches ends a run by interrupting it."""
         return False

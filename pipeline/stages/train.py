@@ -31,7 +31,7 @@ from pipeline.training.checkpoints import CheckpointFolder
 from pipeline.training.loop import FitPlan, FitResult, fit
 from pipeline.training.meters import MIB, MemoryMeter
 from pipeline.training.model_folder import NAME, ModelRecord, build_model, write_model_folder
-from pipeline.training.precision import Precision, choose_precision
+from pipeline.training.precision import Precision, choose_precision, compute_dtype
 from pipeline.training.seeding import Seeds
 
 
@@ -127,12 +127,15 @@ def _train(
                 precision=precision,
                 checkpoints=attempt.checkpoints,
                 after_step=inputs.strategy.after_step,
+                prefix_cache=inputs.prefix_cache(),
+                base_identity=[inputs.base_sha256, inputs.strategy.load_kwargs()],
             ),
             observer,
         )
     finally:
         observer.close()
     peaks = memory.peaks()
+    logger.set_tags({"frozen_prefix_cache": result.cache})
     record = ModelRecord(
         base=config.model if inputs.address.revision or config.model == PACKAGED else str(inputs.address.folder),
         base_revision=inputs.address.revision,
@@ -244,7 +247,7 @@ def _log_start(inputs: TrainingInputs, logger: RunLogger, precision: Precision) 
     config = inputs.config
     identity = configs.identity(config)
     options = {name: value for name, value in identity.items() if name != "strategy_args"}
-    compute = {"compute_dtype": {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}[precision]}
+    compute = {"compute_dtype": str(compute_dtype(precision)).removeprefix("torch.")}
     logger.log_params({**options, **config.strategy_args, **compute})
     logger.set_tags(
         {
@@ -272,7 +275,7 @@ def _log_end(
         "model/trainable_percent": parameters.trainable_percent,
         "train/loss_mean": result.train_loss_mean,
         "cost/train_seconds": result.train_seconds,
-        "cost/cache_seconds": 0.0,
+        "cost/cache_seconds": result.cache_seconds,
         "cost/examples_per_second": result.examples / result.train_seconds,
         "cost/tokens_per_second": result.tokens / result.train_seconds,
         "cost/total_flops": result.flops,

@@ -134,6 +134,17 @@ class ParameterPlan:
         """Index of the phase that governs an epoch."""
         return max(index for index, start in enumerate(self.start_epochs) if start <= epoch)
 
+    def lowest_layer(self, encoder: Encoder, phase: int) -> int:
+        """The lowest layer that has trained by the end of `phase`, counted from 0; the depth where none has.
+
+        Whatever is below it is as it was loaded. Embeddings, and what is added outside the layers, count as layer 0.
+        """
+        lowest = encoder.depth
+        for parameter in self.parameters:
+            if any(factor > 0 for factor in parameter.factors[: phase + 1]):
+                lowest = min(lowest, _first_use(parameter.place, encoder))
+        return lowest
+
     def enter_phase(self, model: nn.Module, phase: int) -> None:
         """Set `requires_grad` on every parameter of `model` as the phase says."""
         trains = {parameter.name: parameter.factors[phase] > 0 for parameter in self.parameters}
@@ -167,6 +178,16 @@ def plan_parameters(
         if not any(parameter.factors[phase] > 0 for parameter in planned):
             raise ConfigError(f"No parameter trains from epoch {start} on, so training could not change the model.")
     return plan
+
+
+def _first_use(place: Place, encoder: Encoder) -> int:
+    """The depth from which a parameter has an effect, counted from 0 at the bottom."""
+    if place.part == "added":
+        inside = re.search(re.escape(encoder.architecture.layers) + r"\.(\d+)\.", place.name)
+        return encoder.first_use(int(inside.group(1))) if inside else 0
+    if place.layer is not None:
+        return encoder.first_use(place.layer)
+    return 0 if place.part == "embeddings" else encoder.depth
 
 
 def locate(name: str, encoder: Encoder) -> Place:

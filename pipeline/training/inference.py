@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.data.batching import collate, plan_inference
-from pipeline.data.tokenization import TokenTable
+from pipeline.data.batching import Examples, plan_inference
 
 MAX_TOKENS = 8192
 
@@ -16,10 +15,8 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-def predict_logits(
-    model: nn.Module, table: TokenTable, pad_id: int, device: Any, max_tokens: int = MAX_TOKENS
-) -> NDArray[np.float32]:
-    """Logits in the table's order, without dropout; shape [examples, classes]. The model's mode is put back afterwards.
+def predict_logits(model: nn.Module, examples: Examples, device: Any, max_tokens: int = MAX_TOKENS) -> NDArray[np.float32]:
+    """Logits in the examples' order, without dropout; shape [examples, classes]. The model's mode is put back afterwards.
 
     Args:
         max_tokens: Size of a batch after padding, at most `MAX_TOKENS`.
@@ -30,9 +27,10 @@ def predict_logits(
     model.eval()
     rows, order = [], []
     with torch.inference_mode():
-        for indices in plan_inference(table.lengths, min(max_tokens, MAX_TOKENS)):
-            batch = collate(table, indices, pad_id)
-            output = model(input_ids=batch.input_ids.to(device), attention_mask=batch.attention_mask.to(device))
+        for indices in plan_inference(examples.lengths, min(max_tokens, MAX_TOKENS)):
+            batch = examples.batch(indices)
+            with examples.feeding():
+                output = model(**{name: tensor.to(device) for name, tensor in batch.inputs.items()})
             rows.append(output.logits.float())
             order.append(indices)
     model.train(was_training)

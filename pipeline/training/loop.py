@@ -5,20 +5,23 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from pipeline.config import FitConfig
-from pipeline.data.batching import collate, plan_epoch
+from pipeline.data.batching import Examples, TokenExamples, plan_epoch
 from pipeline.data.tokenization import TokenTable
 from pipeline.errors import TrainingError
 from pipeline.evaluation.metrics import score
+from pipeline.modeling.cut import Cut
 from pipeline.modeling.encoder import Encoder
 from pipeline.strategies.freezing import ParameterPlan
 from pipeline.training.checkpoints import CheckpointFolder
+from pipeline.training.frozen_prefix import CachedPrefix, feed_above
 from pipeline.training.inference import predict_logits
 from pipeline.training.meters import FlopCounter, Stopwatch
 from pipeline.training.optimizer import build_optimizer, set_learning_rate
-from pipeline.training.precision import Precision
+from pipeline.training.precision import Precision, compute_dtype
+from pipeline.training.prefix_cache import PrefixCache
 from pipeline.training.schedule import linear_warmup_decay, warmup_steps
 from pipeline.training.seeding import Seeds
 
@@ -35,6 +38,9 @@ class Observer(Protocol):
 
     def on_log(self, step: int, metrics: Mapping[str, float]) -> None:
         """At logging points and evaluations."""
+
+    def on_prefix(self, examples: int, total: int) -> None:
+        """While the frozen layers' hidden states are computed for the cache."""
 
     def should_stop(self) -> bool:
         """Whether to end now, as if this were the last step."""
@@ -55,6 +61,10 @@ class FitPlan:
     precision: Precision
     checkpoints: CheckpointFolder
     after_step: Callable[[nn.Module, int], None]
+    prefix_cache: PrefixCache | None = None
+    """Where hidden states of frozen layers are kept; without it they are computed for every batch."""
+    base_identity: object = None
+    """Identifies the base's weights as they were loaded."""
 
     @property
     def steps_per_epoch(self) -> int:
@@ -86,6 +96,10 @@ class Progress:
     examples: int = 0
     tokens: int = 0
     flops: float = 0.0
+    cache_seconds: float = 0.0
+
+
+CacheUse = Literal["unused", "built", "found"]
 
 
 @dataclass(frozen=True)
@@ -104,6 +118,9 @@ class FitResult:
     examples: int
     tokens: int
     flops: float
+    cache_seconds: float
+    """What computing the cached hidden states cost, in this run or in the one that found none."""
+    cache: CacheUse
     resumed_from: int
     """Step of the checkpoint from which this process went on; 0 if it began anew."""
 
@@ -129,25 +146,25 @@ def fit(plan: FitPlan, observer: Observer) -> FitResult:
     resumed_from = progress.step
     warmup = warmup_steps(plan.total_steps, plan.config.warmup_ratio)
     watch = Stopwatch(progress.train_seconds)
+    feeds = _Feeds(plan, observer, accelerator.device)
     losses: list[torch.Tensor] = []  # read at logging points only: reading waits for the device
 
     while progress.step < plan.total_steps and not progress.stopped:
         epoch, position = divmod(progress.step, plan.steps_per_epoch)
         phase = plan.parameters.phase_of(epoch)
         plan.parameters.enter_phase(plan.model, phase)
-        flops = FlopCounter.of(plan.encoder, plan.parameters, phase)
+        feed = feeds.of(phase)
+        flops = FlopCounter.of(plan.encoder, plan.parameters, phase, isinstance(feed.train, CachedPrefix))
         batches = plan_epoch(plan.train.lengths, plan.config.batch_size, seeds.order, epoch)
         model.train()
         for indices in batches[position:]:
             with watch.running():
-                batch = collate(plan.train, indices, plan.pad_id)
+                batch = feed.train.batch(indices)
+                inputs = {name: tensor.to(accelerator.device) for name, tensor in batch.inputs.items()}
                 rate = plan.config.learning_rate * linear_warmup_decay(progress.step, plan.total_steps, warmup)
                 set_learning_rate(optimizer, rate, phase)
-                loss = model(
-                    input_ids=batch.input_ids.to(accelerator.device),
-                    attention_mask=batch.attention_mask.to(accelerator.device),
-                    labels=batch.labels.to(accelerator.device),
-                ).loss
+                with feed.train.feeding():
+                    loss = model(**inputs, labels=batch.labels.to(accelerator.device)).loss
                 accelerator.backward(loss)
                 accelerator.clip_grad_norm_(model.parameters(), plan.config.max_grad_norm)
                 optimizer.step()
@@ -156,7 +173,7 @@ def fit(plan: FitPlan, observer: Observer) -> FitResult:
             progress.step += 1
             progress.examples += len(indices)
             progress.tokens += batch.tokens
-            progress.flops += flops.step(*batch.input_ids.shape)
+            progress.flops += flops.step(*batch.shape)
             plan.after_step(plan.model, progress.step)
             observer.on_step(progress.step, plan.total_steps)
             stop = observer.should_stop()
@@ -169,9 +186,9 @@ def fit(plan: FitPlan, observer: Observer) -> FitResult:
                 _report(progress, observer, {"train/loss": mean, "train/learning_rate": rate})
                 progress.window = []
             if evaluates:
-                _evaluate(plan, progress, observer, model, accelerator.device)
+                _evaluate(plan, progress, observer, model, feed.validation, accelerator.device)
                 progress.stopped = stop or _patience_is_over(plan.config, progress)
-                progress.train_seconds = watch.seconds
+                progress.train_seconds, progress.cache_seconds = watch.seconds, max(progress.cache_seconds, feeds.cache_seconds)
                 plan.checkpoints.save(
                     progress.step,
                     progress.best_step,
@@ -196,8 +213,57 @@ def fit(plan: FitPlan, observer: Observer) -> FitResult:
         examples=progress.examples,
         tokens=progress.tokens,
         flops=progress.flops,
+        cache_seconds=progress.cache_seconds,
+        cache=feeds.cache_use,
         resumed_from=resumed_from,
     )
+
+
+@dataclass(frozen=True)
+class _Feed:
+    """What the model is fed with in one phase."""
+
+    train: Examples
+    validation: Examples
+
+
+class _Feeds:
+    """The feed of each phase, made when the phase begins."""
+
+    def __init__(self, plan: FitPlan, observer: Observer, device: Any) -> None:
+        self._plan, self._observer, self._device = plan, observer, device
+        self._by_layer: dict[int, _Feed] = {}
+
+    def of(self, phase: int) -> _Feed:
+        """Token ids where the model trains from the bottom up, else the hidden states that enter its lowest trained layer."""
+        layer = self._plan.parameters.lowest_layer(self._plan.encoder, phase)
+        if layer not in self._by_layer:
+            self._by_layer[layer] = _Feed(self._make(self._plan.train, layer), self._make(self._plan.validation, layer))
+        return self._by_layer[layer]
+
+    @property
+    def cache_seconds(self) -> float:
+        """What computing the cached states cost, whoever did it."""
+        return sum(examples.states.build_seconds for examples in self._cached())
+
+    @property
+    def cache_use(self) -> CacheUse:
+        """Whether states came from the cache, and whether all of them were there already."""
+        cached = self._cached()
+        if not cached:
+            return "unused"
+        return "found" if all(examples.states.found for examples in cached) else "built"
+
+    def _cached(self) -> list[CachedPrefix]:
+        feeds = [examples for feed in self._by_layer.values() for examples in (feed.train, feed.validation)]
+        return [examples for examples in feeds if isinstance(examples, CachedPrefix)]
+
+    def _make(self, table: TokenTable, layer: int) -> Examples:
+        plan, tokens = self._plan, TokenExamples(table, self._plan.pad_id)
+        if layer == 0:
+            return tokens
+        cut, dtype = Cut(plan.model, plan.encoder, layer), compute_dtype(plan.precision)
+        return feed_above(cut, tokens, self._device, dtype, plan.prefix_cache, plan.base_identity, self._observer.on_prefix)
 
 
 def _accelerator(precision: Precision) -> Any:
@@ -230,10 +296,12 @@ def _report(progress: Progress, observer: Observer, metrics: dict[str, float]) -
     observer.on_log(progress.step, metrics)
 
 
-def _evaluate(plan: FitPlan, progress: Progress, observer: Observer, model: nn.Module, device: Any) -> None:
+def _evaluate(
+    plan: FitPlan, progress: Progress, observer: Observer, model: nn.Module, validation: Examples, device: Any
+) -> None:
     # No larger than the largest training batch, so that peak memory is training's.
     max_tokens = plan.config.batch_size * int(plan.train.lengths.max())
-    logits = predict_logits(model, plan.validation, plan.pad_id, device, max_tokens)
+    logits = predict_logits(model, validation, device, max_tokens)
     found = score(plan.validation.labels, logits, plan.classes)
     _report(progress, observer, {f"val/{name}": value for name, value in found.items()})
     if _is_better(found, progress.best, plan.config.metric_for_best_model):

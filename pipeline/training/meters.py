@@ -67,47 +67,65 @@ class FlopCounter:
     Forward per token and layer: 2(4h² + mhi) + 4hL for hidden size h, intermediate size i, padded length L and m matrices in
     the feed-forward block (2; 3 with a gate). Backward costs once more that for the gradients of activations, from the lowest
     layer that trains upwards (attention products twice), and 2 per trained matrix weight and token for the gradients of weights
-    (Kaplan et al. 2020, arXiv:2001.08361, appendix B), at every depth at which layers that share weights use them.
+    (Kaplan et al. 2020, arXiv:2001.08361, appendix B), at every depth at which layers that share weights use them. Pooler and
+    head, and the top layer but for its keys and values where it is trimmed, compute once per text instead of once per token.
     Left out, because below 2 % at the usual sizes: adapters' own forward products, and projections from a smaller embedding.
     """
 
     encoder: Encoder
     lowest_layer: int
-    trained_weights: float
+    begins_at: int
+    """The layer at which a step begins: 0, or the lowest one that trains where what is below comes from the cache."""
+    trained_per_token: float
     """Matrix weights that train, each counted as often as a token passes it."""
+    trained_per_text: float
+    head: float
+    """Matrix weights of pooler and head."""
 
     @classmethod
-    def of(cls, encoder: Encoder, plan: ParameterPlan, phase: int) -> FlopCounter:
+    def of(cls, encoder: Encoder, plan: ParameterPlan, phase: int, skips_prefix: bool = False) -> FlopCounter:
         """The counter for one phase of a plan."""
-        training = [p for p in plan.parameters if p.factors[phase] > 0]
-        lowest = encoder.depth
-        for parameter in training:
-            place = parameter.place
-            layer = place.layer if place.layer is not None else _layer_of_added(parameter.name, encoder)
-            if place.part == "embeddings" or (place.part == "added" and layer is None):
-                lowest = 0
-            elif layer is not None:
-                lowest = min(lowest, encoder.first_use(layer))
-        matrices = [p for p in training if len(p.shape) == 2 and p.place.part in ("layer", "pooler", "added")]
-        uses = encoder.depth / encoder.layer_sets
-        weights = sum(p.size * (uses if encoder.architecture.layers + "." in p.name else 1) for p in matrices)
-        return cls(encoder, lowest, weights)
+        matrices = [p for p in plan.parameters if len(p.shape) == 2]
+        inside = encoder.architecture.layers + "."
+        top = f"{inside}{encoder.depth - 1}." if encoder.trims_last_layer else None
+        per_token = per_text = 0.0
+        for parameter in matrices:
+            if parameter.factors[phase] > 0 and parameter.place.part != "embeddings":
+                size = parameter.size * (encoder.depth / encoder.layer_sets if inside in parameter.name else 1)
+                if _is_once_per_text(parameter.name, parameter.place.part, top):
+                    per_text += size
+                else:
+                    per_token += size
+        lowest = plan.lowest_layer(encoder, phase)
+        head = sum(parameter.size for parameter in matrices if parameter.place.part in ("pooler", "head"))
+        return cls(encoder, lowest, lowest if skips_prefix else 0, per_token, per_text, head)
 
     def step(self, examples: int, padded_length: int) -> float:
         """Operations of one training step on a batch of that padded shape."""
         tokens = examples * padded_length
         h, i = self.encoder.hidden_size, self.encoder.intermediate_size
-        linear = 2 * (4 * h * h + self.encoder.architecture.feed_forward_matrices * h * i) * tokens
-        attention = 4 * h * padded_length * tokens
-        above = self.encoder.depth - self.lowest_layer
-        forward = self.encoder.depth * (linear + attention)
-        return forward + above * (linear + 2 * attention) + 2 * self.trained_weights * tokens
+        feed_forward = self.encoder.architecture.feed_forward_matrices * h * i
+        linear, attention = 2 * (4 * h * h + feed_forward) * tokens, 4 * h * padded_length * tokens
+        top = (linear, attention)
+        if self.encoder.trims_last_layer:
+            top = (2 * (2 * h * h * tokens + (2 * h * h + feed_forward) * examples), 4 * h * padded_length * examples)
+
+        def layers(lowest: int, attention_products: int) -> float:
+            whole = max(0, self.encoder.depth - 1 - lowest)
+            return whole * (linear + attention_products * attention) + (
+                top[0] + attention_products * top[1] if lowest < self.encoder.depth else 0
+            )
+
+        forward = layers(self.begins_at, 1) + 2 * self.head * examples
+        activations = layers(self.lowest_layer, 2) + (2 * self.head * examples if self.lowest_layer < self.encoder.depth else 0)
+        weights = 2 * (self.trained_per_token * tokens + self.trained_per_text * examples)
+        return forward + activations + weights
 
 
-def _layer_of_added(name: str, encoder: Encoder) -> int | None:
-    _, found, rest = name.partition(encoder.architecture.layers + ".")
-    number = rest.partition(".")[0]
-    return int(number) if found and number.isdigit() else None
+def _is_once_per_text(name: str, part: str, trimmed_layer: str | None) -> bool:
+    if part in ("pooler", "head"):
+        return True
+    return trimmed_layer is not None and trimmed_layer in name and ".key." not in name and ".value." not in name
 
 
 def _cuda() -> bool:

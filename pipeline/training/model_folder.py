@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline.data.batching import TokenExamples
 from pipeline.data.tokenization import clamp_length, encode_texts
 from pipeline.errors import ModelError
 from pipeline.evaluation.metrics import softmax
@@ -75,8 +76,9 @@ class FineTunedModel:
         import torch
 
         table = encode_texts(list(texts), self.tokenizer, self.max_length)
+        examples = TokenExamples(table, self.tokenizer.pad_token_id)
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        return softmax(predict_logits(self.model.to(device), table, self.tokenizer.pad_token_id, device))
+        return softmax(predict_logits(self.model.to(device), examples, device))
 
 
 def build_model(

@@ -45,6 +45,13 @@ def choose_precision(option: str) -> Precision:
     return "bf16" if bf16_speedup_on_cpu() > _CLEARLY_FASTER else "fp32"
 
 
+def compute_dtype(precision: Precision) -> torch.dtype:
+    """The type of matrix products in that precision."""
+    import torch
+
+    return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+
+
 def bf16_speedup_on_cpu() -> float:
     """How many times faster a linear layer of an encoder runs in bf16 than in fp32, measured on this machine."""
     import torch

@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from pipeline.config import TrainConfig, identity
+from pipeline.data.batching import TokenExamples
 from pipeline.errors import ConfigError
 from pipeline.fields import typed
 from pipeline.modeling.addresses import find_model
@@ -185,6 +186,7 @@ RELOAD = """
 import sys
 from pathlib import Path
 import numpy as np, torch
+from pipeline.data.batching import TokenExamples
 from pipeline.training.inference import predict_logits
 from pipeline.training.model_folder import load_model_folder
 from pipeline.data.tokenization import TokenTable
@@ -193,7 +195,8 @@ root = Path(sys.argv[1])
 table = TokenTable(*(np.load(root / f"{part}.npy") for part in ("ids", "offsets", "labels")))
 for folder in sorted(path.parent for path in root.glob("*/model.json")):
     tuned = load_model_folder(folder)
-    np.save(folder / "reloaded.npy", predict_logits(tuned.model, table, tuned.tokenizer.pad_token_id, torch.device("cpu")))
+    examples = TokenExamples(table, tuned.tokenizer.pad_token_id)
+    np.save(folder / "reloaded.npy", predict_logits(tuned.model, examples, torch.device("cpu")))
 """
 
 
@@ -207,7 +210,7 @@ def test_a_fresh_process_reloads_every_model_with_the_same_logits(tiny, tmp_path
         strategy, config, base = make(name), tiny.config(epochs=2), tiny.folder(family, pooler)
         built = tiny.build(strategy, base, config)
         key, pad_id = f"{family}-{name}-{pooler}", built.model.config.pad_token_id
-        before = predict_logits(built.model, table, pad_id, torch.device("cpu"))
+        before = predict_logits(built.model, TokenExamples(table, pad_id), torch.device("cpu"))
         tiny.fit(built, config, tmp_path / "checkpoints" / key)
         record = ModelRecord(
             base=str(base),
@@ -222,7 +225,7 @@ def test_a_fresh_process_reloads_every_model_with_the_same_logits(tiny, tmp_path
             total_steps=2,
         )
         write_model_folder(tmp_path / key, built, record)
-        expected[key] = predict_logits(built.model, table, pad_id, torch.device("cpu"))
+        expected[key] = predict_logits(built.model, TokenExamples(table, pad_id), torch.device("cpu"))
         assert np.abs(expected[key] - before).max() > 1e-3, "training changed nothing, so reloading shows nothing"
     assert expected
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from pipeline.data.batching import collate, plan_epoch, plan_inference
+from pipeline.data.batching import TokenExamples, plan_epoch, plan_inference
 from pipeline.data.tokenization import TokenTable
 
 LENGTHS = st.lists(st.integers(1, 128), max_size=120).map(lambda lengths: np.array(lengths, np.int64))
@@ -56,9 +56,10 @@ def test_inference_batches_hold_every_example_once_within_the_limits(
 
 def test_a_batch_is_padded_to_its_longest_example() -> None:
     table = TokenTable(np.array([5, 6, 7, 8, 9, 4], np.int32), np.array([0, 2, 5, 6]), np.array([1, 0, 1]))
-    batch = collate(table, np.array([2, 1]), pad_id=99)
-    assert batch.input_ids.tolist() == [[4, 99, 99], [7, 8, 9]]
-    assert batch.attention_mask.tolist() == [[1, 0, 0], [1, 1, 1]]
+    batch = TokenExamples(table, pad_id=99).batch(np.array([2, 1]))
+    assert batch.inputs["input_ids"].tolist() == [[4, 99, 99], [7, 8, 9]]
+    assert batch.inputs["attention_mask"].tolist() == [[1, 0, 0], [1, 1, 1]]
     assert batch.labels.tolist() == [1, 0]
     assert batch.tokens == 4
-    assert {str(tensor.dtype) for tensor in (batch.input_ids, batch.attention_mask, batch.labels)} == {"torch.int64"}
+    assert batch.shape == (2, 3)
+    assert {str(tensor.dtype) for tensor in (*batch.inputs.values(), batch.labels)} == {"torch.int64"}

@@ -8,6 +8,7 @@ from transformers import CONFIG_MAPPING, AutoModelForSequenceClassification
 from pipeline.errors import ConfigError, ModelError
 from pipeline.modeling.addresses import find_model
 from pipeline.modeling.encoder import ARCHITECTURES, describe_encoder
+from pipeline.modeling.first_token import compute_first_token_only
 from pipeline.modeling.loading import load_classifier
 from pipeline.strategies.base import StrategyContext
 from pipeline.strategies.freezing import plan_parameters
@@ -127,6 +128,7 @@ def test_operations_are_those_that_torch_counts(family: str, name: str) -> None:
     model, config = base_size(family, num_hidden_layers=4)
     context = context_of(config)
     strategy = create_strategy(name, {})
+    compute_first_token_only(model, context.encoder)
     with torch.device("meta"):
         model = strategy.adapt(model, context)
     plan = plan_parameters(model, context.encoder, strategy.phases(context))

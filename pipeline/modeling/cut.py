@@ -1,0 +1,115 @@
+"""A model cut in two: a frozen prefix (embeddings and lower layers), and the suffix that trains."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pipeline.modeling.encoder import Encoder
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+
+class _ReachedError(Exception):
+    """Carries the hidden states out of a forward pass that need not go on."""
+
+    def __init__(self, hidden_states: torch.Tensor) -> None:
+        self.hidden_states = hidden_states
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Where a model, plain or wrapped by peft, is cut: below `layer`, counted from 0 at the bottom.
+
+    The model itself stays whole. `run_prefix` computes what enters `layer`; within `suffix()` the model takes that as
+    `inputs_embeds` and computes the rest.
+    """
+
+    model: nn.Module
+    encoder: Encoder
+    layer: int
+
+    @property
+    def keeps_first_token_only(self) -> bool:
+        """Whether nothing above the cut reads any token but the first."""
+        return self.layer == self.encoder.depth and self.encoder.reads_first_token
+
+    def run_prefix(self, **inputs: torch.Tensor) -> torch.Tensor:
+        """What `layer` is given, without dropout and gradient: shape [examples, length or 1, hidden]."""
+        import torch
+
+        was_training = self.model.training
+        self.model.eval()
+        calls = 0
+
+        def count(_module: nn.Module, _given: object, hidden_states: torch.Tensor) -> None:
+            nonlocal calls
+            calls += 1  # layers that share weights are called again and again
+            if calls == self.layer:
+                raise _ReachedError(hidden_states)
+
+        hooks = [layer.register_forward_hook(count) for layer in self._layers()]
+        try:
+            with torch.no_grad():
+                self.model(**inputs)
+        except _ReachedError as reached:
+            hidden_states = reached.hidden_states
+        finally:
+            for hook in hooks:
+                hook.remove()
+            self.model.train(was_training)
+        return hidden_states[:, :1] if self.keeps_first_token_only else hidden_states
+
+    @contextlib.contextmanager
+    def suffix(self) -> Iterator[None]:
+        """Within the block the model computes only what is above the cut, from `inputs_embeds`."""
+        layers = self._layers()
+        shared = len(layers) < self.encoder.depth  # then the cut is above all of them, the only place where it can be
+        names = [name for name in self.encoder.architecture.embeddings if _has(self._plain, name)]
+        names += [f"{self.encoder.architecture.layers}.{i}" for i in range(len(layers) if shared else self.layer)]
+        replaced = {name: self._plain.get_submodule(name) for name in names}
+        try:
+            for name, module in replaced.items():
+                self._plain.set_submodule(name, _stand_in(module))
+            yield
+        finally:
+            for name, module in replaced.items():
+                self._plain.set_submodule(name, module)
+
+    @property
+    def _plain(self) -> nn.Module:
+        get_base_model: Any = getattr(self.model, "get_base_model", None)
+        plain: nn.Module = get_base_model() if get_base_model else self.model
+        return plain
+
+    def _layers(self) -> list[nn.Module]:
+        return list(self._plain.get_submodule(self.encoder.architecture.layers).children())
+
+
+def _stand_in(module: nn.Module) -> nn.Module:
+    """A module that hands on what it is given, in place of one whose output it is given."""
+    from torch import nn
+
+    stand_in = nn.Identity()
+    stand_in.forward = _hand_on  # type: ignore[method-assign]
+    if hasattr(module, "attention_type"):  # ModernBERT reads it off a layer to choose the mask
+        stand_in.attention_type = module.attention_type
+    return stand_in
+
+
+def _hand_on(*given: Any, inputs_embeds: torch.Tensor | None = None, **_: Any) -> torch.Tensor:
+    """The hidden states: the first argument of a layer or a projection; `inputs_embeds`, after absent ids, of embeddings."""
+    states: torch.Tensor = inputs_embeds if inputs_embeds is not None else next(item for item in given if item is not None)
+    return states
+
+
+def _has(model: nn.Module, name: str) -> bool:
+    try:
+        model.get_submodule(name)
+    except AttributeError:
+        return False
+    return True

@@ -1,0 +1,92 @@
+"""A model that is cut computes what the whole model computes, in every architecture and at every layer."""
+
+import pytest
+import torch
+
+from pipeline.modeling.addresses import find_model
+from pipeline.modeling.cut import Cut
+from pipeline.modeling.loading import load_classifier
+from pipeline.strategies.registry import create_strategy
+
+
+def load(tiny, family: str, dropout: float = 0.0):
+    address = find_model(str(tiny.folder(family)))
+    return load_classifier(address, ["a", "b"], dropout, seed=0).model, address.encoder
+
+
+def padded():
+    ids = torch.arange(8, 38).reshape(3, 10)
+    mask = torch.ones_like(ids)
+    mask[0, 6:] = 0
+    return {"input_ids": ids, "attention_mask": mask}
+
+
+def layers_to_cut_at(encoder) -> list[int]:
+    return [encoder.depth] if encoder.shares_layers else list(range(1, encoder.depth + 1))
+
+
+def test_prefix_and_suffix_make_the_whole(tiny, family) -> None:
+    model, encoder = load(tiny, family)
+    names = [name for name, _ in model.named_parameters()]
+    labels = torch.tensor([0, 1, 1])
+    whole = model(**padded(), labels=labels)
+    whole.loss.backward()
+    expected = {name: parameter.grad.clone() for name, parameter in model.named_parameters() if parameter.grad is not None}
+    for layer in layers_to_cut_at(encoder):
+        model.zero_grad()
+        cut = Cut(model, encoder, layer)
+        states = cut.run_prefix(**padded())
+        with cut.suffix():
+            rest = model(inputs_embeds=states, attention_mask=padded()["attention_mask"][:, : states.shape[1]], labels=labels)
+        rest.loss.backward()
+        assert torch.allclose(rest.logits, whole.logits, atol=1e-6)
+        assert [name for name, _ in model.named_parameters()] == names
+        trained = {name: parameter.grad for name, parameter in model.named_parameters() if parameter.grad is not None}
+        assert trained
+        for name, gradient in trained.items():
+            place = encoder.place(name)
+            assert place.part != "embeddings"
+            assert place.layer is None or place.layer >= layer
+            assert torch.allclose(gradient, expected[name], atol=1e-6), name
+
+
+def test_above_the_top_layer_only_what_the_head_reads_is_left(tiny, family) -> None:
+    model, encoder = load(tiny, family)
+    assert Cut(model, encoder, encoder.depth).run_prefix(**padded()).shape == (3, 1, encoder.hidden_size)
+
+
+def test_a_head_that_reads_all_tokens_is_given_all(tiny) -> None:
+    model, encoder = load(tiny, "modernbert")
+    from dataclasses import replace
+
+    everywhere = replace(encoder, reads_first_token=False)
+    assert Cut(model, everywhere, encoder.depth).run_prefix(**padded()).shape == (3, 10, encoder.hidden_size)
+
+
+def test_the_prefix_has_no_dropout_and_leaves_the_mode_alone(tiny, family) -> None:
+    model, encoder = load(tiny, family, dropout=0.5)
+    model.train()
+    cut = Cut(model, encoder, encoder.depth)
+    first, second = cut.run_prefix(**padded()), cut.run_prefix(**padded())
+    assert torch.equal(first, second)
+    assert model.training
+    assert not first.requires_grad
+
+
+def test_a_model_wrapped_by_peft_is_cut(tiny) -> None:
+    model, encoder = load(tiny, "bert")
+    wrapped = create_strategy("lora", {}).adapt(model, tiny.context(tiny.folder(), tiny.config())).eval()
+    cut = Cut(wrapped, encoder, 2)
+    with torch.no_grad():
+        states = cut.run_prefix(**padded())
+        with cut.suffix():
+            rest = wrapped(inputs_embeds=states, attention_mask=padded()["attention_mask"]).logits
+        assert torch.allclose(rest, wrapped(**padded()).logits, atol=1e-6)
+
+
+def test_the_model_is_whole_again_after_an_error(tiny) -> None:
+    model, encoder = load(tiny, "bert")
+    before = dict(model.named_modules())
+    with pytest.raises(ZeroDivisionError), Cut(model, encoder, 1).suffix():
+        raise ZeroDivisionError
+    assert dict(model.named_modules()) == before

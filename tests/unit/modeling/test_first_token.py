@@ -1,0 +1,65 @@
+"""A top layer that computes the first token alone gives what the whole layer gives there."""
+
+import pytest
+import torch
+
+from pipeline.modeling.addresses import find_model
+from pipeline.modeling.first_token import compute_first_token_only
+from pipeline.modeling.loading import load_classifier
+from pipeline.strategies.registry import create_strategy
+
+LAID_OUT_AS_BERT = ["bert", "electra", "roberta", "xlm-roberta"]
+
+
+def pair(tiny, monkeypatch, family: str, adapt=lambda model: model):
+    """The same model trimmed, and as transformers has it."""
+
+    def load():
+        torch.manual_seed(0)
+        loaded = load_classifier(find_model(str(tiny.folder(family))), ["a", "b"], dropout=0.0, seed=0)
+        return adapt(loaded.model)
+
+    trimmed = load()
+    monkeypatch.setattr("pipeline.modeling.loading.compute_first_token_only", lambda model, encoder: None)
+    return trimmed, load()
+
+
+def padded():
+    ids = torch.arange(8, 38).reshape(3, 10)
+    mask = torch.ones_like(ids)
+    mask[0, 6:] = 0
+    return {"input_ids": ids, "attention_mask": mask}
+
+
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+@pytest.mark.parametrize("family", LAID_OUT_AS_BERT)
+def test_logits_and_gradients_are_those_of_the_whole_layer(tiny, monkeypatch, family, attention) -> None:
+    trimmed, whole = pair(tiny, monkeypatch, family)
+    gradients = []
+    for model in (trimmed, whole):
+        model.set_attn_implementation(attention)
+        model(**padded(), labels=torch.tensor([0, 1, 1])).loss.backward()
+        gradients.append({name: parameter.grad for name, parameter in model.named_parameters() if parameter.grad is not None})
+    assert torch.allclose(trimmed(**padded()).logits, whole(**padded()).logits, atol=1e-6)
+    assert trimmed.base_model(**padded()).last_hidden_state.shape[1] == 1
+    assert gradients[0].keys() == gradients[1].keys()
+    for name, expected in gradients[1].items():
+        assert torch.allclose(gradients[0][name], expected, atol=1e-6), name
+
+
+@pytest.mark.parametrize("strategy", ["prefix", "lora"])
+def test_it_holds_under_peft(tiny, monkeypatch, strategy) -> None:
+    context = tiny.context(tiny.folder(), tiny.config())
+    trimmed, whole = pair(tiny, monkeypatch, "bert", lambda model: create_strategy(strategy, {}).adapt(model, context))
+    with torch.no_grad():
+        assert torch.allclose(trimmed.eval()(**padded()).logits, whole.eval()(**padded()).logits, atol=1e-6)
+
+
+@pytest.mark.parametrize("family", ["albert", "distilbert", "modernbert"])
+def test_other_layouts_are_left_alone(tiny, family) -> None:
+    address = find_model(str(tiny.folder(family)))
+    model = load_classifier(address, ["a", "b"], dropout=0.0, seed=0).model
+    forwards = [vars(module).get("forward") for module in model.modules()]
+    compute_first_token_only(model, address.encoder)
+    assert [vars(module).get("forward") for module in model.modules()] == forwards
+    assert model.base_model(**padded()).last_hidden_state.shape[1] == 10

@@ -1,0 +1,116 @@
+"""Training above frozen layers: the cache changes speed and nothing else."""
+
+import pytest
+import torch
+
+from pipeline.strategies.base import Strategy
+from pipeline.strategies.freezing import Phase, everything, head, layers
+from pipeline.strategies.registry import create_strategy
+from pipeline.training.checkpoints import trained_state
+from pipeline.training.prefix_cache import PrefixCache
+
+WITH_A_PREFIX = [("head_only", {}), ("partial", {"top_k": 1}), ("partial", {"top_k": 2})]
+OPTIONS = {"epochs": 2, "dropout": 0.1}
+
+
+class Thawing(Strategy):
+    """The head first, then the top layer, then everything."""
+
+    def phases(self, context):
+        top = layers(context.encoder.depth - 1, context.encoder.depth)
+        return [
+            Phase.training(head),
+            Phase.training(head, top, start_epoch=1),
+            Phase.training(everything, start_epoch=2),
+        ]
+
+
+@pytest.fixture
+def train(tiny, tmp_path, watch):
+    """Trains with or without a cache; returns the built model, what came out, and who watched."""
+
+    def train(strategy, cached, family="bert", base="base", **options):
+        config = tiny.config(**{**OPTIONS, **options})
+        built = tiny.build(strategy, tiny.folder(family), config)
+        watcher = watch()
+        cache = PrefixCache(tmp_path / "hidden_states", 10**8) if cached else None
+        folder = tmp_path / f"run-{len(list(tmp_path.iterdir()))}"
+        result = tiny.fit(built, config, folder, rows=40, watcher=watcher, prefix_cache=cache, base_identity=base)
+        return built, result, watcher
+
+    return train
+
+
+@pytest.mark.parametrize(("name", "arguments"), WITH_A_PREFIX)
+def test_training_on_cached_states_equals_training_on_states_computed_anew(train, name, arguments) -> None:
+    strategy = create_strategy(name, arguments)
+    cached, with_cache, watched = train(strategy, cached=True)
+    anew, without, watched_anew = train(strategy, cached=False)
+    left, right = trained_state(cached.model, cached.parameters), trained_state(anew.model, anew.parameters)
+    for name_, tensor in left.items():
+        assert torch.allclose(tensor, right[name_], atol=1e-4), name_
+    losses = [metrics["train/loss"] for _, metrics in watched.logs if "train/loss" in metrics]
+    assert losses == pytest.approx([m["train/loss"] for _, m in watched_anew.logs if "train/loss" in m], abs=1e-4)
+    assert with_cache.best == pytest.approx(without.best, abs=1e-4)
+    assert (with_cache.tokens, with_cache.examples) == (without.tokens, without.examples)
+    assert with_cache.flops < without.flops
+    assert (with_cache.cache, without.cache) == ("built", "unused")
+    assert with_cache.cache_seconds > 0 == without.cache_seconds
+
+
+def test_every_architecture_is_cached(train, family) -> None:
+    _, built, _ = train(create_strategy("head_only", {}), cached=True, family=family)
+    _, anew, _ = train(create_strategy("head_only", {}), cached=False, family=family)
+    assert built.cache == "built"
+    assert built.best == pytest.approx(anew.best, abs=1e-4)
+
+
+def test_the_frozen_layers_below_stay_out_of_it(train) -> None:
+    """Were they run with dropout, two trainings with other dropout seeds would see other states."""
+    _, result, watched = train(create_strategy("partial", {"top_k": 1}), cached=True, dropout=0.5)
+    assert watched.prefix[-1] in [(40, 40), (16, 16)]
+    _, again, watched_again = train(create_strategy("partial", {"top_k": 1}), cached=True, dropout=0.5)
+    assert (result.cache, again.cache, watched_again.prefix) == ("built", "found", [])
+    assert again.cache_seconds == result.cache_seconds, "what it cost does not depend on who came first"
+    assert again.best == result.best
+
+
+@pytest.mark.parametrize("name", ["full", "bitfit", "lora", "prefix"])
+def test_what_trains_from_the_bottom_up_has_no_prefix(train, name) -> None:
+    _, result, watched = train(create_strategy(name, {}), cached=True, epochs=1)
+    assert (result.cache, result.cache_seconds, watched.prefix) == ("unused", 0, [])
+
+
+def test_each_phase_has_its_own_prefix(train) -> None:
+    cached, result, watched = train(Thawing(), cached=True, epochs=3)
+    anew, _, _ = train(Thawing(), cached=False, epochs=3)
+    assert result.cache == "built"
+    assert [done for done, total in watched.prefix if done == total] == [40, 16, 40, 16]
+    left, right = trained_state(cached.model, cached.parameters), trained_state(anew.model, anew.parameters)
+    assert left.keys() == right.keys() == dict(cached.model.named_parameters()).keys()
+    for name, tensor in left.items():
+        assert torch.allclose(tensor, right[name], atol=1e-3), name
+
+
+def test_layers_that_have_trained_are_never_taken_for_frozen_ones(tiny) -> None:
+    class TopAfterAll(Strategy):
+        """Everything first, then the head alone."""
+
+        def phases(self, context):
+            return [Phase.training(everything), Phase.training(head, start_epoch=1)]
+
+    built = tiny.build(TopAfterAll(), tiny.folder(), tiny.config(epochs=2))
+    assert [built.parameters.lowest_layer(built.context.encoder, phase) for phase in (0, 1)] == [0, 0]
+
+
+def test_another_base_has_other_states(train) -> None:
+    strategy = create_strategy("head_only", {})
+    train(strategy, cached=True, base="one")
+    assert train(strategy, cached=True, base="another")[1].cache == "built"
+
+
+def test_what_does_not_fit_is_computed_for_every_batch(tiny, tmp_path) -> None:
+    config = tiny.config(**OPTIONS)
+    built = tiny.build(create_strategy("head_only", {}), tiny.folder(), config)
+    result = tiny.fit(built, config, tmp_path / "run", rows=40, prefix_cache=PrefixCache(tmp_path / "small", 10))
+    assert result.cache == "unused"
