@@ -1,0 +1,1 @@
+"""Side-by-side measurements against the scripts that people usually run."""
