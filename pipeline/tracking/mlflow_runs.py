@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -37,6 +38,9 @@ _TEXT_LIMIT = 4000  # characters of a tag that every backend takes
 for _name in ("alembic", "mlflow.store.db.utils", "mlflow.utils.autologging_utils"):
     logging.getLogger(_name).setLevel(logging.WARNING)
 
+# What MLflow calls a run that nobody has named, such as bright-shark-12.
+_MADE_UP_NAME = re.compile(r"[a-z]+-[a-z]+-\d+")
+
 
 class MlflowTracker:
     """A `Tracker` on an MLflow tracking store: that of the environment, by default `mlflow.db` beside `mlruns`."""
@@ -56,7 +60,11 @@ class MlflowTracker:
         """A new run, or the one that `mlflow run` made for this process."""
         given = self.given_run_id()
         if parent_id is None and given is not None:
-            return self.reopen(given)
+            logger = self.reopen(given)
+            with _store_errors("written"):
+                if _MADE_UP_NAME.fullmatch(self.client.get_run(given).info.run_name or ""):
+                    self.client.update_run(given, name=name)
+            return logger
         with _store_errors("written"):
             experiment_id = self._experiment_id(parent_id)
             self._check_artifacts(self.client.get_experiment(experiment_id).artifact_location)

@@ -194,6 +194,13 @@ class TestMlflowAlone:
         assert mlflow_tracker.start("mine").run_id == given
         assert mlflow_tracker.start("nested", given).run_id != given
 
+    @pytest.mark.parametrize(("given", "expected"), [("bright-shark-12", "mine"), ("my baseline", "my baseline")])
+    def test_a_run_that_nobody_has_named_is_given_a_name(self, mlflow_tracker, monkeypatch, given, expected):
+        run_id = mlflow_tracker.start(given).run_id
+        monkeypatch.setenv("MLFLOW_RUN_ID", run_id)
+        mlflow_tracker.start("mine")
+        assert mlflow_tracker.get(run_id).name == expected
+
     def test_a_deleted_run_is_not_there(self, mlflow_tracker):
         run_id = mlflow_tracker.start("deleted").run_id
         mlflow_tracker.client.delete_run(run_id)
