@@ -16,6 +16,7 @@ from pipeline.modeling.cut import Cut
 from pipeline.modeling.encoder import Encoder
 from pipeline.strategies.freezing import ParameterPlan
 from pipeline.training.checkpoints import CheckpointFolder
+from pipeline.training.dropout import quicken_dropout
 from pipeline.training.frozen_prefix import CachedPrefix, feed_above
 from pipeline.training.inference import predict_logits
 from pipeline.training.meters import FlopCounter, Stopwatch
@@ -139,6 +140,8 @@ def fit(plan: FitPlan, observer: Observer) -> FitResult:
     accelerator = _accelerator(plan.precision)
     seeds = Seeds.of(plan.config)
     optimizer = build_optimizer(plan.model, plan.parameters, plan.config.weight_decay)
+    if accelerator.device.type == "cpu":
+        quicken_dropout(plan.model)
     model, optimizer = accelerator.prepare(plan.model, optimizer)
     manual_seed(seeds.dropout)
     restored = plan.checkpoints.restore(plan.model, plan.parameters, optimizer, accelerator.scaler)

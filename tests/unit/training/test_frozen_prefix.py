@@ -25,6 +25,15 @@ class Thawing(Strategy):
         ]
 
 
+def assert_same_weights(one, other, tolerance: float) -> None:
+    left, right = trained_state(one.model, one.parameters), trained_state(other.model, other.parameters)
+    assert left.keys() == right.keys()
+    for name, tensor in left.items():
+        # A bias of the keys shifts all scores of a query alike: its gradient is zero but for rounding, which AdamW scales up.
+        if not name.endswith("key.bias"):
+            assert torch.allclose(tensor, right[name], atol=tolerance), name
+
+
 @pytest.fixture
 def train(tiny, tmp_path, watch):
     """Trains with or without a cache; returns the built model, what came out, and who watched."""
@@ -46,9 +55,7 @@ def test_training_on_cached_states_equals_training_on_states_computed_anew(train
     strategy = create_strategy(name, arguments)
     cached, with_cache, watched = train(strategy, cached=True)
     anew, without, watched_anew = train(strategy, cached=False)
-    left, right = trained_state(cached.model, cached.parameters), trained_state(anew.model, anew.parameters)
-    for name_, tensor in left.items():
-        assert torch.allclose(tensor, right[name_], atol=1e-4), name_
+    assert_same_weights(cached, anew, tolerance=1e-4)
     losses = [metrics["train/loss"] for _, metrics in watched.logs if "train/loss" in metrics]
     assert losses == pytest.approx([m["train/loss"] for _, m in watched_anew.logs if "train/loss" in m], abs=1e-4)
     assert with_cache.best == pytest.approx(without.best, abs=1e-4)
@@ -86,10 +93,8 @@ def test_each_phase_has_its_own_prefix(train) -> None:
     anew, _, _ = train(Thawing(), cached=False, epochs=3)
     assert result.cache == "built"
     assert [done for done, total in watched.prefix if done == total] == [40, 16, 40, 16]
-    left, right = trained_state(cached.model, cached.parameters), trained_state(anew.model, anew.parameters)
-    assert left.keys() == right.keys() == dict(cached.model.named_parameters()).keys()
-    for name, tensor in left.items():
-        assert torch.allclose(tensor, right[name], atol=1e-3), name
+    assert_same_weights(cached, anew, tolerance=1e-3)
+    assert trained_state(cached.model, cached.parameters).keys() == dict(cached.model.named_parameters()).keys()
 
 
 def test_layers_that_have_trained_are_never_taken_for_frozen_ones(tiny) -> None:
