@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import pandas as pd
 
 from pipeline.config import SplitConfig
@@ -23,7 +24,7 @@ from pipeline.data.splits import SPLITS, SplitName, split_by_groups, split_offic
 from pipeline.errors import DataError
 from pipeline.hashing import digest
 
-_FORMAT = 4  # raise it when the same source and options would be prepared differently
+_FORMAT = 5  # raise it when the same source and options would be prepared differently
 _CHUNK = 50_000
 _SPLITTERS = {"random": split_randomly, "official": split_officially}
 _EXAMPLES = "overlap.json"
@@ -121,7 +122,8 @@ def prepare(dataset: str, config: SplitConfig, force: bool = False) -> tuple[Pre
         splits, dropped = split_by_groups(tables.parts, tables.classes, config.split_seed, where)
     else:
         splits = _SPLITTERS[config.split](tables.parts, tables.classes, config.split_seed, where)
-    overlap = measure_overlap({name: table[TEXT].tolist() for name, table in splits.items()})
+    tables.parts.clear()  # the splits are copies of what is needed of them
+    overlap = measure_overlap({name: table[TEXT] for name, table in splits.items()})
     split_sha256 = {name: _hash_rows(table) for name, table in splits.items()}
     manifest = Manifest(
         name=source.name,
@@ -129,7 +131,7 @@ def prepare(dataset: str, config: SplitConfig, force: bool = False) -> tuple[Pre
         classes=list(tables.classes),
         rows={name: len(table) for name, table in splits.items()},
         rows_by_class={
-            name: [int((table[LABEL] == index).sum()) for index in range(len(tables.classes))] for name, table in splits.items()
+            name: np.bincount(table[LABEL], minlength=len(tables.classes)).tolist() for name, table in splits.items()
         },
         dropped=tables.dropped | dropped,
         notes=[*notes, *note_unseen_classes(splits, tables.classes)],
