@@ -99,12 +99,15 @@ def fold_texts(texts: Mapping[str, pd.Series | Sequence[str]]) -> FoldedTexts:
     amounts = np.concatenate([np.zeros(0, np.int32), *lengths])
     is_first = np.zeros(len(amounts), bool)
     is_first[first] = True
+    numbers = _number_tokens(tokens)[np.repeat(is_first, amounts)]
+    del distinct, lines, keys, tokens
+    pa.default_memory_pool().release_unused()  # Arrow would keep all of it for later
     return FoldedTexts(
         text_of=text_of,
         line_of=line_of_text[text_of],
         key_of=key_of_text[text_of],
         key_of_line=key_of_text[first],
-        tokens=_number_tokens(tokens)[np.repeat(is_first, amounts)],
+        tokens=numbers,
         lengths=amounts[first],
     )
 
