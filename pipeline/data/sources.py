@@ -13,7 +13,7 @@ import pandas as pd
 from pipeline.config import SplitConfig
 from pipeline.data.files import check_encoding, format_suffix
 from pipeline.data.tables import FORMATS, as_series, as_texts, is_table_file, read_table
-from pipeline.errors import DataError, shorten, unknown
+from pipeline.errors import DataError, enumerate_some, shorten, unknown
 from pipeline.hashing import digest, hash_file
 from pipeline.hub import fetch_snapshot
 
@@ -272,7 +272,9 @@ def _check_one_configuration(folder: str, name: str) -> None:
 
     names = datasets.get_dataset_config_names(folder)
     if len(names) > 1 and datasets.get_dataset_default_config_name(folder) in (None, names[0]) and "default" not in names:
-        raise DataError(f"--dataset {name}: has {len(names)} configurations: {_listed(names)}. Pass --dataset-config-name.")
+        raise DataError(
+            f"--dataset {name}: has {len(names)} configurations: {enumerate_some(names)}. Pass --dataset-config-name."
+        )
 
 
 def _known_parts(loaded: Mapping[str, Any]) -> dict[str, Any]:
@@ -304,14 +306,14 @@ def find_columns(columns: Sequence[str], where: str, config: SplitConfig) -> dic
         column = given if given in columns else None if given else find_column(columns, names)
         if column is None:
             wanted = f"column {given!r}" if given else f"a {role} column ({', '.join(names)})"
-            messages.append(f"{where}: {wanted} not found. Columns: {_listed(columns)}. Pass --{role}-column.")
+            messages.append(f"{where}: {wanted} not found. Columns: {enumerate_some(columns)}. Pass --{role}-column.")
         else:
             found[role] = column
     if config.group_column in columns:
         found[GROUP] = str(config.group_column)
     elif config.group_column:
         messages.append(
-            f"{where}: column {config.group_column!r} not found. Columns: {_listed(columns)}. Change --group-column."
+            f"{where}: column {config.group_column!r} not found. Columns: {enumerate_some(columns)}. Change --group-column."
         )
     if not messages and found[TEXT] == found[LABEL]:
         messages.append(
@@ -325,12 +327,6 @@ def find_columns(columns: Sequence[str], where: str, config: SplitConfig) -> dic
 def _reason(error: Exception) -> str:
     """Why a path cannot be opened, without the path."""
     return (error.strerror if isinstance(error, OSError) else None) or shorten(str(error))
-
-
-def _listed(columns: Sequence[str]) -> str:
-    """Some columns of a table, at a length that can be read."""
-    shown = ", ".join(map(shorten, columns[:30]))
-    return shown + (f" and {len(columns) - 30} more" if len(columns) > 30 else "")
 
 
 def find_column(columns: Sequence[str], names: Sequence[str]) -> str | None:

@@ -17,9 +17,10 @@ from pipeline.comparison.selection import EXTERNAL
 from pipeline.data.prepared import PreparedData, prepare
 from pipeline.data.sources import LABEL, TEXT
 from pipeline.data.splits import choose_sample
-from pipeline.errors import ConfigError, DataError, ModelError, RunError
-from pipeline.evaluation.metrics import count_confusions, report_by_class, score
+from pipeline.errors import ConfigError, DataError, ModelError, RunError, enumerate_some
+from pipeline.evaluation.metrics import report_by_class, score_predictions
 from pipeline.evaluation.plots import draw_confusion
+from pipeline.evaluation.predictions import predict, tabulate, write_csv
 from pipeline.fields import build
 from pipeline.hashing import digest
 from pipeline.modeling.addresses import find_model
@@ -137,8 +138,8 @@ def _of_model(config: configs.EvaluateConfig, tracker: Tracker, parent_id: str |
         model = load_model_folder(folder)
         if sorted(model.classes) != sorted(prepared.manifest.classes):
             raise ModelError(
-                f"--model {name}: knows the classes {', '.join(model.classes)}, but {dataset} has "
-                f"{', '.join(prepared.manifest.classes)}."
+                f"--model {name}: knows the classes {enumerate_some(model.classes)}, but {dataset} has "
+                f"{enumerate_some(prepared.manifest.classes)}."
             )
     else:
         address = find_model(name, config.model_revision)
@@ -173,30 +174,19 @@ def _test(
     model: FineTunedModel, prepared: PreparedData, limit: int | None, seed: int, logger: RunLogger, title: str
 ) -> dict[str, float]:
     """Predict the test split and write scores, predictions and pictures onto the run of `logger`."""
-    import numpy as np
-
     classes = prepared.manifest.classes
     table = prepared.read("test")
     table = table.iloc[choose_sample(len(table), limit, seed)].reset_index(drop=True)
+    texts, gold = table[TEXT].tolist(), table[LABEL].to_numpy()
     order = [model.classes.index(name) for name in classes]  # a model from elsewhere may have another order
-    probabilities = model.predict_texts(table[TEXT].tolist())[:, order]
-    gold, predicted = table[LABEL].to_numpy(), probabilities.argmax(axis=1)
-    found = score(gold, np.log(np.maximum(probabilities, 1e-30)), len(classes))
-    test = {name: found[name] for name in _METRICS}
+    found = predict(lambda chosen: model.predict_texts(chosen)[:, order], texts, gold, classes)
+    test = score_predictions(gold, found.predicted, len(classes))
 
-    predictions = pd.DataFrame(
-        {
-            "sentence": table[TEXT],
-            "gold": [classes[index] for index in gold],
-            "pred": [classes[index] for index in predicted],
-            **{f"score_{name}": probabilities[:, index].round(6) for index, name in enumerate(classes)},
-        }
-    )
-    logger.log_text(predictions.to_csv(index=False), "predictions.csv")
-    by_class = pd.DataFrame(report_by_class(gold, predicted, classes)).T
+    logger.log_text(write_csv(tabulate(texts, gold, found, classes)), "predictions.csv")
+    by_class = pd.DataFrame(report_by_class(gold, found.predicted, classes)).T
     logger.log_text(by_class.to_csv(index_label="class"), "per_class.csv")
-    counts = count_confusions(gold, predicted, len(classes))
-    logger.log_figure(draw_confusion(counts, classes, f"{title}: {len(gold):,} test texts"), "confusion_matrix.png")
+    picture = draw_confusion(gold, found.predicted, classes, f"{title}: {len(gold):,} test texts")
+    logger.log_figure(picture, "confusion_matrix.png")
     log_datasets(logger, prepared, "test")
     logger.log_metrics({f"test/{name}": value for name, value in test.items()})
     return test
