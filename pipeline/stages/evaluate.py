@@ -94,10 +94,9 @@ def _of_run(config: configs.EvaluateConfig, tracker: Tracker, parent_id: str | N
         train_config = _read_config(tracker, trained, Path(scratch), config.cache_dir)
         prepared, _ = prepare(train_config.dataset, train_config)
         _check_fingerprint(trained, prepared)
-        folder = tracker.download_model(trained.run_id, Path(scratch))
+        model = load_model_folder(tracker.download_model(trained.run_id, Path(scratch)))
         with closing(tracker.start(f"evaluate-{trained.name}", parent_id)) as logger:
             _log_identity(logger, config, trained.run_id, prepared.manifest.fingerprint)
-            model = load_model_folder(folder)
             target = tracker.amend(trained.run_id)
             test = _test(model, prepared, train_config.max_eval_samples, train_config.split_seed, target, trained.name)
     return EvaluateResult(trained.run_id, test)
