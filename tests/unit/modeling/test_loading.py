@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from sentencepiece import SentencePieceProcessor
 from transformers import AutoConfig, AutoModelForMaskedLM, AutoModelForSequenceClassification
 
 from pipeline.data.tokenization import clamp_length
@@ -178,14 +179,28 @@ def test_a_tokenizer_with_more_tokens_than_the_model_is_refused(copy) -> None:
         load_tokenizer(find_model(str(folder)))
 
 
-def test_a_sentencepiece_file_alone_is_answered_with_the_way_out(copy, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = copy("xlm-roberta")
+@pytest.mark.parametrize(("family", "offset"), [("albert", 0), ("xlm-roberta", 1)])
+def test_a_sentencepiece_model_alone_is_enough(copy, tiny, family: str, offset: int) -> None:
+    folder = copy(family)
     keep(folder, "config.json", "model.safetensors")
-    (folder / "sentencepiece.bpe.model").write_bytes(b"pieces")
-    find_spec = __import__("importlib.util").util.find_spec
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "sentencepiece" else find_spec(name))
-    with pytest.raises(ModelError, match=r"sentencepiece.bpe.model. Put a tokenizer.json beside it, or run"):
-        check_files(find_model(str(folder)))
+    file = tiny.write_sentencepiece(folder, family)
+    tokenizer = load_tokenizer(find_model(str(folder)))
+    encoded = SentencePieceProcessor(str(file)).encode(TEXT)
+    assert len(encoded) >= 3
+    # XLM-RoBERTa's numbers are those of SentencePiece and one more, for its vocabulary has a padding token.
+    assert tokenizer(TEXT)["input_ids"][1:-1] == [piece + offset for piece in encoded]
+    assert tokenizer.convert_ids_to_tokens(tokenizer.pad_token_id) == "<pad>"
+    check_weights(find_model(str(folder)))
+
+
+@pytest.mark.parametrize(("family", "name"), [("albert", "spiece.model"), ("xlm-roberta", "sentencepiece.bpe.model")])
+@pytest.mark.parametrize("content", [b"", b"pieces", b"version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 9\n"])
+def test_a_damaged_sentencepiece_model_is_refused(copy, family: str, name: str, content: bytes) -> None:
+    folder = copy(family)
+    keep(folder, "config.json", "model.safetensors")
+    (folder / name).write_bytes(content)
+    with pytest.raises(ModelError, match=rf"--model .*{family}.*(cannot be loaded from|its tokenizer knows)"):
+        load_tokenizer(find_model(str(folder)))
 
 
 def truncate(folder: Path) -> None:
