@@ -94,11 +94,12 @@ def _of_run(config: configs.EvaluateConfig, tracker: Tracker, parent_id: str | N
         train_config = _read_config(tracker, trained, Path(scratch), config.cache_dir)
         prepared, _ = prepare(train_config.dataset, train_config)
         _check_fingerprint(trained, prepared)
+        table = _read_test(prepared, train_config.max_eval_samples, train_config.split_seed)
         model = load_model_folder(tracker.download_model(trained.run_id, Path(scratch)))
         with closing(tracker.start(f"evaluate-{trained.name}", parent_id)) as logger:
             _log_identity(logger, config, trained.run_id, prepared.manifest.fingerprint)
             target = tracker.amend(trained.run_id)
-            test = _test(model, prepared, train_config.max_eval_samples, train_config.split_seed, target, trained.name)
+            test = _test(model, prepared, table, target, trained.name)
     return EvaluateResult(trained.run_id, test)
 
 
@@ -145,13 +146,14 @@ def _of_model(config: configs.EvaluateConfig, tracker: Tracker, parent_id: str |
         address.encoder  # noqa: B018  # an unknown architecture is refused before any data is read
         prepared, _ = prepare(dataset, config)
         model = load_foreign_model(address, prepared.manifest.classes, config.max_length)
+    table = _read_test(prepared, config.max_eval_samples, config.split_seed)
     title = f"{EXTERNAL}-{folder.name}"
     with closing(tracker.start(title, parent_id)) as logger:
         began = time.perf_counter()
         _log_identity(logger, config, None, prepared.manifest.fingerprint)
         logger.set_tags({"strategy": EXTERNAL})
         logger.log_metrics({"model/total_params": sum(parameter.numel() for parameter in model.model.parameters())})
-        test = _test(model, prepared, config.max_eval_samples, config.split_seed, logger, title)
+        test = _test(model, prepared, table, logger, title)
         logger.log_metrics({"cost/wall_seconds": time.perf_counter() - began})
         run_id = logger.run_id
     return EvaluateResult(run_id, test)
@@ -169,13 +171,17 @@ def _log_identity(logger: RunLogger, config: configs.EvaluateConfig, evaluates: 
     logger.set_tags(tags | ({"evaluates": evaluates} if evaluates else {}))
 
 
+def _read_test(prepared: PreparedData, limit: int | None, seed: int) -> pd.DataFrame:
+    """The test texts that are used."""
+    table = prepared.read("test")
+    return table.iloc[choose_sample(len(table), limit, seed)].reset_index(drop=True)
+
+
 def _test(
-    model: FineTunedModel, prepared: PreparedData, limit: int | None, seed: int, logger: RunLogger, title: str
+    model: FineTunedModel, prepared: PreparedData, table: pd.DataFrame, logger: RunLogger, title: str
 ) -> dict[str, float]:
     """Predict the test split and write scores, predictions and pictures onto the run of `logger`."""
     classes = prepared.manifest.classes
-    table = prepared.read("test")
-    table = table.iloc[choose_sample(len(table), limit, seed)].reset_index(drop=True)
     texts, gold = table[TEXT].tolist(), table[LABEL].to_numpy()
     order = [model.classes.index(name) for name in classes]  # a model from elsewhere may have another order
     found = predict(lambda chosen: model.predict_texts(chosen)[:, order], texts, gold, classes)
