@@ -14,6 +14,7 @@ import pandas as pd
 
 from pipeline import config as configs
 from pipeline.comparison.selection import EXTERNAL
+from pipeline.data.overlap import overlap_metrics
 from pipeline.data.prepared import PreparedData, prepare
 from pipeline.data.sources import LABEL, TEXT
 from pipeline.data.splits import choose_sample
@@ -153,6 +154,8 @@ def _of_model(config: configs.EvaluateConfig, tracker: Tracker, parent_id: str |
         _log_identity(logger, config, None, prepared.manifest.fingerprint)
         logger.set_tags({"strategy": EXTERNAL})
         logger.log_metrics({"model/total_params": sum(parameter.numel() for parameter in model.model.parameters())})
+        # Whoever trained it may have had the same train part; its row must carry the same warning as those beside it.
+        logger.log_metrics(overlap_metrics({"train/test": prepared.manifest.overlap["train/test"]}))
         test = _test(model, prepared, table, logger, title)
         logger.log_metrics({"cost/wall_seconds": time.perf_counter() - began})
         run_id = logger.run_id
