@@ -121,7 +121,9 @@ def _file(path: Path, config: SplitConfig) -> Source:
 
 
 def _folder(path: Path, config: SplitConfig) -> Source:
-    """A folder with a file a part, in GLUE's layout or another."""
+    """A folder with a file a part, in GLUE's layout or another, or one that the library datasets saved."""
+    if any((path / name).is_file() for name in ("dataset_dict.json", "state.json")):
+        return _saved(path, config)
     files: dict[str, Path] = {}
     messages: list[str] = []
     entries = [entry for entry in sorted(path.iterdir()) if entry.is_file() and is_table_file(entry)]
@@ -233,37 +235,73 @@ def _hub(name: str, config: SplitConfig) -> Source:
     repo_id = _HUB_NAMES.get(name, name)
     snapshot = fetch_snapshot(repo_id, config.dataset_revision, "dataset", DataError)
 
-    def read() -> SourceTables:
+    def load() -> Any:
         import datasets
 
-        try:
-            datasets.disable_progress_bars()
-            if config.dataset_config_name is None:
-                _check_one_configuration(str(snapshot.folder), name)
-            loaded = datasets.load_dataset(str(snapshot.folder), config.dataset_config_name)
-        except DataError:
-            raise
-        except Exception as error:  # the library raises whatever its many file readers raise
-            reason = " ".join(str(error).split()).replace(str(snapshot.folder), name)[:300]
-            raise DataError(f"--dataset {name}: {reason} Check --dataset-config-name.") from error
-        parts, unlabelled, classes = {}, [], None
-        for part, rows in _known_parts(loaded).items():
-            where = f"{name} ({part})"
-            if part == "test" and (config.label_column or find_column(rows.column_names, LABEL_NAMES)) not in rows.column_names:
-                unlabelled.append(part)
-                continue
-            columns = find_columns(rows.column_names, where, config)
-            table = rows.select_columns(list(dict.fromkeys(columns.values()))).with_format("arrow")[:]
-            parts[part] = pd.DataFrame(
-                {role: as_series(as_texts(table.column(column), where, column)) for role, column in columns.items()}
-            )
-            feature = rows.features[columns[LABEL]]
-            if isinstance(feature, datasets.ClassLabel):
-                classes = tuple(feature.names)
-        return SourceTables(parts, classes, tuple(unlabelled))
+        if config.dataset_config_name is None:
+            _check_one_configuration(str(snapshot.folder), name)
+        return datasets.load_dataset(str(snapshot.folder), config.dataset_config_name)
 
     address = f"https://huggingface.co/datasets/{repo_id}/tree/{snapshot.commit}"
-    return Source(name, address, f"{repo_id}@{snapshot.commit}", read)
+    return Source(
+        name,
+        address,
+        f"{repo_id}@{snapshot.commit}",
+        lambda: _read_library(load, name, snapshot.folder, config, "Check --dataset-config-name."),
+    )
+
+
+def _saved(path: Path, config: SplitConfig) -> Source:
+    """A folder that `save_to_disk` of the library datasets wrote."""
+    files = [file for file in sorted(path.rglob("*")) if file.is_file()]
+    sha256 = digest({str(file.relative_to(path)): hash_file(file) for file in files})
+
+    def load() -> Any:
+        import datasets
+
+        loaded = datasets.load_from_disk(str(path))
+        return loaded if isinstance(loaded, Mapping) else {"all": loaded}
+
+    return Source(
+        path.resolve().name,
+        path.resolve().as_uri(),
+        sha256,
+        lambda: _read_library(load, str(path), path, config, "Save it again with save_to_disk."),
+    )
+
+
+def _read_library(load: Callable[[], Any], name: str, folder: Path, config: SplitConfig, way_out: str) -> SourceTables:
+    """The tables of what the library datasets loads, with the class names that it knows."""
+    import datasets
+
+    try:
+        datasets.disable_progress_bars()
+        return _tables_of(load(), name, config)
+    except DataError:
+        raise
+    except Exception as error:  # the library raises whatever its many file readers raise
+        reason = " ".join(str(error).split()).replace(str(folder), name)[:300]
+        raise DataError(f"--dataset {name}: {reason} {way_out}") from error
+
+
+def _tables_of(loaded: Mapping[str, Any], name: str, config: SplitConfig) -> SourceTables:
+    import datasets
+
+    parts, unlabelled, classes = {}, [], None
+    for part, rows in _known_parts(loaded).items():
+        where = f"{name} ({part})"
+        if part == "test" and (config.label_column or find_column(rows.column_names, LABEL_NAMES)) not in rows.column_names:
+            unlabelled.append(part)
+            continue
+        columns = find_columns(rows.column_names, where, config)
+        table = rows.select_columns(list(dict.fromkeys(columns.values()))).with_format("arrow")[:]
+        parts[part] = pd.DataFrame(
+            {role: as_series(as_texts(table.column(column), where, column)) for role, column in columns.items()}
+        )
+        feature = rows.features[columns[LABEL]]
+        if isinstance(feature, datasets.ClassLabel):
+            classes = tuple(feature.names)
+    return SourceTables(parts, classes, tuple(unlabelled))
 
 
 def _check_one_configuration(folder: str, name: str) -> None:
