@@ -4,7 +4,7 @@
 """
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class PipelineError(Exception):
@@ -60,6 +60,12 @@ class StoreError(PipelineError):
 def shorten(text: str, longest: int = 100) -> str:
     """What a user gave, at a length that can be read in a message."""
     return text if len(text) <= longest else text[:longest] + "..."
+
+
+def enumerate_some(names: Sequence[str], most: int = 30) -> str:
+    """The first of what may be very many names, and how many more there are."""
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(map(shorten, names[:most])) + more
 
 
 def unknown(kind: str, name: str, available: Iterable[str]) -> str:

@@ -217,6 +217,33 @@ class Tiny:
             FAMILIES[family](folder, pooler)
         return folder
 
+    @staticmethod
+    def write_sentencepiece(folder: Path, family: str) -> Path:
+        """Write a SentencePiece model of the family's kind into a model folder, as its only tokenizer."""
+        from sentencepiece import SentencePieceTrainer
+
+        name, symbols = {
+            "albert": (
+                "spiece.model",
+                {"pad_id": 0, "unk_id": 1, "bos_id": -1, "eos_id": -1, "control_symbols": "[CLS],[SEP],[MASK]"},
+            ),
+            "xlm-roberta": ("sentencepiece.bpe.model", {"unk_id": 0, "bos_id": 1, "eos_id": 2, "pad_id": -1}),
+        }[family]
+        path = folder / name
+        with path.open("wb") as file:
+            SentencePieceTrainer.train(
+                sentence_iterator=iter(
+                    [f"{word} {first}{second}" for word in VOCABULARY for first in LETTERS[:9] for second in PLAIN]
+                ),
+                model_writer=file,
+                vocab_size=len(VOCABULARY) - 10,
+                hard_vocab_limit=False,
+                num_threads=1,
+                minloglevel=2,
+                **symbols,
+            )
+        return path
+
     def csv(self, rows: int = 200, seed: int = 0) -> Path:
         """Texts with one telling word each; the words can be learnt from a hundred of them."""
         generator = np.random.default_rng(seed)

@@ -29,7 +29,7 @@ def remarks(table: pd.DataFrame, selection: Selection) -> Iterator[str]:
 
 
 def overlap_warnings(selection: Selection) -> list[str]:
-    """That test overlaps train, once, where it does; a model trained elsewhere does not know."""
+    """That test overlaps train, once, where it does."""
     return list(dict.fromkeys(warning for run in selection.kept if (warning := warn_of_overlap(run.metrics))))
 
 

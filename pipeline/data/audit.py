@@ -1,10 +1,13 @@
 """What stands twice: within a split, across splits, or with two labels."""
 
 from collections.abc import Mapping
+from itertools import combinations
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
+from pipeline.data.folding import number_texts
 from pipeline.data.sources import LABEL, TEXT
 from pipeline.data.splits import SplitName
 
@@ -17,12 +20,13 @@ def audit(splits: Mapping[SplitName, pd.DataFrame]) -> dict[str, Any]:
         `duplicates_across`: `a/b` -> distinct texts that stand in both splits;
         `conflicting_labels`: distinct texts that carry more than one label anywhere.
     """
-    texts = {name: set(table[TEXT]) for name, table in splits.items()}
-    names = list(splits)
-    everything = pd.concat([table[[TEXT, LABEL]] for table in splits.values()])
-    labels_per_text = everything.drop_duplicates().groupby(TEXT).size()
+    numbers, distinct = number_texts({name: table[TEXT] for name, table in splits.items()})
+    stands = {name: np.bincount(mine, minlength=len(distinct)) > 0 for name, mine in numbers.items()}
+    labels = np.concatenate([table[LABEL].to_numpy() for table in splits.values()])
+    pairs = np.unique(np.concatenate([*numbers.values()]) * (labels.max(initial=0) + 1) + labels)
+    labels_per_text = np.bincount(pairs // (labels.max(initial=0) + 1))
     return {
-        "duplicates_within": {name: int(table[TEXT].duplicated().sum()) for name, table in splits.items()},
-        "duplicates_across": {f"{a}/{b}": len(texts[a] & texts[b]) for i, a in enumerate(names) for b in names[i + 1 :]},
+        "duplicates_within": {name: len(mine) - int(stands[name].sum()) for name, mine in numbers.items()},
+        "duplicates_across": {f"{a}/{b}": int((stands[a] & stands[b]).sum()) for a, b in combinations(splits, 2)},
         "conflicting_labels": int((labels_per_text > 1).sum()),
     }

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from pipeline.data.sources import LABEL, TEXT, SourceTables
 from pipeline.data.tables import as_series, as_texts, scalars_as_texts
-from pipeline.errors import DataError, shorten
+from pipeline.errors import DataError, enumerate_some, shorten
 
 _HIDDEN = "-1"  # how GLUE and the hub mark labels that are withheld
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
@@ -204,14 +204,14 @@ def _number_classes(
         if set(labels) <= set(by_index):  # not mixed with the names, for those may be numbers as well, such as 1 and 2
             name_of = by_index
         elif not listed:
-            _refuse_strange(labels, named, by_index, where, f"is none of the classes {_enumerate(named)}.")
+            _refuse_strange(labels, named, by_index, where, f"is none of the classes {enumerate_some(named)}.")
     classes = listed or named or ()
     _refuse_strange(
         [name_of[label] for label in labels],
         classes,
         {},
         where,
-        f"is none of --labels {_enumerate(classes)}. Add it there, or leave such rows out of the data.",
+        f"is none of --labels {enumerate_some(classes)}. Add it there, or leave such rows out of the data.",
     )
     index = {name: position for position, name in enumerate(classes)}
     return classes, {label: index[name] for label, name in name_of.items() if name in index}
@@ -223,10 +223,6 @@ def _refuse_strange(labels: Sequence[str], known: Sequence[str], last: Mapping[s
     if strange:
         more = f" (and {len(strange) - 1:,} more)" if len(strange) > 1 else ""
         raise DataError(f"{where}: label {shorten(strange[0])!r}{more} {complaint}")
-
-
-def _enumerate(names: Sequence[str]) -> str:
-    return ", ".join(map(shorten, names[:30])) + (f" and {len(names) - 30:,} more" if len(names) > 30 else "")
 
 
 def _by_value(label: str) -> tuple[bool, float, str]:

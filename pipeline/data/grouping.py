@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.data.overlap import LONG_TOKENS, Flags, Ints, LineIndex, fold_line, fold_punctuation, number_distinct
+from pipeline.data.folding import Ints, fold_texts, number_values
+from pipeline.data.line_index import Flags, LineIndex
+from pipeline.data.overlap import LONG_TOKENS
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class AlikeTexts:
@@ -18,15 +24,14 @@ class AlikeTexts:
     *all* its containers would make one group of everything, for "good" stands in half of all film reviews.
     """
 
-    def __init__(self, texts: Sequence[str], seed: int) -> None:
-        self._line_of, lines = number_distinct(map(fold_line, texts))
-        key_of, keys = number_distinct(map(fold_punctuation, lines))
-        self._index = LineIndex(lines)
-        parent = np.arange(len(keys))
+    def __init__(self, texts: pd.Series | Sequence[str], seed: int) -> None:
+        folded = fold_texts({"": texts})
+        self._line_of, key_of = folded.line_of, folded.key_of_line
+        self._index = LineIndex(folded.tokens, folded.lengths)
+        parent = np.arange(key_of.max(initial=-1) + 1)
         holder = self._draw_holders(np.random.default_rng(seed))
-        # A line and its container may be the same but for punctuation: not a step up. What remains steps up to a key of more
-        # letters (or from none to some), so there are no circles.
-        upward = np.flatnonzero((holder >= 0) & (key_of[holder] != key_of))
+        # A container has more tokens than what it contains, so every step is to a longer key: there are no circles.
+        upward = np.flatnonzero(holder >= 0)
         upward = upward[np.argsort(-self._index.lengths[upward], kind="stable")]
         stepping, longest = np.unique(key_of[upward], return_index=True)
         parent[stepping] = key_of[holder[upward[longest]]]
@@ -57,8 +62,8 @@ class AlikeTexts:
 
 def number_groups(values: Sequence[object], missing: Flags) -> Ints:
     """A number per row, equal where the values are; a row without a value is a group by itself."""
-    groups, distinct = number_distinct(map(str, values))
-    groups[missing] = len(distinct) + np.arange(int(missing.sum()))
+    groups = number_values(list(map(str, values))).astype(np.int64)
+    groups[missing] = groups.max(initial=-1) + 1 + np.arange(int(missing.sum()))
     return groups
 
 

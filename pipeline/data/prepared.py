@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
-import tempfile
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import pandas as pd
 
 from pipeline.config import SplitConfig
@@ -18,15 +16,17 @@ from pipeline.data.audit import audit
 from pipeline.data.cleaning import clean
 from pipeline.data.notes import note_hidden_test, note_unseen_classes
 from pipeline.data.overlap import measure_overlap
+from pipeline.data.scratch import writing
 from pipeline.data.sources import LABEL, TEXT, find_source
 from pipeline.data.splits import SPLITS, SplitName, split_by_groups, split_officially, split_randomly
 from pipeline.errors import DataError
 from pipeline.hashing import digest
 
-_FORMAT = 4  # raise it when the same source and options would be prepared differently
+_FORMAT = 5  # raise it when the same source and options would be prepared differently
 _CHUNK = 50_000
 _SPLITTERS = {"random": split_randomly, "official": split_officially}
-_EXAMPLES = "overlap.json"
+_MANIFEST, _EXAMPLES = "manifest.json", "overlap.json"
+_FILES = (_MANIFEST, _EXAMPLES, *(f"{name}.parquet" for name in SPLITS))
 Examples = dict[str, dict[str, list[dict[str, str]]]]
 
 
@@ -84,7 +84,7 @@ class PreparedData:
 
 
 def prepare(dataset: str, config: SplitConfig, force: bool = False) -> tuple[PreparedData, bool]:
-    """The prepared data, and whether it was there already.
+    """The prepared data, and whether it was there already. If a file of it is gone, all are made anew.
 
     Raises:
         DataError: The data cannot be found, read, or split.
@@ -111,7 +111,7 @@ def prepare(dataset: str, config: SplitConfig, force: bool = False) -> tuple[Pre
         }
     )
     folder = Path(config.cache_dir) / "prepared" / key[:16]
-    if not force and (folder / "manifest.json").is_file():
+    if not force and all((folder / file).is_file() for file in _FILES):
         return _open(folder), True
     where = source.option
     tables = clean(source.read(), where, config.labels)
@@ -121,7 +121,8 @@ def prepare(dataset: str, config: SplitConfig, force: bool = False) -> tuple[Pre
         splits, dropped = split_by_groups(tables.parts, tables.classes, config.split_seed, where)
     else:
         splits = _SPLITTERS[config.split](tables.parts, tables.classes, config.split_seed, where)
-    overlap = measure_overlap({name: table[TEXT].tolist() for name, table in splits.items()})
+    tables.parts.clear()  # the splits are copies of what is needed of them
+    overlap = measure_overlap({name: table[TEXT] for name, table in splits.items()})
     split_sha256 = {name: _hash_rows(table) for name, table in splits.items()}
     manifest = Manifest(
         name=source.name,
@@ -129,7 +130,7 @@ def prepare(dataset: str, config: SplitConfig, force: bool = False) -> tuple[Pre
         classes=list(tables.classes),
         rows={name: len(table) for name, table in splits.items()},
         rows_by_class={
-            name: [int((table[LABEL] == index).sum()) for index in range(len(tables.classes))] for name, table in splits.items()
+            name: np.bincount(table[LABEL], minlength=len(tables.classes)).tolist() for name, table in splits.items()
         },
         dropped=tables.dropped | dropped,
         notes=[*notes, *note_unseen_classes(splits, tables.classes)],
@@ -138,38 +139,20 @@ def prepare(dataset: str, config: SplitConfig, force: bool = False) -> tuple[Pre
         split_sha256=split_sha256,
         fingerprint=digest({"classes": list(tables.classes), "splits": split_sha256}),
     )
-    _write(folder, manifest, splits, overlap.examples)
+    with writing(folder, config.cache_dir) as scratch:
+        for name in SPLITS:
+            splits[name].to_parquet(scratch / f"{name}.parquet", index=False)
+        (scratch / _EXAMPLES).write_text(json.dumps(overlap.examples, indent=1), encoding="utf-8")
+        (scratch / _MANIFEST).write_text(json.dumps(asdict(manifest), indent=1, ensure_ascii=False), encoding="utf-8")
     return PreparedData(folder, manifest), False
 
 
 def _open(folder: Path) -> PreparedData:
     try:
-        manifest = Manifest(**json.loads((folder / "manifest.json").read_text(encoding="utf-8")))
+        manifest = Manifest(**json.loads((folder / _MANIFEST).read_text(encoding="utf-8")))
     except (ValueError, TypeError) as error:
-        raise DataError(f"{folder}: manifest.json is damaged ({error}). Delete the folder.") from error
+        raise DataError(f"{folder}: {_MANIFEST} is damaged ({error}). Delete the folder.") from error
     return PreparedData(folder, manifest)
-
-
-def _write(folder: Path, manifest: Manifest, splits: Mapping[SplitName, pd.DataFrame], examples: Examples) -> None:
-    """Write beside and rename, so that the folder is there whole or not at all."""
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".writing-"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"--cache-dir {folder.parent.parent}: cannot be written ({error}). Give another folder.") from error
-    try:
-        for name in SPLITS:
-            splits[name].to_parquet(scratch / f"{name}.parquet", index=False)
-        (scratch / _EXAMPLES).write_text(json.dumps(examples, indent=1), encoding="utf-8")
-        (scratch / "manifest.json").write_text(json.dumps(asdict(manifest), indent=1, ensure_ascii=False), encoding="utf-8")
-    except BaseException:  # interrupted, or the disk is full
-        shutil.rmtree(scratch, ignore_errors=True)
-        raise
-    shutil.rmtree(folder, ignore_errors=True)
-    try:
-        scratch.replace(folder)
-    except OSError:  # another process was first; its content is the same
-        shutil.rmtree(scratch)
 
 
 def _hash_rows(table: pd.DataFrame) -> str:

@@ -13,7 +13,7 @@ import pandas as pd
 from pipeline.config import SplitConfig
 from pipeline.data.files import check_encoding, format_suffix
 from pipeline.data.tables import FORMATS, as_series, as_texts, is_table_file, read_table
-from pipeline.errors import DataError, shorten, unknown
+from pipeline.errors import DataError, enumerate_some, shorten, unknown
 from pipeline.hashing import digest, hash_file
 from pipeline.hub import fetch_snapshot
 
@@ -121,7 +121,9 @@ def _file(path: Path, config: SplitConfig) -> Source:
 
 
 def _folder(path: Path, config: SplitConfig) -> Source:
-    """A folder with a file a part, in GLUE's layout or another."""
+    """A folder with a file a part, in GLUE's layout or another, or one that the library datasets saved."""
+    if any((path / name).is_file() for name in ("dataset_dict.json", "state.json")):
+        return _saved(path, config)
     files: dict[str, Path] = {}
     messages: list[str] = []
     entries = [entry for entry in sorted(path.iterdir()) if entry.is_file() and is_table_file(entry)]
@@ -233,37 +235,73 @@ def _hub(name: str, config: SplitConfig) -> Source:
     repo_id = _HUB_NAMES.get(name, name)
     snapshot = fetch_snapshot(repo_id, config.dataset_revision, "dataset", DataError)
 
-    def read() -> SourceTables:
+    def load() -> Any:
         import datasets
 
-        try:
-            datasets.disable_progress_bars()
-            if config.dataset_config_name is None:
-                _check_one_configuration(str(snapshot.folder), name)
-            loaded = datasets.load_dataset(str(snapshot.folder), config.dataset_config_name)
-        except DataError:
-            raise
-        except Exception as error:  # the library raises whatever its many file readers raise
-            reason = " ".join(str(error).split()).replace(str(snapshot.folder), name)[:300]
-            raise DataError(f"--dataset {name}: {reason} Check --dataset-config-name.") from error
-        parts, unlabelled, classes = {}, [], None
-        for part, rows in _known_parts(loaded).items():
-            where = f"{name} ({part})"
-            if part == "test" and (config.label_column or find_column(rows.column_names, LABEL_NAMES)) not in rows.column_names:
-                unlabelled.append(part)
-                continue
-            columns = find_columns(rows.column_names, where, config)
-            table = rows.select_columns(list(dict.fromkeys(columns.values()))).with_format("arrow")[:]
-            parts[part] = pd.DataFrame(
-                {role: as_series(as_texts(table.column(column), where, column)) for role, column in columns.items()}
-            )
-            feature = rows.features[columns[LABEL]]
-            if isinstance(feature, datasets.ClassLabel):
-                classes = tuple(feature.names)
-        return SourceTables(parts, classes, tuple(unlabelled))
+        if config.dataset_config_name is None:
+            _check_one_configuration(str(snapshot.folder), name)
+        return datasets.load_dataset(str(snapshot.folder), config.dataset_config_name)
 
     address = f"https://huggingface.co/datasets/{repo_id}/tree/{snapshot.commit}"
-    return Source(name, address, f"{repo_id}@{snapshot.commit}", read)
+    return Source(
+        name,
+        address,
+        f"{repo_id}@{snapshot.commit}",
+        lambda: _read_library(load, name, snapshot.folder, config, "Check --dataset-config-name."),
+    )
+
+
+def _saved(path: Path, config: SplitConfig) -> Source:
+    """A folder that `save_to_disk` of the library datasets wrote."""
+    files = [file for file in sorted(path.rglob("*")) if file.is_file()]
+    sha256 = digest({str(file.relative_to(path)): hash_file(file) for file in files})
+
+    def load() -> Any:
+        import datasets
+
+        loaded = datasets.load_from_disk(str(path))
+        return loaded if isinstance(loaded, Mapping) else {"all": loaded}
+
+    return Source(
+        path.resolve().name,
+        path.resolve().as_uri(),
+        sha256,
+        lambda: _read_library(load, str(path), path, config, "Save it again with save_to_disk."),
+    )
+
+
+def _read_library(load: Callable[[], Any], name: str, folder: Path, config: SplitConfig, way_out: str) -> SourceTables:
+    """The tables of what the library datasets loads, with the class names that it knows."""
+    import datasets
+
+    try:
+        datasets.disable_progress_bars()
+        return _tables_of(load(), name, config)
+    except DataError:
+        raise
+    except Exception as error:  # the library raises whatever its many file readers raise
+        reason = " ".join(str(error).split()).replace(str(folder), name)[:300]
+        raise DataError(f"--dataset {name}: {reason} {way_out}") from error
+
+
+def _tables_of(loaded: Mapping[str, Any], name: str, config: SplitConfig) -> SourceTables:
+    import datasets
+
+    parts, unlabelled, classes = {}, [], None
+    for part, rows in _known_parts(loaded).items():
+        where = f"{name} ({part})"
+        if part == "test" and (config.label_column or find_column(rows.column_names, LABEL_NAMES)) not in rows.column_names:
+            unlabelled.append(part)
+            continue
+        columns = find_columns(rows.column_names, where, config)
+        table = rows.select_columns(list(dict.fromkeys(columns.values()))).with_format("arrow")[:]
+        parts[part] = pd.DataFrame(
+            {role: as_series(as_texts(table.column(column), where, column)) for role, column in columns.items()}
+        )
+        feature = rows.features[columns[LABEL]]
+        if isinstance(feature, datasets.ClassLabel):
+            classes = tuple(feature.names)
+    return SourceTables(parts, classes, tuple(unlabelled))
 
 
 def _check_one_configuration(folder: str, name: str) -> None:
@@ -272,7 +310,9 @@ def _check_one_configuration(folder: str, name: str) -> None:
 
     names = datasets.get_dataset_config_names(folder)
     if len(names) > 1 and datasets.get_dataset_default_config_name(folder) in (None, names[0]) and "default" not in names:
-        raise DataError(f"--dataset {name}: has {len(names)} configurations: {_listed(names)}. Pass --dataset-config-name.")
+        raise DataError(
+            f"--dataset {name}: has {len(names)} configurations: {enumerate_some(names)}. Pass --dataset-config-name."
+        )
 
 
 def _known_parts(loaded: Mapping[str, Any]) -> dict[str, Any]:
@@ -304,14 +344,14 @@ def find_columns(columns: Sequence[str], where: str, config: SplitConfig) -> dic
         column = given if given in columns else None if given else find_column(columns, names)
         if column is None:
             wanted = f"column {given!r}" if given else f"a {role} column ({', '.join(names)})"
-            messages.append(f"{where}: {wanted} not found. Columns: {_listed(columns)}. Pass --{role}-column.")
+            messages.append(f"{where}: {wanted} not found. Columns: {enumerate_some(columns)}. Pass --{role}-column.")
         else:
             found[role] = column
     if config.group_column in columns:
         found[GROUP] = str(config.group_column)
     elif config.group_column:
         messages.append(
-            f"{where}: column {config.group_column!r} not found. Columns: {_listed(columns)}. Change --group-column."
+            f"{where}: column {config.group_column!r} not found. Columns: {enumerate_some(columns)}. Change --group-column."
         )
     if not messages and found[TEXT] == found[LABEL]:
         messages.append(
@@ -325,12 +365,6 @@ def find_columns(columns: Sequence[str], where: str, config: SplitConfig) -> dic
 def _reason(error: Exception) -> str:
     """Why a path cannot be opened, without the path."""
     return (error.strerror if isinstance(error, OSError) else None) or shorten(str(error))
-
-
-def _listed(columns: Sequence[str]) -> str:
-    """Some columns of a table, at a length that can be read."""
-    shown = ", ".join(map(shorten, columns[:30]))
-    return shown + (f" and {len(columns) - 30} more" if len(columns) > 30 else "")
 
 
 def find_column(columns: Sequence[str], names: Sequence[str]) -> str | None:

@@ -79,7 +79,7 @@ def split_by_groups(
     if table is None:
         raise DataError(f"{where}: has no train part, only {', '.join(parts)}.")
     _check_counts(table, classes, where)
-    alike = None if GROUP in table else AlikeTexts(table[TEXT].tolist(), seed)
+    alike = None if GROUP in table else AlikeTexts(table[TEXT], seed)
     groups = number_groups(table[GROUP].tolist(), table[GROUP].isna().to_numpy()) if alike is None else alike.groups
     labels = table[LABEL].to_numpy()
     sides = assign_groups(groups, labels, [1 - 2 / _HELD_OUT, 1 / _HELD_OUT, 1 / _HELD_OUT], seed)

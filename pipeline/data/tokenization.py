@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.data.scratch import writing
 from pipeline.data.sources import LABEL, TEXT
+from pipeline.errors import DataError
 from pipeline.hashing import digest
 
 if TYPE_CHECKING:
@@ -65,16 +65,22 @@ def tokenize(
         tokenizer: A Hugging Face tokenizer.
         tokenizer_key: Identifies the tokenizer's content.
         content_sha256: Identifies the content of `table`.
+
+    Raises:
+        DataError: The cache cannot be written.
     """
     key = digest({"tokenizer": tokenizer_key, "max_length": max_length, "content": content_sha256})
     folder = Path(cache_dir) / "tokens" / key[:16]
-    if not (folder / "ids.npy").is_file():
-        _write(folder, *_encode(table[TEXT], tokenizer, max_length))
-    return TokenTable(
-        np.load(folder / "ids.npy", mmap_mode="r"),
-        np.load(folder / "offsets.npy"),
-        table[LABEL].to_numpy(np.int64),
-    )
+    labels = table[LABEL].to_numpy(np.int64)
+    cached = _read(folder, labels)
+    if cached is None:
+        ids, lengths = _encode(table[TEXT], tokenizer, max_length)
+        with writing(folder, cache_dir) as scratch:
+            _write(scratch, ids, lengths)
+        cached = _read(folder, labels)
+    if cached is None:
+        raise DataError(f"--cache-dir {cache_dir}: {folder} cannot be read back. Give another folder.")
+    return cached
 
 
 def encode_texts(texts: list[str], tokenizer: Any, max_length: int) -> TokenTable:
@@ -106,13 +112,17 @@ def _encode(texts: list[str] | pd.Series[str], tokenizer: Any, max_length: int) 
     return np.concatenate(flat), np.concatenate(lengths)
 
 
-def _write(folder: Path, ids: NDArray[np.int32], lengths: NDArray[np.int64]) -> None:
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".writing-"))
-    np.save(scratch / "ids.npy", ids)
-    np.save(scratch / "offsets.npy", np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
-    (scratch / "about.json").write_text(json.dumps({"examples": len(lengths), "tokens": len(ids)}))
+def _read(folder: Path, labels: Labels) -> TokenTable | None:
+    """What was written for these examples; None if it is not there, or damaged."""
     try:
-        scratch.replace(folder)
-    except OSError:  # another process was first; its content is the same
-        shutil.rmtree(scratch)
+        ids, offsets = np.load(folder / "ids.npy", mmap_mode="r"), np.load(folder / "offsets.npy")
+    except (OSError, ValueError, EOFError):
+        return None
+    whole = len(offsets) == len(labels) + 1 and offsets[-1] == len(ids)
+    return TokenTable(ids, offsets, labels) if whole else None
+
+
+def _write(folder: Path, ids: NDArray[np.int32], lengths: NDArray[np.int64]) -> None:
+    np.save(folder / "ids.npy", ids)
+    np.save(folder / "offsets.npy", np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
+    (folder / "about.json").write_text(json.dumps({"examples": len(lengths), "tokens": len(ids)}))

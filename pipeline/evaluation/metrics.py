@@ -4,7 +4,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import accuracy_score, confusion_matrix, precision_recall_fscore_support
+from sklearn.metrics import accuracy_score, precision_recall_fscore_support
+
+_AT_ONCE = 20_000_000  # scores turned into float64 at a time
 
 
 def score(gold: NDArray[np.int64], logits: NDArray[np.float32], classes: int) -> dict[str, float]:
@@ -16,7 +18,11 @@ def score(gold: NDArray[np.int64], logits: NDArray[np.float32], classes: int) ->
         gold: Index of the true class; shape [examples].
         logits: Unnormalised scores; shape [examples, classes].
     """
-    predicted = logits.argmax(axis=1)
+    return {**score_predictions(gold, logits.argmax(axis=1), classes), "loss": cross_entropy(gold, logits)}
+
+
+def score_predictions(gold: NDArray[np.int64], predicted: NDArray[np.int64], classes: int) -> dict[str, float]:
+    """The same without the loss, of predicted classes; shape [examples] both."""
     precision, recall, f1, _ = precision_recall_fscore_support(
         gold, predicted, labels=np.arange(classes), average="macro", zero_division=0
     )
@@ -25,14 +31,17 @@ def score(gold: NDArray[np.int64], logits: NDArray[np.float32], classes: int) ->
         "precision_macro": float(precision),
         "recall_macro": float(recall),
         "f1_macro": float(f1),
-        "loss": cross_entropy(gold, logits),
     }
 
 
 def cross_entropy(gold: NDArray[np.int64], logits: NDArray[np.float32]) -> float:
     """Mean negative log-likelihood of the true classes."""
-    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
-    log_likelihood = shifted[np.arange(len(gold)), gold] - np.log(np.exp(shifted).sum(axis=1))
+    step = max(1, _AT_ONCE // logits.shape[1])
+    log_likelihood = np.empty(len(gold))
+    for start in range(0, len(gold), step):
+        rows, true = logits[start : start + step], gold[start : start + step]
+        shifted = rows.astype(np.float64) - rows.max(axis=1, keepdims=True)
+        log_likelihood[start : start + step] = shifted[np.arange(len(true)), true] - np.log(np.exp(shifted).sum(axis=1))
     return float(-log_likelihood.mean())
 
 
@@ -54,7 +63,16 @@ def report_by_class(gold: NDArray[np.int64], predicted: NDArray[np.int64], class
     }
 
 
-def count_confusions(gold: NDArray[np.int64], predicted: NDArray[np.int64], classes: int) -> NDArray[np.int64]:
-    """Rows are true classes, columns predicted ones; shape [classes, classes]."""
-    counts: NDArray[np.int64] = confusion_matrix(gold, predicted, labels=np.arange(classes))
-    return counts
+def count_confusions(gold: NDArray[np.int64], predicted: NDArray[np.int64], classes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How often a true class was predicted as another, or as itself, of the classes asked for.
+
+    Returns:
+        Rows are true classes, columns predicted ones; shape [classes, classes].
+    """
+    size = int(max(gold.max(initial=0), predicted.max(initial=0), classes.max(initial=0))) + 1
+    place = np.full(size, -1)
+    place[classes] = np.arange(len(classes))
+    rows, columns = place[gold], place[predicted]
+    both = (rows >= 0) & (columns >= 0)
+    counts: NDArray[np.int64] = np.bincount(rows[both] * len(classes) + columns[both], minlength=len(classes) ** 2)
+    return counts.reshape(len(classes), len(classes))

@@ -1,27 +1,38 @@
 """Pictures of one model's predictions."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+
+from pipeline.evaluation.metrics import count_confusions
 
 _LABELLED_CLASSES = 20  # beyond, numbers in the cells would overlap
 _DRAWN_CLASSES = 500  # beyond, a class is thinner than a pixel
 _LONGEST_NAME = 30
 
 
-def draw_confusion(counts: NDArray[np.int64], classes: list[str], title: str) -> Figure:
+def draw_confusion(gold: NDArray[np.int64], predicted: NDArray[np.int64], names: Sequence[str], title: str) -> Figure:
     """The confusion matrix: rows are true classes, shaded by their share, each cell with its count.
 
-    Of very many classes the most frequent are drawn, in their order; the title says so.
+    Of very many classes those with the most texts are drawn, in their order; the title says so. Shares are of all texts of
+    a class, whatever they were predicted as.
+
+    Args:
+        gold: Index of the true class; shape [texts].
+        predicted: Index of the predicted class; shape [texts].
     """
-    if len(classes) > _DRAWN_CLASSES:
-        title += f"; the {_DRAWN_CLASSES} most frequent of {len(classes):,} classes"
-        frequent = np.sort(np.argsort(-counts.sum(axis=1), kind="stable")[:_DRAWN_CLASSES])
-        counts, classes = counts[np.ix_(frequent, frequent)], [classes[index] for index in frequent]
+    support = np.bincount(gold, minlength=len(names))
+    chosen = np.arange(len(names))
+    if len(names) > _DRAWN_CLASSES:
+        title += f"; the {_DRAWN_CLASSES} most frequent of {len(names):,} classes"
+        chosen = np.sort(np.argsort(-support, kind="stable")[:_DRAWN_CLASSES])
+    counts, classes = count_confusions(gold, predicted, chosen), [names[index] for index in chosen.tolist()]
     size = max(4.0, min(12.0, 1.2 + 0.7 * len(classes)))
     figure = Figure(figsize=(size + 0.8, size), layout="constrained")
     axes = figure.add_subplot()
-    shares = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
+    shares = counts / np.maximum(1, support[chosen, None])
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     figure.colorbar(image, ax=axes, label="share of the true class")
     axes.set(xlabel="predicted", ylabel="true")

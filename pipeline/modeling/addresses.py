@@ -85,11 +85,6 @@ def check_files(address: ModelAddress) -> None:
     """
     messages = _check_weights(address)
     present = [file for file in _TOKENIZERS if (address.folder / file).is_file()]
-    if present and all(file.endswith(".model") for file in present) and importlib.util.find_spec("sentencepiece") is None:
-        messages.append(
-            f"--model {address.name}: its only tokenizer is the SentencePiece file {present[0]}. Put a tokenizer.json beside "
-            "it, or run `pip install sentencepiece`."
-        )
     if not present:
         messages.append(f"--model {address.name}: no tokenizer in {address.folder}. Needed: one of {', '.join(_TOKENIZERS)}.")
     if messages:

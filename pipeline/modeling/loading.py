@@ -38,18 +38,34 @@ def load_classifier(
     Raises:
         ModelError: The files are missing, damaged, or of another shape than config.json says.
     """
-    import torch
-    from transformers import AutoConfig, AutoModelForSequenceClassification
-
     check_files(address)
-    encoder = address.encoder
     settings = {
         "num_labels": len(classes),
         "id2label": dict(enumerate(classes)),
         "label2id": {name: index for index, name in enumerate(classes)},
         "problem_type": "single_label_classification",
-        **dict.fromkeys(encoder.architecture.dropouts, dropout),
+        **dict.fromkeys(address.encoder.architecture.dropouts, dropout),
     }
+    return _load(address, settings, seed, load_kwargs or {})
+
+
+def check_weights(address: ModelAddress) -> None:
+    """Hold the weights' names and shapes against `config.json`; the weights themselves are not read into memory.
+
+    Of a pickle in the format before PyTorch 1.6, whose end cannot be seen from outside, the whole file is read.
+
+    Raises:
+        ModelError: They are missing, damaged, of another shape than config.json says, or lack a part of the encoder.
+    """
+    check_files(address)
+    _load(address, {}, 0, {"device_map": "meta"})
+
+
+def _load(address: ModelAddress, settings: Mapping[str, Any], seed: int, load_kwargs: Mapping[str, Any]) -> LoadedModel:
+    import torch
+    from transformers import AutoConfig, AutoModelForSequenceClassification
+
+    encoder = address.encoder
     with _model_errors(address), _quiet(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         config = AutoConfig.from_pretrained(address.folder, trust_remote_code=False, **settings)
@@ -60,12 +76,15 @@ def load_classifier(
             trust_remote_code=False,
             ignore_mismatched_sizes=True,  # a classifier for another number of classes is replaced
             output_loading_info=True,
-            **(load_kwargs or {}),
+            **load_kwargs,
         )
     mismatched = {item[0] if isinstance(item, tuple) else item for item in info["mismatched_keys"]}
     strange = sorted(name for name in mismatched if encoder.place(name).part != "head")
     if strange:
-        raise ModelError(f"--model {address.name}: {strange[0]} has another shape in the weights than in config.json.")
+        raise ModelError(
+            f"--model {address.name}: {strange[0]} has another shape in the weights than in config.json. "
+            "Put the config.json beside the weights that it belongs to."
+        )
     lacking = sorted(name for name in info["missing_keys"] if encoder.place(name).part in ("embeddings", "layer"))
     if lacking:
         raise ModelError(
@@ -115,7 +134,10 @@ def _model_errors(address: ModelAddress) -> Iterator[None]:
         raise
     except Exception as error:  # transformers, safetensors, pickle and json each raise their own
         reason = " ".join(str(error).split())[:300]
-        raise ModelError(f"--model {address.name}: cannot be loaded from {address.folder}: {reason}") from error
+        raise ModelError(
+            f"--model {address.name}: cannot be loaded from {address.folder}: {reason.rstrip('.')}. "
+            "Download or copy the folder again."
+        ) from error
 
 
 @contextlib.contextmanager

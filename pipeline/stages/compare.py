@@ -16,6 +16,7 @@ from pipeline.comparison.report import overlap_warnings, render_html, render_mar
 from pipeline.comparison.selection import Selection, select_runs
 from pipeline.comparison.table import build_table, render_table
 from pipeline.errors import PipelineError, RunError
+from pipeline.evaluation.predictions import write_csv
 from pipeline.hashing import digest
 from pipeline.stages.progress import say
 from pipeline.tracking import open_tracker
@@ -123,9 +124,11 @@ def _export(target: Path, written: Path, selection: Selection, tracker: Tracker)
         shutil.copy(file, results)
     for name, run in selection.file_names().items():
         with tempfile.TemporaryDirectory() as scratch:
-            predictions = pd.read_csv(tracker.download(run.run_id, "predictions.csv", Path(scratch)), keep_default_na=False)
-            chosen = predictions[["sentence", "gold", "pred"]]
-            chosen.to_csv(results / f"{name}_test_outputs.csv", index=False)
+            file = tracker.download(run.run_id, "predictions.csv", Path(scratch))
+            # As text: a class called 01 is not 1, and one called NA is not missing.
+            predictions = pd.read_csv(file, usecols=["sentence", "gold", "pred"], dtype=str, keep_default_na=False)
+            chosen = write_csv(predictions[["sentence", "gold", "pred"]])
+            (results / f"{name}_test_outputs.csv").write_text(chosen, encoding="utf-8", newline="")
             if run.stage != "evaluate":
                 shutil.rmtree(models / name, ignore_errors=True)
                 shutil.copytree(tracker.download_model(run.run_id, Path(scratch)), models / name)

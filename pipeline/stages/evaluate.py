@@ -14,12 +14,14 @@ import pandas as pd
 
 from pipeline import config as configs
 from pipeline.comparison.selection import EXTERNAL
+from pipeline.data.overlap import overlap_metrics
 from pipeline.data.prepared import PreparedData, prepare
 from pipeline.data.sources import LABEL, TEXT
 from pipeline.data.splits import choose_sample
-from pipeline.errors import ConfigError, DataError, ModelError, RunError
-from pipeline.evaluation.metrics import count_confusions, report_by_class, score
+from pipeline.errors import ConfigError, DataError, ModelError, RunError, enumerate_some
+from pipeline.evaluation.metrics import report_by_class, score_predictions
 from pipeline.evaluation.plots import draw_confusion
+from pipeline.evaluation.predictions import predict, tabulate, write_csv
 from pipeline.fields import build
 from pipeline.hashing import digest
 from pipeline.modeling.addresses import find_model
@@ -93,12 +95,12 @@ def _of_run(config: configs.EvaluateConfig, tracker: Tracker, parent_id: str | N
         train_config = _read_config(tracker, trained, Path(scratch), config.cache_dir)
         prepared, _ = prepare(train_config.dataset, train_config)
         _check_fingerprint(trained, prepared)
-        folder = tracker.download_model(trained.run_id, Path(scratch))
+        table = _read_test(prepared, train_config.max_eval_samples, train_config.split_seed)
+        model = load_model_folder(tracker.download_model(trained.run_id, Path(scratch)))
         with closing(tracker.start(f"evaluate-{trained.name}", parent_id)) as logger:
             _log_identity(logger, config, trained.run_id, prepared.manifest.fingerprint)
-            model = load_model_folder(folder)
             target = tracker.amend(trained.run_id)
-            test = _test(model, prepared, train_config.max_eval_samples, train_config.split_seed, target, trained.name)
+            test = _test(model, prepared, table, target, trained.name)
     return EvaluateResult(trained.run_id, test)
 
 
@@ -137,21 +139,24 @@ def _of_model(config: configs.EvaluateConfig, tracker: Tracker, parent_id: str |
         model = load_model_folder(folder)
         if sorted(model.classes) != sorted(prepared.manifest.classes):
             raise ModelError(
-                f"--model {name}: knows the classes {', '.join(model.classes)}, but {dataset} has "
-                f"{', '.join(prepared.manifest.classes)}."
+                f"--model {name}: knows the classes {enumerate_some(model.classes)}, but {dataset} has "
+                f"{enumerate_some(prepared.manifest.classes)}."
             )
     else:
         address = find_model(name, config.model_revision)
         address.encoder  # noqa: B018  # an unknown architecture is refused before any data is read
         prepared, _ = prepare(dataset, config)
         model = load_foreign_model(address, prepared.manifest.classes, config.max_length)
+    table = _read_test(prepared, config.max_eval_samples, config.split_seed)
     title = f"{EXTERNAL}-{folder.name}"
     with closing(tracker.start(title, parent_id)) as logger:
         began = time.perf_counter()
         _log_identity(logger, config, None, prepared.manifest.fingerprint)
         logger.set_tags({"strategy": EXTERNAL})
         logger.log_metrics({"model/total_params": sum(parameter.numel() for parameter in model.model.parameters())})
-        test = _test(model, prepared, config.max_eval_samples, config.split_seed, logger, title)
+        # Whoever trained it may have had the same train part; its row must carry the same warning as those beside it.
+        logger.log_metrics(overlap_metrics({"train/test": prepared.manifest.overlap["train/test"]}))
+        test = _test(model, prepared, table, logger, title)
         logger.log_metrics({"cost/wall_seconds": time.perf_counter() - began})
         run_id = logger.run_id
     return EvaluateResult(run_id, test)
@@ -169,34 +174,27 @@ def _log_identity(logger: RunLogger, config: configs.EvaluateConfig, evaluates: 
     logger.set_tags(tags | ({"evaluates": evaluates} if evaluates else {}))
 
 
+def _read_test(prepared: PreparedData, limit: int | None, seed: int) -> pd.DataFrame:
+    """The test texts that are used."""
+    table = prepared.read("test")
+    return table.iloc[choose_sample(len(table), limit, seed)].reset_index(drop=True)
+
+
 def _test(
-    model: FineTunedModel, prepared: PreparedData, limit: int | None, seed: int, logger: RunLogger, title: str
+    model: FineTunedModel, prepared: PreparedData, table: pd.DataFrame, logger: RunLogger, title: str
 ) -> dict[str, float]:
     """Predict the test split and write scores, predictions and pictures onto the run of `logger`."""
-    import numpy as np
-
     classes = prepared.manifest.classes
-    table = prepared.read("test")
-    table = table.iloc[choose_sample(len(table), limit, seed)].reset_index(drop=True)
+    texts, gold = table[TEXT].tolist(), table[LABEL].to_numpy()
     order = [model.classes.index(name) for name in classes]  # a model from elsewhere may have another order
-    probabilities = model.predict_texts(table[TEXT].tolist())[:, order]
-    gold, predicted = table[LABEL].to_numpy(), probabilities.argmax(axis=1)
-    found = score(gold, np.log(np.maximum(probabilities, 1e-30)), len(classes))
-    test = {name: found[name] for name in _METRICS}
+    found = predict(lambda chosen: model.predict_texts(chosen)[:, order], texts, gold, classes)
+    test = score_predictions(gold, found.predicted, len(classes))
 
-    predictions = pd.DataFrame(
-        {
-            "sentence": table[TEXT],
-            "gold": [classes[index] for index in gold],
-            "pred": [classes[index] for index in predicted],
-            **{f"score_{name}": probabilities[:, index].round(6) for index, name in enumerate(classes)},
-        }
-    )
-    logger.log_text(predictions.to_csv(index=False), "predictions.csv")
-    by_class = pd.DataFrame(report_by_class(gold, predicted, classes)).T
+    logger.log_text(write_csv(tabulate(texts, gold, found, classes)), "predictions.csv")
+    by_class = pd.DataFrame(report_by_class(gold, found.predicted, classes)).T
     logger.log_text(by_class.to_csv(index_label="class"), "per_class.csv")
-    counts = count_confusions(gold, predicted, len(classes))
-    logger.log_figure(draw_confusion(counts, classes, f"{title}: {len(gold):,} test texts"), "confusion_matrix.png")
+    picture = draw_confusion(gold, found.predicted, classes, f"{title}: {len(gold):,} test texts")
+    logger.log_figure(picture, "confusion_matrix.png")
     log_datasets(logger, prepared, "test")
     logger.log_metrics({f"test/{name}": value for name, value in test.items()})
     return test

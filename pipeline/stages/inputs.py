@@ -13,8 +13,8 @@ from pipeline.data.splits import SplitName, choose_sample
 from pipeline.data.tokenization import TokenTable, clamp_length, tokenize
 from pipeline.errors import ConfigError
 from pipeline.hashing import digest
-from pipeline.modeling.addresses import ModelAddress, check_files, find_model
-from pipeline.modeling.loading import load_tokenizer
+from pipeline.modeling.addresses import ModelAddress, find_model
+from pipeline.modeling.loading import check_weights, load_tokenizer
 from pipeline.strategies.base import Strategy, StrategyContext
 from pipeline.strategies.registry import create_strategy
 from pipeline.tracking.runs import RunLogger
@@ -100,7 +100,7 @@ def find_inputs(config: configs.TrainConfig) -> TrainingInputs:
         InputError: Model, data or strategy cannot be used; nothing was begun.
     """
     address, strategy = find_strategy(config)
-    check_files(address)
+    check_weights(address)
     load_tokenizer(address)
     prepared, _ = prepare(config.dataset, config)
     inputs = TrainingInputs(config, address, strategy, prepared, address.weights_sha256())

@@ -6,12 +6,15 @@ and the random generators' are read back by `torch.load(weights_only=True)`, so 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline.errors import PipelineError
 from pipeline.strategies.freezing import ParameterPlan
 
 if TYPE_CHECKING:
@@ -72,7 +75,11 @@ class CheckpointFolder:
                 shutil.rmtree(self._folder(other))
 
     def restore(self, model: nn.Module, plan: ParameterPlan, optimizer: Any, scaler: Any) -> dict[str, Any] | None:
-        """Put model, optimizer and generators into the newest checkpoint's state; returns its progress, None without one."""
+        """Put model, optimizer and generators into the newest checkpoint's state; returns its progress, None without one.
+
+        Raises:
+            PipelineError: It is damaged, or of another model or strategy.
+        """
         import torch
 
         steps = self.steps()
@@ -80,14 +87,15 @@ class CheckpointFolder:
             return None
         folder = self._folder(steps[-1])
         self.load_weights(steps[-1], model, plan)
-        state = torch.load(folder / "optimizer.pt", map_location="cpu", weights_only=True)
-        optimizer.load_state_dict(state["optimizer"])
-        if scaler is not None:
-            scaler.load_state_dict(state["scaler"])
-        torch.set_rng_state(state["generators"]["cpu"])
-        if "cuda" in state["generators"] and torch.cuda.is_available():
-            torch.cuda.set_rng_state(state["generators"]["cuda"])
-        progress: dict[str, Any] = json.loads((folder / "progress.json").read_text())
+        with self._readable(folder):
+            state = torch.load(folder / "optimizer.pt", map_location="cpu", weights_only=True)
+            optimizer.load_state_dict(state["optimizer"])
+            if scaler is not None:
+                scaler.load_state_dict(state["scaler"])
+            torch.set_rng_state(state["generators"]["cpu"])
+            if "cuda" in state["generators"] and torch.cuda.is_available():
+                torch.cuda.set_rng_state(state["generators"]["cuda"])
+            progress: dict[str, Any] = json.loads((folder / "progress.json").read_text())
         return progress
 
     def history(self) -> list[tuple[int, dict[str, float]]]:
@@ -95,14 +103,26 @@ class CheckpointFolder:
         steps = self.steps()
         if not steps:
             return []
-        progress = json.loads((self._folder(steps[-1]) / "progress.json").read_text())
-        return [(int(step), metrics) for step, metrics in progress["history"]]
+        with self._readable(self._folder(steps[-1])):
+            progress = json.loads((self._folder(steps[-1]) / "progress.json").read_text())
+            return [(int(step), metrics) for step, metrics in progress["history"]]
 
     def load_weights(self, step: int, model: nn.Module, plan: ParameterPlan) -> None:
         """Put the trained weights of one checkpoint into the model."""
         from safetensors.torch import load_file
 
-        load_trained_state(model, plan, load_file(self._folder(step) / "trained.safetensors"))
+        with self._readable(self._folder(step)):
+            load_trained_state(model, plan, load_file(self._folder(step) / "trained.safetensors"))
+
+    @contextlib.contextmanager
+    def _readable(self, folder: Path) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # safetensors, pickle, json and the optimizer each raise their own
+            reason = " ".join(str(error).split())[:200]
+            raise PipelineError(
+                f"The checkpoint {folder} cannot be read ({reason}). Delete {self.path} to train from the beginning."
+            ) from error
 
     def delete(self) -> None:
         """Remove the folder and all in it."""

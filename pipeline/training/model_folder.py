@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.data.batching import TokenExamples
 from pipeline.data.tokenization import clamp_length, encode_texts
-from pipeline.errors import ModelError
+from pipeline.errors import ModelError, enumerate_some
 from pipeline.evaluation.metrics import softmax
 from pipeline.modeling.addresses import ModelAddress, find_model
 from pipeline.modeling.loading import load_classifier, load_tokenizer
@@ -192,7 +192,7 @@ def _own_classes(address: ModelAddress, classes: Sequence[str]) -> list[str]:
     by_lower = {name.lower(): name for name in classes}
     if sorted(by_lower) != sorted(name.lower() for name in own):
         raise ModelError(
-            f"--model {address.name}: knows the classes {', '.join(own)}, but the data has {', '.join(classes)}. "
+            f"--model {address.name}: knows the classes {enumerate_some(own)}, but the data has {enumerate_some(classes)}. "
             "Rename the labels of one of them."
         )
     return [by_lower[name.lower()] for name in own]

@@ -5,6 +5,8 @@ import os
 import shutil
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from pipeline.modeling.encoder import ARCHITECTURES
 
@@ -40,12 +42,22 @@ def change_config(**changes):
     return change
 
 
+def truncate_older_pickle(folder):
+    weights = folder / "pytorch_model.bin"
+    torch.save(load_file(folder / "model.safetensors"), weights, _use_new_zipfile_serialization=False)
+    (folder / "model.safetensors").unlink()
+    os.truncate(weights, weights.stat().st_size - 100)
+
+
 @pytest.mark.parametrize(
     ("change", "strategy", "message"),
     [
         (change_config(model_type="gpt2"), "full", "architecture 'gpt2' is not supported. Supported: albert, bert, distilbert"),
         (change_config(model_type=None), "full", "config.json does not say which architecture this is"),
         (lambda folder: os.truncate(folder / "model.safetensors", 9000), "full", "model.safetensors is damaged"),
+        (truncate_older_pickle, "full", "unexpected EOF, expected 100 more bytes"),
+        (change_config(num_hidden_layers=6), "full", "its weights lack 32 parameters of the bert"),
+        (change_config(intermediate_size=48), "full", "has another shape in the weights than in config.json"),
         (lambda folder: (folder / "vocab.txt").write_text("[PAD]\n[UNK]"), "full", "its tokenizer knows"),
         (change_config(model_type="modernbert"), "prefix", "prefix cannot work on modernbert"),
         (change_config(model_type="distilbert"), "prefix", "prefix cannot work on distilbert"),

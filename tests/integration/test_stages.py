@@ -109,6 +109,10 @@ def test_a_model_folder_from_elsewhere_scores_the_same(workspace, evaluated, tmp
     result = evaluate.run(EvaluateConfig(model=str(folder), dataset=workspace.options["dataset"]))
     assert result.run_id != evaluated
     assert result.test == workspace.evaluate(evaluated).test
+    trained, external = (workspace.tracker.get(run_id).metrics for run_id in (evaluated, result.run_id))
+    overlap = {name: value for name, value in trained.items() if name.startswith("data/overlap_train_test_")}
+    assert len(overlap) == 8
+    assert {name: external[name] for name in overlap} == overlap
 
 
 def test_a_classifier_from_elsewhere_is_scored_in_its_own_order(workspace, evaluated, tmp_path):
@@ -133,6 +137,38 @@ def test_training_never_opens_the_test_data(workspace):
     assert workspace.tracker.get(run_id).status == "FINISHED"
     (prepared.folder / "test.parquet").unlink()
     assert workspace.train(strategy="head_only", split_seed=3, epochs=1, seed=2)
+
+
+def test_damaged_test_data_are_answered_before_a_run_is_made_and_missing_ones_made_anew(workspace):
+    data = workspace.options_of_data()
+    run_id = workspace.train(strategy="head_only", split_seed=4, epochs=1)
+    file = prepare_data.run(workspace.config(PrepareDataConfig, **data, split_seed=4)).folder / "test.parquet"
+    content = file.read_bytes()
+    file.write_bytes(content[:-20])
+    before = len(workspace.tracker.search())
+    for options in ({"run_id": run_id}, {**data, "model": data["model"], "split_seed": 4}):
+        result = workspace.cli("evaluate", **options)
+        assert (result.exit_code, "Traceback" in result.output) == (2, False), result.output
+    result = workspace.cli("evaluate", run_id=run_id)
+    assert "test.parquet cannot be read" in result.output
+    assert "Delete the folder." in result.output
+    assert len(workspace.tracker.search()) == before
+    file.unlink()
+    assert 0 <= workspace.evaluate(run_id).test["accuracy"] <= 1
+    assert file.read_bytes() == content
+
+
+def test_any_line_end_in_a_text_is_read_back_from_the_predictions(workspace, tmp_path):
+    rows = [
+        {"text": f"the film\r{row} \r\n is {word}\n.", "label": f"0{word}"} for row in range(30) for word in ("fine", "dull")
+    ]
+    path = tmp_path / "ends.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    run_id = workspace.train(dataset=path, strategy="head_only", epochs=1)
+    workspace.evaluate(run_id)
+    predictions = pd.read_csv(workspace.tracker.download(run_id, "predictions.csv", tmp_path))
+    assert len(predictions) == 6
+    assert set(predictions["sentence"]) < {row["text"] for row in rows}
 
 
 def test_overlap_is_logged_and_warned_of(workspace, tmp_path, capsys):

@@ -214,7 +214,7 @@ def prepare_or_refuse(dataset: str, folder: Path, **options: object) -> str:
 @settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(
     file=tables(),
-    split=st.sampled_from(["random"] * 4 + ["official"]),
+    split=st.sampled_from(["random"] * 4 + ["official", "grouped"]),
     labels=st.sampled_from([()] * 12 + [("neg", "pos"), ("1", "0"), ("a", "a"), ("a",)]),
     encoding=st.sampled_from([None] * 30 + ENCODINGS),
     columns=st.sampled_from([{}] * 12 + [{"text_column": "id"}, {"label_column": "id"}, {"text_column": "\ud800"}]),

@@ -1,23 +1,14 @@
 import re
-import unicodedata
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.data.overlap import (
-    KINDS,
-    LineIndex,
-    fold_line,
-    fold_punctuation,
-    measure_overlap,
-    overlap_metrics,
-    warn_of_overlap,
-)
+from pipeline.data.overlap import KINDS, measure_overlap, overlap_metrics, warn_of_overlap
 from pipeline.data.plots import draw_overlap
 
-WORDS = st.sampled_from(["a", "A", "b", "c", "a.", ",", "!", "ab"])
+WORDS = st.sampled_from(["a", "A", "b", "c", "a.", "b,a", "a'b", ",", "!", "ab"])
 # Few words and many of them, so that texts repeat and contain each other in every way.
 TEXTS = st.lists(WORDS, max_size=20).map(" ".join) | st.lists(st.sampled_from("ab"), max_size=40).map(" ".join)
 PARTS = st.lists(TEXTS, max_size=8)
@@ -28,11 +19,11 @@ def count_by_hand(a: list[str], b: list[str]) -> dict[str, int]:
     """The definitions of docs/splits.md, word for word, on every pair of texts."""
 
     def tokens(text: str) -> list[str]:
-        return unicodedata.normalize("NFKC", text).casefold().split()
+        folded = re.sub("[.,!]", " ", text.casefold().replace("'", "")).split()
+        return folded or text.split()
 
     def letters(text: str) -> str:
-        folded = re.sub(r"[\s.,!]", "", text.casefold())
-        return folded or " ".join(tokens(text))
+        return "".join(tokens(text))
 
     def within(small: list[str], large: list[str]) -> bool:
         return 0 < len(small) < len(large) and f" {' '.join(small)} " in f" {' '.join(large)} "
@@ -82,17 +73,6 @@ def test_every_example_shows_its_kind(splits: dict[str, list[str]]) -> None:
                 assert count_by_hand([example[a]], [example[b]])[kind] == 1, kind
 
 
-@given(st.lists(st.lists(st.sampled_from("abc"), min_size=1, max_size=40).map(" ".join), unique=True, max_size=12))
-def test_the_suffix_array_is_sorted(lines: list[str]) -> None:
-    index = LineIndex(lines)
-    words = [word for line in lines for word in line.split()]
-    code = {word: number for number, word in enumerate(dict.fromkeys(words))}
-    ends = index.starts + index.lengths
-    suffixes = [[code[word] for word in words[place : ends[index.line_of[place]]]] for place in index.order]
-    assert suffixes == sorted(suffixes)
-    assert sorted(index.order.tolist()) == list(range(len(words)))
-
-
 def test_each_kind_of_overlap_by_example() -> None:
     train = ["A good film, all in all !", "one two three four", "Wow", "x1 x2 x3 x4 x5 x6 x7 x8 end"]
     test = ["Wow", "a GOOD film all in all", "Two  Three", "zero one two three four", "y x1 x2 x3 x4 x5 x6 x7 x8 z", "new"]
@@ -113,30 +93,11 @@ def test_each_kind_of_overlap_by_example() -> None:
 
 
 @pytest.mark.parametrize(
-    ("one", "other", "same"),
-    [
-        ("Good film.", "good\tfilm", True),
-        ("well-made", "well made", True),
-        ("`` fine ''", '"fine"', True),
-        ("ﬁne", "fine", True),
-        ("STRASSE", "straße", True),
-        ("...", "!!!", False),
-        ("👍", "👎", False),
-        ("किताब", "कतब", False),
-        ("good", "goods", False),
-        ("1 + 1", "1 1", False),
-    ],
-)
-def test_what_counts_as_normalised(one: str, other: str, same: bool) -> None:
-    assert (fold_punctuation(fold_line(one)) == fold_punctuation(fold_line(other))) == same
-
-
-@pytest.mark.parametrize(
     "splits",
     [
         {"train": [], "validation": [], "test": []},
         {"train": ["a"], "validation": [], "test": ["a"]},
-        {"train": ["..."], "validation": ["?"], "test": ["\ud800", "\u200b", ""]},
+        {"train": ["..."], "validation": ["?"], "test": ["\u200b", "'", ""]},
     ],
     ids=["nothing", "one", "nothing but punctuation"],
 )

@@ -55,6 +55,22 @@ def test_the_same_content_is_tokenised_once_and_another_key_again(tmp_path: Path
         assert tokenizer.calls == before + 1
 
 
+@pytest.mark.parametrize("name", ["ids.npy", "offsets.npy"])
+@pytest.mark.parametrize("content", [None, b"", b"noise", "cut"])
+def test_damaged_ids_are_made_anew(tmp_path: Path, name: str, content: bytes | str | None) -> None:
+    tokenizer = Tokenizer()
+    first = encode(tokenizer, tmp_path)
+    expected, file = first.ids.tolist(), next(tmp_path.rglob(name))
+    whole = file.read_bytes()
+    file.unlink()
+    if content is not None:
+        file.write_bytes(whole[:-8] if isinstance(content, str) else content)
+    second = encode(tokenizer, tmp_path)
+    assert tokenizer.calls == 2
+    assert second.ids.tolist() == expected
+    assert second.lengths.tolist() == [5, 2, 8]
+
+
 def test_labels_are_those_of_the_table_and_not_of_the_cache(tmp_path: Path) -> None:
     encode(Tokenizer(), tmp_path)
     table = tokenize(TABLE.assign(label=[0, 0, 0]), Tokenizer(), "k", 8, "c", str(tmp_path))

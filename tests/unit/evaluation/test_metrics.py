@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn import metrics as sklearn_metrics
 
+from pipeline.evaluation import metrics
 from pipeline.evaluation.metrics import count_confusions, cross_entropy, report_by_class, score, softmax
 
 
@@ -81,4 +82,19 @@ def test_the_report_names_every_class_with_its_support() -> None:
 
 
 def test_confusions_have_true_classes_as_rows_and_absent_ones_too() -> None:
-    assert count_confusions(GOLD, np.array(PREDICTED), 3).tolist() == [[2, 1, 0], [0, 1, 0], [0, 0, 0]]
+    assert count_confusions(GOLD, np.array(PREDICTED), np.arange(3)).tolist() == [[2, 1, 0], [0, 1, 0], [0, 0, 0]]
+
+
+@given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=1), st.sets(st.integers(0, 6), min_size=1))
+def test_confusions_of_some_classes_agree_with_scikit_learn(pairs: list[tuple[int, int]], chosen: set[int]) -> None:
+    gold, predicted = np.array(pairs).T
+    expected = sklearn_metrics.confusion_matrix(gold, predicted, labels=np.arange(7))[np.ix_(sorted(chosen), sorted(chosen))]
+    assert count_confusions(gold, predicted, np.array(sorted(chosen))).tolist() == expected.tolist()
+
+
+def test_the_loss_does_not_depend_on_how_many_scores_are_taken_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = np.random.default_rng(0)
+    gold, logits = generator.integers(5, size=99), generator.normal(size=(99, 5)).astype(np.float32)
+    whole = cross_entropy(gold, logits)
+    monkeypatch.setattr(metrics, "_AT_ONCE", 40)
+    assert cross_entropy(gold, logits) == whole

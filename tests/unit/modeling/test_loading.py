@@ -12,13 +12,14 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from sentencepiece import SentencePieceProcessor
 from transformers import AutoConfig, AutoModelForMaskedLM, AutoModelForSequenceClassification
 
 from pipeline.data.tokenization import clamp_length
 from pipeline.errors import ModelError
 from pipeline.modeling.addresses import check_files, find_model
 from pipeline.modeling.encoder import ARCHITECTURES
-from pipeline.modeling.loading import LoadedModel, load_classifier, load_tokenizer
+from pipeline.modeling.loading import LoadedModel, check_weights, load_classifier, load_tokenizer
 
 FAMILIES = sorted(ARCHITECTURES)
 ENCODER = ("embeddings", "layer", "pooler")
@@ -178,14 +179,28 @@ def test_a_tokenizer_with_more_tokens_than_the_model_is_refused(copy) -> None:
         load_tokenizer(find_model(str(folder)))
 
 
-def test_a_sentencepiece_file_alone_is_answered_with_the_way_out(copy, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = copy("xlm-roberta")
+@pytest.mark.parametrize(("family", "offset"), [("albert", 0), ("xlm-roberta", 1)])
+def test_a_sentencepiece_model_alone_is_enough(copy, tiny, family: str, offset: int) -> None:
+    folder = copy(family)
     keep(folder, "config.json", "model.safetensors")
-    (folder / "sentencepiece.bpe.model").write_bytes(b"pieces")
-    find_spec = __import__("importlib.util").util.find_spec
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "sentencepiece" else find_spec(name))
-    with pytest.raises(ModelError, match=r"sentencepiece.bpe.model. Put a tokenizer.json beside it, or run"):
-        check_files(find_model(str(folder)))
+    file = tiny.write_sentencepiece(folder, family)
+    tokenizer = load_tokenizer(find_model(str(folder)))
+    encoded = SentencePieceProcessor(str(file)).encode(TEXT)
+    assert len(encoded) >= 3
+    # XLM-RoBERTa's numbers are those of SentencePiece and one more, for its vocabulary has a padding token.
+    assert tokenizer(TEXT)["input_ids"][1:-1] == [piece + offset for piece in encoded]
+    assert tokenizer.convert_ids_to_tokens(tokenizer.pad_token_id) == "<pad>"
+    check_weights(find_model(str(folder)))
+
+
+@pytest.mark.parametrize(("family", "name"), [("albert", "spiece.model"), ("xlm-roberta", "sentencepiece.bpe.model")])
+@pytest.mark.parametrize("content", [b"", b"pieces", b"version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 9\n"])
+def test_a_damaged_sentencepiece_model_is_refused(copy, family: str, name: str, content: bytes) -> None:
+    folder = copy(family)
+    keep(folder, "config.json", "model.safetensors")
+    (folder / name).write_bytes(content)
+    with pytest.raises(ModelError, match=rf"--model .*{family}.*(cannot be loaded from|its tokenizer knows)"):
+        load_tokenizer(find_model(str(folder)))
 
 
 def truncate(folder: Path) -> None:
@@ -232,13 +247,33 @@ def test_damaged_folders_are_refused_before_anything_is_loaded(copy, damage: str
         check_files(find_model(str(folder)))
 
 
-def test_an_older_pickle_that_breaks_off_is_refused_when_it_is_loaded(copy) -> None:
-    folder = copy()
+def as_older_pickle(folder: Path) -> Path:
     torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin", _use_new_zipfile_serialization=False)
     (folder / "model.safetensors").unlink()
-    os.truncate(folder / "pytorch_model.bin", 20_000)
+    return folder / "pytorch_model.bin"
+
+
+def describe(folder: Path, **changes: object) -> None:
+    content = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(content | changes))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("kind", ["safetensors", "pickle", "older pickle"])
+def test_whole_weights_pass(copy, family: str, kind: str) -> None:
+    folder = copy(family)
+    {"safetensors": lambda f: f, "pickle": as_pytorch, "older pickle": as_older_pickle}[kind](folder)
+    check_weights(find_model(str(folder)))
+
+
+@pytest.mark.parametrize("missing", [4, 100, 150_000])
+def test_an_older_pickle_that_breaks_off_is_refused(copy, missing: int) -> None:
+    file = as_older_pickle(copy())
+    os.truncate(file, file.stat().st_size - missing)
+    with pytest.raises(ModelError, match=r"cannot be loaded from .* Download or copy the folder again"):
+        check_weights(find_model(str(file.parent)))
     with pytest.raises(ModelError, match="cannot be loaded from"):
-        load(folder)
+        load(file.parent)
 
 
 class Evil:
@@ -254,20 +289,29 @@ def test_weights_can_run_no_code(copy, tmp_path: Path) -> None:
     (folder / "model.safetensors").unlink()
     with (folder / "pytorch_model.bin").open("wb") as file:
         pickle.dump(Evil(trace), file)
-    with pytest.raises(ModelError, match="cannot be loaded from"):
-        load(folder)
+    for use in (check_weights, lambda address: load(address.folder)):
+        with pytest.raises(ModelError, match="cannot be loaded from"):
+            use(find_model(str(folder)))
     assert not trace.exists()
 
 
-def test_weights_of_fewer_layers_than_config_json_says_are_refused(copy) -> None:
+@pytest.mark.parametrize("kind", ["safetensors", "pickle", "older pickle"])
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"num_hidden_layers": 5}, r"its weights lack 16 parameters of the bert .* such as bert.encoder.layer.4"),
+        ({"hidden_size": 64}, r"has another shape in the weights than in config.json"),
+        ({"vocab_size": 210}, r"embeddings.word_embeddings.weight has another shape"),
+    ],
+    ids=["layers", "width", "vocabulary"],
+)
+def test_weights_that_do_not_fit_the_config_are_refused(copy, kind: str, changes: dict[str, object], message: str) -> None:
     folder = copy()
-    content = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps(content | {"num_hidden_layers": 5}))
-    with pytest.raises(ModelError, match=r"its weights lack 16 parameters of the bert .* such as bert.encoder.layer.4"):
-        load(folder)
-    (folder / "config.json").write_text(json.dumps(content | {"hidden_size": 64}))
-    with pytest.raises(ModelError, match=r"has another shape in the weights than in config.json"):
-        load(folder)
+    {"safetensors": lambda f: f, "pickle": as_pytorch, "older pickle": as_older_pickle}[kind](folder)
+    describe(folder, **changes)
+    for use in (check_weights, lambda address: load(address.folder)):
+        with pytest.raises(ModelError, match=rf"{message}[^\n]* Put the config.json beside the weights"):
+            use(find_model(str(folder)))
 
 
 @pytest.mark.parametrize(

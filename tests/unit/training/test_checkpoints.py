@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from safetensors import SafetensorError
 
+from pipeline.errors import PipelineError
 from pipeline.strategies.registry import create_strategy
 from pipeline.training import checkpoints as module
 from pipeline.training.checkpoints import CheckpointFolder, load_trained_state, trained_state
@@ -115,13 +115,22 @@ def test_foreign_weights_are_refused(state, change):
     assert all(torch.equal(before[name], tensor) for name, tensor in trained_state(model, plan).items())
 
 
-def test_damaged_weights_are_refused(tmp_path, state):
+@pytest.mark.parametrize("name", ["trained.safetensors", "optimizer.pt", "progress.json"])
+@pytest.mark.parametrize("damage", ["cut", "noise", "gone"])
+def test_a_damaged_checkpoint_is_answered_with_the_way_out(tmp_path, state, name, damage):
     folder = CheckpointFolder(tmp_path)
     save(folder, state, 1, 1)
-    file = tmp_path / "step-1" / "trained.safetensors"
-    file.write_bytes(file.read_bytes()[:-10])
-    with pytest.raises(SafetensorError):
+    file = tmp_path / "step-1" / name
+    if damage == "gone":
+        file.unlink()
+    else:
+        content = file.read_bytes()
+        file.write_bytes(content[: len(content) // 2] if damage == "cut" else b"noise")
+    with pytest.raises(PipelineError, match=r"step-1 cannot be read \(.*\)\. Delete .* to train from the beginning"):
         folder.restore(*state, None)
+    if name == "progress.json":
+        with pytest.raises(PipelineError, match="cannot be read"):
+            folder.history()
 
 
 def test_a_checkpoint_cannot_run_code(tmp_path, state):

@@ -1,0 +1,80 @@
+"""The table of one model's predictions, a row per text."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+SCORED_CLASSES = 100
+"""Up to so many classes each has a column of scores; of more, only the true and the predicted one have."""
+
+_AT_ONCE = 20_000_000  # scores held in memory, 160 MB of float64
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a model says of texts."""
+
+    predicted: NDArray[np.int64]
+    """Index of the predicted class; shape [texts]."""
+    scores: dict[str, NDArray[np.float64]]
+    """Column -> probabilities; shape [texts] each. `score_CLASS` of every class, or `score_gold` and `score_pred`."""
+
+
+def predict(
+    probabilities: Callable[[Sequence[str]], NDArray[np.float64]],
+    texts: Sequence[str],
+    gold: NDArray[np.int64],
+    classes: Sequence[str],
+) -> Predictions:
+    """Predict texts, as many at a time as there is room for: of 10,000 classes and texts all scores would take 800 MB.
+
+    Args:
+        probabilities: Of each text the probability of every class; shape [texts, classes].
+        gold: Index of the true class; shape [texts].
+    """
+    step = max(1, _AT_ONCE // len(classes))
+    predicted, kept = [], []
+    for start in range(0, len(texts), step):
+        found = probabilities(texts[start : start + step])
+        best = found.argmax(axis=1)
+        predicted.append(best)
+        if len(classes) > SCORED_CLASSES:
+            rows = np.arange(len(found))
+            found = np.stack([found[rows, gold[start : start + step]], found[rows, best]], axis=1)
+        kept.append(found)
+    scores = np.concatenate(kept)
+    names = ("gold", "pred") if len(classes) > SCORED_CLASSES else classes
+    return Predictions(np.concatenate(predicted), {f"score_{name}": scores[:, index] for index, name in enumerate(names)})
+
+
+def tabulate(texts: Sequence[str], gold: NDArray[np.int64], found: Predictions, classes: Sequence[str]) -> pd.DataFrame:
+    """The columns `sentence`, `gold` and `pred`, then the scores, rounded to six places."""
+    names = np.array(classes, object)
+    scores = {name: values.round(6) for name, values in found.scores.items()}
+    return pd.DataFrame({"sentence": list(texts), "gold": names[gold], "pred": names[found.predicted], **scores})
+
+
+def write_csv(table: pd.DataFrame) -> str:
+    r"""The table as CSV, lines ended by `\n`. A field that holds any line end is quoted, a lone `\r` too."""
+    lines = _Lines()
+    writer = csv.writer(lines, lineterminator="\r\n")  # Python 3.11 quotes for line ends that are among these only
+    writer.writerow(table.columns)
+    writer.writerows(zip(*(table[name].tolist() for name in table), strict=True))
+    return lines.text.getvalue()
+
+
+class _Lines:
+    """Takes what a CSV writer writes, a row at a time."""
+
+    def __init__(self) -> None:
+        self.text = io.StringIO(newline="")
+
+    def write(self, row: str) -> int:
+        return self.text.write(row.removesuffix("\r\n") + "\n")
