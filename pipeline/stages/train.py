@@ -126,7 +126,7 @@ def _train(
                 config=config,
                 precision=precision,
                 checkpoints=attempt.checkpoints,
-                after_step=inputs.strategy.after_step,
+                strategy=inputs.strategy,
             ),
             observer,
         )

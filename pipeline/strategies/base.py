@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
-import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -65,15 +63,19 @@ class Strategy:
         """
         return model
 
-    def load_kwargs(self) -> dict[str, Any]:
+    def load_kwargs(self, context: StrategyContext) -> dict[str, Any]:
         """Further arguments to `from_pretrained` for the base model, such as a quantisation config."""
         return {}
 
     def after_step(self, model: nn.Module, step: int) -> None:
-        """Called after every optimizer step, counted from 1; for methods that change shape or rank on the way."""
+        """Called after every optimizer step, counted from 1, while its gradients are still there.
 
+        For methods that change rank on the way, or what else they do depends on the gradients.
+        """
 
-def import_peft() -> Any:
-    """The peft package, imported late because it takes long and imports torch."""
-    warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated")  # peft 0.21 on transformers 5
-    return importlib.import_module("peft")
+    def state(self, model: nn.Module) -> dict[str, Any]:
+        """What `after_step` has gathered beside the weights: tensors and plain values, which checkpoints keep."""
+        return {}
+
+    def restore(self, model: nn.Module, state: Mapping[str, Any]) -> None:
+        """Take back what `state` returned, so that a resumed training goes on as if uninterrupted."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline.strategies.base import Strategy
 from pipeline.strategies.freezing import ParameterPlan
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class CheckpointFolder:
         optimizer: Any,
         scaler: Any,
         progress: dict[str, Any],
+        strategy: Strategy,
     ) -> None:
         """Write the state after `step` and delete all others but the best one's.
 
@@ -59,7 +61,7 @@ class CheckpointFolder:
         generators = {"cpu": torch.get_rng_state()}
         if torch.cuda.is_available():
             generators["cuda"] = torch.cuda.get_rng_state()
-        state = {"optimizer": optimizer.state_dict(), "generators": generators}
+        state = {"optimizer": optimizer.state_dict(), "generators": generators, "strategy": strategy.state(model)}
         if scaler is not None:
             state["scaler"] = scaler.state_dict()
         torch.save(state, scratch / "optimizer.pt")
@@ -71,8 +73,14 @@ class CheckpointFolder:
             if other not in (step, best_step):
                 shutil.rmtree(self._folder(other))
 
-    def restore(self, model: nn.Module, plan: ParameterPlan, optimizer: Any, scaler: Any) -> dict[str, Any] | None:
-        """Put model, optimizer and generators into the newest checkpoint's state; returns its progress, None without one."""
+    def restore(
+        self, model: nn.Module, plan: ParameterPlan, optimizer: Any, scaler: Any, strategy: Strategy
+    ) -> dict[str, Any] | None:
+        """Put model, optimizer, strategy and generators into the newest checkpoint's state.
+
+        Returns:
+            The progress that was saved with it, None without a checkpoint.
+        """
         import torch
 
         steps = self.steps()
@@ -82,6 +90,7 @@ class CheckpointFolder:
         self.load_weights(steps[-1], model, plan)
         state = torch.load(folder / "optimizer.pt", map_location="cpu", weights_only=True)
         optimizer.load_state_dict(state["optimizer"])
+        strategy.restore(model, state["strategy"])
         if scaler is not None:
             scaler.load_state_dict(state["scaler"])
         torch.set_rng_state(state["generators"]["cpu"])

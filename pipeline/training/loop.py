@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -13,6 +13,7 @@ from pipeline.data.tokenization import TokenTable
 from pipeline.errors import TrainingError
 from pipeline.evaluation.metrics import score
 from pipeline.modeling.encoder import Encoder
+from pipeline.strategies.base import Strategy
 from pipeline.strategies.freezing import ParameterPlan
 from pipeline.training.checkpoints import CheckpointFolder
 from pipeline.training.inference import predict_logits
@@ -54,7 +55,8 @@ class FitPlan:
     config: FitConfig
     precision: Precision
     checkpoints: CheckpointFolder
-    after_step: Callable[[nn.Module, int], None]
+    strategy: Strategy
+    """Asked for its `after_step`, and for the state that it keeps beside the weights; what trains is in `parameters`."""
 
     @property
     def steps_per_epoch(self) -> int:
@@ -124,7 +126,7 @@ def fit(plan: FitPlan, observer: Observer) -> FitResult:
     optimizer = build_optimizer(plan.model, plan.parameters, plan.config.weight_decay)
     model, optimizer = accelerator.prepare(plan.model, optimizer)
     manual_seed(seeds.dropout)
-    restored = plan.checkpoints.restore(plan.model, plan.parameters, optimizer, accelerator.scaler)
+    restored = plan.checkpoints.restore(plan.model, plan.parameters, optimizer, accelerator.scaler, plan.strategy)
     progress = Progress(**restored) if restored else Progress()
     resumed_from = progress.step
     warmup = warmup_steps(plan.total_steps, plan.config.warmup_ratio)
@@ -151,13 +153,13 @@ def fit(plan: FitPlan, observer: Observer) -> FitResult:
                 accelerator.backward(loss)
                 accelerator.clip_grad_norm_(model.parameters(), plan.config.max_grad_norm)
                 optimizer.step()
+                plan.strategy.after_step(plan.model, progress.step + 1)
                 optimizer.zero_grad()
                 losses.append(loss.detach())
             progress.step += 1
             progress.examples += len(indices)
             progress.tokens += batch.tokens
             progress.flops += flops.step(*batch.input_ids.shape)
-            plan.after_step(plan.model, progress.step)
             observer.on_step(progress.step, plan.total_steps)
             stop = observer.should_stop()
             evaluates = _evaluation_is_due(plan, progress.step) or stop
@@ -180,6 +182,7 @@ def fit(plan: FitPlan, observer: Observer) -> FitResult:
                     optimizer,
                     accelerator.scaler,
                     asdict(progress),
+                    plan.strategy,
                 )
                 if progress.stopped:
                     break
