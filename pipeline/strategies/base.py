@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pipeline.errors import ConfigError
 from pipeline.modeling.encoder import Encoder
 from pipeline.strategies.freezing import Phase
 
@@ -40,6 +42,21 @@ class Strategy:
     def summary(cls) -> str:
         """The first line of the class's docstring."""
         return (inspect.getdoc(cls) or "").partition("\n")[0]
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """Packages that the strategy needs and that are not installed with this project."""
+        return ()
+
+    def check_packages(self) -> None:
+        """Called before anything is loaded.
+
+        Raises:
+            ConfigError: A package that the strategy needs is missing.
+        """
+        missing = " ".join(name for name in self.packages if importlib.util.find_spec(name) is None)
+        if missing:
+            raise ConfigError(f"{self.name} needs the package {missing}: pip install {missing}. Or choose another strategy.")
 
     @property
     def positions(self) -> int:

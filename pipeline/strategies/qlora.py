@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from pipeline.errors import ConfigError
 from pipeline.fields import typed
 from pipeline.strategies.base import StrategyContext
-from pipeline.strategies.freezing import Phase
 from pipeline.strategies.lora import Lora
 
 if TYPE_CHECKING:
@@ -23,11 +19,10 @@ class Qlora(Lora):
     4-bit NormalFloat with double quantisation by bitsandbytes; classifier and pooler are not quantised.
     """
 
-    def phases(self, context: StrategyContext) -> Sequence[Phase]:
-        """The updates and the head, all the time."""
-        if importlib.util.find_spec("bitsandbytes") is None:
-            raise ConfigError("qlora needs the package bitsandbytes: pip install bitsandbytes. Or choose lora.")
-        return super().phases(context)
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """Not installed with the project because it makes every start of peft slower."""
+        return ("bitsandbytes",)
 
     def adapt(self, model: nn.Module, context: StrategyContext) -> nn.Module:
         """Wrap as LoRA does, and keep bitsandbytes from packing the weights anew when the model is first evaluated on a CPU.

@@ -98,6 +98,7 @@ def build_model(
     """
     import torch
 
+    strategy.check_packages()
     phases = strategy.phases(context)
     loaded = load_classifier(address, classes, context.dropout, head_seed, strategy.load_kwargs(context))
     with torch.random.fork_rng(devices=[]):

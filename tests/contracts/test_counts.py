@@ -33,6 +33,7 @@ BERT_BASE = 109_483_778
         ("dora", {}, 314_882, None, None),
         ("rslora", {}, 1_340_930, 110_824_708, "1.209956"),
         ("rslora", {"targets": ["query-value"]}, 296_450, None, None),
+        ("qlora", {}, 1_340_930, 110_824_708, "1.209956"),
         ("adalora", {}, 444_194, None, None),
         ("ia3", {}, 66_050, None, None),
         ("ia3", {"rescale_attention_output": False}, 56_834, None, None),
