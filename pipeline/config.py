@@ -14,14 +14,23 @@ from pipeline.hashing import digest
 
 # How a run is carried out, as against what it computes: left out of a configuration's identity.
 OPERATIONAL = frozenset(
-    {"cache_dir", "force", "recipe", "export_dir", "given", "frozen_prefix_cache", "frozen_prefix_cache_gb"}
+    {
+        "cache_dir",
+        "force",
+        "recipe",
+        "export_dir",
+        "given",
+        "strategy_reason",
+        "frozen_prefix_cache",
+        "frozen_prefix_cache_gb",
+    }
 )
 
 # What may differ between runs that count as repetitions of one another.
 SEEDS = ("seed", "data_seed", "init_seed", "dropout_seed")
 
 # Filled in by the command line itself, never typed.
-INTERNAL = frozenset({"given"})
+INTERNAL = frozenset({"given", "strategy_reason"})
 
 # Declared in MLproject with a default, hence always given by `mlflow run`: a recipe could never set them.
 DECLARED = frozenset({"recipe", "strategy", "strategy_args", "seed", "strategies", "run_id", "study"})
@@ -199,9 +208,11 @@ class TrainConfig(FitConfig):
     """Fine-tune one encoder with one strategy and log the run."""
 
     strategy: str = "full"
-    """Name of the fine-tuning strategy."""
+    """Name of the fine-tuning strategy; auto takes one by the number of training examples."""
     strategy_args: Arguments = Field(default_factory=dict)
     """The strategy's own arguments, such as top_k=4 or r=16,alpha=32."""
+    strategy_reason: str = ""
+    """Why `auto` took the strategy."""
 
 
 @typed

@@ -69,7 +69,7 @@ class FieldDescription:
         """The default as a user would type it; empty where there is none."""
         if self.default is None or self.default == () or self.default == {}:
             return ""
-        return str(self.default)
+        return ",".join(map(str, self.default)) if isinstance(self.default, tuple) else str(self.default)
 
 
 def describe_fields(cls: type) -> dict[str, FieldDescription]:

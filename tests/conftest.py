@@ -290,14 +290,15 @@ class Tiny:
 
         return StrategyContext(find_model(str(folder)).encoder, config.epochs, total_steps, config.dropout)
 
-    def build(self, strategy: Strategy, folder: Path, config: FitConfig) -> BuiltModel:
+    def build(self, strategy: Strategy, folder: Path, config: FitConfig, total_steps: int = 1) -> BuiltModel:
         """The tiny model with a strategy put into it, seeded as the train stage does."""
         from pipeline.training.model_folder import build_model
         from pipeline.training.seeding import Seeds
 
         seeds = Seeds.of(config)
         address = find_model(str(folder))
-        return build_model(address, strategy, self.context(folder, config), self.classes, seeds.head, seeds.adapters)
+        context = self.context(folder, config, total_steps)
+        return build_model(address, strategy, context, self.classes, seeds.head, seeds.adapters)
 
     def fit(
         self,
@@ -328,7 +329,7 @@ class Tiny:
             config=config,
             precision="fp32",
             checkpoints=CheckpointFolder(checkpoints),
-            after_step=lambda model, step: None,
+            strategy=built.strategy,
         )
         return replace(plan, **changes)
 

@@ -11,6 +11,7 @@ from pipeline.errors import ConfigError, shorten
 from pipeline.fields import build, describe_fields
 from pipeline.options import flag
 from pipeline.recipes.recipe import Recipe, load_recipe
+from pipeline.strategies.advice import AUTO
 from pipeline.strategies.registry import create_strategy, strategy_arguments
 
 C = TypeVar("C", bound=configs.StageConfig)
@@ -140,6 +141,12 @@ def _arguments(recipe: Recipe, strategy: str, given: object) -> tuple[dict[str, 
     """All arguments of a strategy, the names of those that were typed, and what is wrong with them."""
     try:
         explicit = configs.parse_arguments(given)
+        if strategy == AUTO:
+            if explicit:
+                raise ConfigError(
+                    "--strategy-args: --strategy auto finds its arguments itself. Name a strategy, or leave them out."
+                )
+            return {}, (), []
         if not isinstance(explicit, dict):
             raise ConfigError(f"--strategy-args: got {given!r}. Write for example top_k=4.")
         merged = {**recipe.arguments_for(strategy), **explicit}

@@ -89,6 +89,7 @@ def find_strategy(config: configs.TrainConfig) -> tuple[ModelAddress, Strategy]:
     """
     address = find_model(config.model, config.model_revision)
     strategy = create_strategy(config.strategy, config.strategy_args)
+    strategy.check_packages()
     strategy.phases(StrategyContext(address.encoder, config.epochs, config.epochs, config.dropout))
     return address, strategy
 

@@ -12,6 +12,7 @@ from pipeline.fields import as_dict, describe_fields
 from pipeline.hashing import digest
 from pipeline.recipes.recipe import load_recipe
 from pipeline.stages import compare, evaluate, prepare_data, train, tune
+from pipeline.stages.advise import resolve_strategy
 from pipeline.stages.children import Children
 from pipeline.stages.configure import configure_strategy
 from pipeline.stages.inputs import find_inputs, find_strategy
@@ -41,7 +42,7 @@ def run(config: configs.MainConfig, tracker: Tracker | None = None) -> StudyResu
         PipelineError: A strategy failed; the table of the others was made nevertheless.
     """
     config = dataclasses.replace(config, precision=choose_precision(config.precision))  # once, for all strategies
-    plans = [dataclasses.replace(plan, precision=config.precision) for plan in _plan(config)]
+    plans = [dataclasses.replace(plan, precision=config.precision) for plan in map(resolve_strategy, _plan(config))]
     _check_strategies(plans)
     for plan in plans:
         find_inputs(plan)

@@ -21,6 +21,7 @@ from pipeline.errors import PipelineError, RunError, TrainingError
 from pipeline.hashing import digest
 from pipeline.modeling.addresses import PACKAGED
 from pipeline.modeling.loading import load_tokenizer
+from pipeline.stages.advise import resolve_strategy
 from pipeline.stages.inputs import TrainingInputs, find_inputs
 from pipeline.stages.progress import TrainingObserver, say
 from pipeline.strategies.freezing import ParameterPlan
@@ -64,7 +65,7 @@ def run(
         TrainingError: Training failed; the run is marked FAILED.
     """
     began = time.perf_counter()
-    inputs = find_inputs(config)
+    inputs = find_inputs(resolve_strategy(config))
     if parent_id is None:
         for note in inputs.prepared.manifest.notes:
             say(note)
@@ -126,9 +127,9 @@ def _train(
                 config=config,
                 precision=precision,
                 checkpoints=attempt.checkpoints,
-                after_step=inputs.strategy.after_step,
+                strategy=inputs.strategy,
                 prefix_cache=inputs.prefix_cache(),
-                base_identity=[inputs.base_sha256, inputs.strategy.load_kwargs()],
+                base_identity=[inputs.base_sha256, inputs.strategy.load_kwargs(inputs.context())],
             ),
             observer,
         )
@@ -247,6 +248,7 @@ def _log_start(inputs: TrainingInputs, logger: RunLogger, precision: Precision) 
     config = inputs.config
     identity = configs.identity(config)
     options = {name: value for name, value in identity.items() if name != "strategy_args"}
+    chosen = f" Chosen by auto: {config.strategy_reason}." if config.strategy_reason else ""
     compute = {"compute_dtype": str(compute_dtype(precision)).removeprefix("torch.")}
     logger.log_params({**options, **config.strategy_args, **compute})
     logger.set_tags(
@@ -259,7 +261,8 @@ def _log_start(inputs: TrainingInputs, logger: RunLogger, precision: Precision) 
             "config_hash": digest(identity),
             "settings_hash": configs.settings_hash(config),
             "git_commit": git_commit(),
-            "mlflow.note.content": f"{inputs.strategy.summary()} Base: {config.model}; data: {config.dataset}.",
+            "mlflow.note.content": f"{inputs.strategy.summary()} Base: {config.model}; data: {config.dataset}.{chosen}",
+            **({"strategy_reason": config.strategy_reason} if config.strategy_reason else {}),
         }
     )
     logger.log_text(json.dumps(dataclasses.asdict(config), indent=1), "config.json")

@@ -18,6 +18,7 @@ from pipeline.errors import PipelineError
 from pipeline.hashing import digest
 from pipeline.recipes.recipe import load_recipe
 from pipeline.stages import train
+from pipeline.stages.advise import resolve_strategy
 from pipeline.stages.children import Children
 from pipeline.stages.configure import replace_options
 from pipeline.stages.inputs import find_inputs, find_strategy
@@ -72,7 +73,7 @@ def run(
         InputError: A point of the grid is not valid, or the inputs are not; no run was made.
         PipelineError: No trial finished.
     """
-    config = dataclasses.replace(config, precision=choose_precision(config.precision))  # once, for all trials
+    config = dataclasses.replace(resolve_strategy(config), precision=choose_precision(config.precision))  # once, for all trials
     base = _train_config(config)
     full_space = load_recipe(config.recipe).space_for(config.strategy) or STUDY_SPACE
     space = {name: values for name, values in full_space.items() if name not in config.given}
@@ -152,6 +153,10 @@ def run(
 
 
 def _train_config(config: configs.TuneConfig) -> configs.TrainConfig:
-    values = configs.identity(config) | {"cache_dir": config.cache_dir, "recipe": config.recipe}
+    values = configs.identity(config) | {
+        "cache_dir": config.cache_dir,
+        "recipe": config.recipe,
+        "strategy_reason": config.strategy_reason,
+    }
     del values["trials"]
     return configs.TrainConfig(**values)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import inspect
-import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pipeline.errors import ConfigError
 from pipeline.modeling.encoder import Encoder
 from pipeline.strategies.freezing import Phase
 
@@ -44,6 +44,21 @@ class Strategy:
         return (inspect.getdoc(cls) or "").partition("\n")[0]
 
     @property
+    def packages(self) -> tuple[str, ...]:
+        """Packages that the strategy needs and that are not installed with this project."""
+        return ()
+
+    def check_packages(self) -> None:
+        """Called before anything is loaded.
+
+        Raises:
+            ConfigError: A package that the strategy needs is missing.
+        """
+        missing = " ".join(name for name in self.packages if importlib.util.find_spec(name) is None)
+        if missing:
+            raise ConfigError(f"{self.name} needs the package {missing}: pip install {missing}. Or choose another strategy.")
+
+    @property
     def positions(self) -> int:
         """How many of the encoder's positions the strategy takes; texts are cut to what is left."""
         return 0
@@ -65,15 +80,19 @@ class Strategy:
         """
         return model
 
-    def load_kwargs(self) -> dict[str, Any]:
+    def load_kwargs(self, context: StrategyContext) -> dict[str, Any]:
         """Further arguments to `from_pretrained` for the base model, such as a quantisation config."""
         return {}
 
     def after_step(self, model: nn.Module, step: int) -> None:
-        """Called after every optimizer step, counted from 1; for methods that change shape or rank on the way."""
+        """Called after every optimizer step, counted from 1, while its gradients are still there.
 
+        For methods that change rank on the way, or what else they do depends on the gradients.
+        """
 
-def import_peft() -> Any:
-    """The peft package, imported late because it takes long and imports torch."""
-    warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated")  # peft 0.21 on transformers 5
-    return importlib.import_module("peft")
+    def state(self, model: nn.Module) -> dict[str, Any]:
+        """What `after_step` has gathered beside the weights: tensors and plain values, which checkpoints keep."""
+        return {}
+
+    def restore(self, model: nn.Module, state: Mapping[str, Any]) -> None:
+        """Take back what `state` returned, so that a resumed training goes on as if uninterrupted."""

@@ -39,6 +39,26 @@ def biases(place: Place) -> bool:
     return place.part != "spare" and place.name.endswith(".bias")
 
 
+def pooler(place: Place) -> bool:
+    """Select what stands between the top layer and the classifier, such as BERT's pooler."""
+    return place.part == "pooler"
+
+
+def embeddings(place: Place) -> bool:
+    """Select the embedding tables, with their norm and projection."""
+    return place.part == "embeddings"
+
+
+def norms(place: Place) -> bool:
+    """Select scale and shift of every layer norm."""
+    return place.part not in ("spare", "added") and "norm" in place.name.lower()
+
+
+def inside_layers(*components: str) -> Selector:
+    """Select those parameters of the encoder layers that have one of the components in their dotted name."""
+    return lambda place: place.part == "layer" and not set(components).isdisjoint(place.name.split("."))
+
+
 def layers(start: int, stop: int) -> Selector:
     """Select the encoder layers from `start` up to but not including `stop`, counted from 0 at the bottom."""
     return lambda place: place.layer is not None and start <= place.layer < stop
@@ -47,6 +67,39 @@ def layers(start: int, stop: int) -> Selector:
 def either(*selectors: Selector) -> Selector:
     """Select what any of the selectors selects."""
     return lambda place: any(selects(place) for selects in selectors)
+
+
+def count_layers(label: str, size: float, encoder: Encoder) -> int:
+    """How many layers a size means: a whole number as it is, less than 1 a share of the depth, to the nearest layer.
+
+    Args:
+        label: Strategy and argument as they are typed, such as `freeze_bottom: bottom`.
+
+    Raises:
+        ConfigError: Not a whole number, or more layers than there are.
+    """
+    depth = encoder.depth
+    if size < 1:
+        return max(1, round(size * depth))
+    if size != int(size):
+        raise ConfigError(f"{label}={size:g} is neither a whole number of layers nor a share of the depth below 1.")
+    if size > depth:
+        raise ConfigError(f"{label}={size:g} exceeds the {depth} layers of {encoder.name}. Choose 1 to {depth}.")
+    return int(size)
+
+
+def require_own_layers(strategy: str, encoder: Encoder) -> None:
+    """Refuse an encoder whose layers cannot train differently.
+
+    Raises:
+        ConfigError: Layers share weights.
+    """
+    if encoder.shares_layers:
+        sets = "one set" if encoder.layer_sets == 1 else f"{encoder.layer_sets} sets"
+        raise ConfigError(
+            f"{strategy} cannot work on {encoder.model_type}: the {encoder.depth} layers of {encoder.name} share {sets} of "
+            "weights, so the top ones cannot train otherwise than those below. Choose another strategy."
+        )
 
 
 @dataclass(frozen=True)
@@ -172,7 +225,7 @@ def plan_parameters(
         place = locate(name, encoder)
         forced = place.name in newly_initialised and place.part not in ("head", "added", "spare")
         factors = tuple(phase.factor(place) or (1.0 if forced else 0.0) for phase in phases)
-        planned.append(PlannedParameter(name, place, tuple(parameter.shape), factors))
+        planned.append(PlannedParameter(name, place, _logical_shape(parameter), factors))
     plan = ParameterPlan(tuple(planned), start_epochs)
     for phase, start in enumerate(start_epochs):
         if not any(parameter.factors[phase] > 0 for parameter in planned):
@@ -190,8 +243,14 @@ def _first_use(place: Place, encoder: Encoder) -> int:
     return 0 if place.part == "embeddings" else encoder.depth
 
 
+def _logical_shape(parameter: nn.Parameter) -> tuple[int, ...]:
+    """The shape that a weight stands for: quantised ones are packed into bytes, and bitsandbytes keeps theirs beside."""
+    quantised = getattr(parameter, "quant_state", None)
+    return tuple(quantised.shape if quantised is not None else parameter.shape)
+
+
 def locate(name: str, encoder: Encoder) -> Place:
-    """The place of a parameter, seen through the wrappers that peft puts around modules.
+    """The place of a parameter, seen through the wrappers that peft and torch's parametrizations put around modules.
 
     peft keeps the untouched classifier beside the copy that trains: that one is `spare` and never selected.
     """
@@ -200,6 +259,7 @@ def locate(name: str, encoder: Encoder) -> Place:
         return Place(plain.replace(".original_module.", "."), "spare")
     if ".modules_to_save." in plain:
         return encoder.place(re.sub(r"\.modules_to_save\.[^.]+\.", ".", plain))
-    if re.search(r"(^prompt_encoder\.|\.(lora|ia3|vera|oft|boft|hra)_\w+)", plain):
+    if re.search(r"(^prompt_encoder\.|\.(lora|ia3|vera|oft|adapter|subset)_\w+)", plain):
         return Place(plain, "added")
+    plain = re.sub(r"\.parametrizations\.(\w+)\.original$", r".\1", plain)
     return encoder.place(plain.replace(".base_layer.", "."))

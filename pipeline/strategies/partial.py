@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pipeline.errors import ConfigError
 from pipeline.fields import Count, typed
 from pipeline.strategies.base import Strategy, StrategyContext
-from pipeline.strategies.freezing import Phase, head, layers
+from pipeline.strategies.freezing import Phase, head, layers, require_own_layers
 
 
 @typed
@@ -21,12 +21,7 @@ class Partial(Strategy):
     def phases(self, context: StrategyContext) -> Sequence[Phase]:
         """The top layers and the head, all the time."""
         encoder, depth = context.encoder, context.encoder.depth
-        if encoder.shares_layers:
-            sets = "one set" if encoder.layer_sets == 1 else f"{encoder.layer_sets} sets"
-            raise ConfigError(
-                f"partial cannot work on {encoder.model_type}: the {depth} layers of {encoder.name} share {sets} of weights, "
-                "so the top ones cannot train while those below stay frozen. Choose another strategy."
-            )
+        require_own_layers("partial", encoder)
         if self.top_k > depth:
             raise ConfigError(f"partial: top_k={self.top_k} exceeds the {depth} layers of {encoder.name}. Choose 1 to {depth}.")
         return [Phase.training(layers(depth - self.top_k, depth), head)]

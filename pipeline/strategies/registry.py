@@ -12,7 +12,7 @@ from pipeline.fields import as_dict, build, describe_fields
 from pipeline.strategies.base import Strategy
 
 _PACKAGE = "pipeline.strategies"
-_MACHINERY = frozenset({"base", "registry", "freezing"})
+_MACHINERY = frozenset({"base", "registry", "freezing", "adapters", "advice"})
 
 
 def list_strategies() -> list[str]:

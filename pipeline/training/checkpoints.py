@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import PipelineError
+from pipeline.strategies.base import Strategy
 from pipeline.strategies.freezing import ParameterPlan
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class CheckpointFolder:
         optimizer: Any,
         scaler: Any,
         progress: dict[str, Any],
+        strategy: Strategy,
     ) -> None:
         """Write the state after `step` and delete all others but the best one's.
 
@@ -62,7 +64,7 @@ class CheckpointFolder:
         generators = {"cpu": torch.get_rng_state()}
         if torch.cuda.is_available():
             generators["cuda"] = torch.cuda.get_rng_state()
-        state = {"optimizer": optimizer.state_dict(), "generators": generators}
+        state = {"optimizer": optimizer.state_dict(), "generators": generators, "strategy": strategy.state(model)}
         if scaler is not None:
             state["scaler"] = scaler.state_dict()
         torch.save(state, scratch / "optimizer.pt")
@@ -74,8 +76,13 @@ class CheckpointFolder:
             if other not in (step, best_step):
                 shutil.rmtree(self._folder(other))
 
-    def restore(self, model: nn.Module, plan: ParameterPlan, optimizer: Any, scaler: Any) -> dict[str, Any] | None:
-        """Put model, optimizer and generators into the newest checkpoint's state; returns its progress, None without one.
+    def restore(
+        self, model: nn.Module, plan: ParameterPlan, optimizer: Any, scaler: Any, strategy: Strategy
+    ) -> dict[str, Any] | None:
+        """Put model, optimizer, strategy and generators into the newest checkpoint's state.
+
+        Returns:
+            The progress that was saved with it, None without a checkpoint.
 
         Raises:
             PipelineError: It is damaged, or of another model or strategy.
@@ -90,6 +97,7 @@ class CheckpointFolder:
         with self._readable(folder):
             state = torch.load(folder / "optimizer.pt", map_location="cpu", weights_only=True)
             optimizer.load_state_dict(state["optimizer"])
+            strategy.restore(model, state["strategy"])
             if scaler is not None:
                 scaler.load_state_dict(state["scaler"])
             torch.set_rng_state(state["generators"]["cpu"])

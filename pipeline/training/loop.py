@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -14,6 +14,7 @@ from pipeline.errors import TrainingError
 from pipeline.evaluation.metrics import score
 from pipeline.modeling.cut import Cut
 from pipeline.modeling.encoder import Encoder
+from pipeline.strategies.base import Strategy
 from pipeline.strategies.freezing import ParameterPlan
 from pipeline.training.checkpoints import CheckpointFolder
 from pipeline.training.dropout import quicken_dropout
@@ -61,7 +62,8 @@ class FitPlan:
     config: FitConfig
     precision: Precision
     checkpoints: CheckpointFolder
-    after_step: Callable[[nn.Module, int], None]
+    strategy: Strategy
+    """Asked for its `after_step`, and for the state that it keeps beside the weights; what trains is in `parameters`."""
     prefix_cache: PrefixCache | None = None
     """Where hidden states of frozen layers are kept; without it they are computed for every batch."""
     base_identity: object = None
@@ -144,7 +146,7 @@ def fit(plan: FitPlan, observer: Observer) -> FitResult:
         quicken_dropout(plan.model)
     model, optimizer = accelerator.prepare(plan.model, optimizer)
     manual_seed(seeds.dropout)
-    restored = plan.checkpoints.restore(plan.model, plan.parameters, optimizer, accelerator.scaler)
+    restored = plan.checkpoints.restore(plan.model, plan.parameters, optimizer, accelerator.scaler, plan.strategy)
     progress = Progress(**restored) if restored else Progress()
     resumed_from = progress.step
     warmup = warmup_steps(plan.total_steps, plan.config.warmup_ratio)
@@ -171,13 +173,13 @@ def fit(plan: FitPlan, observer: Observer) -> FitResult:
                 accelerator.backward(loss)
                 accelerator.clip_grad_norm_(model.parameters(), plan.config.max_grad_norm)
                 optimizer.step()
+                plan.strategy.after_step(plan.model, progress.step + 1)
                 optimizer.zero_grad()
                 losses.append(loss.detach())
             progress.step += 1
             progress.examples += len(indices)
             progress.tokens += batch.tokens
             progress.flops += flops.step(*batch.shape)
-            plan.after_step(plan.model, progress.step)
             observer.on_step(progress.step, plan.total_steps)
             stop = observer.should_stop()
             evaluates = _evaluation_is_due(plan, progress.step) or stop
@@ -200,6 +202,7 @@ def fit(plan: FitPlan, observer: Observer) -> FitResult:
                     optimizer,
                     accelerator.scaler,
                     asdict(progress),
+                    plan.strategy,
                 )
                 if progress.stopped:
                     break

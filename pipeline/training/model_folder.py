@@ -57,6 +57,7 @@ class BuiltModel:
     """A base model with a strategy put into it."""
 
     model: nn.Module
+    strategy: Strategy
     parameters: ParameterPlan
     address: ModelAddress
     context: StrategyContext
@@ -99,12 +100,14 @@ def build_model(
     """
     import torch
 
+    strategy.check_packages()
     phases = strategy.phases(context)
-    loaded = load_classifier(address, classes, context.dropout, head_seed, strategy.load_kwargs())
+    loaded = load_classifier(address, classes, context.dropout, head_seed, strategy.load_kwargs(context))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(adapter_seed)
         model = strategy.adapt(loaded.model, context)
-    return BuiltModel(model, plan_parameters(model, context.encoder, phases, loaded.newly_initialised), address, context)
+    parameters = plan_parameters(model, context.encoder, phases, loaded.newly_initialised)
+    return BuiltModel(model, strategy, parameters, address, context)
 
 
 def write_model_folder(folder: Path, built: BuiltModel, record: ModelRecord) -> None:

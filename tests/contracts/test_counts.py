@@ -24,6 +24,25 @@ BERT_BASE = 109_483_778
         ("bitfit", {}, 102_914, BERT_BASE, "0.0940"),
         ("lora", {}, 1_340_930, 110_824_708, "1.209956"),
         ("lora", {"r": 8, "targets": ["query", "value"]}, 296_450, None, "0.270"),
+        ("freeze_bottom", {"bottom": 9}, 21_855_746, None, None),
+        ("attention", {}, 28_958_978, BERT_BASE, "26.450"),
+        ("discriminative", {}, BERT_BASE, BERT_BASE, "100"),
+        ("gradual", {}, BERT_BASE, BERT_BASE, "100"),
+        ("layernorm", {}, 39_938, BERT_BASE, None),
+        ("random_subset", {}, 102_914, BERT_BASE + 102_912, None),
+        ("dora", {}, 314_882, None, None),
+        ("rslora", {}, 1_340_930, 110_824_708, "1.209956"),
+        ("rslora", {"targets": ["query-value"]}, 296_450, None, None),
+        ("qlora", {}, 1_340_930, 110_824_708, "1.209956"),
+        ("adalora", {}, 444_194, None, None),
+        ("ia3", {}, 66_050, None, None),
+        ("ia3", {"rescale_attention_output": False}, 56_834, None, None),
+        ("vera", {}, 26_114, None, None),
+        ("oft", {}, 287_234, None, None),
+        ("prompt", {}, 16_898, None, None),
+        ("ptuning", {}, 230_914, None, None),
+        ("bottleneck", {}, 894_528 + 1_538, None, None),
+        ("bottleneck", {"placement": "houlsby"}, 2 * 894_528 + 24 * 1_536 + 1_538, None, None),
         ("prefix", {}, 14_781_698, None, None),
         ("prefix", {"num_virtual_tokens": 20, "projection": False}, 370_178, None, None),
     ],
@@ -31,7 +50,7 @@ BERT_BASE = 109_483_778
 def test_trainable_parameters_on_bert_base(name, arguments, trainable, total, percent):
     config = BertConfig(num_labels=2)
     strategy = create_strategy(name, arguments)
-    context = StrategyContext(describe_encoder(config.to_dict(), "bert-base-uncased"), epochs=3, total_steps=30, dropout=0.1)
+    context = StrategyContext(describe_encoder(config.to_dict(), "bert-base-uncased"), epochs=5, total_steps=30, dropout=0.1)
     with torch.device("meta"):
         model = strategy.adapt(BertForSequenceClassification(config), context)
     plan = plan_parameters(model, context.encoder, strategy.phases(context))

@@ -16,7 +16,7 @@ def test_the_strategies_are_found_and_the_machinery_is_not_among_them() -> None:
     names = list_strategies()
     assert {"full", "partial", "bitfit", "lora", "prefix", "head_only"} <= set(names)
     assert names == sorted(names)
-    assert not {"base", "registry", "freezing"} & set(names)
+    assert not {"base", "registry", "freezing", "adapters"} & set(names)
 
 
 @pytest.mark.parametrize("name", list_strategies())
@@ -49,7 +49,7 @@ def test_arguments_are_typed_and_ready_for_json() -> None:
 @pytest.mark.parametrize(
     ("name", "arguments", "message"),
     [
-        ("lorra", {}, "Unknown strategy 'lorra'. Did you mean 'lora'? Available: bitfit, "),
+        ("lorra", {}, "Unknown strategy 'lorra'. Did you mean 'lora'? Available: adalora, attention, bitfit, "),
         ("base", {}, "Unknown strategy 'base'."),
         ("partial", {"topk": 4}, "Unknown argument of strategy 'partial': 'topk'. Did you mean 'top_k'? Available: top_k."),
         ("full", {"top_k": 4}, "Unknown argument of strategy 'full': 'top_k'. Available: none."),

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from pipeline.errors import PipelineError
+from pipeline.strategies.full import Full
 from pipeline.strategies.registry import create_strategy
 from pipeline.training import checkpoints as module
 from pipeline.training.checkpoints import CheckpointFolder, load_trained_state, trained_state
@@ -18,17 +19,17 @@ def state(tiny):
 
 def save(folder, state, step, best):
     model, plan, optimizer = state
-    folder.save(step, best, model, plan, optimizer, None, {"step": step, "history": [[step, {"val/loss": 0.5}]]})
+    folder.save(step, best, model, plan, optimizer, None, {"step": step, "history": [[step, {"val/loss": 0.5}]]}, Full())
 
 
 def test_newest_and_best_are_kept(tmp_path, state):
     folder = CheckpointFolder(tmp_path / "checkpoints")
-    assert (folder.steps(), folder.history(), folder.restore(*state, None)) == ([], [], None)
+    assert (folder.steps(), folder.history(), folder.restore(*state, None, Full())) == ([], [], None)
     for step, best, kept in [(2, 2, [2]), (4, 2, [2, 4]), (6, 2, [2, 6]), (8, 8, [8]), (10, 8, [8, 10])]:
         save(folder, state, step, best)
         assert folder.steps() == kept
     assert folder.history() == [(10, {"val/loss": 0.5})]
-    assert folder.restore(*state, None)["step"] == 10
+    assert folder.restore(*state, None, Full())["step"] == 10
     folder.delete()
     assert not folder.path.exists()
 
@@ -47,7 +48,7 @@ def test_dying_while_writing_leaves_the_last_one(tmp_path, state, monkeypatch, d
         with pytest.raises(KeyboardInterrupt):
             save(folder, state, 4, 4)
     assert folder.steps() == [2]
-    assert folder.restore(*state, None)["step"] == 2
+    assert folder.restore(*state, None, Full())["step"] == 2
     save(folder, state, 4, 4)
     assert folder.steps() == [4]
     assert not list(tmp_path.glob(".writing-*"))
@@ -62,7 +63,7 @@ def test_restore_brings_back_weights_and_chance(tmp_path, state):
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.zero_()
-    folder.restore(*state, None)
+    folder.restore(*state, None, Full())
     assert torch.equal(torch.rand(3), drawn)
     assert all(torch.equal(saved[name], tensor) for name, tensor in trained_state(model, plan).items())
 
@@ -82,9 +83,9 @@ class FakeScaler:
 
 def test_restore_brings_back_the_scale_of_fp16(tmp_path, state):
     folder, (model, plan, optimizer) = CheckpointFolder(tmp_path), state
-    folder.save(1, 1, model, plan, optimizer, FakeScaler(1024.0), {"step": 1})
+    folder.save(1, 1, model, plan, optimizer, FakeScaler(1024.0), {"step": 1}, Full())
     fresh = FakeScaler(65536.0)
-    folder.restore(*state, fresh)
+    folder.restore(*state, fresh, Full())
     assert fresh.state == {"scale": 1024.0, "_growth_tracker": 3}
 
 
@@ -127,7 +128,7 @@ def test_a_damaged_checkpoint_is_answered_with_the_way_out(tmp_path, state, name
         content = file.read_bytes()
         file.write_bytes(content[: len(content) // 2] if damage == "cut" else b"noise")
     with pytest.raises(PipelineError, match=r"step-1 cannot be read \(.*\)\. Delete .* to train from the beginning"):
-        folder.restore(*state, None)
+        folder.restore(*state, None, Full())
     if name == "progress.json":
         with pytest.raises(PipelineError, match="cannot be read"):
             folder.history()
@@ -140,7 +141,7 @@ def test_a_checkpoint_cannot_run_code(tmp_path, state):
 
     folder = CheckpointFolder(tmp_path)
     save(folder, state, 1, 1)
-    torch.save({"optimizer": Evil(), "generators": {}}, tmp_path / "step-1" / "optimizer.pt")
+    torch.save({"optimizer": Evil(), "generators": {}, "strategy": {}}, tmp_path / "step-1" / "optimizer.pt")
     with pytest.raises(Exception, match="Weights only load failed"):
-        folder.restore(*state, None)
+        folder.restore(*state, None, Full())
     assert folder.steps() == [1]

@@ -6,6 +6,8 @@ import pytest
 import torch
 
 from pipeline.errors import TrainingError
+from pipeline.fields import typed
+from pipeline.strategies.base import Strategy
 from pipeline.strategies.registry import create_strategy
 from pipeline.training.checkpoints import CheckpointFolder, trained_state
 
@@ -148,11 +150,23 @@ def test_a_loss_that_is_no_number_is_an_error(prepare, every):
         train()
 
 
-def test_the_strategy_is_called_after_every_step(tiny, tmp_path):
-    config, called = tiny.config(epochs=2), []
+@typed
+class Watching(Strategy):
+    """Trains everything and keeps what it is told."""
+
+    def after_step(self, model, step):
+        calls.append((model, step, all(parameter.grad is not None for parameter in model.parameters())))
+
+
+calls: list[tuple[object, int, bool]] = []
+
+
+def test_the_strategy_is_called_after_every_step_while_the_gradients_are_there(tiny, tmp_path):
+    calls.clear()
+    config = tiny.config(epochs=2)
     built = tiny.build(create_strategy("full", {}), tiny.folder(), config)
-    tiny.fit(built, config, tmp_path, rows=ROWS, after_step=lambda model, step: called.append((model is built.model, step)))
-    assert called == [(True, step) for step in range(1, 2 * STEPS + 1)]
+    tiny.fit(built, config, tmp_path, rows=ROWS, strategy=Watching())
+    assert calls == [(built.model, step, True) for step in range(1, 2 * STEPS + 1)]
 
 
 def test_checkpoints_hold_the_newest_and_the_best_only(prepare, scripted, tmp_path):

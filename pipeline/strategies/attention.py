@@ -1,0 +1,21 @@
+"""Training the attention blocks."""
+
+from collections.abc import Sequence
+
+from pipeline.fields import typed
+from pipeline.modeling.layer_parts import LAYER_PARTS
+from pipeline.strategies.base import Strategy, StrategyContext
+from pipeline.strategies.freezing import Phase, head, inside_layers, pooler
+
+
+@typed
+class Attention(Strategy):
+    """Train the attention blocks (output and norm included), the pooler and the classifier; feed-forward blocks stay frozen.
+
+    The frozen model of the Korean emotion study; cf. Touvron et al. 2022, arXiv:2203.09795.
+    """
+
+    def phases(self, context: StrategyContext) -> Sequence[Phase]:
+        """Attention, pooler and head, all the time."""
+        blocks = inside_layers(*LAYER_PARTS[context.encoder.model_type].attention)
+        return [Phase.training(blocks, pooler, head)]

@@ -1,0 +1,16 @@
+"""Layer-norm tuning."""
+
+from collections.abc import Sequence
+
+from pipeline.fields import typed
+from pipeline.strategies.base import Strategy, StrategyContext
+from pipeline.strategies.freezing import Phase, head, norms
+
+
+@typed
+class Layernorm(Strategy):
+    """Train scale and shift of every layer norm, and the classifier (Qi et al. 2022, arXiv:2211.08682)."""
+
+    def phases(self, context: StrategyContext) -> Sequence[Phase]:
+        """The norms and the head, all the time."""
+        return [Phase.training(norms, head)]

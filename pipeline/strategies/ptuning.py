@@ -1,0 +1,27 @@
+"""P-tuning."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pipeline.fields import Count, typed
+from pipeline.strategies.adapters import VirtualTokens, input_shape
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@typed
+class Ptuning(VirtualTokens):
+    """Train a network that makes the embeddings put before those of the text, and the classifier.
+
+    Liu et al. 2021, arXiv:2103.10385. As in peft they stand before the text's first token, so a classifier on the first
+    position reads the first of them.
+    """
+
+    prompt_hidden_size: Count = 128
+    """Width of the network's two hidden layers."""
+
+    def peft_config(self, peft: Any, model: nn.Module, shared: dict[str, Any]) -> Any:
+        """P-tuning's config."""
+        return peft.PromptEncoderConfig(encoder_hidden_size=self.prompt_hidden_size, **input_shape(model), **shared)

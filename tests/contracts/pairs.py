@@ -1,0 +1,76 @@
+"""Every strategy with every architecture, what is known of pairs that cannot work, and how a model is seen to change."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import torch
+
+from pipeline.modeling.encoder import ARCHITECTURES
+from pipeline.strategies.base import Strategy
+from pipeline.strategies.registry import create_strategy, list_strategies
+
+STRATEGIES = list_strategies()
+HAS_BITSANDBYTES = importlib.util.find_spec("bitsandbytes") is not None
+FAMILIES = sorted(ARCHITECTURES)
+
+_SHARED = r" cannot work on albert: the 4 layers of .* share one set of weights"
+_NO_BIASES = r" cannot work on modernbert: .* has no biases"
+_NO_PREFIX = "prefix cannot work on {}: its attention takes no past keys and values"
+REFUSED = {
+    **{("albert", name): name + _SHARED for name in ("discriminative", "freeze_bottom", "gradual", "partial")},
+    **{("modernbert", name): name + _NO_BIASES for name in ("bitfit", "random_subset")},
+    **{(family, "prefix"): _NO_PREFIX.format(family) for family in ("albert", "distilbert", "modernbert")},
+}
+"""Pairs of family and strategy that cannot work, and the message that says so."""
+
+PAIRS = [
+    (family, name)
+    for family in FAMILIES
+    for name in STRATEGIES
+    if (family, name) not in REFUSED and (name != "qlora" or HAS_BITSANDBYTES)
+]
+POOLED = ("albert", "bert")
+"""Families whose classifier uses a pooler that the checkpoint may lack."""
+BASES = [(*pair, True) for pair in PAIRS] + [(*pair, False) for pair in PAIRS if pair[0] in POOLED]
+"""Family, strategy, and whether the checkpoint has a pooler."""
+
+# Arguments with which a strategy fits a tiny model and is small beside it.
+_SMALLER = {
+    "adalora": {"init_r": 3, "target_r": 2, "interval": 1},
+    "bottleneck": {"placement": "houlsby", "reduction_factor": 8},
+    "dora": {"r": 2},
+    "gradual": {"head_epochs": 1, "top_epochs": 1},
+    "lora": {"r": 2},
+    "oft": {"block_size": 8},
+    "prefix": {"num_virtual_tokens": 4},
+    "prompt": {"num_virtual_tokens": 4},
+    "ptuning": {"num_virtual_tokens": 4, "prompt_hidden_size": 8},
+    "qlora": {"r": 2},
+    "rslora": {"r": 2},
+    "vera": {"r": 8},
+}
+_EPOCHS = {"gradual": 3, "vera": 2}
+AT_REST = {"vera": ".vera_lambda_d."}
+"""What has no gradient in the first step, because what it is multiplied with begins at zero."""
+
+
+def make(name: str) -> Strategy:
+    """The strategy with arguments for tiny models."""
+    return create_strategy(name, _SMALLER.get(name, {}))
+
+
+def fewest_epochs(name: str) -> int:
+    """Epochs, of one step each, in which all that the strategy trains has moved."""
+    return _EPOCHS.get(name, 1)
+
+
+def snapshot(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """Copies of all parameters and buffers."""
+    return {name: tensor.detach().clone() for name, tensor in [*model.named_parameters(), *model.named_buffers()]}
+
+
+def moved(before: dict[str, torch.Tensor], after: dict[str, torch.Tensor]) -> set[str]:
+    """Names of what differs in any bit."""
+    assert before.keys() == after.keys()
+    return {name for name in before if not torch.equal(before[name], after[name])}

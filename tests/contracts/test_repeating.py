@@ -1,0 +1,60 @@
+"""The same configuration gives the same run, whether or not it was interrupted."""
+
+import dataclasses
+import json
+
+import pytest
+from pairs import PAIRS, STRATEGIES, fewest_epochs, make, moved
+
+from pipeline.config import TrainConfig, identity
+from pipeline.stages.configure import configure
+from pipeline.strategies.registry import create_strategy, strategy_arguments
+from pipeline.training.checkpoints import trained_state
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
+
+ROWS, STEPS_PER_EPOCH = 16, 2
+
+
+class InterruptedTrainingError(Exception):
+    """Stands for a process that is killed."""
+
+
+@pytest.mark.parametrize(("family", "name"), PAIRS)
+def test_the_seed_decides_the_result_and_an_interruption_does_not(tiny, family, name, tmp_path, watch):
+    epochs = max(3, fewest_epochs(name))
+    last = epochs * STEPS_PER_EPOCH
+
+    def train(seed, folder, interrupted_at=None):
+        config = tiny.config(seed=seed, epochs=epochs)
+        built = tiny.build(make(name), tiny.folder(family), config, total_steps=last)
+        states = {}
+
+        def after_step(step):
+            if step == interrupted_at:
+                raise InterruptedTrainingError
+            states[step] = trained_state(built.model, built.parameters)
+
+        tiny.fit(built, config, tmp_path / folder, rows=ROWS, watcher=watch(after_step=after_step))
+        return states
+
+    first = train(1, "first")[last]
+    with pytest.raises(InterruptedTrainingError):
+        train(1, "again", interrupted_at=last - 1)
+    resumed = train(1, "again")
+    assert min(resumed) == last - STEPS_PER_EPOCH + 1
+    again, other = resumed[last], train(2, "other")[last]
+    assert first
+    assert not moved(first, again)
+    assert moved(first, other) == set(first)
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_arguments_and_config_survive_json(name):
+    strategy = make(name)
+    arguments = json.loads(json.dumps(strategy_arguments(strategy)))
+    assert create_strategy(name, arguments) == strategy
+    config = configure(TrainConfig, {"strategy": name, "learning_rate": "3e-4", "max_train_samples": "100"})
+    again = TrainConfig(**json.loads(json.dumps(dataclasses.asdict(config))))
+    assert again == config
+    assert identity(again) == identity(config)

@@ -1,0 +1,162 @@
+"""What the strategies that put modules into a model compute."""
+
+import dataclasses
+import importlib.util
+
+import pytest
+import torch
+
+from pipeline.config import TrainConfig
+from pipeline.errors import ConfigError
+from pipeline.modeling.addresses import find_model
+from pipeline.stages.inputs import find_strategy
+from pipeline.strategies.registry import create_strategy
+from pipeline.training.checkpoints import trained_state
+from pipeline.training.inference import predict_logits
+from pipeline.training.model_folder import build_model
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def build(tiny):
+    def make(name, total_steps=1, family="bert", **arguments):
+        return tiny.build(create_strategy(name, arguments), tiny.folder(family), tiny.config(), total_steps=total_steps)
+
+    return make
+
+
+def adapted(built):
+    names = [parameter.name for parameter in built.parameters.trainable if parameter.place.part == "added"]
+    assert names
+    return names
+
+
+def test_targets_are_last_names_or_one_of_two_groups(build):
+    names = adapted(build("lora", r=2))
+    assert any("pooler.dense" in name for name in names)
+    assert any("output.dense" in name for name in names)
+    by_group, by_name = (adapted(build("lora", r=2, targets=targets)) for targets in (["query-value"], ["query", "value"]))
+    assert by_group == by_name
+    assert all(".query." in name or ".value." in name for name in by_group)
+    fused = adapted(build("dora", r=2, family="modernbert"))
+    assert all(".Wqkv." in name for name in fused)
+    with pytest.raises(ConfigError, match=r"lora: targets: Unknown target 'querry'\. Did you mean 'query'\?"):
+        build("lora", targets=["querry"])
+    with pytest.raises(ConfigError, match="lora: targets: is empty"):
+        build("lora", targets=[])
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [("lora", {}), ("dora", {}), ("rslora", {}), ("adalora", {}), ("ia3", {}), ("oft", {"block_size": 8})],
+)
+def test_adapters_change_nothing_before_they_are_trained(tiny, build, name, arguments):
+    table = tiny.table(8)
+    plain, with_adapters = (predict_logits(b.model, table, 0, CPU) for b in (build("full"), build(name, **arguments)))
+    assert with_adapters == pytest.approx(plain, abs=1e-5)
+
+
+def test_bottleneck_adapters_begin_near_the_identity_and_stand_where_they_should(tiny, build):
+    table = tiny.table(8)
+    plain, beside = build("full"), build("bottleneck")
+    assert predict_logits(beside.model, table, 0, CPU) == pytest.approx(predict_logits(plain.model, table, 0, CPU), abs=0.05)
+    for family in tiny.families:
+        names = {name.rpartition(".adapter_")[0] for name in adapted(build("bottleneck", family=family))}
+        both = {name.rpartition(".adapter_")[0] for name in adapted(build("bottleneck", family=family, placement="houlsby"))}
+        blocks = 1 if family == "albert" else tiny.depth
+        assert (len(names), len(both)) == (blocks, 2 * blocks)
+        assert names < both
+
+
+def test_an_oft_block_that_does_not_fit_is_refused(build):
+    with pytest.raises(ConfigError, match=r"oft: block_size=5 does not divide the width 32 of .*'s layers. Choose a divisor"):
+        build("oft", block_size=5)
+
+
+def test_adalora_cuts_to_the_target_and_keeps_it(tiny, build, tmp_path):
+    steps, modules = 12, 2 * tiny.depth
+    built = build("adalora", total_steps=steps, init_r=4, target_r=2, interval=1)
+    config = tiny.config(epochs=steps, learning_rate=1e-3)
+    tiny.fit(built, config, tmp_path)
+    values = [parameter for name, parameter in built.model.named_parameters() if ".lora_E." in name]
+    assert len(values) == modules
+    pattern = built.strategy.state(built.model)["rank_pattern"]
+    assert sum(map(sum, pattern.values())) == 2 * modules
+    assert len({sum(kept) for kept in pattern.values()}) > 1, "ranks move from where they matter less"
+
+
+def test_adalora_goes_on_with_its_weighing_after_an_interruption(tiny, build, tmp_path, watch):
+    steps = 10
+    config = tiny.config(epochs=steps, learning_rate=1e-3)
+
+    def train(folder, interrupted_at=None):
+        built = build("adalora", total_steps=steps, init_r=4, target_r=2, interval=1)
+
+        def after_step(step):
+            if step == interrupted_at:
+                raise KeyboardInterrupt
+
+        tiny.fit(built, config, tmp_path / folder, watcher=watch(after_step=after_step))
+        return built.strategy.state(built.model), trained_state(built.model, built.parameters)
+
+    whole, expected = train("whole")
+    with pytest.raises(KeyboardInterrupt):
+        train("parts", interrupted_at=4)
+    resumed, found = train("parts")
+    assert resumed["rank_pattern"] == whole["rank_pattern"]
+    assert expected.keys() == found.keys()
+    assert all(torch.equal(expected[name], found[name]) for name in expected)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"init_r": 4, "target_r": 4}, "adalora: target_r=4 is not below init_r=4"),
+        ({"first_share": 0.5, "last_share": 0.5}, "adalora: first_share=0.5 and last_share=0.5 leave no step"),
+    ],
+)
+def test_an_adalora_schedule_that_cannot_be_is_refused(build, arguments, message):
+    with pytest.raises(ConfigError, match=message):
+        build("adalora", **arguments)
+
+
+def test_a_random_subset_moves_exactly_as_many_weights_as_bitfit_has_biases(tiny, build, tmp_path):
+    def effective(built):
+        modules = built.model.named_modules()
+        return {name: module.weight.detach().clone() for name, module in modules if isinstance(module, torch.nn.Linear)}
+
+    built, bitfit = build("random_subset"), build("bitfit")
+    assert built.parameters.trainable_count == bitfit.parameters.trainable_count
+    before = effective(built)
+    tiny.fit(built, tiny.config(epochs=2, weight_decay=0.1), tmp_path)
+    after = effective(built)
+    changed = sum(int((after[name] != before[name]).sum()) for name in before)
+    in_head = sum(parameter.size for parameter in built.parameters.trainable if parameter.place.part == "head")
+    assert changed == built.parameters.trainable_count - in_head
+
+
+def test_the_seed_and_the_amount_decide_which_weights_are_drawn(build):
+    def positions(**arguments):
+        model = build("random_subset", **arguments).model
+        return [buffer.tolist() for name, buffer in model.named_buffers() if name.endswith(".positions")]
+
+    assert positions(amount=50) == positions(amount=50)
+    assert positions(amount=50) != positions(amount=50, subset_seed=1)
+    assert sum(map(len, positions(amount=50, family="modernbert"))) == 50
+    with pytest.raises(ConfigError, match="random_subset: amount=1000000000 exceeds the"):
+        positions(amount=10**9)
+
+
+def test_qlora_asks_for_bitsandbytes_before_anything_is_loaded(tiny, monkeypatch):
+    real = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == "bitsandbytes" else real(name, *rest))
+    strategy, context = create_strategy("qlora", {}), tiny.context(tiny.folder(), tiny.config())
+    assert strategy.phases(context), "what it would train can be said without it"
+    message = r"qlora needs the package bitsandbytes: pip install bitsandbytes\. Or choose another strategy\."
+    with pytest.raises(ConfigError, match=message):
+        find_strategy(TrainConfig(model=str(tiny.folder()), strategy="qlora"))
+    gone = dataclasses.replace(find_model(str(tiny.folder())), folder=tiny.root / "not there")
+    with pytest.raises(ConfigError, match=message):
+        build_model(gone, strategy, context, tiny.classes, 0, 0)
