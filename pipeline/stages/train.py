@@ -32,7 +32,7 @@ from pipeline.training.checkpoints import CheckpointFolder
 from pipeline.training.loop import FitPlan, FitResult, fit
 from pipeline.training.meters import MIB, MemoryMeter
 from pipeline.training.model_folder import NAME, ModelRecord, build_model, write_model_folder
-from pipeline.training.precision import Precision, choose_precision, compute_dtype
+from pipeline.training.precision import Precision, choose_precision, compute_dtype, peak_flops_per_second
 from pipeline.training.seeding import Seeds
 
 
@@ -155,7 +155,12 @@ def _train(
         model_bytes = sum(file.stat().st_size for file in folder.iterdir())
         if model_folder is None:
             logger.log_model(folder)
-    _log_end(logger, built.parameters, result, {**peaks, "cost/artifact_mb": model_bytes / MIB}, began)
+    measured = {
+        **peaks,
+        "cost/artifact_mb": model_bytes / MIB,
+        "cost/model_flops_utilisation": result.flops / result.train_seconds / peak_flops_per_second(precision),
+    }
+    _log_end(logger, built.parameters, result, measured, began)
     return TrainResult(logger.run_id, config.strategy, dict(result.best))
 
 

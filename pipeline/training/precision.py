@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from typing import TYPE_CHECKING, Literal
 
@@ -50,6 +51,23 @@ def compute_dtype(precision: Precision) -> torch.dtype:
     import torch
 
     return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+
+
+@functools.cache
+def peak_flops_per_second(precision: Precision) -> float:
+    """What a large matrix product reaches on this machine, measured: the faster of two after warming up."""
+    import torch
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    rows, inner, columns = (8192, 8192, 8192) if device == "cuda" else (1024, 1024, 4096)
+    left = torch.ones(rows, inner, dtype=compute_dtype(precision), device=device)
+    right = torch.ones(inner, columns, dtype=compute_dtype(precision), device=device)
+    times = []
+    for _ in range(3):
+        start = time.perf_counter()
+        (left @ right)[0, 0].item()  # reading a value waits for the device
+        times.append(time.perf_counter() - start)
+    return 2 * rows * inner * columns / min(times[1:])
 
 
 def bf16_speedup_on_cpu() -> float:

@@ -18,7 +18,7 @@ METRICS = (
     {"train/loss", "train/learning_rate", "train/loss_mean", "val/loss", *(f"val/{name}" for name in SCORES)}
     | {"model/trainable_params", "model/total_params", "model/trainable_percent"}
     | {"cost/train_seconds", "cost/cache_seconds", "cost/wall_seconds", "cost/peak_rss_mb"}
-    | {"cost/examples_per_second", "cost/total_flops", "cost/artifact_mb"}
+    | {"cost/examples_per_second", "cost/total_flops", "cost/model_flops_utilisation", "cost/artifact_mb"}
 )
 TAGS = {"stage", "strategy", "recipe", "data_fingerprint", "config_hash", "git_commit"}
 REFUSAL = 2

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from pipeline.config import TrainConfig
+from pipeline.data.batching import TokenExamples
 from pipeline.errors import ConfigError
 from pipeline.modeling.addresses import find_model
 from pipeline.stages.inputs import find_strategy
@@ -53,15 +54,15 @@ def test_targets_are_last_names_or_one_of_two_groups(build):
     [("lora", {}), ("dora", {}), ("rslora", {}), ("adalora", {}), ("ia3", {}), ("oft", {"block_size": 8})],
 )
 def test_adapters_change_nothing_before_they_are_trained(tiny, build, name, arguments):
-    table = tiny.table(8)
-    plain, with_adapters = (predict_logits(b.model, table, 0, CPU) for b in (build("full"), build(name, **arguments)))
+    examples = TokenExamples(tiny.table(8), pad_id=0)
+    plain, with_adapters = (predict_logits(b.model, examples, CPU) for b in (build("full"), build(name, **arguments)))
     assert with_adapters == pytest.approx(plain, abs=1e-5)
 
 
 def test_bottleneck_adapters_begin_near_the_identity_and_stand_where_they_should(tiny, build):
-    table = tiny.table(8)
+    examples = TokenExamples(tiny.table(8), pad_id=0)
     plain, beside = build("full"), build("bottleneck")
-    assert predict_logits(beside.model, table, 0, CPU) == pytest.approx(predict_logits(plain.model, table, 0, CPU), abs=0.05)
+    assert predict_logits(beside.model, examples, CPU) == pytest.approx(predict_logits(plain.model, examples, CPU), abs=0.05)
     for family in tiny.families:
         names = {name.rpartition(".adapter_")[0] for name in adapted(build("bottleneck", family=family))}
         both = {name.rpartition(".adapter_")[0] for name in adapted(build("bottleneck", family=family, placement="houlsby"))}

@@ -5,7 +5,7 @@ import torch
 
 from pipeline.errors import ConfigError
 from pipeline.training import precision
-from pipeline.training.precision import bf16_speedup_on_cpu, choose_precision
+from pipeline.training.precision import bf16_speedup_on_cpu, choose_precision, peak_flops_per_second
 
 
 @pytest.fixture
@@ -47,3 +47,10 @@ def test_what_cannot_work_is_refused(machine, option, device, message):
 
 def test_the_measurement_is_a_ratio():
     assert 0 < bf16_speedup_on_cpu() < 1000
+
+
+def test_a_large_product_is_measured_once():
+    peak_flops_per_second.cache_clear()
+    first = peak_flops_per_second("fp32")
+    assert 1e8 < first < 1e16
+    assert peak_flops_per_second("fp32") is first

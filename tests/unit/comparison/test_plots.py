@@ -1,0 +1,20 @@
+from collections.abc import Callable
+
+import pytest
+
+from pipeline.comparison.plots import draw_all
+from pipeline.comparison.table import build_table
+from pipeline.tracking.runs import Run
+
+MakeRun = Callable[..., Run]
+
+
+@pytest.mark.parametrize(("once", "shown"), [(30.0, "40"), (0.0, "10"), (None, "10")])
+def test_what_frozen_layers_cost_once_counts_as_training_time(make_run: MakeRun, once: float | None, shown: str) -> None:
+    metrics = {"cost/train_seconds": 10.0, **({} if once is None else {"cost/cache_seconds": once})}
+    runs = [make_run("partial", metrics=metrics), make_run("full", metrics={"cost/train_seconds": 20.0})]
+    table = build_table(runs)
+    seconds = draw_all(table)["cost"].axes[1]
+    bars = dict(zip(table["strategy"], (bar.get_width() for bar in seconds.patches), strict=True))
+    assert bars == {"partial": float(shown), "full": 20.0}
+    assert shown in [text.get_text() for text in seconds.texts]
