@@ -11,8 +11,9 @@ MakeRun = Callable[..., Run]
 
 @pytest.mark.parametrize(("once", "shown"), [(30.0, "40"), (0.0, "10"), (None, "10")])
 def test_what_frozen_layers_cost_once_counts_as_training_time(make_run: MakeRun, once: float | None, shown: str) -> None:
-    metrics = {"cost/train_seconds": 10.0, **({} if once is None else {"cost/cache_seconds": once})}
-    runs = [make_run("partial", metrics=metrics), make_run("full", metrics={"cost/train_seconds": 20.0})]
+    others = {"train/loss_mean": 0.5, "model/trainable_params": 10, "cost/peak_rss_mb": 1.0, "model/trainable_percent": 1.0}
+    metrics = {**others, "cost/train_seconds": 10.0, **({} if once is None else {"cost/cache_seconds": once})}
+    runs = [make_run("partial", metrics=metrics), make_run("full", metrics={**others, "cost/train_seconds": 20.0})]
     table = build_table(runs)
     seconds = draw_all(table)["cost"].axes[1]
     bars = dict(zip(table["strategy"], (bar.get_width() for bar in seconds.patches), strict=True))
