@@ -22,6 +22,11 @@ DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 LIMITS = {"max_train_samples": "64", "max_eval_samples": "32", "epochs": "1"}
 # Studies that are meant for a hub model and a GPU run here on packaged parts, and with two quick strategies.
 REPLACED = {"model": "minilm", "dataset": "rotten_tomatoes", "strategies": "head_only,bitfit", "trials": "1"}
+BENCHMARK_LIMITS = {
+    "benchmarks.speed": "--dataset rotten_tomatoes --rows 96 --peer-steps 5 --repeats 1 --strategies head_only",
+    "benchmarks.equality": "--dataset rotten_tomatoes --rows 96 --seeds 2 --strategy head_only",
+    "benchmarks.scaling": "--dataset rotten_tomatoes --rows 64 --depths 2 --depth-rows 64 --strategies head_only",
+}
 PREFIX_STUDY = {**REPLACED, "split": "random", "strategies": "prefix"}
 
 
@@ -36,7 +41,7 @@ COMMANDS = documented_commands()
 @pytest.fixture(scope="module")
 def project(tiny, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("project")
-    for name in ("MLproject", "conda.yaml", "pipeline", "Makefile", "pyproject.toml"):
+    for name in ("MLproject", "conda.yaml", "pipeline", "benchmarks", "Makefile", "pyproject.toml"):
         source = ROOT / name
         if source.is_dir():
             shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -105,6 +110,8 @@ def test_documented_command_works(command: str, project: Path) -> None:
     elif arguments[0] == "mlflow":
         extra = [word for name, value in limits_for(command).items() for word in ("-P", f"{name}={value}")]
         assert "succeeded" in run([*arguments, *extra], project)
+    elif arguments[2].startswith("benchmarks."):
+        run([*arguments, *BENCHMARK_LIMITS[arguments[2]].split()], project)
     else:
         assert arguments[:3] == ["python", "-m", "pipeline"], f"what is {command!r}?"
         extra = [word for name, value in limits_for(command).items() for word in (f"--{name}", value)]
