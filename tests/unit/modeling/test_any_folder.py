@@ -58,7 +58,7 @@ def room(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @settings(suppress_health_check=[HealthCheck.too_slow])
 @given(family=st.sampled_from(["bert", "roberta", "xlm-roberta", "albert"]), damage=damages())
-@example(family="bert", damage=("entry", "config.json", 0.0, None))
+@example(family="bert", damage=("entry", "tokenizer_config.json", 0.4375, ""))  # model_max_length
 def test_a_folder_with_any_damage(tiny, room: Path, family: str, damage: tuple[str, str, float, object]) -> None:
     with tempfile.TemporaryDirectory(dir=room) as scratch:
         folder = Path(shutil.copytree(tiny.folder(family), Path(scratch) / "model"))
