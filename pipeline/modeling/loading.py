@@ -7,12 +7,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pipeline.errors import ModelError
+from pipeline.errors import ModelError, shorten
 from pipeline.modeling.addresses import ModelAddress, check_files
 from pipeline.modeling.first_token import compute_first_token_only
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+
+_SHORTEST_INPUT = 4  # tokens; two of them are special ones
+_TRIAL = "A text, to try it."
 
 
 @dataclass(frozen=True)
@@ -112,7 +115,23 @@ def load_tokenizer(address: ModelAddress) -> Any:
     if tokenizer.pad_token_id is None:
         raise ModelError(f"--model {address.name}: its tokenizer has no padding token, which batches of texts need.")
     _check_vocabulary(address, len(tokenizer))
+    _try(address, tokenizer)
     return tokenizer
+
+
+def _try(address: ModelAddress, tokenizer: Any) -> None:
+    """Tokenise a text: some files are read without complaint and fail only when they are used."""
+    limit = tokenizer.model_max_length
+    if isinstance(limit, bool) or not isinstance(limit, (int, float)) or not limit >= _SHORTEST_INPUT:
+        raise ModelError(
+            f"--model {address.name}: its tokenizer_config.json says model_max_length={shorten(repr(limit))}. Write there how "
+            "many tokens its longest input has, such as 512, or leave it out."
+        )
+    with _model_errors(address):
+        ids = tokenizer(_TRIAL, truncation=True, max_length=_SHORTEST_INPUT)["input_ids"]
+        strange = [token for token in ids if not 0 <= token < address.encoder.vocabulary_size]
+        if strange or not 0 < len(ids) <= _SHORTEST_INPUT:
+            raise ValueError(f"its tokenizer makes {ids} of a text")
 
 
 def _check_vocabulary(address: ModelAddress, tokens: int) -> None:

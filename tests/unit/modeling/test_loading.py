@@ -179,6 +179,15 @@ def test_a_tokenizer_with_more_tokens_than_the_model_is_refused(copy) -> None:
         load_tokenizer(find_model(str(folder)))
 
 
+@pytest.mark.parametrize("length", ["512", True, 0, -5, [1], {}])
+def test_a_longest_input_that_is_no_length_is_refused(copy, length: object) -> None:
+    folder = copy()
+    content = json.loads((folder / "tokenizer_config.json").read_text())
+    (folder / "tokenizer_config.json").write_text(json.dumps(content | {"model_max_length": length}))
+    with pytest.raises(ModelError, match=r"model_max_length=.* such as 512, or leave it out|cannot be loaded from"):
+        load_tokenizer(find_model(str(folder)))
+
+
 @pytest.mark.parametrize(("family", "offset"), [("albert", 0), ("xlm-roberta", 1)])
 def test_a_sentencepiece_model_alone_is_enough(copy, tiny, family: str, offset: int) -> None:
     folder = copy(family)
