@@ -1,15 +1,24 @@
-"""Write MLproject and docs/reference.md (from pipeline/config.py) and conda.yaml (from pyproject.toml).
+"""Write MLproject and docs/reference.md (from pipeline/config.py), conda.yaml (from pyproject.toml) and docs/strategies/.
 
 `make project-files` calls it; a test holds the committed files against it.
 """
 
+import functools
 import inspect
+import itertools
+import re
 import tomllib
+import warnings
 from pathlib import Path
 
+from pipeline.config import TrainConfig
+from pipeline.errors import ConfigError
 from pipeline.fields import describe_fields
+from pipeline.modeling.encoder import ARCHITECTURES, Encoder, describe_encoder
 from pipeline.options import STAGE_CONFIGS, flag, is_typed, render_mlproject
-from pipeline.strategies.registry import list_strategies, strategy_class
+from pipeline.strategies.base import Strategy, StrategyContext
+from pipeline.strategies.freezing import ParameterPlan, plan_parameters
+from pipeline.strategies.registry import create_strategy, list_strategies, strategy_class
 
 ROOT = Path(__file__).parents[1]
 PYTHON = "3.11.7"  # exact: `--env-manager virtualenv` asks pyenv for just this version
@@ -53,7 +62,167 @@ def render_reference() -> str:
     return text.replace("{{options}}", "\n".join(tables).rstrip()).replace("{{strategies}}", "\n".join(strategies))
 
 
-RENDERED = {"MLproject": render_mlproject, "conda.yaml": render_conda, "docs/reference.md": render_reference}
+def render_strategy(name: str) -> str:
+    """The text of a strategy's page: what trains and what it costs on bert-base, its arguments, where it works, a command."""
+    strategy, plan = create_strategy(name, {}), _plan_on_bert_base(name)
+    saved_mb = sum(parameter.size for parameter in plan.saved) * 4 / 2**20
+    text = [
+        f"<!-- Rendered from pipeline/strategies/{name}.py by `make project-files`. -->",
+        f"# {name}",
+        "",
+        _link_papers(inspect.getdoc(type(strategy)) or ""),
+        "",
+        "## What trains",
+        "",
+        "On bert-base-uncased with two classes and the default arguments:",
+        "",
+        "| from epoch | part | share of the learning rate | parameters |",
+        "|---|---|---|---|",
+        *_phase_rows(plan),
+        "",
+        f"In all {plan.trainable_count:,} of {plan.total_count:,} parameters, {_percent(plan)} %. "
+        f"The saved model takes {saved_mb:.2f} MB beside its base.",
+        "",
+        "## Arguments",
+        "",
+        *_argument_rows(type(strategy)),
+        "",
+        "## Encoders",
+        "",
+        *_refusals(strategy),
+        "",
+        "## Run it",
+        "",
+        *(
+            [f"It needs a package that is not installed with the project: `pip install {' '.join(strategy.packages)}`.", ""]
+            if strategy.packages
+            else []
+        ),
+        "```bash",
+        _command(strategy),
+        "```",
+    ]
+    return "\n".join(text) + "\n"
+
+
+def render_strategies() -> str:
+    """The text of docs/strategies/README.md: the hand-written part with a table of all strategies."""
+    text = (ROOT / "docs" / "strategies" / "README.in.md").read_text(encoding="utf-8")
+    rows = ["| strategy | what it does | bert-base: parameters | % |", "|---|---|---|---|"]
+    plans = {name: _plan_on_bert_base(name) for name in list_strategies()}
+    for name, plan in sorted(plans.items(), key=lambda item: (-item[1].trainable_count, item[0])):
+        summary = re.sub(r" \([^()]*arXiv:[^()]*\)", "", strategy_class(name).summary())
+        rows.append(f"| [{name}]({name}.md) | {summary} | {plan.trainable_count:,} | {_percent(plan)} |")
+    return text.replace("{{strategies}}", "\n".join(rows))
+
+
+def _encoder(model_type: str, name: str) -> Encoder:
+    from transformers import CONFIG_MAPPING
+
+    return describe_encoder(CONFIG_MAPPING[model_type]().to_dict(), name)
+
+
+def _context(strategy: Strategy, encoder: Encoder) -> StrategyContext:
+    """With the default epochs, or as many more as the strategy asks for."""
+    defaults = TrainConfig()
+    for epochs in range(defaults.epochs, 2 * defaults.epochs + 1):
+        context = StrategyContext(encoder, epochs, total_steps=10 * epochs, dropout=defaults.dropout)
+        try:
+            strategy.phases(context)
+        except ConfigError:
+            continue
+        return context
+    strategy.phases(context)
+    return context
+
+
+@functools.cache
+def _plan_on_bert_base(name: str) -> ParameterPlan:
+    """What a strategy trains on bert-base; on the meta device, so nothing is loaded."""
+    import torch
+    from transformers import BertConfig, BertForSequenceClassification
+
+    strategy = create_strategy(name, {})
+    context = _context(strategy, _encoder("bert", "bert-base-uncased"))
+    with torch.device("meta"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = strategy.adapt(BertForSequenceClassification(BertConfig(num_labels=2)), context)
+    return plan_parameters(model, context.encoder, strategy.phases(context))
+
+
+def _percent(plan: ParameterPlan) -> str:
+    return f"{plan.trainable_percent:.4g}"
+
+
+def _phase_rows(plan: ParameterPlan) -> list[str]:
+    rows = []
+    for phase, start in enumerate(plan.start_epochs):
+        sizes: dict[tuple[str, float], int] = {}
+        for parameter in plan.trainable:
+            place, factor = parameter.place, parameter.factors[phase]
+            part = f"layer {place.layer}" if place.part == "layer" else place.part
+            if factor > 0:
+                sizes[part, factor] = sizes.get((part, factor), 0) + parameter.size
+        kinds = itertools.groupby(sizes.items(), key=lambda item: (item[0][0].split()[0], item[0][1]))
+        for (kind, factor), group in kinds:
+            members = list(group)
+            numbers = [part.split()[1] for (part, _), _ in members if kind == "layer"]
+            what = {"head": "classifier", "added": "what the strategy puts in"}.get(kind, kind)
+            if numbers:
+                what = f"layers {numbers[0]} to {numbers[-1]}" if len(numbers) > 1 else f"layer {numbers[0]}"
+            rows.append(f"| {start + 1} | {what} | {factor:.3g} | {sum(size for _, size in members):,} |")
+    return rows
+
+
+def _argument_rows(cls: type[Strategy]) -> list[str]:
+    fields = describe_fields(cls).values()
+    if not fields:
+        return ["None."]
+    rows = [f"| `{f.name}` | {f'`{f.default_text}`' if f.default_text else ''} | {f.help} |" for f in fields]
+    return ["| argument | default | meaning |", "|---|---|---|", *rows]
+
+
+def _refusals(strategy: Strategy) -> list[str]:
+    """Which families the strategy refuses, in its own words."""
+    found, refused = [], []
+    for model_type in sorted(ARCHITECTURES):
+        try:
+            _context(strategy, _encoder(model_type, model_type))
+            found.append(model_type)
+        except ConfigError as error:
+            refused.append(f"- {error}")
+    return [f"Works on {', '.join(found)}.", *(["", "Refused by name:", "", *refused] if refused else [])]
+
+
+def _command(strategy: Strategy) -> str:
+    """A command with the strategy's first arguments as they are by default."""
+    fields = [field for field in describe_fields(type(strategy)).values() if field.default_text]
+    values = [
+        f"{field.name}=[{field.default_text}]" if isinstance(field.default, tuple) else f"{field.name}={field.default_text}"
+        for field in fields
+    ]
+    arguments = ",".join(values[:3])
+    if "[" in arguments:
+        arguments = f'"{arguments}"'  # a shell may take brackets for a pattern of file names
+    epochs = _context(strategy, _encoder("bert", "bert-base-uncased")).epochs
+    return (
+        f"python -m pipeline train --strategy {strategy.name}"
+        + (f" --strategy-args {arguments}" if values else "")
+        + (f" --epochs {epochs}" if epochs > TrainConfig().epochs else "")
+    )
+
+
+def _link_papers(text: str) -> str:
+    return re.sub(r"arXiv:(\d{4}\.\d{5})", r"[arXiv:\1](https://arxiv.org/abs/\1)", text)
+
+
+RENDERED = {
+    "MLproject": render_mlproject,
+    "conda.yaml": render_conda,
+    "docs/reference.md": render_reference,
+    "docs/strategies/README.md": render_strategies,
+    **{f"docs/strategies/{name}.md": functools.partial(render_strategy, name) for name in list_strategies()},
+}
 
 if __name__ == "__main__":
     for name, render in RENDERED.items():

@@ -1,16 +1,14 @@
 """Orthogonal fine-tuning."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 from pipeline.errors import ConfigError
 from pipeline.fields import Count, Names, Probability, typed
-from pipeline.strategies.adapters import QUERY_VALUE, LinearAdapter, linear_layers
+from pipeline.modeling.layer_parts import LAYER_PARTS
+from pipeline.strategies.adapters import QUERY_VALUE, LinearAdapter
 from pipeline.strategies.base import StrategyContext
-
-if TYPE_CHECKING:
-    from torch import nn
+from pipeline.strategies.freezing import Phase
 
 
 @typed
@@ -23,24 +21,18 @@ class Oft(LinearAdapter):
     oft_dropout: Probability = 0.0
     """Probability with which a block is left unrotated in a training step."""
 
-    def adapt(self, model: nn.Module, context: StrategyContext) -> nn.Module:
-        """Wrap the layers with peft, which would silently change a block size that does not fit.
-
-        Raises:
-            ConfigError: The block size divides not every layer's width.
-        """
-        names = self._target_names(context.encoder)
-        widths = {
-            int(module.in_features)  # type: ignore[arg-type]
-            for name, module in linear_layers(model, context.encoder).items()
-            if name.rpartition(".")[2] in names
-        }
-        if wrong := sorted(width for width in widths if width % self.block_size):
+    def phases(self, context: StrategyContext) -> Sequence[Phase]:
+        """The rotations and the head, all the time; peft would silently change a block size that does not fit."""
+        encoder, phases = context.encoder, super().phases(context)
+        widths = [encoder.hidden_size]
+        if LAYER_PARTS[encoder.model_type].feed_forward_output.rpartition(".")[2] in self._target_names(encoder):
+            widths.append(encoder.intermediate_size)
+        if wrong := [width for width in widths if width % self.block_size]:
             raise ConfigError(
-                f"oft: block_size={self.block_size} does not divide the width {wrong[0]} of {context.encoder.name}'s layers. "
+                f"oft: block_size={self.block_size} does not divide the width {wrong[0]} of {encoder.name}'s layers. "
                 "Choose a divisor of it."
             )
-        return super().adapt(model, context)
+        return phases
 
     def peft_config(self, peft: Any, context: StrategyContext, shared: dict[str, Any]) -> Any:
         """OFT's config."""

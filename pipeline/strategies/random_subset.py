@@ -37,15 +37,19 @@ class RandomSubset(Strategy):
                 f"random_subset cannot work on {encoder.model_type}: {encoder.name} has no biases to count below its "
                 "classifier. Give --strategy-args amount=... or choose another strategy."
             )
+        size, width = encoder.hidden_size, encoder.intermediate_size
+        weights = encoder.layer_sets * size * (4 * size + encoder.architecture.feed_forward_matrices * width)
+        if self.amount is not None and self.amount > weights:
+            raise ConfigError(
+                f"random_subset: amount={self.amount} exceeds the {weights:,} weights in the linear layers of {encoder.name}. "
+                "Choose fewer."
+            )
         return [Phase.training(added, lambda place: head(place) and biases(place))]
 
     def adapt(self, model: nn.Module, context: StrategyContext) -> nn.Module:
         """Put the drawn weights of each layer into a vector of their own, which the frozen rest is completed with.
 
         The vector is a parameter like any other, so no optimizer, decay or clipping reaches the weights that were not drawn.
-
-        Raises:
-            ConfigError: There are not so many weights.
         """
         encoder = context.encoder
         places = ((encoder.place(name), parameter) for name, parameter in model.named_parameters())
@@ -53,8 +57,6 @@ class RandomSubset(Strategy):
         modules = linear_layers(model, encoder).items()
         linear = [module for name, module in modules if encoder.place(f"{name}.weight").part == "layer"]
         total = sum(_size(layer) for layer in linear)
-        if amount > total:
-            raise ConfigError(f"random_subset: amount={amount} exceeds the {total} weights of {encoder.name}'s linear layers.")
         drawn = sorted(random.Random(self.subset_seed).sample(range(total), amount))
         for layer, indices in _by_layer(linear, drawn):
             _train_only(layer, indices)

@@ -1,4 +1,4 @@
-"""MLproject, conda.yaml and the reference are what they would be rendered as."""
+"""MLproject, conda.yaml, the reference and the strategies' pages are what they would be rendered as."""
 
 import importlib.util
 import tomllib
@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+
+from pipeline.strategies.registry import list_strategies
 
 ROOT = Path(__file__).parents[2]
 
@@ -17,9 +19,23 @@ def load_renderer():
     return module
 
 
-@pytest.mark.parametrize("name", ["MLproject", "conda.yaml", "docs/reference.md"])
+RENDERED = load_renderer().RENDERED
+
+
+@pytest.mark.parametrize("name", sorted(RENDERED))
 def test_rendered_file_is_current(name: str) -> None:
-    assert (ROOT / name).read_text(encoding="utf-8") == load_renderer().RENDERED[name](), "run `make project-files`"
+    assert (ROOT / name).read_text(encoding="utf-8") == RENDERED[name](), "run `make project-files`"
+
+
+def test_every_strategy_has_a_page_with_its_paper_and_no_other_has() -> None:
+    assert set(RENDERED) >= {"MLproject", "conda.yaml", "docs/reference.md", "docs/strategies/README.md"}
+    names = list_strategies()
+    pages = {path.stem: path.read_text() for path in (ROOT / "docs" / "strategies").glob("*.md")}
+    assert set(pages) - {"README", "README.in"} == set(names)
+    assert {"full", "lora"} <= set(names)
+    for name in names:
+        assert f"]({name}.md)" in pages["README"]
+        assert "https://arxiv.org/abs/" in pages[name], f"{name} names no paper"
 
 
 def test_conda_environment_is_valid() -> None:
