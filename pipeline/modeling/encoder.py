@@ -175,6 +175,9 @@ class Encoder:
         return Place(parameter, "added")
 
 
+_LARGEST = {"depth": 1000, "layer_sets": 1000}
+
+
 def describe_encoder(config: Mapping[str, Any], name: str) -> Encoder:
     """The encoder that a model's `config.json` describes.
 
@@ -226,6 +229,9 @@ def _read_shape(content: dict[str, Any], name: str, model_type: str) -> Encoder:
     sizes = ("depth", "hidden_size", "intermediate_size", "max_positions", "vocabulary_size", "layer_sets")
     if wrong := [f"{size}={value}" for size in sizes if (value := getattr(encoder, size)) < 1]:
         raise ModelError(f"--model {name}: config.json describes a {model_type} with {', '.join(wrong)}.")
+    # Layers are made one by one, so with a number of layers that is a slip of the pen it would never end.
+    if large := [f"{size}={value:,}" for size in sizes if (value := getattr(encoder, size)) > _LARGEST.get(size, 10**9)]:
+        raise ModelError(f"--model {name}: config.json describes a {model_type} with {', '.join(large)}. No such model exists.")
     if getattr(config, "inner_group_num", 1) != 1:
         raise ModelError(
             f"--model {name}: inner_group_num={config.inner_group_num} in config.json is not supported, only 1 is."

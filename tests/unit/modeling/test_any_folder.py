@@ -13,6 +13,8 @@ from pipeline.errors import ModelError
 from pipeline.modeling.addresses import find_model
 from pipeline.modeling.loading import check_weights, load_tokenizer
 
+LAYERS = 17.5 / 23
+"""Where `num_hidden_layers` stands among the sorted entries of the tiny BERT's config.json."""
 VALUES = st.sampled_from(
     [None, True, -1, 0, 1, 3, 2.5, 1e308, 2**40, "", "gelu", "nonsense", [], {}, [1], {"0": "a"}, "\ud800", "../../etc"]
 )
@@ -59,6 +61,7 @@ def room(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @settings(suppress_health_check=[HealthCheck.too_slow])
 @given(family=st.sampled_from(["bert", "roberta", "xlm-roberta", "albert"]), damage=damages())
 @example(family="bert", damage=("entry", "tokenizer_config.json", 0.4375, ""))  # model_max_length
+@example(family="bert", damage=("entry", "config.json", LAYERS, 2**40))
 def test_a_folder_with_any_damage(tiny, room: Path, family: str, damage: tuple[str, str, float, object]) -> None:
     with tempfile.TemporaryDirectory(dir=room) as scratch:
         folder = Path(shutil.copytree(tiny.folder(family), Path(scratch) / "model"))
