@@ -65,6 +65,6 @@ def test_a_fresh_process_reloads_every_model_with_the_same_logits(tiny, tmp_path
     assert expected
     paths = [str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
-    subprocess.run([sys.executable, "-c", RELOAD, str(tmp_path)], check=True, env=environment, timeout=240)
+    subprocess.run([sys.executable, "-c", RELOAD, str(tmp_path)], check=True, env=environment, timeout=600)
     for key, logits in expected.items():
         np.testing.assert_array_equal(np.load(tmp_path / key / "reloaded.npy"), logits, err_msg=key)
