@@ -9,7 +9,17 @@ from pipeline.tracking.runs import Run, RunStore
 if TYPE_CHECKING:
     import pandas as pd
 
-_TAGS = ("stage", "strategy", "recipe", "data_fingerprint", "config_hash", "git_commit", "evaluates", "status_detail")
+_TAGS = (
+    "stage",
+    "strategy",
+    "strategy_reason",
+    "recipe",
+    "data_fingerprint",
+    "config_hash",
+    "git_commit",
+    "evaluates",
+    "status_detail",
+)
 
 
 def load_results(tracking_uri: str | None = None) -> pd.DataFrame:
