@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 _TAGS = (
     "stage",
     "strategy",
+    "strategy_reason",
     "recipe",
     "data_fingerprint",
     "config_hash",

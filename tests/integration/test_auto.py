@@ -2,6 +2,7 @@
 
 import pytest
 
+from pipeline import load_results
 from pipeline.config import TuneConfig
 from pipeline.errors import ConfigError
 from pipeline.stages.advise import resolve_strategy
@@ -17,8 +18,10 @@ def test_the_run_is_that_of_the_strategy_taken(workspace, capsys):
     assert (run.tags["strategy"], run.params["strategy"], run.tags["strategy_reason"]) == ("freeze_bottom",) * 2 + (reason,)
     assert run.tags["mlflow.note.content"].endswith(f"Chosen by auto: {reason}.")
     assert float(run.params["bottom"]) == 0.75
+    results = load_results().set_index("run_id")
+    assert results.loc[run.run_id, "strategy_reason"] == reason
     named = workspace.config(strategy="freeze_bottom", strategy_args="bottom=0.75", max_train_samples=50)
-    other = workspace.tracker.get(workspace.train(**{**named_options(named)}))
+    other = workspace.tracker.get(workspace.train(**named_options(named)))
     assert other.tags["settings_hash"] == run.tags["settings_hash"]
     assert "strategy_reason" not in other.tags
     assert workspace.evaluate(run.run_id).test["accuracy"] >= 0
