@@ -43,7 +43,7 @@ def select_runs(candidates: Iterable[Run], named: bool = False) -> Selection:
     candidates = list(candidates)
     kept: list[Run] = []
     left_out: list[str] = []
-    seen: set[str] = set()
+    seen: set[tuple[str, str]] = set()
     if named:
         left_out += [
             f"run {run.run_id}: made by {run.stage or 'another project'}, not by train"
@@ -60,10 +60,10 @@ def select_runs(candidates: Iterable[Run], named: bool = False) -> Selection:
             left_out.append(f"{label}: no test result; run evaluate")
         elif kept and _test_set(run) != _test_set(kept[0]):
             left_out.append(f"{label}: tested on other data than the newest run")
-        elif run.tags["config_hash"] in seen:
+        elif _configuration(run) in seen:
             left_out.append(f"{label}: a newer run repeats the same configuration")
         else:
-            seen.add(run.tags["config_hash"])
+            seen.add(_configuration(run))
             kept.append(run)
     return Selection(tuple(sorted(kept, key=lambda run: run.start_time)), tuple(left_out))
 
@@ -85,6 +85,10 @@ def _is_result(run: Run) -> bool:
     if run.stage == "trial":
         return "test/f1_macro" in run.metrics
     return run.stage == "train" or (run.stage == "evaluate" and run.tags.get("strategy") == EXTERNAL)
+
+
+def _configuration(run: Run) -> tuple[str, str]:
+    return run.tags["config_hash"], run.tags.get("base_sha256", "")
 
 
 def _test_set(run: Run) -> tuple[str, str | None, str | None]:

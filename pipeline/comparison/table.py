@@ -76,8 +76,14 @@ def render_table(table: pd.DataFrame, style: str = "simple") -> str:
 
 
 def _row_key(run: Run) -> tuple[str, ...]:
-    """Equal for runs that differ in their seeds only: same settings, same precision, tuned alike."""
-    return (run.tags["settings_hash"], run.params.get("compute_dtype", ""), run.tags.get("tuned_trials", ""))
+    """Equal for runs that differ in their seeds only: same settings, base and precision, tuned alike, measured alike."""
+    return (
+        run.tags["settings_hash"],
+        run.tags.get("base_sha256", ""),
+        run.params.get("compute_dtype", ""),
+        run.tags.get("tuned_trials", ""),
+        str(run.tags.get("frozen_prefix_cache") == "unused"),
+    )
 
 
 def _row(members: list[Run]) -> dict[str, Any]:

@@ -33,12 +33,8 @@ class Batch:
     """Shape [examples], int64."""
     tokens: int
     """Tokens of the texts, without padding."""
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Examples, and length after padding."""
-        examples, length = self.inputs["attention_mask"].shape
-        return examples, length
+    shape: tuple[int, int]
+    """Examples, and length of the longest of the texts."""
 
 
 class Examples(Protocol):
@@ -86,7 +82,7 @@ class TokenExamples:
         for row, piece in enumerate(pieces):
             ids[row, : len(piece)] = piece
         inputs = {"input_ids": torch.from_numpy(ids), "attention_mask": mask_padding(lengths)}
-        return Batch(inputs, torch.from_numpy(self.labels[indices]), int(lengths.sum()))
+        return Batch(inputs, torch.from_numpy(self.labels[indices]), int(lengths.sum()), ids.shape)
 
     def feeding(self) -> AbstractContextManager[None]:
         """Nothing needs to change."""

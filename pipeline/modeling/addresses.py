@@ -45,16 +45,25 @@ class ModelAddress:
         """Its architecture and shape."""
         return describe_encoder(self.config, self.name)
 
-    def weights_sha256(self) -> str:
-        """SHA-256 over the weight files, so that a delta is never put on another base."""
-        files = [file for pattern in ("*.safetensors", "pytorch_model*.bin") for file in sorted(self.folder.glob(pattern))]
-        return hashlib.sha256("".join(map(hash_file, files)).encode()).hexdigest()
+    def sha256(self) -> str:
+        """SHA-256 over all that decides what the model computes from a text: weights, `config.json` and tokenizer.
+
+        A delta is never put on another base, and nothing that was computed with one is taken for that of another.
+        """
+        weights = [file for pattern in ("*.safetensors", "pytorch_model*.bin") for file in sorted(self.folder.glob(pattern))]
+        return _hash_files([self.folder / "config.json", *weights, *self._tokenizer_files()])
 
     def tokenizer_sha256(self) -> str:
-        """SHA-256 over the tokenizer's files."""
+        """SHA-256 over the tokenizer's files and `config.json`, which says of what kind it is."""
+        return _hash_files([self.folder / "config.json", *self._tokenizer_files()])
+
+    def _tokenizer_files(self) -> list[Path]:
         names = (*_TOKENIZERS, "merges.txt", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
-        files = [self.folder / name for name in names if (self.folder / name).is_file()]
-        return hashlib.sha256("".join(map(hash_file, files)).encode()).hexdigest()
+        return [self.folder / name for name in names if (self.folder / name).is_file()]
+
+
+def _hash_files(files: list[Path]) -> str:
+    return hashlib.sha256("".join(f"{file.name}:{hash_file(file)}" for file in files).encode()).hexdigest()
 
 
 def find_model(name: str, revision: str | None = None) -> ModelAddress:

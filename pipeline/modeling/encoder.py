@@ -1,6 +1,7 @@
 """Where embeddings, layers, pooler, head and linear layers live in each encoder architecture.
 
-The only module that knows attribute paths such as `bert.encoder.layer`. Reading a description needs no weights.
+Attribute paths such as `bert.encoder.layer` stand here alone; `layer_parts` names what is inside a layer, and `first_token`
+calls the parts of BERT's. Reading a description needs no weights.
 """
 
 import re

@@ -49,7 +49,10 @@ def load_classifier(
         "problem_type": "single_label_classification",
         **dict.fromkeys(address.encoder.architecture.dropouts, dropout),
     }
-    return _load(address, settings, seed, load_kwargs or {})
+    loaded = _load(address, settings, seed, load_kwargs or {})
+    if load_kwargs:  # such as the device, and with it the generator that draws: the head shall be that of every other strategy
+        _copy_parameters(_load(address, settings, seed, {}), loaded)
+    return loaded
 
 
 def check_weights(address: ModelAddress) -> None:
@@ -96,6 +99,14 @@ def _load(address: ModelAddress, settings: Mapping[str, Any], seed: int, load_kw
         )
     compute_first_token_only(model, encoder)
     return LoadedModel(model, frozenset(info["missing_keys"]) | mismatched)
+
+
+def _copy_parameters(source: LoadedModel, target: LoadedModel) -> None:
+    """Copy what the checkpoint lacked from one model to another, wherever that one is."""
+    drawn = dict(source.model.named_parameters())
+    for name, parameter in target.model.named_parameters():
+        if name in target.newly_initialised:
+            parameter.data.copy_(drawn[name].data)
 
 
 def load_tokenizer(address: ModelAddress) -> Any:

@@ -28,8 +28,12 @@ class Recipe:
 
     def options_for(self, strategy: str) -> dict[str, Any]:
         """Options of the recipe with those of one strategy over them; its arguments are not among them."""
+        return {**self.options, **self.own_options_of(strategy)}
+
+    def own_options_of(self, strategy: str) -> dict[str, Any]:
+        """The options that the recipe sets for one strategy only."""
         own = self.strategies.get(strategy, {})
-        return {**self.options, **{key: value for key, value in own.items() if key not in (_ARGUMENTS, _SPACE)}}
+        return {key: value for key, value in own.items() if key not in (_ARGUMENTS, _SPACE)}
 
     def arguments_for(self, strategy: str) -> dict[str, Any]:
         """The arguments that the recipe gives a strategy."""

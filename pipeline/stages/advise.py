@@ -5,13 +5,14 @@ from typing import TypeVar
 
 from pipeline import config as configs
 from pipeline.data.prepared import prepare
-from pipeline.fields import describe_fields
 from pipeline.modeling.addresses import find_model
-from pipeline.stages.configure import configure
+from pipeline.recipes.recipe import load_recipe
+from pipeline.stages.configure import replace_options
 from pipeline.stages.progress import say
 from pipeline.strategies.advice import AUTO, advise
 
 C = TypeVar("C", bound=configs.TrainConfig)
+_ADVISED_FOR = ("epochs", "max_train_samples")
 
 
 def resolve_strategy(config: C) -> C:
@@ -30,12 +31,12 @@ def resolve_strategy(config: C) -> C:
     advice = advise(examples, config.epochs, address.encoder)
     arguments = "".join(f", {name}={value}" for name, value in advice.arguments.items())
     say(f"auto takes {advice.strategy}{arguments}: {advice.reason}.")
-    names = set(describe_fields(type(config))) - {"strategy", "strategy_args"}
-    explicit = {name: getattr(config, name) for name in config.given if name in names}
-    resolved = configure(
-        type(config),
-        explicit
-        | {"recipe": config.recipe, "cache_dir": config.cache_dir, "epochs": config.epochs}
-        | {"strategy": advice.strategy, "strategy_args": dict(advice.arguments)},
-    )
-    return dataclasses.replace(resolved, given=config.given, precision=config.precision, strategy_reason=advice.reason)
+    recipe = load_recipe(config.recipe)
+    # What was typed stays, and so does what the advice was given for.
+    own = {
+        name: value
+        for name, value in recipe.own_options_of(advice.strategy).items()
+        if name not in config.given and name not in _ADVISED_FOR
+    }
+    taken = dataclasses.replace(config, strategy=advice.strategy, strategy_args={}, strategy_reason=advice.reason)
+    return replace_options(taken, {**own, **recipe.arguments_for(advice.strategy), **advice.arguments})

@@ -15,6 +15,7 @@ from pipeline.strategies.advice import AUTO
 from pipeline.strategies.registry import create_strategy, strategy_arguments
 
 C = TypeVar("C", bound=configs.StageConfig)
+T = TypeVar("T", bound=configs.TrainConfig)
 
 
 def configure(cls: type[C], given: Mapping[str, Any]) -> C:
@@ -91,19 +92,19 @@ def check_folders(config: configs.StageConfig) -> None:
         raise ConfigError(*messages)
 
 
-def replace_options(config: configs.TrainConfig, changes: Mapping[str, Any]) -> configs.TrainConfig:
+def replace_options(config: T, changes: Mapping[str, Any]) -> T:
     """The config with some options or strategy arguments changed, checked anew.
 
     Raises:
         ConfigError: A name is neither an option nor an argument of the strategy, or a value does not fit.
     """
-    options = describe_fields(configs.TrainConfig)
+    options = describe_fields(type(config))
     own = {name: value for name, value in changes.items() if name in options}
     arguments = {name: value for name, value in changes.items() if name not in options}
     strategy = create_strategy(config.strategy, {**config.strategy_args, **arguments})
     values = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
     values |= own | {"strategy_args": strategy_arguments(strategy)}
-    return build(configs.TrainConfig, values, label=flag, kind="option")
+    return build(type(config), values, label=flag, kind="option")
 
 
 def _is_unicode(value: str) -> bool:

@@ -104,7 +104,7 @@ def find_inputs(config: configs.TrainConfig) -> TrainingInputs:
     check_weights(address)
     load_tokenizer(address)
     prepared, _ = prepare(config.dataset, config)
-    inputs = TrainingInputs(config, address, strategy, prepared, address.weights_sha256())
+    inputs = TrainingInputs(config, address, strategy, prepared, address.sha256())
     if not len(inputs.sample("train")):
         raise ConfigError(f"--dataset {config.dataset}: no training example is left.")
     return inputs

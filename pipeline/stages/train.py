@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -71,7 +72,7 @@ def run(
             say(note)
     with _claim(inputs) as attempt:
         tracker = tracker or open_tracker()
-        precision = attempt.precision or choose_precision(config.precision)
+        precision = choose_precision(attempt.precision or config.precision)
         logger, replay = _open_run(inputs, attempt, tracker, parent_id)
         attempt.note(logger.run_id, precision)
         with closing(logger):
@@ -129,7 +130,7 @@ def _train(
                 checkpoints=attempt.checkpoints,
                 strategy=inputs.strategy,
                 prefix_cache=inputs.prefix_cache(),
-                base_identity=[inputs.base_sha256, inputs.strategy.load_kwargs(inputs.context())],
+                base_identity=[inputs.base_sha256, inputs.strategy.load_kwargs(inputs.context()), version("transformers")],
             ),
             observer,
         )
@@ -263,7 +264,8 @@ def _log_start(inputs: TrainingInputs, logger: RunLogger, precision: Precision) 
             "strategy_args": json.dumps(config.strategy_args),
             "recipe": config.recipe,
             "data_fingerprint": inputs.prepared.manifest.fingerprint,
-            "config_hash": digest(identity),
+            "config_hash": digest({**identity, "precision": precision}),
+            "base_sha256": inputs.base_sha256,
             "settings_hash": configs.settings_hash(config),
             "git_commit": git_commit(),
             "mlflow.note.content": f"{inputs.strategy.summary()} Base: {config.model}; data: {config.dataset}.{chosen}",

@@ -15,6 +15,7 @@ from typing import Any
 
 from pipeline import config as configs
 from pipeline.errors import PipelineError
+from pipeline.fields import as_dict
 from pipeline.hashing import digest
 from pipeline.recipes.recipe import load_recipe
 from pipeline.stages import train
@@ -153,10 +154,4 @@ def run(
 
 
 def _train_config(config: configs.TuneConfig) -> configs.TrainConfig:
-    values = configs.identity(config) | {
-        "cache_dir": config.cache_dir,
-        "recipe": config.recipe,
-        "strategy_reason": config.strategy_reason,
-    }
-    del values["trials"]
-    return configs.TrainConfig(**values)
+    return configs.TrainConfig(**{name: value for name, value in as_dict(config).items() if name not in ("trials", "given")})

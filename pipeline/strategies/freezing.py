@@ -190,13 +190,14 @@ class ParameterPlan:
     def lowest_layer(self, encoder: Encoder, phase: int) -> int:
         """The lowest layer that has trained by the end of `phase`, counted from 0; the depth where none has.
 
-        Whatever is below it is as it was loaded. Embeddings, and what is added outside the layers, count as layer 0.
+        Whatever is below it is as it was loaded. Embeddings, and what is added outside the layers, count as layer 0; so do
+        layers that share weights, because what trains above is used below, too.
         """
         lowest = encoder.depth
         for parameter in self.parameters:
             if any(factor > 0 for factor in parameter.factors[: phase + 1]):
                 lowest = min(lowest, _first_use(parameter.place, encoder))
-        return lowest
+        return 0 if encoder.shares_layers and lowest < encoder.depth else lowest
 
     def enter_phase(self, model: nn.Module, phase: int) -> None:
         """Set `requires_grad` on every parameter of `model` as the phase says."""

@@ -1,6 +1,6 @@
 """What a model is fed with while its lower layers are frozen: their hidden states, from the cache or computed on the way.
 
-Either way the frozen layers run without dropout, so the cache changes speed and nothing else.
+Either way the frozen layers run without dropout, so the cache changes speed and, but for rounding, nothing else.
 """
 
 from __future__ import annotations
@@ -46,7 +46,9 @@ class CachedPrefix:
 
         states, lengths = self.states.read(indices)
         inputs = {"inputs_embeds": states.float(), "attention_mask": mask_padding(lengths)}
-        return Batch(inputs, torch.from_numpy(self.labels[indices]), int(self.lengths[indices].sum()))
+        tokens = self.lengths[indices]
+        shape = len(indices), int(tokens.max())
+        return Batch(inputs, torch.from_numpy(self.labels[indices]), int(tokens.sum()), shape)
 
     def feeding(self) -> AbstractContextManager[None]:
         """The model begins above the cut."""
@@ -78,7 +80,7 @@ class RecomputedPrefix:
         inputs = {name: tensor.to(self.device) for name, tensor in batch.inputs.items()}
         states = self.cut.run_prefix(**inputs).to(self.dtype)
         mask = inputs["attention_mask"][:, : states.shape[1]]
-        return Batch({"inputs_embeds": states.float(), "attention_mask": mask}, batch.labels, batch.tokens)
+        return Batch({"inputs_embeds": states.float(), "attention_mask": mask}, batch.labels, batch.tokens, batch.shape)
 
     def feeding(self) -> AbstractContextManager[None]:
         """The model begins above the cut."""
@@ -93,6 +95,7 @@ def feed_above(
     cache: PrefixCache | None,
     base: object,
     on_progress: Callable[[int, int], None],
+    max_tokens: int,
 ) -> Examples:
     """The examples as a model takes them whose layers below the cut are frozen.
 
@@ -101,6 +104,7 @@ def feed_above(
         cache: Where they are kept; None to compute them for every batch.
         base: Identifies the weights below the cut and the type in which they compute.
         on_progress: Told (examples, of how many) while the states are computed for the cache.
+        max_tokens: Size of a batch, after padding, in which they are computed.
     """
     recomputed = RecomputedPrefix(tokens, cut, device, dtype)
     if cache is None:
@@ -115,6 +119,6 @@ def feed_above(
         return states
 
     lengths = np.ones_like(tokens.lengths) if cut.keeps_first_token_only else tokens.lengths
-    batches = plan_inference(tokens.lengths, MAX_TOKENS)
+    batches = plan_inference(tokens.lengths, min(max_tokens, MAX_TOKENS))
     states = cache.find_or_build([base, cut.layer, str(dtype)], tokens.table, lengths, batches, compute)
     return recomputed if states is None else CachedPrefix(tokens, cut, states)

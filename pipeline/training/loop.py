@@ -22,7 +22,7 @@ from pipeline.training.frozen_prefix import CachedPrefix, feed_above
 from pipeline.training.inference import predict_logits
 from pipeline.training.meters import FlopCounter, Stopwatch
 from pipeline.training.optimizer import build_optimizer, set_learning_rate
-from pipeline.training.precision import Precision, compute_dtype
+from pipeline.training.precision import Precision, dtype_of_states
 from pipeline.training.prefix_cache import PrefixCache
 from pipeline.training.schedule import linear_warmup_decay, warmup_steps
 from pipeline.training.seeding import Seeds
@@ -70,6 +70,11 @@ class FitPlan:
     """Identifies the base's weights as they were loaded."""
 
     @property
+    def largest_batch(self) -> int:
+        """Tokens after padding; nothing else is computed in larger batches, so that peak memory is training's."""
+        return self.config.batch_size * int(self.train.lengths.max())
+
+    @property
     def steps_per_epoch(self) -> int:
         """Optimizer steps in one pass over the training data."""
         return math.ceil(len(self.train) / self.config.batch_size)
@@ -99,7 +104,15 @@ class Progress:
     examples: int = 0
     tokens: int = 0
     flops: float = 0.0
-    cache_seconds: float = 0.0
+    cached: dict[str, tuple[float, bool]] = field(default_factory=dict)
+    """Layer below which hidden states came from the cache -> seconds that computing them cost, and whether they were found."""
+
+    @property
+    def cache_use(self) -> CacheUse:
+        """Whether hidden states came from the cache, and whether all of them were there already."""
+        if not self.cached:
+            return "unused"
+        return "found" if all(found for _, found in self.cached.values()) else "built"
 
 
 CacheUse = Literal["unused", "built", "found"]
@@ -158,7 +171,7 @@ def fit(plan: FitPlan, observer: Observer) -> FitResult:
         epoch, position = divmod(progress.step, plan.steps_per_epoch)
         phase = plan.parameters.phase_of(epoch)
         plan.parameters.enter_phase(plan.model, phase)
-        feed = feeds.of(phase)
+        feed = feeds.of(phase, progress)
         flops = FlopCounter.of(plan.encoder, plan.parameters, phase, isinstance(feed.train, CachedPrefix))
         batches = plan_epoch(plan.train.lengths, plan.config.batch_size, seeds.order, epoch)
         model.train()
@@ -171,9 +184,11 @@ def fit(plan: FitPlan, observer: Observer) -> FitResult:
                 with feed.train.feeding():
                     loss = model(**inputs, labels=batch.labels.to(accelerator.device)).loss
                 accelerator.backward(loss)
-                accelerator.clip_grad_norm_(model.parameters(), plan.config.max_grad_norm)
+                norm = accelerator.clip_grad_norm_(model.parameters(), plan.config.max_grad_norm)
                 optimizer.step()
-                plan.strategy.after_step(plan.model, progress.step + 1)
+                # Under fp16 a step whose gradients overflow is skipped; only there is waiting for the norm worth it.
+                if accelerator.scaler is None or bool(norm.isfinite()):
+                    plan.strategy.after_step(plan.model, progress.step + 1)
                 optimizer.zero_grad()
                 losses.append(loss.detach())
             progress.step += 1
@@ -193,7 +208,7 @@ def fit(plan: FitPlan, observer: Observer) -> FitResult:
             if evaluates:
                 _evaluate(plan, progress, observer, model, feed.validation, accelerator.device)
                 progress.stopped = stop or _patience_is_over(plan.config, progress)
-                progress.train_seconds, progress.cache_seconds = watch.seconds, max(progress.cache_seconds, feeds.cache_seconds)
+                progress.train_seconds = watch.seconds
                 plan.checkpoints.save(
                     progress.step,
                     progress.best_step,
@@ -219,8 +234,8 @@ def fit(plan: FitPlan, observer: Observer) -> FitResult:
         examples=progress.examples,
         tokens=progress.tokens,
         flops=progress.flops,
-        cache_seconds=progress.cache_seconds,
-        cache=feeds.cache_use,
+        cache_seconds=sum(seconds for seconds, _ in progress.cached.values()),
+        cache=progress.cache_use,
         resumed_from=resumed_from,
     )
 
@@ -240,44 +255,45 @@ class _Feeds:
         self._plan, self._observer, self._device = plan, observer, device
         self._by_layer: dict[int, _Feed] = {}
 
-    def of(self, phase: int) -> _Feed:
-        """Token ids where the model trains from the bottom up, else the hidden states that enter its lowest trained layer."""
+    def of(self, phase: int, progress: Progress) -> _Feed:
+        """Token ids where the model trains from the bottom up, else the hidden states that enter its lowest trained layer.
+
+        What came from the cache is noted in `progress` when it does so first: a resumed training finds what it had built.
+        """
         layer = self._plan.parameters.lowest_layer(self._plan.encoder, phase)
         if layer not in self._by_layer:
-            self._by_layer[layer] = _Feed(self._make(self._plan.train, layer), self._make(self._plan.validation, layer))
+            feed = _Feed(self._make(self._plan.train, layer), self._make(self._plan.validation, layer))
+            self._by_layer[layer] = feed
+            states = [examples.states for examples in (feed.train, feed.validation) if isinstance(examples, CachedPrefix)]
+            if states:
+                seconds = sum(each.build_seconds for each in states)
+                progress.cached.setdefault(str(layer), (seconds, all(each.found for each in states)))
         return self._by_layer[layer]
-
-    @property
-    def cache_seconds(self) -> float:
-        """What computing the cached states cost, whoever did it."""
-        return sum(examples.states.build_seconds for examples in self._cached())
-
-    @property
-    def cache_use(self) -> CacheUse:
-        """Whether states came from the cache, and whether all of them were there already."""
-        cached = self._cached()
-        if not cached:
-            return "unused"
-        return "found" if all(examples.states.found for examples in cached) else "built"
-
-    def _cached(self) -> list[CachedPrefix]:
-        feeds = [examples for feed in self._by_layer.values() for examples in (feed.train, feed.validation)]
-        return [examples for examples in feeds if isinstance(examples, CachedPrefix)]
 
     def _make(self, table: TokenTable, layer: int) -> Examples:
         plan, tokens = self._plan, TokenExamples(table, self._plan.pad_id)
         if layer == 0:
             return tokens
-        cut, dtype = Cut(plan.model, plan.encoder, layer), compute_dtype(plan.precision)
-        return feed_above(cut, tokens, self._device, dtype, plan.prefix_cache, plan.base_identity, self._observer.on_prefix)
+        return feed_above(
+            Cut(plan.model, plan.encoder, layer),
+            tokens,
+            self._device,
+            dtype_of_states(plan.precision),
+            plan.prefix_cache,
+            [plan.base_identity, plan.precision],
+            self._observer.on_prefix,
+            plan.largest_batch,
+        )
 
 
 def _accelerator(precision: Precision) -> Any:
     from accelerate import Accelerator
     from accelerate.state import AcceleratorState
+    from torch.cuda import is_available
 
     AcceleratorState._reset_state(reset_partial_state=True)  # it is global; an earlier fit may have had another precision
-    return Accelerator(mixed_precision="no" if precision == "fp32" else precision)
+    mixed = "no" if precision == "fp32" else precision
+    return Accelerator(mixed_precision=mixed, cpu=not is_available())  # never an Apple GPU, whose figures are not known here
 
 
 def _evaluation_is_due(plan: FitPlan, step: int) -> bool:
@@ -305,9 +321,7 @@ def _report(progress: Progress, observer: Observer, metrics: dict[str, float]) -
 def _evaluate(
     plan: FitPlan, progress: Progress, observer: Observer, model: nn.Module, validation: Examples, device: Any
 ) -> None:
-    # No larger than the largest training batch, so that peak memory is training's.
-    max_tokens = plan.config.batch_size * int(plan.train.lengths.max())
-    logits = predict_logits(model, validation, device, max_tokens)
+    logits = predict_logits(model, validation, device, plan.largest_batch)
     found = score(plan.validation.labels, logits, plan.classes)
     _report(progress, observer, {f"val/{name}": value for name, value in found.items()})
     if _is_better(found, progress.best, plan.config.metric_for_best_model):

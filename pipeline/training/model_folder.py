@@ -149,10 +149,10 @@ def load_model_folder(folder: Path) -> FineTunedModel:
 
     record = read_record(folder)
     address = find_model(record.base, record.base_revision)
-    if address.weights_sha256() != record.base_sha256:
+    if address.sha256() != record.base_sha256:
         raise ModelError(
             f"{folder}: was fine-tuned from a base with SHA-256 {record.base_sha256[:12]}..., but {address.folder} holds "
-            f"{address.weights_sha256()[:12]}.... Put the old base back, or train again."
+            f"{address.sha256()[:12]}.... Put the old base back, or train again."
         )
     context = StrategyContext(address.encoder, record.epochs, record.total_steps, record.dropout)
     strategy = create_strategy(record.strategy, record.strategy_args)

@@ -53,6 +53,13 @@ def compute_dtype(precision: Precision) -> torch.dtype:
     return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
 
 
+def dtype_of_states(precision: Precision) -> torch.dtype:
+    """The type in which hidden states between layers are kept: fp16 has not the range for those of every architecture."""
+    import torch
+
+    return torch.bfloat16 if precision == "bf16" else torch.float32
+
+
 @functools.cache
 def peak_flops_per_second(precision: Precision) -> float:
     """What a large matrix product reaches on this machine, measured: the faster of two after warming up."""

@@ -1,34 +1,38 @@
 """Hidden states on disk: what frozen layers make of a set of texts, computed once and shared by epochs, trials and seeds.
 
 An entry is a ragged table without padding, in the type in which the run computes. It is written beside and renamed, so it is
-there whole or not at all; processes that want the same entry wait for the first of them. When the folder outgrows its bound,
-the entries that were used least recently go.
+there whole or not at all; processes that want the same entry wait for the first of them. When the folder would outgrow its
+bound, the entries that were used least recently go.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
+import logging
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from pipeline.data.tokenization import TokenTable
+from pipeline.errors import TrainingError
 from pipeline.hashing import digest, hash_file
 
 if TYPE_CHECKING:
     import torch
 
 GIB = 2**30
-_FORMAT = 1
-_STATES, _ABOUT = "states.bin", "about.json"
+_FORMAT = 2
+_STATES, _ABOUT, _WRITING = "states.bin", "about.json", ".writing-"
+_LOG = logging.getLogger(__name__)
 
 Compute = Callable[[NDArray[np.int64]], "torch.Tensor"]
 """Indices of examples -> their hidden states, shape [examples, length, hidden], in the type that is stored."""
@@ -61,7 +65,9 @@ class HiddenStates:
         row_bytes = self.width * self.dtype.itemsize
         buffer = states.view(torch.uint8).numpy()
         for row, (start, length) in enumerate(zip(self.offsets[indices], lengths, strict=True)):
-            os.preadv(self.file.fileno(), [buffer[row, :length].data], int(start) * row_bytes)
+            piece = buffer[row, :length]
+            if os.preadv(self.file.fileno(), [piece.data], int(start) * row_bytes) != piece.nbytes:
+                raise TrainingError(f"{self.file.name} ends early: it was changed by another program. Run the command again.")
         return states, lengths
 
 
@@ -80,66 +86,118 @@ class PrefixCache:
         batches: list[NDArray[np.int64]],
         compute: Compute,
     ) -> HiddenStates | None:
-        """The hidden states of `table`, from disk or computed now; None if they would not fit into the bound.
+        """The hidden states of `table`, from disk or computed now; None if they do not fit into the bound, or onto the disk.
 
         Args:
             identity: All that decides the states beside the token ids: weights, layer, type.
             lengths: Hidden states to keep per example, from its first token on; shape [examples].
             batches: Indices of the examples to compute at once; every example once.
         """
-        entry = self.folder / digest([_FORMAT, identity, _hash_tokens(table)])[:16]
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(self.folder / f"{entry.name}.lock"):
-            found = _open(entry, found=True)
-            if found is None:
-                shutil.rmtree(entry, ignore_errors=True)
-                if not self._write(entry, lengths, batches, compute):
-                    return None
-                found = _open(entry, found=False)
-        os.utime(entry)
-        self._evict(entry)
-        return found
+        entry = self.folder / digest([_FORMAT, identity, _hash_tokens(table), int(lengths.sum())])[:16]
+        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with self._lock(entry.name).acquire():
+                self._remove_leftovers(but=entry.name)
+                found = _open(entry, offsets, found=True)
+                if found is None:
+                    shutil.rmtree(entry, ignore_errors=True)
+                    found = self._build(entry, offsets, batches, compute)
+                if found is not None:
+                    os.utime(entry)
+                return found
+        except OSError as error:
+            _LOG.warning(
+                "Hidden states of frozen layers cannot be kept in %s (%s): they are computed anew.", self.folder, error
+            )
+            return None
 
-    def _write(self, entry: Path, lengths: NDArray[np.int64], batches: list[NDArray[np.int64]], compute: Compute) -> bool:
-        import torch
-
-        scratch = self.folder / f".writing-{entry.name}"
+    def _build(
+        self, entry: Path, offsets: NDArray[np.int64], batches: list[NDArray[np.int64]], compute: Compute
+    ) -> HiddenStates | None:
+        scratch = self.folder / f"{_WRITING}{entry.name}"
         shutil.rmtree(scratch, ignore_errors=True)  # left by a process that was killed; the lock keeps others out
         scratch.mkdir()
+        try:
+            about = self._write(scratch / _STATES, offsets, batches, compute, entry)
+            if about is None:
+                return None
+            (scratch / _ABOUT).write_text(json.dumps(about))
+            scratch.replace(entry)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+        return _open(entry, offsets, found=False)
+
+    def _write(
+        self, path: Path, offsets: NDArray[np.int64], batches: list[NDArray[np.int64]], compute: Compute, entry: Path
+    ) -> dict[str, Any] | None:
+        """Compute all states into a file; returns what is to be known of it, None if it would not fit into the bound."""
+        import torch
+
         began = time.perf_counter()
-        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
         about: dict[str, Any] = {}
-        with (scratch / _STATES).open("wb", buffering=0) as file:
+        with path.open("wb", buffering=0) as file:
             for indices in batches:
                 states = compute(indices)
                 row_bytes = states.shape[2] * states.dtype.itemsize
-                about = {"width": states.shape[2], "dtype": str(states.dtype).removeprefix("torch.")}
-                if offsets[-1] * row_bytes > self.max_bytes:
-                    shutil.rmtree(scratch)
-                    return False
+                if not about:
+                    about = {"width": states.shape[2], "dtype": str(states.dtype).removeprefix("torch.")}
+                    if not self._make_room(int(offsets[-1]) * row_bytes, entry.name):
+                        return None
                 rows = states.cpu().contiguous().view(torch.uint8).numpy()
                 for row, index in enumerate(indices):
-                    length = offsets[index + 1] - offsets[index]
-                    os.pwrite(file.fileno(), rows[row, :length].data, int(offsets[index]) * row_bytes)
-        np.save(scratch / "offsets.npy", offsets)
-        about |= {"build_seconds": time.perf_counter() - began, "sha256": hash_file(scratch / _STATES)}
-        (scratch / _ABOUT).write_text(json.dumps(about))
-        scratch.replace(entry)
-        return True
+                    piece = rows[row, : offsets[index + 1] - offsets[index]]
+                    if os.pwrite(file.fileno(), piece.data, int(offsets[index]) * row_bytes) != piece.nbytes:
+                        raise OSError("the disk is full")
+        return about | {"build_seconds": time.perf_counter() - began, "sha256": hash_file(path)}
 
-    def _evict(self, keep: Path) -> None:
-        """Delete the least recently used entries until the folder is within its bound. A process that reads one reads on."""
+    def _make_room(self, needed: int, mine: str) -> bool:
+        """Delete the least recently used entries until `needed` bytes fit into the bound; False if they never will.
+
+        An entry that another process is opening or writing is passed over; one that is open is read on by whoever has it.
+        """
+        if needed > self.max_bytes:
+            return False
         entries = sorted((path for path in self.folder.iterdir() if (path / _ABOUT).is_file()), key=_last_use)
-        total = sum(map(_bytes, entries))
+        total = sum(map(_bytes, entries)) + needed
         for entry in entries:
             if total <= self.max_bytes:
                 break
-            if entry != keep:
-                total -= _bytes(entry)
-                shutil.rmtree(entry, ignore_errors=True)
+            with self._unless_held(entry.name, mine) as free:
+                if free:
+                    total -= _bytes(entry)
+                    shutil.rmtree(entry, ignore_errors=True)
+        return True
+
+    def _remove_leftovers(self, but: str) -> None:
+        """Delete what killed processes have left half written."""
+        for scratch in self.folder.glob(f"{_WRITING}*"):
+            with self._unless_held(scratch.name.removeprefix(_WRITING), but) as free:
+                if free:
+                    shutil.rmtree(scratch, ignore_errors=True)
+
+    @contextlib.contextmanager
+    def _unless_held(self, name: str, mine: str) -> Iterator[bool]:
+        """Hold an entry's lock for the block; False if that is mine already, or another process's."""
+        if name == mine:
+            yield False
+            return
+        lock = self._lock(name)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            lock.release()
+
+    def _lock(self, name: str) -> FileLock:
+        return FileLock(self.folder / f"{name}.lock")
 
 
-def _open(entry: Path, found: bool) -> HiddenStates | None:
+def _open(entry: Path, offsets: NDArray[np.int64], found: bool) -> HiddenStates | None:
     """The entry if it is there and whole."""
     import torch
 
@@ -147,11 +205,10 @@ def _open(entry: Path, found: bool) -> HiddenStates | None:
         about = json.loads((entry / _ABOUT).read_text())
         if hash_file(entry / _STATES) != about["sha256"]:
             return None
-        offsets = np.load(entry / "offsets.npy")
-        dtype = getattr(torch, about["dtype"])
+        dtype: torch.dtype = getattr(torch, about["dtype"])
         file = (entry / _STATES).open("rb", buffering=0)
         return HiddenStates(file, offsets, about["width"], dtype, about["build_seconds"], found)
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 

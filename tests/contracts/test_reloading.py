@@ -50,7 +50,7 @@ def test_a_fresh_process_reloads_every_model_with_the_same_logits(tiny, tmp_path
         record = ModelRecord(
             base=str(base),
             base_revision=None,
-            base_sha256=built.address.weights_sha256(),
+            base_sha256=built.address.sha256(),
             strategy=name,
             strategy_args=strategy_arguments(strategy),
             classes=list(tiny.classes),

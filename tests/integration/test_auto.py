@@ -1,10 +1,13 @@
 """`strategy=auto` is the strategy that it takes, and says why."""
 
+import dataclasses
+
 import pytest
 
 from pipeline import load_results
 from pipeline.config import TuneConfig
 from pipeline.errors import ConfigError
+from pipeline.fields import as_dict
 from pipeline.stages.advise import resolve_strategy
 from pipeline.stages.configure import configure
 
@@ -54,3 +57,18 @@ def test_the_recipes_settings_of_the_strategy_taken_apply_and_what_was_typed_sta
 def test_arguments_of_a_strategy_that_is_not_known_yet_are_refused(workspace):
     with pytest.raises(ConfigError, match="--strategy-args: --strategy auto finds its arguments itself"):
         workspace.config(strategy="auto", strategy_args="top_k=2")
+
+
+def test_whatever_else_the_config_says_stays(workspace):
+    config = workspace.config(strategy="auto", batch_size=4, seed=7)
+    found = resolve_strategy(dataclasses.replace(config, given=()))
+    changed = {"strategy", "strategy_args", "strategy_reason", "given"}
+    assert {name: value for name, value in as_dict(found).items() if name not in changed} == {
+        name: value for name, value in as_dict(config).items() if name not in changed
+    }
+
+
+def test_a_limit_that_decides_the_advice_holds_for_the_training_too(workspace):
+    (workspace.folder / "few.yaml").write_text("strategies:\n  auto: {max_train_samples: 80}\n")
+    found = resolve_strategy(configure(TuneConfig, {**workspace.options_of_data(), "recipe": "few.yaml", "strategy": "auto"}))
+    assert (found.strategy, found.max_train_samples) == ("freeze_bottom", 80)

@@ -40,11 +40,15 @@ def test_the_packaged_model_is_the_published_one():
 
 def test_hashes_tell_content_apart(folder):
     before = find_model(str(folder))
-    weights, tokenizer = before.weights_sha256(), before.tokenizer_sha256()
-    (folder / "vocab.txt").write_text("[PAD]\n")
-    assert (before.weights_sha256(), before.tokenizer_sha256() == tokenizer) == (weights, False)
-    (folder / "model.safetensors").write_bytes(b"other")
-    assert before.weights_sha256() != weights
+    hashes = [(before.sha256(), before.tokenizer_sha256())]
+    for name in ("vocab.txt", "config.json", "model.safetensors"):
+        with (folder / name).open("ab") as file:
+            file.write(b" ")
+        hashes.append((before.sha256(), before.tokenizer_sha256()))
+    whole, tokenizers = zip(*hashes, strict=True)
+    assert len(set(whole)) == 4, "weights, config and tokenizer all decide what the model computes"
+    assert len(set(tokenizers)) == 3
+    assert tokenizers[2] == tokenizers[3], "weights are nothing to a tokenizer"
 
 
 def test_a_folder_without_config_is_refused(folder):

@@ -1,13 +1,19 @@
 """Training above frozen layers: the cache changes speed and nothing else."""
 
+import json
+import shutil
+
 import pytest
 import torch
 
+from pipeline.data.batching import plan_epoch
 from pipeline.strategies.base import Strategy
 from pipeline.strategies.freezing import Phase, everything, head, layers
 from pipeline.strategies.registry import create_strategy
 from pipeline.training.checkpoints import trained_state
+from pipeline.training.meters import FlopCounter
 from pipeline.training.prefix_cache import PrefixCache
+from pipeline.training.seeding import Seeds
 
 WITH_A_PREFIX = [("head_only", {}), ("partial", {"top_k": 1}), ("partial", {"top_k": 2})]
 OPTIONS = {"epochs": 2, "dropout": 0.1}
@@ -72,14 +78,68 @@ def test_every_architecture_is_cached(train, family) -> None:
     assert built.best == pytest.approx(anew.best, abs=1e-4)
 
 
-def test_the_frozen_layers_below_stay_out_of_it(train) -> None:
-    """Were they run with dropout, two trainings with other dropout seeds would see other states."""
-    _, result, watched = train(create_strategy("partial", {"top_k": 1}), cached=True, dropout=0.5)
-    assert watched.prefix[-1] in [(40, 40), (16, 16)]
-    _, again, watched_again = train(create_strategy("partial", {"top_k": 1}), cached=True, dropout=0.5)
+def test_dropout_does_not_reach_the_frozen_layers(train, tmp_path) -> None:
+    contents = []
+    for seed in (1, 2):
+        train(create_strategy("partial", {"top_k": 1}), cached=True, dropout=0.5, dropout_seed=seed)
+        cache = tmp_path / "hidden_states"
+        contents.append({path.parent.name: path.read_bytes() for path in cache.glob("*/states.bin")})
+        shutil.rmtree(cache)
+    assert contents[0] == contents[1]
+    assert len(contents[0]) == 2, "training and validation texts"
+
+
+def test_what_was_built_is_found(train) -> None:
+    _, result, watched = train(create_strategy("partial", {"top_k": 1}), cached=True)
+    assert watched.prefix[-1] == (16, 16)
+    _, again, watched_again = train(create_strategy("partial", {"top_k": 1}), cached=True)
     assert (result.cache, again.cache, watched_again.prefix) == ("built", "found", [])
     assert again.cache_seconds == result.cache_seconds, "what it cost does not depend on who came first"
     assert again.best == result.best
+
+
+def test_the_operations_of_frozen_layers_count_where_they_are_done(tiny, train) -> None:
+    built, without, _ = train(create_strategy("head_only", {}), cached=False, epochs=1)
+    counter = FlopCounter.of(built.context.encoder, built.parameters, 0)
+    lengths = tiny.table(40).lengths
+    batches = plan_epoch(lengths, 8, Seeds.of(tiny.config(epochs=1, dropout=0.1)).order, 0)
+    assert without.flops == sum(counter.step(len(batch), int(lengths[batch].max())) for batch in batches)
+
+
+def test_a_training_interrupted_between_phases_knows_what_both_cost(tiny, tmp_path, watch) -> None:
+    config = tiny.config(epochs=3)
+
+    def fit(watcher):
+        built = tiny.build(Thawing(), tiny.folder(), config)
+        cache = PrefixCache(tmp_path / "hidden_states", 10**8)
+        return tiny.fit(built, config, tmp_path / "run", rows=40, watcher=watcher, prefix_cache=cache, base_identity="base")
+
+    def interrupt(step):
+        if step == 8:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(watch(after_step=interrupt))
+    result = fit(watch())
+    assert result.resumed_from == 5
+    abouts = [json.loads(path.read_text()) for path in (tmp_path / "hidden_states").glob("*/about.json")]
+    assert len(abouts) == 4
+    assert result.cache_seconds == pytest.approx(sum(about["build_seconds"] for about in abouts))
+    assert result.cache == "built"
+
+
+@pytest.mark.parametrize("name", ["head_only", "partial"])
+def test_it_holds_in_bf16_too(tiny, tmp_path, name) -> None:
+    strategy = create_strategy(name, {"top_k": 1} if name == "partial" else {})
+    results = []
+    for cache in (PrefixCache(tmp_path / "hidden_states", 10**8), None):
+        config = tiny.config(epochs=2, precision="bf16")
+        built = tiny.build(strategy, tiny.folder(), config)
+        folder = tmp_path / f"run-{cache is None}"
+        results.append(tiny.fit(built, config, folder, rows=40, prefix_cache=cache, base_identity="b", precision="bf16"))
+    assert results[0].train_loss_mean == pytest.approx(results[1].train_loss_mean, rel=0.02)
+    assert results[0].cache == "built"
+    assert json.loads(next((tmp_path / "hidden_states").glob("*/about.json")).read_text())["dtype"] == "bfloat16"
 
 
 @pytest.mark.parametrize("name", ["full", "bitfit", "lora", "prefix"])

@@ -26,7 +26,7 @@ def base(tiny, tmp_path):
 @pytest.fixture
 def folder(tiny, base, tmp_path):
     built = tiny.build(create_strategy("partial", {"top_k": 1}), base, tiny.config())
-    sha256 = built.address.weights_sha256()
+    sha256 = built.address.sha256()
     classes = list(tiny.classes)
     record = ModelRecord(str(base), None, sha256, "partial", {"top_k": 1}, classes, 64, 0.1, 1, 1)
     write_model_folder(tmp_path / "model", built, record)

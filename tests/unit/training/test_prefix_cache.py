@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.data.tokenization import TokenTable
+from pipeline.errors import TrainingError
 from pipeline.training.prefix_cache import PrefixCache
 
 WIDTH = 4
@@ -90,7 +92,7 @@ def test_other_weights_or_texts_are_computed_anew(cache) -> None:
     assert build(cache, table([3, 5], seed=1))[1] > 0
 
 
-@pytest.mark.parametrize("damage", ["flip", "cut", "remove", "no_record", "bad_record"])
+@pytest.mark.parametrize("damage", ["flip", "cut", "remove", "no_record", "bad_record", "empty_record", "strange_type"])
 def test_damage_is_noticed_and_computed_anew(cache, damage) -> None:
     found, _ = build(cache, table([3, 5, 2]))
     path = Path(found.file.name)
@@ -101,6 +103,8 @@ def test_damage_is_noticed_and_computed_anew(cache, damage) -> None:
         "remove": path.unlink,
         "no_record": about.unlink,
         "bad_record": lambda: about.write_text("{"),
+        "empty_record": lambda: about.write_text("[]"),
+        "strange_type": lambda: about.write_text(about.read_text().replace("float32", "float33")),
     }[damage]()
     again, computed = build(cache, table([3, 5, 2]))
     assert computed == 1
@@ -116,6 +120,45 @@ def test_what_a_killed_process_left_is_no_entry(cache) -> None:
     found, computed = build(cache, table([3, 5]))
     assert computed == 1
     assert {path.name for path in cache.folder.iterdir() if path.is_dir()} == {Path(found.file.name).parent.name}
+
+
+def test_nothing_is_left_of_a_failure_and_what_a_killed_process_left_of_another_entry_goes(cache) -> None:
+    def fail(indices):
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        cache.find_or_build("base", table([3, 5]), np.array([3, 5]), batches_of(2), fail)
+    assert not [path for path in cache.folder.iterdir() if path.is_dir()]
+    leftover = cache.folder / ".writing-0123456789abcdef"
+    leftover.mkdir()
+    build(cache, table([3, 5]))
+    assert not leftover.exists()
+
+
+def test_a_full_disk_means_computing_anew(cache, monkeypatch, caplog) -> None:
+    monkeypatch.setattr(os, "pwrite", lambda *_: 0)
+    assert build(cache, table([3, 5]))[0] is None
+    assert "cannot be kept" in caplog.text
+    assert "the disk is full" in caplog.text
+    assert not [path for path in cache.folder.iterdir() if path.is_dir()]
+
+
+def test_an_entry_that_another_process_holds_is_not_evicted(tmp_path) -> None:
+    cache = PrefixCache(tmp_path, 10 * WIDTH * 4)
+    held, _ = build(cache, table([10]), "held")
+    name = Path(held.file.name).parent.name
+    with FileLock(tmp_path / f"{name}.lock"):
+        build(cache, table([10]), "new")
+        assert Path(held.file.name).exists()
+    build(cache, table([10]), "newer")
+    assert not Path(held.file.name).exists()
+
+
+def test_a_file_that_ends_early_is_an_error(cache) -> None:
+    found, _ = build(cache, table([3, 5]))
+    os.truncate(found.file.name, 10)
+    with pytest.raises(TrainingError, match="ends early"):
+        found.read(np.array([1]))
 
 
 def test_the_least_recently_used_goes_when_the_bound_is_reached(tmp_path) -> None:

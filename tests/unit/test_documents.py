@@ -1,0 +1,29 @@
+"""What the documents point to is there."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+
+
+def targets(document: Path) -> list[str]:
+    found = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", document.read_text(encoding="utf-8"))
+    return [target for target in found if not re.match(r"[a-z]+:", target)]
+
+
+def test_there_are_links_to_check() -> None:
+    assert len(DOCUMENTS) > 10
+    assert sum(len(targets(document)) for document in DOCUMENTS) > 40
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_link_leads_somewhere(document: Path) -> None:
+    missing = [target for target in targets(document) if not (document.parent / target).exists()]
+    assert not missing
+    if document.name == "CONTRIBUTING.md":  # it names a file that the reader is to write
+        return
+    named = re.findall(r"`((?:pipeline|docs|tests|tools|benchmarks)/[\w./-]+)`", document.read_text(encoding="utf-8"))
+    assert not [name for name in named if not (ROOT / name).exists()]
