@@ -47,13 +47,15 @@ def study(workspace):
 
 def test_tune_keeps_the_best_trial_only(workspace):
     recipe = write_recipe("grid.yaml", options=workspace.options, space={"learning_rate": [1e-3, 1e-2], "dropout": [0.1]})
-    config = workspace.config(TuneConfig, strategy="head_only", trials=2, recipe=recipe, epochs=1)
+    config = workspace.config(TuneConfig, strategy="head_only", trials=2, recipe=recipe, epochs=1, frozen_prefix_cache="false")
     result = tune.run(config)
     tracker = workspace.tracker
+    assert not result.best_config.frozen_prefix_cache, "how a search is carried out is how its trials are"
     parent, trials = tracker.get(result.run_id), children_of(tracker, result.run_id)
     assert (parent.stage, parent.status, parent.tags["best_run_id"]) == ("tune", "FINISHED", result.best_run_id)
     assert len(trials) == result.trials == 2
     assert {trial.stage for trial in trials} == {"trial"}
+    assert {trial.tags["frozen_prefix_cache"] for trial in trials} == {"unused"}
     assert {float(trial.params["learning_rate"]) for trial in trials} == {1e-3, 1e-2}
     assert {trial.run_id for trial in trials if holds_model(workspace, trial.run_id)} == {result.best_run_id}
     scores = {trial.run_id: trial.metrics["val/accuracy"] for trial in trials}

@@ -339,3 +339,29 @@ def test_the_tiny_models_are_read_as_transformers_reads_them(tiny) -> None:
     for family in FAMILIES:
         folder = tiny.folder(family)
         assert AutoConfig.from_pretrained(folder).num_hidden_layers == find_model(str(folder)).encoder.depth == tiny.depth
+
+
+def test_the_head_is_the_same_however_the_rest_is_loaded(tiny):
+    """A quantised model is loaded straight onto its device, whose generator is another one."""
+    address = find_model(str(tiny.folder()))
+    plain = load_classifier(address, ["a", "b"], dropout=0.0, seed=3)
+    torch.manual_seed(1)
+    placed = load_classifier(address, ["a", "b"], dropout=0.0, seed=3, load_kwargs={"device_map": {"": "cpu"}})
+    lacking = plain.newly_initialised
+    assert "classifier.weight" in lacking
+    found = dict(placed.model.named_parameters())
+    assert all(torch.equal(found[name], parameter) for name, parameter in plain.model.named_parameters() if name in lacking)
+
+
+def test_what_the_checkpoint_lacked_is_taken_from_the_plainly_loaded_model(tiny, monkeypatch):
+    from pipeline.modeling import loading
+
+    address = find_model(str(tiny.folder()))
+    load = loading._load
+
+    def load_elsewhere(address, settings, seed, load_kwargs):
+        return load(address, settings, seed + len(load_kwargs), {})  # another generator draws
+
+    monkeypatch.setattr(loading, "_load", load_elsewhere)
+    heads = [load_classifier(address, ["a", "b"], 0.0, 3, kwargs).model.classifier.weight for kwargs in ({}, {"x": 1})]
+    assert torch.equal(*heads)
