@@ -36,7 +36,8 @@ def _forward(
     from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
     attention = layer.attention.self
-    first = hidden_states[:, :1]
+    # Contiguous: of others torch orders the sums by whether weights require gradients, so a reloaded model would differ.
+    first = hidden_states[:, :1].contiguous()
 
     def split_heads(states: torch.Tensor) -> torch.Tensor:
         return states.view(*states.shape[:-1], -1, attention.attention_head_size).transpose(1, 2)

@@ -6,7 +6,9 @@ one 64-bit draw decides over four elements, 16 bits each, so that probabilities 
 
 from __future__ import annotations
 
+import contextlib
 import functools
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -17,21 +19,29 @@ _ATTENTION = "sdpa_with_quick_dropout"
 _RANGE = 2**16
 
 
-def quicken_dropout(model: nn.Module) -> None:
-    """Let every dropout of `model` and of its attention draw quickly; for models on a CPU."""
+@contextlib.contextmanager
+def quick_dropout(model: nn.Module) -> Iterator[None]:
+    """Within the block every dropout of `model` and of its attention draws quickly; for models on a CPU."""
     import torch
     from transformers import AttentionInterface
     from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
-    for module in model.modules():
-        if type(module) is torch.nn.Dropout:
-            module.forward = functools.partial(_forward, module)  # type: ignore[method-assign]
+    dropouts = [module for module in model.modules() if type(module) is torch.nn.Dropout]
     get_base_model: Any = getattr(model, "get_base_model", None)
     plain: Any = get_base_model() if get_base_model else model
-    if plain.config._attn_implementation == "sdpa":
-        AttentionInterface.register(_ATTENTION, attend)
-        AttentionMaskInterface.register(_ATTENTION, sdpa_mask)
-        plain.set_attn_implementation(_ATTENTION)
+    before = plain.config._attn_implementation
+    AttentionInterface.register(_ATTENTION, attend)
+    AttentionMaskInterface.register(_ATTENTION, sdpa_mask)
+    try:
+        for module in dropouts:
+            module.forward = functools.partial(_forward, module)  # type: ignore[method-assign]
+        if before == "sdpa":
+            plain.set_attn_implementation(_ATTENTION)
+        yield
+    finally:
+        for module in dropouts:
+            del module.forward  # the class's own shows again
+        plain.set_attn_implementation(before)
 
 
 def drop(states: torch.Tensor, probability: float) -> torch.Tensor:

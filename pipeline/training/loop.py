@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -17,7 +18,7 @@ from pipeline.modeling.encoder import Encoder
 from pipeline.strategies.base import Strategy
 from pipeline.strategies.freezing import ParameterPlan
 from pipeline.training.checkpoints import CheckpointFolder
-from pipeline.training.dropout import quicken_dropout
+from pipeline.training.dropout import quick_dropout
 from pipeline.training.frozen_prefix import CachedPrefix, feed_above
 from pipeline.training.inference import predict_logits
 from pipeline.training.meters import FlopCounter, Stopwatch
@@ -150,13 +151,16 @@ def fit(plan: FitPlan, observer: Observer) -> FitResult:
     Raises:
         TrainingError: The loss became NaN or infinite.
     """
+    accelerator = _accelerator(plan.precision)
+    with quick_dropout(plan.model) if accelerator.device.type == "cpu" else nullcontext():
+        return _fit(plan, observer, accelerator)
+
+
+def _fit(plan: FitPlan, observer: Observer, accelerator: Any) -> FitResult:
     from torch import manual_seed
 
-    accelerator = _accelerator(plan.precision)
     seeds = Seeds.of(plan.config)
     optimizer = build_optimizer(plan.model, plan.parameters, plan.config.weight_decay)
-    if accelerator.device.type == "cpu":
-        quicken_dropout(plan.model)
     model, optimizer = accelerator.prepare(plan.model, optimizer)
     manual_seed(seeds.dropout)
     restored = plan.checkpoints.restore(plan.model, plan.parameters, optimizer, accelerator.scaler, plan.strategy)
