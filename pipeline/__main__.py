@@ -75,6 +75,12 @@ class StageGroup(click.Group):
             formatter.write_text(", ".join(list_recipes()))
 
 
+_PRECEDENCE = (
+    "What is not typed comes from the recipe, from its part for the strategy first, and only then from the defaults above: the "
+    "recipe quickstart sets a learning rate per strategy, and epochs and batch size."
+)
+
+
 def _command(stage: str) -> click.Command:
     from pipeline.options import STAGE_CONFIGS, click_options
 
@@ -84,6 +90,7 @@ def _command(stage: str) -> click.Command:
         callback=lambda **given: _run(stage, {name: value for name, value in given.items() if value is not None}),
         params=[*click_options(config)],
         help=inspect.getdoc(config),
+        epilog=_PRECEDENCE if "recipe" in config.__dataclass_fields__ else None,
         context_settings={"token_normalize_func": lambda token: token.replace("_", "-"), "max_content_width": 110},
     )
 

@@ -11,6 +11,7 @@ import pandas as pd
 from pipeline.comparison.selection import Selection
 from pipeline.comparison.table import render_table
 from pipeline.data.overlap import warn_of_overlap
+from pipeline.evaluation.metrics import smallest_gap
 
 
 def remarks(table: pd.DataFrame, selection: Selection) -> Iterator[str]:
@@ -22,10 +23,22 @@ def remarks(table: pd.DataFrame, selection: Selection) -> Iterator[str]:
         yield "untuned: hyperparameters were fixed beforehand, not searched with an equal budget."
     elif table["tuned"].nunique() > 1:
         yield "The rows were not tuned with the same budget, so their ranking is not fair."
-    if (table["seeds"] == 1).any():
-        yield "One seed: differences of a point or two may be chance."
+    yield describe_chance(table, selection)
     for line in selection.left_out:
         yield f"Left out: {line}."
+
+
+def describe_chance(table: pd.DataFrame, selection: Selection) -> str:
+    """How small a difference the test can show at all."""
+    seeds = "one seed" if (table["seeds"] == 1).any() else f"{table['seeds'].min()} seeds"
+    examples = selection.kept[0].metrics.get("test/examples")
+    if not examples:
+        return f"{seeds.capitalize()}: differences of a point or two may be chance."
+    gap = 100 * smallest_gap(int(examples))
+    return (
+        f"{int(examples):,} test texts, {seeds}: differences below {gap:.1f} points cannot be told from chance (80 % power at the 5 % "
+        "level, where one text in twenty is judged differently)."
+    )
 
 
 def overlap_warnings(selection: Selection) -> list[str]:

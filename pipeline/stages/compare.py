@@ -12,7 +12,7 @@ import pandas as pd
 
 from pipeline import config as configs
 from pipeline.comparison.plots import draw_all
-from pipeline.comparison.report import overlap_warnings, render_html, render_markdown
+from pipeline.comparison.report import describe_chance, overlap_warnings, render_html, render_markdown
 from pipeline.comparison.selection import Selection, select_runs
 from pipeline.comparison.table import build_table, render_table
 from pipeline.errors import PipelineError, RunError
@@ -45,6 +45,7 @@ def run(config: configs.CompareConfig, tracker: Tracker | None = None, parent_id
     if not selection.kept:
         reasons = ": " + "; ".join(selection.left_out) if selection.left_out else ""
         raise RunError(f"No run with a test result to compare{reasons}. Train and evaluate one first.")
+    title = f"{title}, {_describe_data(selection)}"
     table = build_table(selection.kept)
     with closing(tracker.start("compare", parent_id)) as logger, tempfile.TemporaryDirectory() as scratch:
         logger.log_params(configs.identity(config))
@@ -65,7 +66,7 @@ def run(config: configs.CompareConfig, tracker: Tracker | None = None, parent_id
             _export(Path(config.export_dir), folder, selection, tracker)
     say(f"Results: {title}")
     say(render_table(table))
-    for line in overlap_warnings(selection):
+    for line in (describe_chance(table, selection), *overlap_warnings(selection)):
         say(line)
     for line in selection.left_out:
         say(f"Left out: {line}")
@@ -73,6 +74,12 @@ def run(config: configs.CompareConfig, tracker: Tracker | None = None, parent_id
         say(f"{others} evaluated run(s) are not among these; --study all takes them in.")
     say(f"Table and pictures: artifacts of run {logger.run_id}" + (f", and {config.export_dir}" if config.export_dir else ""))
     return CompareResult(logger.run_id, table, selection.left_out)
+
+
+def _describe_data(selection: Selection) -> str:
+    """The data set and the models of the compared runs."""
+    models = dict.fromkeys(run.params.get("model", "?") for run in selection.kept)
+    return f"{selection.kept[0].params.get('dataset', '?')} with {', '.join(models)}"
 
 
 def _candidates(config: configs.CompareConfig, tracker: Tracker) -> tuple[list[Run], str]:

@@ -196,5 +196,5 @@ def _test(
     picture = draw_confusion(gold, found.predicted, classes, f"{title}: {len(gold):,} test texts")
     logger.log_figure(picture, "confusion_matrix.png")
     log_datasets(logger, prepared, "test")
-    logger.log_metrics({f"test/{name}": value for name, value in test.items()})
+    logger.log_metrics({**{f"test/{name}": value for name, value in test.items()}, "test/examples": len(gold)})
     return test

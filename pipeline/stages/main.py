@@ -59,6 +59,8 @@ def run(config: configs.MainConfig, tracker: Tracker | None = None) -> StudyResu
             }
         )
         say(f"Study {config.recipe}: {', '.join(plan.strategy for plan in plans)}. Run {logger.run_id}")
+        for line in _doubts(config, plans):
+            say(line)
         names = describe_fields(configs.PrepareDataConfig)
         shared = {name: value for name, value in as_dict(config).items() if name in names}
         prepare_data.run(configs.PrepareDataConfig(**shared), tracker, logger.run_id)
@@ -98,6 +100,26 @@ def _plan(config: configs.MainConfig) -> list[configs.TrainConfig]:
     if messages:
         raise ConfigError(*messages)
     return plans
+
+
+def _doubts(config: configs.MainConfig, plans: Sequence[configs.TrainConfig]) -> list[str]:
+    """What makes a comparison unfair: settings that were chosen for something else, or for nothing."""
+    recipe = load_recipe(config.recipe)
+    lines = []
+    without = [plan.strategy for plan in plans if plan.strategy not in recipe.strategies]
+    if without and recipe.strategies and "learning_rate" not in config.given:
+        lines.append(
+            f"Note: recipe {config.recipe} knows no learning rate for {', '.join(without)}: the default, or the grid around it, "
+            "suits full fine-tuning. Give rates, or a space to search, in a recipe of your own (docs/studies.md)."
+        )
+    given = set(config.given)
+    other = [name for name in ("model", "dataset") if name in given and getattr(config, name) != recipe.options.get(name)]
+    if other and len(without) < len(plans) and not config.tune and "learning_rate" not in given:
+        lines.append(
+            f"Note: the learning rates of recipe {config.recipe} were chosen for another {' and '.join(other)}. "
+            "For a fair comparison add --tune true."
+        )
+    return lines
 
 
 def _check_strategies(plans: Sequence[configs.TrainConfig]) -> None:

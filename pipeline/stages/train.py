@@ -98,7 +98,8 @@ def _train(
     model_folder: Path | None,
 ) -> TrainResult:
     config, classes = inputs.config, inputs.prepared.manifest.classes
-    say(f"{config.strategy} on {config.dataset} with {config.model}, {precision}: run {logger.run_id}")
+    settings = f"learning rate {config.learning_rate:g}, epochs {config.epochs}, batches of {config.batch_size}, {precision}"
+    say(f"{config.strategy} on {config.dataset} with {config.model} ({settings}): run {logger.run_id}")
     _log_start(inputs, logger, precision)
     logger.set_tags(tags)
     tokenizer = load_tokenizer(inputs.address)

@@ -23,6 +23,18 @@ _TAGS = (
     "status_detail",
 )
 
+_FIXED = ("run_id", "run_name", "status", "start_time", "parent_run_id")
+# Columns that are there whatever the store holds, so that the same lines of code work before the first evaluation.
+_ALWAYS = (
+    *_FIXED,
+    "stage",
+    "strategy",
+    "learning_rate",
+    *(f"{split}/{name}" for split in ("val", "test") for name in ("accuracy", "precision_macro", "recall_macro", "f1_macro")),
+    "model/trainable_percent",
+    "cost/train_seconds",
+)
+
 
 def load_results(tracking_uri: str | None = None) -> pd.DataFrame:
     """A row per run of ours, the newest first, from the tracking store of the environment or of `tracking_uri`.
@@ -43,7 +55,8 @@ def frame_of(store: RunStore) -> pd.DataFrame:
 
     runs = [run for run in store.search() if run.stage]
     frame = pd.DataFrame([_row(run) for run in runs])
-    if not frame.empty:
+    frame = frame.reindex(columns=[*frame.columns, *(name for name in _ALWAYS if name not in frame)])
+    if runs:
         frame["start_time"] = pd.to_datetime(frame["start_time"], unit="ms", utc=True)
     return frame
 

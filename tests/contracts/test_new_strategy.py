@@ -1,8 +1,11 @@
 """Adding a strategy is adding one file: no list, no option and no other module is changed."""
 
+import re
 import sys
+from pathlib import Path
 
 import pytest
+import torch
 from click.testing import CliRunner
 
 import pipeline.strategies
@@ -64,6 +67,25 @@ def test_one_file_is_a_strategy(add_module, tiny, tmp_path):
         configure(TrainConfig, {"strategy": "single_layer", "strategy_args": "layer=x"})
     with pytest.raises(ConfigError, match="Did you mean 'single_layer'"):
         create_strategy("single_layr", {})
+
+
+def test_the_example_of_the_guide_is_a_strategy(add_module, tiny, tmp_path):
+    guide = (Path(__file__).parents[2] / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```python\n(.*?)```", guide, re.DOTALL)
+    (name,) = re.findall(r"Saved as `pipeline/strategies/(\w+)\.py`", guide)
+    (typed,) = re.findall(rf"--strategy {name} --strategy-args ([\w.=]+)`", guide)
+    assert name not in list_strategies(), "the guide shows something new"
+    add_module(name, block)
+    config = configure(TrainConfig, {"strategy": name, "strategy_args": typed})
+    strategy = create_strategy(config.strategy, config.strategy_args)
+    built = tiny.build(strategy, tiny.folder(), tiny.config())
+    factors = {parameter.name: parameter.factors for parameter in built.parameters.trainable}
+    assert {name.rpartition(".")[0].rpartition(".")[2] for name in factors} == {"query", "classifier"}
+    assert {factor for (factor,) in factors.values()} == {0.5, 1.0}
+    before = {name: parameter.clone() for name, parameter in built.model.named_parameters()}
+    tiny.fit(built, tiny.config(), tmp_path / "checkpoints")
+    moved = {name for name, parameter in built.model.named_parameters() if not torch.equal(parameter, before[name])}
+    assert moved == set(factors)
 
 
 @pytest.mark.parametrize("text", ["", MODULE + MODULE.replace("SingleLayer", "OtherLayer")], ids=["none", "two"])

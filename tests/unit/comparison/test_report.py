@@ -89,3 +89,8 @@ def test_html_escapes_whatever_comes_from_outside(make_run: MakeRun) -> None:
     assert text.count("&lt;script&gt;") == 4, "in both titles, in the table and in the remark"
     assert "<script" not in text
     assert text.count("{braces}") == 4
+
+
+def test_what_so_many_texts_can_show_is_said(make_run: MakeRun) -> None:
+    text = remarks_on(select_runs([make_run("full", metrics={"test/examples": 872})]))
+    assert "872 test texts, one seed: differences below 2.1 points cannot be told from chance" in text
