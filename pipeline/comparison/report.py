@@ -36,8 +36,8 @@ def describe_chance(table: pd.DataFrame, selection: Selection) -> str:
         return f"{seeds.capitalize()}: differences of a point or two may be chance."
     gap = 100 * smallest_gap(int(examples))
     return (
-        f"{int(examples):,} test texts, {seeds}: differences below {gap:.1f} points cannot be told from chance (80 % power at the 5 % "
-        "level, where one text in twenty is judged differently)."
+        f"{int(examples):,} test texts, {seeds}: differences below {gap:.1f} points cannot be told from chance (80 % power at "
+        "the 5 % level, where one text in twenty is judged differently)."
     )
 
 

@@ -60,7 +60,7 @@ def select_runs(candidates: Iterable[Run], named: bool = False) -> Selection:
             left_out.append(f"{label}: no test result; run evaluate")
         elif kept and _test_set(run) != _test_set(kept[0]):
             here, there = (one.params.get("dataset", "?") for one in (kept[0], run))
-            left_out.append(f"{label}: tested on other data ({there}) than the newest run ({here})")
+            left_out.append(f"{label}: tested on other data than the newest run ({there}, not {here})")
         elif _configuration(run) in seen:
             left_out.append(f"{label}: a newer run repeats the same configuration")
         else:

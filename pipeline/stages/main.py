@@ -109,8 +109,8 @@ def _doubts(config: configs.MainConfig, plans: Sequence[configs.TrainConfig]) ->
     without = [plan.strategy for plan in plans if plan.strategy not in recipe.strategies]
     if without and recipe.strategies and "learning_rate" not in config.given:
         lines.append(
-            f"Note: recipe {config.recipe} knows no learning rate for {', '.join(without)}: the default, or the grid around it, "
-            "suits full fine-tuning. Give rates, or a space to search, in a recipe of your own (docs/studies.md)."
+            f"Note: recipe {config.recipe} knows no learning rate for {', '.join(without)}: the default, or the grid around "
+            "it, suits full fine-tuning. Give rates, or a space to search, in a recipe of your own (docs/studies.md)."
         )
     given = set(config.given)
     other = [name for name in ("model", "dataset") if name in given and getattr(config, name) != recipe.options.get(name)]

@@ -78,10 +78,10 @@ def test_the_rendered_table_has_headings_rounded_figures_and_blanks(make_run: Ma
     rows = [
         [cell.strip() for cell in line.strip("|").split("|")] for line in render_table(build_table(runs), "github").splitlines()
     ]
-    assert rows[0] == ["strategy", "trainable %", "accuracy", "macro F1", "RSS MB", "seeds", "tuned"]
+    assert rows[0] == ["strategy", "rate", "trainable %", "accuracy", "macro F1", "RSS MB", "seeds", "tuned"]
     assert rows[2:] == [
-        ["lora", "1.215", "0.9000", "0.9000", "", "1", "untuned"],
-        ["full", "100", "0.8123", "0.8123", "813", "1", "untuned"],
+        ["lora", "2e-05", "1.215", "0.9000", "0.9000", "", "1", "untuned"],
+        ["full", "2e-05", "100", "0.8123", "0.8123", "813", "1", "untuned"],
     ]
 
 
