@@ -187,6 +187,12 @@ def test_results_are_typed_and_keep_the_runs_own_columns(tracker):
     assert list(frame)[:5] == ["run_id", "run_name", "status", "start_time", "parent_run_id"]
 
 
+def test_an_empty_store_has_the_same_columns():
+    frame = frame_of(MemoryTracker())
+    assert frame.empty
+    assert {"run_id", "stage", "status", "strategy", "val/f1_macro", "test/f1_macro", "cost/train_seconds"} <= set(frame)
+
+
 class TestMlflowAlone:
     def test_the_run_that_mlflow_run_made_is_used(self, mlflow_tracker, monkeypatch):
         given = mlflow_tracker.start("given").run_id

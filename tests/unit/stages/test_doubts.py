@@ -1,0 +1,31 @@
+"""A study says where its settings were chosen for something else."""
+
+import pytest
+
+from pipeline.config import MainConfig
+from pipeline.stages.configure import configure, configure_strategy
+from pipeline.stages.main import _doubts
+
+
+def doubts(strategies: list[str], **given: str) -> str:
+    config = configure(MainConfig, {"recipe": "quickstart", "strategies": ",".join(strategies), **given})
+    return "\n".join(_doubts(config, [configure_strategy(config, name) for name in strategies]))
+
+
+def test_the_recipes_own_study_needs_no_note() -> None:
+    assert doubts(["full", "lora"]) == ""
+    assert doubts(["full", "lora"], model="minilm", dataset="rotten_tomatoes") == ""
+
+
+@pytest.mark.parametrize("given", [{"dataset": "imdb"}, {"model": "bert-base-uncased"}])
+def test_rates_that_were_chosen_for_other_data_or_another_model_are_said(given: dict[str, str]) -> None:
+    text = doubts(["full", "lora"], **given)
+    assert f"were chosen for another {next(iter(given))}. For a fair comparison add --tune true." in text
+    assert doubts(["full", "lora"], **given, tune="true") == ""
+    assert doubts(["full", "lora"], **given, learning_rate="1e-4") == ""
+
+
+def test_a_strategy_without_a_rate_of_its_own_is_named() -> None:
+    text = doubts(["full", "bottleneck", "ia3"])
+    assert "recipe quickstart knows no learning rate for bottleneck, ia3" in text
+    assert doubts(["bottleneck"], learning_rate="1e-3") == ""
