@@ -36,6 +36,7 @@ def fail(kind):
     raise {"foreign": RuntimeError("no kernel"), "memory": MemoryError("out of memory")}[kind]
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in a shell's background starts with it ignored
     children._PRELOADED.clear()
     pool = children.Children()
     if sys.argv[1] == "work":
