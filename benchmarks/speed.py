@@ -86,23 +86,15 @@ def describe_machine() -> str:
     import torch
     import transformers
 
+    from pipeline.tracking.provenance import cpu_name
     from pipeline.training.precision import bf16_speedup_on_cpu, choose_precision
 
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{processor()}, {torch.get_num_threads()} threads"
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{cpu_name()}, {torch.get_num_threads()} threads"
     return (
         f"{device}; Python {platform.python_version()}, torch {torch.__version__}, transformers {transformers.__version__}; "
         f"a linear layer runs {bf16_speedup_on_cpu():.2f} times as fast in bf16 as in fp32, "
         f"so `auto` takes {choose_precision('auto')}."
     )
-
-
-def processor() -> str:
-    """The CPU's name, where the system tells it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor())
 
 
 if __name__ == "__main__":

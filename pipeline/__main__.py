@@ -90,7 +90,7 @@ def _command(stage: str) -> click.Command:
         callback=lambda **given: _run(stage, {name: value for name, value in given.items() if value is not None}),
         params=[*click_options(config)],
         help=inspect.getdoc(config),
-        epilog=_PRECEDENCE if "recipe" in config.__dataclass_fields__ else None,
+        epilog=_PRECEDENCE if "learning_rate" in config.__dataclass_fields__ else None,
         context_settings={"token_normalize_func": lambda token: token.replace("_", "-"), "max_content_width": 110},
     )
 

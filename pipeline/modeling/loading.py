@@ -50,7 +50,7 @@ def load_classifier(
         **dict.fromkeys(address.encoder.architecture.dropouts, dropout),
     }
     loaded = _load(address, settings, seed, load_kwargs or {})
-    if load_kwargs:  # such as the device, and with it the generator that draws: the head shall be that of every other strategy
+    if _was_drawn_elsewhere(loaded):  # by another generator; the head shall be that of every other strategy
         _copy_parameters(_load(address, settings, seed, {}), loaded)
     return loaded
 
@@ -99,6 +99,11 @@ def _load(address: ModelAddress, settings: Mapping[str, Any], seed: int, load_kw
         )
     compute_first_token_only(model, encoder)
     return LoadedModel(model, frozenset(info["missing_keys"]) | mismatched)
+
+
+def _was_drawn_elsewhere(loaded: LoadedModel) -> bool:
+    """Whether what the checkpoint lacked was drawn on a GPU, as it is where `load_kwargs` names one."""
+    return any(parameter.is_cuda for name, parameter in loaded.model.named_parameters() if name in loaded.newly_initialised)
 
 
 def _copy_parameters(source: LoadedModel, target: LoadedModel) -> None:

@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 
 from pipeline import config as configs
 from pipeline.data.overlap import overlap_metrics
-from pipeline.errors import PipelineError, RunError, TrainingError
+from pipeline.errors import ConfigError, PipelineError, RunError, TrainingError
 from pipeline.hashing import digest
 from pipeline.modeling.addresses import PACKAGED
 from pipeline.modeling.loading import load_tokenizer
@@ -72,7 +72,7 @@ def run(
             say(note)
     with _claim(inputs) as attempt:
         tracker = tracker or open_tracker()
-        precision = choose_precision(attempt.precision or config.precision)
+        precision = attempt.choose_precision(config.precision)
         logger, replay = _open_run(inputs, attempt, tracker, parent_id)
         attempt.note(logger.run_id, precision)
         with closing(logger):
@@ -177,6 +177,22 @@ class _Attempt:
     @property
     def _file(self) -> Path:
         return self.checkpoints.path / "run.json"
+
+    def choose_precision(self, option: str) -> Precision:
+        """That of the interrupted attempt, else what the option means here.
+
+        Raises:
+            ConfigError: This machine does not compute in it.
+        """
+        try:
+            return choose_precision(self.precision or option)
+        except ConfigError as error:
+            if self.precision is None:
+                raise
+            raise ConfigError(
+                f"{self.checkpoints.path} holds an interrupted training in {self.precision}, which cannot go on here: {error} "
+                "Go on with it on a machine like the one it began on, or delete that folder to begin anew."
+            ) from error
 
     def note(self, run_id: str, precision: Precision) -> None:
         """Write down which run this is, for whoever has to go on with it."""

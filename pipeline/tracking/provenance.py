@@ -35,7 +35,7 @@ def environment() -> dict[str, Any]:
         except PackageNotFoundError:
             packages[name] = "not installed"
     cuda = torch.cuda.get_device_name() if torch.cuda.is_available() else None
-    hardware = {"cpu": _cpu_name(), "cpus": os.cpu_count(), "torch_threads": torch.get_num_threads(), "cuda": cuda}
+    hardware = {"cpu": cpu_name(), "cpus": os.cpu_count(), "torch_threads": torch.get_num_threads(), "cuda": cuda}
     return {**found, "packages": packages, "hardware": hardware, "command": sys.argv, "git_commit": git_commit()}
 
 
@@ -44,7 +44,8 @@ def _git(root: Path, *arguments: str) -> str:
     return done.stdout.strip()
 
 
-def _cpu_name() -> str:
+def cpu_name() -> str:
+    """The CPU's name, where the system tells it."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

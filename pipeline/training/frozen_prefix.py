@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,12 +23,11 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class CachedPrefix:
-    """Examples as hidden states that were computed before."""
+class AbovePrefix:
+    """Examples as the hidden states that enter the layer at which a model is cut."""
 
     tokens: TokenExamples
     cut: Cut
-    states: HiddenStates
 
     @property
     def lengths(self) -> NDArray[np.int64]:
@@ -41,6 +40,21 @@ class CachedPrefix:
         return self.tokens.labels
 
     def batch(self, indices: NDArray[np.int64]) -> Batch:
+        """The examples at `indices`, padded."""
+        raise NotImplementedError
+
+    def feeding(self) -> AbstractContextManager[None]:
+        """The model begins above the cut."""
+        return self.cut.suffix()
+
+
+@dataclass(frozen=True)
+class CachedPrefix(AbovePrefix):
+    """Hidden states that were computed before."""
+
+    states: HiddenStates
+
+    def batch(self, indices: NDArray[np.int64]) -> Batch:
         """The examples at `indices`, padded, on the CPU."""
         import torch
 
@@ -50,29 +64,13 @@ class CachedPrefix:
         shape = len(indices), int(tokens.max())
         return Batch(inputs, torch.from_numpy(self.labels[indices]), int(tokens.sum()), shape)
 
-    def feeding(self) -> AbstractContextManager[None]:
-        """The model begins above the cut."""
-        return self.cut.suffix()
-
 
 @dataclass(frozen=True)
-class RecomputedPrefix:
-    """Examples as hidden states that are computed for every batch."""
+class RecomputedPrefix(AbovePrefix):
+    """Hidden states that are computed for every batch."""
 
-    tokens: TokenExamples
-    cut: Cut
     device: Any
     dtype: torch.dtype
-
-    @property
-    def lengths(self) -> NDArray[np.int64]:
-        """Tokens per example; shape [examples]."""
-        return self.tokens.lengths
-
-    @property
-    def labels(self) -> NDArray[np.int64]:
-        """Index of the class; shape [examples]."""
-        return self.tokens.labels
 
     def batch(self, indices: NDArray[np.int64]) -> Batch:
         """The examples at `indices`, padded, on the model's device."""
@@ -80,11 +78,7 @@ class RecomputedPrefix:
         inputs = {name: tensor.to(self.device) for name, tensor in batch.inputs.items()}
         states = self.cut.run_prefix(**inputs).to(self.dtype)
         mask = inputs["attention_mask"][:, : states.shape[1]]
-        return Batch({"inputs_embeds": states.float(), "attention_mask": mask}, batch.labels, batch.tokens, batch.shape)
-
-    def feeding(self) -> AbstractContextManager[None]:
-        """The model begins above the cut."""
-        return self.cut.suffix()
+        return replace(batch, inputs={"inputs_embeds": states.float(), "attention_mask": mask})
 
 
 def feed_above(

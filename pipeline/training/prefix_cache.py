@@ -8,6 +8,7 @@ bound, the entries that were used least recently go.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import logging
 import os
@@ -213,8 +214,6 @@ def _open(entry: Path, offsets: NDArray[np.int64], found: bool) -> HiddenStates 
 
 
 def _hash_tokens(table: TokenTable) -> str:
-    import hashlib
-
     hashed = hashlib.sha256(np.ascontiguousarray(table.ids).data)
     hashed.update(np.ascontiguousarray(table.offsets).data)
     return hashed.hexdigest()
