@@ -143,8 +143,7 @@ def _run_strategy(
 ) -> None:
     tags = {}
     if config.tune:
-        search = configs.TuneConfig(**{**as_dict(plan), "given": config.given, "trials": config.trials})
-        found = tune.run(search, tracker, study, children)
-        plan, tags = found.best_config, {"tuned_by": found.run_id, "tuned_trials": str(found.trials)}
+        found = tune.run(tune.search_config(config, plan), tracker, study, children)
+        plan, tags = found.best_config, dict(found.tags)
     trained = children.call(train.run, plan, parent_id=study, tags=tags)
     children.call(evaluate.run, configs.EvaluateConfig(run_id=trained.run_id, cache_dir=plan.cache_dir), parent_id=study)

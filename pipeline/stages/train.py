@@ -9,7 +9,7 @@ import io
 import json
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -36,6 +36,8 @@ from pipeline.training.model_folder import NAME, ModelRecord, build_model, write
 from pipeline.training.precision import Precision, choose_precision, compute_dtype, peak_flops_per_second
 from pipeline.training.seeding import Seeds
 
+StopRule = Callable[[int, Mapping[str, float]], bool]
+
 
 @dataclass(frozen=True)
 class TrainResult:
@@ -53,6 +55,7 @@ def run(
     parent_id: str | None = None,
     tags: Mapping[str, str] | None = None,
     model_folder: Path | None = None,
+    stop_rule: StopRule | None = None,
 ) -> TrainResult:
     """Train as `config` says; an interrupted training of the same configuration is continued.
 
@@ -60,6 +63,7 @@ def run(
         parent_id: The run below which this one is nested.
         tags: Set on the run beside, or instead of, the usual ones.
         model_folder: Put the model there instead of onto the run.
+        stop_rule: Asked after each evaluation whether to end, with step and validation metrics.
 
     Raises:
         InputError: A mistake of input; no run was made.
@@ -73,11 +77,11 @@ def run(
     with _claim(inputs) as attempt:
         tracker = tracker or open_tracker()
         precision = attempt.choose_precision(config.precision)
-        logger, replay = _open_run(inputs, attempt, tracker, parent_id)
+        logger, replay = _open_run(inputs, attempt, tracker, parent_id, tags)
         attempt.note(logger.run_id, precision)
         with closing(logger):
             try:
-                result = _train(inputs, attempt, logger, tracker, precision, replay, began, tags or {}, model_folder)
+                result = _train(inputs, attempt, logger, tracker, precision, replay, began, tags or {}, model_folder, stop_rule)
             except TrainingError:
                 attempt.checkpoints.delete()  # going on from there would end the same way
                 raise
@@ -96,6 +100,7 @@ def _train(
     began: float,
     tags: Mapping[str, str],
     model_folder: Path | None,
+    stop_rule: StopRule | None,
 ) -> TrainResult:
     config, classes = inputs.config, inputs.prepared.manifest.classes
     settings = f"learning rate {config.learning_rate:g}, epochs {config.epochs}, batches of {config.batch_size}, {precision}"
@@ -113,7 +118,7 @@ def _train(
     built = build_model(inputs.address, inputs.strategy, context, classes, seeds.head, seeds.adapters)
     logger.log_text(_parameter_table(built.parameters), "parameters.csv")
     already = frozenset[tuple[str, int]]() if replay else _logged_points(tracker, logger.run_id)
-    observer = TrainingObserver(logger, config.strategy, already)
+    observer = TrainingObserver(logger, config.strategy, already, stop_rule)
     if replay:
         _replay(attempt, logger)
     try:
@@ -230,26 +235,28 @@ def _claim(inputs: TrainingInputs) -> Iterator[_Attempt]:
         lock.release()
 
 
-def _open_run(inputs: TrainingInputs, attempt: _Attempt, tracker: Tracker, parent_id: str | None) -> tuple[RunLogger, bool]:
+def _open_run(
+    inputs: TrainingInputs, attempt: _Attempt, tracker: Tracker, parent_id: str | None, tags: Mapping[str, str] | None
+) -> tuple[RunLogger, bool]:
     """The run to write to, and whether an older run's records have to be written again because it is another run."""
     title = f"{inputs.config.strategy}-seed{inputs.config.seed}"
     if attempt.run_id is None:
-        return tracker.start(title, parent_id), False
+        return tracker.start(title, parent_id, tags), False
     try:
         old = tracker.get(attempt.run_id)
     except RunError:  # another store, or it was deleted: the work is still good, its records are written again
-        logger = tracker.start(title, parent_id)
+        logger = tracker.start(title, parent_id, tags)
         logger.set_tags({"resumes": attempt.run_id})
         return logger, True
     if old.status == "FINISHED":
         attempt.checkpoints.delete()
-        return tracker.start(title, parent_id), False
+        return tracker.start(title, parent_id, tags), False
     steps = attempt.checkpoints.steps()
     where = f"step {steps[-1]}" if steps else "the start: no checkpoint was written yet"
     say(f"Continuing run {old.run_id} from {where}.")
     if parent_id == old.parent_id and tracker.given_run_id() in (None, old.run_id):
         return tracker.reopen(old.run_id), False
-    logger = tracker.start(title, parent_id)
+    logger = tracker.start(title, parent_id, tags)
     logger.set_tags({"resumes": old.run_id})
     tracker.reopen(old.run_id).finish("KILLED", f"continued by run {logger.run_id}")
     return logger, True
@@ -303,6 +310,7 @@ def _log_end(
         "train/loss_mean": result.train_loss_mean,
         "cost/train_seconds": result.train_seconds,
         "cost/cache_seconds": result.cache_seconds,
+        "cost/examples": result.examples,
         "cost/examples_per_second": result.examples / result.train_seconds,
         "cost/tokens_per_second": result.tokens / result.train_seconds,
         "cost/total_flops": result.flops,
