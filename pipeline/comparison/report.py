@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import pandas as pd
 
+from pipeline.comparison.budgets import UNTUNED, list_budgets
 from pipeline.comparison.selection import Selection
 from pipeline.comparison.table import render_table
 from pipeline.data.overlap import warn_of_overlap
@@ -19,13 +20,25 @@ def remarks(table: pd.DataFrame, selection: Selection) -> Iterator[str]:
     fingerprint = selection.kept[0].tags["data_fingerprint"]
     yield f"All rows were tested on the same examples (data fingerprint {fingerprint[:12]})."
     yield from overlap_warnings(selection)
-    if (table["tuned"] == "untuned").all():
-        yield "untuned: hyperparameters were fixed beforehand, not searched with an equal budget."
-    elif table["tuned"].nunique() > 1:
-        yield "The rows were not tuned with the same budget, so their ranking is not fair."
+    yield from describe_budgets(selection)
     yield describe_chance(table, selection)
     for line in selection.left_out:
         yield f"Left out: {line}."
+
+
+def describe_budgets(selection: Selection) -> Iterator[str]:
+    """What must be said where rows were not tuned, or not with the same budget."""
+    budgets = list_budgets(selection.kept)
+    if budgets == [UNTUNED]:
+        yield "untuned: hyperparameters were fixed beforehand, not searched with an equal budget."
+    elif len(budgets) > 1:
+        found = f"tuned with different budgets ({'; '.join(budgets)})"
+        yield (
+            f"The rows were {found}, so their ranking is not fair."
+            if selection.ranked
+            else f"Not ranked, in order of names: the rows were {found}. Tune all with the same budget, or rank them "
+            "nevertheless with --allow-unequal-budgets true."
+        )
 
 
 def describe_chance(table: pd.DataFrame, selection: Selection) -> str:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from pipeline.comparison.budgets import list_budgets
 from pipeline.tracking.runs import Run
 
 EXTERNAL = "external"
@@ -19,6 +20,8 @@ class Selection:
 
     kept: tuple[Run, ...]
     left_out: tuple[str, ...]
+    ranked: bool = True
+    """Whether the rows may be put in order of their scores."""
 
     def file_names(self) -> dict[str, Run]:
         """A name that can serve as file name for each run: the strategy's, with arguments or id where it stands twice."""
@@ -32,13 +35,14 @@ class Selection:
         return named
 
 
-def select_runs(candidates: Iterable[Run], named: bool = False) -> Selection:
+def select_runs(candidates: Iterable[Run], named: bool = False, allow_unequal_budgets: bool = False) -> Selection:
     """Keep what finished, has a test result, and was tested on the same examples as the newest such run.
 
     Of runs that repeat the same configuration the newest is kept.
 
     Args:
         named: Whether somebody asked for just these runs; those of other stages are then named as left out, too.
+        allow_unequal_budgets: Rank them even where they were tuned with different budgets.
     """
     candidates = list(candidates)
     kept: list[Run] = []
@@ -66,7 +70,8 @@ def select_runs(candidates: Iterable[Run], named: bool = False) -> Selection:
         else:
             seen.add(_configuration(run))
             kept.append(run)
-    return Selection(tuple(sorted(kept, key=lambda run: run.start_time)), tuple(left_out))
+    ranked = allow_unequal_budgets or len(list_budgets(kept)) < 2
+    return Selection(tuple(sorted(kept, key=lambda run: run.start_time)), tuple(left_out), ranked)
 
 
 def describe_arguments(run: Run) -> str:

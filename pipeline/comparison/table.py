@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 from tabulate import tabulate
 
+from pipeline.comparison.budgets import budget_of, describe_tuning
 from pipeline.comparison.selection import describe_arguments
 from pipeline.config import SEEDS
 from pipeline.tracking.runs import Run
@@ -50,8 +51,8 @@ _SHOWN = {
 }
 
 
-def build_table(runs: Sequence[Run]) -> pd.DataFrame:
-    """A row per strategy and arguments, the best macro F1 first.
+def build_table(runs: Sequence[Run], ranked: bool = True) -> pd.DataFrame:
+    """A row per strategy and arguments, the best macro F1 first; in order of their names if they are not to be ranked.
 
     Measures are means over the runs that differ in their seed only; a run with other hyperparameters has its own row. A
     measure that no run has (CUDA memory on a CPU) is no column.
@@ -61,7 +62,10 @@ def build_table(runs: Sequence[Run]) -> pd.DataFrame:
         groups.setdefault(_row_key(run), []).append(run)
     frame = pd.DataFrame([_row(members) for members in groups.values()])
     empty = [name for name in MEASURES if frame[name].isna().all()]
-    return frame.drop(columns=empty).sort_values("f1_macro", ascending=False, kind="stable").reset_index(drop=True)
+    order = (
+        frame.sort_values("f1_macro", ascending=False, kind="stable") if ranked else frame.sort_values(_NAMES, kind="stable")
+    )
+    return order.drop(columns=empty).reset_index(drop=True)
 
 
 def render_table(table: pd.DataFrame, style: str = "simple") -> str:
@@ -83,6 +87,7 @@ def _row_key(run: Run) -> tuple[str, ...]:
         run.tags.get("base_sha256", ""),
         run.params.get("compute_dtype", ""),
         run.tags.get("tuned_trials", ""),
+        budget_of(run),
         str(run.tags.get("frozen_prefix_cache") == "unused"),
     )
 
@@ -98,7 +103,7 @@ def _row(members: list[Run]) -> dict[str, Any]:
         "arguments": describe_arguments(first),
         **measures,
         "seeds": len({tuple(run.params.get(name) for name in SEEDS) for run in members}),
-        "tuned": f"{first.tags['tuned_trials']} trials" if "tuned_trials" in first.tags else "untuned",
+        "tuned": describe_tuning(first),
         "learning_rate": first.params.get("learning_rate", ""),
         "run_ids": " ".join(run.run_id for run in members),
     }

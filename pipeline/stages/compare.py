@@ -12,7 +12,7 @@ import pandas as pd
 
 from pipeline import config as configs
 from pipeline.comparison.plots import draw_all
-from pipeline.comparison.report import describe_chance, overlap_warnings, render_html, render_markdown
+from pipeline.comparison.report import describe_budgets, describe_chance, overlap_warnings, render_html, render_markdown
 from pipeline.comparison.selection import Selection, select_runs
 from pipeline.comparison.table import build_table, render_table
 from pipeline.errors import PipelineError, RunError
@@ -41,12 +41,12 @@ def run(config: configs.CompareConfig, tracker: Tracker | None = None, parent_id
     """
     tracker = tracker or open_tracker()
     candidates, title = _candidates(config, tracker)
-    selection = select_runs(candidates, named=bool(config.run_ids))
+    selection = select_runs(candidates, bool(config.run_ids), config.allow_unequal_budgets)
     if not selection.kept:
         reasons = ": " + "; ".join(selection.left_out) if selection.left_out else ""
         raise RunError(f"No run with a test result to compare{reasons}. Train and evaluate one first.")
     title = f"{title}, {_describe_data(selection)}"
-    table = build_table(selection.kept)
+    table = build_table(selection.kept, selection.ranked)
     with closing(tracker.start("compare", parent_id)) as logger, tempfile.TemporaryDirectory() as scratch:
         logger.log_params(configs.identity(config))
         logger.set_tags(
@@ -66,7 +66,7 @@ def run(config: configs.CompareConfig, tracker: Tracker | None = None, parent_id
             _export(Path(config.export_dir), folder, selection, tracker)
     say(f"Results: {title}")
     say(render_table(table))
-    for line in (describe_chance(table, selection), *overlap_warnings(selection)):
+    for line in (*describe_budgets(selection), describe_chance(table, selection), *overlap_warnings(selection)):
         say(line)
     for line in selection.left_out:
         say(f"Left out: {line}")

@@ -58,7 +58,7 @@ class Budget:
     def __str__(self) -> str:
         """As the results table shows it."""
         names = {"trials": "trial", "train_seconds": "second", "examples": "example"}
-        return f"{self.amount:,g} {names[self.unit]}{'' if self.amount == 1 else 's'}"
+        return f"{self.amount:,.12g} {names[self.unit]}{'' if self.amount == 1 else 's'}"
 
     def allows(self, spent: Cost) -> bool:
         """Whether what was spent is within the budget."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import comb
 
 
 def expected_best(scores: Sequence[float], lower_is_better: bool = False) -> list[float]:
@@ -19,10 +18,14 @@ def expected_best(scores: Sequence[float], lower_is_better: bool = False) -> lis
     """
     ordered = sorted(scores, reverse=lower_is_better)
     total = len(ordered)
-    return [
-        sum(value * (comb(place, size - 1) / comb(total, size)) for place, value in enumerate(ordered))
-        for size in range(1, total + 1)
-    ]
+    expected = []
+    for size in range(1, total + 1):
+        weight, mean = size / total, 0.0  # that of the best score, C(N-1, n-1) / C(N, n)
+        for place in range(total - 1, size - 2, -1):
+            mean += weight * ordered[place]
+            weight *= (place - size + 1) / max(place, 1)
+        expected.append(mean)
+    return expected
 
 
 def best_so_far(scores: Sequence[float], lower_is_better: bool = False) -> list[float]:
