@@ -62,9 +62,8 @@ def build_table(runs: Sequence[Run], ranked: bool = True) -> pd.DataFrame:
         groups.setdefault(_row_key(run), []).append(run)
     frame = pd.DataFrame([_row(members) for members in groups.values()])
     empty = [name for name in MEASURES if frame[name].isna().all()]
-    order = (
-        frame.sort_values("f1_macro", ascending=False, kind="stable") if ranked else frame.sort_values(_NAMES, kind="stable")
-    )
+    names = ["strategy", "arguments"]
+    order = frame.sort_values("f1_macro", ascending=False, kind="stable") if ranked else frame.sort_values(names, kind="stable")
     return order.drop(columns=empty).reset_index(drop=True)
 
 

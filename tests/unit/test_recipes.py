@@ -31,7 +31,8 @@ def test_a_recipe_is_read_from_a_path(write: Write) -> None:
             write(
                 "mine.yaml",
                 "description: |\n  Two\n  lines.\noptions: {epochs: 2}\nspace: {learning_rate: [1e-5, 2e-5], r: [4]}\n"
-                "strategies:\n  full:\n  partial: {epochs: 4, strategy_args: {top_k: 2}, space: {r: [8], top_k: {integers: [1, 2]}}}\n",
+                "strategies:\n  full:\n"
+                "  partial: {epochs: 4, strategy_args: {top_k: 2}, space: {r: [8], top_k: {integers: [1, 2]}}}\n",
             )
         )
     )
@@ -62,7 +63,10 @@ def test_a_recipe_is_read_from_a_path(write: Write) -> None:
             "strategies: {partial: {strategy_args: top_k}}\n",
             "'strategy_args' of strategy 'partial' must hold key: value",
         ),
-        ("space: {learning_rate: 1e-5}\n", "space: 'learning_rate' must hold a list of values, {integers: [low, high]} or {log"),
+        (
+            "space: {learning_rate: 1e-5}\n",
+            "space: 'learning_rate' must hold a list of values, {integers: [low, high]} or",
+        ),
         ("strategies: {full: {space: {epochs: []}}}\n", "space: 'epochs' holds no value."),
     ],
 )

@@ -12,7 +12,9 @@ from pipeline.tuning.curves import best_so_far, expected_best
 def test_the_expectation_is_the_mean_best_over_all_subsets(scores, lower):
     best = min if lower else max
     for size, expected in enumerate(expected_best(scores, lower), start=1):
-        assert expected == pytest.approx(statistics.fmean(best(part) for part in itertools.combinations(scores, size)), abs=1e-9)
+        assert expected == pytest.approx(
+            statistics.fmean(best(part) for part in itertools.combinations(scores, size)), abs=1e-9
+        )
 
 
 def test_more_trials_than_floats_have_factorials_are_no_matter():

@@ -10,7 +10,9 @@ from pipeline.tuning.plots import draw_expected_best, draw_importances, draw_tri
 from pipeline.tuning.search import MIN_TRIALS, StudyAddress, forget_search, open_search
 from pipeline.tuning.space import Space
 
-SPACE = Space({"learning_rate": LogUniform(1e-5, 1e-2), "targets": Choices((["query"], ["query", "value"])), "r": Integers(1, 8)})
+SPACE = Space(
+    {"learning_rate": LogUniform(1e-5, 1e-2), "targets": Choices((["query"], ["query", "value"])), "r": Integers(1, 8)}
+)
 
 
 @pytest.fixture

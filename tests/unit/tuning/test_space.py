@@ -42,7 +42,9 @@ def test_seeds_draw_in_different_orders():
 
 def test_what_trials_are_compared_on_is_not_searched():
     with pytest.raises(ConfigError) as caught:
-        Space({"seed": Integers(1, 3), "r": Choices((4,)), "ranks": Choices((4,)), "dropout": Choices((0.1,))}).check_names("lora")
+        Space({"seed": Integers(1, 3), "r": Choices((4,)), "ranks": Choices((4,)), "dropout": Choices((0.1,))}).check_names(
+            "lora"
+        )
     assert len(caught.value.messages) == 2
     assert "'seed' decides what trials are compared on" in str(caught.value)
     assert "Unknown option or argument of lora 'ranks'" in str(caught.value)
