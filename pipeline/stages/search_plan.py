@@ -95,7 +95,12 @@ def plan_search(config: configs.TuneConfig) -> SearchPlan:
     if config.sampler == "grid":
         _check_grid(config, space, budget)
     _check_points(config, base, space, budget)
-    return SearchPlan(config, base, space, budget, find_inputs(base))
+    plan = SearchPlan(config, base, space, budget, find_inputs(base))
+    epochs = min(space.ranges["epochs"].probes()) if "epochs" in space.ranges else base.epochs
+    fewest = plan.examples_of(base) // base.epochs * epochs
+    if budget.unit == "examples" and fewest > budget.amount:
+        raise ConfigError(f"--budget-examples {budget.amount:g}: one trial sees {fewest:,} examples at least. Give more.")
+    return plan
 
 
 def _find_space(config: configs.TuneConfig, base: configs.TrainConfig) -> Space:

@@ -40,7 +40,7 @@ def draw_expected_best(scores: Sequence[float], metric: str, lower_is_better: bo
     expected = expected_best(scores, lower_is_better)
     axes.plot(range(1, len(expected) + 1), expected, "o-", color=_BEST, markersize=4)
     axes.annotate(f"{expected[-1]:.4f}", (len(expected), expected[-1]), (0, 6), textcoords="offset points", ha="center")
-    axes.margins(y=0.12)
+    axes.margins(x=0.07, y=0.12)
     axes.set(xlabel="number of trials", ylabel=f"expected best validation {metric}", title="What so many trials are worth")
     return figure
 

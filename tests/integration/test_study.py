@@ -10,6 +10,7 @@ import yaml
 from pipeline.config import CompareConfig, MainConfig, TrainConfig, TuneConfig
 from pipeline.errors import PipelineError
 from pipeline.stages import compare, main, train, tune
+from pipeline.stages.search_loop import SearchLoop
 from pipeline.tracking import open_tracker
 
 # The processes are forked from one server that keeps the environment of its start; so all tests here share one store.
@@ -182,6 +183,7 @@ def test_two_workers_share_out_trials_within_a_budget_of_examples(workspace):
         ({"executor": "locale"}, "--executor: Unknown executor 'locale'. Did you mean 'local'?"),
         ({"storage": "sqlite:////nowhere/at/all.db"}, "--storage sqlite:////nowhere/at/all.db: cannot be opened"),
         ({"study_name": "../up"}, "--study-name '../up'"),
+        ({"budget_examples": 10}, "--budget-examples 10: one trial sees 320 examples at least."),
         ({"trials": 3, "budget_seconds": 5}, "--budget-seconds and --trials: which budget?"),
     ],
     ids=lambda value: "+".join(value) if isinstance(value, dict) else "",
@@ -200,3 +202,43 @@ def test_an_unknown_key_of_a_space_is_named(workspace):
     assert result.exit_code == 2
     assert "Unknown option or argument of lora 'rank'" in result.output
     assert "'seed' decides what trials are compared on" in result.output
+
+
+def test_a_new_run_of_mlflow_takes_an_interrupted_search_over(workspace, monkeypatch):
+    recipe = write_recipe("taken.yaml", options=workspace.options, space={"learning_rate": [1e-3, 2e-3, 3e-3]})
+    config = workspace.config(TuneConfig, strategy="head_only", recipe=recipe, epochs=1)
+    real = SearchLoop._end
+
+    def die_after_two(self, outcome):
+        real(self, outcome)
+        if len([trial for trial in self._trials.values() if trial.state == "complete"]) == 2:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SearchLoop, "_end", die_after_two)
+        with pytest.raises(KeyboardInterrupt):
+            tune.run(config)
+    old = next(run for run in workspace.tracker.search() if run.stage == "tune")
+    assert old.status == "KILLED"
+    given = workspace.client.create_run(workspace.client.get_run(old.run_id).info.experiment_id).info.run_id
+    monkeypatch.setenv("MLFLOW_RUN_ID", given)
+    result = tune.run(config)
+    tracker = workspace.tracker
+    assert result.run_id == given
+    assert tracker.get(given).tags["resumes"] == old.run_id
+    assert {run.tags["trial"] for run in children_of(tracker, given)} == {"1", "2", "3"}
+    assert {run.status for run in children_of(tracker, given)} == {"FINISHED"}
+    assert children_of(tracker, old.run_id) == []
+    assert given in tracker.get(old.run_id).tags["status_detail"]
+
+
+def test_halving_ends_trials_and_says_so(workspace):
+    space = {"learning_rate": [1e-5, 1e-4, 1e-3, 1e-2]}
+    recipe = write_recipe("halved.yaml", options=workspace.options, space=space)
+    result = tune.run(workspace.config(TuneConfig, strategy="head_only", recipe=recipe, epochs=4, pruner="halving"))
+    trials = children_of(workspace.tracker, result.run_id)
+    ended = [run for run in trials if "pruned_at" in run.tags]
+    assert ended
+    assert all(run.metrics["cost/examples"] < 4 * 160 for run in ended)
+    assert result.best_run_id not in {run.run_id for run in ended}
+    assert result.tags["tuning_budget"] == "4 trials, halving"
