@@ -9,6 +9,7 @@ from pipeline.errors import TrainingError
 from pipeline.fields import typed
 from pipeline.strategies.base import Strategy
 from pipeline.strategies.registry import create_strategy
+from pipeline.training import loop
 from pipeline.training.checkpoints import CheckpointFolder, trained_state
 
 ROWS, STEPS = 40, 5  # examples, and steps per epoch in batches of 8
@@ -181,3 +182,29 @@ def test_checkpoints_hold_the_newest_and_the_best_only(prepare, scripted, tmp_pa
         "progress.json",
     }
     json.loads((folder.path / f"step-{4 * STEPS}" / "progress.json").read_text())
+
+
+def test_a_step_that_overflowed_in_fp16_is_none_to_the_strategy(tiny, tmp_path, monkeypatch):
+    plain = loop._accelerator
+
+    def with_scaler(precision):
+        accelerator = plain(precision)
+        # Its first scale is beyond what gradients can bear, its second is harmless: one step is skipped.
+        accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**127, backoff_factor=2.0**-110)
+        return accelerator
+
+    monkeypatch.setattr(loop, "_accelerator", with_scaler)
+    calls.clear()
+    config = tiny.config(epochs=3)
+    built = tiny.build(create_strategy("full", {}), tiny.folder(), config)
+    tiny.fit(built, config, tmp_path, strategy=Watching())
+    assert [step for _, step, _ in calls] == [2, 3]
+
+
+@pytest.mark.parametrize(("cuda", "cpu"), [(True, False), (False, True)])
+def test_the_cpu_is_taken_where_there_is_no_cuda(monkeypatch, cuda, cpu):
+    asked = {}
+    monkeypatch.setattr("accelerate.Accelerator", lambda **options: asked.update(options))
+    monkeypatch.setattr("torch.cuda.is_available", lambda: cuda)
+    loop._accelerator("bf16")
+    assert asked == {"mixed_precision": "bf16", "cpu": cpu}
