@@ -27,7 +27,7 @@ def test_a_new_one_computes_as_the_option_says(attempt):
 def test_a_precision_that_this_machine_lacks_is_answered_with_the_way_out(attempt, monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     attempt.note("a-run", "fp16")  # on a machine with a GPU
-    with pytest.raises(ConfigError, match="holds an interrupted training in fp16.*delete that folder to begin anew"):
+    with pytest.raises(ConfigError, match=r"holds an interrupted training in fp16.*delete that folder to begin anew"):
         attempt.choose_precision("auto")
 
 

@@ -191,6 +191,7 @@ def test_a_step_that_overflowed_in_fp16_is_none_to_the_strategy(tiny, tmp_path, 
         accelerator = plain(precision)
         # Its first scale is beyond what gradients can bear, its second is harmless: one step is skipped.
         accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**127, backoff_factor=2.0**-110)
+        accelerator.unscale_gradients = lambda: [accelerator.scaler.unscale_(one.optimizer) for one in accelerator._optimizers]
         return accelerator
 
     monkeypatch.setattr(loop, "_accelerator", with_scaler)
