@@ -185,13 +185,18 @@ def test_checkpoints_hold_the_newest_and_the_best_only(prepare, scripted, tmp_pa
 
 
 def test_a_step_that_overflowed_in_fp16_is_none_to_the_strategy(tiny, tmp_path, monkeypatch):
-    plain = loop._accelerator
+    plain, overflows = loop._accelerator, [torch.inf, 1.0, 1.0]
 
     def with_scaler(precision):
         accelerator = plain(precision)
-        # Its first scale is beyond what gradients can bear, its second is harmless: one step is skipped.
-        accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**127, backoff_factor=2.0**-110)
-        accelerator.unscale_gradients = lambda: [accelerator.scaler.unscale_(one.optimizer) for one in accelerator._optimizers]
+        accelerator.scaler = torch.amp.GradScaler("cpu")
+
+        def unscale():
+            optimizer = accelerator._optimizers[0].optimizer
+            optimizer.param_groups[0]["params"][0].grad *= overflows.pop(0)
+            accelerator.scaler.unscale_(optimizer)
+
+        accelerator.unscale_gradients = unscale
         return accelerator
 
     monkeypatch.setattr(loop, "_accelerator", with_scaler)
