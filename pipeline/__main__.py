@@ -18,6 +18,7 @@ _STAGES = {
     "train": "Fine-tune one encoder with one strategy.",
     "evaluate": "Score a trained run on its untouched test data.",
     "compare": "Build the results table from the tracking store.",
+    "reproduce": "Make a trained run again from its record, and hold the outcomes against each other.",
 }
 
 

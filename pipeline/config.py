@@ -256,6 +256,16 @@ class CompareConfig(StageConfig):
 
 
 @typed
+class ReproduceConfig(StageConfig):
+    """Make a trained run again from its record alone, and say whether the outcome is the same."""
+
+    run_id: str | None = None
+    """Run of the train stage, or a trial of tune, to make again."""
+    tolerance: NonNegative = 0.005
+    """Validation and test scores that differ by no more than this count as equal within tolerance."""
+
+
+@typed
 class MainConfig(FitConfig):
     """The whole study of a recipe: prepare, tune if asked, train every strategy, evaluate, compare."""
 

@@ -14,6 +14,7 @@ STAGE_CONFIGS: dict[str, type[configs.StageConfig]] = {
     "train": configs.TrainConfig,
     "evaluate": configs.EvaluateConfig,
     "compare": configs.CompareConfig,
+    "reproduce": configs.ReproduceConfig,
 }
 
 # What the hub's libraries call an option, answered with "did you mean".

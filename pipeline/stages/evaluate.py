@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import tempfile
 import time
 from collections.abc import Mapping
@@ -18,19 +16,19 @@ from pipeline.data.overlap import overlap_metrics
 from pipeline.data.prepared import PreparedData, prepare
 from pipeline.data.sources import LABEL, TEXT
 from pipeline.data.splits import choose_sample
-from pipeline.errors import ConfigError, DataError, ModelError, RunError, enumerate_some
+from pipeline.errors import ConfigError, ModelError, enumerate_some
 from pipeline.evaluation.metrics import report_by_class, score_predictions
 from pipeline.evaluation.plots import draw_confusion
 from pipeline.evaluation.predictions import predict, tabulate, write_csv
-from pipeline.fields import build
 from pipeline.hashing import digest
 from pipeline.modeling.addresses import find_model
 from pipeline.options import flag
 from pipeline.stages.inputs import log_datasets
 from pipeline.stages.progress import say
+from pipeline.stages.record import check_data, check_finished, read_config
 from pipeline.tracking import open_tracker
 from pipeline.tracking.provenance import git_commit
-from pipeline.tracking.runs import Run, RunLogger, Tracker, closing
+from pipeline.tracking.runs import RunLogger, Tracker, closing
 from pipeline.training.model_folder import (
     FineTunedModel,
     is_model_folder,
@@ -38,7 +36,6 @@ from pipeline.training.model_folder import (
     load_model_folder,
 )
 
-_TRAINED = ("train", "trial")
 _METRICS = ("accuracy", "precision_macro", "recall_macro", "f1_macro")
 
 
@@ -86,15 +83,15 @@ def _check(config: configs.EvaluateConfig) -> None:
 
 def _of_run(config: configs.EvaluateConfig, tracker: Tracker, parent_id: str | None) -> EvaluateResult:
     trained = tracker.get(config.run_id or "")
-    _check_run(trained)
+    check_finished(trained)
     if not config.force and all(f"test/{name}" in trained.metrics for name in _METRICS):
         with closing(tracker.start(f"evaluate-{trained.name}", parent_id)) as logger:
             _log_identity(logger, config, trained.run_id, trained.tags["data_fingerprint"])
         return EvaluateResult(trained.run_id, {name: trained.metrics[f"test/{name}"] for name in _METRICS}, recorded=True)
     with tempfile.TemporaryDirectory() as scratch:
-        train_config = _read_config(tracker, trained, Path(scratch), config.cache_dir)
+        train_config = read_config(tracker, trained, config.cache_dir)
         prepared, _ = prepare(train_config.dataset, train_config)
-        _check_fingerprint(trained, prepared)
+        check_data(trained, prepared)
         table = _read_test(prepared, train_config.max_eval_samples, train_config.split_seed)
         model = load_model_folder(tracker.download_model(trained.run_id, Path(scratch)))
         with closing(tracker.start(f"evaluate-{trained.name}", parent_id)) as logger:
@@ -102,33 +99,6 @@ def _of_run(config: configs.EvaluateConfig, tracker: Tracker, parent_id: str | N
             target = tracker.amend(trained.run_id)
             test = _test(model, prepared, table, target, trained.name)
     return EvaluateResult(trained.run_id, test)
-
-
-def _check_run(trained: Run) -> None:
-    if trained.stage not in _TRAINED:
-        made_by = f"made by the stage {trained.stage}" if trained.stage else "not made by this project"
-        raise RunError(f"--run-id {trained.run_id}: was {made_by}, not by train. Give the id of a trained run.")
-    if trained.status != "FINISHED":
-        detail = f" ({trained.tags['status_detail']})" if "status_detail" in trained.tags else ""
-        raise RunError(
-            f"--run-id {trained.run_id}: did not finish, its status is {trained.status}{detail}. "
-            "Run the same train command again; it continues where it stopped."
-        )
-
-
-def _read_config(tracker: Tracker, trained: Run, scratch: Path, cache_dir: str) -> configs.TrainConfig:
-    text = tracker.download(trained.run_id, "config.json", scratch).read_text(encoding="utf-8")
-    recorded = build(configs.TrainConfig, json.loads(text), label=flag, kind=f"option in run {trained.run_id}:")
-    return dataclasses.replace(recorded, cache_dir=cache_dir)
-
-
-def _check_fingerprint(trained: Run, prepared: PreparedData) -> None:
-    then, now = trained.tags["data_fingerprint"], prepared.manifest.fingerprint
-    if then != now:
-        raise DataError(
-            f"--run-id {trained.run_id}: was trained on data with fingerprint {then[:12]}, but {prepared.manifest.address} "
-            f"gives {now[:12]} now. Put the old data back, or train again."
-        )
 
 
 def _of_model(config: configs.EvaluateConfig, tracker: Tracker, parent_id: str | None) -> EvaluateResult:

@@ -139,6 +139,20 @@ def read_record(folder: Path) -> ModelRecord:
         raise ModelError(f"{folder}: {_RECORD} is missing or damaged: {error}.") from error
 
 
+def read_weights(folder: Path) -> dict[str, NDArray[Any]]:
+    """Everything that training made of the model in a folder, by name; bf16 as float32.
+
+    Raises:
+        ModelError: The folder is damaged.
+    """
+    from safetensors.torch import load_file
+
+    try:
+        return {name: tensor.float().numpy() for name, tensor in load_file(folder / _DELTA).items()}
+    except Exception as error:  # safetensors raises an error of its own
+        raise ModelError(f"{folder}: {_DELTA} is missing or damaged: {error}") from error
+
+
 def load_model_folder(folder: Path) -> FineTunedModel:
     """The fine-tuned model of a folder that training wrote, as it was when training ended.
 
