@@ -70,6 +70,5 @@ def check_base(trained: Run, model: str, sha256: str) -> None:
     if then != sha256:
         raise ModelError(
             f"--run-id {trained.run_id}: was fine-tuned from a base with SHA-256 {then[:12]}..., but {model} holds "
-            f"{sha256[:12]}... now. "
-            "Put the old base back, or train again."
+            f"{sha256[:12]}... now. Put the old base back, or train again."
         )
