@@ -21,6 +21,7 @@ OPERATIONAL = frozenset(
         "export_dir",
         "given",
         "strategy_reason",
+        "entry",
         "frozen_prefix_cache",
         "frozen_prefix_cache_gb",
     }
@@ -30,7 +31,7 @@ OPERATIONAL = frozenset(
 SEEDS = ("seed", "data_seed", "init_seed", "dropout_seed")
 
 # Filled in by the command line itself, never typed.
-INTERNAL = frozenset({"given", "strategy_reason"})
+INTERNAL = frozenset({"given", "strategy_reason", "entry"})
 
 # Declared in MLproject with a default, hence always given by `mlflow run`: a recipe could never set them.
 DECLARED = frozenset({"recipe", "strategy", "strategy_args", "seed", "strategies", "run_id", "study"})
@@ -213,6 +214,13 @@ class TrainConfig(FitConfig):
     """The strategy's own arguments, such as top_k=4 or r=16,alpha=32."""
     strategy_reason: str = ""
     """Why `auto` took the strategy."""
+    entry: str = ""
+    """The recipe's entry, where it has another name than its strategy."""
+
+    @property
+    def title(self) -> str:
+        """What the run is called: the recipe's entry, or the strategy."""
+        return self.entry or self.strategy
 
 
 @typed

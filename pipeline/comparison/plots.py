@@ -42,7 +42,7 @@ def draw_all(table: pd.DataFrame) -> dict[str, Figure]:
 
 def _bars(table: pd.DataFrame, panels: Sequence[tuple[str, str, str, str, bool]]) -> Figure:
     """Horizontal bars, one panel a column: (column, title, colour, format of the figures, logarithmic)."""
-    names = _row_names(table)
+    names = row_names(table)
     figure = Figure(figsize=(3.2 + 3.4 * len(panels), 1.1 + 0.42 * len(table)), layout="constrained")
     all_axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     for axes, (column, title, color, form, logarithmic) in zip(all_axes, panels, strict=True):
@@ -65,11 +65,12 @@ def _leave_room(axes: Axes, values: pd.Series, logarithmic: bool) -> None:
         axes.set_xlim(0, positive.max() * 1.25)
 
 
-def _row_names(table: pd.DataFrame) -> list[str]:
-    """The strategy; its arguments too where it stands more than once, and a number where that is not enough."""
-    twice = table["strategy"].duplicated(keep=False)
+def row_names(table: pd.DataFrame) -> list[str]:
+    """Entry or strategy; its arguments too where it stands more than once, and a number where that is not enough."""
+    own = table["entry"].where(table["entry"] != "", table["strategy"])
+    twice = own.duplicated(keep=False)
     names = [
-        f"{strategy}\n{arguments}" if double and arguments else strategy
-        for strategy, arguments, double in zip(table["strategy"], table["arguments"], twice, strict=True)
+        f"{name}\n{arguments}" if double and arguments else name
+        for name, arguments, double in zip(own, table["changed_arguments"], twice, strict=True)
     ]
     return [f"{name} #{names[: index + 1].count(name)}" if names.count(name) > 1 else name for index, name in enumerate(names)]
