@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import ArgsKwargs
 
 from pipeline.errors import ConfigError, shorten
-from pipeline.fields import Count, Names, NonNegative, Probability, Rate, Seed, Share, as_dict, typed
+from pipeline.fields import Count, Names, NonNegative, Probability, Rate, Ratios, Seed, Share, as_dict, typed
 from pipeline.hashing import digest
 
 # How a run is carried out, as against what it computes: left out of a configuration's identity.
@@ -113,10 +113,12 @@ class SplitConfig(StageConfig):
     labels: Names = ()
     """All classes in the order that tables and pictures show, separated by commas; by value or alphabet if not given."""
     split: Literal["random", "official", "grouped"] = "random"
-    """random: 8:1:1, stratified by class; official: the parts that the data set comes with; grouped: near 8:1:1, with
-    overlapping texts, or the rows of one value of --group-column, on one side."""
+    """random: by --split-ratios, stratified by class; official: the parts that the data set comes with; grouped: near
+    --split-ratios, with overlapping texts, or the rows of one value of --group-column, on one side."""
     group_column: str | None = None
     """Column whose rows of equal value stay on one side with --split grouped, such as an author or a film."""
+    split_ratios: Ratios = (0.8, 0.1, 0.1)
+    """Shares of train, validation and test with --split random or grouped."""
     split_seed: Seed = 42
     """Seed of the random split and of the choice of --max-train-samples."""
 

@@ -91,7 +91,9 @@ def _parse(path: Path, content: object) -> Recipe:
             messages.append(f"{where} strategy {name!r} must hold key: value lines, not {shorten(repr(own))}.")
             continue
         if "," in str(name) or not str(name).strip():
-            messages.append(f"{where} {name!r} cannot name an entry: --strategies separates names by commas. Name it otherwise.")
+            messages.append(
+                f"{where} {name!r} cannot name an entry: --strategies separates names by commas. Name it otherwise."
+            )
         strategy = (own or {}).get(_STRATEGY, "")
         if not isinstance(strategy, str):
             messages.append(f"{where} 'strategy' of {name!r} must be a strategy's name, not {shorten(repr(strategy))}.")

@@ -198,3 +198,14 @@ def test_a_faulty_entry_is_answered_with_what_is_wrong(
     with pytest.raises(ConfigError) as caught:
         train(recipe=str(write("mine.yaml", f"strategies:\n  {entry}\n")), strategy=typed)
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("given", ["0.7,0.1,0.2", " 0.7, 0.1 ,0.2 ", [0.7, 0.1, 0.2], ["0.7", "0.1", "0.2"]])
+def test_ratios_are_three_shares(given: object) -> None:
+    assert train(split_ratios=given).split_ratios == (0.7, 0.1, 0.2)
+
+
+@pytest.mark.parametrize("given", ["0.8,0.2", "0.8,0.1,0.2", "1,0,0", "8,1,1", "0.5,-0.1,0.6", "a,b,c", "nan,0.5,0.5", "0.8"])
+def test_other_ratios_are_answered_with_what_is_expected(given: str) -> None:
+    with pytest.raises(ConfigError, match=r"--split-ratios: got .* Give three shares above 0 that sum to 1, separated by"):
+        train(split_ratios=given)
