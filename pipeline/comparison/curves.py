@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pipeline.comparison.plots import row_names
+from pipeline.lettering import find_lettering
 from pipeline.tracking.runs import Run, RunStore
 
 _METRICS = {"accuracy": "validation accuracy", "loss": "validation loss"}
@@ -55,7 +56,9 @@ def draw_curves(curves: Sequence[Curve]) -> Figure:
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(alpha=0.25)
     handles, labels = all_axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside right upper", frameon=False, fontsize=9)
+    lettering = find_lettering(labels)
+    font = {"family": list(lettering.families), "size": 9}
+    figure.legend(handles, list(map(lettering.spell, labels)), loc="outside right upper", frameon=False, prop=font)
     return figure
 
 

@@ -8,6 +8,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from pipeline.lettering import find_lettering
+
 _QUALITY, _SHARE, _COST = "#3b6fb6", "#5a9e6f", "#c2773b"
 
 
@@ -43,16 +45,19 @@ def draw_all(table: pd.DataFrame) -> dict[str, Figure]:
 def _bars(table: pd.DataFrame, panels: Sequence[tuple[str, str, str, str, bool]]) -> Figure:
     """Horizontal bars, one panel a column: (column, title, colour, format of the figures, logarithmic)."""
     names = row_names(table)
+    lettering = find_lettering(names)
+    names, places = list(map(lettering.spell, names)), range(len(names))
     figure = Figure(figsize=(3.2 + 3.4 * len(panels), 1.1 + 0.42 * len(table)), layout="constrained")
     all_axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     for axes, (column, title, color, form, logarithmic) in zip(all_axes, panels, strict=True):
         values = table[column].astype(float)
-        bars = axes.barh(names, values, color=color, log=logarithmic)
+        bars = axes.barh(places, values, color=color, log=logarithmic)
         axes.bar_label(bars, [form.format(value) for value in values], padding=3, fontsize=9)
         axes.set_title(title, fontsize=10)
         axes.spines[["top", "right"]].set_visible(False)
         _leave_room(axes, values, logarithmic)
     all_axes[0].invert_yaxis()
+    all_axes[0].set_yticks(places, names, fontfamily=list(lettering.families), parse_math=False)
     return figure
 
 

@@ -182,8 +182,8 @@ def _check_sides(
     if off:
         name, rows = next(iter(off.items()))
         raise DataError(
-            f"{where}: --split grouped cannot come near {_describe(ratios)}: the largest group holds {largest:,} of {len(sides):,} rows, and "
-            f"{name} would have {rows:,}. {way_out}, or use --split random."
+            f"{where}: --split grouped cannot come near {_describe(ratios)}: the largest group holds {largest:,} of "
+            f"{len(sides):,} rows, and {name} would have {rows:,}. {way_out}, or use --split random."
         )
 
 
