@@ -39,6 +39,10 @@ DECLARED = frozenset({"recipe", "strategy", "strategy_args", "seed", "strategies
 # Data that comes as a file a part, instead of --dataset.
 PART_FILES = ("train_file", "validation_file", "test_file")
 
+# Data that are found by name. Their columns and classes are known.
+NAMED_DATASETS = ("rotten_tomatoes", "imdb", "sst2")
+TABLE_OPTIONS = ("text_column", "label_column", "group_column", "labels", "encoding", "dataset_config_name", "dataset_revision")
+
 
 def parse_arguments(value: object) -> object:
     """`{"top_k": "4", "layers": ["1", "2"]}` from `top_k=4,layers=[1,2]`; a mapping passes through.

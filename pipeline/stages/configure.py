@@ -130,6 +130,9 @@ def _settle_data(values: dict[str, Any], explicit: Mapping[str, Any]) -> list[st
     if "dataset" in explicit:
         for name in configs.PART_FILES:
             values.pop(name, None)
+        if explicit["dataset"] in configs.NAMED_DATASETS and explicit["dataset"] != values.get("dataset"):
+            for name in configs.TABLE_OPTIONS:  # they describe the recipe's own table
+                values.pop(name, None)
     parts = [name for name in files if name != "train_file"]
     if parts and explicit.get("split", "official") != "official":
         return [

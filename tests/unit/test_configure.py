@@ -209,3 +209,12 @@ def test_ratios_are_three_shares(given: object) -> None:
 def test_other_ratios_are_answered_with_what_is_expected(given: str) -> None:
     with pytest.raises(ConfigError, match=r"--split-ratios: got .* Give three shares above 0 that sum to 1, separated by"):
         train(split_ratios=given)
+
+
+def test_a_data_set_known_by_name_has_columns_of_its_own(write: Callable[[str, str | bytes], Path]) -> None:
+    recipe = str(write("mine.yaml", "options: {dataset: mine.csv, text_column: HS01, labels: [b, a], encoding: latin-1}"))
+    assert (train(recipe=recipe).text_column, train(recipe=recipe).labels) == ("HS01", ("b", "a"))
+    other = train(recipe=recipe, dataset="other.csv")
+    assert (other.text_column, other.labels, other.encoding) == ("HS01", ("b", "a"), "latin-1")
+    named = train(recipe=recipe, dataset="rotten_tomatoes", labels="pos,neg")
+    assert (named.text_column, named.labels, named.encoding) == (None, ("pos", "neg"), None), "what is typed stays"
