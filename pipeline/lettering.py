@@ -82,8 +82,8 @@ def warn_of_missing(names: Iterable[str], what: str) -> str | None:
         return None
     letters = " ".join(sorted(lettering.missing)[:5])
     return (
-        f"Note: no font of this machine has the letters of {count} {what} ({letters} ...); pictures show numbers or code points. "
-        f"Install a font that has them; for Chinese, Japanese and Korean: pip install {_PACKAGE.replace('_', '-')}"
+        f"Note: no font here has the letters of {count} {what} ({letters} ...); pictures show numbers or code points "
+        f"instead. Install a font that has them; for Chinese, Japanese and Korean: pip install {_PACKAGE.replace('_', '-')}"
     )
 
 
