@@ -27,14 +27,19 @@ class StageCommand(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse as click does, and answer the hub's longer spellings with ours."""
-        from pipeline.options import LONGER_SPELLINGS, flag
+        from pipeline.options import LONGER_SPELLINGS, flag, translate_parameters
 
+        typed = list(args)
         try:
             return super().parse_args(ctx, args)
         except click.NoSuchOption as error:
             meant = LONGER_SPELLINGS.get(error.option_name.lstrip("-").replace("-", "_"))
             known = [name for option in self.params for name in option.opts]
-            if meant and flag(meant) in known:
+            if error.option_name == "-P":
+                message = (
+                    f"-P is an option of `mlflow run`. Here write: python -m pipeline {self.name} {translate_parameters(typed)}"
+                )
+            elif meant and flag(meant) in known:
                 message = f"Unknown option {error.option_name!r}. Did you mean {flag(meant)!r}?"
             else:
                 message = unknown("option", error.option_name, known)
@@ -43,6 +48,15 @@ class StageCommand(click.Command):
         except click.UsageError as error:
             _close_given_run(str(self.name), error.format_message())
             raise
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Options below headings, the most used first."""
+        from pipeline.options import group_options
+
+        records = {str(option.name): record for option in self.get_params(ctx) if (record := option.get_help_record(ctx))}
+        for heading, names in group_options(records).items():
+            with formatter.section(heading):
+                formatter.write_dl([records[name] for name in names])
 
 
 class StageGroup(click.Group):

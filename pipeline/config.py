@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import ArgsKwargs
 
 from pipeline.errors import ConfigError, shorten
-from pipeline.fields import Count, Names, NonNegative, Probability, Rate, Seed, Share, as_dict, typed
+from pipeline.fields import Count, Names, NonNegative, Probability, Rate, Ratios, Seed, Share, as_dict, typed
 from pipeline.hashing import digest
 
 # How a run is carried out, as against what it computes: left out of a configuration's identity.
@@ -21,6 +21,7 @@ OPERATIONAL = frozenset(
         "export_dir",
         "given",
         "strategy_reason",
+        "entry",
         "frozen_prefix_cache",
         "frozen_prefix_cache_gb",
     }
@@ -30,13 +31,17 @@ OPERATIONAL = frozenset(
 SEEDS = ("seed", "data_seed", "init_seed", "dropout_seed")
 
 # Filled in by the command line itself, never typed.
-INTERNAL = frozenset({"given", "strategy_reason"})
+INTERNAL = frozenset({"given", "strategy_reason", "entry"})
 
 # Declared in MLproject with a default, hence always given by `mlflow run`: a recipe could never set them.
 DECLARED = frozenset({"recipe", "strategy", "strategy_args", "seed", "strategies", "run_id", "study"})
 
 # Data that comes as a file a part, instead of --dataset.
 PART_FILES = ("train_file", "validation_file", "test_file")
+
+# Data that are found by name. Their columns and classes are known.
+NAMED_DATASETS = ("rotten_tomatoes", "imdb", "sst2")
+TABLE_OPTIONS = ("text_column", "label_column", "group_column", "labels", "encoding", "dataset_config_name", "dataset_revision")
 
 
 def parse_arguments(value: object) -> object:
@@ -112,10 +117,12 @@ class SplitConfig(StageConfig):
     labels: Names = ()
     """All classes in the order that tables and pictures show, separated by commas; by value or alphabet if not given."""
     split: Literal["random", "official", "grouped"] = "random"
-    """random: 8:1:1, stratified by class; official: the parts that the data set comes with; grouped: near 8:1:1, with
-    overlapping texts, or the rows of one value of --group-column, on one side."""
+    """random: by --split-ratios, stratified by class; official: the parts that the data set comes with; grouped: near
+    --split-ratios, with overlapping texts, or the rows of one value of --group-column, on one side."""
     group_column: str | None = None
     """Column whose rows of equal value stay on one side with --split grouped, such as an author or a film."""
+    split_ratios: Ratios = (0.8, 0.1, 0.1)
+    """Shares of train, validation and test with --split random or grouped."""
     split_seed: Seed = 42
     """Seed of the random split and of the choice of --max-train-samples."""
 
@@ -213,6 +220,13 @@ class TrainConfig(FitConfig):
     """The strategy's own arguments, such as top_k=4 or r=16,alpha=32."""
     strategy_reason: str = ""
     """Why `auto` took the strategy."""
+    entry: str = ""
+    """The recipe's entry, where it has another name than its strategy."""
+
+    @property
+    def title(self) -> str:
+        """What the run is called: the recipe's entry, or the strategy."""
+        return self.entry or self.strategy
 
 
 @typed

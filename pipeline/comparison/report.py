@@ -24,7 +24,7 @@ def remarks(table: pd.DataFrame, selection: Selection) -> Iterator[str]:
     elif table["tuned"].nunique() > 1:
         yield "The rows were not tuned with the same budget, so their ranking is not fair."
     yield describe_chance(table, selection)
-    for line in selection.left_out:
+    for line in selection.summarise_left_out():
         yield f"Left out: {line}."
 
 

@@ -31,8 +31,9 @@ MEASURES = {
 
 # Column -> heading and format on a terminal and in Markdown; the CSV file holds all columns in full.
 _SHOWN = {
+    "entry": ("entry", "{}"),
     "strategy": ("strategy", "{}"),
-    "arguments": ("arguments", "{}"),
+    "changed_arguments": ("arguments", "{}"),
     "learning_rate": ("rate", "{}"),
     "trainable_percent": ("trainable %", "{:.4g}"),
     "accuracy": ("accuracy", "{:.4f}"),
@@ -72,7 +73,7 @@ def render_table(table: pd.DataFrame, style: str = "simple") -> str:
         for _, row in table.iterrows()
     ]
     headings = [heading for heading, _ in shown.values()]
-    align = ["left" if name in ("strategy", "arguments", "tuned") else "right" for name in shown]
+    align = ["left" if name in ("entry", "strategy", "changed_arguments", "tuned") else "right" for name in shown]
     return tabulate(rows, headings, tablefmt=style, disable_numparse=True, colalign=align)
 
 
@@ -95,7 +96,9 @@ def _row(members: list[Run]) -> dict[str, Any]:
     }
     return {
         "strategy": first.tags["strategy"],
+        "entry": first.tags.get("entry", ""),
         "arguments": describe_arguments(first),
+        "changed_arguments": describe_arguments(first, changed_only=True),
         **measures,
         "seeds": len({tuple(run.params.get(name) for name in SEEDS) for run in members}),
         "tuned": f"{first.tags['tuned_trials']} trials" if "tuned_trials" in first.tags else "untuned",

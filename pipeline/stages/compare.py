@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from pipeline import config as configs
+from pipeline.comparison.curves import draw_curves, read_curves
 from pipeline.comparison.plots import draw_all
 from pipeline.comparison.report import describe_chance, overlap_warnings, render_html, render_markdown
 from pipeline.comparison.selection import Selection, select_runs
@@ -43,7 +44,7 @@ def run(config: configs.CompareConfig, tracker: Tracker | None = None, parent_id
     candidates, title = _candidates(config, tracker)
     selection = select_runs(candidates, named=bool(config.run_ids))
     if not selection.kept:
-        reasons = ": " + "; ".join(selection.left_out) if selection.left_out else ""
+        reasons = ": " + "; ".join(selection.summarise_left_out()) if selection.omitted else ""
         raise RunError(f"No run with a test result to compare{reasons}. Train and evaluate one first.")
     title = f"{title}, {_describe_data(selection)}"
     table = build_table(selection.kept)
@@ -59,7 +60,7 @@ def run(config: configs.CompareConfig, tracker: Tracker | None = None, parent_id
         )
         logger.log_metrics({"compare/runs": len(selection.kept), "compare/left_out": len(selection.left_out)})
         folder = Path(scratch)
-        _write(folder, table, selection, title)
+        _write(folder, table, selection, title, tracker)
         for file in sorted(folder.iterdir()):
             logger.log_file(file)
         if config.export_dir:
@@ -68,7 +69,7 @@ def run(config: configs.CompareConfig, tracker: Tracker | None = None, parent_id
     say(render_table(table))
     for line in (describe_chance(table, selection), *overlap_warnings(selection)):
         say(line)
-    for line in selection.left_out:
+    for line in selection.summarise_left_out():
         say(f"Left out: {line}")
     if parent_id is None and (others := _evaluated_elsewhere(tracker, candidates)):
         say(f"{others} evaluated run(s) are not among these; --study all takes them in.")
@@ -109,9 +110,13 @@ def _evaluated_elsewhere(tracker: Tracker, candidates: Sequence[Run]) -> int:
     return sum("test/f1_macro" in run.metrics and run.run_id not in mine for run in tracker.search())
 
 
-def _write(folder: Path, table: pd.DataFrame, selection: Selection, title: str) -> None:
+def _write(folder: Path, table: pd.DataFrame, selection: Selection, title: str, tracker: Tracker) -> None:
     table.to_csv(folder / "model_summary.csv", index=False)
+    if selection.omitted:
+        (folder / "left_out.txt").write_text("\n".join(selection.left_out) + "\n", encoding="utf-8")
     pictures = draw_all(table)
+    if curves := read_curves(table, tracker):
+        pictures["learning_curves"] = draw_curves(curves)
     for name, figure in pictures.items():
         figure.savefig(folder / f"{name}.png", dpi=120)
     (folder / "results.md").write_text(render_markdown(table, selection, title, list(pictures)), encoding="utf-8")

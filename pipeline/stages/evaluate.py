@@ -21,6 +21,7 @@ from pipeline.evaluation.metrics import report_by_class, score_predictions
 from pipeline.evaluation.plots import draw_confusion
 from pipeline.evaluation.predictions import predict, tabulate, write_csv
 from pipeline.hashing import digest
+from pipeline.lettering import warn_of_missing
 from pipeline.modeling.addresses import find_model
 from pipeline.options import flag
 from pipeline.stages.inputs import log_datasets
@@ -163,6 +164,8 @@ def _test(
     logger.log_text(write_csv(tabulate(texts, gold, found, classes)), "predictions.csv")
     by_class = pd.DataFrame(report_by_class(gold, found.predicted, classes)).T
     logger.log_text(by_class.to_csv(index_label="class"), "per_class.csv")
+    if warning := warn_of_missing(classes, "classes"):
+        say(warning)
     picture = draw_confusion(gold, found.predicted, classes, f"{title}: {len(gold):,} test texts")
     logger.log_figure(picture, "confusion_matrix.png")
     log_datasets(logger, prepared, "test")

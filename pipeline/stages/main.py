@@ -58,7 +58,7 @@ def run(config: configs.MainConfig, tracker: Tracker | None = None) -> StudyResu
                 "git_commit": git_commit(),
             }
         )
-        say(f"Study {config.recipe}: {', '.join(plan.strategy for plan in plans)}. Run {logger.run_id}")
+        say(f"Study {config.recipe}: {', '.join(plan.title for plan in plans)}. Run {logger.run_id}")
         for line in _doubts(config, plans):
             say(line)
         names = describe_fields(configs.PrepareDataConfig)
@@ -70,8 +70,8 @@ def run(config: configs.MainConfig, tracker: Tracker | None = None) -> StudyResu
                 _run_strategy(plan, config, tracker, children, logger.run_id)
             except PipelineError as error:
                 close_unfinished(tracker, logger.run_id, str(error))
-                say(f"{plan.strategy} failed: {error}")
-                failures.append(f"{plan.strategy}: {error}")
+                say(f"{plan.title} failed: {error}")
+                failures.append(f"{plan.title}: {error}")
         if len(failures) == len(plans):
             raise PipelineError("No strategy could be trained and evaluated. " + "; ".join(failures))
         comparison = compare.run(
@@ -106,7 +106,7 @@ def _doubts(config: configs.MainConfig, plans: Sequence[configs.TrainConfig]) ->
     """What makes a comparison unfair: settings that were chosen for something else, or for nothing."""
     recipe = load_recipe(config.recipe)
     lines = []
-    without = [plan.strategy for plan in plans if plan.strategy not in recipe.strategies]
+    without = [plan.title for plan in plans if plan.title not in recipe.strategies]
     if without and recipe.strategies and "learning_rate" not in config.given:
         lines.append(
             f"Note: recipe {config.recipe} knows no learning rate for {', '.join(without)}: the default, or the grid around "
@@ -129,9 +129,10 @@ def _check_strategies(plans: Sequence[configs.TrainConfig]) -> None:
     for plan in plans:
         try:
             find_strategy(plan)
-            fitting.append(plan.strategy)
+            fitting.append(plan.title)
         except ConfigError as error:
-            messages += error.messages
+            where = f"{plan.entry}: " if plan.entry else ""
+            messages += [where + message for message in error.messages]
     if messages and fitting:
         messages.append(f"The others can be compared: --strategies {','.join(fitting)}")
     if messages:

@@ -82,7 +82,7 @@ def run(
                 attempt.checkpoints.delete()  # going on from there would end the same way
                 raise
         attempt.checkpoints.delete()
-    _show(result, with_hint=parent_id is None)
+    _show(result, inputs.config.title, with_hint=parent_id is None)
     return result
 
 
@@ -99,7 +99,7 @@ def _train(
 ) -> TrainResult:
     config, classes = inputs.config, inputs.prepared.manifest.classes
     settings = f"learning rate {config.learning_rate:g}, epochs {config.epochs}, batches of {config.batch_size}, {precision}"
-    say(f"{config.strategy} on {config.dataset} with {config.model} ({settings}): run {logger.run_id}")
+    say(f"{config.title} on {config.dataset} with {config.model} ({settings}): run {logger.run_id}")
     _log_start(inputs, logger, precision)
     logger.set_tags(tags)
     tokenizer = load_tokenizer(inputs.address)
@@ -113,7 +113,7 @@ def _train(
     built = build_model(inputs.address, inputs.strategy, context, classes, seeds.head, seeds.adapters)
     logger.log_text(_parameter_table(built.parameters), "parameters.csv")
     already = frozenset[tuple[str, int]]() if replay else _logged_points(tracker, logger.run_id)
-    observer = TrainingObserver(logger, config.strategy, already)
+    observer = TrainingObserver(logger, config.title, already)
     if replay:
         _replay(attempt, logger)
     try:
@@ -232,7 +232,7 @@ def _claim(inputs: TrainingInputs) -> Iterator[_Attempt]:
 
 def _open_run(inputs: TrainingInputs, attempt: _Attempt, tracker: Tracker, parent_id: str | None) -> tuple[RunLogger, bool]:
     """The run to write to, and whether an older run's records have to be written again because it is another run."""
-    title = f"{inputs.config.strategy}-seed{inputs.config.seed}"
+    title = f"{inputs.config.title}-seed{inputs.config.seed}"
     if attempt.run_id is None:
         return tracker.start(title, parent_id), False
     try:
@@ -286,9 +286,10 @@ def _log_start(inputs: TrainingInputs, logger: RunLogger, precision: Precision) 
             "settings_hash": configs.settings_hash(config),
             "git_commit": git_commit(),
             "mlflow.note.content": f"{inputs.strategy.summary()} Base: {config.model}; data: {config.dataset}.{chosen}",
-            **({"strategy_reason": config.strategy_reason} if config.strategy_reason else {}),
+            **{name: value for name in ("strategy_reason", "entry") if (value := getattr(config, name))},
         }
     )
+    logger.log_metrics({"train/steps_per_epoch": inputs.context().total_steps / config.epochs})
     logger.log_text(json.dumps(dataclasses.asdict(config), indent=1), "config.json")
     logger.log_text(json.dumps(environment(), indent=1), "environment.json")
 
@@ -323,9 +324,9 @@ def _parameter_table(parameters: ParameterPlan) -> str:
     return text.getvalue()
 
 
-def _show(result: TrainResult, with_hint: bool) -> None:
+def _show(result: TrainResult, title: str, with_hint: bool) -> None:
     """Say how it ended, and what to do next unless that is being done already."""
     scores = result.validation
-    say(f"{result.strategy}: validation accuracy {scores['accuracy']:.4f}, macro F1 {scores['f1_macro']:.4f}")
+    say(f"{title}: validation accuracy {scores['accuracy']:.4f}, macro F1 {scores['f1_macro']:.4f}")
     if with_hint:
         say(f"Run {result.run_id}. Next: python -m pipeline evaluate --run-id {result.run_id}")

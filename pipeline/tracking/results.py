@@ -13,6 +13,7 @@ _TAGS = (
     "stage",
     "strategy",
     "strategy_reason",
+    "entry",
     "recipe",
     "data_fingerprint",
     "config_hash",
