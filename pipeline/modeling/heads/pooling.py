@@ -94,6 +94,7 @@ def _forward(
     attention_mask: torch.Tensor | None = None,
     inputs_embeds: torch.Tensor | None = None,
     labels: torch.Tensor | None = None,
+    past_key_values: Any = None,
     **further: Any,
 ) -> SequenceClassifierOutput:
     """What the family's own forward gives, with logits by the head of `model`.
@@ -101,6 +102,8 @@ def _forward(
     The text's tokens are the last positions of the states as of the mask: virtual tokens come before them in both (prompt
     and P-tuning), or in the mask alone (prefix tuning).
     """
+    if past_key_values is not None:  # named above because peft, which gives them, looks for the name; not every family has it
+        further["past_key_values"] = past_key_values
     further["return_dict"] = True
     encoded = model.base_model(
         input_ids=input_ids, attention_mask=attention_mask, inputs_embeds=inputs_embeds, **further
