@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from pipeline.modeling.encoder import FAMILY_HEAD
 from pipeline.tracking.runs import Run
 
 EXTERNAL = "external"
@@ -70,10 +71,11 @@ def select_runs(candidates: Iterable[Run], named: bool = False) -> Selection:
 
 
 def describe_arguments(run: Run) -> str:
-    """The strategy's arguments as they would be typed."""
+    """The strategy's arguments as they would be typed, and the head where it is not the family's own."""
     if run.tags["strategy"] == EXTERNAL:
         return f"model={run.params.get('model', '')}"
-    arguments = json.loads(run.tags.get("strategy_args", "{}"))
+    head = run.params.get("head", FAMILY_HEAD)
+    arguments = ({"head": head} if head != FAMILY_HEAD else {}) | json.loads(run.tags.get("strategy_args", "{}"))
     return ",".join(f"{name}={_typed_value(value)}" for name, value in arguments.items() if value not in ([], None))
 
 

@@ -46,7 +46,7 @@ def solve_head(
     found = strategy.solve(features, train.labels, classes)
     with torch.no_grad():
         for parameter, value in ((layer.weight, found.weight), (layer.bias, found.bias)):
-            parameter.copy_(torch.from_numpy(value))  # type: ignore[operator, union-attr]
+            parameter.copy_(torch.from_numpy(value))  # type: ignore[operator]
     logits = torch.from_numpy(features @ found.weight.T + found.bias)
     loss = torch.nn.functional.cross_entropy(logits, torch.from_numpy(train.labels))
     return Solution(float(loss), found.iterations)

@@ -23,4 +23,5 @@ class Attention(PoolingHead):
     def weigh(self, states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """How much each token counts, 0 on padding; each text's weights sum to 1; shape [examples, length]."""
         scores = self.query(states).squeeze(-1).float()
-        return scores.masked_fill(mask == 0, -torch.inf).softmax(-1)
+        weights: torch.Tensor = scores.masked_fill(mask == 0, -torch.inf).softmax(-1)
+        return weights

@@ -7,9 +7,10 @@ from pipeline.modeling.heads.pooling import PoolingHead
 
 
 class Mlp(PoolingHead):
-    """Classify the first token's state by a network with one hidden layer, as RoBERTa's own head (Liu et al. 2019, arXiv:1907.11692).
+    """Classify the first token's state by a network with one hidden layer, as RoBERTa's own head does.
 
-    Dropout, a dense layer as wide as the encoder, tanh, dropout, a linear layer; all of it new, on every family.
+    Liu et al. 2019, arXiv:1907.11692. Dropout, a dense layer as wide as the encoder, tanh, dropout, a linear layer; all of it
+    new, on every family.
     """
 
     reads_first_token = True

@@ -57,9 +57,7 @@ class PoolingHead(nn.Module, Head):
         known = encoder.architecture
         pooler = known.pooler if known.pooler_is_norm else None
         architecture = replace(known, head=(_NAME,), pooler=pooler, linear_head=cls.is_linear)
-        return replace(
-            encoder, architecture=architecture, head=cls.head_name(), reads_first_token=cls.reads_first_token
-        )
+        return replace(encoder, architecture=architecture, head=cls.head_name(), reads_first_token=cls.reads_first_token)
 
     @classmethod
     def put_on(
@@ -105,9 +103,7 @@ def _forward(
     if past_key_values is not None:  # named above because peft, which gives them, looks for the name; not every family has it
         further["past_key_values"] = past_key_values
     further["return_dict"] = True
-    encoded = model.base_model(
-        input_ids=input_ids, attention_mask=attention_mask, inputs_embeds=inputs_embeds, **further
-    )
+    encoded = model.base_model(input_ids=input_ids, attention_mask=attention_mask, inputs_embeds=inputs_embeds, **further)
     states = encoded.last_hidden_state
     mask = states.new_ones(states.shape[:2]) if attention_mask is None else attention_mask.to(states.dtype)
     # Contiguous: of others torch orders the sums by whether weights require gradients, so a reloaded model would differ.

@@ -48,7 +48,9 @@ def test_the_mean_is_over_the_tokens_of_the_text(tiny, family) -> None:
     model = load(tiny, family, "mean").model.eval()
     with torch.no_grad():
         states = model.base_model(**padded()).last_hidden_state
-        expected = torch.stack([states[0, :6].mean(0), states[1].mean(0), states[2].mean(0)]) @ model.classifier.out_proj.weight.T
+        expected = (
+            torch.stack([states[0, :6].mean(0), states[1].mean(0), states[2].mean(0)]) @ model.classifier.out_proj.weight.T
+        )
         assert torch.allclose(model(**padded()).logits, expected, atol=1e-5)
 
 
