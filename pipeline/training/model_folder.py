@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.data.batching import TokenExamples
 from pipeline.data.tokenization import clamp_length, encode_texts
-from pipeline.errors import ModelError, enumerate_some
+from pipeline.errors import ConfigError, ModelError, enumerate_some
 from pipeline.evaluation.metrics import softmax
 from pipeline.modeling.addresses import ModelAddress, find_model
 from pipeline.modeling.encoder import FAMILY_HEAD
@@ -161,7 +161,10 @@ def load_model_folder(folder: Path) -> FineTunedModel:
             f"{folder}: was fine-tuned from a base with SHA-256 {record.base_sha256[:12]}..., but {address.folder} holds "
             f"{address.sha256()[:12]}.... Put the old base back, or train again."
         )
-    encoder = with_head(address.encoder, record.head)
+    try:
+        encoder = with_head(address.encoder, record.head)
+    except ConfigError as error:  # such as one of the user's own, whose file is not here
+        raise ModelError(f"{folder}: {_RECORD} names a head that is not here. {error}") from error
     context = StrategyContext(encoder, record.epochs, record.total_steps, record.dropout)
     strategy = create_strategy(record.strategy, record.strategy_args)
     built = build_model(address, strategy, context, record.classes, head_seed=0, adapter_seed=0)
