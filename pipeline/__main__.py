@@ -78,7 +78,8 @@ class StageGroup(click.Group):
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List stages, strategies and recipes without importing any of them."""
+        """List stages, strategies, heads and recipes without importing any of them."""
+        from pipeline.modeling.heads.registry import list_heads
         from pipeline.recipes import list_recipes
         from pipeline.strategies.registry import list_strategies
 
@@ -86,6 +87,8 @@ class StageGroup(click.Group):
             formatter.write_dl(list(_STAGES.items()))
         with formatter.section("Strategies"):
             formatter.write_text(", ".join(list_strategies()))
+        with formatter.section("Heads"):
+            formatter.write_text(", ".join(list_heads()))
         with formatter.section("Recipes"):
             formatter.write_text(", ".join(list_recipes()))
 

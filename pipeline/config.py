@@ -172,6 +172,8 @@ class FitConfig(EncoderConfig):
     """Train on at most so many examples, the same for every strategy."""
     max_eval_samples: Count | None = None
     """Evaluate on at most so many examples of validation and of test."""
+    head: str = "pooler"
+    """Classifier on the encoder: pooler (its family's own), mean or attention (over all tokens), mlp, or one of your own."""
     learning_rate: Rate = 2e-5
     """Peak learning rate of AdamW, reached after warm-up, then falling linearly to zero."""
     batch_size: Count = 32

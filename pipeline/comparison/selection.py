@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from pipeline.errors import ConfigError, enumerate_some
+from pipeline.modeling.encoder import FAMILY_HEAD
 from pipeline.strategies.registry import create_strategy, strategy_arguments
 from pipeline.tracking.runs import Run
 
@@ -121,7 +122,7 @@ def row_name(run: Run) -> str:
 
 
 def describe_arguments(run: Run, changed_only: bool = False) -> str:
-    """The strategy's arguments as they would be typed.
+    """The strategy's arguments as they would be typed, and the head where it is not the family's own.
 
     Args:
         changed_only: Leave those out that are as the strategy has them by default.
@@ -132,6 +133,8 @@ def describe_arguments(run: Run, changed_only: bool = False) -> str:
     if changed_only:
         usual = _default_arguments(run.tags["strategy"])
         arguments = {name: value for name, value in arguments.items() if name not in usual or usual[name] != value}
+    head = run.params.get("head", FAMILY_HEAD)
+    arguments = ({"head": head} if head != FAMILY_HEAD else {}) | arguments
     return ",".join(f"{name}={_typed_value(value)}" for name, value in arguments.items() if value not in ([], None))
 
 

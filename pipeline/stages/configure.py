@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from pipeline import config as configs
 from pipeline.errors import ConfigError, shorten, unknown
 from pipeline.fields import build, describe_fields
+from pipeline.modeling.heads.registry import check_head
 from pipeline.options import flag
 from pipeline.recipes.recipe import Recipe, load_recipe
 from pipeline.strategies.advice import AUTO
@@ -56,6 +57,8 @@ def configure(cls: type[C], given: Mapping[str, Any]) -> C:
 
     try:
         config = build(cls, values, label=label, kind="option")
+        if isinstance(config, configs.FitConfig):
+            check_head(config.head, label("head"))
     except ConfigError as error:
         messages += error.messages
     if messages:

@@ -150,6 +150,7 @@ def _train(
         dropout=config.dropout,
         epochs=config.epochs,
         total_steps=context.total_steps,
+        head=config.head,
     )
     with tempfile.TemporaryDirectory() as scratch:
         folder = model_folder or Path(scratch) / NAME

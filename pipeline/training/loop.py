@@ -27,6 +27,7 @@ from pipeline.training.precision import Precision, dtype_of_states
 from pipeline.training.prefix_cache import PrefixCache
 from pipeline.training.schedule import linear_warmup_decay, warmup_steps
 from pipeline.training.seeding import Seeds
+from pipeline.training.solving import solve_head
 
 if TYPE_CHECKING:
     import torch
@@ -153,7 +154,7 @@ def fit(plan: FitPlan, observer: Observer) -> FitResult:
     """
     accelerator = _accelerator(plan.precision)
     with quick_dropout(plan.model) if accelerator.device.type == "cpu" else nullcontext():
-        return _fit(plan, observer, accelerator)
+        return (_solve if plan.strategy.is_solved else _fit)(plan, observer, accelerator)
 
 
 def _fit(plan: FitPlan, observer: Observer, accelerator: Any) -> FitResult:
@@ -228,11 +229,36 @@ def _fit(plan: FitPlan, observer: Observer, accelerator: Any) -> FitResult:
     if progress.best_step != progress.step:
         plan.checkpoints.load_weights(progress.best_step, plan.model, plan.parameters)
     accelerator.free_memory()
+    return _result(progress, plan.total_steps, resumed_from)
+
+
+def _solve(plan: FitPlan, observer: Observer, accelerator: Any) -> FitResult:
+    """All of training as one step, the strategy's `solve`. It is quick, so an interrupted one is begun anew."""
+    model = accelerator.prepare(plan.model)
+    progress, watch = Progress(), Stopwatch()
+    plan.parameters.enter_phase(plan.model, 0)
+    feed = _Feeds(plan, observer, accelerator.device).of(0, progress)
+    with watch.running():
+        solution = solve_head(plan.strategy, model, plan.parameters, feed.train, accelerator.device, plan.classes)
+    progress.step, progress.loss_sum, progress.train_seconds = 1, solution.loss, watch.seconds
+    progress.examples, progress.tokens = len(plan.train), int(plan.train.lengths.sum())
+    is_cached = isinstance(feed.train, CachedPrefix)
+    for skips_prefix, passes in ((is_cached, 1), (True, solution.iterations - 1)):
+        counter = FlopCounter.of(plan.encoder, plan.parameters, 0, skips_prefix)
+        progress.flops += passes * counter.step(len(plan.train), round(float(plan.train.lengths.mean())))
+    observer.on_step(1, 1)
+    _report(progress, observer, {"train/loss": solution.loss})
+    _evaluate(plan, progress, observer, model, feed.validation, accelerator.device)
+    accelerator.free_memory()
+    return _result(progress, total_steps=1, resumed_from=0)
+
+
+def _result(progress: Progress, total_steps: int, resumed_from: int) -> FitResult:
     return FitResult(
         best=progress.best,
         best_step=progress.best_step,
         steps=progress.step,
-        total_steps=plan.total_steps,
+        total_steps=total_steps,
         train_loss_mean=progress.loss_sum / progress.step,
         train_seconds=progress.train_seconds,
         examples=progress.examples,
