@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from pipeline.comparison.seeds import configuration, unrepeated
 from pipeline.tracking.runs import Run
 
 EXTERNAL = "external"
@@ -19,6 +20,10 @@ class Selection:
 
     kept: tuple[Run, ...]
     left_out: tuple[str, ...]
+    failed: tuple[Run, ...] = ()
+    """Trainings on the same data that failed and were not made again: seeds that a row lacks."""
+    reused: frozenset[str] = frozenset()
+    """Ids of kept runs that a study took from earlier ones."""
 
     def file_names(self) -> dict[str, Run]:
         """A name that can serve as file name for each run: the strategy's, with arguments or id where it stands twice."""
@@ -50,23 +55,26 @@ def select_runs(candidates: Iterable[Run], named: bool = False) -> Selection:
             for run in candidates
             if not _is_result(run)
         ]
+    failed: list[Run] = []
     comparable = [run for run in candidates if _is_result(run)]
     for run in sorted(comparable, key=lambda run: -run.start_time):
         label = f"{run.tags.get('strategy', run.name)} (run {run.run_id})"  # one that failed early may have no strategy yet
         if run.status != "FINISHED":
             detail = f": {run.tags['status_detail']}" if run.tags.get("status_detail") else ""
             left_out.append(f"{label}: status {run.status}{detail}")
+            failed += [run] if run.status == "FAILED" else []
         elif "test/f1_macro" not in run.metrics:
             left_out.append(f"{label}: no test result; run evaluate")
         elif kept and _test_set(run) != _test_set(kept[0]):
             here, there = (one.params.get("dataset", "?") for one in (kept[0], run))
             left_out.append(f"{label}: tested on other data than the newest run ({there}, not {here})")
-        elif _configuration(run) in seen:
+        elif configuration(run) in seen:
             left_out.append(f"{label}: a newer run repeats the same configuration")
         else:
-            seen.add(_configuration(run))
+            seen.add(configuration(run))
             kept.append(run)
-    return Selection(tuple(sorted(kept, key=lambda run: run.start_time)), tuple(left_out))
+    by_time = sorted(kept, key=lambda run: run.start_time)
+    return Selection(tuple(by_time), tuple(left_out), unrepeated(failed, kept))
 
 
 def describe_arguments(run: Run) -> str:
@@ -86,10 +94,6 @@ def _is_result(run: Run) -> bool:
     if run.stage == "trial":
         return "test/f1_macro" in run.metrics
     return run.stage == "train" or (run.stage == "evaluate" and run.tags.get("strategy") == EXTERNAL)
-
-
-def _configuration(run: Run) -> tuple[str, str]:
-    return run.tags["config_hash"], run.tags.get("base_sha256", "")
 
 
 def _test_set(run: Run) -> tuple[str, str | None, str | None]:
