@@ -67,7 +67,8 @@ def describe_failures(selection: Selection) -> Iterator[str]:
 
 def describe_unequal_seeds(selection: Selection) -> Iterator[str]:
     """That rows are of different seeds, where they are: their means are then not over the same draws."""
-    seeds = {frozenset(run.params.get("seed", "") for run in runs) for runs in _by_row(selection.kept).values()}
+    trained = [run for run in selection.kept if "seed" in run.params]  # a model from elsewhere has none
+    seeds = {frozenset(run.params["seed"] for run in runs) for runs in _by_row(trained).values()}
     if len(seeds) > 1:
         yield "The rows are not of the same seeds, so their means do not compare like with like."
 

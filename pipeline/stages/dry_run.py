@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from tabulate import tabulate
@@ -36,13 +36,20 @@ def describe_plan(plan: StudyPlan, store: RunStore) -> Iterator[str]:
     yield tabulate(rows, ["strategy", "arguments", "seed", "what", "time"], disable_numparse=True)
     for strategy, reason in plan.unfit.items():
         yield f"Not run: {strategy}: {reason}"
-    known = sum(line.seconds or 0.0 for line in lines)
-    unknown = sum(line.trainings for line in lines if line.seconds is None)
     to_train = sum(line.trainings for line in lines)
     reused = sum(not line.trainings for line in lines)
-    more = f", and {unknown} of unknown duration" if unknown else ""
-    yield f"Total: {to_train} to train, {reused} reused; about {describe_seconds(known)} by past runs{more}."
+    yield f"Total: {to_train} to train, {reused} reused; {_describe_total(lines)}."
     yield "Nothing was run (--dry-run)."
+
+
+def _describe_total(lines: Sequence[_Line]) -> str:
+    unknown = sum(line.trainings for line in lines if line.seconds is None)
+    if not any(line.trainings for line in lines):
+        return "nothing is left to train"
+    if unknown == sum(line.trainings for line in lines):
+        return "how long that takes is unknown: no run of these strategies and this model was made before"
+    known = describe_seconds(sum(line.seconds or 0.0 for line in lines))
+    return f"about {known} by past runs" + (f", and {unknown} of unknown duration" if unknown else "")
 
 
 def _lines(plan: StudyPlan, inputs: TrainingInputs, store: RunStore, past: list[Run]) -> Iterator[_Line]:
