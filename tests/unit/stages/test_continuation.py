@@ -1,3 +1,4 @@
+import contextlib
 import dataclasses
 from pathlib import Path
 from typing import Any
@@ -34,11 +35,10 @@ def plan(tmp_path: Path) -> Any:
 
 def interrupt(plan: Any, tracker: MemoryTracker) -> str:
     """A study that never came to close its run, as if killed."""
-    with pytest.raises(KeyboardInterrupt), open_study(plan, tracker) as logger:
-        child = tracker.start("train", logger.run_id)
+    with contextlib.suppress(KeyboardInterrupt), open_study(plan, tracker) as logger:
+        tracker.start("train", logger.run_id)
         raise KeyboardInterrupt
     tracker.update(logger.run_id, status="RUNNING")
-    assert tracker.get(child.run_id).status == "RUNNING"
     return logger.run_id
 
 
