@@ -46,7 +46,7 @@ def trainings(tracker):
 def killed(workspace, start):
     """What was there when the study was killed in the middle of its third training."""
     process = start()
-    deadline = time.monotonic() + 300
+    deadline = time.monotonic() + 900
     try:
         while True:
             assert process.poll() is None, (workspace.folder / "output.txt").read_text()
@@ -78,7 +78,7 @@ def test_a_dry_run_says_what_will_be_continued(workspace, killed):
 def test_the_same_command_goes_on(workspace, start, killed):
     parent, before = killed
     process = start()
-    assert process.wait(timeout=300) == 0, (workspace.folder / "output.txt").read_text()
+    assert process.wait(timeout=900) == 0, (workspace.folder / "output.txt").read_text()
     output = (workspace.folder / "output.txt").read_text()
     assert f"Continuing study {parent.run_id}" in output
     assert f"Continuing run {before['partial', '42'].run_id} from step" in output
