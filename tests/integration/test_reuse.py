@@ -177,7 +177,7 @@ def test_a_dry_run_says_how_long_it_takes_and_where_that_is_unknown(workspace, s
     line = main_line(workspace, {"recipe": "two.yaml", "dry_run": True, "epochs": 2}, capsys)
     assert line.startswith("Total: 4 to train, 0 reused; about ")
     assert "unknown" not in line
-    options = {"recipe": "two.yaml", "dry_run": True, "strategies": "head_only,ia3"}
+    options = {"recipe": "two.yaml", "dry_run": True, "strategies": "head_only,ia3", "epochs": 2}
     assert "2 of unknown duration" in main_line(workspace, options, capsys)
     tuned = main_line(workspace, {"recipe": "two.yaml", "dry_run": True, "tune": True, "trials": 3}, capsys)
     assert tuned.startswith("Total: 10 to train")
