@@ -17,6 +17,7 @@ OPERATIONAL = frozenset(
     {
         "cache_dir",
         "force",
+        "dry_run",
         "recipe",
         "export_dir",
         "given",
@@ -286,11 +287,17 @@ class MainConfig(FitConfig):
     """The whole study of a recipe: prepare, tune if asked, train every strategy, evaluate, compare."""
 
     strategies: Names = ()
-    """Only these strategies, separated by commas; all of the recipe if not given."""
+    """Only these strategies, separated by commas; all of the recipe if not given; `all` for every one that can work here."""
     tune: bool = False
     """Search each strategy's hyperparameters first, with the same number of trials."""
     trials: Count = 12
     """Trials per strategy where --tune is true."""
+    seeds: Count = 5
+    """How many seeds each strategy is trained with: --seed, --seed + 1 and so on, the same ones for all."""
+    force: bool = False
+    """Train and evaluate again what an earlier run has done with the same code, configuration and data."""
+    dry_run: bool = False
+    """Say what would be trained, what reused, and how long that takes by past runs; run nothing."""
     export_dir: str | None = None
     """Also write results/ (predictions per strategy) and models/ below this folder."""
 

@@ -37,12 +37,13 @@ def _split_names(value: object) -> object:
     return value
 
 
+SEED_LIMIT = 2**32
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Probability = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
-Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Seed = Annotated[int, Field(ge=0, lt=SEED_LIMIT)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_split_names)]
 
 

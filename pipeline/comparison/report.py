@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import pandas as pd
 
+from pipeline.comparison.seeds import describe_failures, describe_unequal_seeds
 from pipeline.comparison.selection import Selection
 from pipeline.comparison.table import render_table
 from pipeline.data.overlap import warn_of_overlap
@@ -24,8 +25,18 @@ def remarks(table: pd.DataFrame, selection: Selection) -> Iterator[str]:
     elif table["tuned"].nunique() > 1:
         yield "The rows were not tuned with the same budget, so their ranking is not fair."
     yield describe_chance(table, selection)
+    yield from describe_seeds(selection)
     for line in selection.summarise_left_out():
         yield f"Left out: {line}."
+
+
+def describe_seeds(selection: Selection) -> Iterator[str]:
+    """Which seeds failed, whether rows differ in theirs, and which runs are of earlier studies."""
+    yield from describe_failures(selection)
+    yield from describe_unequal_seeds(selection)
+    if selection.reused:
+        names = ", ".join(run.name for run in selection.kept if run.run_id in selection.reused)
+        yield f"Reused from earlier studies, as code, configuration and data are the same: {names}."
 
 
 def describe_chance(table: pd.DataFrame, selection: Selection) -> str:

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from pipeline.comparison.seeds import configuration, unrepeated
 from pipeline.errors import ConfigError, enumerate_some
 from pipeline.modeling.encoder import FAMILY_HEAD
 from pipeline.strategies.registry import create_strategy, strategy_arguments
@@ -53,11 +54,17 @@ class Selection:
 
     kept: tuple[Run, ...]
     omitted: tuple[LeftOut, ...]
+    failed: tuple[Run, ...] = ()
+    """Trainings on the same data that failed and were not made again: seeds that a row lacks."""
+    reused: frozenset[str] = frozenset()
+    """Ids of kept runs that a study took from earlier ones."""
+    unfit: tuple[str, ...] = ()
+    """A line about each strategy that could not be run at all."""
 
     @property
     def left_out(self) -> tuple[str, ...]:
-        """A line about each run that is not compared."""
-        return tuple(map(str, self.omitted))
+        """A line about each run, or strategy, that is not compared."""
+        return (*map(str, self.omitted), *self.unfit)
 
     def summarise_left_out(self) -> Iterator[str]:
         """Those lines, but one with a count for a reason that holds for many runs."""
@@ -69,6 +76,7 @@ class Selection:
                 counted = Counter(one.name for one in same)
                 names = [f"{count} {name}" if count > 1 else name for name, count in counted.items()]
                 yield f"{len(same)} runs ({enumerate_some(names, 10)}): {reason}"
+        yield from self.unfit
 
     def file_names(self) -> dict[str, Run]:
         """A name that can serve as file name for each run: its row's, with arguments or id where that stands twice."""
@@ -98,22 +106,25 @@ def select_runs(candidates: Iterable[Run], named: bool = False) -> Selection:
         omitted += [
             Foreign(run, f"made by {run.stage or 'another project'}, not by train") for run in candidates if not _is_result(run)
         ]
+    failed: list[Run] = []
     comparable = [run for run in candidates if _is_result(run)]
     for run in sorted(comparable, key=lambda run: -run.start_time):
         if run.status != "FINISHED":
             detail = f": {run.tags['status_detail']}" if run.tags.get("status_detail") else ""
             omitted.append(LeftOut(run, f"status {run.status}", detail))
+            failed += [run] if run.status == "FAILED" else []
         elif "test/f1_macro" not in run.metrics:
             omitted.append(LeftOut(run, "no test result; run evaluate"))
         elif kept and _test_set(run) != _test_set(kept[0]):
             here, there = (one.params.get("dataset", "?") for one in (kept[0], run))
             omitted.append(LeftOut(run, f"tested on other data than the newest run ({there}, not {here})"))
-        elif _configuration(run) in seen:
+        elif configuration(run) in seen:
             omitted.append(LeftOut(run, "a newer run repeats the same configuration"))
         else:
-            seen.add(_configuration(run))
+            seen.add(configuration(run))
             kept.append(run)
-    return Selection(tuple(sorted(kept, key=lambda run: run.start_time)), tuple(omitted))
+    by_time = sorted(kept, key=lambda run: run.start_time)
+    return Selection(tuple(by_time), tuple(omitted), unrepeated(failed, kept))
 
 
 def row_name(run: Run) -> str:
@@ -154,10 +165,6 @@ def _is_result(run: Run) -> bool:
     if run.stage == "trial":
         return "test/f1_macro" in run.metrics
     return run.stage == "train" or (run.stage == "evaluate" and run.tags.get("strategy") == EXTERNAL)
-
-
-def _configuration(run: Run) -> tuple[str, str]:
-    return run.tags["config_hash"], run.tags.get("base_sha256", "")
 
 
 def _test_set(run: Run) -> tuple[str, str | None, str | None]:

@@ -15,6 +15,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any, TypeVar
 
 from pipeline.errors import PipelineError
+from pipeline.strategies.registry import list_strategies
 
 T = TypeVar("T")
 
@@ -26,6 +27,7 @@ _PRELOADED = [
     "transformers.models.auto.modeling_auto",
     "transformers.models.bert.modeling_bert",
     "pipeline.stages.train",
+    *(f"pipeline.strategies.{name}" for name in list_strategies()),  # so that all are of the moment when a study begins
     "pipeline.stages.evaluate",
     "pipeline.tracking.mlflow_runs",
 ]

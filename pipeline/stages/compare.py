@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -13,13 +14,14 @@ import pandas as pd
 from pipeline import config as configs
 from pipeline.comparison.curves import draw_curves, read_curves
 from pipeline.comparison.plots import draw_all
-from pipeline.comparison.report import describe_chance, overlap_warnings, render_html, render_markdown
+from pipeline.comparison.report import describe_chance, describe_seeds, overlap_warnings, render_html, render_markdown
 from pipeline.comparison.selection import Selection, select_runs
 from pipeline.comparison.table import build_table, render_table
 from pipeline.errors import PipelineError, RunError
 from pipeline.evaluation.predictions import write_csv
 from pipeline.hashing import digest
 from pipeline.stages.progress import say
+from pipeline.stages.reuse import reused_by, unfit_in
 from pipeline.tracking import open_tracker
 from pipeline.tracking.provenance import git_commit
 from pipeline.tracking.runs import Run, Tracker, closing
@@ -41,13 +43,17 @@ def run(config: configs.CompareConfig, tracker: Tracker | None = None, parent_id
         RunError: There is no such study or run, or none with a test result.
     """
     tracker = tracker or open_tracker()
-    candidates, title = _candidates(config, tracker)
+    candidates, title, study = _candidates(config, tracker)
     selection = select_runs(candidates, named=bool(config.run_ids))
+    if study:
+        unfit = tuple(f"{name}: cannot be run here: {reason}" for name, reason in unfit_in(study).items())
+        reused = reused_by(study) & {run.run_id for run in selection.kept}
+        selection = dataclasses.replace(selection, unfit=unfit, reused=reused)
     if not selection.kept:
-        reasons = ": " + "; ".join(selection.summarise_left_out()) if selection.omitted else ""
+        reasons = ": " + "; ".join(selection.summarise_left_out()) if selection.left_out else ""
         raise RunError(f"No run with a test result to compare{reasons}. Train and evaluate one first.")
     title = f"{title}, {_describe_data(selection)}"
-    table = build_table(selection.kept)
+    table = build_table(selection.kept, selection.failed)
     with closing(tracker.start("compare", parent_id)) as logger, tempfile.TemporaryDirectory() as scratch:
         logger.log_params(configs.identity(config))
         logger.set_tags(
@@ -67,7 +73,7 @@ def run(config: configs.CompareConfig, tracker: Tracker | None = None, parent_id
             _export(Path(config.export_dir), folder, selection, tracker)
     say(f"Results: {title}")
     say(render_table(table))
-    for line in (describe_chance(table, selection), *overlap_warnings(selection)):
+    for line in (describe_chance(table, selection), *describe_seeds(selection), *overlap_warnings(selection)):
         say(line)
     for line in selection.summarise_left_out():
         say(f"Left out: {line}")
@@ -83,12 +89,13 @@ def _describe_data(selection: Selection) -> str:
     return f"{selection.kept[0].params.get('dataset', '?')} with {', '.join(models)}"
 
 
-def _candidates(config: configs.CompareConfig, tracker: Tracker) -> tuple[list[Run], str]:
+def _candidates(config: configs.CompareConfig, tracker: Tracker) -> tuple[list[Run], str, Run | None]:
+    """What may be compared, how that is called, and the study that it is of."""
     if config.run_ids:
-        return [tracker.get(run_id) for run_id in config.run_ids], "chosen runs"
+        return [tracker.get(run_id) for run_id in config.run_ids], "chosen runs", None
     runs = tracker.search()
     if config.study == "all":
-        return runs, "all runs"
+        return runs, "all runs", None
     if config.study:
         study = tracker.get(config.study)
         if study.stage != "main":
@@ -96,12 +103,14 @@ def _candidates(config: configs.CompareConfig, tracker: Tracker) -> tuple[list[R
     else:
         study = next((run for run in runs if run.stage == "main" and _below(runs, run)), None)  # type: ignore[assignment]
         if study is None:
-            return runs, "all runs"
-    return _below(runs, study), study.name
+            return runs, "all runs", None
+    return _below(runs, study), study.name, study
 
 
 def _below(runs: Sequence[Run], study: Run) -> list[Run]:
-    return [run for run in runs if run.parent_id == study.run_id and run.stage == "train"]
+    """The trainings of a study, those that it took from earlier ones among them."""
+    reused = reused_by(study)
+    return [run for run in runs if run.stage == "train" and (run.parent_id == study.run_id or run.run_id in reused)]
 
 
 def _evaluated_elsewhere(tracker: Tracker, candidates: Sequence[Run]) -> int:
@@ -112,7 +121,7 @@ def _evaluated_elsewhere(tracker: Tracker, candidates: Sequence[Run]) -> int:
 
 def _write(folder: Path, table: pd.DataFrame, selection: Selection, title: str, tracker: Tracker) -> None:
     table.to_csv(folder / "model_summary.csv", index=False)
-    if selection.omitted:
+    if selection.left_out:
         (folder / "left_out.txt").write_text("\n".join(selection.left_out) + "\n", encoding="utf-8")
     pictures = draw_all(table)
     if curves := read_curves(table, tracker):

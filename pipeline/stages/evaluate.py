@@ -28,8 +28,9 @@ from pipeline.stages.inputs import log_datasets
 from pipeline.stages.progress import say
 from pipeline.stages.record import check_data, check_finished, read_config
 from pipeline.tracking import open_tracker
+from pipeline.tracking.code_version import code_version
 from pipeline.tracking.provenance import git_commit
-from pipeline.tracking.runs import RunLogger, Tracker, closing
+from pipeline.tracking.runs import Run, RunLogger, RunStore, Tracker, closing
 from pipeline.training.model_folder import (
     FineTunedModel,
     is_model_folder,
@@ -37,6 +38,7 @@ from pipeline.training.model_folder import (
     load_model_folder,
 )
 
+_TESTED_BY = "test_code_version"
 _METRICS = ("accuracy", "precision_macro", "recall_macro", "f1_macro")
 
 
@@ -49,7 +51,7 @@ class EvaluateResult:
     test: Mapping[str, float]
     """accuracy, precision_macro, recall_macro, f1_macro."""
     recorded: bool = False
-    """Whether they had been measured before."""
+    """Whether they had been measured before, by the same code."""
 
 
 def run(config: configs.EvaluateConfig, tracker: Tracker | None = None, parent_id: str | None = None) -> EvaluateResult:
@@ -85,9 +87,9 @@ def _check(config: configs.EvaluateConfig) -> None:
 def _of_run(config: configs.EvaluateConfig, tracker: Tracker, parent_id: str | None) -> EvaluateResult:
     trained = tracker.get(config.run_id or "")
     check_finished(trained)
-    if not config.force and all(f"test/{name}" in trained.metrics for name in _METRICS):
+    if not config.force and is_evaluated(trained, tracker):
         with closing(tracker.start(f"evaluate-{trained.name}", parent_id)) as logger:
-            _log_identity(logger, config, trained.run_id, trained.tags["data_fingerprint"])
+            _log_identity(logger, config, trained, trained.tags["data_fingerprint"])
         return EvaluateResult(trained.run_id, {name: trained.metrics[f"test/{name}"] for name in _METRICS}, recorded=True)
     with tempfile.TemporaryDirectory() as scratch:
         train_config = read_config(tracker, trained, config.cache_dir)
@@ -96,10 +98,25 @@ def _of_run(config: configs.EvaluateConfig, tracker: Tracker, parent_id: str | N
         table = _read_test(prepared, train_config.max_eval_samples, train_config.split_seed)
         model = load_model_folder(tracker.download_model(trained.run_id, Path(scratch)))
         with closing(tracker.start(f"evaluate-{trained.name}", parent_id)) as logger:
-            _log_identity(logger, config, trained.run_id, prepared.manifest.fingerprint)
+            _log_identity(logger, config, trained, prepared.manifest.fingerprint)
             target = tracker.amend(trained.run_id)
             test = _test(model, prepared, table, target, trained.name)
+            target.set_tags({_TESTED_BY: _code_version(trained.tags["strategy"])})
     return EvaluateResult(trained.run_id, test)
+
+
+def is_evaluated(trained: Run, tracker: RunStore) -> bool:
+    """Whether a run holds a test result, with its predictions, that this code would measure again as it is."""
+    return (
+        all(f"test/{name}" in trained.metrics for name in _METRICS)
+        and trained.tags.get(_TESTED_BY) == _code_version(trained.tags["strategy"])
+        and tracker.has_artifact(trained.run_id, "predictions.csv")
+    )
+
+
+def _code_version(strategy: str) -> str:
+    """Equal where the code that decides test scores is the same."""
+    return code_version(("pipeline.stages.evaluate", f"pipeline.strategies.{strategy}"))
 
 
 def _of_model(config: configs.EvaluateConfig, tracker: Tracker, parent_id: str | None) -> EvaluateResult:
@@ -133,7 +150,7 @@ def _of_model(config: configs.EvaluateConfig, tracker: Tracker, parent_id: str |
     return EvaluateResult(run_id, test)
 
 
-def _log_identity(logger: RunLogger, config: configs.EvaluateConfig, evaluates: str | None, fingerprint: str) -> None:
+def _log_identity(logger: RunLogger, config: configs.EvaluateConfig, evaluates: Run | None, fingerprint: str) -> None:
     logger.log_params({"run_id": config.run_id} if config.run_id else configs.identity(config))
     tags = {
         "stage": "evaluate",
@@ -141,8 +158,9 @@ def _log_identity(logger: RunLogger, config: configs.EvaluateConfig, evaluates: 
         "config_hash": digest(configs.identity(config)),
         "settings_hash": configs.settings_hash(config),
         "git_commit": git_commit(),
+        "code_version": _code_version(evaluates.tags["strategy"] if evaluates else EXTERNAL),
     }
-    logger.set_tags(tags | ({"evaluates": evaluates} if evaluates else {}))
+    logger.set_tags(tags | ({"evaluates": evaluates.run_id} if evaluates else {}))
 
 
 def _read_test(prepared: PreparedData, limit: int | None, seed: int) -> pd.DataFrame:

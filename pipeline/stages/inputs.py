@@ -18,7 +18,9 @@ from pipeline.modeling.heads.registry import with_head
 from pipeline.modeling.loading import check_weights, load_tokenizer
 from pipeline.strategies.base import Strategy, StrategyContext
 from pipeline.strategies.registry import create_strategy
+from pipeline.tracking.code_version import code_version
 from pipeline.tracking.runs import RunLogger
+from pipeline.training.precision import Precision
 from pipeline.training.prefix_cache import GIB, PrefixCache
 
 if TYPE_CHECKING:
@@ -40,6 +42,16 @@ class TrainingInputs:
     def identity(self) -> str:
         """Equal for two trainings that compute the same."""
         return digest([configs.identity(self.config), self.prepared.manifest.fingerprint, self.base_sha256])
+
+    def config_hash(self, precision: Precision) -> str:
+        """Equal for configurations that compute the same, once it is known what `--precision` means."""
+        return digest({**configs.identity(self.config), "precision": precision})
+
+    @property
+    def code_version(self) -> str:
+        """Equal where the code that decides what this training computes is the same."""
+        own = f"pipeline.strategies.{self.config.strategy}"
+        return code_version(("pipeline.stages.train", "pipeline.stages.inputs", own), self.strategy.packages)
 
     def context(self) -> StrategyContext:
         """What the strategy is told."""

@@ -19,7 +19,6 @@ from filelock import FileLock, Timeout
 from pipeline import config as configs
 from pipeline.data.overlap import overlap_metrics
 from pipeline.errors import ConfigError, PipelineError, RunError, TrainingError
-from pipeline.hashing import digest
 from pipeline.modeling.addresses import PACKAGED
 from pipeline.modeling.loading import load_tokenizer
 from pipeline.stages.advise import resolve_strategy
@@ -74,7 +73,7 @@ def run(
         tracker = tracker or open_tracker()
         precision = attempt.choose_precision(config.precision)
         logger, replay = _open_run(inputs, attempt, tracker, parent_id)
-        attempt.note(logger.run_id, precision)
+        attempt.note(logger.run_id, precision, inputs.code_version)
         with closing(logger):
             try:
                 result = _train(inputs, attempt, logger, tracker, precision, replay, began, tags or {}, model_folder)
@@ -167,6 +166,18 @@ def _train(
     return TrainResult(logger.run_id, config.strategy, dict(result.best))
 
 
+def find_interrupted(inputs: TrainingInputs) -> int | None:
+    """The step of the last checkpoint from which this training would go on; None where nothing is left of an earlier one."""
+    attempt = _Attempt(_folder(inputs))
+    attempt.read()
+    steps = attempt.checkpoints.steps()
+    return steps[-1] if steps and attempt.code_version == inputs.code_version else None
+
+
+def _folder(inputs: TrainingInputs) -> CheckpointFolder:
+    return CheckpointFolder(Path(inputs.config.cache_dir) / "checkpoints" / inputs.identity[:16])
+
+
 @dataclass
 class _Attempt:
     """What is left on disk of an interrupted training of the same identity, and where this one keeps its own."""
@@ -174,6 +185,7 @@ class _Attempt:
     checkpoints: CheckpointFolder
     run_id: str | None = None
     precision: Precision | None = None
+    code_version: str | None = None
 
     @property
     def _file(self) -> Path:
@@ -195,28 +207,27 @@ class _Attempt:
                 "Go on with it on a machine like the one it began on, or delete that folder to begin anew."
             ) from error
 
-    def note(self, run_id: str, precision: Precision) -> None:
+    def note(self, run_id: str, precision: Precision, code_version: str) -> None:
         """Write down which run this is, for whoever has to go on with it."""
-        self.run_id, self.precision = run_id, precision
+        self.run_id, self.precision, self.code_version = run_id, precision, code_version
         self.checkpoints.path.mkdir(parents=True, exist_ok=True)
         scratch = self._file.with_suffix(".writing")
-        scratch.write_text(json.dumps({"run_id": run_id, "precision": precision}))
+        scratch.write_text(json.dumps({"run_id": run_id, "precision": precision, "code_version": code_version}))
         scratch.replace(self._file)
 
     def read(self) -> None:
         """Take over what an earlier attempt wrote down."""
         with contextlib.suppress(OSError, ValueError, KeyError):
             noted = json.loads(self._file.read_text())
-            self.run_id, self.precision = noted["run_id"], noted["precision"]
+            self.run_id, self.precision, self.code_version = noted["run_id"], noted["precision"], noted.get("code_version")
 
 
 @contextlib.contextmanager
 def _claim(inputs: TrainingInputs) -> Iterator[_Attempt]:
     """Keep other processes from the same training for as long as it lasts; the system lets go of it when we die."""
-    folder = Path(inputs.config.cache_dir) / "checkpoints"
-    folder.mkdir(parents=True, exist_ok=True)
-    name = inputs.identity[:16]
-    lock = FileLock(folder / f"{name}.lock")
+    checkpoints = _folder(inputs)
+    checkpoints.path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(checkpoints.path.with_suffix(".lock"))
     try:
         lock.acquire(timeout=0)
     except Timeout as error:
@@ -224,7 +235,7 @@ def _claim(inputs: TrainingInputs) -> Iterator[_Attempt]:
             f"The same training is running already (lock {lock.lock_file}). Wait for it, or change --seed for another one."
         ) from error
     try:
-        attempt = _Attempt(CheckpointFolder(folder / name))
+        attempt = _Attempt(checkpoints)
         attempt.read()
         yield attempt
     finally:
@@ -236,6 +247,8 @@ def _open_run(inputs: TrainingInputs, attempt: _Attempt, tracker: Tracker, paren
     title = f"{inputs.config.title}-seed{inputs.config.seed}"
     if attempt.run_id is None:
         return tracker.start(title, parent_id), False
+    if attempt.code_version != inputs.code_version:
+        return _begin_anew(attempt, attempt.run_id, tracker, title, parent_id), False
     try:
         old = tracker.get(attempt.run_id)
     except RunError:  # another store, or it was deleted: the work is still good, its records are written again
@@ -254,6 +267,17 @@ def _open_run(inputs: TrainingInputs, attempt: _Attempt, tracker: Tracker, paren
     logger.set_tags({"resumes": old.run_id})
     tracker.reopen(old.run_id).finish("KILLED", f"continued by run {logger.run_id}")
     return logger, True
+
+
+def _begin_anew(attempt: _Attempt, old_id: str, tracker: Tracker, title: str, parent_id: str | None) -> RunLogger:
+    """A new run in place of one that was interrupted when the code was another: half of each would be the result of neither."""
+    logger = tracker.start(title, parent_id)
+    with contextlib.suppress(RunError):
+        if old_id != logger.run_id and tracker.get(old_id).status != "FINISHED":
+            say(f"The code of this training has changed since run {old_id} was interrupted: it begins anew.")
+            tracker.amend(old_id).finish("KILLED", f"interrupted; made anew with changed code by run {logger.run_id}")
+    attempt.checkpoints.delete()
+    return logger
 
 
 def _logged_points(tracker: Tracker, run_id: str) -> frozenset[tuple[str, int]]:
@@ -282,10 +306,11 @@ def _log_start(inputs: TrainingInputs, logger: RunLogger, precision: Precision) 
             "strategy_args": json.dumps(config.strategy_args),
             "recipe": config.recipe,
             "data_fingerprint": inputs.prepared.manifest.fingerprint,
-            "config_hash": digest({**identity, "precision": precision}),
+            "config_hash": inputs.config_hash(precision),
             "base_sha256": inputs.base_sha256,
             "settings_hash": configs.settings_hash(config),
             "git_commit": git_commit(),
+            "code_version": inputs.code_version,
             "mlflow.note.content": f"{inputs.strategy.summary()} Base: {config.model}; data: {config.dataset}.{chosen}",
             **{name: value for name in ("strategy_reason", "entry") if (value := getattr(config, name))},
         }

@@ -19,6 +19,7 @@ _TAGS = (
     "config_hash",
     "settings_hash",
     "git_commit",
+    "code_version",
     "frozen_prefix_cache",
     "evaluates",
     "status_detail",

@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 LIMITS = {"max_train_samples": "64", "max_eval_samples": "32", "epochs": "1"}
 # Studies that are meant for a hub model and a GPU run here on packaged parts, and with two quick strategies.
-REPLACED = {"model": "minilm", "dataset": "rotten_tomatoes", "strategies": "head_only,bitfit", "trials": "1"}
+REPLACED = {"model": "minilm", "dataset": "rotten_tomatoes", "strategies": "head_only,bitfit", "trials": "1", "seeds": "2"}
 BENCHMARK_LIMITS = {
     "benchmarks.speed": "--dataset rotten_tomatoes --rows 96 --peer-steps 5 --repeats 1 --strategies head_only",
     "benchmarks.equality": "--dataset rotten_tomatoes --rows 96 --seeds 2 --strategy head_only",

@@ -13,7 +13,7 @@ def attempt(tmp_path):
 
 
 def test_it_goes_on_in_the_precision_that_it_began_in(attempt, tmp_path):
-    attempt.note("a-run", "bf16")
+    attempt.note("a-run", "bf16", "code")
     later = train._Attempt(CheckpointFolder(tmp_path / "checkpoints"))
     later.read()
     assert (later.run_id, later.choose_precision("fp32")) == ("a-run", "bf16")
@@ -26,7 +26,7 @@ def test_a_new_one_computes_as_the_option_says(attempt):
 
 def test_a_precision_that_this_machine_lacks_is_answered_with_the_way_out(attempt, monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    attempt.note("a-run", "fp16")  # on a machine with a GPU
+    attempt.note("a-run", "fp16", "code")  # on a machine with a GPU
     with pytest.raises(ConfigError, match=r"holds an interrupted training in fp16.*delete that folder to begin anew"):
         attempt.choose_precision("auto")
 
