@@ -127,7 +127,7 @@ def test_the_best_checkpoint_is_loaded_at_the_end(prepare, watch, scripted, metr
     scripted(metric, values)
     weights = {}
     watcher = watch(after_step=lambda step: weights.update({step: trained_state(built.model, built.parameters)}))
-    built, train = prepare(epochs=4, eval_steps=STEPS, metric_for_best_model=metric, watcher=watcher)
+    built, train = prepare("partial", epochs=4, eval_steps=STEPS, metric_for_best_model=metric, watcher=watcher)
     result = train()
     assert result.best_step == best * STEPS
     assert result.best[metric] == values[best - 1]
