@@ -23,7 +23,8 @@ _BETAS, _EPSILON = (0.9, 0.999), 1e-8  # torch.optim.AdamW's
 class Stack(nn.Module):
     """A model with several sets of the weights that train, each with a dropout probability of its own.
 
-    Called like the model, it answers with the logits, shape [examples, points, classes], and, given labels, with a loss per point.
+    Called like the model, it answers with the logits, shape [examples, points, classes], and, given labels, with a loss per
+    point.
     """
 
     weights: dict[str, torch.Tensor]
@@ -89,8 +90,11 @@ def _drop(module: nn.Dropout, probability: torch.Tensor, states: torch.Tensor) -
 
 
 class StackedAdamW:
-    """AdamW (Loshchilov and Hutter 2019, arXiv:1711.05101) with clipping, for stacked weights: each point has its own rate,
-    decay and largest gradient norm. What `torch.optim.AdamW` and `clip_grad_norm_` do to each by itself."""
+    """AdamW (Loshchilov and Hutter 2019, arXiv:1711.05101) with clipping, for stacked weights.
+
+    Each point has its own rate, decay and largest gradient norm. What `torch.optim.AdamW` and `clip_grad_norm_` do to each by
+    itself.
+    """
 
     def __init__(self, stack: Stack, parameters: ParameterPlan, configs: Sequence[FitConfig]) -> None:
         """Begin with moments of zero."""

@@ -28,10 +28,10 @@ def used_vocabulary(
 ) -> Iterator[ParameterPlan]:
     """Within the block the token embeddings of `model`, if they ever train, hold the rows of the tokens in `tables` alone.
 
-    The model takes the same token ids as ever. Afterwards the table is whole: what trained stands in its rows, and the others have
-    decayed as they would have, up to rounding (not at all without weight decay). How far is read off the witness, one more row
-    that no token has: the optimizer decays it like the rows that are away, in every phase, at every rate, and not in steps
-    that fp16 skips; checkpoints hold it like any row.
+    The model takes the same token ids as ever. Afterwards the table is whole: what trained stands in its rows, and the others
+    have decayed as they would have, up to rounding (not at all without weight decay). How far is read off the witness, one more
+    row that no token has: the optimizer decays it like the rows that are away, in every phase, at every rate, and not in
+    steps that fp16 skips; checkpoints hold it like any row.
 
     Yields:
         The plan with the parameter's shape in the block, which is that of checkpoints written there.
