@@ -9,7 +9,7 @@ import io
 import json
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -29,7 +29,7 @@ from pipeline.tracking import open_tracker
 from pipeline.tracking.provenance import environment, git_commit
 from pipeline.tracking.runs import RunLogger, Tracker, closing
 from pipeline.training.checkpoints import CheckpointFolder
-from pipeline.training.loop import FitPlan, FitResult, fit
+from pipeline.training.loop import FitPlan, FitResult, Observer, fit
 from pipeline.training.meters import MIB, MemoryMeter
 from pipeline.training.model_folder import NAME, ModelRecord, build_model, write_model_folder
 from pipeline.training.precision import Precision, choose_precision, compute_dtype, peak_flops_per_second
@@ -52,6 +52,7 @@ def run(
     parent_id: str | None = None,
     tags: Mapping[str, str] | None = None,
     model_folder: Path | None = None,
+    fit_with: Callable[[FitPlan, Observer], FitResult] = fit,
 ) -> TrainResult:
     """Train as `config` says; an interrupted training of the same configuration is continued.
 
@@ -59,6 +60,7 @@ def run(
         parent_id: The run below which this one is nested.
         tags: Set on the run beside, or instead of, the usual ones.
         model_folder: Put the model there instead of onto the run.
+        fit_with: What trains; see `stages/grid.py`.
 
     Raises:
         InputError: A mistake of input; no run was made.
@@ -76,7 +78,7 @@ def run(
         attempt.note(logger.run_id, precision, inputs.code_version)
         with closing(logger):
             try:
-                result = _train(inputs, attempt, logger, tracker, precision, replay, began, tags or {}, model_folder)
+                result = _train(inputs, attempt, logger, tracker, precision, replay, began, tags or {}, model_folder, fit_with)
             except TrainingError:
                 attempt.checkpoints.delete()  # going on from there would end the same way
                 raise
@@ -95,6 +97,7 @@ def _train(
     began: float,
     tags: Mapping[str, str],
     model_folder: Path | None,
+    fit_with: Callable[[FitPlan, Observer], FitResult],
 ) -> TrainResult:
     config, classes = inputs.config, inputs.prepared.manifest.classes
     settings = f"learning rate {config.learning_rate:g}, epochs {config.epochs}, batches of {config.batch_size}, {precision}"
@@ -116,7 +119,7 @@ def _train(
     if replay:
         _replay(attempt, logger)
     try:
-        result = fit(
+        result = fit_with(
             FitPlan(
                 model=built.model,
                 encoder=context.encoder,
@@ -161,6 +164,7 @@ def _train(
         **peaks,
         "cost/artifact_mb": model_bytes / MIB,
         "cost/model_flops_utilisation": result.flops / result.train_seconds / peak_flops_per_second(precision),
+        **result.figures,
     }
     _log_end(logger, built.parameters, result, measured, began)
     return TrainResult(logger.run_id, config.strategy, dict(result.best))

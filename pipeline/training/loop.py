@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableSequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from pipeline.config import FitConfig
@@ -28,6 +28,7 @@ from pipeline.training.prefix_cache import PrefixCache
 from pipeline.training.schedule import linear_warmup_decay, warmup_steps
 from pipeline.training.seeding import Seeds
 from pipeline.training.solving import solve_head
+from pipeline.training.vocabulary import used_vocabulary
 
 if TYPE_CHECKING:
     import torch
@@ -116,6 +117,23 @@ class Progress:
             return "unused"
         return "found" if all(found for _, found in self.cached.values()) else "built"
 
+    def result(self, total_steps: int, resumed_from: int = 0) -> FitResult:
+        """What training came to, once it has ended."""
+        return FitResult(
+            best=self.best,
+            best_step=self.best_step,
+            steps=self.step,
+            total_steps=total_steps,
+            train_loss_mean=self.loss_sum / self.step,
+            train_seconds=self.train_seconds,
+            examples=self.examples,
+            tokens=self.tokens,
+            flops=self.flops,
+            cache_seconds=sum(seconds for seconds, _ in self.cached.values()),
+            cache=self.cache_use,
+            resumed_from=resumed_from,
+        )
+
 
 CacheUse = Literal["unused", "built", "found"]
 
@@ -141,6 +159,8 @@ class FitResult:
     cache: CacheUse
     resumed_from: int
     """Step of the checkpoint from which this process went on; 0 if it began anew."""
+    figures: Mapping[str, float] = field(default_factory=dict)
+    """Metrics that the run carries beside, or instead of, those that its stage measures."""
 
 
 def fit(plan: FitPlan, observer: Observer) -> FitResult:
@@ -152,9 +172,13 @@ def fit(plan: FitPlan, observer: Observer) -> FitResult:
     Raises:
         TrainingError: The loss became NaN or infinite.
     """
-    accelerator = _accelerator(plan.precision)
-    with quick_dropout(plan.model) if accelerator.device.type == "cpu" else nullcontext():
-        return (_solve if plan.strategy.is_solved else _fit)(plan, observer, accelerator)
+    accelerator = make_accelerator(plan.precision)
+    with (
+        quick_dropout(plan.model) if accelerator.device.type == "cpu" else nullcontext(),
+        used_vocabulary(plan.model, plan.parameters, [plan.train, plan.validation], plan.pad_id) as parameters,
+    ):
+        train = _solve if plan.strategy.is_solved else _fit
+        return train(replace(plan, parameters=parameters), observer, accelerator)
 
 
 def _fit(plan: FitPlan, observer: Observer, accelerator: Any) -> FitResult:
@@ -169,7 +193,7 @@ def _fit(plan: FitPlan, observer: Observer, accelerator: Any) -> FitResult:
     resumed_from = progress.step
     warmup = warmup_steps(plan.total_steps, plan.config.warmup_ratio)
     watch = Stopwatch(progress.train_seconds)
-    feeds = _Feeds(plan, observer, accelerator.device)
+    feeds = Feeds(plan, observer, accelerator.device)
     losses: list[torch.Tensor] = []  # read at logging points only: reading waits for the device
 
     while progress.step < plan.total_steps and not progress.stopped:
@@ -202,17 +226,17 @@ def _fit(plan: FitPlan, observer: Observer, accelerator: Any) -> FitResult:
             progress.flops += flops.step(*batch.shape)
             observer.on_step(progress.step, plan.total_steps)
             stop = observer.should_stop()
-            evaluates = _evaluation_is_due(plan, progress.step) or stop
+            evaluates = evaluation_is_due(plan, progress.step) or stop
             if progress.step % plan.config.logging_steps == 0 or evaluates:
                 with watch.running():
-                    _read_losses(progress, losses)
+                    read_losses(progress, losses)
             if progress.step % plan.config.logging_steps == 0:
                 mean = sum(progress.window) / len(progress.window)
-                _report(progress, observer, {"train/loss": mean, "train/learning_rate": rate})
+                report(progress, observer, {"train/loss": mean, "train/learning_rate": rate})
                 progress.window = []
             if evaluates:
                 _evaluate(plan, progress, observer, model, feed.validation, accelerator.device)
-                progress.stopped = stop or _patience_is_over(plan.config, progress)
+                progress.stopped = stop or patience_is_over(plan.config, progress)
                 progress.train_seconds = watch.seconds
                 plan.checkpoints.save(
                     progress.step,
@@ -229,7 +253,7 @@ def _fit(plan: FitPlan, observer: Observer, accelerator: Any) -> FitResult:
     if progress.best_step != progress.step:
         plan.checkpoints.load_weights(progress.best_step, plan.model, plan.parameters)
     accelerator.free_memory()
-    return _result(progress, plan.total_steps, resumed_from)
+    return progress.result(plan.total_steps, resumed_from)
 
 
 def _solve(plan: FitPlan, observer: Observer, accelerator: Any) -> FitResult:
@@ -237,7 +261,7 @@ def _solve(plan: FitPlan, observer: Observer, accelerator: Any) -> FitResult:
     model = accelerator.prepare(plan.model)
     progress, watch = Progress(), Stopwatch()
     plan.parameters.enter_phase(plan.model, 0)
-    feed = _Feeds(plan, observer, accelerator.device).of(0, progress)
+    feed = Feeds(plan, observer, accelerator.device).of(0, progress)
     with watch.running():
         solution = solve_head(plan.strategy, model, plan.parameters, feed.train, accelerator.device, plan.classes)
     progress.step, progress.loss_sum, progress.train_seconds = 1, solution.loss, watch.seconds
@@ -247,52 +271,36 @@ def _solve(plan: FitPlan, observer: Observer, accelerator: Any) -> FitResult:
         counter = FlopCounter.of(plan.encoder, plan.parameters, 0, skips_prefix)
         progress.flops += passes * counter.step(len(plan.train), round(float(plan.train.lengths.mean())))
     observer.on_step(1, 1)
-    _report(progress, observer, {"train/loss": solution.loss})
+    report(progress, observer, {"train/loss": solution.loss})
     _evaluate(plan, progress, observer, model, feed.validation, accelerator.device)
     accelerator.free_memory()
-    return _result(progress, total_steps=1, resumed_from=0)
-
-
-def _result(progress: Progress, total_steps: int, resumed_from: int) -> FitResult:
-    return FitResult(
-        best=progress.best,
-        best_step=progress.best_step,
-        steps=progress.step,
-        total_steps=total_steps,
-        train_loss_mean=progress.loss_sum / progress.step,
-        train_seconds=progress.train_seconds,
-        examples=progress.examples,
-        tokens=progress.tokens,
-        flops=progress.flops,
-        cache_seconds=sum(seconds for seconds, _ in progress.cached.values()),
-        cache=progress.cache_use,
-        resumed_from=resumed_from,
-    )
+    return progress.result(total_steps=1)
 
 
 @dataclass(frozen=True)
-class _Feed:
+class Feed:
     """What the model is fed with in one phase."""
 
     train: Examples
     validation: Examples
 
 
-class _Feeds:
+class Feeds:
     """The feed of each phase, made when the phase begins."""
 
     def __init__(self, plan: FitPlan, observer: Observer, device: Any) -> None:
+        """Make none yet."""
         self._plan, self._observer, self._device = plan, observer, device
-        self._by_layer: dict[int, _Feed] = {}
+        self._by_layer: dict[int, Feed] = {}
 
-    def of(self, phase: int, progress: Progress) -> _Feed:
+    def of(self, phase: int, progress: Progress) -> Feed:
         """Token ids where the model trains from the bottom up, else the hidden states that enter its lowest trained layer.
 
         What came from the cache is noted in `progress` when it does so first: a resumed training finds what it had built.
         """
         layer = self._plan.parameters.lowest_layer(self._plan.encoder, phase)
         if layer not in self._by_layer:
-            feed = _Feed(self._make(self._plan.train, layer), self._make(self._plan.validation, layer))
+            feed = Feed(self._make(self._plan.train, layer), self._make(self._plan.validation, layer))
             self._by_layer[layer] = feed
             states = [examples.states for examples in (feed.train, feed.validation) if isinstance(examples, CachedPrefix)]
             if states:
@@ -316,7 +324,8 @@ class _Feeds:
         )
 
 
-def _accelerator(precision: Precision) -> Any:
+def make_accelerator(precision: Precision) -> Any:
+    """Accelerate's handle on device and precision."""
     from accelerate import Accelerator
     from accelerate.state import AcceleratorState
     from torch.cuda import is_available
@@ -326,12 +335,18 @@ def _accelerator(precision: Precision) -> Any:
     return Accelerator(mixed_precision=mixed, cpu=not is_available())  # never an Apple GPU, whose figures are not known here
 
 
-def _evaluation_is_due(plan: FitPlan, step: int) -> bool:
+def evaluation_is_due(plan: FitPlan, step: int) -> bool:
+    """Whether validation data are scored after this step."""
     every = plan.config.eval_steps or plan.steps_per_epoch
     return step % every == 0 or step == plan.total_steps
 
 
-def _read_losses(progress: Progress, losses: list[torch.Tensor]) -> None:
+def read_losses(progress: Progress, losses: MutableSequence[Any]) -> None:
+    """Add losses that were not read yet to the progress, and forget them.
+
+    Raises:
+        TrainingError: One of them is NaN or infinite.
+    """
     for loss in losses:
         value = float(loss)
         if not math.isfinite(value):
@@ -343,7 +358,8 @@ def _read_losses(progress: Progress, losses: list[torch.Tensor]) -> None:
     losses.clear()
 
 
-def _report(progress: Progress, observer: Observer, metrics: dict[str, float]) -> None:
+def report(progress: Progress, observer: Observer, metrics: dict[str, float]) -> None:
+    """Tell the observer, and note it."""
     progress.history.append((progress.step, metrics))
     observer.on_log(progress.step, metrics)
 
@@ -353,8 +369,13 @@ def _evaluate(
 ) -> None:
     logits = predict_logits(model, validation, device, plan.largest_batch)
     found = score(plan.validation.labels, logits, plan.classes)
-    _report(progress, observer, {f"val/{name}": value for name, value in found.items()})
-    if _is_better(found, progress.best, plan.config.metric_for_best_model):
+    note_evaluation(plan.config, progress, observer, found)
+
+
+def note_evaluation(config: FitConfig, progress: Progress, observer: Observer, found: dict[str, float]) -> None:
+    """Report validation metrics, and keep in mind whether they are the best so far."""
+    report(progress, observer, {f"val/{name}": value for name, value in found.items()})
+    if _is_better(found, progress.best, config.metric_for_best_model):
         progress.best, progress.best_step, progress.evaluations_without_gain = found, progress.step, 0
     else:
         progress.evaluations_without_gain += 1
@@ -366,6 +387,7 @@ def _is_better(found: Mapping[str, float], best: Mapping[str, float], metric: st
     return found[metric] < best[metric] if metric == "loss" else found[metric] > best[metric]
 
 
-def _patience_is_over(config: FitConfig, progress: Progress) -> bool:
+def patience_is_over(config: FitConfig, progress: Progress) -> bool:
+    """Whether so many evaluations in a row brought no gain that training ends."""
     patience = config.early_stopping_patience
     return patience is not None and progress.evaluations_without_gain >= patience

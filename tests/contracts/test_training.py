@@ -54,11 +54,20 @@ def test_qlora_without_bitsandbytes_is_refused(tiny):
 
 
 @pytest.mark.parametrize(("family", "name", "pooler", "head"), BASES)
-def test_every_step_changes_exactly_the_declared_parameters(tiny, family, name, pooler, head, tmp_path, watch):
+def test_every_step_changes_exactly_the_declared_parameters(tiny, family, name, pooler, head, tmp_path, watch, monkeypatch):
+    snapshots = []
+
+    def build(model, *arguments):  # when the table of token embeddings holds the used rows, as it does after each step
+        snapshots.append(snapshot(model))
+        return build_optimizer(model, *arguments)
+
+    monkeypatch.setattr("pipeline.training.loop.build_optimizer", build)
     epochs = fewest_epochs(name)
     config = tiny.config(epochs=epochs, head=head)
     built = tiny.build(make(name), tiny.folder(family, pooler), config, total_steps=epochs)
-    plan, snapshots = built.parameters, [snapshot(built.model)]
+    plan = built.parameters
+    if built.strategy.is_solved:  # without an optimizer
+        snapshots.append(snapshot(built.model))
     watcher = watch(after_step=lambda step: snapshots.append(snapshot(built.model)))
     assert tiny.fit(built, config, tmp_path, watcher=watcher).steps == epochs
     for epoch, (before, after) in enumerate(itertools.pairwise(snapshots)):

@@ -25,6 +25,7 @@ REPLACED = {"model": "minilm", "dataset": "rotten_tomatoes", "strategies": "head
 BENCHMARK_LIMITS = {
     "benchmarks.speed": "--dataset rotten_tomatoes --rows 96 --peer-steps 5 --repeats 1 --strategies head_only",
     "benchmarks.equality": "--dataset rotten_tomatoes --rows 96 --seeds 2 --strategy head_only",
+    "benchmarks.search": "--dataset rotten_tomatoes --rows 96 --peer-steps 5 --repeats 1",
     "benchmarks.scaling": "--dataset rotten_tomatoes --rows 64 --depths 2 --depth-rows 64 --strategies head_only",
 }
 # Instead of those two: what the recipe is about, where that can be had in a minute.

@@ -128,7 +128,7 @@ def test_the_best_checkpoint_is_loaded_at_the_end(prepare, watch, scripted, metr
     scripted(metric, values)
     weights = {}
     watcher = watch(after_step=lambda step: weights.update({step: trained_state(built.model, built.parameters)}))
-    built, train = prepare(epochs=4, eval_steps=STEPS, metric_for_best_model=metric, watcher=watcher)
+    built, train = prepare("partial", epochs=4, eval_steps=STEPS, metric_for_best_model=metric, watcher=watcher)
     result = train()
     assert result.best_step == best * STEPS
     assert result.best[metric] == values[best - 1]
@@ -185,7 +185,7 @@ def test_checkpoints_hold_the_newest_and_the_best_only(prepare, scripted, tmp_pa
 
 
 def test_a_step_that_overflowed_in_fp16_is_none_to_the_strategy(tiny, tmp_path, monkeypatch):
-    plain, overflows = loop._accelerator, [torch.inf, 1.0, 1.0]
+    plain, overflows = loop.make_accelerator, [torch.inf, 1.0, 1.0]
 
     def with_scaler(precision):
         accelerator = plain(precision)
@@ -199,7 +199,7 @@ def test_a_step_that_overflowed_in_fp16_is_none_to_the_strategy(tiny, tmp_path, 
         accelerator.unscale_gradients = unscale
         return accelerator
 
-    monkeypatch.setattr(loop, "_accelerator", with_scaler)
+    monkeypatch.setattr(loop, "make_accelerator", with_scaler)
     calls.clear()
     config = tiny.config(epochs=3)
     built = tiny.build(create_strategy("full", {}), tiny.folder(), config)
@@ -212,5 +212,5 @@ def test_the_cpu_is_taken_where_there_is_no_cuda(monkeypatch, cuda, cpu):
     asked = {}
     monkeypatch.setattr("accelerate.Accelerator", lambda **options: asked.update(options))
     monkeypatch.setattr("torch.cuda.is_available", lambda: cuda)
-    loop._accelerator("bf16")
+    loop.make_accelerator("bf16")
     assert asked == {"mixed_precision": "bf16", "cpu": cpu}
