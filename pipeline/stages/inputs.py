@@ -15,6 +15,7 @@ from pipeline.errors import ConfigError
 from pipeline.hashing import digest
 from pipeline.modeling.addresses import ModelAddress, find_model
 from pipeline.modeling.loading import check_weights, load_tokenizer
+from pipeline.stages.parallel import check_processes
 from pipeline.strategies.base import Strategy, StrategyContext
 from pipeline.strategies.registry import create_strategy
 from pipeline.tracking.runs import RunLogger
@@ -87,6 +88,7 @@ def find_strategy(config: configs.TrainConfig) -> tuple[ModelAddress, Strategy]:
         ModelError: There is no such model, or its architecture is not supported.
         ConfigError: The strategy cannot work on it.
     """
+    check_processes(config)
     address = find_model(config.model, config.model_revision)
     strategy = create_strategy(config.strategy, config.strategy_args)
     strategy.check_packages()

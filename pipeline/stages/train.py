@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -24,9 +25,11 @@ from pipeline.modeling.addresses import PACKAGED
 from pipeline.modeling.loading import load_tokenizer
 from pipeline.stages.advise import resolve_strategy
 from pipeline.stages.inputs import TrainingInputs, find_inputs
+from pipeline.stages.parallel import doubt_processes, run_processes
 from pipeline.stages.progress import TrainingObserver, say
 from pipeline.strategies.freezing import ParameterPlan
 from pipeline.tracking import open_tracker
+from pipeline.tracking.memory import MemoryTracker
 from pipeline.tracking.provenance import environment, git_commit
 from pipeline.tracking.runs import RunLogger, Tracker, closing
 from pipeline.training.checkpoints import CheckpointFolder
@@ -68,7 +71,7 @@ def run(
     began = time.perf_counter()
     inputs = find_inputs(resolve_strategy(config))
     if parent_id is None:
-        for note in inputs.prepared.manifest.notes:
+        for note in (*inputs.prepared.manifest.notes, *doubt_processes(config.num_processes)):
             say(note)
     with _claim(inputs) as attempt:
         tracker = tracker or open_tracker()
@@ -77,13 +80,28 @@ def run(
         attempt.note(logger.run_id, precision)
         with closing(logger):
             try:
-                result = _train(inputs, attempt, logger, tracker, precision, replay, began, tags or {}, model_folder)
+                others = (precision, replay, began, tags or {}, model_folder)
+                if inputs.config.num_processes == 1:
+                    result = _train(inputs, attempt, logger, tracker, *others)
+                else:
+                    run_id, count = logger.run_id, inputs.config.num_processes
+                    result = run_processes(count, _train_together, inputs, attempt, tracker, run_id, *others)
             except TrainingError:
                 attempt.checkpoints.delete()  # going on from there would end the same way
                 raise
         attempt.checkpoints.delete()
     _show(result, with_hint=parent_id is None)
     return result
+
+
+def _train_together(
+    rank: int, inputs: TrainingInputs, attempt: _Attempt, tracker: Tracker, run_id: str, *others: Any
+) -> TrainResult:
+    """One of several processes that train: the first writes to the run, the others to nothing."""
+    if rank == 0:
+        return _train(inputs, attempt, tracker.amend(run_id), tracker, *others)
+    nowhere = MemoryTracker()
+    return _train(inputs, attempt, nowhere.start(run_id), nowhere, *others, only_helps=True)
 
 
 def _train(
@@ -96,6 +114,7 @@ def _train(
     began: float,
     tags: Mapping[str, str],
     model_folder: Path | None,
+    only_helps: bool = False,
 ) -> TrainResult:
     config, classes = inputs.config, inputs.prepared.manifest.classes
     settings = f"learning rate {config.learning_rate:g}, epochs {config.epochs}, batches of {config.batch_size}, {precision}"
@@ -137,6 +156,8 @@ def _train(
         )
     finally:
         observer.close()
+    if only_helps:
+        return TrainResult(logger.run_id, config.strategy, dict(result.best))
     peaks = memory.peaks()
     logger.set_tags({"frozen_prefix_cache": result.cache})
     record = ModelRecord(
@@ -160,7 +181,7 @@ def _train(
     measured = {
         **peaks,
         "cost/artifact_mb": model_bytes / MIB,
-        "cost/model_flops_utilisation": result.flops / result.train_seconds / peak_flops_per_second(precision),
+        "cost/model_flops_utilisation": result.flops / result.train_seconds / peak_flops_per_second(precision) / config.num_processes,
     }
     _log_end(logger, built.parameters, result, measured, began)
     return TrainResult(logger.run_id, config.strategy, dict(result.best))
@@ -281,6 +302,7 @@ def _log_start(inputs: TrainingInputs, logger: RunLogger, precision: Precision) 
             "strategy_args": json.dumps(config.strategy_args),
             "recipe": config.recipe,
             "data_fingerprint": inputs.prepared.manifest.fingerprint,
+            "num_processes": str(config.num_processes),
             "config_hash": digest({**identity, "precision": precision}),
             "base_sha256": inputs.base_sha256,
             "settings_hash": configs.settings_hash(config),

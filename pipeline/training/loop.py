@@ -17,7 +17,8 @@ from pipeline.modeling.cut import Cut
 from pipeline.modeling.encoder import Encoder
 from pipeline.strategies.base import Strategy
 from pipeline.strategies.freezing import ParameterPlan
-from pipeline.training.checkpoints import CheckpointFolder
+from pipeline.training.checkpoints import CheckpointFolder, generator_states
+from pipeline.training.distributed import World, find_world
 from pipeline.training.dropout import quick_dropout
 from pipeline.training.frozen_prefix import CachedPrefix, feed_above
 from pipeline.training.inference import predict_logits
@@ -73,7 +74,7 @@ class FitPlan:
     @property
     def largest_batch(self) -> int:
         """Tokens after padding; nothing else is computed in larger batches, so that peak memory is training's."""
-        return self.config.batch_size * int(self.train.lengths.max())
+        return math.ceil(self.config.batch_size / self.config.num_processes) * int(self.train.lengths.max())
 
     @property
     def steps_per_epoch(self) -> int:
@@ -146,29 +147,34 @@ def fit(plan: FitPlan, observer: Observer) -> FitResult:
     """Train `plan.model` and leave the best checkpoint's weights in it.
 
     Goes on from the newest checkpoint in `plan.checkpoints` if there is one; on a CPU the end is then bit-equal to that of an
-    uninterrupted run.
+    uninterrupted run. With `num_processes` every process calls this, and all leave with the same result; only in process 0 is the
+    observer asked whether to stop, and that at logging points and evaluations alone.
 
     Raises:
         TrainingError: The loss became NaN or infinite.
     """
-    accelerator = _accelerator(plan.precision)
+    world = find_world(plan.config.num_processes)
+    accelerator = _accelerator(plan.precision, **world.accelerator_options())
     with quick_dropout(plan.model) if accelerator.device.type == "cpu" else nullcontext():
-        return _fit(plan, observer, accelerator)
+        return _fit(plan, observer, accelerator, world)
 
 
-def _fit(plan: FitPlan, observer: Observer, accelerator: Any) -> FitResult:
+def _fit(plan: FitPlan, observer: Observer, accelerator: Any, world: World) -> FitResult:
     from torch import manual_seed
 
     seeds = Seeds.of(plan.config)
     optimizer = build_optimizer(plan.model, plan.parameters, plan.config.weight_decay)
-    model, optimizer = accelerator.prepare(plan.model, optimizer)
-    manual_seed(seeds.dropout)
-    restored = plan.checkpoints.restore(plan.model, plan.parameters, optimizer, accelerator.scaler, plan.strategy)
+    model = accelerator.prepare_model(plan.model, evaluation_mode=True)  # not wrapped: the world does that, anew in every phase
+    optimizer = accelerator.prepare(optimizer)
+    manual_seed(world.seed(seeds.dropout))
+    restored = plan.checkpoints.restore(
+        plan.model, plan.parameters, optimizer, accelerator.scaler, plan.strategy, world.rank
+    )
     progress = Progress(**restored) if restored else Progress()
     resumed_from = progress.step
     warmup = warmup_steps(plan.total_steps, plan.config.warmup_ratio)
     watch = Stopwatch(progress.train_seconds)
-    feeds = _Feeds(plan, observer, accelerator.device)
+    feeds = _Feeds(plan, observer, accelerator.device, world)
     losses: list[torch.Tensor] = []  # read at logging points only: reading waits for the device
 
     while progress.step < plan.total_steps and not progress.stopped:
@@ -178,15 +184,17 @@ def _fit(plan: FitPlan, observer: Observer, accelerator: Any) -> FitResult:
         feed = feeds.of(phase, progress)
         flops = FlopCounter.of(plan.encoder, plan.parameters, phase, isinstance(feed.train, CachedPrefix))
         batches = plan_epoch(plan.train.lengths, plan.config.batch_size, seeds.order, epoch)
-        model.train()
+        wrapped = world.wrap(model, phase)
+        wrapped.train()
         for indices in batches[position:]:
             with watch.running():
-                batch = feed.train.batch(indices)
+                share = world.share(indices)
+                batch = feed.train.batch(share.indices)
                 inputs = {name: tensor.to(accelerator.device) for name, tensor in batch.inputs.items()}
                 rate = plan.config.learning_rate * linear_warmup_decay(progress.step, plan.total_steps, warmup)
                 set_learning_rate(optimizer, rate, phase)
                 with feed.train.feeding():
-                    loss = model(**inputs, labels=batch.labels.to(accelerator.device)).loss
+                    loss = world.weigh(wrapped(**inputs, labels=batch.labels.to(accelerator.device)).loss, share)
                 accelerator.backward(loss)
                 norm = accelerator.clip_grad_norm_(model.parameters(), plan.config.max_grad_norm)
                 optimizer.step()
@@ -197,37 +205,43 @@ def _fit(plan: FitPlan, observer: Observer, accelerator: Any) -> FitResult:
                 losses.append(loss.detach())
             progress.step += 1
             progress.examples += len(indices)
-            progress.tokens += batch.tokens
-            progress.flops += flops.step(*batch.shape)
+            progress.tokens += int(feed.train.lengths[indices].sum())
+            progress.flops += sum(flops.step(len(part), int(feed.train.lengths[part].max())) for part in world.parts(indices))
             observer.on_step(progress.step, plan.total_steps)
-            stop = observer.should_stop()
-            evaluates = _evaluation_is_due(plan, progress.step) or stop
-            if progress.step % plan.config.logging_steps == 0 or evaluates:
+            logs, evaluates = progress.step % plan.config.logging_steps == 0, _evaluation_is_due(plan, progress.step)
+            stop = world.agree(observer.should_stop, now=logs or evaluates)
+            evaluates = evaluates or stop
+            if logs or evaluates:
                 with watch.running():
-                    _read_losses(progress, losses)
-            if progress.step % plan.config.logging_steps == 0:
+                    _read_losses(progress, world.average(losses))
+            if logs:
                 mean = sum(progress.window) / len(progress.window)
                 _report(progress, observer, {"train/loss": mean, "train/learning_rate": rate})
                 progress.window = []
             if evaluates:
-                _evaluate(plan, progress, observer, model, feed.validation, accelerator.device)
+                _evaluate(plan, progress, observer, model, feed.validation, accelerator.device, world)
                 progress.stopped = stop or _patience_is_over(plan.config, progress)
                 progress.train_seconds = watch.seconds
-                plan.checkpoints.save(
-                    progress.step,
-                    progress.best_step,
-                    plan.model,
-                    plan.parameters,
-                    optimizer,
-                    accelerator.scaler,
-                    asdict(progress),
-                    plan.strategy,
+                generators = world.gather(generator_states())
+                world.ask_first(
+                    lambda: plan.checkpoints.save(
+                        progress.step,
+                        progress.best_step,
+                        plan.model,
+                        plan.parameters,
+                        optimizer,
+                        accelerator.scaler,
+                        asdict(progress),
+                        plan.strategy,
+                        generators,  # noqa: B023: called at once
+                    )
                 )
                 if progress.stopped:
                     break
     if progress.best_step != progress.step:
         plan.checkpoints.load_weights(progress.best_step, plan.model, plan.parameters)
     accelerator.free_memory()
+    world.leave()
     return FitResult(
         best=progress.best,
         best_step=progress.best_step,
@@ -255,8 +269,8 @@ class _Feed:
 class _Feeds:
     """The feed of each phase, made when the phase begins."""
 
-    def __init__(self, plan: FitPlan, observer: Observer, device: Any) -> None:
-        self._plan, self._observer, self._device = plan, observer, device
+    def __init__(self, plan: FitPlan, observer: Observer, device: Any, world: World) -> None:
+        self._plan, self._observer, self._device, self._world = plan, observer, device, world
         self._by_layer: dict[int, _Feed] = {}
 
     def of(self, phase: int, progress: Progress) -> _Feed:
@@ -266,7 +280,8 @@ class _Feeds:
         """
         layer = self._plan.parameters.lowest_layer(self._plan.encoder, phase)
         if layer not in self._by_layer:
-            feed = _Feed(self._make(self._plan.train, layer), self._make(self._plan.validation, layer))
+            with self._world.first_alone():  # process 0 computes what is to be cached, and the others find it
+                feed = _Feed(self._make(self._plan.train, layer), self._make(self._plan.validation, layer))
             self._by_layer[layer] = feed
             states = [examples.states for examples in (feed.train, feed.validation) if isinstance(examples, CachedPrefix)]
             if states:
@@ -290,14 +305,15 @@ class _Feeds:
         )
 
 
-def _accelerator(precision: Precision) -> Any:
+def _accelerator(precision: Precision, **options: Any) -> Any:
     from accelerate import Accelerator
     from accelerate.state import AcceleratorState
     from torch.cuda import is_available
 
     AcceleratorState._reset_state(reset_partial_state=True)  # it is global; an earlier fit may have had another precision
     mixed = "no" if precision == "fp32" else precision
-    return Accelerator(mixed_precision=mixed, cpu=not is_available())  # never an Apple GPU, whose figures are not known here
+    # Never an Apple GPU, whose figures are not known here.
+    return Accelerator(mixed_precision=mixed, cpu=not is_available(), **options)
 
 
 def _evaluation_is_due(plan: FitPlan, step: int) -> bool:
@@ -323,10 +339,10 @@ def _report(progress: Progress, observer: Observer, metrics: dict[str, float]) -
 
 
 def _evaluate(
-    plan: FitPlan, progress: Progress, observer: Observer, model: nn.Module, validation: Examples, device: Any
+    plan: FitPlan, progress: Progress, observer: Observer, model: nn.Module, validation: Examples, device: Any, world: World
 ) -> None:
-    logits = predict_logits(model, validation, device, plan.largest_batch)
-    found = score(plan.validation.labels, logits, plan.classes)
+    logits = predict_logits(model, validation, device, plan.largest_batch, world)
+    found = world.ask_first(lambda: score(plan.validation.labels, logits, plan.classes))
     _report(progress, observer, {f"val/{name}": value for name, value in found.items()})
     if _is_better(found, progress.best, plan.config.metric_for_best_model):
         progress.best, progress.best_step, progress.evaluations_without_gain = found, progress.step, 0
