@@ -1,7 +1,7 @@
 """One training by several processes: starts them as torchrun does, and ends all when one of them fails.
 
-Process 0 does what a process that trains alone does, all others help it to train. They run on this machine, a GPU each where there
-are any.
+Process 0 does what a process that trains alone does, all others help it to train. They run on this machine, each on a GPU of
+its own where there are any.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from pipeline.stages.children import end_with_parent, fork_context
 
 T = TypeVar("T")
 
-# Of several failures the first to be seen is reported. One that is not ours may be no more than the loss of a process that died;
-# so it waits until that death was seen, which is looked for ten times a second.
+# Of several failures the first to be seen is reported. One that is not ours may be no more than the loss of a process that
+# died, so it waits until that death was seen: the agent looks ten times a second.
 _SECONDS_BEFORE_FOREIGN_FAILURE = 1.5
 _SIGNALS = ("SIGHUP", "SIGQUIT")  # torch's agent handles these; for the others KeyboardInterrupt is raised as always
 
@@ -49,7 +49,7 @@ def check_processes(config: FitConfig) -> None:
 
     if torch.cuda.is_available() and count > torch.cuda.device_count():
         raise ConfigError(
-            f"--num-processes {count} exceeds the {torch.cuda.device_count()} GPUs of this machine: each process needs its own. "
+            f"--num-processes {count} exceeds the {torch.cuda.device_count()} GPUs of this machine: each process needs one. "
             f"Give at most --num-processes {torch.cuda.device_count()}."
         )
 
@@ -142,24 +142,24 @@ def _threads(count: int) -> int | None:
 def _death(rank: int, count: int, status: int) -> PipelineError:
     how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
     return PipelineError(
-        f"Process {rank} of the {count} of this training {how}, from outside or because the system ran out of memory; the others "
-        "were ended. The same command goes on from the last checkpoint; a smaller --batch-size or --num-processes needs less."
+        f"Process {rank} of the {count} of this training {how}, from outside or because the system ran out of memory; the "
+        "others were ended. The same command goes on from the last checkpoint; a smaller --batch-size needs less."
     )
 
 
 @contextlib.contextmanager
 def _quiet_agent() -> Iterator[None]:
     """Keep torch's agent from printing what we say ourselves, and give back the signals that it takes."""
-    logger = logging.getLogger("torch.distributed.elastic")
-    silent, propagates = logging.NullHandler(), logger.propagate
+    loggers = {logging.getLogger(name) for name in ("torch.distributed.elastic", "torch.multiprocessing.spawn")}
+    before = {logger: (logger.propagate, logger.handlers) for logger in loggers}
     handlers = {name: signal.getsignal(getattr(signal, name)) for name in _SIGNALS if hasattr(signal, name)}
-    logger.addHandler(silent)
-    logger.propagate = False
+    for logger in loggers:
+        logger.propagate, logger.handlers = False, [logging.NullHandler()]
     try:
         yield
     finally:
-        logger.propagate = propagates
-        logger.removeHandler(silent)
+        for logger in loggers:
+            logger.propagate, logger.handlers = before[logger]
         if threading.current_thread() is threading.main_thread():
             for name, handler in handlers.items():
                 signal.signal(getattr(signal, name), handler)

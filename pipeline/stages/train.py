@@ -80,12 +80,13 @@ def run(
         attempt.note(logger.run_id, precision)
         with closing(logger):
             try:
-                others = (precision, replay, began, tags or {}, model_folder)
+                others: dict[str, Any] = {"precision": precision, "replay": replay, "began": began, "tags": tags or {}}
+                others["model_folder"] = model_folder
                 if inputs.config.num_processes == 1:
-                    result = _train(inputs, attempt, logger, tracker, *others)
+                    result = _train(inputs, attempt, logger, tracker, **others)
                 else:
                     run_id, count = logger.run_id, inputs.config.num_processes
-                    result = run_processes(count, _train_together, inputs, attempt, tracker, run_id, *others)
+                    result = run_processes(count, _train_together, inputs, attempt, tracker, run_id, others)
             except TrainingError:
                 attempt.checkpoints.delete()  # going on from there would end the same way
                 raise
@@ -95,13 +96,13 @@ def run(
 
 
 def _train_together(
-    rank: int, inputs: TrainingInputs, attempt: _Attempt, tracker: Tracker, run_id: str, *others: Any
+    rank: int, inputs: TrainingInputs, attempt: _Attempt, tracker: Tracker, run_id: str, others: Mapping[str, Any]
 ) -> TrainResult:
     """One of several processes that train: the first writes to the run, the others to nothing."""
     if rank == 0:
-        return _train(inputs, attempt, tracker.amend(run_id), tracker, *others)
+        return _train(inputs, attempt, tracker.amend(run_id), tracker, **others)
     nowhere = MemoryTracker()
-    return _train(inputs, attempt, nowhere.start(run_id), nowhere, *others, only_helps=True)
+    return _train(inputs, attempt, nowhere.start(run_id), nowhere, only_helps=True, **others)
 
 
 def _train(
@@ -178,10 +179,11 @@ def _train(
         model_bytes = sum(file.stat().st_size for file in folder.iterdir())
         if model_folder is None:
             logger.log_model(folder)
+    available = peak_flops_per_second(precision) * config.num_processes
     measured = {
         **peaks,
         "cost/artifact_mb": model_bytes / MIB,
-        "cost/model_flops_utilisation": result.flops / result.train_seconds / peak_flops_per_second(precision) / config.num_processes,
+        "cost/model_flops_utilisation": result.flops / result.train_seconds / available,
     }
     _log_end(logger, built.parameters, result, measured, began)
     return TrainResult(logger.run_id, config.strategy, dict(result.best))

@@ -142,7 +142,7 @@ class ProcessGroup(World):
             self._wrapped = None  # the old one takes its hooks off the parameters
             device = next(model.parameters()).device
             devices = [device.index] if device.type == "cuda" else None
-            wrapped = DistributedDataParallel(model, device_ids=devices, broadcast_buffers=False)
+            wrapped = DistributedDataParallel(model, device_ids=devices, forward_sync_buffers=False)
             self._wrapped = phase, wrapped
         return self._wrapped[1]
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from pipeline.config import FitConfig
@@ -147,8 +148,8 @@ def fit(plan: FitPlan, observer: Observer) -> FitResult:
     """Train `plan.model` and leave the best checkpoint's weights in it.
 
     Goes on from the newest checkpoint in `plan.checkpoints` if there is one; on a CPU the end is then bit-equal to that of an
-    uninterrupted run. With `num_processes` every process calls this, and all leave with the same result; only in process 0 is the
-    observer asked whether to stop, and that at logging points and evaluations alone.
+    uninterrupted run. With `num_processes` every process calls this, and all leave with the same weights; only process 0 asks
+    its observer whether to stop, and that at logging points and evaluations alone.
 
     Raises:
         TrainingError: The loss became NaN or infinite.
@@ -167,9 +168,7 @@ def _fit(plan: FitPlan, observer: Observer, accelerator: Any, world: World) -> F
     model = accelerator.prepare_model(plan.model, evaluation_mode=True)  # not wrapped: the world does that, anew in every phase
     optimizer = accelerator.prepare(optimizer)
     manual_seed(world.seed(seeds.dropout))
-    restored = plan.checkpoints.restore(
-        plan.model, plan.parameters, optimizer, accelerator.scaler, plan.strategy, world.rank
-    )
+    restored = plan.checkpoints.restore(plan.model, plan.parameters, optimizer, accelerator.scaler, plan.strategy, world.rank)
     progress = Progress(**restored) if restored else Progress()
     resumed_from = progress.step
     warmup = warmup_steps(plan.total_steps, plan.config.warmup_ratio)
@@ -222,20 +221,9 @@ def _fit(plan: FitPlan, observer: Observer, accelerator: Any, world: World) -> F
                 _evaluate(plan, progress, observer, model, feed.validation, accelerator.device, world)
                 progress.stopped = stop or _patience_is_over(plan.config, progress)
                 progress.train_seconds = watch.seconds
-                generators = world.gather(generator_states())
-                world.ask_first(
-                    lambda: plan.checkpoints.save(
-                        progress.step,
-                        progress.best_step,
-                        plan.model,
-                        plan.parameters,
-                        optimizer,
-                        accelerator.scaler,
-                        asdict(progress),
-                        plan.strategy,
-                        generators,  # noqa: B023: called at once
-                    )
-                )
+                state = asdict(progress), plan.strategy, world.gather(generator_states())
+                save = partial(plan.checkpoints.save, progress.step, progress.best_step, plan.model, plan.parameters)
+                world.ask_first(partial(save, optimizer, accelerator.scaler, *state))
                 if progress.stopped:
                     break
     if progress.best_step != progress.step:
