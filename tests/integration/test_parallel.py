@@ -200,11 +200,24 @@ def descendants(pid):
     return sorted(found[1:])
 
 
+@pytest.fixture
+def started():
+    """Processes that are gone when the test ends."""
+    processes = []
+    yield processes
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds processes in /proc")
-def test_a_parallel_training_that_is_killed_or_interrupted_goes_on(workspace, tmp_path):
+def test_a_parallel_training_that_is_killed_or_interrupted_goes_on(workspace, started):
     command = [sys.executable, "-m", "pipeline", "train"]
     command += [f"--{name.replace('_', '-')}={value}" for name, value in {**workspace.options, **LONG}.items()]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+
+    def checkpoints():
+        return {str(path) for path in workspace.folder.glob(".cache/checkpoints/*/step-*")}
 
     def start(num_processes, checkpoints_before):
         """The command until there is another checkpoint; its process, and those below it."""
@@ -217,8 +230,9 @@ def test_a_parallel_training_that_is_killed_or_interrupted_goes_on(workspace, tm
             text=True,
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )
-        deadline = time.monotonic() + 120
-        while {str(path) for path in workspace.folder.glob(".cache/checkpoints/*/step-*")} <= checkpoints_before:
+        started.append(process)
+        deadline = time.monotonic() + 240
+        while checkpoints() <= checkpoints_before:
             assert process.poll() is None, process.communicate()
             assert time.monotonic() < deadline
             time.sleep(0.01)
@@ -230,9 +244,6 @@ def test_a_parallel_training_that_is_killed_or_interrupted_goes_on(workspace, tm
             assert time.monotonic() < deadline, "a process outlived its training"
             time.sleep(0.05)
         return True
-
-    def checkpoints():
-        return {str(path) for path in workspace.folder.glob(".cache/checkpoints/*/step-*")}
 
     process, below = start(2, set())
     os.kill(below[-1], signal.SIGKILL)
