@@ -79,7 +79,7 @@ def run_processes(count: int, function: Callable[..., T], *arguments: Any) -> T:
 
     pipes = [fork_context().Pipe(duplex=False) for _ in range(count)]
     senders = [sender for _, sender in pipes]
-    with tempfile.TemporaryDirectory(prefix="processes-") as scratch, _quiet_agent():
+    with tempfile.TemporaryDirectory(prefix="processes-") as scratch, _quiet_agent() as signals:
         config = LaunchConfig(
             min_nodes=1,
             max_nodes=1,
@@ -91,7 +91,7 @@ def run_processes(count: int, function: Callable[..., T], *arguments: Any) -> T:
             max_restarts=0,
             start_method="forkserver",
             logs_specs=DefaultLogsSpecs(log_dir=scratch, redirects=dict.fromkeys(range(1, count), Std.ALL)),
-            signals_to_handle=",".join(_SIGNALS),
+            signals_to_handle=",".join(signals),
         )
         try:
             results: dict[int, T] = elastic_launch(config, _work)(senders, _threads(count), function, *arguments)
@@ -148,15 +148,15 @@ def _death(rank: int, count: int, status: int) -> PipelineError:
 
 
 @contextlib.contextmanager
-def _quiet_agent() -> Iterator[None]:
-    """Keep torch's agent from printing what we say ourselves, and give back the signals that it takes."""
+def _quiet_agent() -> Iterator[list[str]]:
+    """Keep torch's agent from printing what we say ourselves; the signals that it may take, which are given back afterwards."""
     loggers = {logging.getLogger(name) for name in ("torch.distributed.elastic", "torch.multiprocessing.spawn")}
     before = {logger: (logger.propagate, logger.handlers) for logger in loggers}
     handlers = {name: signal.getsignal(getattr(signal, name)) for name in _SIGNALS if hasattr(signal, name)}
     for logger in loggers:
         logger.propagate, logger.handlers = False, [logging.NullHandler()]
     try:
-        yield
+        yield [name for name, handler in handlers.items() if handler is not signal.SIG_IGN]  # nohup has SIGHUP ignored
     finally:
         for logger in loggers:
             logger.propagate, logger.handlers = before[logger]
