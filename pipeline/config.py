@@ -25,6 +25,7 @@ OPERATIONAL = frozenset(
         "entry",
         "frozen_prefix_cache",
         "frozen_prefix_cache_gb",
+        "num_processes",
     }
 )
 
@@ -203,6 +204,8 @@ class FitConfig(EncoderConfig):
     """Compute what frozen lower layers make of the texts once, and keep it on disk for all epochs, trials and seeds."""
     frozen_prefix_cache_gb: Rate = 20.0
     """Bound of that cache in GiB: the entries used least recently go; what would not fit is computed for every batch."""
+    num_processes: Count = 1
+    """Train one model with so many processes, a GPU each where there are any; each takes its share of every batch."""
     seed: Seed = 42
     """Seed of order, initialisation and dropout, unless they have their own."""
     data_seed: Seed | None = None

@@ -16,6 +16,7 @@ from pipeline.hashing import digest
 from pipeline.modeling.addresses import ModelAddress, find_model
 from pipeline.modeling.heads.registry import with_head
 from pipeline.modeling.loading import check_weights, load_tokenizer
+from pipeline.stages.parallel import check_processes
 from pipeline.strategies.base import Strategy, StrategyContext
 from pipeline.strategies.registry import create_strategy
 from pipeline.tracking.code_version import code_version
@@ -101,6 +102,7 @@ def find_strategy(config: configs.TrainConfig) -> tuple[ModelAddress, Strategy]:
         ModelError: There is no such model, or its architecture is not supported.
         ConfigError: The strategy cannot work on it, or with the head.
     """
+    check_processes(config)
     address = find_model(config.model, config.model_revision)
     strategy = create_strategy(config.strategy, config.strategy_args)
     strategy.check_packages()

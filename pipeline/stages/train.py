@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -23,9 +24,11 @@ from pipeline.modeling.addresses import PACKAGED
 from pipeline.modeling.loading import load_tokenizer
 from pipeline.stages.advise import resolve_strategy
 from pipeline.stages.inputs import TrainingInputs, find_inputs
+from pipeline.stages.parallel import doubt_processes, run_processes
 from pipeline.stages.progress import TrainingObserver, say
 from pipeline.strategies.freezing import ParameterPlan
 from pipeline.tracking import open_tracker
+from pipeline.tracking.memory import MemoryTracker
 from pipeline.tracking.provenance import environment, git_commit
 from pipeline.tracking.runs import RunLogger, Tracker, closing
 from pipeline.training.checkpoints import CheckpointFolder
@@ -69,7 +72,7 @@ def run(
     began = time.perf_counter()
     inputs = find_inputs(resolve_strategy(config))
     if parent_id is None:
-        for note in inputs.prepared.manifest.notes:
+        for note in (*inputs.prepared.manifest.notes, *doubt_processes(config.num_processes)):
             say(note)
     with _claim(inputs) as attempt:
         tracker = tracker or open_tracker()
@@ -78,13 +81,29 @@ def run(
         attempt.note(logger.run_id, precision, inputs.code_version)
         with closing(logger):
             try:
-                result = _train(inputs, attempt, logger, tracker, precision, replay, began, tags or {}, model_folder, fit_with)
+                others: dict[str, Any] = {"precision": precision, "replay": replay, "began": began, "tags": tags or {}}
+                others |= {"model_folder": model_folder, "fit_with": fit_with}
+                if inputs.config.num_processes == 1:
+                    result = _train(inputs, attempt, logger, tracker, **others)
+                else:
+                    run_id, count = logger.run_id, inputs.config.num_processes
+                    result = run_processes(count, _train_together, inputs, attempt, tracker, run_id, others)
             except TrainingError:
                 attempt.checkpoints.delete()  # going on from there would end the same way
                 raise
         attempt.checkpoints.delete()
     _show(result, inputs.config.title, with_hint=parent_id is None)
     return result
+
+
+def _train_together(
+    rank: int, inputs: TrainingInputs, attempt: _Attempt, tracker: Tracker, run_id: str, others: Mapping[str, Any]
+) -> TrainResult:
+    """One of several processes that train: the first writes to the run, the others to nothing."""
+    if rank == 0:
+        return _train(inputs, attempt, tracker.amend(run_id), tracker, **others)
+    nowhere = MemoryTracker()
+    return _train(inputs, attempt, nowhere.start(run_id), nowhere, only_helps=True, **others)
 
 
 def _train(
@@ -98,6 +117,7 @@ def _train(
     tags: Mapping[str, str],
     model_folder: Path | None,
     fit_with: Callable[[FitPlan, Observer], FitResult],
+    only_helps: bool = False,
 ) -> TrainResult:
     config, classes = inputs.config, inputs.prepared.manifest.classes
     settings = f"learning rate {config.learning_rate:g}, epochs {config.epochs}, batches of {config.batch_size}, {precision}"
@@ -139,6 +159,8 @@ def _train(
         )
     finally:
         observer.close()
+    if only_helps:
+        return TrainResult(logger.run_id, config.strategy, dict(result.best))
     peaks = memory.peaks()
     logger.set_tags({"frozen_prefix_cache": result.cache})
     record = ModelRecord(
@@ -160,10 +182,11 @@ def _train(
         model_bytes = sum(file.stat().st_size for file in folder.iterdir())
         if model_folder is None:
             logger.log_model(folder)
+    available = peak_flops_per_second(precision) * config.num_processes
     measured = {
         **peaks,
         "cost/artifact_mb": model_bytes / MIB,
-        "cost/model_flops_utilisation": result.flops / result.train_seconds / peak_flops_per_second(precision),
+        "cost/model_flops_utilisation": result.flops / result.train_seconds / available,
         **result.figures,
     }
     _log_end(logger, built.parameters, result, measured, began)
@@ -310,6 +333,7 @@ def _log_start(inputs: TrainingInputs, logger: RunLogger, precision: Precision) 
             "strategy_args": json.dumps(config.strategy_args),
             "recipe": config.recipe,
             "data_fingerprint": inputs.prepared.manifest.fingerprint,
+            "num_processes": str(config.num_processes),
             "config_hash": inputs.config_hash(precision),
             "base_sha256": inputs.base_sha256,
             "settings_hash": configs.settings_hash(config),

@@ -56,6 +56,10 @@ class MlflowTracker:
             self.tracking_uri = self.client.tracking_uri
             self.client.search_experiments(max_results=1)
 
+    def __reduce__(self) -> tuple[type[MlflowTracker], tuple[str]]:
+        """Handed to another process, it connects to the same store anew."""
+        return type(self), (self.tracking_uri,)
+
     def start(self, name: str, parent_id: str | None = None) -> RunLogger:
         """A new run, or the one that `mlflow run` made for this process."""
         given = self.given_run_id()

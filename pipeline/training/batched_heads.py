@@ -19,6 +19,7 @@ from pipeline.modeling.encoder import Encoder
 from pipeline.strategies.base import Strategy
 from pipeline.strategies.freezing import ParameterPlan
 from pipeline.training.checkpoints import trained_state
+from pipeline.training.distributed import World
 from pipeline.training.frozen_prefix import CachedPrefix
 from pipeline.training.inference import predict_logits
 from pipeline.training.loop import (
@@ -109,7 +110,7 @@ def fit_heads(plan: FitPlan, configs: Sequence[FitConfig], observer: Observer) -
     plan.parameters.enter_phase(plan.model, 0)
     largest = replace(plan, config=max(configs, key=lambda config: config.batch_size))
     shared = Progress()
-    feed = Feeds(largest, observer, accelerator.device).of(0, shared)
+    feed = Feeds(largest, observer, accelerator.device, World()).of(0, shared)
     found: dict[int, HeadFit] = {}
     for batch_size in sorted({config.batch_size for config in configs}):
         members = [position for position, config in enumerate(configs) if config.batch_size == batch_size]

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, MutableSequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from pipeline.config import FitConfig
@@ -17,7 +18,8 @@ from pipeline.modeling.cut import Cut
 from pipeline.modeling.encoder import Encoder
 from pipeline.strategies.base import Strategy
 from pipeline.strategies.freezing import ParameterPlan
-from pipeline.training.checkpoints import CheckpointFolder
+from pipeline.training.checkpoints import CheckpointFolder, generator_states
+from pipeline.training.distributed import World, find_world
 from pipeline.training.dropout import quick_dropout
 from pipeline.training.frozen_prefix import CachedPrefix, feed_above
 from pipeline.training.inference import predict_logits
@@ -75,7 +77,7 @@ class FitPlan:
     @property
     def largest_batch(self) -> int:
         """Tokens after padding; nothing else is computed in larger batches, so that peak memory is training's."""
-        return self.config.batch_size * int(self.train.lengths.max())
+        return math.ceil(self.config.batch_size / self.config.num_processes) * int(self.train.lengths.max())
 
     @property
     def steps_per_epoch(self) -> int:
@@ -167,33 +169,36 @@ def fit(plan: FitPlan, observer: Observer) -> FitResult:
     """Train `plan.model` and leave the best checkpoint's weights in it.
 
     Goes on from the newest checkpoint in `plan.checkpoints` if there is one; on a CPU the end is then bit-equal to that of an
-    uninterrupted run.
+    uninterrupted run. With `num_processes` every process calls this, and all leave with the same weights; only process 0 asks
+    its observer whether to stop, and that at logging points and evaluations alone.
 
     Raises:
         TrainingError: The loss became NaN or infinite.
     """
-    accelerator = make_accelerator(plan.precision)
+    world = find_world(plan.config.num_processes)
+    accelerator = make_accelerator(plan.precision, **world.accelerator_options())
     with (
         quick_dropout(plan.model) if accelerator.device.type == "cpu" else nullcontext(),
         used_vocabulary(plan.model, plan.parameters, [plan.train, plan.validation], plan.pad_id) as parameters,
     ):
         train = _solve if plan.strategy.is_solved else _fit
-        return train(replace(plan, parameters=parameters), observer, accelerator)
+        return train(replace(plan, parameters=parameters), observer, accelerator, world)
 
 
-def _fit(plan: FitPlan, observer: Observer, accelerator: Any) -> FitResult:
+def _fit(plan: FitPlan, observer: Observer, accelerator: Any, world: World) -> FitResult:
     from torch import manual_seed
 
     seeds = Seeds.of(plan.config)
     optimizer = build_optimizer(plan.model, plan.parameters, plan.config.weight_decay)
-    model, optimizer = accelerator.prepare(plan.model, optimizer)
-    manual_seed(seeds.dropout)
-    restored = plan.checkpoints.restore(plan.model, plan.parameters, optimizer, accelerator.scaler, plan.strategy)
+    model = accelerator.prepare_model(plan.model, evaluation_mode=True)  # not wrapped: the world does that, anew in every phase
+    optimizer = accelerator.prepare(optimizer)
+    manual_seed(world.seed(seeds.dropout))
+    restored = plan.checkpoints.restore(plan.model, plan.parameters, optimizer, accelerator.scaler, plan.strategy, world.rank)
     progress = Progress(**restored) if restored else Progress()
     resumed_from = progress.step
     warmup = warmup_steps(plan.total_steps, plan.config.warmup_ratio)
     watch = Stopwatch(progress.train_seconds)
-    feeds = Feeds(plan, observer, accelerator.device)
+    feeds = Feeds(plan, observer, accelerator.device, world)
     losses: list[torch.Tensor] = []  # read at logging points only: reading waits for the device
 
     while progress.step < plan.total_steps and not progress.stopped:
@@ -203,15 +208,17 @@ def _fit(plan: FitPlan, observer: Observer, accelerator: Any) -> FitResult:
         feed = feeds.of(phase, progress)
         flops = FlopCounter.of(plan.encoder, plan.parameters, phase, isinstance(feed.train, CachedPrefix))
         batches = plan_epoch(plan.train.lengths, plan.config.batch_size, seeds.order, epoch)
-        model.train()
+        wrapped = world.wrap(model, phase)
+        wrapped.train()
         for indices in batches[position:]:
             with watch.running():
-                batch = feed.train.batch(indices)
+                share = world.share(indices)
+                batch = feed.train.batch(share.indices)
                 inputs = {name: tensor.to(accelerator.device) for name, tensor in batch.inputs.items()}
                 rate = plan.config.learning_rate * linear_warmup_decay(progress.step, plan.total_steps, warmup)
                 set_learning_rate(optimizer, rate, phase)
                 with feed.train.feeding():
-                    loss = model(**inputs, labels=batch.labels.to(accelerator.device)).loss
+                    loss = world.weigh(wrapped(**inputs, labels=batch.labels.to(accelerator.device)).loss, share)
                 accelerator.backward(loss)
                 norm = accelerator.clip_grad_norm_(model.parameters(), plan.config.max_grad_norm)
                 optimizer.step()
@@ -222,46 +229,41 @@ def _fit(plan: FitPlan, observer: Observer, accelerator: Any) -> FitResult:
                 losses.append(loss.detach())
             progress.step += 1
             progress.examples += len(indices)
-            progress.tokens += batch.tokens
-            progress.flops += flops.step(*batch.shape)
+            progress.tokens += int(feed.train.lengths[indices].sum())
+            progress.flops += sum(flops.step(len(part), int(feed.train.lengths[part].max())) for part in world.parts(indices))
             observer.on_step(progress.step, plan.total_steps)
-            stop = observer.should_stop()
-            evaluates = evaluation_is_due(plan, progress.step) or stop
-            if progress.step % plan.config.logging_steps == 0 or evaluates:
+            logs, evaluates = progress.step % plan.config.logging_steps == 0, evaluation_is_due(plan, progress.step)
+            stop = world.agree(observer.should_stop, now=logs or evaluates)
+            evaluates = evaluates or stop
+            if logs or evaluates:
                 with watch.running():
-                    read_losses(progress, losses)
-            if progress.step % plan.config.logging_steps == 0:
+                    read_losses(progress, world.average(losses))
+            if logs:
                 mean = sum(progress.window) / len(progress.window)
                 report(progress, observer, {"train/loss": mean, "train/learning_rate": rate})
                 progress.window = []
             if evaluates:
-                _evaluate(plan, progress, observer, model, feed.validation, accelerator.device)
+                _evaluate(plan, progress, observer, model, feed.validation, accelerator.device, world)
                 progress.stopped = stop or patience_is_over(plan.config, progress)
                 progress.train_seconds = watch.seconds
-                plan.checkpoints.save(
-                    progress.step,
-                    progress.best_step,
-                    plan.model,
-                    plan.parameters,
-                    optimizer,
-                    accelerator.scaler,
-                    asdict(progress),
-                    plan.strategy,
-                )
+                state = asdict(progress), plan.strategy, world.gather(generator_states())
+                save = partial(plan.checkpoints.save, progress.step, progress.best_step, plan.model, plan.parameters)
+                world.ask_first(partial(save, optimizer, accelerator.scaler, *state))
                 if progress.stopped:
                     break
     if progress.best_step != progress.step:
         plan.checkpoints.load_weights(progress.best_step, plan.model, plan.parameters)
     accelerator.free_memory()
+    world.leave()
     return progress.result(plan.total_steps, resumed_from)
 
 
-def _solve(plan: FitPlan, observer: Observer, accelerator: Any) -> FitResult:
+def _solve(plan: FitPlan, observer: Observer, accelerator: Any, world: World) -> FitResult:
     """All of training as one step, the strategy's `solve`. It is quick, so an interrupted one is begun anew."""
-    model = accelerator.prepare(plan.model)
+    model = accelerator.prepare_model(plan.model, evaluation_mode=True)
     progress, watch = Progress(), Stopwatch()
     plan.parameters.enter_phase(plan.model, 0)
-    feed = Feeds(plan, observer, accelerator.device).of(0, progress)
+    feed = Feeds(plan, observer, accelerator.device, world).of(0, progress)
     with watch.running():
         solution = solve_head(plan.strategy, model, plan.parameters, feed.train, accelerator.device, plan.classes)
     progress.step, progress.loss_sum, progress.train_seconds = 1, solution.loss, watch.seconds
@@ -272,8 +274,9 @@ def _solve(plan: FitPlan, observer: Observer, accelerator: Any) -> FitResult:
         progress.flops += passes * counter.step(len(plan.train), round(float(plan.train.lengths.mean())))
     observer.on_step(1, 1)
     report(progress, observer, {"train/loss": solution.loss})
-    _evaluate(plan, progress, observer, model, feed.validation, accelerator.device)
+    _evaluate(plan, progress, observer, model, feed.validation, accelerator.device, world)
     accelerator.free_memory()
+    world.leave()
     return progress.result(total_steps=1)
 
 
@@ -288,9 +291,9 @@ class Feed:
 class Feeds:
     """The feed of each phase, made when the phase begins."""
 
-    def __init__(self, plan: FitPlan, observer: Observer, device: Any) -> None:
+    def __init__(self, plan: FitPlan, observer: Observer, device: Any, world: World) -> None:
         """Make none yet."""
-        self._plan, self._observer, self._device = plan, observer, device
+        self._plan, self._observer, self._device, self._world = plan, observer, device, world
         self._by_layer: dict[int, Feed] = {}
 
     def of(self, phase: int, progress: Progress) -> Feed:
@@ -300,7 +303,8 @@ class Feeds:
         """
         layer = self._plan.parameters.lowest_layer(self._plan.encoder, phase)
         if layer not in self._by_layer:
-            feed = Feed(self._make(self._plan.train, layer), self._make(self._plan.validation, layer))
+            with self._world.first_alone():  # process 0 computes what is to be cached, and the others find it
+                feed = Feed(self._make(self._plan.train, layer), self._make(self._plan.validation, layer))
             self._by_layer[layer] = feed
             states = [examples.states for examples in (feed.train, feed.validation) if isinstance(examples, CachedPrefix)]
             if states:
@@ -324,7 +328,7 @@ class Feeds:
         )
 
 
-def make_accelerator(precision: Precision) -> Any:
+def make_accelerator(precision: Precision, **options: Any) -> Any:
     """Accelerate's handle on device and precision."""
     from accelerate import Accelerator
     from accelerate.state import AcceleratorState
@@ -332,7 +336,8 @@ def make_accelerator(precision: Precision) -> Any:
 
     AcceleratorState._reset_state(reset_partial_state=True)  # it is global; an earlier fit may have had another precision
     mixed = "no" if precision == "fp32" else precision
-    return Accelerator(mixed_precision=mixed, cpu=not is_available())  # never an Apple GPU, whose figures are not known here
+    # Never an Apple GPU, whose figures are not known here.
+    return Accelerator(mixed_precision=mixed, cpu=not is_available(), **options)
 
 
 def evaluation_is_due(plan: FitPlan, step: int) -> bool:
@@ -365,10 +370,10 @@ def report(progress: Progress, observer: Observer, metrics: dict[str, float]) ->
 
 
 def _evaluate(
-    plan: FitPlan, progress: Progress, observer: Observer, model: nn.Module, validation: Examples, device: Any
+    plan: FitPlan, progress: Progress, observer: Observer, model: nn.Module, validation: Examples, device: Any, world: World
 ) -> None:
-    logits = predict_logits(model, validation, device, plan.largest_batch)
-    found = score(plan.validation.labels, logits, plan.classes)
+    logits = predict_logits(model, validation, device, plan.largest_batch, world)
+    found = world.ask_first(lambda: score(plan.validation.labels, logits, plan.classes))
     note_evaluation(plan.config, progress, observer, found)
 
 
