@@ -39,6 +39,8 @@ _SHOWN = {
     "precision_macro": ("precision", "{:.4f}"),
     "recall_macro": ("recall", "{:.4f}"),
     "f1_macro": ("macro F1", "{:.4f}"),
+    "f1_macro_low": ("95 % interval", "{:.3f} to {f1_macro_high:.3f}"),
+    "group": ("group", "{}"),
     "train_loss": ("train loss", "{:.4f}"),
     "train_seconds": ("train s", "{:.1f}"),
     "cache_seconds": ("+ once s", "{:.1f}"),
@@ -68,7 +70,7 @@ def render_table(table: pd.DataFrame, style: str = "simple") -> str:
     """The table as text; `github` gives Markdown."""
     shown = {name: spec for name, spec in _SHOWN.items() if name in table and not (table[name] == "").all()}
     rows = [
-        ["" if pd.isna(row[name]) else form.format(row[name]) for name, (_, form) in shown.items()]
+        ["" if pd.isna(row[name]) else form.format(row[name], **row) for name, (_, form) in shown.items()]
         for _, row in table.iterrows()
     ]
     headings = [heading for heading, _ in shown.values()]

@@ -7,21 +7,24 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+Counts = int | NDArray[np.int64]
 
-def exact_mcnemar(first_only: int, second_only: int) -> float:
+
+def exact_mcnemar(first_only: Counts, second_only: Counts) -> NDArray[np.float64]:
     """Two-sided p that one model is right as often as the other where just one of them is (McNemar 1947, exact).
 
     Args:
-        first_only: Texts on which the first model alone is right.
-        second_only: Texts on which the second alone is.
+        first_only: Texts on which the first model alone is right; a number, or an array of them.
+        second_only: Texts on which the second alone is; of the same shape.
     """
-    from scipy.stats import binomtest
+    from scipy.stats import binom
 
-    discordant = first_only + second_only
-    return float(binomtest(first_only, discordant).pvalue) if discordant else 1.0
+    first, second = np.asarray(first_only), np.asarray(second_only)
+    p_values: NDArray[np.float64] = np.minimum(1.0, 2 * binom.cdf(np.minimum(first, second), first + second, 0.5))
+    return p_values
 
 
-def combine_dependent(p_values: Sequence[float]) -> float:
+def combine_dependent(p_values: Sequence[float] | NDArray[np.float64]) -> float:
     """One p-value for several tests of the same texts, valid however they depend on each other (Rüger 1978).
 
     More than half of the tests must be at or below it, and it is raised by the inverse of their share: three of five tests at

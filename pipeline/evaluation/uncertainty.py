@@ -46,9 +46,7 @@ class Estimate:
         return float(2 * t.sf(abs(self.value) / self.standard_error, self.degrees_of_freedom))
 
 
-def estimate(
-    scores: NDArray[np.float64], covariance: NDArray[np.float64], parts: Sequence[NDArray[np.float64]]
-) -> Estimate:
+def estimate(scores: NDArray[np.float64], covariance: NDArray[np.float64], parts: Sequence[NDArray[np.float64]]) -> Estimate:
     """A sum of means over seeds, with the variance that texts and seeds give it.
 
     Texts and seeds are crossed: every seed's model saw the same texts. The variance is that of the mean over resampled

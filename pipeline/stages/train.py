@@ -27,7 +27,7 @@ from pipeline.stages.inputs import TrainingInputs, find_inputs
 from pipeline.stages.progress import TrainingObserver, say
 from pipeline.strategies.freezing import ParameterPlan
 from pipeline.tracking import open_tracker
-from pipeline.tracking.provenance import environment, git_commit
+from pipeline.tracking.provenance import environment, git_commit, hardware
 from pipeline.tracking.runs import RunLogger, Tracker, closing
 from pipeline.training.checkpoints import CheckpointFolder
 from pipeline.training.loop import FitPlan, FitResult, fit
@@ -285,6 +285,7 @@ def _log_start(inputs: TrainingInputs, logger: RunLogger, precision: Precision) 
             "base_sha256": inputs.base_sha256,
             "settings_hash": configs.settings_hash(config),
             "git_commit": git_commit(),
+            "hardware": hardware(),
             "mlflow.note.content": f"{inputs.strategy.summary()} Base: {config.model}; data: {config.dataset}.{chosen}",
             **({"strategy_reason": config.strategy_reason} if config.strategy_reason else {}),
         }

@@ -18,6 +18,7 @@ _TAGS = (
     "config_hash",
     "settings_hash",
     "git_commit",
+    "hardware",
     "frozen_prefix_cache",
     "evaluates",
     "status_detail",
