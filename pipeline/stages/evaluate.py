@@ -19,6 +19,8 @@ from pipeline.data.prepared import PreparedData, prepare
 from pipeline.data.sources import LABEL, TEXT
 from pipeline.data.splits import choose_sample
 from pipeline.errors import ConfigError, DataError, ModelError, RunError, enumerate_some
+from pipeline.evaluation.calibration import calibration, confidence_of, draw_reliability, reliability
+from pipeline.evaluation.lengths import score_by_length
 from pipeline.evaluation.metrics import report_by_class, score_predictions
 from pipeline.evaluation.plots import draw_confusion
 from pipeline.evaluation.predictions import predict, tabulate, write_csv
@@ -193,8 +195,14 @@ def _test(
     logger.log_text(write_csv(tabulate(texts, gold, found, classes)), "predictions.csv")
     by_class = pd.DataFrame(report_by_class(gold, found.predicted, classes)).T
     logger.log_text(by_class.to_csv(index_label="class"), "per_class.csv")
+    by_length = score_by_length(texts, gold, found.predicted, len(classes))
+    logger.log_text(by_length.to_csv(index=False), "per_length.csv")
+    calibrated = calibration(gold, found, classes)
+    bins = reliability(found.predicted == gold, confidence_of(found, classes))
+    logger.log_figure(draw_reliability(bins, calibrated["ece"], f"{title}: {len(gold):,} test texts"), "reliability.png")
     picture = draw_confusion(gold, found.predicted, classes, f"{title}: {len(gold):,} test texts")
     logger.log_figure(picture, "confusion_matrix.png")
     log_datasets(logger, prepared, "test")
-    logger.log_metrics({**{f"test/{name}": value for name, value in test.items()}, "test/examples": len(gold)})
+    measured = {f"test/{name}": value for name, value in {**test, **calibrated}.items()}
+    logger.log_metrics({**measured, "test/examples": len(gold)})
     return test
