@@ -11,6 +11,7 @@ import pandas as pd
 from pipeline.comparison.selection import Selection
 from pipeline.comparison.statistics import Statistics
 from pipeline.comparison.table import render_table
+from pipeline.comparison.transfer import describe_transfer
 from pipeline.comparison.verdict import reach_verdict
 from pipeline.data.overlap import warn_of_overlap
 from pipeline.evaluation.metrics import smallest_gap
@@ -23,6 +24,7 @@ def remarks(table: pd.DataFrame, selection: Selection, statistics: Statistics | 
     fingerprint = selection.kept[0].tags["data_fingerprint"]
     yield f"All rows were tested on the same examples (data fingerprint {fingerprint[:12]})."
     yield from overlap_warnings(selection)
+    yield from describe_transfer(selection.kept)
     if (table["tuned"] == "untuned").all():
         yield "untuned: hyperparameters were fixed beforehand, not searched with an equal budget."
     elif table["tuned"].nunique() > 1:

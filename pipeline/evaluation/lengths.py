@@ -13,9 +13,7 @@ from pipeline.evaluation.metrics import score_predictions
 _PARTS = 4
 
 
-def score_by_length(
-    texts: Sequence[str], gold: NDArray[np.int64], predicted: NDArray[np.int64], classes: int
-) -> pd.DataFrame:
+def score_by_length(texts: Sequence[str], gold: NDArray[np.int64], predicted: NDArray[np.int64], classes: int) -> pd.DataFrame:
     """Scores of each quarter of the texts by number of words (runs of characters without a space).
 
     Texts of equal length are never in different quarters, so of many equal ones there are fewer and unequal parts.

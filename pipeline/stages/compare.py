@@ -25,6 +25,7 @@ from pipeline.comparison.report import (
 from pipeline.comparison.selection import Selection, select_runs
 from pipeline.comparison.statistics import Statistics, add_statistics, compute_statistics, label_rows, tabulate_pairs
 from pipeline.comparison.table import build_table, render_table
+from pipeline.comparison.transfer import describe_transfer
 from pipeline.errors import PipelineError, RunError
 from pipeline.evaluation.predictions import write_csv
 from pipeline.hashing import digest
@@ -82,7 +83,8 @@ def run(config: configs.CompareConfig, tracker: Tracker | None = None, parent_id
     say(f"Results: {title}")
     say(render_table(table))
     chance = [] if statistics.pairs else [describe_chance(table, selection)]
-    for line in (*describe_statistics(table, selection, statistics), *chance, *overlap_warnings(selection)):
+    warnings = [*overlap_warnings(selection), *describe_transfer(selection.kept)]
+    for line in (*describe_statistics(table, selection, statistics), *chance, *warnings):
         say(line)
     for line in selection.left_out:
         say(f"Left out: {line}")

@@ -30,6 +30,7 @@ from pipeline.modeling.addresses import find_model
 from pipeline.options import flag
 from pipeline.stages.inputs import log_datasets
 from pipeline.stages.progress import say
+from pipeline.stages.transfer import TransferData, find_transfer, log_transfer
 from pipeline.tracking import open_tracker
 from pipeline.tracking.provenance import git_commit
 from pipeline.tracking.runs import Run, RunLogger, Tracker, closing
@@ -40,6 +41,7 @@ from pipeline.training.model_folder import (
     load_model_folder,
 )
 
+_WITH_A_RUN = ("run_id", "force", "cache_dir", "transfer_dataset", "transfer_labels")
 _TRAINED = ("train", "trial")
 _METRICS = ("accuracy", "precision_macro", "recall_macro", "f1_macro")
 
@@ -79,7 +81,7 @@ def _check(config: configs.EvaluateConfig) -> None:
         raise ConfigError(f"evaluate takes either --run-id or --model with --dataset, and got {given}. Give one.")
     if config.model and not config.dataset:
         raise ConfigError(f"--model {config.model} needs --dataset: which data shall it be tested on?")
-    typed = [flag(name) for name in config.given if name not in ("run_id", "force", "cache_dir")]
+    typed = [flag(name) for name in config.given if name not in _WITH_A_RUN]
     if config.run_id and (config.dataset or typed):
         raise ConfigError(
             f"--run-id is tested on the data it was trained on, as it was trained. Leave out {', '.join(typed) or '--dataset'}."
@@ -89,7 +91,9 @@ def _check(config: configs.EvaluateConfig) -> None:
 def _of_run(config: configs.EvaluateConfig, tracker: Tracker, parent_id: str | None) -> EvaluateResult:
     trained = tracker.get(config.run_id or "")
     _check_run(trained)
-    if not config.force and all(f"test/{name}" in trained.metrics for name in _METRICS):
+    tested = not config.force and all(f"test/{name}" in trained.metrics for name in _METRICS)
+    moved = not config.force and trained.tags.get("transfer_dataset") == config.transfer_dataset
+    if tested and (moved or not config.transfer_dataset):
         with closing(tracker.start(f"evaluate-{trained.name}", parent_id)) as logger:
             _log_identity(logger, config, trained.run_id, trained.tags["data_fingerprint"])
         return EvaluateResult(trained.run_id, {name: trained.metrics[f"test/{name}"] for name in _METRICS}, recorded=True)
@@ -98,12 +102,25 @@ def _of_run(config: configs.EvaluateConfig, tracker: Tracker, parent_id: str | N
         prepared, _ = prepare(train_config.dataset, train_config)
         _check_fingerprint(trained, prepared)
         table = _read_test(prepared, train_config.max_eval_samples, train_config.split_seed)
+        transfer = _find_transfer(config, prepared, train_config.split_seed)
         model = load_model_folder(tracker.download_model(trained.run_id, Path(scratch)))
         with closing(tracker.start(f"evaluate-{trained.name}", parent_id)) as logger:
             _log_identity(logger, config, trained.run_id, prepared.manifest.fingerprint)
             target = tracker.amend(trained.run_id)
-            test = _test(model, prepared, table, target, trained.name)
-    return EvaluateResult(trained.run_id, test)
+            if tested:
+                test = {name: trained.metrics[f"test/{name}"] for name in _METRICS}
+            else:
+                test = _test(model, prepared, table, target, trained.name)
+            if transfer:
+                log_transfer(model, prepared.manifest.classes, transfer, prepared, train_config.max_eval_samples, target)
+    return EvaluateResult(trained.run_id, test, recorded=tested)
+
+
+def _find_transfer(config: configs.EvaluateConfig, prepared: PreparedData, split_seed: int) -> TransferData | None:
+    if config.transfer_dataset is None:
+        return None
+    classes = prepared.manifest.classes
+    return find_transfer(config.transfer_dataset, config.transfer_labels, classes, config.cache_dir, split_seed)
 
 
 def _check_run(trained: Run) -> None:
@@ -150,6 +167,7 @@ def _of_model(config: configs.EvaluateConfig, tracker: Tracker, parent_id: str |
         prepared, _ = prepare(dataset, config)
         model = load_foreign_model(address, prepared.manifest.classes, config.max_length)
     table = _read_test(prepared, config.max_eval_samples, config.split_seed)
+    transfer = _find_transfer(config, prepared, config.split_seed)
     title = f"{EXTERNAL}-{folder.name}"
     with closing(tracker.start(title, parent_id)) as logger:
         began = time.perf_counter()
@@ -159,6 +177,8 @@ def _of_model(config: configs.EvaluateConfig, tracker: Tracker, parent_id: str |
         # Whoever trained it may have had the same train part; its row must carry the same warning as those beside it.
         logger.log_metrics(overlap_metrics({"train/test": prepared.manifest.overlap["train/test"]}))
         test = _test(model, prepared, table, logger, title)
+        if transfer:
+            log_transfer(model, prepared.manifest.classes, transfer, prepared, config.max_eval_samples, logger)
         logger.log_metrics({"cost/wall_seconds": time.perf_counter() - began})
         run_id = logger.run_id
     return EvaluateResult(run_id, test)

@@ -17,6 +17,7 @@ from pipeline.stages.children import Children
 from pipeline.stages.configure import configure_strategy
 from pipeline.stages.inputs import find_inputs, find_strategy
 from pipeline.stages.progress import say
+from pipeline.stages.transfer import find_transfer
 from pipeline.strategies.registry import list_strategies
 from pipeline.tracking import open_tracker
 from pipeline.tracking.provenance import git_commit
@@ -45,7 +46,10 @@ def run(config: configs.MainConfig, tracker: Tracker | None = None) -> StudyResu
     plans = [dataclasses.replace(plan, precision=config.precision) for plan in map(resolve_strategy, _plan(config))]
     _check_strategies(plans)
     for plan in plans:
-        find_inputs(plan)
+        inputs = find_inputs(plan)
+    if config.transfer_dataset:
+        classes = inputs.prepared.manifest.classes
+        find_transfer(config.transfer_dataset, config.transfer_labels, classes, config.cache_dir, config.split_seed)
     tracker = tracker or open_tracker()
     children = Children()
     with closing(tracker.start(f"study-{config.recipe}")) as logger:
@@ -147,4 +151,10 @@ def _run_strategy(
         found = tune.run(search, tracker, study, children)
         plan, tags = found.best_config, {"tuned_by": found.run_id, "tuned_trials": str(found.trials)}
     trained = children.call(train.run, plan, parent_id=study, tags=tags)
-    children.call(evaluate.run, configs.EvaluateConfig(run_id=trained.run_id, cache_dir=plan.cache_dir), parent_id=study)
+    evaluation = configs.EvaluateConfig(
+        run_id=trained.run_id,
+        cache_dir=plan.cache_dir,
+        transfer_dataset=config.transfer_dataset,
+        transfer_labels=config.transfer_labels,
+    )
+    children.call(evaluate.run, evaluation, parent_id=study)

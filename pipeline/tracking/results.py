@@ -19,6 +19,8 @@ _TAGS = (
     "settings_hash",
     "git_commit",
     "hardware",
+    "transfer_dataset",
+    "transfer_fingerprint",
     "frozen_prefix_cache",
     "evaluates",
     "status_detail",

@@ -2,6 +2,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -23,8 +24,6 @@ from pipeline.comparison.verdict import reach_verdict
 from pipeline.evaluation.uncertainty import Interval
 from pipeline.tracking.memory import MemoryTracker
 from pipeline.tracking.runs import Run
-
-import pandas as pd
 
 MakeRun = Callable[..., Run]
 
