@@ -48,7 +48,7 @@ class Setting:
 @click.option("--discordances", default="0.05,0.1,0.2", show_default=True)
 @click.option("--seed-points", default="0,0.5,1", show_default=True, help="Spread over seeds, in points.")
 @click.option("--studies", default=1000, show_default=True, help="Simulated studies per line.")
-@click.option("--resamples", default=500, show_default=True)
+@click.option("--resamples", default=400, show_default=True)
 @click.option("--output", type=click.Path(path_type=Path), default=Path("coverage.csv"), show_default=True)
 def main(texts: str, seeds: str, discordances: str, seed_points: str, studies: int, resamples: int, output: Path) -> None:
     """Print a line per kind of study, and write them into --output."""

@@ -25,6 +25,7 @@ REPLACED = {"model": "minilm", "dataset": "rotten_tomatoes", "strategies": "head
 BENCHMARK_LIMITS = {
     "benchmarks.speed": "--dataset rotten_tomatoes --rows 96 --peer-steps 5 --repeats 1 --strategies head_only",
     "benchmarks.equality": "--dataset rotten_tomatoes --rows 96 --seeds 2 --strategy head_only",
+    "benchmarks.coverage": "--texts 50 --seeds 1,2 --discordances 0.1 --seed-points 0 --studies 3 --resamples 20",
     "benchmarks.scaling": "--dataset rotten_tomatoes --rows 64 --depths 2 --depth-rows 64 --strategies head_only",
 }
 PREFIX_STUDY = {**REPLACED, "split": "random", "strategies": "prefix"}
