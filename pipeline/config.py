@@ -259,6 +259,10 @@ class EvaluateConfig(SplitConfig):
     """Longest input in tokens for --model; a run, and a folder that train wrote, keep their own."""
     max_eval_samples: Count | None = None
     """Test on at most so many examples with --model; a run keeps its own."""
+    transfer_dataset: str | None = None
+    """A second data set, test-only: every model is scored on its test part, too (its own parts if it has any, else 8:1:1)."""
+    transfer_labels: Names = ()
+    """Classes of --transfer-dataset in the order of the first data set's, where their names differ."""
     force: bool = False
     """Evaluate again although the run has its test result already."""
 
@@ -301,6 +305,10 @@ class MainConfig(FitConfig):
     """Train and evaluate again what an earlier run has done with the same code, configuration and data."""
     dry_run: bool = False
     """Say what would be trained, what reused, and how long that takes by past runs; run nothing."""
+    transfer_dataset: str | None = None
+    """A second data set, test-only: every model is scored on its test part, too (its own parts if it has any, else 8:1:1)."""
+    transfer_labels: Names = ()
+    """Classes of --transfer-dataset in the order of the first data set's, where their names differ."""
     export_dir: str | None = None
     """Also write results/ (predictions per strategy) and models/ below this folder."""
 

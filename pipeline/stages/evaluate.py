@@ -17,6 +17,8 @@ from pipeline.data.prepared import PreparedData, prepare
 from pipeline.data.sources import LABEL, TEXT
 from pipeline.data.splits import choose_sample
 from pipeline.errors import ConfigError, ModelError, enumerate_some
+from pipeline.evaluation.calibration import calibration, confidence_of, draw_reliability, reliability
+from pipeline.evaluation.lengths import score_by_length
 from pipeline.evaluation.metrics import report_by_class, score_predictions
 from pipeline.evaluation.plots import draw_confusion
 from pipeline.evaluation.predictions import predict, tabulate, write_csv
@@ -27,6 +29,7 @@ from pipeline.options import flag
 from pipeline.stages.inputs import log_datasets
 from pipeline.stages.progress import say
 from pipeline.stages.record import check_data, check_finished, read_config
+from pipeline.stages.transfer import TransferData, find_transfer, log_transfer
 from pipeline.tracking import open_tracker
 from pipeline.tracking.code_version import code_version
 from pipeline.tracking.provenance import git_commit
@@ -39,6 +42,7 @@ from pipeline.training.model_folder import (
 )
 
 _TESTED_BY = "test_code_version"
+_WITH_A_RUN = ("run_id", "force", "cache_dir", "transfer_dataset", "transfer_labels")
 _METRICS = ("accuracy", "precision_macro", "recall_macro", "f1_macro")
 
 
@@ -77,7 +81,7 @@ def _check(config: configs.EvaluateConfig) -> None:
         raise ConfigError(f"evaluate takes either --run-id or --model with --dataset, and got {given}. Give one.")
     if config.model and not config.dataset:
         raise ConfigError(f"--model {config.model} needs --dataset: which data shall it be tested on?")
-    typed = [flag(name) for name in config.given if name not in ("run_id", "force", "cache_dir")]
+    typed = [flag(name) for name in config.given if name not in _WITH_A_RUN]
     if config.run_id and (config.dataset or typed):
         raise ConfigError(
             f"--run-id is tested on the data it was trained on, as it was trained. Leave out {', '.join(typed) or '--dataset'}."
@@ -87,7 +91,8 @@ def _check(config: configs.EvaluateConfig) -> None:
 def _of_run(config: configs.EvaluateConfig, tracker: Tracker, parent_id: str | None) -> EvaluateResult:
     trained = tracker.get(config.run_id or "")
     check_finished(trained)
-    if not config.force and is_evaluated(trained, tracker):
+    tested = not config.force and is_evaluated(trained, tracker)
+    if not config.force and is_done(config, trained, tracker):
         with closing(tracker.start(f"evaluate-{trained.name}", parent_id)) as logger:
             _log_identity(logger, config, trained, trained.tags["data_fingerprint"])
         return EvaluateResult(trained.run_id, {name: trained.metrics[f"test/{name}"] for name in _METRICS}, recorded=True)
@@ -96,13 +101,26 @@ def _of_run(config: configs.EvaluateConfig, tracker: Tracker, parent_id: str | N
         prepared, _ = prepare(train_config.dataset, train_config)
         check_data(trained, prepared)
         table = _read_test(prepared, train_config.max_eval_samples, train_config.split_seed)
+        transfer = _find_transfer(config, prepared, train_config.split_seed)
         model = load_model_folder(tracker.download_model(trained.run_id, Path(scratch)))
         with closing(tracker.start(f"evaluate-{trained.name}", parent_id)) as logger:
             _log_identity(logger, config, trained, prepared.manifest.fingerprint)
             target = tracker.amend(trained.run_id)
-            test = _test(model, prepared, table, target, trained.name)
-            target.set_tags({_TESTED_BY: _code_version(trained.tags["strategy"])})
-    return EvaluateResult(trained.run_id, test)
+            if tested:
+                test = {name: trained.metrics[f"test/{name}"] for name in _METRICS}
+            else:
+                test = _test(model, prepared, table, target, trained.name)
+                target.set_tags({_TESTED_BY: _code_version(trained.tags["strategy"])})
+            if transfer:
+                log_transfer(model, prepared.manifest.classes, transfer, prepared, train_config.max_eval_samples, target)
+    return EvaluateResult(trained.run_id, test, recorded=tested)
+
+
+def _find_transfer(config: configs.EvaluateConfig, prepared: PreparedData, split_seed: int) -> TransferData | None:
+    if config.transfer_dataset is None:
+        return None
+    classes = prepared.manifest.classes
+    return find_transfer(config.transfer_dataset, config.transfer_labels, classes, config.cache_dir, split_seed)
 
 
 def is_evaluated(trained: Run, tracker: RunStore) -> bool:
@@ -112,6 +130,12 @@ def is_evaluated(trained: Run, tracker: RunStore) -> bool:
         and trained.tags.get(_TESTED_BY) == _code_version(trained.tags["strategy"])
         and tracker.has_artifact(trained.run_id, "predictions.csv")
     )
+
+
+def is_done(config: configs.EvaluateConfig, trained: Run, tracker: RunStore) -> bool:
+    """Whether a run holds all that is asked for: its test result, and that on the second data set if there is one."""
+    moved = config.transfer_dataset is None or trained.tags.get("transfer_dataset") == config.transfer_dataset
+    return moved and is_evaluated(trained, tracker)
 
 
 def _code_version(strategy: str) -> str:
@@ -136,6 +160,7 @@ def _of_model(config: configs.EvaluateConfig, tracker: Tracker, parent_id: str |
         prepared, _ = prepare(dataset, config)
         model = load_foreign_model(address, prepared.manifest.classes, config.max_length)
     table = _read_test(prepared, config.max_eval_samples, config.split_seed)
+    transfer = _find_transfer(config, prepared, config.split_seed)
     title = f"{EXTERNAL}-{folder.name}"
     with closing(tracker.start(title, parent_id)) as logger:
         began = time.perf_counter()
@@ -145,6 +170,8 @@ def _of_model(config: configs.EvaluateConfig, tracker: Tracker, parent_id: str |
         # Whoever trained it may have had the same train part; its row must carry the same warning as those beside it.
         logger.log_metrics(overlap_metrics({"train/test": prepared.manifest.overlap["train/test"]}))
         test = _test(model, prepared, table, logger, title)
+        if transfer:
+            log_transfer(model, prepared.manifest.classes, transfer, prepared, config.max_eval_samples, logger)
         logger.log_metrics({"cost/wall_seconds": time.perf_counter() - began})
         run_id = logger.run_id
     return EvaluateResult(run_id, test)
@@ -184,8 +211,14 @@ def _test(
     logger.log_text(by_class.to_csv(index_label="class"), "per_class.csv")
     if warning := warn_of_missing(classes, "classes"):
         say(warning)
+    by_length = score_by_length(texts, gold, found.predicted, len(classes))
+    logger.log_text(by_length.to_csv(index=False), "per_length.csv")
+    calibrated = calibration(gold, found, classes)
+    bins = reliability(found.predicted == gold, confidence_of(found, classes))
+    logger.log_figure(draw_reliability(bins, calibrated["ece"], f"{title}: {len(gold):,} test texts"), "reliability.png")
     picture = draw_confusion(gold, found.predicted, classes, f"{title}: {len(gold):,} test texts")
     logger.log_figure(picture, "confusion_matrix.png")
     log_datasets(logger, prepared, "test")
-    logger.log_metrics({**{f"test/{name}": value for name, value in test.items()}, "test/examples": len(gold)})
+    measured = {f"test/{name}": value for name, value in {**test, **calibrated}.items()}
+    logger.log_metrics({**measured, "test/examples": len(gold)})
     return test

@@ -19,6 +19,7 @@ from pipeline.stages.inputs import TrainingInputs, find_inputs
 from pipeline.stages.plan import StudyPlan, plan_study
 from pipeline.stages.progress import say
 from pipeline.stages.reuse import find_finished, note_reused, note_unfit
+from pipeline.stages.transfer import find_transfer
 from pipeline.tracking import open_to_read, open_tracker
 from pipeline.tracking.provenance import git_commit
 from pipeline.tracking.runs import RunLogger, Tracker, close_unfinished
@@ -46,6 +47,9 @@ def run(config: configs.MainConfig, tracker: Tracker | None = None) -> StudyResu
         PipelineError: A training failed; the table of the others was made nevertheless.
     """
     plan = plan_study(config)
+    if config.transfer_dataset:
+        classes = plan.strategies[0].prepared.manifest.classes
+        find_transfer(config.transfer_dataset, config.transfer_labels, classes, config.cache_dir, config.split_seed)
     if config.dry_run:
         for line in describe_plan(plan, tracker or open_to_read()):
             say(line)
@@ -121,8 +125,13 @@ def _complete(
         if found.parent_id != study.run_id:
             note_reused(study, found)
         say(f"{inputs.config.title}{which}: reused, run {run_id} did the same.")
-    if found is None or not evaluate.is_evaluated(found, tracker):
-        evaluation = configs.EvaluateConfig(run_id=run_id, cache_dir=inputs.config.cache_dir)
+    evaluation = configs.EvaluateConfig(
+        run_id=run_id,
+        cache_dir=inputs.config.cache_dir,
+        transfer_dataset=plan.config.transfer_dataset,
+        transfer_labels=plan.config.transfer_labels,
+    )
+    if found is None or not evaluate.is_done(evaluation, found, tracker):
         children.call(evaluate.run, evaluation, parent_id=study.run_id)
 
 

@@ -29,7 +29,7 @@ from pipeline.stages.progress import TrainingObserver, say
 from pipeline.strategies.freezing import ParameterPlan
 from pipeline.tracking import open_tracker
 from pipeline.tracking.memory import MemoryTracker
-from pipeline.tracking.provenance import environment, git_commit
+from pipeline.tracking.provenance import environment, git_commit, hardware
 from pipeline.tracking.runs import RunLogger, Tracker, closing
 from pipeline.training.checkpoints import CheckpointFolder
 from pipeline.training.loop import FitPlan, FitResult, Observer, fit
@@ -339,6 +339,7 @@ def _log_start(inputs: TrainingInputs, logger: RunLogger, precision: Precision) 
             "settings_hash": configs.settings_hash(config),
             "git_commit": git_commit(),
             "code_version": inputs.code_version,
+            "hardware": hardware(),
             "mlflow.note.content": f"{inputs.strategy.summary()} Base: {config.model}; data: {config.dataset}.{chosen}",
             **{name: value for name in ("strategy_reason", "entry") if (value := getattr(config, name))},
         }

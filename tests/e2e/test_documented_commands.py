@@ -26,6 +26,7 @@ BENCHMARK_LIMITS = {
     "benchmarks.speed": "--dataset rotten_tomatoes --rows 96 --peer-steps 5 --repeats 1 --strategies head_only",
     "benchmarks.equality": "--dataset rotten_tomatoes --rows 96 --seeds 2 --strategy head_only",
     "benchmarks.search": "--dataset rotten_tomatoes --rows 96 --peer-steps 5 --repeats 1",
+    "benchmarks.coverage": "--texts 50 --seeds 1,2 --discordances 0.1 --seed-points 0 --studies 3 --resamples 20",
     "benchmarks.scaling": "--dataset rotten_tomatoes --rows 64 --depths 2 --depth-rows 64 --strategies head_only",
 }
 # Instead of those two: what the recipe is about, where that can be had in a minute.
