@@ -88,7 +88,7 @@ def _cell(row: pd.Series, name: str, form: str) -> str:
     """A figure, with its standard deviation where there is one, and the number of seeds with that of those that failed."""
     if pd.isna(row[name]):
         return ""
-    text = form.format(row[name])
+    text = form.format(row[name], **row)
     deviation = row.get(f"{name}_std")
     if deviation is not None and not pd.isna(deviation):
         return f"{text} ± {form.format(deviation)}"
