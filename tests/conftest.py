@@ -286,9 +286,12 @@ class Tiny:
 
     @staticmethod
     def context(folder: Path, config: FitConfig, total_steps: int = 1) -> StrategyContext:
+        from pipeline.modeling.heads.registry import with_head
         from pipeline.strategies.base import StrategyContext
 
-        return StrategyContext(find_model(str(folder)).encoder, config.epochs, total_steps, config.dropout)
+        return StrategyContext(
+            with_head(find_model(str(folder)).encoder, config.head), config.epochs, total_steps, config.dropout
+        )
 
     def build(self, strategy: Strategy, folder: Path, config: FitConfig, total_steps: int = 1) -> BuiltModel:
         """The tiny model with a strategy put into it, seeded as the train stage does."""

@@ -8,6 +8,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from pipeline.lettering import find_lettering
+
 _QUALITY, _SHARE, _COST = "#3b6fb6", "#5a9e6f", "#c2773b"
 
 
@@ -42,17 +44,20 @@ def draw_all(table: pd.DataFrame) -> dict[str, Figure]:
 
 def _bars(table: pd.DataFrame, panels: Sequence[tuple[str, str, str, str, bool]]) -> Figure:
     """Horizontal bars, one panel a column: (column, title, colour, format of the figures, logarithmic)."""
-    names = _row_names(table)
+    names = row_names(table)
+    lettering = find_lettering(names)
+    names, places = list(map(lettering.spell, names)), range(len(names))
     figure = Figure(figsize=(3.2 + 3.4 * len(panels), 1.1 + 0.42 * len(table)), layout="constrained")
     all_axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     for axes, (column, title, color, form, logarithmic) in zip(all_axes, panels, strict=True):
         values = table[column].astype(float)
-        bars = axes.barh(names, values, color=color, log=logarithmic)
+        bars = axes.barh(places, values, color=color, log=logarithmic)
         axes.bar_label(bars, [form.format(value) for value in values], padding=3, fontsize=9)
         axes.set_title(title, fontsize=10)
         axes.spines[["top", "right"]].set_visible(False)
         _leave_room(axes, values, logarithmic)
     all_axes[0].invert_yaxis()
+    all_axes[0].set_yticks(places, names, fontfamily=list(lettering.families), parse_math=False)
     return figure
 
 
@@ -65,11 +70,12 @@ def _leave_room(axes: Axes, values: pd.Series, logarithmic: bool) -> None:
         axes.set_xlim(0, positive.max() * 1.25)
 
 
-def _row_names(table: pd.DataFrame) -> list[str]:
-    """The strategy; its arguments too where it stands more than once, and a number where that is not enough."""
-    twice = table["strategy"].duplicated(keep=False)
+def row_names(table: pd.DataFrame) -> list[str]:
+    """Entry or strategy; its arguments too where it stands more than once, and a number where that is not enough."""
+    own = table["entry"].where(table["entry"] != "", table["strategy"])
+    twice = own.duplicated(keep=False)
     names = [
-        f"{strategy}\n{arguments}" if double and arguments else strategy
-        for strategy, arguments, double in zip(table["strategy"], table["arguments"], twice, strict=True)
+        f"{name}\n{arguments}" if double and arguments else name
+        for name, arguments, double in zip(own, table["changed_arguments"], twice, strict=True)
     ]
     return [f"{name} #{names[: index + 1].count(name)}" if names.count(name) > 1 else name for index, name in enumerate(names)]

@@ -18,7 +18,7 @@ from pipeline.data.notes import note_hidden_test, note_unseen_classes
 from pipeline.data.overlap import measure_overlap
 from pipeline.data.scratch import writing
 from pipeline.data.sources import LABEL, TEXT, find_source
-from pipeline.data.splits import SPLITS, SplitName, split_by_groups, split_officially, split_randomly
+from pipeline.data.splits import DEFAULT_RATIOS, SPLITS, SplitName, split_by_groups, split_officially, split_randomly
 from pipeline.errors import DataError
 from pipeline.hashing import digest
 
@@ -108,6 +108,8 @@ def prepare(dataset: str, config: SplitConfig, force: bool = False) -> tuple[Pre
             "labels": list(config.labels),
             "split": config.split,
             "split_seed": config.split_seed,
+            # So that data prepared before there was a choice are found again.
+            **({} if config.split_ratios == DEFAULT_RATIOS else {"split_ratios": list(config.split_ratios)}),
         }
     )
     folder = Path(config.cache_dir) / "prepared" / key[:16]
@@ -118,9 +120,9 @@ def prepare(dataset: str, config: SplitConfig, force: bool = False) -> tuple[Pre
     notes = note_hidden_test(tables, config, where)
     dropped: dict[str, int] = {}
     if config.split == "grouped":
-        splits, dropped = split_by_groups(tables.parts, tables.classes, config.split_seed, where)
+        splits, dropped = split_by_groups(tables.parts, tables.classes, config.split_seed, where, config.split_ratios)
     else:
-        splits = _SPLITTERS[config.split](tables.parts, tables.classes, config.split_seed, where)
+        splits = _SPLITTERS[config.split](tables.parts, tables.classes, config.split_seed, where, config.split_ratios)
     tables.parts.clear()  # the splits are copies of what is needed of them
     overlap = measure_overlap({name: table[TEXT] for name, table in splits.items()})
     split_sha256 = {name: _hash_rows(table) for name, table in splits.items()}

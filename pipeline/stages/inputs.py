@@ -14,10 +14,14 @@ from pipeline.data.tokenization import TokenTable, clamp_length, tokenize
 from pipeline.errors import ConfigError
 from pipeline.hashing import digest
 from pipeline.modeling.addresses import ModelAddress, find_model
+from pipeline.modeling.heads.registry import with_head
 from pipeline.modeling.loading import check_weights, load_tokenizer
+from pipeline.stages.parallel import check_processes
 from pipeline.strategies.base import Strategy, StrategyContext
 from pipeline.strategies.registry import create_strategy
+from pipeline.tracking.code_version import code_version
 from pipeline.tracking.runs import RunLogger
+from pipeline.training.precision import Precision
 from pipeline.training.prefix_cache import GIB, PrefixCache
 
 if TYPE_CHECKING:
@@ -40,11 +44,22 @@ class TrainingInputs:
         """Equal for two trainings that compute the same."""
         return digest([configs.identity(self.config), self.prepared.manifest.fingerprint, self.base_sha256])
 
+    def config_hash(self, precision: Precision) -> str:
+        """Equal for configurations that compute the same, once it is known what `--precision` means."""
+        return digest({**configs.identity(self.config), "precision": precision})
+
+    @property
+    def code_version(self) -> str:
+        """Equal where the code that decides what this training computes is the same."""
+        own = f"pipeline.strategies.{self.config.strategy}"
+        return code_version(("pipeline.stages.train", "pipeline.stages.inputs", own), self.strategy.packages)
+
     def context(self) -> StrategyContext:
         """What the strategy is told."""
         rows = len(self.sample("train"))
         steps = math.ceil(rows / self.config.batch_size) * self.config.epochs
-        return StrategyContext(self.address.encoder, self.config.epochs, steps, self.config.dropout)
+        encoder = with_head(self.address.encoder, self.config.head)
+        return StrategyContext(encoder, self.config.epochs, steps, self.config.dropout)
 
     def sample(self, split: SplitName) -> NDArray[np.int64]:
         """Indices of the split's rows that are used."""
@@ -85,13 +100,21 @@ def find_strategy(config: configs.TrainConfig) -> tuple[ModelAddress, Strategy]:
 
     Raises:
         ModelError: There is no such model, or its architecture is not supported.
-        ConfigError: The strategy cannot work on it.
+        ConfigError: The strategy cannot work on it, or with the head.
     """
+    check_processes(config)
     address = find_model(config.model, config.model_revision)
     strategy = create_strategy(config.strategy, config.strategy_args)
     strategy.check_packages()
-    strategy.phases(StrategyContext(address.encoder, config.epochs, config.epochs, config.dropout))
+    _check_strategy(config, address, strategy)
     return address, strategy
+
+
+def _check_strategy(
+    config: configs.TrainConfig, address: ModelAddress, strategy: Strategy, lacking: frozenset[str] = frozenset()
+) -> None:
+    encoder = with_head(address.encoder, config.head)
+    strategy.phases(StrategyContext(encoder, config.epochs, config.epochs, config.dropout, lacking))
 
 
 def find_inputs(config: configs.TrainConfig) -> TrainingInputs:
@@ -101,7 +124,7 @@ def find_inputs(config: configs.TrainConfig) -> TrainingInputs:
         InputError: Model, data or strategy cannot be used; nothing was begun.
     """
     address, strategy = find_strategy(config)
-    check_weights(address)
+    _check_strategy(config, address, strategy, check_weights(address))
     load_tokenizer(address)
     prepared, _ = prepare(config.dataset, config)
     inputs = TrainingInputs(config, address, strategy, prepared, address.sha256())

@@ -94,7 +94,13 @@ class SearchLoop:
             number,
             candidate,
             self._logger.run_id,
-            {"stage": "trial", "search": self._search.search_id, "trial": str(shown)},
+            # The version is that of the plan: files may have been edited since these processes imported them.
+            {
+                "stage": "trial",
+                "search": self._search.search_id,
+                "trial": str(shown),
+                "code_version": self._plan.inputs.code_version,
+            },
             self._plan.trial_folder(number),
             Halving(self._plan.address, number, self._plan.metric) if self._plan.config.pruner == "halving" else None,
         )

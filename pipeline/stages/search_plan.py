@@ -50,7 +50,7 @@ class SearchPlan:
         options = configs.identity(self.config)
         if "precision" not in self.config.given:  # what `auto` comes to is measured; a search keeps to what it began with
             options["precision"] = "auto"
-        inputs = [self.inputs.prepared.manifest.fingerprint, self.inputs.base_sha256]
+        inputs = [self.inputs.prepared.manifest.fingerprint, self.inputs.base_sha256, self.inputs.code_version]
         return digest([options, self.space.describe(), inputs])
 
     @property
@@ -81,6 +81,13 @@ class SearchPlan:
         return len(self.inputs.sample("train")) * candidate.epochs
 
 
+def search_config(study: configs.MainConfig, plan: configs.TrainConfig) -> configs.TuneConfig:
+    """The search of one strategy of a study, with the study's options for searching."""
+    names = set(describe_fields(configs.SearchConfig)) - set(describe_fields(configs.FitConfig))
+    options = {name: getattr(study, name) for name in (*names, "force")}
+    return configs.TuneConfig(**{**as_dict(plan), "given": study.given, **options})
+
+
 def plan_search(config: configs.TuneConfig) -> SearchPlan:
     """The search that the options ask for.
 
@@ -105,11 +112,11 @@ def plan_search(config: configs.TuneConfig) -> SearchPlan:
 
 def _find_space(config: configs.TuneConfig, base: configs.TrainConfig) -> Space:
     """What was asked for, less what was typed as an option: that stays as it is."""
-    recipe = load_recipe(config.recipe).space_for(config.strategy)
+    recipe = load_recipe(config.recipe).space_for(config.title)
     chosen = config.space or ("recipe" if recipe else "strategy")
     if chosen == "recipe" and not recipe:
         raise ConfigError(
-            f"--space recipe: the recipe {config.recipe} has no space for {config.strategy}. Write one (docs/tuning.md), or "
+            f"--space recipe: the recipe {config.recipe} has no space for {config.title}. Write one (docs/tuning.md), or "
             "give --space strategy or study."
         )
     ranges: dict[str, Mapping[str, Range]] = {"recipe": recipe, "study": STUDY_SPACE}
@@ -119,7 +126,7 @@ def _find_space(config: configs.TuneConfig, base: configs.TrainConfig) -> Space:
     if not space.ranges:
         typed = " and ".join(flag(name) for name in full.ranges)
         raise ConfigError(
-            f"The space of {config.strategy} is empty: {typed} was typed, and what is typed is not searched. Leave it out, "
+            f"The space of {config.title} is empty: {typed} was typed, and what is typed is not searched. Leave it out, "
             "give another --space, or run train."
         )
     return space
@@ -135,7 +142,7 @@ def _check_grid(config: configs.TuneConfig, space: Space, budget: Budget) -> Non
     if size is None:
         endless = [name for name, one in space.ranges.items() if one.values() is None]
         raise ConfigError(
-            f"--sampler grid: {' and '.join(endless)} of {config.strategy} is continuous and has no grid. Give --sampler "
+            f"--sampler grid: {' and '.join(endless)} of {config.title} is continuous and has no grid. Give --sampler "
             "random, --space study, or a recipe with lists of values."
         )
     if budget.unit != "trials" or budget.amount < size:

@@ -53,7 +53,7 @@ def find_winner(plan: SearchPlan, trials: Sequence[Trial], run_id: str, precisio
         reasons = [f"trial {trial.number + 1}: {trial.reason}" for trial in counted if trial.state == "failed"]
         if not reasons:
             reasons = [f"One trial alone costs more than the budget of {plan.budget}. Give more."]
-        raise PipelineError(f"No trial of {plan.config.strategy} finished. " + "; ".join(reasons))
+        raise PipelineError(f"No trial of {plan.config.title} finished. " + "; ".join(reasons))
     best = counted[records[-1]]
     spent = sum((trial.cost for trial in counted if trial.state != "over budget"), Cost())
     finished = sum(trial.state in ("complete", "pruned") for trial in counted)
@@ -77,6 +77,7 @@ def log_start(plan: SearchPlan, logger: RunLogger) -> None:
     logger.set_tags(
         {
             "strategy": config.strategy,
+            **({"entry": config.entry} if config.entry else {}),
             "recipe": config.recipe,
             "data_fingerprint": plan.inputs.prepared.manifest.fingerprint,
             "config_hash": digest(configs.identity(config)),
@@ -132,7 +133,7 @@ def show(plan: SearchPlan, result: TuneResult, with_hint: bool) -> None:
     found = {name: getattr(result.best_config, name, result.best_config.strategy_args.get(name)) for name in plan.space.ranges}
     spent = {name: float(value) for name, value in result.tags.items() if name.startswith("budget/")}
     say(
-        f"{plan.config.strategy}: best of {result.trials} trials has validation {plan.metric} {result.best_score:.4f} with "
+        f"{plan.config.title}: best of {result.trials} trials has validation {plan.metric} {result.best_score:.4f} with "
         + ", ".join(f"{name}={value}" for name, value in found.items())
     )
     say(

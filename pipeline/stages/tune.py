@@ -15,7 +15,6 @@ from filelock import FileLock, Timeout
 
 from pipeline import config as configs
 from pipeline.errors import PipelineError, RunError
-from pipeline.fields import as_dict, describe_fields
 from pipeline.stages.advise import resolve_strategy
 from pipeline.stages.children import Children
 from pipeline.stages.executors.registry import create_executor
@@ -24,16 +23,10 @@ from pipeline.stages.search_loop import SearchLoop
 from pipeline.stages.search_plan import SearchPlan, plan_search
 from pipeline.stages.search_report import TuneResult, find_winner, log_end, log_start, show
 from pipeline.tracking import open_tracker
-from pipeline.tracking.runs import Run, RunLogger, Tracker, closing
+from pipeline.tracking.runs import Run, RunLogger, RunStore, Tracker, closing
 from pipeline.training.model_folder import NAME, is_model_folder
 from pipeline.training.precision import choose_precision
-from pipeline.tuning.search import Search, forget_search, open_search
-
-
-def search_config(study: configs.SearchConfig, plan: configs.TrainConfig) -> configs.TuneConfig:
-    """The search of one strategy of a study, with the study's options for searching."""
-    names = set(describe_fields(configs.SearchConfig)) - set(describe_fields(configs.FitConfig))
-    return configs.TuneConfig(**{**as_dict(plan), "given": study.given, **{name: getattr(study, name) for name in names}})
+from pipeline.tuning.search import Search, forget_search, open_search, peek_search
 
 
 def run(
@@ -60,7 +53,7 @@ def run(
         lost = _is_lost(search, tracker)
         if lost:
             say("Trials of this search are not in this tracking store: it begins anew.")
-        if lost or (config.force and parent is not None and parent.status == "FINISHED"):
+        if lost or (parent is not None and parent.status == "FINISHED" and _is_forced(config, parent, parent_id)):
             forget_search(plan.address)
             shutil.rmtree(plan.folder / "trials", ignore_errors=True)
             search, parent = _open_search(plan), None
@@ -93,6 +86,25 @@ def run(
     return result
 
 
+def find_search(plan: SearchPlan, store: RunStore, parent_id: str | None = None) -> tuple[int, TuneResult | None] | None:
+    """How many trials of this search are settled, and what it found if it is finished; None where nothing of it is to be used.
+
+    Nothing is written.
+    """
+    search = peek_search(plan.address, plan.space, plan.identity)
+    parent = None if search is None else _parent_of(search, store)
+    if search is None or parent is None or _is_lost(search, store):
+        return None
+    trials = search.trials()
+    settled = sum(trial.state != "running" for trial in trials)
+    if parent.status != "FINISHED":
+        return settled, None
+    if _is_forced(plan.config, parent, parent_id):
+        return None
+    precision = choose_precision(search.precision or plan.config.precision)
+    return settled, find_winner(plan, trials, parent.run_id, precision)
+
+
 @contextlib.contextmanager
 def _claim(plan: SearchPlan) -> Iterator[None]:
     """Keep other processes from the same search for as long as it lasts; the system lets go of it when we die."""
@@ -114,7 +126,7 @@ def _open_search(plan: SearchPlan) -> Search:
     return open_search(plan.address, plan.space, plan.identity, plan.config.sampler, plan.config.seed, plan.lower_is_better)
 
 
-def _parent_of(search: Search, tracker: Tracker) -> Run | None:
+def _parent_of(search: Search, tracker: RunStore) -> Run | None:
     """The run of the search. A run that was opened in the moment before a kill is known by its tag alone."""
     if search.run_id is None:
         return next(iter(tracker.search({"search": search.search_id, "stage": "tune"})), None)
@@ -124,7 +136,12 @@ def _parent_of(search: Search, tracker: Tracker) -> Run | None:
         return None
 
 
-def _is_lost(search: Search, tracker: Tracker) -> bool:
+def _is_forced(config: configs.TuneConfig, parent: Run, parent_id: str | None) -> bool:
+    """Whether a finished search is made again; one that a forced study has made itself is not."""
+    return config.force and (parent_id is None or parent.parent_id != parent_id)
+
+
+def _is_lost(search: Search, tracker: RunStore) -> bool:
     """Whether runs of settled trials are not in this tracking store: it is another one, or they were deleted."""
     there = {run.run_id for run in tracker.search({"search": search.search_id})}
     return any(trial.run_id and trial.run_id not in there for trial in search.trials())
@@ -132,7 +149,7 @@ def _is_lost(search: Search, tracker: Tracker) -> bool:
 
 def _open_run(plan: SearchPlan, search: Search, parent: Run | None, tracker: Tracker, parent_id: str | None) -> RunLogger:
     """The run to write to: that of the interrupted search, or a new one that carries it on, as `train` does."""
-    title, tags = f"tune-{plan.config.strategy}", {"stage": "tune", "search": search.search_id}
+    title, tags = f"tune-{plan.config.title}", {"stage": "tune", "search": search.search_id}
     if parent is None:
         return tracker.start(title, parent_id, tags)
     if parent.status != "FINISHED" and parent.parent_id == parent_id and tracker.given_run_id() in (None, parent.run_id):

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.data.batching import TokenExamples
 from pipeline.data.tokenization import clamp_length, encode_texts
-from pipeline.errors import ModelError, enumerate_some
+from pipeline.errors import ConfigError, ModelError, enumerate_some
 from pipeline.evaluation.metrics import softmax
 from pipeline.modeling.addresses import ModelAddress, find_model
+from pipeline.modeling.encoder import FAMILY_HEAD
+from pipeline.modeling.heads.registry import with_head
 from pipeline.modeling.loading import load_classifier, load_tokenizer
 from pipeline.strategies.base import Strategy, StrategyContext
 from pipeline.strategies.freezing import ParameterPlan, plan_parameters
@@ -49,6 +51,8 @@ class ModelRecord:
     dropout: float
     epochs: int
     total_steps: int
+    head: str = FAMILY_HEAD
+    """Not in folders that were written before there were others."""
     format: int = _FORMAT
 
 
@@ -90,7 +94,7 @@ def build_model(
     head_seed: int,
     adapter_seed: int,
 ) -> BuiltModel:
-    """Load the base, put the strategy into it, and resolve what trains when.
+    """Load the base with the head that `context.encoder` names, put the strategy into it, and resolve what trains when.
 
     The head is drawn from a seed of its own before any adapter, so all strategies start from the same head.
 
@@ -101,8 +105,11 @@ def build_model(
     import torch
 
     strategy.check_packages()
+    strategy.phases(context)  # a mistake is found before anything is loaded
+    load_kwargs = strategy.load_kwargs(context)
+    loaded = load_classifier(address, classes, context.dropout, head_seed, load_kwargs, context.encoder.head)
+    context = replace(context, newly_initialised=loaded.newly_initialised)
     phases = strategy.phases(context)
-    loaded = load_classifier(address, classes, context.dropout, head_seed, strategy.load_kwargs(context))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(adapter_seed)
         model = strategy.adapt(loaded.model, context)
@@ -139,6 +146,20 @@ def read_record(folder: Path) -> ModelRecord:
         raise ModelError(f"{folder}: {_RECORD} is missing or damaged: {error}.") from error
 
 
+def read_weights(folder: Path) -> dict[str, NDArray[Any]]:
+    """Everything that training made of the model in a folder, by name; bf16 as float32.
+
+    Raises:
+        ModelError: The folder is damaged.
+    """
+    from safetensors.torch import load_file
+
+    try:
+        return {name: tensor.float().numpy() for name, tensor in load_file(folder / _DELTA).items()}
+    except Exception as error:  # safetensors raises an error of its own
+        raise ModelError(f"{folder}: {_DELTA} is missing or damaged: {error}") from error
+
+
 def load_model_folder(folder: Path) -> FineTunedModel:
     """The fine-tuned model of a folder that training wrote, as it was when training ended.
 
@@ -154,7 +175,11 @@ def load_model_folder(folder: Path) -> FineTunedModel:
             f"{folder}: was fine-tuned from a base with SHA-256 {record.base_sha256[:12]}..., but {address.folder} holds "
             f"{address.sha256()[:12]}.... Put the old base back, or train again."
         )
-    context = StrategyContext(address.encoder, record.epochs, record.total_steps, record.dropout)
+    try:
+        encoder = with_head(address.encoder, record.head)
+    except ConfigError as error:  # such as one of the user's own, whose file is not here
+        raise ModelError(f"{folder}: {_RECORD} names a head that is not here. {error}") from error
+    context = StrategyContext(encoder, record.epochs, record.total_steps, record.dropout)
     strategy = create_strategy(record.strategy, record.strategy_args)
     built = build_model(address, strategy, context, record.classes, head_seed=0, adapter_seed=0)
     try:

@@ -10,6 +10,7 @@ import contextlib
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pipeline.errors import ConfigError, StoreError, shorten
@@ -220,12 +221,26 @@ def open_search(address: StudyAddress, space: Space, identity: str, sampler: str
         if found != identity and (found is not None or study.get_trials(deepcopy=False)):
             raise ConfigError(
                 f"--study-name {address.name}: {shorten(_without_password(address.url))} holds another search under this name, "
-                "of other options, another space or other data. Choose another name, or leave it out."
+                "of other options, another space, other data or other code. Choose another name, or leave it out."
             )
         for name, value in ((_SEARCH_ID, uuid.uuid4().hex), (_IDENTITY, identity)):
             if name not in study.user_attrs:
                 study.set_user_attr(name, value)
     return Search(address, study, space)
+
+
+def peek_search(address: StudyAddress, space: Space, identity: str) -> Search | None:
+    """The search of that name and identity, to read; None if there is none, or its storage cannot be read. Nothing is made."""
+    import optuna
+
+    file = address.url.removeprefix("sqlite:///")
+    if file != address.url and not Path(file).exists():
+        return None
+    try:
+        study = optuna.load_study(study_name=address.name, storage=address.open_storage())
+        return Search(address, study, space) if study.user_attrs.get(_IDENTITY) == identity else None
+    except (KeyError, ConfigError):
+        return None
 
 
 def forget_search(address: StudyAddress) -> None:

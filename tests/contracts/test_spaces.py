@@ -5,7 +5,7 @@ from pipeline.errors import ConfigError
 from pipeline.modeling.addresses import find_model
 from pipeline.ranges import LogUniform
 from pipeline.stages.configure import replace_options
-from pipeline.strategies.base import StrategyContext
+from pipeline.strategies.base import Strategy, StrategyContext
 from pipeline.strategies.registry import create_strategy, list_strategies
 from pipeline.tuning.space import Space
 
@@ -22,7 +22,9 @@ def test_strategies_take_what_their_spaces_hold(tiny, family):
             continue
         space = Space(strategy.search_space(context))
         space.check_names(name)
-        assert isinstance(space.ranges["learning_rate"], LogUniform), name
+        solves = type(strategy).solve is not Strategy.solve  # without a rate
+        assert isinstance(space.ranges["C" if solves else "learning_rate"], LogUniform), name
+        assert not (solves and "learning_rate" in space.ranges), name
         assert not set(space.ranges) & {"epochs", "batch_size"}, "what a trial costs is the same for all by default"
         for number in range(20):
             candidate = replace_options(TrainConfig(strategy=name), space.draw(number, 0))
