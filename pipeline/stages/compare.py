@@ -14,6 +14,8 @@ import pandas as pd
 from pipeline import config as configs
 from pipeline.comparison.curves import draw_curves, read_curves
 from pipeline.comparison.hardest import hardest_examples
+from pipeline.comparison.page.content import Content, read_origins
+from pipeline.comparison.page.page import render_page
 from pipeline.comparison.pareto import draw_pareto, find_points, tabulate_points
 from pipeline.comparison.plots import draw_all
 from pipeline.comparison.recorded import RecordedPredictions, read_predictions
@@ -23,7 +25,6 @@ from pipeline.comparison.report import (
     describe_seeds,
     describe_statistics,
     overlap_warnings,
-    render_html,
     render_markdown,
 )
 from pipeline.comparison.selection import Selection, select_runs
@@ -83,8 +84,7 @@ def run(config: configs.CompareConfig, tracker: Tracker | None = None, parent_id
         )
         logger.log_metrics({"compare/runs": len(selection.kept), "compare/left_out": len(selection.left_out)})
         folder = Path(scratch)
-        _write(folder, table, selection, title, statistics, tracker)
-        _write_analysis(folder, table, statistics, recorded)
+        _write(folder, table, selection, title, statistics, recorded, tracker)
         for file in sorted(folder.iterdir()):
             logger.log_file(file)
         if config.export_dir:
@@ -141,12 +141,21 @@ def _evaluated_elsewhere(tracker: Tracker, candidates: Sequence[Run]) -> int:
 
 
 def _write(
-    folder: Path, table: pd.DataFrame, selection: Selection, title: str, statistics: Statistics, tracker: Tracker
+    folder: Path,
+    table: pd.DataFrame,
+    selection: Selection,
+    title: str,
+    statistics: Statistics,
+    recorded: RecordedPredictions,
+    tracker: Tracker,
 ) -> None:
+    """Every file of the comparison."""
     table.to_csv(folder / "model_summary.csv", index=False)
     if selection.left_out:
         (folder / "left_out.txt").write_text("\n".join(selection.left_out) + "\n", encoding="utf-8")
     pictures = draw_all(table)
+    rows = dict(zip(label_rows(table), (ids.split() for ids in table["run_ids"]), strict=True))
+    hardest = hardest_examples(recorded, rows)
     if curves := read_curves(table, tracker):
         pictures["learning_curves"] = draw_curves(curves)
     if points := find_points(table, selection.kept, statistics):
@@ -155,18 +164,11 @@ def _write(
     for name, figure in pictures.items():
         figure.savefig(folder / f"{name}.png", dpi=120)
     (folder / "results.md").write_text(render_markdown(table, selection, title, list(pictures), statistics), encoding="utf-8")
-    images = {name: (folder / f"{name}.png").read_bytes() for name in pictures}
-    (folder / "report.html").write_text(render_html(table, selection, title, images, statistics), encoding="utf-8")
-
-
-def _write_analysis(folder: Path, table: pd.DataFrame, statistics: Statistics, recorded: RecordedPredictions) -> None:
-    """Every pair of rows, and the texts that most rows get wrong."""
-    rows = dict(zip(label_rows(table), (ids.split() for ids in table["run_ids"]), strict=True))
-    for name, content in {
-        "comparisons.csv": tabulate_pairs(statistics),
-        "hardest_examples.csv": hardest_examples(recorded, rows),
-    }.items():
-        (folder / name).write_text(write_csv(content), encoding="utf-8", newline="")
+    for name, found in {"comparisons.csv": tabulate_pairs(statistics), "hardest_examples.csv": hardest}.items():
+        (folder / name).write_text(write_csv(found), encoding="utf-8", newline="")
+    origins = read_origins(selection.kept, tracker)
+    content = Content(title, table, selection, statistics, curves, points, recorded, hardest, origins)
+    (folder / "report.html").write_text(render_page(content), encoding="utf-8")
 
 
 def _export(target: Path, written: Path, selection: Selection, tracker: Tracker) -> None:

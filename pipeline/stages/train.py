@@ -190,6 +190,7 @@ def _train(
     available = peak_flops_per_second(precision) * config.num_processes
     measured = {
         **peaks,
+        "train/steps_per_epoch": context.total_steps / config.epochs,
         "cost/artifact_mb": model_bytes / MIB,
         "cost/model_flops_utilisation": result.flops / result.train_seconds / available,
         **result.figures,
@@ -353,7 +354,6 @@ def _log_start(inputs: TrainingInputs, logger: RunLogger, precision: Precision) 
             **{name: value for name in ("strategy_reason", "entry") if (value := getattr(config, name))},
         }
     )
-    logger.log_metrics({"train/steps_per_epoch": inputs.context().total_steps / config.epochs})
     logger.log_text(json.dumps(dataclasses.asdict(config), indent=1), "config.json")
     logger.log_text(json.dumps(environment(), indent=1), "environment.json")
 

@@ -258,7 +258,7 @@ def locate(name: str, encoder: Encoder) -> Place:
 
     peft keeps the untouched classifier beside the copy that trains: that one is `spare` and never selected.
     """
-    plain = re.sub(r"^base_model\.(model\.)?", "", name)
+    plain = _unwrap(name, encoder)
     if ".original_module." in plain:
         return Place(plain.replace(".original_module.", "."), "spare")
     if ".modules_to_save." in plain:
@@ -267,3 +267,10 @@ def locate(name: str, encoder: Encoder) -> Place:
         return Place(plain, "added")
     plain = re.sub(r"\.parametrizations\.(\w+)\.original$", r".\1", plain)
     return encoder.place(plain.replace(".base_layer.", "."))
+
+
+def _unwrap(name: str, encoder: Encoder) -> str:
+    """The name without what peft puts before it: `base_model.` for virtual tokens, `base_model.model.` for other adapters."""
+    inner = name.removeprefix("base_model.")
+    # ModernBERT's own names begin with `model.`, too.
+    return inner if inner == name or encoder.place(inner).part != "added" else inner.removeprefix("model.")
