@@ -259,8 +259,9 @@ class SearchConfig(FitConfig):
     trials no longer cost the same."""
     workers: Count = 1
     """Trials that run at once, each in a process with its share of the cores, or a GPU."""
-    executor: str = "local"
-    """Where trials run; local: in processes of this machine."""
+    executor: str = "auto"
+    """Where trials run. local: in processes of this machine; batched: all at once in one process, where they train a head
+    alone; auto: batched where that is possible, else local."""
     storage: str | None = None
     """Database of Optuna that keeps a search, such as postgresql+psycopg2://...; a file below --cache-dir if not given."""
 

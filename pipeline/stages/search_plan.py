@@ -16,6 +16,7 @@ from pipeline.options import flag
 from pipeline.ranges import Range
 from pipeline.recipes.recipe import load_recipe
 from pipeline.stages.configure import replace_options
+from pipeline.stages.executors.registry import check_executor
 from pipeline.stages.inputs import TrainingInputs, find_inputs, find_strategy
 from pipeline.strategies.base import StrategyContext
 from pipeline.tuning.budget import Budget
@@ -76,6 +77,10 @@ class SearchPlan:
         """What a trial of this point trains."""
         return dataclasses.replace(replace_options(self.base, point), precision=precision)  # type: ignore[arg-type]
 
+    def known_points(self) -> list[dict[str, Any]]:
+        """The points of all trials, where they depend on nothing that a trial comes to; empty where they do."""
+        return _known_points(self.config, self.space, self.budget)
+
     def examples_of(self, candidate: configs.TrainConfig) -> int:
         """Training examples that a trial sees, repetitions counted, if it is not ended early."""
         return len(self.inputs.sample("train")) * candidate.epochs
@@ -95,6 +100,7 @@ def plan_search(config: configs.TuneConfig) -> SearchPlan:
         InputError: A mistake in options, space, recipe, data or model; nothing was begun.
     """
     _check_name(config)
+    check_executor(config.executor)
     names = describe_fields(configs.TrainConfig)
     base = configs.TrainConfig(**{name: value for name, value in as_dict(config).items() if name in names and name != "given"})
     space = _find_space(config, base)
@@ -152,12 +158,17 @@ def _check_grid(config: configs.TuneConfig, space: Space, budget: Budget) -> Non
         )
 
 
+def _known_points(config: configs.TuneConfig, space: Space, budget: Budget) -> list[dict[str, Any]]:
+    if budget.unit != "trials" or config.sampler == "tpe":
+        return []
+    draw = space.point if config.sampler == "grid" else lambda number: space.draw(number, config.seed)
+    return [draw(number) for number in range(int(budget.amount))]
+
+
 def _check_points(config: configs.TuneConfig, base: configs.TrainConfig, space: Space, budget: Budget) -> None:
     """Hold against options, strategy and model what is going to be drawn, and else each range by itself."""
     messages: dict[str, None] = {}
-    fixed = min(int(budget.amount), _MOST_CHECKED) if budget.unit == "trials" and config.sampler != "tpe" else 0
-    draw = space.point if config.sampler == "grid" else lambda number: space.draw(number, config.seed)
-    points = [draw(number) for number in range(fixed)]
+    points = _known_points(config, space, budget)[:_MOST_CHECKED]
     for point in points or [{name: value} for name, one in space.ranges.items() for value in one.probes()]:
         try:
             find_strategy(replace_options(base, point))

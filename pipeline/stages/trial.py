@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock
 
 from pipeline import config as configs
+from pipeline.errors import PipelineError
 from pipeline.stages import train
+from pipeline.stages.grid import train_grid
 from pipeline.tracking import open_tracker
 from pipeline.training.model_folder import NAME
 
@@ -41,13 +44,41 @@ def run_trial(task: TrialTask) -> str:
     The search may have been killed while the process of this trial was about to end: whoever comes next waits for that
     process and takes over what it did.
     """
-    task.folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(task.folder / "lock"):
-        for run in open_tracker().search(task.tags):
-            if run.status == "FINISHED":
-                return run.run_id
-        shutil.rmtree(task.model_folder, ignore_errors=True)
+    with _claim(task) as done:
+        if done is not None:
+            return done
         result = train.run(
             task.config, parent_id=task.parent_id, tags=task.tags, model_folder=task.model_folder, stop_rule=task.stop_rule
         )
     return result.run_id
+
+
+def run_trials_together(tasks: Sequence[TrialTask]) -> list[str | PipelineError]:
+    """Train trials that `trains_together`, but for those that were trained already; of each its run's id, or why it failed."""
+    with contextlib.ExitStack() as claims:
+        found: dict[int, str | PipelineError] = {}
+        for task in tasks:
+            if (done := claims.enter_context(_claim(task))) is not None:
+                found[task.number] = done
+        left = [task for task in tasks if task.number not in found]
+        if left:
+            results = train_grid(
+                [task.config for task in left],
+                parent_id=left[0].parent_id,
+                tags=[task.tags for task in left],
+                model_folders=[task.model_folder for task in left],
+            )
+            for task, result in zip(left, results, strict=True):
+                found[task.number] = result if isinstance(result, PipelineError) else result.run_id
+    return [found[task.number] for task in tasks]
+
+
+@contextlib.contextmanager
+def _claim(task: TrialTask) -> Iterator[str | None]:
+    """Keep other processes from the trial; the id of its run where it is finished, else there is nothing of its model."""
+    task.folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(task.folder / "lock"):
+        done = next((run.run_id for run in open_tracker().search(task.tags) if run.status == "FINISHED"), None)
+        if done is None:
+            shutil.rmtree(task.model_folder, ignore_errors=True)
+        yield done

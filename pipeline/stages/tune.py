@@ -45,7 +45,6 @@ def run(
         PipelineError: No trial finished.
     """
     plan = plan_search(resolve_strategy(config))
-    executor = create_executor(plan.config, children or Children())
     with _claim(plan):
         search = _open_search(plan)
         tracker = tracker or open_tracker()
@@ -62,13 +61,16 @@ def run(
         if parent is not None and finished and tracker.given_run_id() in (None, parent.run_id):
             say(f"This search is finished: run {parent.run_id}. --force true searches again.")
             return find_winner(plan, search.trials(), parent.run_id, precision)
+        executor = None if finished else create_executor(plan, precision, children or Children())
         logger = _open_run(plan, search, parent, tracker, parent_id)
         with closing(logger):
             if not finished:
                 search.note(logger.run_id, precision)
                 _adopt(search, tracker, logger.run_id)
             log_start(plan, logger)
-            if not finished:
+            if executor is not None:
+                say(f"Executor: {executor.name}, {executor.slots} trial(s) at once.")
+                logger.set_tags({"executor": executor.name})
                 try:
                     SearchLoop(plan, search, executor, tracker, logger, precision).run()
                 finally:

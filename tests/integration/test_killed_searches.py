@@ -21,21 +21,28 @@ TRIALS = 5
 SEARCHES = int(os.environ.get("KILLED_SEARCHES", "3"))
 KILLS = {"search": 3, "trial": 2, "all": 3}  # a trial that is killed a third time counts as failed
 LINES = 16  # of some fifty that an uninterrupted search says
+RATES = [1e-3, 2e-3, 3e-3, 1e-2, 2e-2]
 SPACE = {"learning_rate": [1e-3, 3e-3, 1e-2], "dropout": [0.0, 0.1]}
 VICTIMS = tuple(KILLS)
 
 
-def command(folder, workers, sampler="random"):
-    options = {"strategy": "head_only", "recipe": folder / "recipe.yaml", "workers": workers, "trials": TRIALS}
+def command(folder, workers, executor):
+    options = {"strategy": "head_only", "recipe": folder / f"{executor}.yaml", "workers": workers, "trials": TRIALS}
+    options["executor"] = executor
     return [sys.executable, "-m", "pipeline", "tune", *(f"--{name}={value}" for name, value in options.items())]
 
 
-def start(folder, workers):
+def start(folder, workers, executor="local"):
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}"}
     environment |= {"OMP_NUM_THREADS": "1"}
     with (folder / "output.txt").open("a") as output:
         return subprocess.Popen(
-            command(folder, workers), cwd=folder, env=environment, stdout=output, stderr=output, start_new_session=True
+            command(folder, workers, executor),
+            cwd=folder,
+            env=environment,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
         )
 
 
@@ -94,8 +101,11 @@ def prepared(workspace):
     folder.mkdir()
     options = {**workspace.options, "epochs": 3, "eval_steps": 5, "logging_steps": 5, "frozen_prefix_cache": False}
     del options["learning_rate"]
-    recipe = {"options": {key: value for key, value in options.items() if key != "frozen_prefix_cache"}, "space": SPACE}
-    (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    options = {key: value for key, value in options.items() if key != "frozen_prefix_cache"}
+    (folder / "local.yaml").write_text(yaml.safe_dump({"options": options, "space": SPACE}))
+    # Masks of dropout depend on which trials train beside, and so on when the search was killed.
+    together = {"options": {**options, "dropout": 0.0}, "space": {"learning_rate": RATES}}
+    (folder / "batched.yaml").write_text(yaml.safe_dump(together))
     shutil.copy(workspace.folder / "mlflow.db", folder)
     return folder
 
@@ -126,6 +136,15 @@ def outcome(folder):
 
 
 @pytest.fixture(scope="module")
+def together(prepared):
+    folder = copy_of(prepared, "together")
+    process = start(folder, 1, "batched")
+    assert process.wait(timeout=300) == 0, (folder / "output.txt").read_text()
+    assert "Executor: batched, 5 trial(s) at once." in (folder / "output.txt").read_text()
+    return outcome(folder)
+
+
+@pytest.fixture(scope="module")
 def uninterrupted(prepared):
     folder = copy_of(prepared, "uninterrupted")
     process = start(folder, workers=1)
@@ -135,15 +154,14 @@ def uninterrupted(prepared):
     return found
 
 
-@pytest.mark.parametrize("number", range(SEARCHES))
-def test_a_killed_search_ends_as_one_that_was_not(prepared, uninterrupted, number):
-    generator = random.Random(f"{os.environ.get('KILL_SEED', '')}{number}")
+def disturb(folder, number, executor):
+    """Kill a search some times, then let the same command end it; returns how often it was killed, and whom that hit."""
+    generator = random.Random(f"{os.environ.get('KILL_SEED', '')}{number}{executor}")
     victim, workers = VICTIMS[number % 3], 1 + number // 3 % 2
-    folder = copy_of(prepared, f"killed-{number}")
-    killed, process = 0, start(folder, workers)
+    killed, process = 0, start(folder, workers, executor)
     for _ in range(KILLS[victim]):
         if process.poll() is not None:
-            process = start(folder, workers)
+            process = start(folder, workers, executor)
         wait_for_lines(folder, process, generator.randint(1, LINES))
         time.sleep(generator.uniform(0, 0.5))
         killed += kill(process, victim, generator)
@@ -151,8 +169,21 @@ def test_a_killed_search_ends_as_one_that_was_not(prepared, uninterrupted, numbe
             break
     assert process.wait(timeout=300) in (0, -signal.SIGKILL), (folder / "output.txt").read_text()
     assert killed, "it was over before it could be killed"
-    process = start(folder, workers)
+    process = start(folder, workers, executor)
     assert process.wait(timeout=300) == 0, (folder / "output.txt").read_text()
-    with (prepared.parent / "kills.txt").open("a") as file:
-        file.write(f"{victim}, {workers} worker(s): killed {killed} times\n")
+    with (folder.parent / "kills.txt").open("a") as file:
+        file.write(f"{executor}, {victim}, {workers} worker(s): killed {killed} times\n")
+
+
+@pytest.mark.parametrize("number", range(SEARCHES))
+def test_a_killed_search_ends_as_one_that_was_not(prepared, uninterrupted, number):
+    folder = copy_of(prepared, f"killed-{number}")
+    disturb(folder, number, "local")
     assert outcome(folder) == uninterrupted
+
+
+@pytest.mark.parametrize("number", range(SEARCHES))
+def test_a_killed_batched_search_keeps_what_was_finished(prepared, together, number):
+    folder = copy_of(prepared, f"batched-{number}")
+    disturb(folder, number, "batched")
+    assert outcome(folder) == [pytest.approx(one, rel=1e-4) for one in together]

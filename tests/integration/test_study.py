@@ -181,6 +181,9 @@ def test_two_workers_share_out_trials_within_a_budget_of_examples(workspace):
         ({"sampler": "grid"}, "--sampler grid: learning_rate of head_only is continuous"),
         ({"sampler": "grid", "space": "study"}, "--sampler grid: the grid has 54 points, and the budget is 12 trials"),
         ({"executor": "locale"}, "--executor: Unknown executor 'locale'. Did you mean 'local'?"),
+        ({"executor": "batched", "pruner": "halving"}, "--executor batched: --pruner halving ends trials one by one."),
+        ({"executor": "batched", "sampler": "tpe"}, "--executor batched: the points of --sampler tpe"),
+        ({"executor": "batched", "strategy": "bitfit"}, "--executor batched: the trials of bitfit do not train at once"),
         ({"storage": "sqlite:////nowhere/at/all.db"}, "--storage sqlite:////nowhere/at/all.db: cannot be opened"),
         ({"study_name": "../up"}, "--study-name '../up'"),
         ({"budget_examples": 10}, "--budget-examples 10: one trial sees 320 examples at least."),
@@ -190,7 +193,7 @@ def test_two_workers_share_out_trials_within_a_budget_of_examples(workspace):
 )
 def test_mistakes_in_a_search_are_named_and_make_no_run(workspace, options, message):
     before = count_runs(workspace)
-    result = workspace.cli("tune", strategy="head_only", **workspace.options_of_data(), **options)
+    result = workspace.cli("tune", **{"strategy": "head_only", **workspace.options_of_data(), **options})
     assert result.exit_code == 2, result.output
     assert message in " ".join(result.output.split())
     assert count_runs(workspace) == before

@@ -22,12 +22,17 @@ class Outcome:
 
 
 class Executor(Protocol):
-    """Runs trials. A module below `pipeline/stages/executors` has a function `create(config, children) -> Executor`.
+    """Runs trials.
+
+    A module below `pipeline/stages/executors` has a function `create(plan, precision, children) -> Executor`, which raises
+    ConfigError where it cannot work.
 
     When a trial's outcome is handed back, its run is finished in the tracking store, with all its metrics, and its model is in
     `task.model_folder`. Runs carry `task.tags` from their beginning and are nested below `task.parent_id`.
     """
 
+    name: str
+    """As `--executor` has it."""
     slots: int
     """How many trials it wants at once; it is given the next one as soon as it has fewer."""
 

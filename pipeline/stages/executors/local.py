@@ -5,20 +5,22 @@ from __future__ import annotations
 import os
 from multiprocessing.connection import wait
 
-from pipeline import config as configs
 from pipeline.errors import PipelineError
 from pipeline.stages.children import Child, Children
 from pipeline.stages.executors.base import Outcome
+from pipeline.stages.search_plan import SearchPlan
 from pipeline.stages.trial import TrialTask, run_trial
 
 
-def create(config: configs.TuneConfig, children: Children) -> LocalExecutor:
+def create(plan: SearchPlan, _precision: str, children: Children) -> LocalExecutor:
     """An executor with `--workers` slots."""
-    return LocalExecutor(config.workers, children)
+    return LocalExecutor(plan.config.workers, children)
 
 
 class LocalExecutor:
     """A process a trial, at most `slots` at once."""
+
+    name = "local"
 
     def __init__(self, slots: int, children: Children) -> None:
         """Begin with nothing to do."""

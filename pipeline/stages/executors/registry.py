@@ -1,12 +1,17 @@
 """Finds the executors by their file names. Listing them imports none."""
 
+from __future__ import annotations
+
 import importlib
 import pkgutil
+from typing import TYPE_CHECKING
 
-from pipeline import config as configs
 from pipeline.errors import ConfigError, unknown
-from pipeline.stages.children import Children
-from pipeline.stages.executors.base import Executor
+
+if TYPE_CHECKING:
+    from pipeline.stages.children import Children
+    from pipeline.stages.executors.base import Executor
+    from pipeline.stages.search_plan import SearchPlan
 
 _PACKAGE = "pipeline.stages.executors"
 _MACHINERY = frozenset({"base", "registry"})
@@ -18,14 +23,22 @@ def list_executors() -> list[str]:
     return sorted(module.name for module in pkgutil.iter_modules(path) if module.name not in _MACHINERY)
 
 
-def create_executor(config: configs.TuneConfig, children: Children) -> Executor:
+def check_executor(name: str) -> None:
+    """Hold `--executor` against the files.
+
+    Raises:
+        ConfigError: There is none of that name.
+    """
+    if name not in list_executors():
+        raise ConfigError("--executor: " + unknown("executor", name, list_executors()))
+
+
+def create_executor(plan: SearchPlan, precision: str, children: Children) -> Executor:
     """The executor of `--executor`, ready to take trials.
 
     Raises:
-        ConfigError: There is none of that name, or it cannot work here.
+        ConfigError: It cannot work here, or not for this search.
     """
-    if config.executor not in list_executors():
-        raise ConfigError("--executor: " + unknown("executor", config.executor, list_executors()))
-    module = importlib.import_module(f"{_PACKAGE}.{config.executor}")
-    executor: Executor = module.create(config, children)
+    module = importlib.import_module(f"{_PACKAGE}.{plan.config.executor}")
+    executor: Executor = module.create(plan, precision, children)
     return executor

@@ -1,0 +1,15 @@
+"""All trials at once where they train nothing but a head, else each in a process of its own."""
+
+from pipeline.errors import ConfigError
+from pipeline.stages.children import Children
+from pipeline.stages.executors import batched, local
+from pipeline.stages.executors.base import Executor
+from pipeline.stages.search_plan import SearchPlan
+
+
+def create(plan: SearchPlan, precision: str, children: Children) -> Executor:
+    """Whichever executor of this machine is quicker."""
+    try:
+        return batched.create(plan, precision, children)
+    except ConfigError:
+        return local.create(plan, precision, children)
