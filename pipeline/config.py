@@ -27,6 +27,7 @@ OPERATIONAL = frozenset(
         "frozen_prefix_cache_gb",
         "workers",
         "executor",
+        "ray_address",
         "storage",
         "study_name",
         "num_processes",
@@ -261,7 +262,9 @@ class SearchConfig(FitConfig):
     """Trials that run at once, each in a process with its share of the cores, or a GPU."""
     executor: str = "auto"
     """Where trials run. local: in processes of this machine; batched: all at once in one process, where they train a head
-    alone; auto: batched where that is possible, else local."""
+    alone; ray: on a Ray cluster; auto: batched where that is possible, else local."""
+    ray_address: str | None = None
+    """The cluster of --executor ray, such as 10.0.0.1:6379; RAY_ADDRESS if not given."""
     storage: str | None = None
     """Database of Optuna that keeps a search, such as postgresql+psycopg2://...; a file below --cache-dir if not given."""
 
