@@ -70,8 +70,11 @@ class RayExecutor:
 
         self.slots = slots
         self._running: dict[Any, TrialTask] = {}
-        there = ray.cluster_resources()
-        cpus, gpus = max(1, int(there.get("CPU", 1)) // slots), there.get("GPU", 0) / slots
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        # A trial is on one machine: a share that no machine has would wait for ever.
+        share_of = {name: [node.get(name, 0) for node in nodes] for name in ("CPU", "GPU")}
+        cpus, gpus = (min(sum(found) / slots, max(found, default=0)) for found in share_of.values())
+        cpus = max(1, int(cpus))
         share = min(1.0, gpus) if gpus < 2 else int(gpus)  # Ray gives parts of one GPU, or whole ones
         # No retries: the search itself hands a lost trial out again. A fresh process each, so that peak memory is per run.
         options = {"num_cpus": cpus, "num_gpus": share, "max_retries": 0, "max_calls": 1}
