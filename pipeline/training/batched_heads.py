@@ -79,8 +79,8 @@ class HeadFit:
 def trains_head_alone(parameters: ParameterPlan, encoder: Encoder, strategy: Strategy, precision: Precision) -> bool:
     """Whether trainings under this plan can be stacked: nothing below the head trains, all of it from the start.
 
-    Not under fp16, where a point would skip steps alone, nor where the strategy takes part in every step, or solves for the head
-    without any.
+    Not under fp16, where a point would skip steps alone, nor where the strategy takes part in every step or solves
+    for the head.
     """
     phases = len(parameters.start_epochs)
     takes_part = strategy.is_solved or type(strategy).after_step is not Strategy.after_step
