@@ -127,8 +127,7 @@ def _run(stage: str, given: dict[str, str]) -> None:
     except PipelineError as error:
         _fail(stage, str(error), error.exit_status)
     except KeyboardInterrupt:
-        rest = "finished trials are made again, the interrupted one goes on" if stage == "tune" else "it goes on"
-        _fail(stage, f"Interrupted. With the same command {rest} from its last checkpoint.", 130)
+        _fail(stage, "Interrupted. With the same command it goes on from its last checkpoint.", 130)
 
 
 def _fail(stage: str, message: str, status: int) -> NoReturn:

@@ -25,6 +25,10 @@ OPERATIONAL = frozenset(
         "entry",
         "frozen_prefix_cache",
         "frozen_prefix_cache_gb",
+        "workers",
+        "executor",
+        "storage",
+        "study_name",
         "num_processes",
     }
 )
@@ -236,11 +240,39 @@ class TrainConfig(FitConfig):
 
 
 @typed
-class TuneConfig(TrainConfig):
-    """Search the recipe's grid for one strategy; the best trial by a validation metric wins."""
+class SearchConfig(FitConfig):
+    """How hyperparameters are searched, the same for every strategy."""
 
     trials: Count = 12
-    """How many points of the grid are drawn, without replacement; all of them if there are fewer."""
+    """The budget of a search: so many trials; all points of the space if there are fewer."""
+    budget_seconds: Rate | None = None
+    """Instead of --trials: trials that together train for at most so many seconds."""
+    budget_examples: Count | None = None
+    """Instead of --trials: trials that together see at most so many training examples, repetitions counted."""
+    space: Literal["strategy", "study", "recipe"] | None = None
+    """strategy: rates that suit the strategy, and its own arguments; study: the SST-2 study's grid of rates, batch sizes,
+    dropout and epochs; recipe: what the recipe says. The recipe's if it has one and strategy if not, unless given here."""
+    sampler: Literal["random", "grid", "tpe"] = "random"
+    """random: independent draws, without repetition from a finite space; grid: every point; tpe: guided by earlier trials."""
+    pruner: Literal["none", "halving"] = "none"
+    """halving: end the worse half of the trials after 1, 2, 4, ... evaluations. Slow starters lose by it, and equal numbers of
+    trials no longer cost the same."""
+    workers: Count = 1
+    """Trials that run at once, each in a process with its share of the cores, or a GPU."""
+    executor: str = "local"
+    """Where trials run; local: in processes of this machine."""
+    storage: str | None = None
+    """Database of Optuna that keeps a search, such as postgresql+psycopg2://...; a file below --cache-dir if not given."""
+
+
+@typed
+class TuneConfig(TrainConfig, SearchConfig):
+    """Search hyperparameters of one strategy; the best trial by a validation metric wins."""
+
+    study_name: str | None = None
+    """Name of the search in --storage; made from what is searched if not given."""
+    force: bool = False
+    """Search again although the same search was finished."""
 
 
 @typed
@@ -275,6 +307,8 @@ class CompareConfig(StageConfig):
     """Run id of a `main` run to compare; the newest if not given; `all` takes every run on the newest data."""
     run_ids: Names = ()
     """Compare exactly these runs instead, separated by commas."""
+    allow_unequal_budgets: bool = False
+    """Rank the rows although they were tuned with different budgets, or some not at all."""
     export_dir: str | None = None
     """Also write results/ (predictions per strategy) and models/ below this folder."""
 
@@ -290,15 +324,13 @@ class ReproduceConfig(StageConfig):
 
 
 @typed
-class MainConfig(FitConfig):
+class MainConfig(SearchConfig):
     """The whole study of a recipe: prepare, tune if asked, train every strategy, evaluate, compare."""
 
     strategies: Names = ()
     """Only these strategies, separated by commas; all of the recipe if not given; `all` for every one that can work here."""
     tune: bool = False
-    """Search each strategy's hyperparameters first, with the same number of trials."""
-    trials: Count = 12
-    """Trials per strategy where --tune is true."""
+    """Search each strategy's hyperparameters first, with the same budget."""
     seeds: Count = 5
     """How many seeds each strategy is trained with: --seed, --seed + 1 and so on, the same ones for all."""
     force: bool = False

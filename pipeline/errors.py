@@ -53,6 +53,10 @@ class TrainingError(PipelineError):
     """Training failed while it ran, for example because the loss became NaN."""
 
 
+class ProcessLostError(PipelineError):
+    """A process that worked for us was killed from outside."""
+
+
 class StoreError(PipelineError):
     """The tracking store cannot be written or read."""
 

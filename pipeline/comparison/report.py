@@ -6,12 +6,13 @@ from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
+from pipeline.comparison.budgets import UNTUNED, list_budgets
 from pipeline.comparison.seeds import describe_failures, describe_unequal_seeds
 from pipeline.comparison.selection import Selection
 from pipeline.comparison.statistics import Statistics
 from pipeline.comparison.table import render_table
 from pipeline.comparison.transfer import describe_transfer
-from pipeline.comparison.verdict import reach_verdict
+from pipeline.comparison.verdict import Verdict, reach_verdict
 from pipeline.data.overlap import warn_of_overlap
 from pipeline.evaluation.metrics import smallest_gap
 
@@ -24,15 +25,27 @@ def remarks(table: pd.DataFrame, selection: Selection, statistics: Statistics | 
     yield f"All rows were tested on the same examples (data fingerprint {fingerprint[:12]})."
     yield from overlap_warnings(selection)
     yield from describe_transfer(selection.kept)
-    if (table["tuned"] == "untuned").all():
-        yield "untuned: hyperparameters were fixed beforehand, not searched with an equal budget."
-    elif table["tuned"].nunique() > 1:
-        yield "The rows were not tuned with the same budget, so their ranking is not fair."
+    yield from describe_budgets(selection)
     if statistics is None or not statistics.pairs:
         yield describe_chance(table, selection)
     yield from describe_seeds(selection)
     for line in selection.summarise_left_out():
         yield f"Left out: {line}."
+
+
+def describe_budgets(selection: Selection) -> Iterator[str]:
+    """What must be said where rows were not tuned, or not with the same budget."""
+    budgets = list_budgets(selection.kept)
+    if budgets == [UNTUNED]:
+        yield "untuned: hyperparameters were fixed beforehand, not searched with an equal budget."
+    elif len(budgets) > 1:
+        found = f"tuned with different budgets ({'; '.join(budgets)})"
+        yield (
+            f"The rows were {found}, so their ranking is not fair."
+            if selection.ranked
+            else f"Not ranked, in order of names: the rows were {found}. Tune all with the same budget, or rank them "
+            "nevertheless with --allow-unequal-budgets true."
+        )
 
 
 def describe_seeds(selection: Selection) -> Iterator[str]:
@@ -57,9 +70,14 @@ def describe_chance(table: pd.DataFrame, selection: Selection) -> str:
     )
 
 
+def find_verdict(table: pd.DataFrame, selection: Selection, statistics: Statistics) -> Verdict:
+    """What the tests show; rows that were tuned with different budgets are not ranked unless told."""
+    return reach_verdict(statistics, table, len(selection.left_out), list_budgets(selection.kept), selection.ranked)
+
+
 def describe_statistics(table: pd.DataFrame, selection: Selection, statistics: Statistics) -> Iterator[str]:
     """The verdict, how to read the groups, and whose predictions are missing."""
-    yield from reach_verdict(statistics, table, len(selection.left_out)).sentences
+    yield from find_verdict(table, selection, statistics).sentences
     if statistics.pairs:
         yield (
             "Rows that share a letter of group cannot be told apart by macro F1 (all pairs tested on the same texts, corrected "

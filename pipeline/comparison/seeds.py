@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from pipeline.comparison.budgets import budget_of
 from pipeline.config import SEEDS
 from pipeline.tracking.runs import Run
 
@@ -29,6 +30,7 @@ def row_key(run: Run) -> tuple[str, ...]:
         run.tags.get("base_sha256", ""),
         run.params.get("compute_dtype", ""),
         run.tags.get("tuned_trials", ""),
+        budget_of(run),
     )
 
 

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from pipeline.comparison.budgets import list_budgets
 from pipeline.comparison.seeds import configuration, unrepeated
 from pipeline.errors import ConfigError, enumerate_some
 from pipeline.modeling.encoder import FAMILY_HEAD
@@ -56,6 +57,8 @@ class Selection:
     omitted: tuple[LeftOut, ...]
     failed: tuple[Run, ...] = ()
     """Trainings on the same data that failed and were not made again: seeds that a row lacks."""
+    ranked: bool = True
+    """Whether the rows may be put in order of their scores."""
     reused: frozenset[str] = frozenset()
     """Ids of kept runs that a study took from earlier ones."""
     unfit: tuple[str, ...] = ()
@@ -90,13 +93,14 @@ class Selection:
         return named
 
 
-def select_runs(candidates: Iterable[Run], named: bool = False) -> Selection:
+def select_runs(candidates: Iterable[Run], named: bool = False, allow_unequal_budgets: bool = False) -> Selection:
     """Keep what finished, has a test result, and was tested on the same examples as the newest such run.
 
     Of runs that repeat the same configuration the newest is kept.
 
     Args:
         named: Whether somebody asked for just these runs; those of other stages are then named as left out, too.
+        allow_unequal_budgets: Rank them even where they were tuned with different budgets.
     """
     candidates = list(candidates)
     kept: list[Run] = []
@@ -123,8 +127,9 @@ def select_runs(candidates: Iterable[Run], named: bool = False) -> Selection:
         else:
             seen.add(configuration(run))
             kept.append(run)
+    ranked = allow_unequal_budgets or len(list_budgets(kept)) < 2
     by_time = sorted(kept, key=lambda run: run.start_time)
-    return Selection(tuple(by_time), tuple(omitted), unrepeated(failed, kept))
+    return Selection(tuple(by_time), tuple(omitted), unrepeated(failed, kept), ranked)
 
 
 def row_name(run: Run) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 from tabulate import tabulate
 
+from pipeline.comparison.budgets import describe_tuning
 from pipeline.comparison.seeds import QUALITY, count_seeds, row_key, spread
 from pipeline.comparison.selection import describe_arguments
 from pipeline.tracking.runs import Run
@@ -58,8 +59,8 @@ _SHOWN = {
 _TEXTS = frozenset({"entry", "strategy", "changed_arguments", "group", "tuned"})
 
 
-def build_table(runs: Sequence[Run], failed: Sequence[Run] = ()) -> pd.DataFrame:
-    """A row per strategy and arguments, the best macro F1 first.
+def build_table(runs: Sequence[Run], failed: Sequence[Run] = (), ranked: bool = True) -> pd.DataFrame:
+    """A row per strategy and arguments, the best macro F1 first; in order of their names if they are not to be ranked.
 
     Measures are means over the runs that differ in their seed only; a run with other hyperparameters has its own row. The
     test scores have their standard deviation and minimum beside them. A measure that no run has (CUDA memory on a CPU) is no
@@ -74,7 +75,9 @@ def build_table(runs: Sequence[Run], failed: Sequence[Run] = ()) -> pd.DataFrame
     frame = pd.DataFrame([_row(members, failed) for members in groups.values()])
     empty = [name for name in MEASURES if frame[name].isna().all()]
     empty += [f"{name}{ending}" for name in QUALITY if name in empty for ending in ("_std", "_min")]
-    return frame.drop(columns=empty).sort_values("f1_macro", ascending=False, kind="stable").reset_index(drop=True)
+    names = ["strategy", "arguments"]
+    order = frame.sort_values("f1_macro", ascending=False, kind="stable") if ranked else frame.sort_values(names, kind="stable")
+    return order.drop(columns=empty).reset_index(drop=True)
 
 
 @dataclass(frozen=True)
@@ -138,7 +141,7 @@ def _row(members: list[Run], failed: Sequence[Run]) -> dict[str, Any]:
         **spreads,
         "seeds": count_seeds(members),
         "failed_seeds": count_seeds(run for run in failed if row_key(run) == row_key(first)),
-        "tuned": f"{first.tags['tuned_trials']} trials" if "tuned_trials" in first.tags else "untuned",
+        "tuned": describe_tuning(first),
         "learning_rate": first.params.get("learning_rate", ""),
         "run_ids": " ".join(run.run_id for run in members),
     }

@@ -19,7 +19,7 @@ class Verdict:
     """What follows from the figures. Rows are given by their number in the table."""
 
     top: int | None
-    """The row of the highest macro F1; None where no row has predictions."""
+    """The row of the highest macro F1; None where no row has predictions or the rows are not ranked."""
     ahead: tuple[int, ...]
     """Rows that are better than it on the seeds that both have; only where rows lack seeds."""
     tied: tuple[int, ...]
@@ -32,17 +32,24 @@ class Verdict:
     """Rank, cost, and limits."""
 
 
-def reach_verdict(statistics: Statistics, table: pd.DataFrame, left_out: int = 0) -> Verdict:
+def reach_verdict(
+    statistics: Statistics, table: pd.DataFrame, left_out: int = 0, budgets: Sequence[str] = (), ranked: bool = True
+) -> Verdict:
     """Say what the tests of `statistics` show of the rows of `table`, and nothing else.
 
     "Behind", "ahead" and "better" are said of pairs alone that differ after Holm's correction.
 
     Args:
         left_out: Number of runs that are not in the table.
+        budgets: What the rows were tuned with, each once.
+        ranked: Whether the rows may be ranked; if not, no row is named as best, whatever the tests show.
     """
     rows = statistics.rows
     untested = tuple(number for number, row in enumerate(rows) if row.f1_macro is None)
-    limits = _limits(statistics, table, untested, left_out)
+    limits = _limits(statistics, untested, left_out, len(budgets) > 1)
+    if not ranked:
+        rank = f"The strategies are not ranked: they were tuned with different budgets ({'; '.join(budgets)})."
+        return Verdict(None, (), (), (), untested, (rank, _UNRANKED_COST, limits))
     if not statistics.known:
         return Verdict(None, (), (), (), untested, (_NOTHING, _NO_COST, limits))
     top, *others = statistics.known
@@ -55,6 +62,7 @@ def reach_verdict(statistics: Statistics, table: pd.DataFrame, left_out: int = 0
 
 
 _NOTHING = "Nothing can be said of how the strategies rank: no run has predictions that can be read."
+_UNRANKED_COST = "So none is named that costs less; the tests compare the trained models, not the strategies."
 _NO_COST = "So nothing can be said either of what a cheaper strategy would lose."
 
 
@@ -108,7 +116,7 @@ def _cost(
     return f"Of these, {rows[least].name} trains the smallest share of the parameters, {share[least]:.3g} %{against}{caution}."
 
 
-def _limits(statistics: Statistics, table: pd.DataFrame, untested: Sequence[int], left_out: int) -> str:
+def _limits(statistics: Statistics, untested: Sequence[int], left_out: int, unequal: bool) -> str:
     """What the figures cannot carry."""
     rows = statistics.rows
     limits = []
@@ -131,8 +139,8 @@ def _limits(statistics: Statistics, table: pd.DataFrame, untested: Sequence[int]
         limits.append(f"nothing is said of {_enumerate(rows, untested)}, without predictions")
     if partly := [number for number, row in enumerate(rows) if row.missing and row.f1_macro]:
         limits.append(f"some runs of {_enumerate(rows, partly)} have no predictions and are left out here")
-    if "tuned" in table and table["tuned"].nunique() > 1:
-        limits.append("the rows were not tuned with the same budget, so this ranks trained models and not strategies")
+    if unequal:
+        limits.append("the rows were not tuned with the same budget, so this is said of trained models and not of strategies")
     if left_out:
         limits.append(f"{left_out} run(s) are not in the table, and nothing is said of them")
     return f"Limits: {'; '.join(limits) or 'nothing was measured'}."

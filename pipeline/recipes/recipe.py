@@ -1,4 +1,4 @@
-"""A recipe: one YAML file that holds a study's options, its strategies with their arguments, and the grid to search."""
+"""A recipe: one YAML file that holds a study's options, its strategies with their arguments, and what to search."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,6 +10,7 @@ import yaml
 from pipeline import config as configs
 from pipeline.errors import ConfigError, shorten, unknown
 from pipeline.fields import describe_fields
+from pipeline.ranges import Range, parse_range
 from pipeline.recipes import FOLDER, list_recipes
 
 # Keys under `strategies: ENTRY:` beside the options of the train stage.
@@ -25,7 +26,10 @@ class Recipe:
     options: Mapping[str, Any] = field(default_factory=dict)
     strategies: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Entry -> its settings. An entry is called as its strategy, or by a name of its own with `strategy: NAME` inside."""
-    space: Mapping[str, list[Any]] = field(default_factory=dict)
+    space: Mapping[str, Range] = field(default_factory=dict)
+    """What to search for every strategy."""
+    own_spaces: Mapping[str, Mapping[str, Range]] = field(default_factory=dict)
+    """What to search for one entry, over that."""
 
     def strategy_of(self, entry: str) -> str:
         """The strategy of an entry; a name that is no entry is one of a strategy itself."""
@@ -44,9 +48,9 @@ class Recipe:
         """The arguments that the recipe gives an entry's strategy."""
         return dict(self.strategies.get(entry, {}).get(_ARGUMENTS) or {})
 
-    def space_for(self, entry: str) -> dict[str, list[Any]]:
-        """The grid to search for an entry: the recipe's, with the entry's own values over it."""
-        return {**self.space, **(self.strategies.get(entry, {}).get(_SPACE) or {})}
+    def space_for(self, entry: str) -> dict[str, Range]:
+        """What to search for an entry: the recipe's space, with the entry's own ranges over it; empty if there is none."""
+        return {**self.space, **self.own_spaces.get(entry, {})}
 
 
 def load_recipe(name: str) -> Recipe:
@@ -103,17 +107,24 @@ def _parse(path: Path, content: object) -> Recipe:
                 messages.append(f"{where} {part!r} of strategy {name!r} must hold key: value lines.")
     if messages:
         raise ConfigError(*messages)
-    spaces = [sections["space"], *(own.get(_SPACE) or {} for own in sections["strategies"].values() if own)]
-    for key, values in ((key, values) for space in spaces for key, values in space.items()):
-        if not isinstance(values, list) or not values:
-            raise ConfigError(f"{where} space: {key!r} must hold a list of values, not {shorten(repr(values))}.")
+    spaces = {name: (own or {}).get(_SPACE) or {} for name, own in sections["strategies"].items()}
+    try:
+        space = _parse_space(sections["space"])
+        own_spaces = {str(name): _parse_space(own) for name, own in spaces.items() if own}
+    except ConfigError as error:
+        raise ConfigError(*(f"{where} {message}" for message in error.messages)) from error
     return Recipe(
         name=path.stem,
         description=" ".join(str(content.get("description", "")).split()),
         options=sections["options"],
         strategies={str(name): own or {} for name, own in sections["strategies"].items()},
-        space=sections["space"],
+        space=space,
+        own_spaces=own_spaces,
     )
+
+
+def _parse_space(given: Mapping[Any, object]) -> dict[str, Range]:
+    return {str(name): parse_range(str(name), values) for name, values in given.items()}
 
 
 def _settable(cls: type) -> set[str]:

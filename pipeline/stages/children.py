@@ -13,9 +13,10 @@ import traceback
 from collections.abc import Callable
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerContext
-from typing import Any, TypeVar
+from multiprocessing.process import BaseProcess
+from typing import Any, Generic, TypeVar
 
-from pipeline.errors import PipelineError
+from pipeline.errors import PipelineError, ProcessLostError
 from pipeline.strategies.registry import list_strategies
 
 T = TypeVar("T")
@@ -30,47 +31,76 @@ _PRELOADED = [
     "pipeline.stages.train",
     *(f"pipeline.strategies.{name}" for name in list_strategies()),  # so that all are of the moment when a study begins
     "pipeline.stages.evaluate",
+    "pipeline.stages.trial",
     "pipeline.tracking.mlflow_runs",
 ]
 _SECONDS_TO_CLOSE = 30
 
 
+class Child(Generic[T]):
+    """A function at work in a process of its own."""
+
+    def __init__(self, process: BaseProcess, connection: Connection) -> None:
+        """Use `Children.start`."""
+        self._process, self.connection = process, connection
+        self._interrupted = False
+
+    def result(self) -> T:
+        """What the function returned, once it has; its errors are raised here. When we are interrupted, so is the process.
+
+        Raises:
+            ProcessLostError: The process died without a word, for example for lack of memory.
+            PipelineError: The function failed.
+        """
+        try:
+            succeeded, outcome = self.connection.recv()
+        except EOFError as error:
+            raise ProcessLostError(
+                "The process of this run was killed from outside; the system may have run out of memory. "
+                "The same command goes on from the last checkpoint; a smaller --batch-size needs less."
+            ) from error
+        except BaseException:
+            self.interrupt()
+            raise
+        finally:
+            self.join()
+        if not succeeded:
+            raise outcome
+        result: T = outcome
+        return result
+
+    def interrupt(self) -> None:
+        """Ask the process to end; it closes its run, as for Ctrl-C."""
+        self._interrupted = True
+        self._process.terminate()
+
+    def join(self) -> None:
+        """Wait until the process has ended, which it is made to do if it was asked and takes too long."""
+        if self._interrupted:
+            self._process.join(_SECONDS_TO_CLOSE)
+            self._process.kill()
+        self._process.join()
+        self.connection.close()
+
+
 class Children:
-    """Runs functions one after another, each in a fresh process."""
+    """Runs functions, each in a fresh process."""
 
     def __init__(self) -> None:
         """Prepare to fork; the first call pays for the imports."""
         self._context = fork_context()
 
     def call(self, function: Callable[..., T], *arguments: Any, **keywords: Any) -> T:
-        """The function's result; its errors are raised here. When we are interrupted, so is the process.
+        """The function's result, as `Child.result` has it."""
+        return self.start(function, *arguments, **keywords).result()
 
-        Raises:
-            PipelineError: The function failed, or its process died without a word, for example for lack of memory.
-        """
+    def start(self, function: Callable[..., T], *arguments: Any, **keywords: Any) -> Child[T]:
+        """The function at work; returns at once."""
         receiver, sender = self._context.Pipe(duplex=False)
         process = self._context.Process(target=_work, args=(sender, function, arguments, keywords))
         process.start()
         sender.close()
-        try:
-            succeeded, outcome = receiver.recv()
-        except EOFError as error:
-            raise PipelineError(
-                "The process of this run was killed from outside; the system may have run out of memory. "
-                "The same command goes on from the last checkpoint; a smaller --batch-size needs less."
-            ) from error
-        except BaseException:
-            process.terminate()  # it closes its run, as for Ctrl-C
-            process.join(_SECONDS_TO_CLOSE)
-            process.kill()
-            raise
-        finally:
-            process.join()
-            receiver.close()
-        if not succeeded:
-            raise outcome
-        result: T = outcome
-        return result
+        return Child(process, receiver)
 
 
 def fork_context() -> ForkServerContext:

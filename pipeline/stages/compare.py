@@ -20,6 +20,7 @@ from pipeline.comparison.pareto import draw_pareto, find_points, tabulate_points
 from pipeline.comparison.plots import draw_all
 from pipeline.comparison.recorded import RecordedPredictions, read_predictions
 from pipeline.comparison.report import (
+    describe_budgets,
     describe_chance,
     describe_seeds,
     describe_statistics,
@@ -58,7 +59,7 @@ def run(config: configs.CompareConfig, tracker: Tracker | None = None, parent_id
     """
     tracker = tracker or open_tracker()
     candidates, title, study = _candidates(config, tracker)
-    selection = select_runs(candidates, named=bool(config.run_ids))
+    selection = select_runs(candidates, bool(config.run_ids), config.allow_unequal_budgets)
     if study:
         unfit = tuple(f"{name}: cannot be run here: {reason}" for name, reason in unfit_in(study).items())
         reused = reused_by(study) & {run.run_id for run in selection.kept}
@@ -67,7 +68,7 @@ def run(config: configs.CompareConfig, tracker: Tracker | None = None, parent_id
         reasons = ": " + "; ".join(selection.summarise_left_out()) if selection.left_out else ""
         raise RunError(f"No run with a test result to compare{reasons}. Train and evaluate one first.")
     title = f"{title}, {_describe_data(selection)}"
-    table = build_table(selection.kept, selection.failed)
+    table = build_table(selection.kept, selection.failed, selection.ranked)
     recorded = read_predictions(selection.kept, tracker)
     statistics = compute_statistics(table, selection.kept, recorded)
     table = add_statistics(table, statistics)
@@ -92,7 +93,8 @@ def run(config: configs.CompareConfig, tracker: Tracker | None = None, parent_id
     say(render_table(table))
     chance = [] if statistics.pairs else [describe_chance(table, selection)]
     warnings = [*overlap_warnings(selection), *describe_transfer(selection.kept)]
-    for line in (*describe_statistics(table, selection, statistics), *chance, *describe_seeds(selection), *warnings):
+    verdict = describe_statistics(table, selection, statistics)
+    for line in (*verdict, *describe_budgets(selection), *chance, *describe_seeds(selection), *warnings):
         say(line)
     for line in selection.summarise_left_out():
         say(f"Left out: {line}")

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from tabulate import tabulate
 
-from pipeline.stages import train
+from pipeline.stages import train, tune
 from pipeline.stages.forecast import describe_seconds, expected_seconds
-from pipeline.stages.inputs import TrainingInputs
+from pipeline.stages.inputs import TrainingInputs, find_inputs
 from pipeline.stages.plan import StudyPlan
 from pipeline.stages.reuse import find_finished
+from pipeline.stages.search_plan import SearchPlan, plan_search, search_config
 from pipeline.tracking.runs import Run, RunStore
 
 
@@ -53,18 +54,23 @@ def _describe_total(lines: Sequence[_Line]) -> str:
 
 
 def _lines(plan: StudyPlan, inputs: TrainingInputs, store: RunStore, past: list[Run]) -> Iterator[_Line]:
-    arguments = ",".join(f"{name}={value}" for name, value in inputs.config.strategy_args.items() if value not in (None, []))
+    arguments = _describe_arguments(inputs)
     seconds = expected_seconds(past, inputs, plan.precision)
     name = inputs.config.title
+    tuned: Mapping[str, str] = {}
     if plan.config.tune:
-        # Which settings win, and so which trainings there are, is known after the search.
-        count = plan.config.trials + plan.config.seeds
-        what = f"search in up to {plan.config.trials} trials, then the winner with {plan.config.seeds} seed(s)"
-        yield _Line(name, arguments, str(inputs.config.seed), what, count, None if seconds is None else count * seconds)
-        return
+        search = plan_search(search_config(plan.config, inputs.config))
+        found = tune.find_search(search, store)
+        settled, result = found or (0, None)
+        if result is None:  # which settings win, and so which trainings there are, is known after the search
+            yield _search_line(plan, search, settled, name, arguments, seconds)
+            return
+        yield _Line(name, arguments, str(inputs.config.seed), f"search reused: run {result.run_id}", 0, 0.0)
+        inputs, tuned = find_inputs(result.best_config), result.tags
+        arguments = _describe_arguments(inputs)
     for training in plan.trainings(inputs):
         seed = str(training.config.seed)
-        finished = None if plan.config.force else find_finished(store, training, plan.precision)
+        finished = None if plan.config.force else find_finished(store, training, plan.precision, tuned=tuned)
         step = train.find_interrupted(training)
         if finished:
             yield _Line(name, arguments, seed, f"reused: run {finished.run_id}", 0, 0.0)
@@ -73,6 +79,24 @@ def _lines(plan: StudyPlan, inputs: TrainingInputs, store: RunStore, past: list[
             yield _Line(name, arguments, seed, f"continued from step {step}", 1, None if seconds is None else left * seconds)
         else:
             yield _Line(name, arguments, seed, "trained", 1, seconds)
+
+
+def _search_line(plan: StudyPlan, search: SearchPlan, settled: int, name: str, arguments: str, seconds: float | None) -> _Line:
+    """What is left of a search, and the winner's trainings; how many trials a budget pays for is estimated."""
+    budget, seeds = search.budget, plan.config.seeds
+    trials = {
+        "trials": budget.amount,
+        "examples": budget.amount // search.examples_of(search.base),
+        "train_seconds": budget.amount // seconds if seconds else 1,
+    }[budget.unit]
+    count = max(int(trials) - settled, 0) + seeds
+    begun = f", of which {settled} trials are there" if settled else ""
+    what = f"search with a budget of {budget}{begun}, then the winner with {seeds} seed(s)"
+    return _Line(name, arguments, str(search.base.seed), what, count, None if seconds is None else count * seconds)
+
+
+def _describe_arguments(inputs: TrainingInputs) -> str:
+    return ",".join(f"{name}={value}" for name, value in inputs.config.strategy_args.items() if value not in (None, []))
 
 
 def _describe_time(line: _Line) -> str:

@@ -19,6 +19,7 @@ from pipeline.stages.inputs import TrainingInputs, find_inputs
 from pipeline.stages.plan import StudyPlan, plan_study
 from pipeline.stages.progress import say
 from pipeline.stages.reuse import find_finished, note_reused, note_unfit
+from pipeline.stages.search_plan import search_config
 from pipeline.stages.transfer import find_transfer
 from pipeline.tracking import open_to_read, open_tracker
 from pipeline.tracking.provenance import git_commit
@@ -90,10 +91,9 @@ def _run_strategy(inputs: TrainingInputs, plan: StudyPlan, tracker: Tracker, chi
     """Search if asked, then train and evaluate with every seed."""
     outcome, name, tags = _Outcome(), inputs.config.title, {}
     if plan.config.tune:
-        search = configs.TuneConfig(**{**as_dict(inputs.config), "given": plan.config.given, "trials": plan.config.trials})
         with _going_on(name, "", outcome, tracker, study):
-            found = tune.run(search, tracker, study.run_id, children)
-            inputs, tags = find_inputs(found.best_config), {"tuned_by": found.run_id, "tuned_trials": str(found.trials)}
+            found = tune.run(search_config(plan.config, inputs.config), tracker, study.run_id, children)
+            inputs, tags = find_inputs(found.best_config), dict(found.tags)
         if outcome.failures:
             return outcome
     for training in plan.trainings(inputs):
@@ -115,7 +115,7 @@ def _complete(
 ) -> None:
     """A trained and evaluated run: one that is there, or a new one. With --force only this study's own count as there."""
     below = study.run_id if plan.config.force else None
-    found = find_finished(tracker, inputs, plan.precision, tuned_trials=tags.get("tuned_trials", ""), below=below)
+    found = find_finished(tracker, inputs, plan.precision, tuned=tags, below=below)
     if found is None:
         # The version is that of the plan: files may have been edited since these processes imported them.
         tags = {**tags, "code_version": inputs.code_version}
@@ -182,10 +182,10 @@ def _doubts(config: configs.MainConfig, plans: Sequence[configs.TrainConfig]) ->
     recipe = load_recipe(config.recipe)
     lines = []
     without = [plan.title for plan in plans if plan.title not in recipe.strategies]
-    if without and recipe.strategies and "learning_rate" not in config.given:
+    if without and recipe.strategies and not config.tune and "learning_rate" not in config.given:
         lines.append(
-            f"Note: recipe {config.recipe} knows no learning rate for {', '.join(without)}: the default, or the grid around "
-            "it, suits full fine-tuning. Give rates, or a space to search, in a recipe of your own (docs/studies.md)."
+            f"Note: recipe {config.recipe} knows no learning rate for {', '.join(without)}: the default suits full tuning. "
+            "Add --tune true, or give rates in a recipe of your own (docs/studies.md)."
         )
     given = set(config.given)
     other = [name for name in ("model", "dataset") if name in given and getattr(config, name) != recipe.options.get(name)]

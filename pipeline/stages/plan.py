@@ -15,6 +15,7 @@ from pipeline.recipes.recipe import load_recipe
 from pipeline.stages.advise import resolve_strategy
 from pipeline.stages.configure import configure_strategy, replace_options
 from pipeline.stages.inputs import TrainingInputs, find_inputs, find_strategy
+from pipeline.stages.search_plan import plan_search, search_config
 from pipeline.stages.settled_precision import settle_precision
 from pipeline.strategies.registry import list_strategies
 from pipeline.training.precision import Precision
@@ -56,6 +57,8 @@ def plan_study(config: configs.MainConfig) -> StudyPlan:
     plans = [dataclasses.replace(plan, precision=precision) for plan in map(resolve_strategy, _plan(config))]
     fitting, unfit = _check_strategies(plans, named=not _is_open(config))
     _check_seeds(config.seeds, fitting)
+    if config.tune:
+        _check_searches(config, fitting)
     found = tuple(find_inputs(plan) for plan in fitting)
     return StudyPlan(dataclasses.replace(config, precision=precision), precision, found, unfit)
 
@@ -103,6 +106,18 @@ def _check_strategies(plans: Sequence[configs.TrainConfig], named: bool) -> tupl
     if messages and (named or not fitting):
         raise ConfigError(*messages)
     return fitting, unfit
+
+
+def _check_searches(config: configs.MainConfig, plans: Sequence[configs.TrainConfig]) -> None:
+    """Refuse what could not be searched; all mistakes are reported together."""
+    messages: dict[str, None] = {}
+    for plan in plans:
+        try:
+            plan_search(search_config(config, plan))
+        except InputError as error:
+            messages.update(dict.fromkeys(error.messages))
+    if messages:
+        raise ConfigError(*messages)
 
 
 def _check_seeds(seeds: int, plans: Sequence[configs.TrainConfig]) -> None:

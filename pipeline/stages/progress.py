@@ -3,7 +3,7 @@
 import math
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from pipeline.tracking.runs import RunLogger
@@ -19,12 +19,20 @@ def say(line: str) -> None:
 class TrainingObserver:
     """Hands what training reports to the run, and shows it."""
 
-    def __init__(self, logger: RunLogger, title: str, already_logged: frozenset[tuple[str, int]] = frozenset()) -> None:
+    def __init__(
+        self,
+        logger: RunLogger,
+        title: str,
+        already_logged: frozenset[tuple[str, int]] = frozenset(),
+        stop_rule: Callable[[int, Mapping[str, float]], bool] | None = None,
+    ) -> None:
         """Watch one training.
 
         Args:
             already_logged: (metric, step) that the run holds from before it was interrupted.
+            stop_rule: Asked after each evaluation whether to end, with step and validation metrics by their bare names.
         """
+        self._stop_rule, self._stops = stop_rule, False
         self._logger = logger
         self._title = title
         self._already_logged = already_logged
@@ -58,6 +66,7 @@ class TrainingObserver:
             line = f"  {self._title}: step {step}, validation accuracy {metrics['val/accuracy']:.4f}"
             say(f"{line}, macro F1 {metrics['val/f1_macro']:.4f}, loss {metrics['val/loss']:.4f}")
             self._last_line = time.monotonic()
+            self._ask_stop_rule(step, {name.removeprefix("val/"): value for name, value in metrics.items()})
 
     def on_prefix(self, examples: int, total: int) -> None:
         """Say a line every some seconds."""
@@ -66,10 +75,16 @@ class TrainingObserver:
             self._last_line = time.monotonic()
 
     def should_stop(self) -> bool:
-        """Never: whoever watches ends a run by interrupting it."""
-        return False
+        """Whether the stop rule has said so; else whoever watches ends a run by interrupting it."""
+        return self._stops
 
     def close(self) -> None:
         """Take the bar away."""
         if self._bar is not None:
             self._bar.close()
+
+    def _ask_stop_rule(self, step: int, metrics: Mapping[str, float]) -> None:
+        if self._stop_rule is not None and not self._stops and self._stop_rule(step, metrics):
+            self._stops = True
+            self._logger.set_tags({"pruned_at": str(step)})
+            say(f"  {self._title}: ended after step {step}, not among the better half of the trials")

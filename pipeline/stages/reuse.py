@@ -10,6 +10,8 @@ from pipeline.tracking.runs import Run, RunLogger, RunStore
 from pipeline.training.meters import MIB
 from pipeline.training.precision import Precision
 
+_BUDGET = ("tuned_trials", "tuning_budget")
+"""Tags by which rows tell settings that were searched."""
 # Tags of a study, one a run or a strategy: a single tag could not hold them all.
 _REUSED, _UNFIT = "reused/", "not_run/"
 
@@ -20,15 +22,15 @@ def find_finished(
     precision: Precision,
     *,
     stage: str = "train",
-    tuned_trials: str = "",
+    tuned: Mapping[str, str] | None = None,
     below: str | None = None,
 ) -> Run | None:
     """The newest finished run that computed the same: equal configuration, data, base and code, its model still there.
 
     Args:
         stage: `train`, or `trial` for a trial of a search, of which only the best keeps its model.
-        tuned_trials: How many trials the settings were chosen from, as the tag of that name says it: a row of the table
-            tells tuned settings from untuned ones.
+        tuned: Tags of the search that chose the settings: a row of the table tells settings of one budget from those of
+            another, and from untuned ones.
         below: Only runs of this parent.
     """
     wanted = {
@@ -41,7 +43,7 @@ def find_finished(
     for run in store.search(wanted):
         if (
             run.status == "FINISHED"
-            and run.tags.get("tuned_trials", "") == tuned_trials
+            and all(run.tags.get(name) == (tuned or {}).get(name) for name in _BUDGET)
             and below in (None, run.parent_id)
             and (stage == "trial" or _holds_model(store, run))
         ):

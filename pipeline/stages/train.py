@@ -38,6 +38,8 @@ from pipeline.training.model_folder import NAME, ModelRecord, build_model, write
 from pipeline.training.precision import Precision, choose_precision, compute_dtype, peak_flops_per_second
 from pipeline.training.seeding import Seeds
 
+StopRule = Callable[[int, Mapping[str, float]], bool]
+
 
 @dataclass(frozen=True)
 class TrainResult:
@@ -55,6 +57,7 @@ def run(
     parent_id: str | None = None,
     tags: Mapping[str, str] | None = None,
     model_folder: Path | None = None,
+    stop_rule: StopRule | None = None,
     fit_with: Callable[[FitPlan, Observer], FitResult] = fit,
 ) -> TrainResult:
     """Train as `config` says; an interrupted training of the same configuration is continued.
@@ -63,6 +66,7 @@ def run(
         parent_id: The run below which this one is nested.
         tags: Set on the run beside, or instead of, the usual ones.
         model_folder: Put the model there instead of onto the run.
+        stop_rule: Asked after each evaluation whether to end, with step and validation metrics.
         fit_with: What trains; see `stages/grid.py`.
 
     Raises:
@@ -77,12 +81,12 @@ def run(
     with _claim(inputs) as attempt:
         tracker = tracker or open_tracker()
         precision = attempt.choose_precision(config.precision)
-        logger, replay = _open_run(inputs, attempt, tracker, parent_id)
+        logger, replay = _open_run(inputs, attempt, tracker, parent_id, tags)
         attempt.note(logger.run_id, precision, inputs.code_version)
         with closing(logger):
             try:
                 others: dict[str, Any] = {"precision": precision, "replay": replay, "began": began, "tags": tags or {}}
-                others |= {"model_folder": model_folder, "fit_with": fit_with}
+                others |= {"model_folder": model_folder, "fit_with": fit_with, "stop_rule": stop_rule}
                 if inputs.config.num_processes == 1:
                     result = _train(inputs, attempt, logger, tracker, **others)
                 else:
@@ -102,7 +106,7 @@ def _train_together(
     """One of several processes that train: the first writes to the run, the others to nothing."""
     if rank == 0:
         return _train(inputs, attempt, tracker.amend(run_id), tracker, **others)
-    nowhere = MemoryTracker()
+    nowhere, others = MemoryTracker(), {**others, "stop_rule": None}  # the first alone decides when to stop
     return _train(inputs, attempt, nowhere.start(run_id), nowhere, only_helps=True, **others)
 
 
@@ -116,6 +120,7 @@ def _train(
     began: float,
     tags: Mapping[str, str],
     model_folder: Path | None,
+    stop_rule: StopRule | None,
     fit_with: Callable[[FitPlan, Observer], FitResult],
     only_helps: bool = False,
 ) -> TrainResult:
@@ -135,7 +140,7 @@ def _train(
     built = build_model(inputs.address, inputs.strategy, context, classes, seeds.head, seeds.adapters)
     logger.log_text(_parameter_table(built.parameters), "parameters.csv")
     already = frozenset[tuple[str, int]]() if replay else _logged_points(tracker, logger.run_id)
-    observer = TrainingObserver(logger, config.title, already)
+    observer = TrainingObserver(logger, config.title, already, stop_rule)
     if replay:
         _replay(attempt, logger)
     try:
@@ -270,36 +275,40 @@ def _claim(inputs: TrainingInputs) -> Iterator[_Attempt]:
         lock.release()
 
 
-def _open_run(inputs: TrainingInputs, attempt: _Attempt, tracker: Tracker, parent_id: str | None) -> tuple[RunLogger, bool]:
+def _open_run(
+    inputs: TrainingInputs, attempt: _Attempt, tracker: Tracker, parent_id: str | None, tags: Mapping[str, str] | None
+) -> tuple[RunLogger, bool]:
     """The run to write to, and whether an older run's records have to be written again because it is another run."""
     title = f"{inputs.config.title}-seed{inputs.config.seed}"
     if attempt.run_id is None:
-        return tracker.start(title, parent_id), False
+        return tracker.start(title, parent_id, tags), False
     if attempt.code_version != inputs.code_version:
-        return _begin_anew(attempt, attempt.run_id, tracker, title, parent_id), False
+        return _begin_anew(attempt, attempt.run_id, tracker, title, parent_id, tags), False
     try:
         old = tracker.get(attempt.run_id)
     except RunError:  # another store, or it was deleted: the work is still good, its records are written again
-        logger = tracker.start(title, parent_id)
+        logger = tracker.start(title, parent_id, tags)
         logger.set_tags({"resumes": attempt.run_id})
         return logger, True
     if old.status == "FINISHED":
         attempt.checkpoints.delete()
-        return tracker.start(title, parent_id), False
+        return tracker.start(title, parent_id, tags), False
     steps = attempt.checkpoints.steps()
     where = f"step {steps[-1]}" if steps else "the start: no checkpoint was written yet"
     say(f"Continuing run {old.run_id} from {where}.")
     if parent_id == old.parent_id and tracker.given_run_id() in (None, old.run_id):
         return tracker.reopen(old.run_id), False
-    logger = tracker.start(title, parent_id)
+    logger = tracker.start(title, parent_id, tags)
     logger.set_tags({"resumes": old.run_id})
     tracker.reopen(old.run_id).finish("KILLED", f"continued by run {logger.run_id}")
     return logger, True
 
 
-def _begin_anew(attempt: _Attempt, old_id: str, tracker: Tracker, title: str, parent_id: str | None) -> RunLogger:
+def _begin_anew(
+    attempt: _Attempt, old_id: str, tracker: Tracker, title: str, parent_id: str | None, tags: Mapping[str, str] | None
+) -> RunLogger:
     """A new run in place of one that was interrupted when the code was another: half of each would be the result of neither."""
-    logger = tracker.start(title, parent_id)
+    logger = tracker.start(title, parent_id, tags)
     with contextlib.suppress(RunError):
         if old_id != logger.run_id and tracker.get(old_id).status != "FINISHED":
             say(f"The code of this training has changed since run {old_id} was interrupted: it begins anew.")
@@ -359,6 +368,7 @@ def _log_end(
         "train/loss_mean": result.train_loss_mean,
         "cost/train_seconds": result.train_seconds,
         "cost/cache_seconds": result.cache_seconds,
+        "cost/examples": result.examples,
         "cost/examples_per_second": result.examples / result.train_seconds,
         "cost/tokens_per_second": result.tokens / result.train_seconds,
         "cost/total_flops": result.flops,

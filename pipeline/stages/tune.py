@@ -1,63 +1,32 @@
-"""Search a grid for one strategy; the best trial by a validation metric wins."""
+"""Search hyperparameters of one strategy; the best trial by a validation metric wins.
+
+Two records are kept, and each is written in one order only, so that a search can be killed between any two writes. The
+tracking store says what trials came to; Optuna's storage says which were drawn and which are settled. A trial's run is
+finished before the trial is settled, so one that is not settled is handed out again, and `run_trial` finds what was done.
+"""
 
 from __future__ import annotations
 
-import dataclasses
-import itertools
-import json
-import random
+import contextlib
 import shutil
-import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator
+
+from filelock import FileLock, Timeout
 
 from pipeline import config as configs
-from pipeline.errors import PipelineError
-from pipeline.fields import as_dict
-from pipeline.hashing import digest
-from pipeline.recipes.recipe import load_recipe
-from pipeline.stages import train
+from pipeline.errors import PipelineError, RunError
 from pipeline.stages.advise import resolve_strategy
 from pipeline.stages.children import Children
-from pipeline.stages.configure import replace_options
-from pipeline.stages.inputs import find_inputs, find_strategy
+from pipeline.stages.executors.registry import create_executor
 from pipeline.stages.progress import say
+from pipeline.stages.search_loop import SearchLoop
+from pipeline.stages.search_plan import SearchPlan, plan_search
+from pipeline.stages.search_report import TuneResult, find_winner, log_end, log_start, show
 from pipeline.tracking import open_tracker
-from pipeline.tracking.provenance import git_commit
-from pipeline.tracking.runs import Tracker, close_unfinished, closing
-from pipeline.training.model_folder import NAME
+from pipeline.tracking.runs import Run, RunLogger, RunStore, Tracker, closing
+from pipeline.training.model_folder import NAME, is_model_folder
 from pipeline.training.precision import choose_precision
-
-# The SST-2 study's grid: what is searched where a recipe names none.
-STUDY_SPACE: dict[str, list[Any]] = {
-    "learning_rate": [2e-5, 3e-5, 5e-5],
-    "batch_size": [16, 32, 64],
-    "dropout": [0.1, 0.2],
-    "epochs": [2, 3, 4],
-}
-
-
-@dataclass(frozen=True)
-class TuneResult:
-    """What a search found; `trials` counts those that finished."""
-
-    run_id: str
-    best_run_id: str
-    best_config: configs.TrainConfig
-    best_score: float
-    trials: int
-
-
-def draw_points(space: Mapping[str, Sequence[Any]], trials: int, seed: int) -> list[dict[str, Any]]:
-    """`trials` different points of the grid in random order; all points if there are fewer.
-
-    A longer search with the same seed begins with the points of a shorter one.
-    """
-    points = [dict(zip(space, values, strict=True)) for values in itertools.product(*space.values())]
-    random.Random(seed).shuffle(points)
-    return points[:trials]
+from pipeline.tuning.search import Search, forget_search, open_search, peek_search
 
 
 def run(
@@ -66,93 +35,149 @@ def run(
     parent_id: str | None = None,
     children: Children | None = None,
 ) -> TuneResult:
-    """Train one trial per point as nested runs below one parent; only the best trial keeps its model.
+    """Train trials as nested runs below one parent; only the best trial keeps its model.
 
-    What was typed as an option stays as it is and is not searched.
+    What was typed as an option stays as it is and is not searched. A search that was interrupted is gone on with; one that is
+    finished is not made again unless `force` is set.
 
     Raises:
-        InputError: A point of the grid is not valid, or the inputs are not; no run was made.
+        InputError: A mistake in options, space, data, model or storage; no run was made.
         PipelineError: No trial finished.
     """
-    config = dataclasses.replace(resolve_strategy(config), precision=choose_precision(config.precision))  # once, for all trials
-    base = _train_config(config)
-    full_space = load_recipe(config.recipe).space_for(config.title) or STUDY_SPACE
-    space = {name: values for name, values in full_space.items() if name not in config.given}
-    points = draw_points(space, config.trials, config.seed)
-    candidates = [replace_options(base, point) for point in points]
-    for candidate in candidates:
-        find_strategy(candidate)
-    find_inputs(base)
-    tracker = tracker or open_tracker()
-    children = children or Children()
-    metric = config.metric_for_best_model
-    with (
-        closing(tracker.start(f"tune-{config.title}", parent_id)) as logger,
-        tempfile.TemporaryDirectory() as scratch,
-    ):
-        logger.log_params({name: value for name, value in configs.identity(config).items() if name != "strategy_args"})
-        logger.log_params(config.strategy_args)
-        logger.set_tags(
-            {
-                "stage": "tune",
-                "strategy": config.strategy,
-                **({"entry": config.entry} if config.entry else {}),
-                "recipe": config.recipe,
-                "config_hash": digest(configs.identity(config)),
-                "git_commit": git_commit(),
-            }
-        )
-        logger.log_text(json.dumps(space, indent=1), "space.json")
-        if len(points) < config.trials:
-            say(f"The grid has {len(points)} points, fewer than --trials {config.trials}: all are run.")
-        best: tuple[float, train.TrainResult, configs.TrainConfig] | None = None
-        best_folder = Path(scratch) / NAME
-        failures = []
-        for number, (point, candidate) in enumerate(zip(points, candidates, strict=True), start=1):
-            say(f"Trial {number}/{len(points)}: " + ", ".join(f"{name}={value}" for name, value in point.items()))
-            folder = Path(scratch) / f"trial-{number}"
+    plan = plan_search(resolve_strategy(config))
+    executor = create_executor(plan.config, children or Children())
+    with _claim(plan):
+        search = _open_search(plan)
+        tracker = tracker or open_tracker()
+        parent = _parent_of(search, tracker)
+        lost = _is_lost(search, tracker)
+        if lost:
+            say("Trials of this search are not in this tracking store: it begins anew.")
+        if lost or (parent is not None and parent.status == "FINISHED" and _is_forced(config, parent, parent_id)):
+            forget_search(plan.address)
+            shutil.rmtree(plan.folder / "trials", ignore_errors=True)
+            search, parent = _open_search(plan), None
+        precision = choose_precision(search.precision or plan.config.precision)
+        finished = parent is not None and parent.status == "FINISHED"
+        if parent is not None and finished and tracker.given_run_id() in (None, parent.run_id):
+            say(f"This search is finished: run {parent.run_id}. --force true searches again.")
+            return find_winner(plan, search.trials(), parent.run_id, precision)
+        logger = _open_run(plan, search, parent, tracker, parent_id)
+        with closing(logger):
+            if not finished:
+                search.note(logger.run_id, precision)
+                _adopt(search, tracker, logger.run_id)
+            log_start(plan, logger)
+            if not finished:
+                try:
+                    SearchLoop(plan, search, executor, tracker, logger, precision).run()
+                finally:
+                    executor.stop()
             try:
-                result = children.call(
-                    train.run,
-                    candidate,
-                    parent_id=logger.run_id,
-                    tags={"stage": "trial", "trial": str(number)},
-                    model_folder=folder,
-                )
-            except PipelineError as error:
-                failures.append(f"trial {number}: {error}")
-                close_unfinished(tracker, logger.run_id, str(error))
-                say(f"  failed: {error}")
-                continue
-            value = result.validation[metric]
-            logger.log_metrics({f"trials/val_{metric}": value}, step=number)
-            if best is None or (value < best[0] if metric == "loss" else value > best[0]):
-                best = (value, result, candidate)
-                shutil.rmtree(best_folder, ignore_errors=True)
-                folder.rename(best_folder)
-            else:
-                shutil.rmtree(folder)
-        if best is None:
-            raise PipelineError(f"No trial of {config.title} finished. " + "; ".join(failures))
-        score, winner, winner_config = best
-        tracker.amend(winner.run_id).log_model(best_folder)
-        chosen = {
-            name: value
-            for point, c in zip(points, candidates, strict=True)
-            if c is winner_config
-            for name, value in point.items()
-        }
-        logger.log_params({f"best_{name}": value for name, value in chosen.items()})
-        logger.set_tags({"best_run_id": winner.run_id, "failed_trials": str(len(failures))})
-        logger.log_metrics({f"best/val_{metric}": score}, step=len(points))
-    say(
-        f"{config.title}: best of {len(points)} trials has validation {metric} {score:.4f} with "
-        + ", ".join(f"{name}={value}" for name, value in chosen.items())
-    )
-    if parent_id is None:
-        say(f"Run {winner.run_id}. Next: python -m pipeline evaluate --run-id {winner.run_id}")
-    return TuneResult(logger.run_id, winner.run_id, winner_config, score, len(points) - len(failures))
+                result = find_winner(plan, search.trials(), logger.run_id, precision)
+            except PipelineError:
+                forget_search(plan.address)  # nothing in it is worth going on with
+                raise
+            if not finished:
+                _settle_winner(plan, search, tracker, result)
+            log_end(plan, search, logger, tracker, result)
+        shutil.rmtree(plan.folder / "trials", ignore_errors=True)
+    show(plan, result, with_hint=parent_id is None)
+    return result
 
 
-def _train_config(config: configs.TuneConfig) -> configs.TrainConfig:
-    return configs.TrainConfig(**{name: value for name, value in as_dict(config).items() if name not in ("trials", "given")})
+def find_search(plan: SearchPlan, store: RunStore, parent_id: str | None = None) -> tuple[int, TuneResult | None] | None:
+    """How many trials of this search are settled, and what it found if it is finished; None where nothing of it is to be used.
+
+    Nothing is written.
+    """
+    search = peek_search(plan.address, plan.space, plan.identity)
+    parent = None if search is None else _parent_of(search, store)
+    if search is None or parent is None or _is_lost(search, store):
+        return None
+    trials = search.trials()
+    settled = sum(trial.state != "running" for trial in trials)
+    if parent.status != "FINISHED":
+        return settled, None
+    if _is_forced(plan.config, parent, parent_id):
+        return None
+    precision = choose_precision(search.precision or plan.config.precision)
+    return settled, find_winner(plan, trials, parent.run_id, precision)
+
+
+@contextlib.contextmanager
+def _claim(plan: SearchPlan) -> Iterator[None]:
+    """Keep other processes from the same search for as long as it lasts; the system lets go of it when we die."""
+    plan.folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(plan.folder / "lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise PipelineError(
+            f"The same search is running already (lock {lock.lock_file}). Wait for it, or change --seed for another one."
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _open_search(plan: SearchPlan) -> Search:
+    return open_search(plan.address, plan.space, plan.identity, plan.config.sampler, plan.config.seed, plan.lower_is_better)
+
+
+def _parent_of(search: Search, tracker: RunStore) -> Run | None:
+    """The run of the search. A run that was opened in the moment before a kill is known by its tag alone."""
+    if search.run_id is None:
+        return next(iter(tracker.search({"search": search.search_id, "stage": "tune"})), None)
+    try:
+        return tracker.get(search.run_id)
+    except RunError:
+        return None
+
+
+def _is_forced(config: configs.TuneConfig, parent: Run, parent_id: str | None) -> bool:
+    """Whether a finished search is made again; one that a forced study has made itself is not."""
+    return config.force and (parent_id is None or parent.parent_id != parent_id)
+
+
+def _is_lost(search: Search, tracker: RunStore) -> bool:
+    """Whether runs of settled trials are not in this tracking store: it is another one, or they were deleted."""
+    there = {run.run_id for run in tracker.search({"search": search.search_id})}
+    return any(trial.run_id and trial.run_id not in there for trial in search.trials())
+
+
+def _open_run(plan: SearchPlan, search: Search, parent: Run | None, tracker: Tracker, parent_id: str | None) -> RunLogger:
+    """The run to write to: that of the interrupted search, or a new one that carries it on, as `train` does."""
+    title, tags = f"tune-{plan.config.title}", {"stage": "tune", "search": search.search_id}
+    if parent is None:
+        return tracker.start(title, parent_id, tags)
+    if parent.status != "FINISHED" and parent.parent_id == parent_id and tracker.given_run_id() in (None, parent.run_id):
+        say(f"Continuing the search of run {parent.run_id}.")
+        return tracker.reopen(parent.run_id)
+    logger = tracker.start(title, parent_id, {**tags, "resumes": parent.run_id})
+    say(f"Run {logger.run_id} takes over the search of run {parent.run_id}.")
+    if parent.status != "FINISHED":
+        tracker.reopen(parent.run_id).finish("KILLED", f"continued by run {logger.run_id}")
+    return logger
+
+
+def _adopt(search: Search, tracker: Tracker, run_id: str) -> None:
+    """Put the trials that an interrupted run has made below the one that carries the search on."""
+    for run in tracker.search({"search": search.search_id}):
+        if run.stage != "tune" and run.parent_id != run_id:
+            tracker.adopt(run.run_id, run_id)
+
+
+def _settle_winner(plan: SearchPlan, search: Search, tracker: Tracker, result: TuneResult) -> None:
+    """Put the best trial's model onto its run."""
+    number = next(trial.number for trial in search.trials() if trial.run_id == result.best_run_id)
+    folder = plan.trial_folder(number) / NAME
+    if not is_model_folder(folder):
+        raise PipelineError(
+            f"The model of the best trial (run {result.best_run_id}) is gone from {folder}. Give the --cache-dir that "
+            "the search began with, or delete the run: the same command then searches anew."
+        )
+    winner = tracker.amend(result.best_run_id)
+    winner.log_model(folder)
+    winner.set_tags(result.tags)

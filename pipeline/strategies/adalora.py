@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import ConfigError
 from pipeline.fields import Count, Names, Probability, Rate, Share, typed
+from pipeline.ranges import Choices, LogUniform, Range
 from pipeline.strategies.adapters import QUERY_VALUE, LinearAdapter
 from pipeline.strategies.base import StrategyContext
 from pipeline.strategies.freezing import Phase
@@ -91,3 +92,7 @@ class Adalora(LinearAdapter):
             setattr(allocator, average, values)
             allocator.ipt = dict(values)  # overwritten before it is read, but its keys say what is known
         tuner.peft_config[_ADAPTER].rank_pattern = state["rank_pattern"]
+
+    def search_space(self, context: StrategyContext) -> Mapping[str, Range]:
+        """Rates, and ranks to end with."""
+        return {"learning_rate": LogUniform(3e-4, 5e-3), "target_r": Choices((2, 4, 8))}

@@ -1,9 +1,10 @@
 """Training the attention blocks."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from pipeline.fields import typed
 from pipeline.modeling.layer_parts import LAYER_PARTS
+from pipeline.ranges import LogUniform, Range
 from pipeline.strategies.base import Strategy, StrategyContext
 from pipeline.strategies.freezing import Phase, head, inside_layers, pooler
 
@@ -19,3 +20,7 @@ class Attention(Strategy):
         """Attention, pooler and head, all the time."""
         blocks = inside_layers(*LAYER_PARTS[context.encoder.model_type].attention)
         return [Phase.training(blocks, pooler, head)]
+
+    def search_space(self, context: StrategyContext) -> Mapping[str, Range]:
+        """Rates."""
+        return {"learning_rate": LogUniform(2e-5, 5e-4)}

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import ConfigError
 from pipeline.modeling.encoder import Encoder
+from pipeline.ranges import LogUniform, Range
 from pipeline.strategies.freezing import Phase
 
 if TYPE_CHECKING:
@@ -89,6 +90,13 @@ class Strategy:
             ConfigError: An argument does not fit the encoder.
         """
         raise NotImplementedError
+
+    def search_space(self, context: StrategyContext) -> Mapping[str, Range]:
+        """What a search changes for this strategy: learning rates that suit it, and its arguments where they matter.
+
+        Epochs and batch size are not among them by default: they are part of what a trial costs.
+        """
+        return {"learning_rate": LogUniform(1e-5, 1e-3)}
 
     def adapt(self, model: nn.Module, context: StrategyContext) -> nn.Module:
         """The model with whatever the strategy puts into it; by default as it is.

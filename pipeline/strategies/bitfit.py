@@ -1,9 +1,10 @@
 """BitFit."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from pipeline.errors import ConfigError
 from pipeline.fields import typed
+from pipeline.ranges import LogUniform, Range
 from pipeline.strategies.base import Strategy, StrategyContext
 from pipeline.strategies.freezing import Phase, biases
 
@@ -21,3 +22,7 @@ class Bitfit(Strategy):
                 "Choose another strategy."
             )
         return [Phase.training(biases)]
+
+    def search_space(self, context: StrategyContext) -> Mapping[str, Range]:
+        """Rates."""
+        return {"learning_rate": LogUniform(3e-4, 1e-2)}

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from pipeline.fields import Count, typed
 from pipeline.modeling.layer_parts import LAYER_PARTS
+from pipeline.ranges import Choices, LogUniform, Range
 from pipeline.strategies.adapters import linear_layers
 from pipeline.strategies.base import Strategy, StrategyContext
 from pipeline.strategies.freezing import Phase, added, head, norms
@@ -72,3 +73,7 @@ class Bottleneck(Strategy):
                 return adapted
 
         return Adapted()
+
+    def search_space(self, context: StrategyContext) -> Mapping[str, Range]:
+        """Rates and widths."""
+        return {"learning_rate": LogUniform(1e-4, 3e-3), "reduction_factor": Choices((4, 16, 64))}

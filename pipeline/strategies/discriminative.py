@@ -1,11 +1,12 @@
 """Discriminative learning rates."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from pipeline.fields import typed
+from pipeline.ranges import Choices, LogUniform, Range
 from pipeline.strategies.base import Strategy, StrategyContext
 from pipeline.strategies.freezing import Phase, RateGroup, embeddings, head, layers, pooler, require_own_layers
 
@@ -43,3 +44,7 @@ class Discriminative(Strategy):
             bottom, upper = _EMBEDDINGS, _UPPER
         ends = RateGroup(embeddings, bottom), RateGroup(pooler, upper), RateGroup(head, _NEW)
         return [Phase((*by_layer, *ends))]
+
+    def search_space(self, context: StrategyContext) -> Mapping[str, Range]:
+        """Rates, and the shares of them that lower layers get."""
+        return {"learning_rate": LogUniform(1e-5, 3e-4), "table": Choices(("two_rates", "three_rates", "geometric"))}

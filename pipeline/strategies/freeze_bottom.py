@@ -1,8 +1,9 @@
 """Freezing the bottom layers."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from pipeline.fields import Rate, typed
+from pipeline.ranges import Choices, LogUniform, Range
 from pipeline.strategies.base import Strategy, StrategyContext
 from pipeline.strategies.freezing import Phase, count_layers, either, embeddings, head, layers, pooler, require_own_layers
 
@@ -26,3 +27,7 @@ class FreezeBottom(Strategy):
         frozen = count_layers("freeze_bottom: bottom", self.bottom, encoder)
         trained = either(layers(frozen, encoder.depth), pooler, head)
         return [Phase.training(trained if self.freeze_embeddings else either(trained, embeddings))]
+
+    def search_space(self, context: StrategyContext) -> Mapping[str, Range]:
+        """Rates, and how much is frozen."""
+        return {"learning_rate": LogUniform(2e-5, 5e-4), "bottom": Choices((0.25, 0.5, 0.75))}

@@ -1,8 +1,9 @@
 """Full fine-tuning."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from pipeline.fields import typed
+from pipeline.ranges import LogUniform, Range
 from pipeline.strategies.base import Strategy, StrategyContext
 from pipeline.strategies.freezing import Phase, everything
 
@@ -14,3 +15,7 @@ class Full(Strategy):
     def phases(self, context: StrategyContext) -> Sequence[Phase]:
         """Everything, all the time."""
         return [Phase.training(everything)]
+
+    def search_space(self, context: StrategyContext) -> Mapping[str, Range]:
+        """Rates."""
+        return {"learning_rate": LogUniform(1e-5, 2e-4)}

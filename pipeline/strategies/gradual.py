@@ -1,9 +1,10 @@
 """Gradual unfreezing."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from pipeline.errors import ConfigError
 from pipeline.fields import Count, Rate, typed
+from pipeline.ranges import LogUniform, Range
 from pipeline.strategies.base import Strategy, StrategyContext
 from pipeline.strategies.freezing import Phase, count_layers, everything, head, layers, pooler, require_own_layers
 
@@ -38,3 +39,7 @@ class Gradual(Strategy):
             Phase.training(head, pooler, layers(encoder.depth - top, encoder.depth), start_epoch=self.head_epochs),
             Phase.training(everything, start_epoch=first),
         ]
+
+    def search_space(self, context: StrategyContext) -> Mapping[str, Range]:
+        """Rates."""
+        return {"learning_rate": LogUniform(1e-5, 3e-4)}

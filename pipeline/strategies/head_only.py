@@ -1,8 +1,9 @@
 """Feature extraction: the encoder as it is, a classifier on top."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from pipeline.fields import typed
+from pipeline.ranges import LogUniform, Range
 from pipeline.strategies.base import Strategy, StrategyContext
 from pipeline.strategies.freezing import Phase, head
 
@@ -14,3 +15,7 @@ class HeadOnly(Strategy):
     def phases(self, context: StrategyContext) -> Sequence[Phase]:
         """The head, all the time."""
         return [Phase.training(head)]
+
+    def search_space(self, context: StrategyContext) -> Mapping[str, Range]:
+        """Rates."""
+        return {"learning_rate": LogUniform(1e-3, 0.3)}

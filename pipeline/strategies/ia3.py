@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from pipeline.fields import typed
 from pipeline.modeling.layer_parts import LAYER_PARTS
+from pipeline.ranges import LogUniform, Range
 from pipeline.strategies.adapters import import_peft, linear_layers
 from pipeline.strategies.base import Strategy, StrategyContext
 from pipeline.strategies.freezing import Phase, added, head
@@ -46,3 +47,7 @@ class Ia3(Strategy):
         )
         wrapped: nn.Module = peft.get_peft_model(model, config)
         return wrapped
+
+    def search_space(self, context: StrategyContext) -> Mapping[str, Range]:
+        """Rates."""
+        return {"learning_rate": LogUniform(1e-3, 3e-2)}

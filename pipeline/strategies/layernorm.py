@@ -1,8 +1,9 @@
 """Layer-norm tuning."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from pipeline.fields import typed
+from pipeline.ranges import LogUniform, Range
 from pipeline.strategies.base import Strategy, StrategyContext
 from pipeline.strategies.freezing import Phase, head, norms
 
@@ -14,3 +15,7 @@ class Layernorm(Strategy):
     def phases(self, context: StrategyContext) -> Sequence[Phase]:
         """The norms and the head, all the time."""
         return [Phase.training(norms, head)]
+
+    def search_space(self, context: StrategyContext) -> Mapping[str, Range]:
+        """Rates."""
+        return {"learning_rate": LogUniform(3e-4, 1e-2)}

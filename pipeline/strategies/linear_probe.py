@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from pipeline.errors import ConfigError, TrainingError
 from pipeline.fields import Rate, typed
+from pipeline.ranges import LogUniform, Range
 from pipeline.strategies.base import LinearLayer, Strategy, StrategyContext
 from pipeline.strategies.freezing import Phase, head
 
@@ -29,6 +30,10 @@ class LinearProbe(Strategy):
 
     C: Rate = 1.0
     """Inverse strength of the L2 penalty, as in scikit-learn, whose default it is; not chosen on any data."""
+
+    def search_space(self, context: StrategyContext) -> Mapping[str, Range]:
+        """The strength of the penalty: there is no rate."""
+        return {"C": LogUniform(1e-3, 1e2)}
 
     def phases(self, context: StrategyContext) -> Sequence[Phase]:
         """The head, all the time."""

@@ -1,8 +1,10 @@
 """LoRA on every linear layer."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from pipeline.fields import Count, Probability, Rate, typed
+from pipeline.ranges import Choices, LogUniform, Range
 from pipeline.strategies.adapters import LinearAdapter
 from pipeline.strategies.base import StrategyContext
 
@@ -21,3 +23,7 @@ class Lora(LinearAdapter):
     def peft_config(self, peft: Any, context: StrategyContext, shared: dict[str, Any]) -> Any:
         """LoRA's config, to which variants add a keyword."""
         return peft.LoraConfig(r=self.r, lora_alpha=self.alpha, lora_dropout=self.lora_dropout, **shared)
+
+    def search_space(self, context: StrategyContext) -> Mapping[str, Range]:
+        """Rates and ranks."""
+        return {"learning_rate": LogUniform(1e-4, 3e-3), "r": Choices((4, 8, 16, 32))}

@@ -1,11 +1,12 @@
 """Orthogonal fine-tuning."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.errors import ConfigError
 from pipeline.fields import Count, Names, Probability, typed
 from pipeline.modeling.layer_parts import LAYER_PARTS
+from pipeline.ranges import LogUniform, Range
 from pipeline.strategies.adapters import QUERY_VALUE, LinearAdapter
 from pipeline.strategies.base import StrategyContext
 from pipeline.strategies.freezing import Phase
@@ -37,3 +38,7 @@ class Oft(LinearAdapter):
     def peft_config(self, peft: Any, context: StrategyContext, shared: dict[str, Any]) -> Any:
         """OFT's config."""
         return peft.OFTConfig(oft_block_size=self.block_size, module_dropout=self.oft_dropout, **shared)
+
+    def search_space(self, context: StrategyContext) -> Mapping[str, Range]:
+        """Rates."""
+        return {"learning_rate": LogUniform(1e-4, 3e-3)}

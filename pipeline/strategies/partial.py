@@ -1,9 +1,10 @@
 """Partial fine-tuning of the top layers."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from pipeline.errors import ConfigError
 from pipeline.fields import Count, typed
+from pipeline.ranges import Integers, LogUniform, Range
 from pipeline.strategies.base import Strategy, StrategyContext
 from pipeline.strategies.freezing import Phase, head, layers, require_own_layers
 
@@ -25,3 +26,7 @@ class Partial(Strategy):
         if self.top_k > depth:
             raise ConfigError(f"partial: top_k={self.top_k} exceeds the {depth} layers of {encoder.name}. Choose 1 to {depth}.")
         return [Phase.training(layers(depth - self.top_k, depth), head)]
+
+    def search_space(self, context: StrategyContext) -> Mapping[str, Range]:
+        """Rates, and one layer to all of them."""
+        return {"learning_rate": LogUniform(5e-5, 1e-3), "top_k": Integers(1, context.encoder.depth)}

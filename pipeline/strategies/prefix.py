@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import ConfigError
 from pipeline.fields import typed
+from pipeline.ranges import Choices, LogUniform, Range
 from pipeline.strategies.adapters import VirtualTokens
 from pipeline.strategies.base import StrategyContext
 from pipeline.strategies.freezing import Phase
@@ -35,3 +36,7 @@ class Prefix(VirtualTokens):
     def peft_config(self, peft: Any, model: nn.Module, shared: dict[str, Any]) -> Any:
         """Prefix tuning's config."""
         return peft.PrefixTuningConfig(prefix_projection=self.projection, **shared)
+
+    def search_space(self, context: StrategyContext) -> Mapping[str, Range]:
+        """Rates, and numbers of virtual tokens."""
+        return {"learning_rate": LogUniform(3e-4, 3e-3), "num_virtual_tokens": Choices((10, 20, 40))}

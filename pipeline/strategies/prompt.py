@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from pipeline.fields import typed
+from pipeline.ranges import Choices, LogUniform, Range
 from pipeline.strategies.adapters import VirtualTokens, input_shape
+from pipeline.strategies.base import StrategyContext
 
 if TYPE_CHECKING:
     from torch import nn
@@ -21,3 +24,7 @@ class Prompt(VirtualTokens):
     def peft_config(self, peft: Any, model: nn.Module, shared: dict[str, Any]) -> Any:
         """Prompt tuning's config; embeddings begin at random."""
         return peft.PromptTuningConfig(**input_shape(model), **shared)
+
+    def search_space(self, context: StrategyContext) -> Mapping[str, Range]:
+        """Rates, and numbers of virtual tokens."""
+        return {"learning_rate": LogUniform(1e-3, 1e-1), "num_virtual_tokens": Choices((10, 20, 40))}

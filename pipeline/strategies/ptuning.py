@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from pipeline.fields import Count, typed
+from pipeline.ranges import Choices, LogUniform, Range
 from pipeline.strategies.adapters import VirtualTokens, input_shape
+from pipeline.strategies.base import StrategyContext
 
 if TYPE_CHECKING:
     from torch import nn
@@ -25,3 +28,7 @@ class Ptuning(VirtualTokens):
     def peft_config(self, peft: Any, model: nn.Module, shared: dict[str, Any]) -> Any:
         """P-tuning's config."""
         return peft.PromptEncoderConfig(encoder_hidden_size=self.prompt_hidden_size, **input_shape(model), **shared)
+
+    def search_space(self, context: StrategyContext) -> Mapping[str, Range]:
+        """Rates, and numbers of virtual tokens."""
+        return {"learning_rate": LogUniform(1e-4, 1e-2), "num_virtual_tokens": Choices((10, 20, 40))}

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from pipeline.errors import ConfigError
 from pipeline.fields import Count, Seed, typed
+from pipeline.ranges import LogUniform, Range
 from pipeline.strategies.adapters import linear_layers
 from pipeline.strategies.base import Strategy, StrategyContext
 from pipeline.strategies.freezing import Phase, added, biases, head
@@ -61,6 +62,10 @@ class RandomSubset(Strategy):
         for layer, indices in _by_layer(linear, drawn):
             _train_only(layer, indices)
         return model
+
+    def search_space(self, context: StrategyContext) -> Mapping[str, Range]:
+        """Rates."""
+        return {"learning_rate": LogUniform(3e-4, 1e-2)}
 
 
 def _size(layer: nn.Module) -> int:

@@ -1,8 +1,10 @@
 """VeRA."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from pipeline.fields import Count, Names, Probability, Seed, typed
+from pipeline.ranges import Choices, LogUniform, Range
 from pipeline.strategies.adapters import QUERY_VALUE, LinearAdapter
 from pipeline.strategies.base import StrategyContext
 
@@ -25,3 +27,7 @@ class Vera(LinearAdapter):
     def peft_config(self, peft: Any, context: StrategyContext, shared: dict[str, Any]) -> Any:
         """VeRA's config."""
         return peft.VeraConfig(r=self.r, vera_dropout=self.vera_dropout, projection_prng_key=self.projection_seed, **shared)
+
+    def search_space(self, context: StrategyContext) -> Mapping[str, Range]:
+        """Rates and ranks."""
+        return {"learning_rate": LogUniform(1e-3, 3e-2), "r": Choices((64, 128, 256))}

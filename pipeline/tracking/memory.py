@@ -29,10 +29,10 @@ class MemoryTracker:
         self.datasets: dict[str, list[dict[str, str]]] = defaultdict(list)
         self._folder = tempfile.TemporaryDirectory()
 
-    def start(self, name: str, parent_id: str | None = None) -> RunLogger:
+    def start(self, name: str, parent_id: str | None = None, tags: Mapping[str, str] | None = None) -> RunLogger:
         """A new run."""
         run_id = uuid.uuid4().hex
-        self.runs[run_id] = Run(run_id, name, "RUNNING", time.time_ns() // 1_000_000, parent_id)
+        self.runs[run_id] = Run(run_id, name, "RUNNING", time.time_ns() // 1_000_000, parent_id, dict(tags or {}))
         return MemoryLogger(self, run_id)
 
     def reopen(self, run_id: str) -> RunLogger:
@@ -45,6 +45,10 @@ class MemoryTracker:
         """Write to a run that exists and leave its status as it is."""
         self.get(run_id)
         return MemoryLogger(self, run_id)
+
+    def adopt(self, run_id: str, parent_id: str) -> None:
+        """Put a run below another parent."""
+        self.update(run_id, parent_id=parent_id)
 
     def given_run_id(self) -> str | None:
         """None: nobody makes runs for us here."""

@@ -60,11 +60,12 @@ class MlflowTracker:
         """Handed to another process, it connects to the same store anew."""
         return type(self), (self.tracking_uri,)
 
-    def start(self, name: str, parent_id: str | None = None) -> RunLogger:
+    def start(self, name: str, parent_id: str | None = None, tags: Mapping[str, str] | None = None) -> RunLogger:
         """A new run, or the one that `mlflow run` made for this process."""
         given = self.given_run_id()
         if parent_id is None and given is not None:
             logger = self.reopen(given)
+            logger.set_tags(tags or {})
             with _store_errors("written"):
                 if _MADE_UP_NAME.fullmatch(self.client.get_run(given).info.run_name or ""):
                     self.client.update_run(given, name=name)
@@ -72,8 +73,8 @@ class MlflowTracker:
         with _store_errors("written"):
             experiment_id = self._experiment_id(parent_id)
             self._check_artifacts(self.client.get_experiment(experiment_id).artifact_location)
-            tags = {_PARENT: parent_id} if parent_id else {}
-            run = self.client.create_run(experiment_id, run_name=name, tags={**tags, "mlflow.user": _user()})
+            parent = {_PARENT: parent_id} if parent_id else {}
+            run = self.client.create_run(experiment_id, run_name=name, tags={**(tags or {}), **parent, "mlflow.user": _user()})
         return MlflowLogger(self.client, run.info.run_id)
 
     def reopen(self, run_id: str) -> RunLogger:
@@ -89,6 +90,11 @@ class MlflowTracker:
     def amend(self, run_id: str) -> RunLogger:
         """Write to a run that exists and leave its status as it is."""
         return MlflowLogger(self.client, self.get(run_id).run_id)
+
+    def adopt(self, run_id: str, parent_id: str) -> None:
+        """Put a run below another parent."""
+        with _store_errors("written"):
+            self.client.set_tag(run_id, _PARENT, parent_id)
 
     def given_run_id(self) -> str | None:
         """The run that `mlflow run` has made for this process, if any."""

@@ -114,14 +114,21 @@ class RunStore(Protocol):
 class Tracker(RunStore, Protocol):
     """Reads runs, and starts or reopens runs to write to."""
 
-    def start(self, name: str, parent_id: str | None = None) -> RunLogger:
-        """A new run; below `parent_id` where given, else the one that `mlflow run` has made for this process, if any."""
+    def start(self, name: str, parent_id: str | None = None, tags: Mapping[str, str] | None = None) -> RunLogger:
+        """A new run; below `parent_id` where given, else the one that `mlflow run` has made for this process, if any.
+
+        Args:
+            tags: On the run from its first moment, so that it is found again if we are killed in the next.
+        """
 
     def reopen(self, run_id: str) -> RunLogger:
         """Go on with a run that exists; it counts as running until it is finished again."""
 
     def amend(self, run_id: str) -> RunLogger:
         """Write to a run that exists and leave its status as it is."""
+
+    def adopt(self, run_id: str, parent_id: str) -> None:
+        """Put a run that exists below another parent."""
 
     def given_run_id(self) -> str | None:
         """The id of the run that `mlflow run` has made for this process, if any."""

@@ -193,7 +193,7 @@ def test_a_dry_run_makes_no_store(workspace, study, first, tmp_path, monkeypatch
 def test_failed_seeds_are_shown(workspace, study, first, monkeypatch, capsys):
     def train_or_fail(config, **keywords):
         if (config.strategy, config.seed) == ("bitfit", 44):
-            monkeypatch.setattr(train, "fit", fail)
+            keywords["fit_with"] = fail
         return train_run(config, **keywords)
 
     def fail(plan, observer):
@@ -222,7 +222,7 @@ def test_tuned_and_untuned_runs_do_not_stand_in_for_one_another(workspace, first
     plan = plan_study(workspace.config(MainConfig, recipe="two.yaml"))
     inputs = plan.strategies[0]
     assert find_finished(workspace.tracker, inputs, plan.precision) is not None
-    assert find_finished(workspace.tracker, inputs, plan.precision, tuned_trials="12") is None
+    assert find_finished(workspace.tracker, inputs, plan.precision, tuned={"tuned_trials": "12"}) is None
     assert find_finished(workspace.tracker, inputs, plan.precision, stage="trial") is None
     assert find_finished(workspace.tracker, inputs, "bf16") is None
 

@@ -10,6 +10,7 @@ import yaml
 from pipeline.config import CompareConfig, MainConfig, TrainConfig, TuneConfig
 from pipeline.errors import PipelineError
 from pipeline.stages import compare, main, train, tune
+from pipeline.stages.search_loop import SearchLoop
 from pipeline.tracking import open_tracker
 
 # The processes are forked from one server that keeps the environment of its start; so all tests here share one store.
@@ -62,6 +63,12 @@ def test_tune_keeps_the_best_trial_only(workspace):
     assert result.best_score == scores[result.best_run_id] == max(scores.values())
     assert parent.metrics["best/val_accuracy"] == result.best_score
     winner = tracker.get(result.best_run_id)
+    assert {name: winner.tags[name] for name in result.tags} == dict(result.tags)
+    assert (winner.tags["tuning_budget"], winner.tags["budget/examples"]) == ("2 trials", "320")
+    assert (parent.metrics["budget/trials"], parent.metrics["budget/examples"]) == (2, 320)
+    artifacts = {item.path for item in workspace.client.list_artifacts(result.run_id)}
+    assert artifacts >= {"space.json", "trials.csv", "trials.png", "expected_best.png"}
+    assert not list(Path(".cache/searches").glob("*/trials/*")), "models of trials do not stay"
     assert float(winner.params["learning_rate"]) == result.best_config.learning_rate
     assert workspace.evaluate(result.best_run_id).test["accuracy"] >= 0
     compared = compare.run(CompareConfig(run_ids=(result.best_run_id, result.run_id)))
@@ -127,3 +134,111 @@ def test_a_study_goes_on_after_an_error_that_nobody_foresaw(workspace, monkeypat
     assert (found["full"].status, found["full"].tags["status_detail"]) == ("FAILED", "RuntimeError: no kernel.")
     assert "test/f1_macro" in found["head_only"].metrics
     assert "RUNNING" not in {run.status for run in (parent, *children_of(workspace.tracker, parent.run_id))}
+
+
+def count_runs(workspace):
+    return len(workspace.tracker.search())
+
+
+def test_a_finished_search_is_not_made_again_unless_forced(workspace):
+    recipe = write_recipe("one.yaml", options=workspace.options, space={"learning_rate": [2e-3]})
+    options = {"strategy": "head_only", "trials": 3, "recipe": recipe, "epochs": 1, "storage": "sqlite:///ours.db"}
+    first = tune.run(workspace.config(TuneConfig, **options, study_name="ours"))
+    assert first.trials == 1, "all points are run where there are fewer than trials"
+    assert first.tags["tuning_budget"] == "1 trial"
+    runs = count_runs(workspace)
+    again = tune.run(workspace.config(TuneConfig, **options, study_name="ours"))
+    assert again == first
+    other = workspace.cli("tune", **options, study_name="ours", seed=7)
+    assert other.exit_code == 2
+    assert "holds another search under this name" in other.output
+    assert count_runs(workspace) == runs
+    forced = tune.run(workspace.config(TuneConfig, **options, study_name="ours", force="true"))
+    assert forced.run_id != first.run_id
+    assert forced.best_score == first.best_score
+    assert count_runs(workspace) == runs + 2
+
+
+def test_two_workers_share_out_trials_within_a_budget_of_examples(workspace):
+    space = {"learning_rate": [1e-3, 3e-3, 1e-2, 3e-2], "epochs": [1, 2]}
+    recipe = write_recipe("budget.yaml", options=workspace.options, space=space)
+    result = tune.run(workspace.config(TuneConfig, strategy="head_only", recipe=recipe, budget_examples=700, workers=2))
+    trials = [run for run in children_of(workspace.tracker, result.run_id) if run.stage == "trial"]
+    assert {run.status for run in trials} == {"FINISHED"}
+    assert sum(run.metrics["cost/examples"] for run in trials) == float(result.tags["budget/examples"]) <= 700
+    assert len(trials) == result.trials >= 2
+    table = pd.read_csv(workspace.tracker.download(result.run_id, "trials.csv", Path("budget")))
+    assert list(table["state"])[: len(trials)] == ["complete"] * len(trials)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"trials": 0}, "--trials: got '0'"),
+        ({"metric_for_best_model": "acuracy"}, "--metric-for-best-model"),
+        ({"learning_rate": 0.1}, "The space of head_only is empty: --learning-rate was typed"),
+        ({"space": "recipe"}, "--space recipe: the recipe quickstart has no space for head_only"),
+        ({"sampler": "grid"}, "--sampler grid: learning_rate of head_only is continuous"),
+        ({"sampler": "grid", "space": "study"}, "--sampler grid: the grid has 54 points, and the budget is 12 trials"),
+        ({"executor": "locale"}, "--executor: Unknown executor 'locale'. Did you mean 'local'?"),
+        ({"storage": "sqlite:////nowhere/at/all.db"}, "--storage sqlite:////nowhere/at/all.db: cannot be opened"),
+        ({"study_name": "../up"}, "--study-name '../up'"),
+        ({"budget_examples": 10}, "--budget-examples 10: one trial sees 320 examples at least."),
+        ({"trials": 3, "budget_seconds": 5}, "--budget-seconds and --trials: which budget?"),
+    ],
+    ids=lambda value: "+".join(value) if isinstance(value, dict) else "",
+)
+def test_mistakes_in_a_search_are_named_and_make_no_run(workspace, options, message):
+    before = count_runs(workspace)
+    result = workspace.cli("tune", strategy="head_only", **workspace.options_of_data(), **options)
+    assert result.exit_code == 2, result.output
+    assert message in " ".join(result.output.split())
+    assert count_runs(workspace) == before
+
+
+def test_an_unknown_key_of_a_space_is_named(workspace):
+    recipe = write_recipe("keys.yaml", options=workspace.options, space={"rank": [4], "seed": [1, 2]})
+    result = workspace.cli("tune", strategy="lora", recipe=recipe)
+    assert result.exit_code == 2
+    assert "Unknown option or argument of lora 'rank'" in result.output
+    assert "'seed' decides what trials are compared on" in result.output
+
+
+def test_a_new_run_of_mlflow_takes_an_interrupted_search_over(workspace, monkeypatch):
+    recipe = write_recipe("taken.yaml", options=workspace.options, space={"learning_rate": [1e-3, 2e-3, 3e-3]})
+    config = workspace.config(TuneConfig, strategy="head_only", recipe=recipe, epochs=1)
+    real = SearchLoop._end
+
+    def die_after_two(self, outcome):
+        real(self, outcome)
+        if len([trial for trial in self._trials.values() if trial.state == "complete"]) == 2:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SearchLoop, "_end", die_after_two)
+        with pytest.raises(KeyboardInterrupt):
+            tune.run(config)
+    old = next(run for run in workspace.tracker.search() if run.stage == "tune")
+    assert old.status == "KILLED"
+    given = workspace.client.create_run(workspace.client.get_run(old.run_id).info.experiment_id).info.run_id
+    monkeypatch.setenv("MLFLOW_RUN_ID", given)
+    result = tune.run(config)
+    tracker = workspace.tracker
+    assert result.run_id == given
+    assert tracker.get(given).tags["resumes"] == old.run_id
+    assert {run.tags["trial"] for run in children_of(tracker, given)} == {"1", "2", "3"}
+    assert {run.status for run in children_of(tracker, given)} == {"FINISHED"}
+    assert children_of(tracker, old.run_id) == []
+    assert given in tracker.get(old.run_id).tags["status_detail"]
+
+
+def test_halving_ends_trials_and_says_so(workspace):
+    space = {"learning_rate": [1e-5, 1e-4, 1e-3, 1e-2]}
+    recipe = write_recipe("halved.yaml", options=workspace.options, space=space)
+    result = tune.run(workspace.config(TuneConfig, strategy="head_only", recipe=recipe, epochs=4, pruner="halving"))
+    trials = children_of(workspace.tracker, result.run_id)
+    ended = [run for run in trials if "pruned_at" in run.tags]
+    assert ended
+    assert all(run.metrics["cost/examples"] < 4 * 160 for run in ended)
+    assert result.best_run_id not in {run.run_id for run in ended}
+    assert result.tags["tuning_budget"] == "4 trials, halving"

@@ -5,6 +5,7 @@ import pytest
 
 from pipeline import config as configs
 from pipeline.errors import ConfigError
+from pipeline.ranges import Choices, Integers
 from pipeline.recipes import list_recipes
 from pipeline.recipes.recipe import load_recipe
 from pipeline.stages.configure import configure, configure_strategy
@@ -30,7 +31,8 @@ def test_a_recipe_is_read_from_a_path(write: Write) -> None:
             write(
                 "mine.yaml",
                 "description: |\n  Two\n  lines.\noptions: {epochs: 2}\nspace: {learning_rate: [1e-5, 2e-5], r: [4]}\n"
-                "strategies:\n  full:\n  partial: {epochs: 4, strategy_args: {top_k: 2}, space: {r: [8], top_k: [1, 2]}}\n",
+                "strategies:\n  full:\n"
+                "  partial: {epochs: 4, strategy_args: {top_k: 2}, space: {r: [8], top_k: {integers: [1, 2]}}}\n",
             )
         )
     )
@@ -39,8 +41,9 @@ def test_a_recipe_is_read_from_a_path(write: Write) -> None:
     assert recipe.options_for("partial") == {"epochs": 4}
     assert recipe.options_for("lora") == {"epochs": 2}
     assert (recipe.arguments_for("full"), recipe.arguments_for("partial")) == ({}, {"top_k": 2})
-    assert recipe.space_for("full") == {"learning_rate": ["1e-5", "2e-5"], "r": [4]}
-    assert recipe.space_for("partial") == {"learning_rate": ["1e-5", "2e-5"], "r": [8], "top_k": [1, 2]}
+    rates = Choices((1e-5, 2e-5))
+    assert recipe.space_for("full") == {"learning_rate": rates, "r": Choices((4,))}
+    assert recipe.space_for("partial") == {"learning_rate": rates, "r": Choices((8,)), "top_k": Integers(1, 2)}
 
 
 @pytest.mark.parametrize(
@@ -60,8 +63,11 @@ def test_a_recipe_is_read_from_a_path(write: Write) -> None:
             "strategies: {partial: {strategy_args: top_k}}\n",
             "'strategy_args' of strategy 'partial' must hold key: value",
         ),
-        ("space: {learning_rate: 1e-5}\n", "space: 'learning_rate' must hold a list of values, not '1e-5'."),
-        ("strategies: {full: {space: {epochs: []}}}\n", "space: 'epochs' must hold a list of values, not []."),
+        (
+            "space: {learning_rate: 1e-5}\n",
+            "space: 'learning_rate' must hold a list of values, {integers: [low, high]} or",
+        ),
+        ("strategies: {full: {space: {epochs: []}}}\n", "space: 'epochs' holds no value."),
     ],
 )
 def test_a_faulty_recipe_is_answered_with_what_is_wrong(write: Write, content: str | bytes, message: str) -> None:

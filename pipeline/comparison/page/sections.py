@@ -13,9 +13,8 @@ import pandas as pd
 from pipeline.comparison.page.charts import Line, Mark, draw_lines, draw_scatter, legend
 from pipeline.comparison.page.content import Content, Origin
 from pipeline.comparison.pareto import Cost, Point
-from pipeline.comparison.report import overlap_warnings, remarks
+from pipeline.comparison.report import find_verdict, overlap_warnings, remarks
 from pipeline.comparison.table import shown_columns
-from pipeline.comparison.verdict import reach_verdict
 from pipeline.data.overlap import KINDS
 from pipeline.evaluation.metrics import count_confusions
 
@@ -25,7 +24,7 @@ _HARDEST = 20
 
 def verdict(content: Content) -> str:
     """Three sentences that follow from the figures."""
-    found = reach_verdict(content.statistics, content.table, len(content.selection.left_out))
+    found = find_verdict(content.table, content.selection, content.statistics)
     paragraphs = "".join(f"<p>{escape(sentence)}</p>" for sentence in found.sentences)
     return f'<section class="verdict" aria-label="Verdict">{paragraphs}</section>'
 
@@ -39,7 +38,7 @@ def results(content: Content) -> str:
         for row in range(len(content.table))
     ]
     headings = [(column.heading, column.is_text) for column in columns]
-    said = set(reach_verdict(content.statistics, content.table, len(content.selection.left_out)).sentences)
+    said = set(find_verdict(content.table, content.selection, content.statistics).sentences)
     notes = [line for line in remarks(content.table, content.selection, content.statistics) if line not in said]
     listed = "".join(f"<li>{escape(line)}</li>" for line in notes)
     return _section(

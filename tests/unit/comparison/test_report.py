@@ -18,9 +18,13 @@ def remarks_on(selection: Selection) -> str:
 @pytest.mark.parametrize(
     ("tags", "present", "absent"),
     [
-        (({}, {}), "untuned: hyperparameters were fixed beforehand", "not tuned with the same budget"),
-        ((TUNED, {}), "not tuned with the same budget, so their ranking is not fair.", "fixed beforehand"),
-        ((TUNED, {"tuned_trials": "3"}), "not tuned with the same budget", "fixed beforehand"),
+        (({}, {}), "untuned: hyperparameters were fixed beforehand", "different budgets"),
+        (
+            (TUNED, {}),
+            "Not ranked, in order of names: the rows were tuned with different budgets (12 trials; untuned).",
+            "fair",
+        ),
+        ((TUNED, {"tuned_trials": "3"}), "tuned with different budgets (12 trials; 3 trials)", "fixed beforehand"),
         ((TUNED, TUNED), "All rows were tested on the same examples", "tuned"),
     ],
 )

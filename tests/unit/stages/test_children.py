@@ -104,7 +104,7 @@ def test_every_failure_of_a_child_is_an_error_of_ours_and_the_next_child_works(s
     assert "RuntimeError: no kernel" in err, "with its traceback, for whoever has to find it"
     assert said["memory"] == "PipelineError|MemoryError: out of memory. Try a smaller --batch-size."
     assert said["ours"] == "ConfigError|first|second"
-    assert said["dead"].startswith("PipelineError|The process of this run was killed from outside")
+    assert said["dead"].startswith("ProcessLostError|The process of this run was killed from outside")
     assert said["unpicklable"].startswith("PipelineError|")
     assert last == "3"
 

@@ -1,0 +1,1 @@
+"""Where trials run: `base` and `registry`, then one file per executor."""

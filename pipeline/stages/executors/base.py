@@ -1,0 +1,41 @@
+"""What an executor is: it takes trials and hands back how they ended, in whatever order they do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from pipeline.errors import PipelineError
+from pipeline.stages.trial import TrialTask
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a trial ended: with its run's id, or with an error.
+
+    A `ProcessLostError` says that the trial did nothing wrong: it is handed out again, and goes on from its checkpoint.
+    """
+
+    number: int
+    run_id: str = ""
+    error: PipelineError | None = None
+
+
+class Executor(Protocol):
+    """Runs trials. A module below `pipeline/stages/executors` has a function `create(config, children) -> Executor`.
+
+    When a trial's outcome is handed back, its run is finished in the tracking store, with all its metrics, and its model is in
+    `task.model_folder`. Runs carry `task.tags` from their beginning and are nested below `task.parent_id`.
+    """
+
+    slots: int
+    """How many trials it wants at once; it is given the next one as soon as it has fewer."""
+
+    def submit(self, task: TrialTask) -> None:
+        """Begin a trial; returns at once."""
+
+    def wait(self) -> Outcome:
+        """How the next trial that ends has ended; called only while there is one."""
+
+    def stop(self) -> None:
+        """End all trials that still run, and let go of everything."""

@@ -1,0 +1,269 @@
+"""Optuna behind the few words that a search needs: ask for a trial, tell how it ended, and know all of it after a kill.
+
+Only the process that holds the search's lock asks and tells. A trial that stands as running when a search is opened is
+therefore one whose search was killed, and it is handed out again under its number, with its point.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pipeline.errors import ConfigError, StoreError, shorten
+from pipeline.ranges import Choices, Integers, LogUniform
+from pipeline.tuning.budget import Cost
+from pipeline.tuning.samplers import create_sampler, from_label, to_label
+from pipeline.tuning.space import Space
+
+if TYPE_CHECKING:
+    import optuna
+
+State = Literal["running", "complete", "pruned", "failed", "over budget"]
+
+_IDENTITY, _SEARCH_ID, _PRECISION, _RUN_ID = "identity", "search_id", "precision", "run_id"
+# How long to wait for a database that another process writes, and for one that does not answer.
+_CONNECT = {"sqlite": {"timeout": 60}, "postgresql": {"connect_timeout": 10}, "mysql": {"connect_timeout": 10}}
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One point of a search, and what came of it."""
+
+    number: int
+    """From 0, in the order in which points are drawn."""
+    point: Mapping[str, Any]
+    state: State
+    score: float | None = None
+    run_id: str = ""
+    reason: str = ""
+    """Why it failed."""
+    cost: Cost = field(default_factory=lambda: Cost(trials=1))
+
+
+@dataclass(frozen=True)
+class StudyAddress:
+    """Where the record of a search is."""
+
+    url: str
+    name: str
+
+    def open_storage(self) -> optuna.storages.RDBStorage:
+        """The database, made where it is not there yet.
+
+        Raises:
+            ConfigError: It cannot be reached or is none of Optuna's.
+        """
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        arguments = _CONNECT.get(self.url.partition(":")[0].partition("+")[0], {})
+        try:
+            return optuna.storages.RDBStorage(self.url, engine_kwargs={"connect_args": arguments})
+        except Exception as error:  # the database's driver, SQLAlchemy and Optuna each raise their own
+            reason = shorten(" ".join(str(error).split()), 200)
+            raise ConfigError(
+                f"--storage {shorten(_without_password(self.url))}: cannot be opened ({reason}). Give the URL of a database "
+                "that is up, such as sqlite:////path/to/searches.db, or leave it out."
+            ) from error
+
+
+class Search:
+    """The record of one search, in Optuna's storage."""
+
+    def __init__(self, address: StudyAddress, study: optuna.Study, space: Space) -> None:
+        """Use `open_search`."""
+        self.address, self._study, self._space = address, study, space
+
+    @property
+    def search_id(self) -> str:
+        """Names this search on the runs of its trials; a search that begins anew gets another."""
+        return str(self._study.user_attrs[_SEARCH_ID])
+
+    @property
+    def precision(self) -> str | None:
+        """The type of matrix products that the trials train in."""
+        return self._study.user_attrs.get(_PRECISION)
+
+    @property
+    def run_id(self) -> str | None:
+        """The run of the whole search."""
+        return self._study.user_attrs.get(_RUN_ID)
+
+    def note(self, run_id: str, precision: str) -> None:
+        """Write down which run the search has."""
+        with storage_errors(self.address):
+            self._study.set_user_attr(_PRECISION, precision)
+            self._study.set_user_attr(_RUN_ID, run_id)
+
+    def ask(self) -> Trial:
+        """A new trial."""
+        with storage_errors(self.address):
+            return self.trial(self._suggest(self._study.ask()).number)
+
+    def trial(self, number: int) -> Trial:
+        """One trial."""
+        with storage_errors(self.address):
+            return self._trial(self._study.get_trials(deepcopy=False)[number])
+
+    def trials(self) -> list[Trial]:
+        """All trials by number; those left behind by a kill have their whole point by now."""
+        import optuna
+
+        with storage_errors(self.address):
+            for frozen in self._study.get_trials(deepcopy=False):
+                if frozen.state == optuna.trial.TrialState.RUNNING and len(frozen.params) < len(self._space.ranges):
+                    self._suggest(optuna.trial.Trial(self._study, frozen._trial_id))
+            return [self._trial(frozen) for frozen in self._study.get_trials(deepcopy=False)]
+
+    def complete(self, number: int, score: float, run_id: str, cost: Cost, pruned: bool = False) -> None:
+        """A trial was trained to its end, or to where the pruner ended it."""
+        import optuna
+
+        state = optuna.trial.TrialState.PRUNED if pruned else optuna.trial.TrialState.COMPLETE
+        attributes = {"run_id": run_id, "score": score, "train_seconds": cost.train_seconds, "examples": cost.examples}
+        self._tell(number, attributes, None if pruned else score, state)
+
+    def fail(self, number: int, reason: str) -> None:
+        """A trial failed, and would again."""
+        import optuna
+
+        self._tell(number, {"reason": reason[:1000]}, None, optuna.trial.TrialState.FAIL)
+
+    def leave(self, number: int) -> None:
+        """A trial was drawn that the budget does not pay for."""
+        import optuna
+
+        self._tell(number, {"over_budget": True}, None, optuna.trial.TrialState.FAIL)
+
+    def importances(self) -> dict[str, float]:
+        """Share of each hyperparameter in how the scores differ, by PED-ANOVA (Watanabe et al. 2023, arXiv:2304.10255).
+
+        Empty where the trials do not support it: fewer than `MIN_TRIALS`, one hyperparameter, or equal scores.
+        """
+        import optuna
+
+        done = [t for t in self._study.get_trials(deepcopy=False) if t.state == optuna.trial.TrialState.COMPLETE]
+        if len(done) < MIN_TRIALS or len(self._space.ranges) < 2 or len({t.value for t in done}) < 2:
+            return {}
+        with contextlib.suppress(ValueError, RuntimeError):
+            return dict(optuna.importance.get_param_importances(self._study))
+        return {}
+
+    def _tell(self, number: int, attributes: Mapping[str, object], score: float | None, state: Any) -> None:
+        with storage_errors(self.address):
+            storage, study = self._study._storage, self._study._study_id
+            trial_id = storage.get_trial_id_from_study_id_trial_number(study, number)
+            for name, value in attributes.items():
+                storage.set_trial_user_attr(trial_id, name, value)
+            self._study.tell(number, score, state=state)
+
+    def _suggest(self, trial: optuna.Trial) -> optuna.Trial:
+        for name, one in self._space.ranges.items():
+            if isinstance(one, Choices):
+                trial.suggest_categorical(name, [to_label(value) for value in one.options])
+            elif isinstance(one, Integers):
+                trial.suggest_int(name, one.low, one.high)
+            elif isinstance(one, LogUniform):
+                trial.suggest_float(name, one.low, one.high, log=True)
+        return trial
+
+    def _trial(self, frozen: optuna.trial.FrozenTrial) -> Trial:
+        import optuna
+
+        states: dict[Any, State] = {
+            optuna.trial.TrialState.RUNNING: "running",
+            optuna.trial.TrialState.COMPLETE: "complete",
+            optuna.trial.TrialState.PRUNED: "pruned",
+            optuna.trial.TrialState.FAIL: "over budget" if "over_budget" in frozen.user_attrs else "failed",
+        }
+        known = frozen.user_attrs
+        return Trial(
+            frozen.number,
+            {
+                name: from_label(self._space.ranges[name], frozen.params[name])
+                for name in self._space.ranges
+                if name in frozen.params
+            },
+            states[frozen.state],
+            known.get("score"),
+            known.get("run_id", ""),
+            known.get("reason", ""),
+            Cost(1, known.get("train_seconds", 0.0), known.get("examples", 0)),
+        )
+
+
+MIN_TRIALS = 8
+"""Trials below which importances would be noise."""
+
+
+def open_search(address: StudyAddress, space: Space, identity: str, sampler: str, seed: int, lower_is_better: bool) -> Search:
+    """The search of that name, begun or gone on with.
+
+    Raises:
+        ConfigError: The storage cannot be reached, or holds another search under that name.
+    """
+    import optuna
+
+    storage = address.open_storage()
+    with storage_errors(address):
+        study = optuna.create_study(
+            storage=storage,
+            study_name=address.name,
+            sampler=create_sampler(sampler, space, seed),
+            direction="minimize" if lower_is_better else "maximize",
+            load_if_exists=True,
+        )
+        found = study.user_attrs.get(_IDENTITY)
+        if found != identity and (found is not None or study.get_trials(deepcopy=False)):
+            raise ConfigError(
+                f"--study-name {address.name}: {shorten(_without_password(address.url))} holds another search under this name, "
+                "of other options, another space, other data or other code. Choose another name, or leave it out."
+            )
+        for name, value in ((_SEARCH_ID, uuid.uuid4().hex), (_IDENTITY, identity)):
+            if name not in study.user_attrs:
+                study.set_user_attr(name, value)
+    return Search(address, study, space)
+
+
+def peek_search(address: StudyAddress, space: Space, identity: str) -> Search | None:
+    """The search of that name and identity, to read; None if there is none, or its storage cannot be read. Nothing is made."""
+    import optuna
+
+    file = address.url.removeprefix("sqlite:///")
+    if file != address.url and not Path(file).exists():
+        return None
+    try:
+        study = optuna.load_study(study_name=address.name, storage=address.open_storage())
+        return Search(address, study, space) if study.user_attrs.get(_IDENTITY) == identity else None
+    except (KeyError, ConfigError):
+        return None
+
+
+def forget_search(address: StudyAddress) -> None:
+    """Remove a search from its storage; nothing happens if there is none."""
+    import optuna
+
+    with storage_errors(address), contextlib.suppress(KeyError):
+        optuna.delete_study(study_name=address.name, storage=address.open_storage())
+
+
+def _without_password(url: str) -> str:
+    head, at, tail = url.rpartition("@")
+    return f"{head.partition('://')[0]}://...@{tail}" if at else url
+
+
+@contextlib.contextmanager
+def storage_errors(address: StudyAddress) -> Iterator[None]:
+    """Errors of the storage as ours."""
+    import optuna
+    import sqlalchemy
+
+    try:
+        yield
+    except (optuna.exceptions.StorageInternalError, sqlalchemy.exc.SQLAlchemyError) as error:
+        reason = shorten(" ".join(str(error).split()), 300)
+        raise StoreError(f"--storage {_without_password(address.url)}: the record of the search failed: {reason}.") from error

@@ -1,0 +1,62 @@
+from collections.abc import Callable
+
+from pipeline.comparison.budgets import describe_tuning, list_budgets
+from pipeline.comparison.report import describe_budgets, describe_statistics
+from pipeline.comparison.selection import select_runs
+from pipeline.comparison.statistics import PairTest, RowStatistics, Statistics
+from pipeline.comparison.table import build_table
+from pipeline.comparison.verdict import reach_verdict
+from pipeline.evaluation.uncertainty import Interval
+from pipeline.tracking.runs import Run
+
+MakeRun = Callable[..., Run]
+TWELVE = {"tuned_trials": "12", "tuning_budget": "12 trials", "budget/train_seconds": "1234.6"}
+HALVED = {"tuned_trials": "12", "tuning_budget": "12 trials, halving"}
+
+
+def test_the_budget_and_what_it_took_are_shown(make_run: MakeRun) -> None:
+    assert describe_tuning(make_run(tags=TWELVE)) == "12 trials (1,235 s)"
+    assert describe_tuning(make_run(tags={"tuned_trials": "3"})) == "3 trials"
+    assert describe_tuning(make_run()) == "untuned"
+
+
+def test_rows_of_different_budgets_are_not_ranked_unless_told(make_run: MakeRun) -> None:
+    runs = [make_run("lora", 0.7, tags=TWELVE), make_run("full", 0.6, tags=HALVED), make_run("partial", 0.8, tags=TWELVE)]
+    refused = select_runs(runs)
+    assert not refused.ranked
+    assert list(build_table(refused.kept, ranked=refused.ranked)["strategy"]) == ["full", "lora", "partial"]
+    [said] = describe_budgets(refused)
+    assert said.startswith("Not ranked, in order of names: the rows were tuned with different budgets (12 trials; 12 trials, h")
+    assert said.endswith("--allow-unequal-budgets true.")
+    told = select_runs(runs, allow_unequal_budgets=True)
+    assert list(build_table(told.kept, ranked=told.ranked)["strategy"]) == ["partial", "lora", "full"]
+    verdict = reach_verdict(Statistics((), (), 0, 0, {}), build_table(told.kept), 0, list_budgets(told.kept), told.ranked)
+    assert "not tuned with the same budget" in verdict.sentences[2]
+    [said] = describe_budgets(told)
+    assert said.endswith("so their ranking is not fair.")
+
+
+def test_the_verdict_names_no_best_where_budgets_differ_whatever_the_tests_show(make_run: MakeRun) -> None:
+    rows = tuple(RowStatistics(name, 1, 0, Interval(f1, f1 - 0.01, f1 + 0.01)) for name, f1 in (("full", 0.9), ("lora", 0.6)))
+    gap = Interval(0.3, 0.28, 0.32)
+    statistics = Statistics(rows, (PairTest(0, 1, gap, gap, 0.001, 0.001, 0.001, 0.001, 0.1, 0.01, 1),), 100, 100, {})
+    selection = select_runs([make_run("full", 0.9, tags=TWELVE), make_run("lora", 0.6)])
+    table, budgets = build_table(selection.kept, ranked=selection.ranked), list_budgets(selection.kept)
+    assert reach_verdict(statistics, table, 0, budgets, ranked=True).top == 0
+    verdict = reach_verdict(statistics, table, 0, budgets, selection.ranked)
+    assert (verdict.top, verdict.behind) == (None, ())
+    assert verdict.sentences[0] == "The strategies are not ranked: they were tuned with different budgets (12 trials; untuned)."
+    assert "full" not in verdict.sentences[1]
+    assert next(iter(describe_statistics(table, selection, statistics))) == verdict.sentences[0]
+
+
+def test_seeds_of_different_budgets_stand_in_rows_of_their_own(make_run: MakeRun) -> None:
+    runs = [make_run("lora", 0.7, tags=TWELVE, params={"seed": "1"}), make_run("lora", 0.6, tags=HALVED, params={"seed": "2"})]
+    assert len(build_table(runs)) == 2
+
+
+def test_a_model_from_elsewhere_does_not_keep_the_others_from_being_ranked(make_run: MakeRun) -> None:
+    runs = [make_run("lora", 0.7, tags=TWELVE), make_run("external", 0.9, tags={"stage": "evaluate"})]
+    selection = select_runs(runs)
+    assert selection.ranked
+    assert list(describe_budgets(selection)) == []

@@ -1,0 +1,48 @@
+"""What a trial's process gets of the machine; GPUs are made up."""
+
+import os
+
+import pytest
+import torch
+
+from pipeline.stages.executors import local
+from pipeline.stages.executors.registry import list_executors
+
+
+@pytest.fixture
+def shares(monkeypatch):
+    """(GPU, threads) that the trials of some slots get on a machine with eight cores."""
+    monkeypatch.setattr(local, "run_trial", lambda task: task)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
+
+    def shares(slots, count, visible=None):
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+        given = []
+        for slot in range(slots):
+            monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+            if visible is not None:
+                monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+            threads = []
+            monkeypatch.setattr(torch, "set_num_threads", threads.append)
+            assert local.run_with_share(slot, slots, "task") == "task"
+            given.append((os.environ.get("CUDA_VISIBLE_DEVICES"), *threads))
+        return given
+
+    return shares
+
+
+def test_cores_are_shared_out_and_one_worker_keeps_them_all(shares):
+    assert shares(1, 0) == [(None,)]
+    assert shares(2, 0) == [(None, 4)] * 2
+    assert shares(9, 0) == [(None, 1)] * 9
+
+
+def test_every_slot_gets_a_gpu_and_only_such_as_were_given_to_us(shares):
+    assert shares(3, 2) == [("0", 2), ("1", 2), ("0", 2)]
+    assert shares(2, 4, visible="2,3") == [("2", 4), ("3", 4)]
+    assert shares(1, 4, visible="") == [("",)]
+
+
+def test_executors_are_found_by_their_files():
+    assert "local" in list_executors()
+    assert not {"base", "registry"} & set(list_executors())
