@@ -192,10 +192,10 @@ class FitConfig(EncoderConfig):
     """Evaluate every so many steps; after each epoch if not given."""
     logging_steps: Count = 10
     """Log the mean training loss every so many steps."""
-    metric_for_best_model: Literal[
-        "accuracy", "precision_macro", "recall_macro", "f1_macro", "pearson", "spearman", "loss"
-    ] = "accuracy"
-    """Validation metric by which the kept checkpoint is chosen; of scores it is spearman, pearson or loss, by default spearman."""
+    metric_for_best_model: Literal["accuracy", "precision_macro", "recall_macro", "f1_macro", "pearson", "spearman", "loss"] = (
+        "accuracy"
+    )
+    """Validation metric by which the kept checkpoint is chosen; of scores spearman, if not given."""
     early_stopping_patience: Count | None = None
     """Stop after so many evaluations in a row without improvement; never if not given."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"

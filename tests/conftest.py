@@ -315,6 +315,7 @@ class Tiny:
         return fit(self.plan(built, config, checkpoints, rows, **changes), watcher or Watcher())
 
     def plan(self, built: BuiltModel, config: FitConfig, checkpoints: Path, rows: int = 8, **changes: Any) -> FitPlan:
+        from pipeline.evaluation.readings import ClassReading
         from pipeline.training.checkpoints import CheckpointFolder
         from pipeline.training.loop import FitPlan
 
@@ -324,7 +325,7 @@ class Tiny:
             parameters=built.parameters,
             train=self.table(rows),
             validation=self.table(16, seed=1),
-            classes=2,
+            reading=ClassReading(self.classes),
             pad_id=built.model.config.pad_token_id,
             config=config,
             precision="fp32",

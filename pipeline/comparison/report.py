@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import pandas as pd
 
 from pipeline.comparison.selection import Selection
-from pipeline.comparison.table import render_table
+from pipeline.comparison.table import headline, render_table
 from pipeline.data.overlap import warn_of_overlap
 from pipeline.evaluation.metrics import smallest_gap
 
@@ -34,6 +34,8 @@ def describe_chance(table: pd.DataFrame, selection: Selection) -> str:
     examples = selection.kept[0].metrics.get("test/examples")
     if not examples:
         return f"{seeds.capitalize()}: differences of a point or two may be chance."
+    if headline(table) != "f1_macro":
+        return f"{int(examples):,} test examples, {seeds}: differences of one or two hundredths may be chance."
     gap = 100 * smallest_gap(int(examples))
     return (
         f"{int(examples):,} test texts, {seeds}: differences below {gap:.1f} points cannot be told from chance (80 % power at "

@@ -56,7 +56,7 @@ def select_runs(candidates: Iterable[Run], named: bool = False) -> Selection:
         if run.status != "FINISHED":
             detail = f": {run.tags['status_detail']}" if run.tags.get("status_detail") else ""
             left_out.append(f"{label}: status {run.status}{detail}")
-        elif "test/f1_macro" not in run.metrics:
+        elif not has_test_result(run):
             left_out.append(f"{label}: no test result; run evaluate")
         elif kept and _test_set(run) != _test_set(kept[0]):
             here, there = (one.params.get("dataset", "?") for one in (kept[0], run))
@@ -67,6 +67,11 @@ def select_runs(candidates: Iterable[Run], named: bool = False) -> Selection:
             seen.add(_configuration(run))
             kept.append(run)
     return Selection(tuple(sorted(kept, key=lambda run: run.start_time)), tuple(left_out))
+
+
+def has_test_result(run: Run) -> bool:
+    """Whether `evaluate` has written its scores, of classes or of scores, onto the run."""
+    return "test/f1_macro" in run.metrics or "test/spearman" in run.metrics
 
 
 def describe_arguments(run: Run) -> str:
@@ -84,7 +89,7 @@ def _typed_value(value: object) -> str:
 def _is_result(run: Run) -> bool:
     """Trained here, a trial that was evaluated, or a model from elsewhere."""
     if run.stage == "trial":
-        return "test/f1_macro" in run.metrics
+        return has_test_result(run)
     return run.stage == "train" or (run.stage == "evaluate" and run.tags.get("strategy") == EXTERNAL)
 
 

@@ -19,6 +19,8 @@ MEASURES = {
     "precision_macro": "test/precision_macro",
     "recall_macro": "test/recall_macro",
     "f1_macro": "test/f1_macro",
+    "spearman": "test/spearman",
+    "pearson": "test/pearson",
     "train_loss": "train/loss_mean",
     "train_seconds": "cost/train_seconds",
     "cache_seconds": "cost/cache_seconds",
@@ -32,6 +34,7 @@ MEASURES = {
 # Column -> heading and format on a terminal and in Markdown; the CSV file holds all columns in full.
 _SHOWN = {
     "strategy": ("strategy", "{}"),
+    "objective": ("objective", "{}"),
     "arguments": ("arguments", "{}"),
     "learning_rate": ("rate", "{}"),
     "trainable_percent": ("trainable %", "{:.4g}"),
@@ -39,6 +42,8 @@ _SHOWN = {
     "precision_macro": ("precision", "{:.4f}"),
     "recall_macro": ("recall", "{:.4f}"),
     "f1_macro": ("macro F1", "{:.4f}"),
+    "spearman": ("Spearman", "{:.4f}"),
+    "pearson": ("Pearson", "{:.4f}"),
     "train_loss": ("train loss", "{:.4f}"),
     "train_seconds": ("train s", "{:.1f}"),
     "cache_seconds": ("+ once s", "{:.1f}"),
@@ -50,18 +55,29 @@ _SHOWN = {
 }
 
 
+_USUAL_OBJECTIVE = "classification"
+
+
 def build_table(runs: Sequence[Run]) -> pd.DataFrame:
-    """A row per strategy and arguments, the best macro F1 first.
+    """A row per strategy and arguments, the best macro F1 first, or of scores the best Spearman correlation.
 
     Measures are means over the runs that differ in their seed only; a run with other hyperparameters has its own row. A
-    measure that no run has (CUDA memory on a CPU) is no column.
+    measure that no run has (CUDA memory on a CPU) is no column, and neither is the objective where all have the usual one.
     """
     groups: dict[tuple[str, ...], list[Run]] = {}
     for run in runs:
         groups.setdefault(_row_key(run), []).append(run)
     frame = pd.DataFrame([_row(members) for members in groups.values()])
     empty = [name for name in MEASURES if frame[name].isna().all()]
-    return frame.drop(columns=empty).sort_values("f1_macro", ascending=False, kind="stable").reset_index(drop=True)
+    if (frame["objective"] == _USUAL_OBJECTIVE).all():
+        empty.append("objective")
+    frame = frame.drop(columns=empty)
+    return frame.sort_values(headline(frame), ascending=False, kind="stable").reset_index(drop=True)
+
+
+def headline(table: pd.DataFrame) -> str:
+    """The column by which rows are ranked."""
+    return "f1_macro" if "f1_macro" in table else "spearman"
 
 
 def render_table(table: pd.DataFrame, style: str = "simple") -> str:
@@ -72,7 +88,7 @@ def render_table(table: pd.DataFrame, style: str = "simple") -> str:
         for _, row in table.iterrows()
     ]
     headings = [heading for heading, _ in shown.values()]
-    align = ["left" if name in ("strategy", "arguments", "tuned") else "right" for name in shown]
+    align = ["left" if name in ("strategy", "objective", "arguments", "tuned") else "right" for name in shown]
     return tabulate(rows, headings, tablefmt=style, disable_numparse=True, colalign=align)
 
 
@@ -95,6 +111,7 @@ def _row(members: list[Run]) -> dict[str, Any]:
     }
     return {
         "strategy": first.tags["strategy"],
+        "objective": first.params.get("objective") or _USUAL_OBJECTIVE,
         "arguments": describe_arguments(first),
         **measures,
         "seeds": len({tuple(run.params.get(name) for name in SEEDS) for run in members}),

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -119,17 +120,13 @@ def keep_rows(
     kept: NDArray[np.bool_],
 ) -> pd.DataFrame:
     """A part with its stripped texts, its labels and whatever else it has, of the rows that are kept."""
+    columns: dict[str, Any] = {
+        name: as_series(_in_one(text if kept.all() else text.filter(pa.array(kept)))) for name, text in texts.items()
+    }
+    columns |= {name: column[kept] for name, column in labels.items()}
     others = table.drop(columns=[*texts, LABEL])
-    return pd.DataFrame(
-        {
-            **{
-                name: as_series(_in_one(text if kept.all() else text.filter(pa.array(kept))))
-                for name, text in texts.items()
-            },
-            **{name: column[kept] for name, column in labels.items()},
-            **{name: others[name][kept].reset_index(drop=True) for name in others},
-        }
-    )
+    columns |= {name: others[name][kept].reset_index(drop=True) for name in others}
+    return pd.DataFrame(columns)
 
 
 def label_texts(column: pd.Series, where: str, part: str) -> pa.ChunkedArray:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -30,7 +31,7 @@ PAIR_KINDS = {
 _SEPARATOR = "\x1f"  # stands in no text that people write
 
 
-def measure_pair_overlap(splits: Mapping[str, pd.DataFrame]) -> Overlap:
+def measure_pair_overlap(splits: Mapping[Any, pd.DataFrame]) -> Overlap:
     """Pairs that stand again in an earlier split, whole or in one of their texts, for every two splits."""
     keys = _number_keys(splits)
     counts: dict[str, dict[str, int]] = {}
@@ -78,7 +79,7 @@ def as_texts_of_pairs(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({TEXT: as_series(joined), LABEL: table[LABEL]})
 
 
-def _number_keys(splits: Mapping[str, pd.DataFrame]) -> dict[str, NDArray[np.int64]]:
+def _number_keys(splits: Mapping[Any, pd.DataFrame]) -> dict[str, NDArray[np.int64]]:
     """The keys of both texts of each pair, the smaller number first; shape [pairs, 2] each."""
     folded = fold_texts({f"{split} {name}": table[name] for split, table in splits.items() for name in (TEXT, PAIR)})
     keys, start = {}, 0

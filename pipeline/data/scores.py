@@ -100,4 +100,3 @@ def score_range(scores: pd.Series) -> tuple[float, float]:
     if low == high:
         raise DataError(f"Every training example has the score {low:g}, so there is nothing to learn. Change --split-seed.")
     return low, high
-

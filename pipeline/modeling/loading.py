@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import ModelError, shorten
 from pipeline.modeling.addresses import ModelAddress, check_files
+from pipeline.modeling.encoder import Encoder
 from pipeline.modeling.first_token import compute_first_token_only
 
 if TYPE_CHECKING:
@@ -33,25 +34,32 @@ def load_classifier(
     dropout: float,
     seed: int,
     load_kwargs: Mapping[str, Any] | None = None,
+    encoder: Encoder | None = None,
 ) -> LoadedModel:
     """The model with a classifier for `classes`; whatever the checkpoint lacks is drawn from `seed`.
 
     Float32 whatever the checkpoint holds: the optimizer's small steps vanish in half precision.
 
+    Args:
+        classes: Empty for one output that is trained by its mean squared error.
+        encoder: The address's own, unless more than its head reads is needed of the top layer.
+
     Raises:
         ModelError: The files are missing, damaged, or of another shape than config.json says.
     """
     check_files(address)
+    outputs = classes or ("score",)
     settings = {
-        "num_labels": len(classes),
-        "id2label": dict(enumerate(classes)),
-        "label2id": {name: index for index, name in enumerate(classes)},
-        "problem_type": "single_label_classification",
+        "num_labels": len(outputs),
+        "id2label": dict(enumerate(outputs)),
+        "label2id": {name: index for index, name in enumerate(outputs)},
+        "problem_type": "single_label_classification" if classes else "regression",
         **dict.fromkeys(address.encoder.architecture.dropouts, dropout),
     }
     loaded = _load(address, settings, seed, load_kwargs or {})
     if _was_drawn_elsewhere(loaded):  # by another generator; the head shall be that of every other strategy
         _copy_parameters(_load(address, settings, seed, {}), loaded)
+    compute_first_token_only(loaded.model, encoder or address.encoder)
     return loaded
 
 
@@ -97,7 +105,6 @@ def _load(address: ModelAddress, settings: Mapping[str, Any], seed: int, load_kw
             f"--model {address.name}: its weights lack {len(lacking)} parameters of the {encoder.model_type} that config.json "
             f"describes, such as {lacking[0]}. Put the config.json beside the weights that it belongs to."
         )
-    compute_first_token_only(model, encoder)
     return LoadedModel(model, frozenset(info["missing_keys"]) | mismatched)
 
 

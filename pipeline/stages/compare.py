@@ -13,7 +13,7 @@ import pandas as pd
 from pipeline import config as configs
 from pipeline.comparison.plots import draw_all
 from pipeline.comparison.report import describe_chance, overlap_warnings, render_html, render_markdown
-from pipeline.comparison.selection import Selection, select_runs
+from pipeline.comparison.selection import Selection, has_test_result, select_runs
 from pipeline.comparison.table import build_table, render_table
 from pipeline.errors import PipelineError, RunError
 from pipeline.evaluation.predictions import write_csv
@@ -106,7 +106,7 @@ def _below(runs: Sequence[Run], study: Run) -> list[Run]:
 def _evaluated_elsewhere(tracker: Tracker, candidates: Sequence[Run]) -> int:
     """Number of runs with a test result that are not candidates."""
     mine = {run.run_id for run in candidates}
-    return sum("test/f1_macro" in run.metrics and run.run_id not in mine for run in tracker.search())
+    return sum(has_test_result(run) and run.run_id not in mine for run in tracker.search())
 
 
 def _write(folder: Path, table: pd.DataFrame, selection: Selection, title: str) -> None:
@@ -133,8 +133,9 @@ def _export(target: Path, written: Path, selection: Selection, tracker: Tracker)
         with tempfile.TemporaryDirectory() as scratch:
             file = tracker.download(run.run_id, "predictions.csv", Path(scratch))
             # As text: a class called 01 is not 1, and one called NA is not missing.
-            predictions = pd.read_csv(file, usecols=["sentence", "gold", "pred"], dtype=str, keep_default_na=False)
-            chosen = write_csv(predictions[["sentence", "gold", "pred"]])
+            predictions = pd.read_csv(file, dtype=str, keep_default_na=False)
+            columns = [name for name in ("sentence", "sentence_pair", "gold", "pred") if name in predictions]
+            chosen = write_csv(predictions[columns])
             (results / f"{name}_test_outputs.csv").write_text(chosen, encoding="utf-8", newline="")
             if run.stage != "evaluate":
                 shutil.rmtree(models / name, ignore_errors=True)

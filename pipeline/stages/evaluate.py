@@ -13,15 +13,14 @@ from pathlib import Path
 import pandas as pd
 
 from pipeline import config as configs
-from pipeline.comparison.selection import EXTERNAL
+from pipeline.comparison.selection import EXTERNAL, has_test_result
 from pipeline.data.overlap import overlap_metrics
 from pipeline.data.prepared import PreparedData, prepare
-from pipeline.data.sources import LABEL, TEXT
+from pipeline.data.problem import Problem
+from pipeline.data.sources import LABEL, PAIR, TEXT
 from pipeline.data.splits import choose_sample
 from pipeline.errors import ConfigError, DataError, ModelError, RunError, enumerate_some
-from pipeline.evaluation.metrics import report_by_class, score_predictions
-from pipeline.evaluation.plots import draw_confusion
-from pipeline.evaluation.predictions import predict, tabulate, write_csv
+from pipeline.evaluation.readings import CLASS_METRICS, SCORE_METRICS
 from pipeline.fields import build
 from pipeline.hashing import digest
 from pipeline.modeling.addresses import find_model
@@ -39,7 +38,7 @@ from pipeline.training.model_folder import (
 )
 
 _TRAINED = ("train", "trial")
-_METRICS = ("accuracy", "precision_macro", "recall_macro", "f1_macro")
+_KNOWN = (*CLASS_METRICS, *SCORE_METRICS)
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ class EvaluateResult:
     run_id: str
     """The run that carries the scores."""
     test: Mapping[str, float]
-    """accuracy, precision_macro, recall_macro, f1_macro."""
+    """accuracy, precision_macro, recall_macro, f1_macro; or of scores spearman and pearson."""
     recorded: bool = False
     """Whether they had been measured before."""
 
@@ -63,7 +62,7 @@ def run(config: configs.EvaluateConfig, tracker: Tracker | None = None, parent_i
     _check(config)
     tracker = tracker or open_tracker()
     result = _of_run(config, tracker, parent_id) if config.run_id else _of_model(config, tracker, parent_id)
-    scores = ", ".join(f"{name.replace('_', ' ')} {result.test[name]:.4f}" for name in _METRICS)
+    scores = ", ".join(f"{name.replace('_', ' ')} {result.test[name]:.4f}" for name in _KNOWN if name in result.test)
     recorded = " (recorded before; --force true measures again)" if result.recorded else ""
     say(f"Test: {scores}{recorded}")
     if parent_id is None:
@@ -87,10 +86,11 @@ def _check(config: configs.EvaluateConfig) -> None:
 def _of_run(config: configs.EvaluateConfig, tracker: Tracker, parent_id: str | None) -> EvaluateResult:
     trained = tracker.get(config.run_id or "")
     _check_run(trained)
-    if not config.force and all(f"test/{name}" in trained.metrics for name in _METRICS):
+    recorded = {name: trained.metrics[f"test/{name}"] for name in _KNOWN if f"test/{name}" in trained.metrics}
+    if not config.force and has_test_result(trained):
         with closing(tracker.start(f"evaluate-{trained.name}", parent_id)) as logger:
             _log_identity(logger, config, trained.run_id, trained.tags["data_fingerprint"])
-        return EvaluateResult(trained.run_id, {name: trained.metrics[f"test/{name}"] for name in _METRICS}, recorded=True)
+        return EvaluateResult(trained.run_id, recorded, recorded=True)
     with tempfile.TemporaryDirectory() as scratch:
         train_config = _read_config(tracker, trained, Path(scratch), config.cache_dir)
         prepared, _ = prepare(train_config.dataset, train_config)
@@ -137,16 +137,12 @@ def _of_model(config: configs.EvaluateConfig, tracker: Tracker, parent_id: str |
     if folder.is_dir() and is_model_folder(folder):
         prepared, _ = prepare(dataset, config)
         model = load_model_folder(folder)
-        if sorted(model.classes) != sorted(prepared.manifest.classes):
-            raise ModelError(
-                f"--model {name}: knows the classes {enumerate_some(model.classes)}, but {dataset} has "
-                f"{enumerate_some(prepared.manifest.classes)}."
-            )
+        _check_fits(name, model.problem, dataset, prepared.manifest.problem)
     else:
         address = find_model(name, config.model_revision)
         address.encoder  # noqa: B018  # an unknown architecture is refused before any data is read
         prepared, _ = prepare(dataset, config)
-        model = load_foreign_model(address, prepared.manifest.classes, config.max_length)
+        model = load_foreign_model(address, prepared.manifest.problem, config.max_length)
     table = _read_test(prepared, config.max_eval_samples, config.split_seed)
     title = f"{EXTERNAL}-{folder.name}"
     with closing(tracker.start(title, parent_id)) as logger:
@@ -160,6 +156,20 @@ def _of_model(config: configs.EvaluateConfig, tracker: Tracker, parent_id: str |
         logger.log_metrics({"cost/wall_seconds": time.perf_counter() - began})
         run_id = logger.run_id
     return EvaluateResult(run_id, test)
+
+
+def _check_fits(name: str, known: Problem, dataset: str, asked: Problem) -> None:
+    """Whether a model can be asked what the data's labels answer."""
+    if known.pairs != asked.pairs or bool(known.score_range) != bool(asked.score_range):
+        raise ModelError(
+            f"--model {name}: was trained on {known.describe()}, but {dataset} has {asked.describe()} as --text-pair-column "
+            "and --label-type say."
+        )
+    if sorted(known.classes) != sorted(asked.classes):
+        raise ModelError(
+            f"--model {name}: knows the classes {enumerate_some(known.classes)}, but {dataset} has "
+            f"{enumerate_some(asked.classes)}."
+        )
 
 
 def _log_identity(logger: RunLogger, config: configs.EvaluateConfig, evaluates: str | None, fingerprint: str) -> None:
@@ -184,17 +194,12 @@ def _test(
     model: FineTunedModel, prepared: PreparedData, table: pd.DataFrame, logger: RunLogger, title: str
 ) -> dict[str, float]:
     """Predict the test split and write scores, predictions and pictures onto the run of `logger`."""
-    classes = prepared.manifest.classes
-    texts, gold = table[TEXT].tolist(), table[LABEL].to_numpy()
-    order = [model.classes.index(name) for name in classes]  # a model from elsewhere may have another order
-    found = predict(lambda chosen: model.predict_texts(chosen)[:, order], texts, gold, classes)
-    test = score_predictions(gold, found.predicted, len(classes))
-
-    logger.log_text(write_csv(tabulate(texts, gold, found, classes)), "predictions.csv")
-    by_class = pd.DataFrame(report_by_class(gold, found.predicted, classes)).T
-    logger.log_text(by_class.to_csv(index_label="class"), "per_class.csv")
-    picture = draw_confusion(gold, found.predicted, classes, f"{title}: {len(gold):,} test texts")
-    logger.log_figure(picture, "confusion_matrix.png")
+    inputs = list(zip(*(table[name] for name in (TEXT, PAIR)), strict=True)) if PAIR in table else table[TEXT].tolist()
+    report = model.reading.test(inputs, table[LABEL].to_numpy(), model.predict, prepared.manifest.classes, title)
+    for file, text in report.tables.items():
+        logger.log_text(text, file)
+    for file, figure in report.figures.items():
+        logger.log_figure(figure, file)
     log_datasets(logger, prepared, "test")
-    logger.log_metrics({**{f"test/{name}": value for name, value in test.items()}, "test/examples": len(gold)})
-    return test
+    logger.log_metrics({**{f"test/{name}": value for name, value in report.metrics.items()}, "test/examples": len(inputs)})
+    return report.metrics

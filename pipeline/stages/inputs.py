@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING, Any
 from pipeline import config as configs
 from pipeline.data.prepared import PreparedData, prepare
 from pipeline.data.splits import SplitName, choose_sample
-from pipeline.data.tokenization import TokenTable, clamp_length, tokenize
+from pipeline.data.text_pairs import TextPairs
+from pipeline.data.tokenization import TokenTable, clamp_length
 from pipeline.errors import ConfigError
 from pipeline.hashing import digest
 from pipeline.modeling.addresses import ModelAddress, find_model
 from pipeline.modeling.loading import check_weights, load_tokenizer
+from pipeline.objectives.base import Objective, Tokenization
+from pipeline.objectives.registry import check_objective, create_objective
 from pipeline.strategies.base import Strategy, StrategyContext
 from pipeline.strategies.registry import create_strategy
 from pipeline.tracking.runs import RunLogger
@@ -34,6 +37,7 @@ class TrainingInputs:
     strategy: Strategy
     prepared: PreparedData
     base_sha256: str
+    objective: Objective
 
     @property
     def identity(self) -> str:
@@ -44,7 +48,8 @@ class TrainingInputs:
         """What the strategy is told."""
         rows = len(self.sample("train"))
         steps = math.ceil(rows / self.config.batch_size) * self.config.epochs
-        return StrategyContext(self.address.encoder, self.config.epochs, steps, self.config.dropout)
+        encoder = self.objective.encoder(self.address)
+        return StrategyContext(encoder, self.config.epochs, steps, self.config.dropout, self.objective.peft_task)
 
     def sample(self, split: SplitName) -> NDArray[np.int64]:
         """Indices of the split's rows that are used."""
@@ -56,13 +61,12 @@ class TrainingInputs:
         positions = self.address.encoder.max_positions - self.strategy.positions
         return clamp_length(self.config.max_length, tokenizer, positions)
 
-    def tokens(self, split: SplitName, tokenizer: Any) -> TokenTable:
+    def tokens(self, split: SplitName, tokenizer: Any) -> TokenTable | TextPairs:
         """The split's used rows as token ids."""
-        table = tokenize(
+        table = self.objective.tokenize(
             self.prepared.read(split),
-            tokenizer,
-            self.address.tokenizer_sha256(),
-            self.max_length(tokenizer),
+            Tokenization(tokenizer, self.max_length(tokenizer)),
+            self.address,
             self.prepared.manifest.split_sha256[split],
             self.config.cache_dir,
         )
@@ -87,6 +91,7 @@ def find_strategy(config: configs.TrainConfig) -> tuple[ModelAddress, Strategy]:
         ModelError: There is no such model, or its architecture is not supported.
         ConfigError: The strategy cannot work on it.
     """
+    check_objective(config.objective)
     address = find_model(config.model, config.model_revision)
     strategy = create_strategy(config.strategy, config.strategy_args)
     strategy.check_packages()
@@ -104,7 +109,10 @@ def find_inputs(config: configs.TrainConfig) -> TrainingInputs:
     check_weights(address)
     load_tokenizer(address)
     prepared, _ = prepare(config.dataset, config)
-    inputs = TrainingInputs(config, address, strategy, prepared, address.sha256())
+    objective = create_objective(config.objective, prepared.manifest.problem, config.pooling)
+    objective.check_metric(config.metric_for_best_model)
+    inputs = TrainingInputs(config, address, strategy, prepared, address.sha256(), objective)
+    objective.check(address, config.strategy, strategy.phases(inputs.context()))
     if not len(inputs.sample("train")):
         raise ConfigError(f"--dataset {config.dataset}: no training example is left.")
     return inputs

@@ -24,6 +24,8 @@ class StrategyContext:
     epochs: int
     total_steps: int
     dropout: float
+    peft_task: str = "SEQ_CLS"
+    """What peft calls a model of this kind: with a classifier, or FEATURE_EXTRACTION without one of the family's own."""
 
 
 class Strategy:

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from pipeline.config import FitConfig
 from pipeline.data.batching import Examples, TokenExamples, plan_epoch
+from pipeline.data.text_pairs import TextPairs
 from pipeline.data.tokenization import TokenTable
 from pipeline.errors import TrainingError
-from pipeline.evaluation.metrics import score
+from pipeline.evaluation.readings import Reading
 from pipeline.modeling.cut import Cut
 from pipeline.modeling.encoder import Encoder
 from pipeline.strategies.base import Strategy
@@ -56,9 +57,10 @@ class FitPlan:
     model: nn.Module
     encoder: Encoder
     parameters: ParameterPlan
-    train: TokenTable
-    validation: TokenTable
-    classes: int
+    train: TokenTable | TextPairs
+    validation: TokenTable | TextPairs
+    reading: Reading
+    """What the model's outputs mean."""
     pad_id: int
     config: FitConfig
     precision: Precision
@@ -124,7 +126,7 @@ class FitResult:
     """What training came to. The model holds the weights of the best checkpoint."""
 
     best: Mapping[str, float]
-    """Validation metrics of the best checkpoint: accuracy, precision_macro, recall_macro, f1_macro, loss."""
+    """Validation metrics of the best checkpoint: those of the plan's reading, and loss."""
     best_step: int
     steps: int
     total_steps: int
@@ -176,7 +178,7 @@ def _fit(plan: FitPlan, observer: Observer, accelerator: Any) -> FitResult:
         phase = plan.parameters.phase_of(epoch)
         plan.parameters.enter_phase(plan.model, phase)
         feed = feeds.of(phase, progress)
-        flops = FlopCounter.of(plan.encoder, plan.parameters, phase, isinstance(feed.train, CachedPrefix))
+        flops = FlopCounter.of(plan.encoder, plan.parameters, phase, feed.skips_prefix)
         batches = plan_epoch(plan.train.lengths, plan.config.batch_size, seeds.order, epoch)
         model.train()
         for indices in batches[position:]:
@@ -250,6 +252,8 @@ class _Feed:
 
     train: Examples
     validation: Examples
+    skips_prefix: bool
+    """Whether the frozen layers' hidden states come from the cache."""
 
 
 class _Feeds:
@@ -266,9 +270,15 @@ class _Feeds:
         """
         layer = self._plan.parameters.lowest_layer(self._plan.encoder, phase)
         if layer not in self._by_layer:
-            feed = _Feed(self._make(self._plan.train, layer), self._make(self._plan.validation, layer))
-            self._by_layer[layer] = feed
-            states = [examples.states for examples in (feed.train, feed.validation) if isinstance(examples, CachedPrefix)]
+            made: list[Examples] = []
+
+            def make(table: TokenTable) -> Examples:
+                made.append(self._make(table, layer))
+                return made[-1]
+
+            train, validation = self._plan.train.feed(make), self._plan.validation.feed(make)
+            self._by_layer[layer] = _Feed(train, validation, isinstance(made[0], CachedPrefix))
+            states = [examples.states for examples in made if isinstance(examples, CachedPrefix)]
             if states:
                 seconds = sum(each.build_seconds for each in states)
                 progress.cached.setdefault(str(layer), (seconds, all(each.found for each in states)))
@@ -326,7 +336,7 @@ def _evaluate(
     plan: FitPlan, progress: Progress, observer: Observer, model: nn.Module, validation: Examples, device: Any
 ) -> None:
     logits = predict_logits(model, validation, device, plan.largest_batch)
-    found = score(plan.validation.labels, logits, plan.classes)
+    found = plan.reading.score(plan.validation.labels, logits)
     _report(progress, observer, {f"val/{name}": value for name, value in found.items()})
     if _is_better(found, progress.best, plan.config.metric_for_best_model):
         progress.best, progress.best_step, progress.evaluations_without_gain = found, progress.step, 0
