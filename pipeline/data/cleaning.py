@@ -125,7 +125,7 @@ def keep_rows(
     }
     columns |= {name: column[kept] for name, column in labels.items()}
     others = table.drop(columns=[*texts, LABEL])
-    columns |= {name: others[name][kept].reset_index(drop=True) for name in others}
+    columns |= {str(name): others[name][kept].reset_index(drop=True) for name in others}
     return pd.DataFrame(columns)
 
 

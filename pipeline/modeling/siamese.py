@@ -71,6 +71,10 @@ class SiameseEncoder(nn.Module):
         embeddings: nn.Module = getattr(self, self._attribute).get_input_embeddings()
         return embeddings
 
+    def set_attn_implementation(self, name: str) -> None:
+        """Choose the encoder's attention function by its name."""
+        getattr(self, self._attribute).set_attn_implementation(name)
+
     def forward(
         self,
         input_ids: torch.Tensor | None = None,
