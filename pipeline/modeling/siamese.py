@@ -66,6 +66,11 @@ class SiameseEncoder(nn.Module):
             nn.init.normal_(self.classifier.weight, std=getattr(encoder.config, "initializer_range", 0.02))
             nn.init.zeros_(self.classifier.bias)
 
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        return next(self.parameters()).device
+
     def get_input_embeddings(self) -> nn.Module:
         """The table of token embeddings."""
         embeddings: nn.Module = getattr(self, self._attribute).get_input_embeddings()

@@ -16,7 +16,7 @@ from pipeline.modeling.addresses import find_model
 from pipeline.modeling.loading import load_tokenizer
 from pipeline.objectives.base import Tokenization
 from pipeline.objectives.registry import create_objective, list_objectives
-from pipeline.strategies.registry import strategy_arguments
+from pipeline.strategies.registry import create_strategy, strategy_arguments
 from pipeline.training.model_folder import FineTunedModel, ModelRecord, write_model_folder
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
@@ -54,13 +54,15 @@ def labels_of(problem: Problem) -> np.ndarray:
     return np.arange(len(INPUTS)) % (len(problem.classes) or 6)
 
 
-def train(tiny, tmp_path, objective_name, problem_name, name, family="bert", pooling="mean", watcher=None, **changes):
+def train(
+    tiny, tmp_path, objective_name, problem_name, name, family="bert", pooling="mean", watcher=None, strategy=None, **changes
+):
     problem = PROBLEMS[problem_name]
     objective = create_objective(objective_name, problem, pooling)
     folder, epochs = tiny.folder(family), max(2, fewest_epochs(name))
     address = find_model(str(folder))
     metric = objective.reading.metrics[0]
-    strategy, config = make(name), tiny.config(epochs=epochs, metric_for_best_model=metric)
+    strategy, config = strategy or make(name), tiny.config(epochs=epochs, metric_for_best_model=metric)
     tokenizer = load_tokenizer(address)
     table = objective.encode(INPUTS, Tokenization(tokenizer, 40), address.encoder)
     table = replace(table, labels=objective.reading.targets(labels_of(problem)))
@@ -174,7 +176,16 @@ def test_frozen_layers_from_the_cache_change_nothing(tiny, tmp_path, watch, obje
         problem = "two" if objective == "siamese" else "scores"
         folder = tmp_path / str(cache is None)
         result = train(
-            tiny, folder, objective, problem, "partial", pooling=pooling, watcher=watcher, prefix_cache=cache, base_identity="x"
+            tiny,
+            folder,
+            objective,
+            problem,
+            "partial",
+            pooling=pooling,
+            watcher=watcher,
+            strategy=create_strategy("partial", {"top_k": 2}),
+            prefix_cache=cache,
+            base_identity="x",
         )[-1]
         assert result.cache == ("unused" if cache is None else "built")
         logs.append([metrics["train/loss"] for _, metrics in watcher.logs if "train/loss" in metrics])

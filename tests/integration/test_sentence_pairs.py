@@ -112,7 +112,7 @@ def test_two_classes_are_told_apart_by_a_threshold_that_validation_chose(workspa
     again = {"model": str(folder), **{name: value for name, value in classes.items() if name != "dataset"}}
     external = evaluate.run(EvaluateConfig(dataset=str(classes["dataset"]), **again))
     assert external.test == pytest.approx(test)
-    with pytest.raises(ModelError, match="was trained on 2 classes of pairs of texts, but .* has 2 classes of single texts"):
+    with pytest.raises(ModelError, match=r"was trained on 2 classes of pairs of texts, but .* has 2 classes of single texts"):
         evaluate.run(EvaluateConfig(dataset=str(classes["dataset"]), **{**again, "text_pair_column": None}))
 
 

