@@ -76,7 +76,7 @@ def as_texts_of_pairs(table: pd.DataFrame) -> pd.DataFrame:
     swapped = pc.greater(first, second)
     low, high = pc.if_else(swapped, second, first), pc.if_else(swapped, first, second)
     joined = pc.binary_join_element_wise(low, high, pa.scalar(_SEPARATOR, pa.large_string()))
-    return pd.DataFrame({TEXT: as_series(joined), LABEL: table[LABEL]})
+    return pd.DataFrame({TEXT: as_series(joined), LABEL: table[LABEL].to_numpy()})
 
 
 def _number_keys(splits: Mapping[Any, pd.DataFrame]) -> dict[str, NDArray[np.int64]]:
