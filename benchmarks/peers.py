@@ -18,6 +18,7 @@ from transformers import (
     TrainingArguments,
 )
 
+from benchmarks.measure import peak_mb
 from pipeline.config import TrainConfig
 from pipeline.stages.inputs import find_inputs
 from pipeline.training.meters import MemoryMeter
@@ -34,7 +35,7 @@ class Measurement:
     """Mean over all steps but the first three."""
     steps: int
     added_mb: float
-    """Highest resident memory less what the process held before the model was loaded."""
+    """Of the GPU where there is one, else highest resident memory less what the process held before the model was loaded."""
     one_off_seconds: float = 0.0
     """Spent once and not per step: computing the frozen layers' states."""
     accuracy: float | None = None
@@ -105,7 +106,7 @@ def measure(config: TrainConfig, padding: Padding, max_steps: int | None, evalua
             callbacks=[clock],
         )
         trainer.train()
-        added = memory.peaks()["cost/peak_rss_mb"]
+        added = peak_mb(memory.peaks())
         accuracy = None
         if evaluates:
             output = trainer.predict(validation)

@@ -5,8 +5,6 @@ python -m benchmarks.scaling --dataset sst2 --rows 1000,4000,16000
 
 from __future__ import annotations
 
-import json
-import shutil
 import tempfile
 from pathlib import Path
 
@@ -14,6 +12,7 @@ import click
 import pandas as pd
 from matplotlib.figure import Figure
 
+from benchmarks.shapes import make_encoder
 from benchmarks.speed import describe_machine, measure
 
 STRATEGIES = "full,lora,partial,head_only"
@@ -33,7 +32,10 @@ def main(dataset: str, rows: str, depths: str, depth_rows: int, strategies: str,
     common = {"--dataset": dataset, "--cache-dir": cache_dir}
     found: list[dict[str, object]] = []
     with tempfile.TemporaryDirectory() as scratch:
-        encoders = {depth: make_encoder(Path(scratch) / f"{depth}-layers", depth) for depth in map(int, depths.split(","))}
+        encoders = {
+            depth: make_encoder(Path(scratch) / f"{depth}-layers", num_hidden_layers=depth)
+            for depth in map(int, depths.split(","))
+        }
         for strategy in strategies.split(","):
             sizes = [("rows", count, {"--rows": count}) for count in map(int, rows.split(","))]
             sizes += [("layers", depth, {"--rows": depth_rows, "--model": path}) for depth, path in encoders.items()]
@@ -50,22 +52,6 @@ def measured(axis: str, value: int, strategy: str, options: dict[str, object]) -
     seconds = one["seconds_per_step"] * one["steps"] + one["one_off_seconds"]
     print(f"{strategy:10} {value:6} {axis}: {seconds:8.1f} s", flush=True)
     return {"axis": axis, "value": value, "strategy": strategy, "seconds": seconds, "added_mb": one["added_mb"]}
-
-
-def make_encoder(folder: Path, depth: int) -> Path:
-    """MiniLM's shape at another depth, with random weights and its tokenizer."""
-    from transformers import AutoConfig, AutoModel
-
-    from pipeline.modeling.addresses import find_model
-
-    packaged = find_model("minilm").folder
-    folder.mkdir()
-    for file in packaged.iterdir():
-        if (file.is_file() and "token" in file.name) or file.name == "vocab.txt":
-            shutil.copy(file, folder)
-    config = AutoConfig.for_model(**{**json.loads((packaged / "config.json").read_text()), "num_hidden_layers": depth})
-    AutoModel.from_config(config).save_pretrained(folder)
-    return folder
 
 
 def draw(table: pd.DataFrame, depth_rows: int) -> Figure:

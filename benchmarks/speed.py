@@ -15,12 +15,15 @@ import click
 import pandas as pd
 
 from benchmarks.measure import RATES, SYSTEMS
+from benchmarks.shapes import SHAPES, model_of
 
 LABELS = {"run_glue": "A: padded to 128", "trainer": "B: padded per batch", "ours": "ours"}
 
 
 @click.command()
-@click.option("--model", default="minilm", show_default=True)
+@click.option(
+    "--model", default="minilm", show_default=True, help=f"As train takes it, or {', '.join(SHAPES)}: random weights."
+)
 @click.option("--dataset", default="rotten_tomatoes", show_default=True)
 @click.option("--rows", default=3200, show_default=True, help="Training rows; 100 steps at batch size 32.")
 @click.option("--peer-steps", type=int, help="Stop the peers after so many steps; all rows if not given.")
@@ -32,25 +35,29 @@ def main(
     model: str, dataset: str, rows: int, peer_steps: int | None, repeats: int, strategies: str, cache_dir: str, output: Path
 ) -> None:
     """Measure every strategy with every system, and write speed.csv and speed.md into --output."""
-    measured = []
-    for repeat in range(repeats):
-        for strategy in strategies.split(","):
-            for system in SYSTEMS:
-                options = {"--model": model, "--dataset": dataset, "--rows": rows, "--cache-dir": cache_dir}
-                if peer_steps:
-                    options["--steps"] = peer_steps
-                found = measure(system, strategy, options)
-                print(
-                    f"repeat {repeat + 1}: {strategy:10} {system:10} {1000 * found['seconds_per_step']:8.1f} ms per step",
-                    flush=True,
-                )
-                measured.append({"repeat": repeat, **found})
+    options: dict[str, object] = {"--dataset": dataset, "--rows": rows, "--cache-dir": cache_dir}
+    if peer_steps:
+        options["--steps"] = peer_steps
+    with model_of(model) as address:
+        measured = [
+            measured_in_turn(repeat, strategy, system, {**options, "--model": address})
+            for repeat in range(repeats)
+            for strategy in strategies.split(",")
+            for system in SYSTEMS
+        ]
     table = pd.DataFrame(measured)
     output.mkdir(parents=True, exist_ok=True)
     table.to_csv(output / "speed.csv", index=False)
-    lines = [describe_machine(), "", summarise(table)]
+    lines = [f"{model}, {rows} rows of {dataset}. {describe_machine()}", "", summarise(table)]
     (output / "speed.md").write_text("\n".join(lines) + "\n")
     print("\n".join(lines))
+
+
+def measured_in_turn(repeat: int, strategy: str, system: str, options: dict[str, object]) -> dict[str, object]:
+    """One measurement, said aloud."""
+    found = measure(system, strategy, options)
+    print(f"repeat {repeat + 1}: {strategy:10} {system:10} {1000 * found['seconds_per_step']:8.1f} ms per step", flush=True)
+    return {"repeat": repeat, **found}
 
 
 def measure(system: str, strategy: str, options: dict[str, object]) -> dict[str, float]:

@@ -18,6 +18,7 @@ _STAGES = {
     "train": "Fine-tune one encoder with one strategy.",
     "evaluate": "Score a trained run on its untouched test data.",
     "compare": "Build the results table from the tracking store.",
+    "reproduce": "Make a trained run again from its record, and hold the outcomes against each other.",
 }
 
 
@@ -26,14 +27,19 @@ class StageCommand(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse as click does, and answer the hub's longer spellings with ours."""
-        from pipeline.options import LONGER_SPELLINGS, flag
+        from pipeline.options import LONGER_SPELLINGS, flag, translate_parameters
 
+        typed = list(args)
         try:
             return super().parse_args(ctx, args)
         except click.NoSuchOption as error:
             meant = LONGER_SPELLINGS.get(error.option_name.lstrip("-").replace("-", "_"))
             known = [name for option in self.params for name in option.opts]
-            if meant and flag(meant) in known:
+            if error.option_name == "-P":
+                message = (
+                    f"-P is an option of `mlflow run`. Here write: python -m pipeline {self.name} {translate_parameters(typed)}"
+                )
+            elif meant and flag(meant) in known:
                 message = f"Unknown option {error.option_name!r}. Did you mean {flag(meant)!r}?"
             else:
                 message = unknown("option", error.option_name, known)
@@ -42,6 +48,15 @@ class StageCommand(click.Command):
         except click.UsageError as error:
             _close_given_run(str(self.name), error.format_message())
             raise
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Options below headings, the most used first."""
+        from pipeline.options import group_options
+
+        records = {str(option.name): record for option in self.get_params(ctx) if (record := option.get_help_record(ctx))}
+        for heading, names in group_options(records).items():
+            with formatter.section(heading):
+                formatter.write_dl([records[name] for name in names])
 
 
 class StageGroup(click.Group):
@@ -63,7 +78,8 @@ class StageGroup(click.Group):
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List stages, strategies and recipes without importing any of them."""
+        """List stages, strategies, heads and recipes without importing any of them."""
+        from pipeline.modeling.heads.registry import list_heads
         from pipeline.recipes import list_recipes
         from pipeline.strategies.registry import list_strategies
 
@@ -71,6 +87,8 @@ class StageGroup(click.Group):
             formatter.write_dl(list(_STAGES.items()))
         with formatter.section("Strategies"):
             formatter.write_text(", ".join(list_strategies()))
+        with formatter.section("Heads"):
+            formatter.write_text(", ".join(list_heads()))
         with formatter.section("Recipes"):
             formatter.write_text(", ".join(list_recipes()))
 
@@ -109,7 +127,7 @@ def _run(stage: str, given: dict[str, str]) -> None:
     except PipelineError as error:
         _fail(stage, str(error), error.exit_status)
     except KeyboardInterrupt:
-        rest = "finished trainings are made again, the interrupted one goes on" if stage in ("main", "tune") else "it goes on"
+        rest = "finished trials are made again, the interrupted one goes on" if stage == "tune" else "it goes on"
         _fail(stage, f"Interrupted. With the same command {rest} from its last checkpoint.", 130)
 
 

@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import ArgsKwargs
 
 from pipeline.errors import ConfigError, shorten
-from pipeline.fields import Count, Names, NonNegative, Probability, Rate, Seed, Share, as_dict, typed
+from pipeline.fields import Count, Names, NonNegative, Probability, Rate, Ratios, Seed, Share, as_dict, typed
 from pipeline.hashing import digest
 
 # How a run is carried out, as against what it computes: left out of a configuration's identity.
@@ -17,12 +17,15 @@ OPERATIONAL = frozenset(
     {
         "cache_dir",
         "force",
+        "dry_run",
         "recipe",
         "export_dir",
         "given",
         "strategy_reason",
+        "entry",
         "frozen_prefix_cache",
         "frozen_prefix_cache_gb",
+        "num_processes",
     }
 )
 
@@ -30,13 +33,17 @@ OPERATIONAL = frozenset(
 SEEDS = ("seed", "data_seed", "init_seed", "dropout_seed")
 
 # Filled in by the command line itself, never typed.
-INTERNAL = frozenset({"given", "strategy_reason"})
+INTERNAL = frozenset({"given", "strategy_reason", "entry"})
 
 # Declared in MLproject with a default, hence always given by `mlflow run`: a recipe could never set them.
 DECLARED = frozenset({"recipe", "strategy", "strategy_args", "seed", "strategies", "run_id", "study"})
 
 # Data that comes as a file a part, instead of --dataset.
 PART_FILES = ("train_file", "validation_file", "test_file")
+
+# Data that are found by name. Their columns and classes are known.
+NAMED_DATASETS = ("rotten_tomatoes", "imdb", "sst2")
+TABLE_OPTIONS = ("text_column", "label_column", "group_column", "labels", "encoding", "dataset_config_name", "dataset_revision")
 
 
 def parse_arguments(value: object) -> object:
@@ -116,10 +123,12 @@ class SplitConfig(StageConfig):
     labels: Names = ()
     """All classes in the order that tables and pictures show, separated by commas; by value or alphabet if not given."""
     split: Literal["random", "official", "grouped"] = "random"
-    """random: 8:1:1, stratified by class; official: the parts that the data set comes with; grouped: near 8:1:1, with
-    overlapping texts, or the rows of one value of --group-column, on one side."""
+    """random: by --split-ratios, stratified by class; official: the parts that the data set comes with; grouped: near
+    --split-ratios, with overlapping texts, or the rows of one value of --group-column, on one side."""
     group_column: str | None = None
     """Column whose rows of equal value stay on one side with --split grouped, such as an author or a film."""
+    split_ratios: Ratios = (0.8, 0.1, 0.1)
+    """Shares of train, validation and test with --split random or grouped."""
     split_seed: Seed = 42
     """Seed of the random split and of the choice of --max-train-samples."""
 
@@ -174,6 +183,8 @@ class FitConfig(EncoderConfig):
     """Train on at most so many examples, the same for every strategy."""
     max_eval_samples: Count | None = None
     """Evaluate on at most so many examples of validation and of test."""
+    head: str = "pooler"
+    """Classifier on the encoder: pooler (its family's own), mean or attention (over all tokens), mlp, or one of your own."""
     learning_rate: Rate = 2e-5
     """Peak learning rate of AdamW, reached after warm-up, then falling linearly to zero."""
     batch_size: Count = 32
@@ -204,6 +215,8 @@ class FitConfig(EncoderConfig):
     """Compute what frozen lower layers make of the texts once, and keep it on disk for all epochs, trials and seeds."""
     frozen_prefix_cache_gb: Rate = 20.0
     """Bound of that cache in GiB: the entries used least recently go; what would not fit is computed for every batch."""
+    num_processes: Count = 1
+    """Train one model with so many processes, a GPU each where there are any; each takes its share of every batch."""
     seed: Seed = 42
     """Seed of order, initialisation and dropout, unless they have their own."""
     data_seed: Seed | None = None
@@ -233,6 +246,13 @@ class TrainConfig(FitConfig):
     """The strategy's own arguments, such as top_k=4 or r=16,alpha=32."""
     strategy_reason: str = ""
     """Why `auto` took the strategy."""
+    entry: str = ""
+    """The recipe's entry, where it has another name than its strategy."""
+
+    @property
+    def title(self) -> str:
+        """What the run is called: the recipe's entry, or the strategy."""
+        return self.entry or self.strategy
 
 
 @typed
@@ -259,6 +279,10 @@ class EvaluateConfig(SplitConfig):
     """Longest input in tokens for --model; a run, and a folder that train wrote, keep their own."""
     max_eval_samples: Count | None = None
     """Test on at most so many examples with --model; a run keeps its own."""
+    transfer_dataset: str | None = None
+    """A second data set, test-only: every model is scored on its test part, too (its own parts if it has any, else 8:1:1)."""
+    transfer_labels: Names = ()
+    """Classes of --transfer-dataset in the order of the first data set's, where their names differ."""
     force: bool = False
     """Evaluate again although the run has its test result already."""
 
@@ -276,15 +300,35 @@ class CompareConfig(StageConfig):
 
 
 @typed
+class ReproduceConfig(StageConfig):
+    """Make a trained run again from its record alone, and say whether the outcome is the same."""
+
+    run_id: str | None = None
+    """Run of the train stage, or a trial of tune, to make again."""
+    tolerance: NonNegative = 0.005
+    """Validation and test scores that differ by no more than this count as equal within tolerance."""
+
+
+@typed
 class MainConfig(FitConfig):
     """The whole study of a recipe: prepare, tune if asked, train every strategy, evaluate, compare."""
 
     strategies: Names = ()
-    """Only these strategies, separated by commas; all of the recipe if not given."""
+    """Only these strategies, separated by commas; all of the recipe if not given; `all` for every one that can work here."""
     tune: bool = False
     """Search each strategy's hyperparameters first, with the same number of trials."""
     trials: Count = 12
     """Trials per strategy where --tune is true."""
+    seeds: Count = 5
+    """How many seeds each strategy is trained with: --seed, --seed + 1 and so on, the same ones for all."""
+    force: bool = False
+    """Train and evaluate again what an earlier run has done with the same code, configuration and data."""
+    dry_run: bool = False
+    """Say what would be trained, what reused, and how long that takes by past runs; run nothing."""
+    transfer_dataset: str | None = None
+    """A second data set, test-only: every model is scored on its test part, too (its own parts if it has any, else 8:1:1)."""
+    transfer_labels: Names = ()
+    """Classes of --transfer-dataset in the order of the first data set's, where their names differ."""
     export_dir: str | None = None
     """Also write results/ (predictions per strategy) and models/ below this folder."""
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, TypeVar, dataclass_transform
 
 import annotated_types
-from pydantic import BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 from pydantic.fields import FieldInfo
 
@@ -37,13 +37,35 @@ def _split_names(value: object) -> object:
     return value
 
 
+SEED_LIMIT = 2**32
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Probability = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
-Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Seed = Annotated[int, Field(ge=0, lt=SEED_LIMIT)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_split_names)]
+
+
+@dataclasses.dataclass(frozen=True)
+class Expects:
+    """Stands among a field's annotations where its type does not say what values it takes."""
+
+    words: str
+
+
+def _check_ratios(shares: tuple[float, ...]) -> tuple[float, ...]:
+    if not all(share > 0 for share in shares) or abs(sum(shares) - 1) > 1e-9:
+        raise ValueError("must be positive and sum to 1")
+    return shares
+
+
+Ratios = Annotated[
+    tuple[float, float, float],
+    BeforeValidator(_split_names),
+    AfterValidator(_check_ratios),
+    Expects("three shares above 0 that sum to 1, separated by commas, such as 0.7,0.1,0.2"),
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -172,12 +194,16 @@ _METAVARS = {
     "a number": "FLOAT",
     "true or false": "true|false",
     "names": "A,B,...",
+    "three shares": "A,B,C",
     "key=value": "K=V,...",
 }
 _KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
 
 
 def _expects(annotation: Any, metadata: list[Any]) -> str:
+    for item in metadata:
+        if isinstance(item, Expects):
+            return item.words
     origin = typing.get_origin(annotation)
     if origin is Literal:
         return "one of " + ", ".join(map(str, typing.get_args(annotation)))

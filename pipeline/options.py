@@ -1,6 +1,8 @@
 """Options of the command line and the text of MLproject, both derived from the classes in `config`."""
 
 import json
+import shlex
+from collections.abc import Iterable, Sequence
 
 import click
 
@@ -14,6 +16,7 @@ STAGE_CONFIGS: dict[str, type[configs.StageConfig]] = {
     "train": configs.TrainConfig,
     "evaluate": configs.EvaluateConfig,
     "compare": configs.CompareConfig,
+    "reproduce": configs.ReproduceConfig,
 }
 
 # What the hub's libraries call an option, answered with "did you mean".
@@ -32,10 +35,52 @@ LONGER_SPELLINGS = {
     "validation_split": "split",
 }
 
+# Headings of `--help` and what stands below them, the most used first; options that are in none come last.
+GROUPS = {
+    "Most used": (
+        "recipe strategies strategy strategy_args run_id study dataset model learning_rate epochs batch_size tune trials seed"
+    ),
+    "Data": (
+        "text_column label_column labels max_length max_train_samples max_eval_samples split split_ratios split_seed "
+        "group_column train_file validation_file test_file encoding dataset_config_name dataset_revision"
+    ),
+    "Model": "head model_revision dropout",
+    "Training": (
+        "weight_decay warmup_ratio max_grad_norm eval_steps logging_steps metric_for_best_model early_stopping_patience "
+        "precision data_seed init_seed dropout_seed"
+    ),
+    "Runs and files": "run_ids force export_dir cache_dir frozen_prefix_cache frozen_prefix_cache_gb",
+}
+_UNGROUPED = "More"
+
+
+def group_options(names: Iterable[str]) -> dict[str, list[str]]:
+    """Heading -> the options below it, in the order in which they are shown; every name stands once."""
+    rest = list(names)
+    grouped = {}
+    for heading, members in GROUPS.items():
+        grouped[heading] = [name for name in members.split() if name in rest]
+        rest = [name for name in rest if name not in grouped[heading]]
+    return {heading: found for heading, found in {**grouped, _UNGROUPED: rest}.items() if found}
+
 
 def flag(name: str) -> str:
     """The option as it is typed: `learning_rate` -> `--learning-rate`."""
     return "--" + name.replace("_", "-")
+
+
+def translate_parameters(arguments: Sequence[str]) -> str:
+    """What was typed as for `mlflow run`, in our spelling: `-P top_k=4` -> `--top-k 4`."""
+    words: list[str] = []
+    rest = iter(arguments)
+    for word in rest:
+        parameter = next(rest, "") if word == "-P" else word[2:] if word.startswith("-P") else None
+        if parameter is None:
+            words.append(word)
+            continue
+        name, _, value = parameter.partition("=")
+        words += [flag(name), value]
+    return shlex.join(words)
 
 
 def is_typed(name: str) -> bool:

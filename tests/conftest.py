@@ -297,20 +297,21 @@ class Tiny:
 
     @staticmethod
     def context(folder: Path, config: FitConfig, total_steps: int = 1, objective: Objective | None = None) -> StrategyContext:
+        from pipeline.modeling.heads.registry import with_head
         from pipeline.strategies.base import StrategyContext
 
         address = find_model(str(folder))
         if objective is None:
-            return StrategyContext(address.encoder, config.epochs, total_steps, config.dropout)
-        encoder = objective.encoder(address)
-        return StrategyContext(encoder, config.epochs, total_steps, config.dropout, objective.peft_task)
+            return StrategyContext(with_head(address.encoder, config.head), config.epochs, total_steps, config.dropout)
+        encoder, task = objective.encoder(address), objective.peft_task
+        return StrategyContext(encoder, config.epochs, total_steps, config.dropout, peft_task=task)
 
-    def objective(self, name: str = "classification", pooling: str = "mean", **problem: Any) -> Objective:
+    def objective(self, name: str = "classification", pooling: str = "mean", head: str = "pooler", **problem: Any) -> Objective:
         """An objective for two classes of single texts, or for another problem."""
         from pipeline.data.problem import Problem
         from pipeline.objectives.registry import create_objective
 
-        return create_objective(name, Problem(**{"classes": self.classes, **problem}), pooling)
+        return create_objective(name, Problem(**{"classes": self.classes, **problem}), pooling, head)
 
     def build(
         self,
@@ -326,7 +327,7 @@ class Tiny:
 
         seeds = Seeds.of(config)
         address = find_model(str(folder))
-        objective = objective or self.objective()
+        objective = objective or self.objective(head=config.head)
         context = self.context(folder, config, total_steps, objective)
         return build_model(address, strategy, context, objective, seeds.head, seeds.adapters)
 

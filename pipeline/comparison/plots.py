@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pipeline.comparison.table import headline
+from pipeline.lettering import find_lettering
 
 _HEADLINES = {"f1_macro": ("f1", "test macro F1"), "spearman": ("spearman", "test Spearman correlation")}
 _QUALITY, _SHARE, _COST = "#3b6fb6", "#5a9e6f", "#c2773b"
@@ -48,17 +49,20 @@ def draw_all(table: pd.DataFrame) -> dict[str, Figure]:
 
 def _bars(table: pd.DataFrame, panels: Sequence[tuple[str, str, str, str, bool]]) -> Figure:
     """Horizontal bars, one panel a column: (column, title, colour, format of the figures, logarithmic)."""
-    names = _row_names(table)
+    names = row_names(table)
+    lettering = find_lettering(names)
+    names, places = list(map(lettering.spell, names)), range(len(names))
     figure = Figure(figsize=(3.2 + 3.4 * len(panels), 1.1 + 0.42 * len(table)), layout="constrained")
     all_axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     for axes, (column, title, color, form, logarithmic) in zip(all_axes, panels, strict=True):
         values = table[column].astype(float)
-        bars = axes.barh(names, values, color=color, log=logarithmic)
+        bars = axes.barh(places, values, color=color, log=logarithmic)
         axes.bar_label(bars, [form.format(value) for value in values], padding=3, fontsize=9)
         axes.set_title(title, fontsize=10)
         axes.spines[["top", "right"]].set_visible(False)
         _leave_room(axes, values, logarithmic)
     all_axes[0].invert_yaxis()
+    all_axes[0].set_yticks(places, names, fontfamily=list(lettering.families), parse_math=False)
     return figure
 
 
@@ -71,15 +75,16 @@ def _leave_room(axes: Axes, values: pd.Series, logarithmic: bool) -> None:
         axes.set_xlim(0, positive.max() * 1.25)
 
 
-def _row_names(table: pd.DataFrame) -> list[str]:
-    """The strategy, with the objective where the table has it.
+def row_names(table: pd.DataFrame) -> list[str]:
+    """Entry or strategy, of a strategy with the objective where the table has it.
 
     Arguments too where that stands more than once, and a number where that is not enough.
     """
     plain = table["strategy"] + (", " + table["objective"] if "objective" in table else "")
-    twice = plain.duplicated(keep=False)
+    own = table["entry"].where(table["entry"] != "", plain)
+    twice = own.duplicated(keep=False)
     names = [
         f"{name}\n{arguments}" if double and arguments else name
-        for name, arguments, double in zip(plain, table["arguments"], twice, strict=True)
+        for name, arguments, double in zip(own, table["changed_arguments"], twice, strict=True)
     ]
     return [f"{name} #{names[: index + 1].count(name)}" if names.count(name) > 1 else name for index, name in enumerate(names)]

@@ -8,24 +8,42 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import pandas as pd
 
+from pipeline.comparison.seeds import describe_failures, describe_unequal_seeds
 from pipeline.comparison.selection import Selection
+from pipeline.comparison.statistics import Statistics
 from pipeline.comparison.table import headline, render_table
+from pipeline.comparison.transfer import describe_transfer
+from pipeline.comparison.verdict import reach_verdict
 from pipeline.data.overlap import warn_of_overlap
 from pipeline.evaluation.metrics import smallest_gap
 
 
-def remarks(table: pd.DataFrame, selection: Selection) -> Iterator[str]:
-    """What a reader must know before drawing conclusions."""
+def remarks(table: pd.DataFrame, selection: Selection, statistics: Statistics | None = None) -> Iterator[str]:
+    """What a reader must know before drawing conclusions; the verdict first, where there are statistics."""
+    if statistics is not None:
+        yield from describe_statistics(table, selection, statistics)
     fingerprint = selection.kept[0].tags["data_fingerprint"]
     yield f"All rows were tested on the same examples (data fingerprint {fingerprint[:12]})."
     yield from overlap_warnings(selection)
+    yield from describe_transfer(selection.kept)
     if (table["tuned"] == "untuned").all():
         yield "untuned: hyperparameters were fixed beforehand, not searched with an equal budget."
     elif table["tuned"].nunique() > 1:
         yield "The rows were not tuned with the same budget, so their ranking is not fair."
-    yield describe_chance(table, selection)
-    for line in selection.left_out:
+    if statistics is None or not statistics.pairs:
+        yield describe_chance(table, selection)
+    yield from describe_seeds(selection)
+    for line in selection.summarise_left_out():
         yield f"Left out: {line}."
+
+
+def describe_seeds(selection: Selection) -> Iterator[str]:
+    """Which seeds failed, whether rows differ in theirs, and which runs are of earlier studies."""
+    yield from describe_failures(selection)
+    yield from describe_unequal_seeds(selection)
+    if selection.reused:
+        names = ", ".join(run.name for run in selection.kept if run.run_id in selection.reused)
+        yield f"Reused from earlier studies, as code, configuration and data are the same: {names}."
 
 
 def describe_chance(table: pd.DataFrame, selection: Selection) -> str:
@@ -43,22 +61,45 @@ def describe_chance(table: pd.DataFrame, selection: Selection) -> str:
     )
 
 
+def describe_statistics(table: pd.DataFrame, selection: Selection, statistics: Statistics) -> Iterator[str]:
+    """The verdict, how to read the groups, and whose predictions are missing; of scores that there is none of this."""
+    if headline(table) == "spearman":
+        yield (
+            "Intervals, tests and groups are of classes: of correlations with true scores none is computed, so nothing is said "
+            "of which differences are more than chance."
+        )
+        return
+    yield from reach_verdict(statistics, table, len(selection.left_out)).sentences
+    if statistics.pairs:
+        yield (
+            "Rows that share a letter of group cannot be told apart by macro F1 (all pairs tested on the same texts, corrected "
+            "by Holm's method for their number; comparisons.csv holds each)."
+        )
+    strategy = {run.run_id: run.tags["strategy"] for run in selection.kept}
+    for run_id, reason in statistics.missing.items():
+        yield f"No interval and no group from {strategy[run_id]} (run {run_id}): {reason}."
+
+
 def overlap_warnings(selection: Selection) -> list[str]:
     """That test overlaps train, once, where it does."""
     return list(dict.fromkeys(warning for run in selection.kept if (warning := warn_of_overlap(run.metrics))))
 
 
-def render_markdown(table: pd.DataFrame, selection: Selection, title: str, pictures: Sequence[str]) -> str:
+def render_markdown(
+    table: pd.DataFrame, selection: Selection, title: str, pictures: Sequence[str], statistics: Statistics | None = None
+) -> str:
     """`results.md`."""
     lines = [f"# Results: {title}", "", render_table(table, "github"), ""]
-    lines += [f"- {remark}" for remark in remarks(table, selection)]
+    lines += [f"- {remark}" for remark in remarks(table, selection, statistics)]
     lines += [""] + [f"![{name.replace('_', ' ')}]({name}.png)" for name in pictures]
     return "\n".join(lines) + "\n"
 
 
-def render_html(table: pd.DataFrame, selection: Selection, title: str, images: Mapping[str, bytes]) -> str:
+def render_html(
+    table: pd.DataFrame, selection: Selection, title: str, images: Mapping[str, bytes], statistics: Statistics | None = None
+) -> str:
     """`report.html`: opens from disk, fetches nothing."""
-    listed = "".join(f"<li>{html.escape(remark)}</li>" for remark in remarks(table, selection))
+    listed = "".join(f"<li>{html.escape(remark)}</li>" for remark in remarks(table, selection, statistics))
     pictures = "".join(
         f'<img alt="{html.escape(name.replace("_", " "))}" src="data:image/png;base64,{base64.b64encode(data).decode()}">'
         for name, data in images.items()

@@ -4,29 +4,87 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from pipeline.comparison.seeds import configuration, unrepeated
+from pipeline.errors import ConfigError, enumerate_some
+from pipeline.modeling.encoder import FAMILY_HEAD
+from pipeline.strategies.registry import create_strategy, strategy_arguments
 from pipeline.tracking.runs import Run
 
 EXTERNAL = "external"
 """What stands as strategy of a model that was not trained here."""
 
 
+_NAMED_ONE_BY_ONE = 3  # more runs that are left out for one reason are counted
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A run that is not compared, and why."""
+
+    run: Run
+    reason: str
+    detail: str = ""
+
+    @property
+    def name(self) -> str:
+        """What the run is called; one that failed early may have no strategy yet."""
+        return row_name(self.run) if "strategy" in self.run.tags else self.run.name
+
+    def __str__(self) -> str:
+        """A line about this run alone."""
+        return f"{self.name} (run {self.run.run_id}): {self.reason}{self.detail}"
+
+
+@dataclass(frozen=True)
+class Foreign(LeftOut):
+    """A run of another stage."""
+
+    def __str__(self) -> str:
+        """A line about this run alone."""
+        return f"run {self.run.run_id}: {self.reason}"
+
+
 @dataclass(frozen=True)
 class Selection:
-    """Runs that are compared, and a line about each that is not."""
+    """Runs that are compared, and those that are not."""
 
     kept: tuple[Run, ...]
-    left_out: tuple[str, ...]
+    omitted: tuple[LeftOut, ...]
+    failed: tuple[Run, ...] = ()
+    """Trainings on the same data that failed and were not made again: seeds that a row lacks."""
+    reused: frozenset[str] = frozenset()
+    """Ids of kept runs that a study took from earlier ones."""
+    unfit: tuple[str, ...] = ()
+    """A line about each strategy that could not be run at all."""
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """A line about each run, or strategy, that is not compared."""
+        return (*map(str, self.omitted), *self.unfit)
+
+    def summarise_left_out(self) -> Iterator[str]:
+        """Those lines, but one with a count for a reason that holds for many runs."""
+        for reason in dict.fromkeys(one.reason for one in self.omitted):
+            same = [one for one in self.omitted if one.reason == reason]
+            if len(same) <= _NAMED_ONE_BY_ONE:
+                yield from map(str, same)
+            else:
+                counted = Counter(one.name for one in same)
+                names = [f"{count} {name}" if count > 1 else name for name, count in counted.items()]
+                yield f"{len(same)} runs ({enumerate_some(names, 10)}): {reason}"
+        yield from self.unfit
 
     def file_names(self) -> dict[str, Run]:
-        """A name that can serve as file name for each run: the strategy's, with arguments or id where it stands twice."""
-        strategies = [run.tags["strategy"] for run in self.kept]
+        """A name that can serve as file name for each run: its row's, with arguments or id where that stands twice."""
+        names = [row_name(run) for run in self.kept]
         named: dict[str, Run] = {}
         for run in self.kept:
-            name = run.tags["strategy"]
-            if strategies.count(name) > 1:
+            name = re.sub(r"[^\w.-]+", "_", row_name(run))
+            if names.count(row_name(run)) > 1:
                 name = f"{name}_{re.sub(r'[^A-Za-z0-9.]+', '_', describe_arguments(run)).strip('_')}".rstrip("_")
             named[f"{name}_{run.run_id[:8]}" if name in named else name] = run
         return named
@@ -42,44 +100,70 @@ def select_runs(candidates: Iterable[Run], named: bool = False) -> Selection:
     """
     candidates = list(candidates)
     kept: list[Run] = []
-    left_out: list[str] = []
+    omitted: list[LeftOut] = []
     seen: set[tuple[str, str]] = set()
     if named:
-        left_out += [
-            f"run {run.run_id}: made by {run.stage or 'another project'}, not by train"
-            for run in candidates
-            if not _is_result(run)
+        omitted += [
+            Foreign(run, f"made by {run.stage or 'another project'}, not by train") for run in candidates if not _is_result(run)
         ]
+    failed: list[Run] = []
     comparable = [run for run in candidates if _is_result(run)]
     for run in sorted(comparable, key=lambda run: -run.start_time):
-        label = f"{run.tags.get('strategy', run.name)} (run {run.run_id})"  # one that failed early may have no strategy yet
         if run.status != "FINISHED":
             detail = f": {run.tags['status_detail']}" if run.tags.get("status_detail") else ""
-            left_out.append(f"{label}: status {run.status}{detail}")
+            omitted.append(LeftOut(run, f"status {run.status}", detail))
+            failed += [run] if run.status == "FAILED" else []
         elif not has_test_result(run):
-            left_out.append(f"{label}: no test result; run evaluate")
+            omitted.append(LeftOut(run, "no test result; run evaluate"))
         elif kept and _test_set(run) != _test_set(kept[0]):
             here, there = (one.params.get("dataset", "?") for one in (kept[0], run))
-            left_out.append(f"{label}: tested on other data than the newest run ({there}, not {here})")
-        elif _configuration(run) in seen:
-            left_out.append(f"{label}: a newer run repeats the same configuration")
+            omitted.append(LeftOut(run, f"tested on other data than the newest run ({there}, not {here})"))
+        elif configuration(run) in seen:
+            omitted.append(LeftOut(run, "a newer run repeats the same configuration"))
         else:
-            seen.add(_configuration(run))
+            seen.add(configuration(run))
             kept.append(run)
-    return Selection(tuple(sorted(kept, key=lambda run: run.start_time)), tuple(left_out))
+    by_time = sorted(kept, key=lambda run: run.start_time)
+    return Selection(tuple(by_time), tuple(omitted), unrepeated(failed, kept))
 
 
 def has_test_result(run: Run) -> bool:
     """Whether `evaluate` has written its scores, of classes or of scores, onto the run."""
-    return "test/f1_macro" in run.metrics or "test/spearman" in run.metrics
+    return "test/f1_macro" in run.metrics or predicts_scores(run)
 
 
-def describe_arguments(run: Run) -> str:
-    """The strategy's arguments as they would be typed."""
+def predicts_scores(run: Run) -> bool:
+    """Whether what was tested on the run are scores, not classes."""
+    return "test/spearman" in run.metrics
+
+
+def row_name(run: Run) -> str:
+    """What a row is called: the recipe's entry where it has a name of its own, else the strategy."""
+    return run.tags.get("entry") or run.tags["strategy"]
+
+
+def describe_arguments(run: Run, changed_only: bool = False) -> str:
+    """The strategy's arguments as they would be typed, and the head where it is not the family's own.
+
+    Args:
+        changed_only: Leave those out that are as the strategy has them by default.
+    """
     if run.tags["strategy"] == EXTERNAL:
         return f"model={run.params.get('model', '')}"
     arguments = json.loads(run.tags.get("strategy_args", "{}"))
+    if changed_only:
+        usual = _default_arguments(run.tags["strategy"])
+        arguments = {name: value for name, value in arguments.items() if name not in usual or usual[name] != value}
+    head = run.params.get("head", FAMILY_HEAD)
+    arguments = ({"head": head} if head != FAMILY_HEAD else {}) | arguments
     return ",".join(f"{name}={_typed_value(value)}" for name, value in arguments.items() if value not in ([], None))
+
+
+def _default_arguments(strategy: str) -> dict[str, object]:
+    try:
+        return strategy_arguments(create_strategy(strategy, {}))
+    except ConfigError:  # of another version of the project, or a plug-in that is gone
+        return {}
 
 
 def _typed_value(value: object) -> str:
@@ -91,10 +175,6 @@ def _is_result(run: Run) -> bool:
     if run.stage == "trial":
         return has_test_result(run)
     return run.stage == "train" or (run.stage == "evaluate" and run.tags.get("strategy") == EXTERNAL)
-
-
-def _configuration(run: Run) -> tuple[str, str]:
-    return run.tags["config_hash"], run.tags.get("base_sha256", "")
 
 
 def _test_set(run: Run) -> tuple[str, str | None, str | None]:

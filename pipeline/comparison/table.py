@@ -8,8 +8,8 @@ from typing import Any
 import pandas as pd
 from tabulate import tabulate
 
+from pipeline.comparison.seeds import QUALITY, count_seeds, row_key, spread
 from pipeline.comparison.selection import describe_arguments
-from pipeline.config import SEEDS
 from pipeline.tracking.runs import Run
 
 # Column -> metric, in the order of the table.
@@ -21,6 +21,8 @@ MEASURES = {
     "f1_macro": "test/f1_macro",
     "spearman": "test/spearman",
     "pearson": "test/pearson",
+    "transfer_accuracy": "transfer/accuracy",
+    "transfer_f1_macro": "transfer/f1_macro",
     "train_loss": "train/loss_mean",
     "train_seconds": "cost/train_seconds",
     "cache_seconds": "cost/cache_seconds",
@@ -33,9 +35,10 @@ MEASURES = {
 
 # Column -> heading and format on a terminal and in Markdown; the CSV file holds all columns in full.
 _SHOWN = {
+    "entry": ("entry", "{}"),
     "strategy": ("strategy", "{}"),
     "objective": ("objective", "{}"),
-    "arguments": ("arguments", "{}"),
+    "changed_arguments": ("arguments", "{}"),
     "learning_rate": ("rate", "{}"),
     "trainable_percent": ("trainable %", "{:.4g}"),
     "accuracy": ("accuracy", "{:.4f}"),
@@ -44,6 +47,9 @@ _SHOWN = {
     "f1_macro": ("macro F1", "{:.4f}"),
     "spearman": ("Spearman", "{:.4f}"),
     "pearson": ("Pearson", "{:.4f}"),
+    "f1_macro_low": ("95 % interval", "{:.3f} to {f1_macro_high:.3f}"),
+    "group": ("group", "{}"),
+    "transfer_f1_macro": ("transfer F1", "{:.4f}"),
     "train_loss": ("train loss", "{:.4f}"),
     "train_seconds": ("train s", "{:.1f}"),
     "cache_seconds": ("+ once s", "{:.1f}"),
@@ -58,17 +64,22 @@ _SHOWN = {
 _USUAL_OBJECTIVE = "classification"
 
 
-def build_table(runs: Sequence[Run]) -> pd.DataFrame:
+def build_table(runs: Sequence[Run], failed: Sequence[Run] = ()) -> pd.DataFrame:
     """A row per strategy and arguments, the best macro F1 first, or of scores the best Spearman correlation.
 
-    Measures are means over the runs that differ in their seed only; a run with other hyperparameters has its own row. A
-    measure that no run has (CUDA memory on a CPU) is no column, and neither is the objective where all have the usual one.
+    Measures are means over the runs that differ in their seed only; a run with other hyperparameters has its own row. The
+    test scores have their standard deviation and minimum beside them. A measure that no run has (CUDA memory on a CPU) is no
+    column, and neither is the objective where all have the usual one.
+
+    Args:
+        failed: Runs that failed; a row counts those which differ from its own in their seed only.
     """
     groups: dict[tuple[str, ...], list[Run]] = {}
     for run in runs:
-        groups.setdefault(_row_key(run), []).append(run)
-    frame = pd.DataFrame([_row(members) for members in groups.values()])
+        groups.setdefault(_group_key(run), []).append(run)
+    frame = pd.DataFrame([_row(members, failed) for members in groups.values()])
     empty = [name for name in MEASURES if frame[name].isna().all()]
+    empty += [f"{name}{ending}" for name in QUALITY if name in empty for ending in ("_std", "_min")]
     if (frame["objective"] == _USUAL_OBJECTIVE).all():
         empty.append("objective")
     frame = frame.drop(columns=empty)
@@ -83,38 +94,46 @@ def headline(table: pd.DataFrame) -> str:
 def render_table(table: pd.DataFrame, style: str = "simple") -> str:
     """The table as text; `github` gives Markdown."""
     shown = {name: spec for name, spec in _SHOWN.items() if name in table and not (table[name] == "").all()}
-    rows = [
-        ["" if pd.isna(row[name]) else form.format(row[name]) for name, (_, form) in shown.items()]
-        for _, row in table.iterrows()
-    ]
+    rows = [[_cell(row, name, form) for name, (_, form) in shown.items()] for _, row in table.iterrows()]
     headings = [heading for heading, _ in shown.values()]
-    align = ["left" if name in ("strategy", "objective", "arguments", "tuned") else "right" for name in shown]
+    align = ["left" if name in ("entry", "strategy", "objective", "changed_arguments", "tuned") else "right" for name in shown]
     return tabulate(rows, headings, tablefmt=style, disable_numparse=True, colalign=align)
 
 
-def _row_key(run: Run) -> tuple[str, ...]:
-    """Equal for runs that differ in their seeds only: same settings, base and precision, tuned alike, measured alike."""
-    return (
-        run.tags["settings_hash"],
-        run.tags.get("base_sha256", ""),
-        run.params.get("compute_dtype", ""),
-        run.tags.get("tuned_trials", ""),
-        str(run.tags.get("frozen_prefix_cache") == "unused"),
-    )
+def _cell(row: pd.Series, name: str, form: str) -> str:
+    """A figure, with its standard deviation where there is one, and the number of seeds with that of those that failed."""
+    if pd.isna(row[name]):
+        return ""
+    text = form.format(row[name], **row)
+    deviation = row.get(f"{name}_std")
+    if deviation is not None and not pd.isna(deviation):
+        return f"{text} ± {form.format(deviation)}"
+    failed = row.get("failed_seeds", 0) if name == "seeds" else 0
+    return f"{text} ({failed} failed)" if failed else text
 
 
-def _row(members: list[Run]) -> dict[str, Any]:
+def _group_key(run: Run) -> tuple[str, ...]:
+    """Runs that differ in their seeds only and were measured alike stand in one row."""
+    return (*row_key(run), str(run.tags.get("frozen_prefix_cache") == "unused"))
+
+
+def _row(members: list[Run], failed: Sequence[Run]) -> dict[str, Any]:
     first = members[0]
-    measures = {
-        column: pd.Series([run.metrics.get(metric) for run in members], dtype=float).mean()
-        for column, metric in MEASURES.items()
+    values = {
+        column: pd.Series([run.metrics.get(metric) for run in members], dtype=float) for column, metric in MEASURES.items()
     }
+    measures = {column: series.mean() for column, series in values.items()}
+    spreads = {name: value for column in QUALITY for name, value in spread(column, values[column]).items()}
     return {
         "strategy": first.tags["strategy"],
         "objective": first.params.get("objective") or _USUAL_OBJECTIVE,
+        "entry": first.tags.get("entry", ""),
         "arguments": describe_arguments(first),
+        "changed_arguments": describe_arguments(first, changed_only=True),
         **measures,
-        "seeds": len({tuple(run.params.get(name) for name in SEEDS) for run in members}),
+        **spreads,
+        "seeds": count_seeds(members),
+        "failed_seeds": count_seeds(run for run in failed if row_key(run) == row_key(first)),
         "tuned": f"{first.tags['tuned_trials']} trials" if "tuned_trials" in first.tags else "untuned",
         "learning_rate": first.params.get("learning_rate", ""),
         "run_ids": " ".join(run.run_id for run in members),

@@ -3,11 +3,13 @@
 from collections.abc import Mapping
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from pipeline.data.overlap import KINDS
 from pipeline.data.pair_overlap import PAIR_KINDS
+from pipeline.lettering import find_lettering
 
 _BINS = 60
 
@@ -26,7 +28,7 @@ def draw_token_lengths(lengths: Mapping[str, NDArray[np.int64]], max_length: int
     at_limit = sum(int((values >= max_length).sum()) for values in lengths.values())
     axes.axvline(max_length, color="grey", linestyle="--", label=f"max_length {max_length}: {at_limit:,} texts reach it")
     axes.set(xlabel="tokens, special tokens included", ylabel="% of texts")
-    axes.set_title(title, parse_math=False)
+    _entitle(axes, title)
     axes.legend(frameon=False)
     return figure
 
@@ -51,7 +53,14 @@ def draw_overlap(counts: Mapping[str, Mapping[str, int]], title: str) -> Figure:
     axes.invert_yaxis()
     widest = max(100 * found[kind] / max(1, found["rows"]) for found in counts.values() for kind in kinds)
     axes.set_xlim(0, max(1.0, widest) * 1.12)
-    axes.set(xlabel=f"% of {things}", title=title)
+    axes.set(xlabel=f"% of {things}")
+    _entitle(axes, title)
     axes.spines[["top", "right"]].set_visible(False)
     figure.legend(frameon=False, loc="outside lower center", ncols=len(counts), fontsize=8)
     return figure
+
+
+def _entitle(axes: Axes, title: str) -> None:
+    """Data may be called by any name, in any script; `$x$` in it is no formula."""
+    lettering = find_lettering([title])
+    axes.set_title(lettering.spell(title), parse_math=False, fontfamily=list(lettering.families))

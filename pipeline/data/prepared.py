@@ -21,7 +21,7 @@ from pipeline.data.problem import Problem
 from pipeline.data.scores import as_labels, clean_scores, score_range
 from pipeline.data.scratch import writing
 from pipeline.data.sources import LABEL, PAIR, TEXT, find_source
-from pipeline.data.splits import SPLITS, SplitName, split_by_groups, split_officially, split_randomly
+from pipeline.data.splits import DEFAULT_RATIOS, SPLITS, SplitName, split_by_groups, split_officially, split_randomly
 from pipeline.errors import DataError
 from pipeline.hashing import digest
 
@@ -125,6 +125,8 @@ def prepare(dataset: str, config: SplitConfig, force: bool = False) -> tuple[Pre
             # Absent where they say nothing, so that data prepared before there were pairs and scores is found.
             **({"text_pair_column": config.text_pair_column} if config.text_pair_column else {}),
             **({"label_type": config.label_type} if config.label_type != "class" else {}),
+            # So that data prepared before there was a choice are found again.
+            **({} if config.split_ratios == DEFAULT_RATIOS else {"split_ratios": list(config.split_ratios)}),
         }
     )
     folder = Path(config.cache_dir) / "prepared" / key[:16]
@@ -136,9 +138,9 @@ def prepare(dataset: str, config: SplitConfig, force: bool = False) -> tuple[Pre
     notes = note_hidden_test(tables, config, where)
     dropped: dict[str, int] = {}
     if config.split == "grouped":
-        splits, dropped = split_by_groups(tables.parts, tables.classes, config.split_seed, where)
+        splits, dropped = split_by_groups(tables.parts, tables.classes, config.split_seed, where, config.split_ratios)
     else:
-        splits = _SPLITTERS[config.split](tables.parts, tables.classes, config.split_seed, where)
+        splits = _SPLITTERS[config.split](tables.parts, tables.classes, config.split_seed, where, config.split_ratios)
     tables.parts.clear()  # the splits are copies of what is needed of them
     if of_scores:
         splits = {name: as_labels(table) for name, table in splits.items()}

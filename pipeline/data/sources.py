@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.config import SplitConfig
+from pipeline.config import NAMED_DATASETS, SplitConfig
 from pipeline.data.files import check_encoding, format_suffix
 from pipeline.data.tables import FORMATS, as_series, as_texts, is_table_file, read_table
 from pipeline.errors import DataError, enumerate_some, shorten, unknown
@@ -100,7 +100,7 @@ def _find(dataset: str, config: SplitConfig) -> Source:
     if dataset not in _HUB_NAMES and "/" not in dataset:
         raise DataError(
             "--dataset: "
-            + unknown("data set", shorten(dataset), ("rotten_tomatoes", "imdb", "sst2"))
+            + unknown("data set", shorten(dataset), NAMED_DATASETS)
             + " Or give a file, a folder, or a hub id (OWNER/NAME)."
         )
     return _hub(dataset, config)

@@ -1,6 +1,7 @@
 """Cut labelled text into train, validation and test."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
 from typing import Literal
 
 import numpy as np
@@ -16,13 +17,22 @@ from pipeline.errors import DataError
 
 SplitName = Literal["train", "validation", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
-_HELD_OUT = 10  # one part in ten for validation, one for test
+DEFAULT_RATIOS = (0.8, 0.1, 0.1)
 
 
 def split_randomly(
-    parts: Mapping[str, pd.DataFrame], classes: tuple[str, ...], seed: int, where: str
+    parts: Mapping[str, pd.DataFrame],
+    classes: tuple[str, ...],
+    seed: int,
+    where: str,
+    ratios: Sequence[float] = DEFAULT_RATIOS,
 ) -> dict[SplitName, pd.DataFrame]:
-    """8:1:1, stratified by class. Of a source that comes in parts only `train` is cut, as the SST-2 study does.
+    """Test is cut from all, then validation from the rest, stratified by class.
+
+    Of a source that comes in parts only `train` is cut, as the SST-2 study does.
+
+    Args:
+        ratios: Shares of train, validation and test; they sum to 1.
 
     Raises:
         DataError: Too few examples to have every class in every split.
@@ -30,15 +40,18 @@ def split_randomly(
     table = parts.get("all", parts.get("train"))
     if table is None:
         raise DataError(f"{where}: has no train part, only {', '.join(parts)}.")
-    _check_counts(table, classes, where)
-    held_out = max(round(len(table) / _HELD_OUT), table[LABEL].nunique())
-    rest, test = _cut(table, held_out, seed)
-    train, validation = _cut(rest, held_out, seed)
+    _check_counts(table, classes, where, ratios)
+    rest, test = _cut(table, _held_out(table, ratios[2]), seed, classes, where)
+    train, validation = _cut(rest, _held_out(table, ratios[1]), seed, classes, where)
     return {"train": train, "validation": validation, "test": test}
 
 
 def split_officially(
-    parts: Mapping[str, pd.DataFrame], classes: tuple[str, ...], seed: int, where: str
+    parts: Mapping[str, pd.DataFrame],
+    classes: tuple[str, ...],
+    seed: int,
+    where: str,
+    ratios: Sequence[float] = DEFAULT_RATIOS,
 ) -> dict[SplitName, pd.DataFrame]:
     """The parts that the source comes with.
 
@@ -46,8 +59,13 @@ def split_officially(
     part that is left for selection, one is cut from train, so that nothing is ever selected on test data.
 
     Raises:
-        DataError: The source has no parts of its own, or too few examples.
+        DataError: The source has no parts of its own, or too few examples; or other ratios than the usual are asked for.
     """
+    if tuple(ratios) != DEFAULT_RATIOS:
+        raise DataError(
+            f"--split-ratios {','.join(f'{share:g}' for share in ratios)}: --split official keeps the parts of {where} as they "
+            "are. Use --split random, or leave --split-ratios out."
+        )
     if "train" not in parts or len(parts) < 2:
         raise DataError(f"{where}: comes as one part, so it has no split of its own. Use --split random.")
     train = parts["train"]
@@ -58,15 +76,19 @@ def split_officially(
     if test is None:
         raise DataError(f"{where}: has neither a labelled validation nor test part. Use --split random.")
     if validation is None:
-        _check_counts(train, classes, where)
-        train, validation = _cut(train, max(round(len(train) / _HELD_OUT), train[LABEL].nunique()), seed)
+        _check_counts(train, classes, where, ratios)
+        train, validation = _cut(train, _held_out(train, ratios[1]), seed, classes, where)
     return {"train": train, "validation": validation, "test": test}
 
 
 def split_by_groups(
-    parts: Mapping[str, pd.DataFrame], classes: tuple[str, ...], seed: int, where: str
+    parts: Mapping[str, pd.DataFrame],
+    classes: tuple[str, ...],
+    seed: int,
+    where: str,
+    ratios: Sequence[float] = DEFAULT_RATIOS,
 ) -> tuple[dict[SplitName, pd.DataFrame], dict[str, int]]:
-    """Near 8:1:1 and near-stratified, whole groups only; of a source that comes in parts only `train` is cut.
+    """Near the ratios and near-stratified, whole groups only; of a source that comes in parts only `train` is cut.
 
     Groups are the values of the column `group`, if the table has one; else overlapping texts, and then what overlaps all the
     same with `LONG_TOKENS` tokens or more is dropped from train. Pairs of texts go together where they share a text.
@@ -80,12 +102,12 @@ def split_by_groups(
     table = parts.get("all", parts.get("train"))
     if table is None:
         raise DataError(f"{where}: has no train part, only {', '.join(parts)}.")
-    _check_counts(table, classes, where)
+    _check_counts(table, classes, where, ratios)
     alike = None if GROUP in table or PAIR in table else AlikeTexts(table[TEXT], seed)
     groups = alike.groups if alike else _given_groups(table)
     labels = table[LABEL].to_numpy()
-    sides = assign_groups(groups, labels, [1 - 2 / _HELD_OUT, 1 / _HELD_OUT, 1 / _HELD_OUT], seed)
-    _check_sides(sides, groups, labels, classes, GROUP in table, where)
+    sides = assign_groups(groups, labels, ratios, seed)
+    _check_sides(sides, groups, labels, classes, GROUP in table, where, ratios)
     kept = sides == 0
     if alike is not None:
         kept &= ~alike.straddling(kept, sides > 0)
@@ -115,18 +137,41 @@ def _given_groups(table: pd.DataFrame) -> NDArray[np.integer]:
     return group_pairs(table)
 
 
-def _cut(table: pd.DataFrame, held_out: int, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
-    kept, cut = train_test_split(np.arange(len(table)), test_size=held_out, random_state=seed, stratify=table[LABEL])
+def _held_out(table: pd.DataFrame, share: float) -> int:
+    """How many rows a share is, one for each class at least; exact, so that 0.1 of the rows is a tenth of them."""
+    return max(round(len(table) * Fraction(str(share))), table[LABEL].nunique())
+
+
+def _cut(
+    table: pd.DataFrame, held_out: int, seed: int, classes: tuple[str, ...], where: str
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     labels = table[LABEL].to_numpy()
+    counts = np.bincount(labels)
+    rarest = int(np.where(counts > 0, counts, len(labels) + 1).argmin())
+    too_few = DataError(
+        f"{where}: class {classes[rarest]!r} has too few examples for so large a validation or test part. "
+        "Add examples, or choose other --split-ratios."
+    )
+    if counts[rarest] < 2:
+        raise too_few
+    kept, cut = train_test_split(np.arange(len(table)), test_size=held_out, random_state=seed, stratify=labels)
     for rare in np.setdiff1d(labels, labels[cut]):  # of a rare class none may fall to the smaller part: exchange one
         common = np.bincount(labels[cut]).argmax()
         given, taken = np.flatnonzero(labels[kept] == rare)[0], np.flatnonzero(labels[cut] == common)[0]
         kept[given], cut[taken] = cut[taken], kept[given]
+    if len(np.setdiff1d(labels, labels[kept])):
+        raise too_few
     return table.iloc[np.sort(kept)].reset_index(drop=True), table.iloc[np.sort(cut)].reset_index(drop=True)
 
 
 def _check_sides(
-    sides: np.ndarray, groups: np.ndarray, labels: np.ndarray, classes: tuple[str, ...], by_column: bool, where: str
+    sides: np.ndarray,
+    groups: np.ndarray,
+    labels: np.ndarray,
+    classes: tuple[str, ...],
+    by_column: bool,
+    where: str,
+    ratios: Sequence[float],
 ) -> None:
     way_out = "Choose another --group-column" if by_column else "Remove texts that repeat each other"
     if (sides < 0).any():
@@ -138,17 +183,26 @@ def _check_sides(
         )
     largest = int(np.unique(groups, return_counts=True)[1].max())
     held_out = {name: int((sides == side).sum()) for side, name in enumerate(SPLITS) if side}
-    wanted = len(sides) / _HELD_OUT
-    off = {name: rows for name, rows in held_out.items() if not wanted / 2 <= rows + 1 or rows > 2 * wanted + len(classes)}
+    wanted = {name: len(sides) * share for name, share in zip(SPLITS, ratios, strict=True)}
+    off = {
+        name: rows
+        for name, rows in held_out.items()
+        if not wanted[name] / 2 <= rows + 1 or rows > 2 * wanted[name] + len(classes)
+    }
     if off:
         name, rows = next(iter(off.items()))
         raise DataError(
-            f"{where}: --split grouped cannot come near 8:1:1: the largest group holds {largest:,} of {len(sides):,} rows, and "
-            f"{name} would have {rows:,}. {way_out}, or use --split random."
+            f"{where}: --split grouped cannot come near {_describe(ratios)}: the largest group holds {largest:,} of "
+            f"{len(sides):,} rows, and {name} would have {rows:,}. {way_out}, or use --split random."
         )
 
 
-def _check_counts(table: pd.DataFrame, classes: tuple[str, ...], where: str) -> None:
+def _describe(ratios: Sequence[float]) -> str:
+    """`8:1:1`."""
+    return ":".join(f"{10 * share:g}" for share in ratios)
+
+
+def _check_counts(table: pd.DataFrame, classes: tuple[str, ...], where: str, ratios: Sequence[float]) -> None:
     counts = table[LABEL].value_counts()
     rare = counts[counts < 3]
     if len(rare):
@@ -156,5 +210,7 @@ def _check_counts(table: pd.DataFrame, classes: tuple[str, ...], where: str) -> 
             f"{where}: class {classes[int(rare.index[0])]!r} has {int(rare.iloc[0])} example(s); train, validation and test "
             "need one each. Add examples, or drop the class."
         )
-    if len(table) < 10 or len(table) - 2 * max(len(table) // _HELD_OUT, len(counts)) < len(counts):
-        raise DataError(f"{where}: {len(table)} rows are too few to cut 8:1:1 with {len(counts)} classes. Add examples.")
+    if len(table) < 10 or len(table) - sum(_held_out(table, share) for share in ratios[1:]) < len(counts):
+        raise DataError(
+            f"{where}: {len(table)} rows are too few to cut {_describe(ratios)} with {len(counts)} classes. Add examples."
+        )

@@ -36,6 +36,11 @@ class TextPairs:
         """Tokens per pair once its texts are padded to the longer of them; shape [pairs]."""
         return _lengths_of_pairs(self.texts.lengths)
 
+    @property
+    def ids(self) -> NDArray[np.int32]:
+        """Token ids of all texts, one after another."""
+        return self.texts.ids
+
     def subset(self, indices: NDArray[np.int64]) -> TextPairs:
         """The pairs at `indices`, in that order."""
         rows = np.stack([2 * indices, 2 * indices + 1], axis=1).ravel()

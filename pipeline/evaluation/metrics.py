@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from sklearn.metrics import accuracy_score, precision_recall_fscore_support
 
 _AT_ONCE = 20_000_000  # scores turned into float64 at a time
-_Z = 1.96 + 0.84  # two-sided 5 % and 80 %
+POWER_Z = 1.96 + 0.84
+"""Standard errors that a difference must be worth to be shown with 80 % power at the two-sided 5 % level."""
 
 
 def score(gold: NDArray[np.int64], logits: NDArray[np.float32], classes: int) -> dict[str, float]:
@@ -88,4 +89,4 @@ def smallest_gap(examples: int, discordance: float = 0.05) -> float:
     Args:
         discordance: Share d of the texts on which exactly one of the two models is right.
     """
-    return _Z * math.sqrt(discordance / examples)
+    return POWER_Z * math.sqrt(discordance / examples)

@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from pipeline.evaluation.metrics import count_confusions
+from pipeline.lettering import Lettering, find_lettering
 
 _LABELLED_CLASSES = 20  # beyond, numbers in the cells would overlap
 _DRAWN_CLASSES = 500  # beyond, a class is thinner than a pixel
@@ -30,17 +31,27 @@ def draw_confusion(gold: NDArray[np.int64], predicted: NDArray[np.int64], names:
         title += f"; the {_DRAWN_CLASSES} most frequent of {len(names):,} classes"
         chosen = np.sort(np.argsort(-support, kind="stable")[:_DRAWN_CLASSES])
     counts, classes = count_confusions(gold, predicted, chosen), [names[index] for index in chosen.tolist()]
+    lettering = find_lettering([title, *classes])
+    with lettering.applied():
+        return _draw(counts, counts / np.maximum(1, support[chosen, None]), classes, lettering, title)
+
+
+def _draw(
+    counts: NDArray[np.int64], shares: NDArray[np.float64], classes: Sequence[str], lettering: Lettering, title: str
+) -> Figure:
     size = max(4.0, min(12.0, 1.2 + 0.7 * len(classes)))
     figure = Figure(figsize=(size + 0.8, size), layout="constrained")
     axes = figure.add_subplot()
-    shares = counts / np.maximum(1, support[chosen, None])
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     figure.colorbar(image, ax=axes, label="share of the true class")
-    axes.set(xlabel="predicted", ylabel="true")
-    axes.set_title(title, parse_math=False)
+    numbered = not all(map(lettering.can_draw, classes))
+    axes.set(xlabel="predicted", ylabel="true (numbers: rows of per_class.csv)" if numbered else "true")
+    axes.set_title(lettering.spell(title), parse_math=False)
     if len(classes) <= _LABELLED_CLASSES:
         ticks = np.arange(len(classes))
         names = [name if len(name) <= _LONGEST_NAME else name[:_LONGEST_NAME] + "..." for name in classes]
+        if numbered:  # a box says nothing; the file lists the classes in this order
+            names = [str(number) for number in range(1, len(classes) + 1)]
         # A class may be called `$x$`, which is no formula.
         axes.set_xticks(ticks, names, rotation=45 if len(classes) > 3 else 0, parse_math=False)
         axes.set_yticks(ticks, names, parse_math=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from pipeline.data.problem import Input
 from pipeline.data.tokenization import Labels
+from pipeline.evaluation.calibration import calibration, confidence_of, draw_reliability, reliability
 from pipeline.evaluation.correlation import choose_threshold, correlate, mean_squared_error
+from pipeline.evaluation.lengths import score_by_length
 from pipeline.evaluation.metrics import report_by_class, score, score_predictions, softmax
 from pipeline.evaluation.plots import draw_confusion, draw_scores
 from pipeline.evaluation.predictions import Predictions, predict, tabulate, write_csv
@@ -39,6 +41,8 @@ class TestReport:
     """File name -> CSV."""
     figures: dict[str, Figure]
     """File name -> picture."""
+    calibration: dict[str, float] = field(default_factory=dict)
+    """`ece` and `nll`, where classes have probabilities."""
 
 
 class Reading:
@@ -101,10 +105,14 @@ class ClassReading(Reading):
         return frame
 
     def test(self, inputs: Sequence[Input], labels: NDArray[Any], answer: Answer, classes: list[str], title: str) -> TestReport:
-        """Scores, predictions with probabilities, scores by class and the confusion matrix."""
+        """Scores, calibration, predictions with probabilities, scores by class and by length, and the confusion matrix."""
         order = [self.classes.index(name) for name in classes]
         found = predict(lambda chosen: softmax(answer(chosen))[:, order], inputs, labels, classes)
-        return _report_classes(inputs, labels, found, classes, title)
+        report = _report_classes(inputs, labels, found, classes, title)
+        calibrated = calibration(labels, found, classes)
+        bins = reliability(found.predicted == labels, confidence_of(found, classes))
+        picture = draw_reliability(bins, calibrated["ece"], _caption(title, inputs))
+        return replace(report, figures={"reliability.png": picture, **report.figures}, calibration=calibrated)
 
 
 @dataclass(frozen=True)
@@ -141,7 +149,7 @@ class ScoreReading(Reading):
                 "score": outputs[:, 0].astype(np.float64).round(6),
             }
         )
-        picture = draw_scores(labels, predicted, f"{title}: {len(labels):,} test {things(inputs)}")
+        picture = draw_scores(labels, predicted, _caption(title, inputs))
         return TestReport(correlate(labels, predicted), {"predictions.csv": write_csv(table)}, {"scores.png": picture})
 
     def _on_scale(self, outputs: Outputs) -> NDArray[np.float64]:
@@ -179,7 +187,10 @@ class ThresholdReading(Reading):
         return pd.DataFrame({"label": [self.classes[index] for index in found], "score": outputs[:, 0].astype(np.float64)})
 
     def test(self, inputs: Sequence[Input], labels: NDArray[Any], answer: Answer, classes: list[str], title: str) -> TestReport:
-        """Scores at the threshold, predictions with the output, scores by class and the confusion matrix."""
+        """Scores at the threshold, predictions with the output, scores by class and by length, and the confusion matrix.
+
+        A cosine is no probability, so nothing is said of calibration.
+        """
         outputs = answer(inputs)
         order = np.array([classes.index(name) for name in self.classes])
         found = Predictions(order[self._classify(outputs)], {"score": outputs[:, 0].astype(np.float64)})
@@ -198,9 +209,17 @@ def things(inputs: Sequence[Input]) -> str:
 
 def columns_of(inputs: Sequence[Input]) -> dict[str, list[str]]:
     """The texts of a table of predictions: `sentence`, and of pairs `sentence_pair`."""
-    if isinstance(inputs[0], str):
+    if not inputs or isinstance(inputs[0], str):
         return {"sentence": [str(text) for text in inputs]}
     return {name: [pair[side] for pair in inputs] for side, name in enumerate(("sentence", "sentence_pair"))}
+
+
+def _joined(given: Input) -> str:
+    return given if isinstance(given, str) else " ".join(given)
+
+
+def _caption(title: str, inputs: Sequence[Input]) -> str:
+    return f"{title}: {len(inputs):,} test {things(inputs)}"
 
 
 def _above(scores: Outputs, threshold: float) -> NDArray[np.int64]:
@@ -212,12 +231,14 @@ def _report_classes(
     inputs: Sequence[Input], labels: NDArray[np.int64], found: Predictions, classes: list[str], title: str
 ) -> TestReport:
     by_class = pd.DataFrame(report_by_class(labels, found.predicted, classes)).T
-    picture = draw_confusion(labels, found.predicted, classes, f"{title}: {len(labels):,} test {things(inputs)}")
+    by_length = score_by_length([_joined(given) for given in inputs], labels, found.predicted, len(classes))
+    picture = draw_confusion(labels, found.predicted, classes, _caption(title, inputs))
     return TestReport(
         score_predictions(labels, found.predicted, len(classes)),
         {
             "predictions.csv": write_csv(tabulate(columns_of(inputs), labels, found, classes)),
             "per_class.csv": by_class.to_csv(index_label="class"),
+            "per_length.csv": by_length.to_csv(index=False),
         },
         {"confusion_matrix.png": picture},
     )

@@ -11,6 +11,9 @@ from typing import Any, Literal
 
 from pipeline.errors import ModelError
 
+FAMILY_HEAD = "pooler"
+"""Name of the head that a family's own classification model has."""
+
 Part = Literal["embeddings", "layer", "pooler", "head", "added", "spare"]
 
 
@@ -39,6 +42,10 @@ class Architecture:
     """Names in `config.json` that give the encoder biases, where it has none by itself."""
     layer_sets: str | None = None
     """Name in `config.json` of the number of sets of weights that the layers share, where they do."""
+    pooler_is_norm: bool = False
+    """Whether `pooler` is a norm that every token passes, so that it stays below every head."""
+    linear_head: bool = False
+    """Whether one linear layer is all of the head that has parameters."""
     lays_out_layers_as_bert: bool = False
     """Whether a layer is `attention.self`, `attention.output`, `intermediate` and `output`, as in BERT."""
 
@@ -69,6 +76,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         linear=("query", "key", "value", "dense", "ffn", "ffn_output", "pooler"),
         dropouts=("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout_prob"),
         takes_prefix=False,
+        linear_head=True,
         layer_sets="num_hidden_groups",
     ),
     "bert": Architecture(
@@ -78,6 +86,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         head=("classifier",),
         linear=_BERT_LINEAR,
         dropouts=_BERT_DROPOUTS,
+        linear_head=True,
         lays_out_layers_as_bert=True,
     ),
     "distilbert": Architecture(
@@ -102,6 +111,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         embeddings=("model.embeddings",),
         layers="model.layers",
         pooler="model.final_norm",
+        pooler_is_norm=True,
         head=("head", "classifier"),
         linear=("Wqkv", "Wo", "Wi"),
         dropouts=("embedding_dropout", "mlp_dropout", "attention_dropout", "classifier_dropout"),
@@ -148,6 +158,8 @@ class Encoder:
     """Whether the head reads the first token's state alone."""
     tells_segments: bool = False
     """Whether embeddings say which text of a pair a token is of (`token_type_ids`)."""
+    head: str = FAMILY_HEAD
+    """Name of the head; `heads` replaces what is said of the family's own where it is another."""
 
     @property
     def trims_last_layer(self) -> bool:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import ModelError, shorten
 from pipeline.modeling.addresses import ModelAddress, check_files
-from pipeline.modeling.encoder import Encoder
+from pipeline.modeling.encoder import FAMILY_HEAD, Encoder
 from pipeline.modeling.first_token import compute_first_token_only
+from pipeline.modeling.heads.registry import head_class
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -25,7 +26,7 @@ class LoadedModel:
 
     model: PreTrainedModel
     newly_initialised: frozenset[str]
-    """Names of the parameters that the checkpoint did not hold."""
+    """Names of the parameters that the checkpoint did not hold, those of a head that was put on included."""
 
 
 def load_classifier(
@@ -34,6 +35,7 @@ def load_classifier(
     dropout: float,
     seed: int,
     load_kwargs: Mapping[str, Any] | None = None,
+    head: str = FAMILY_HEAD,
     encoder: Encoder | None = None,
 ) -> LoadedModel:
     """The model with a classifier for `classes`; whatever the checkpoint lacks is drawn from `seed`.
@@ -42,7 +44,8 @@ def load_classifier(
 
     Args:
         classes: Empty for one output that is trained by its mean squared error.
-        encoder: The address's own, unless more than its head reads is needed of the top layer.
+        head: Name of what classifies; `FAMILY_HEAD` leaves the family's own.
+        encoder: As the head has it, unless more than the head reads is needed of the top layer.
 
     Raises:
         ModelError: The files are missing, damaged, or of another shape than config.json says.
@@ -59,20 +62,25 @@ def load_classifier(
     loaded = _load(address, settings, seed, load_kwargs or {})
     if _was_drawn_elsewhere(loaded):  # by another generator; the head shall be that of every other strategy
         _copy_parameters(_load(address, settings, seed, {}), loaded)
-    compute_first_token_only(loaded.model, encoder or address.encoder)
-    return loaded
+    chosen = head_class(head)
+    drawn = chosen.put_on(loaded.model, address.encoder, len(outputs), dropout, seed, loaded.newly_initialised)
+    compute_first_token_only(loaded.model, encoder or chosen.describe(address.encoder))
+    return LoadedModel(loaded.model, drawn)
 
 
-def check_weights(address: ModelAddress) -> None:
+def check_weights(address: ModelAddress) -> frozenset[str]:
     """Hold the weights' names and shapes against `config.json`; the weights themselves are not read into memory.
 
     Of a pickle in the format before PyTorch 1.6, whose end cannot be seen from outside, the whole file is read.
+
+    Returns:
+        Names of the parameters of the family's classification model that the checkpoint lacks.
 
     Raises:
         ModelError: They are missing, damaged, of another shape than config.json says, or lack a part of the encoder.
     """
     check_files(address)
-    _load(address, {}, 0, {"device_map": "meta"})
+    return _load(address, {}, 0, {"device_map": "meta"}).newly_initialised
 
 
 def _load(address: ModelAddress, settings: Mapping[str, Any], seed: int, load_kwargs: Mapping[str, Any]) -> LoadedModel:

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from pipeline.data.problem import Input, Problem
 from pipeline.errors import ConfigError
-from pipeline.evaluation.readings import Reading
+from pipeline.evaluation.readings import ClassReading, Reading
 from pipeline.modeling.addresses import ModelAddress
 from pipeline.modeling.encoder import Encoder
 from pipeline.modeling.loading import LoadedModel
+from pipeline.strategies.base import Strategy
 from pipeline.strategies.freezing import Phase
 
 if TYPE_CHECKING:
@@ -41,12 +42,16 @@ class Objective:
     problem: Problem
     reading: Reading
     pooling: str
+    head: str
+    """Name of the head; the family's own where heads are not taken."""
 
     peft_task: ClassVar[str] = "SEQ_CLS"
     """What peft calls a model of this kind."""
+    takes_heads: ClassVar[bool] = False
+    """Whether `--head` says what stands on the encoder."""
 
     @classmethod
-    def of(cls, problem: Problem, pooling: str) -> Self:
+    def of(cls, problem: Problem, pooling: str, head: str) -> Self:
         """The objective for a problem.
 
         Raises:
@@ -73,12 +78,22 @@ class Objective:
         """
         raise NotImplementedError
 
-    def check(self, address: ModelAddress, strategy: str, phases: Sequence[Phase]) -> None:
+    @property
+    def trains_heads_together(self) -> bool:
+        """Whether a search may train the heads of several points at once, by the loss of a classifier on single inputs."""
+        return False
+
+    def check(self, address: ModelAddress, strategy: Strategy, phases: Sequence[Phase]) -> None:
         """Called before a run is made, where the strategy is known to fit the encoder.
 
         Raises:
-            ConfigError: The strategy has nothing to train here.
+            ConfigError: The strategy has nothing to train here, or solves for what is not asked.
         """
+        if strategy.is_solved and not isinstance(self.reading, ClassReading):
+            raise ConfigError(
+                f"--strategy {strategy.name}: solves for a classifier with an output per class, and --objective {self.name} "
+                f"has one output for {self.problem.describe()}. Choose another strategy."
+            )
 
     def check_metric(self, metric: str) -> None:
         """Refuse a metric for the best model that validation does not measure.

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from pipeline.data.problem import Input, Problem
 from pipeline.data.tokenization import TokenTable, encode_texts, tokenize
 from pipeline.evaluation.readings import ClassReading, ScoreReading
 from pipeline.modeling.addresses import ModelAddress
 from pipeline.modeling.encoder import Encoder
+from pipeline.modeling.heads.registry import with_head
 from pipeline.modeling.loading import LoadedModel, load_classifier
 from pipeline.objectives.base import Objective, Tokenization
 
@@ -25,15 +26,26 @@ class Classification(Objective):
     Where labels are scores, the head has one output.
     """
 
+    takes_heads: ClassVar[bool] = True
+
     @classmethod
-    def of(cls, problem: Problem, pooling: str) -> Self:
+    def of(cls, problem: Problem, pooling: str, head: str) -> Self:
         """Of any problem."""
         reading = ScoreReading(*problem.score_range) if problem.score_range else ClassReading(problem.classes)
-        return cls(problem, reading, pooling)
+        return cls(problem, reading, pooling, head)
+
+    @property
+    def trains_heads_together(self) -> bool:
+        """Of classes."""
+        return isinstance(self.reading, ClassReading)
+
+    def encoder(self, address: ModelAddress) -> Encoder:
+        """With the head."""
+        return with_head(address.encoder, self.head)
 
     def load(self, address: ModelAddress, dropout: float, seed: int, load_kwargs: Mapping[str, Any]) -> LoadedModel:
-        """The model with a classifier, as transformers has it."""
-        return load_classifier(address, self.problem.classes, dropout, seed, load_kwargs)
+        """The model with a classifier, as transformers has it, or with another head."""
+        return load_classifier(address, self.problem.classes, dropout, seed, load_kwargs, self.head)
 
     def tokenize(
         self, table: pd.DataFrame, how: Tokenization, address: ModelAddress, content_sha256: str, cache_dir: str

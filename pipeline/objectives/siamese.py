@@ -14,6 +14,7 @@ from pipeline.modeling.addresses import ModelAddress
 from pipeline.modeling.encoder import Encoder, Place
 from pipeline.modeling.loading import LoadedModel, load_classifier
 from pipeline.objectives.base import Objective, Tokenization
+from pipeline.strategies.base import Strategy
 from pipeline.strategies.freezing import Phase
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class Siamese(Objective):
     peft_task: ClassVar[str] = "FEATURE_EXTRACTION"
 
     @classmethod
-    def of(cls, problem: Problem, pooling: str) -> Self:
+    def of(cls, problem: Problem, pooling: str, head: str) -> Self:
         """Of pairs of texts.
 
         Raises:
@@ -41,7 +42,7 @@ class Siamese(Objective):
         """
         if not problem.pairs:
             raise ConfigError("--objective siamese: compares two texts. Name the column of the second with --text-pair-column.")
-        return cls(problem, _reading(problem), pooling)
+        return cls(problem, _reading(problem), pooling, head)
 
     @property
     def _classes(self) -> int:
@@ -58,7 +59,7 @@ class Siamese(Objective):
 
         from pipeline.modeling.siamese import SiameseEncoder
 
-        loaded = load_classifier(address, (), dropout, seed, load_kwargs, self.encoder(address))
+        loaded = load_classifier(address, (), dropout, seed, load_kwargs, encoder=self.encoder(address))
         base = loaded.model.base_model
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -66,7 +67,7 @@ class Siamese(Objective):
         own = {name for name, _ in model.named_parameters()}
         return LoadedModel(model, (loaded.newly_initialised & own) | {name for name in own if name.startswith("classifier.")})
 
-    def check(self, address: ModelAddress, strategy: str, phases: Sequence[Phase]) -> None:
+    def check(self, address: ModelAddress, strategy: Strategy, phases: Sequence[Phase]) -> None:
         """Without a classifier there is no head: some strategies train nothing else."""
         model = self.load(address, 0.0, 0, {"device_map": "meta"}).model
         encoder = self.encoder(address)
@@ -75,9 +76,10 @@ class Siamese(Objective):
             if not any(phase.factor(place) > 0 for place in places):
                 since = f" from epoch {phase.start_epoch + 1} on" if len(phases) > 1 else ""
                 raise ConfigError(
-                    f"--strategy {strategy}: trains the head alone{since}, and --objective siamese has none where it compares "
-                    "by cosine similarity. Choose another strategy, or --objective classification."
+                    f"--strategy {strategy.name}: trains the head alone{since}, and --objective siamese has none where it "
+                    "compares by cosine similarity. Choose another strategy, or --objective classification."
                 )
+        super().check(address, strategy, phases)
 
     def tokenize(
         self, table: pd.DataFrame, how: Tokenization, address: ModelAddress, content_sha256: str, cache_dir: str

@@ -12,8 +12,8 @@ from pipeline.errors import ConfigError, shorten, unknown
 from pipeline.fields import describe_fields
 from pipeline.recipes import FOLDER, list_recipes
 
-# Keys under `strategies: NAME:` that are not options of the train stage.
-_ARGUMENTS, _SPACE = "strategy_args", "space"
+# Keys under `strategies: ENTRY:` beside the options of the train stage.
+_STRATEGY, _ARGUMENTS, _SPACE = "strategy", "strategy_args", "space"
 
 
 @dataclass(frozen=True)
@@ -24,24 +24,29 @@ class Recipe:
     description: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
     strategies: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Entry -> its settings. An entry is called as its strategy, or by a name of its own with `strategy: NAME` inside."""
     space: Mapping[str, list[Any]] = field(default_factory=dict)
 
-    def options_for(self, strategy: str) -> dict[str, Any]:
-        """Options of the recipe with those of one strategy over them; its arguments are not among them."""
-        return {**self.options, **self.own_options_of(strategy)}
+    def strategy_of(self, entry: str) -> str:
+        """The strategy of an entry; a name that is no entry is one of a strategy itself."""
+        return str(self.strategies.get(entry, {}).get(_STRATEGY) or entry)
 
-    def own_options_of(self, strategy: str) -> dict[str, Any]:
-        """The options that the recipe sets for one strategy only."""
-        own = self.strategies.get(strategy, {})
-        return {key: value for key, value in own.items() if key not in (_ARGUMENTS, _SPACE)}
+    def options_for(self, entry: str) -> dict[str, Any]:
+        """Options of the recipe with those of one entry over them; its strategy and arguments are not among them."""
+        return {**self.options, **self.own_options_of(entry)}
 
-    def arguments_for(self, strategy: str) -> dict[str, Any]:
-        """The arguments that the recipe gives a strategy."""
-        return dict(self.strategies.get(strategy, {}).get(_ARGUMENTS) or {})
+    def own_options_of(self, entry: str) -> dict[str, Any]:
+        """The options that the recipe sets for one entry only."""
+        own = self.strategies.get(entry, {})
+        return {key: value for key, value in own.items() if key not in (_STRATEGY, _ARGUMENTS, _SPACE)}
 
-    def space_for(self, strategy: str) -> dict[str, list[Any]]:
-        """The grid to search for a strategy: the recipe's, with the strategy's own values over it."""
-        return {**self.space, **(self.strategies.get(strategy, {}).get(_SPACE) or {})}
+    def arguments_for(self, entry: str) -> dict[str, Any]:
+        """The arguments that the recipe gives an entry's strategy."""
+        return dict(self.strategies.get(entry, {}).get(_ARGUMENTS) or {})
+
+    def space_for(self, entry: str) -> dict[str, list[Any]]:
+        """The grid to search for an entry: the recipe's, with the entry's own values over it."""
+        return {**self.space, **(self.strategies.get(entry, {}).get(_SPACE) or {})}
 
 
 def load_recipe(name: str) -> Recipe:
@@ -85,7 +90,14 @@ def _parse(path: Path, content: object) -> Recipe:
         if own is not None and not isinstance(own, dict):
             messages.append(f"{where} strategy {name!r} must hold key: value lines, not {shorten(repr(own))}.")
             continue
-        messages += _misnamed(where, own or {}, _settable(configs.TrainConfig) | {_ARGUMENTS, _SPACE})
+        if "," in str(name) or not str(name).strip():
+            messages.append(
+                f"{where} {name!r} cannot name an entry: --strategies separates names by commas. Name it otherwise."
+            )
+        strategy = (own or {}).get(_STRATEGY, "")
+        if not isinstance(strategy, str):
+            messages.append(f"{where} 'strategy' of {name!r} must be a strategy's name, not {shorten(repr(strategy))}.")
+        messages += _misnamed(where, own or {}, _settable(configs.TrainConfig) | {_STRATEGY, _ARGUMENTS, _SPACE})
         for part in (_ARGUMENTS, _SPACE):
             if not isinstance((own or {}).get(part) or {}, dict):
                 messages.append(f"{where} {part!r} of strategy {name!r} must hold key: value lines.")

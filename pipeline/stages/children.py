@@ -12,9 +12,11 @@ import threading
 import traceback
 from collections.abc import Callable
 from multiprocessing.connection import Connection, wait
+from multiprocessing.context import ForkServerContext
 from typing import Any, TypeVar
 
 from pipeline.errors import PipelineError
+from pipeline.strategies.registry import list_strategies
 
 T = TypeVar("T")
 
@@ -26,6 +28,7 @@ _PRELOADED = [
     "transformers.models.auto.modeling_auto",
     "transformers.models.bert.modeling_bert",
     "pipeline.stages.train",
+    *(f"pipeline.strategies.{name}" for name in list_strategies()),  # so that all are of the moment when a study begins
     "pipeline.stages.evaluate",
     "pipeline.tracking.mlflow_runs",
 ]
@@ -37,8 +40,7 @@ class Children:
 
     def __init__(self) -> None:
         """Prepare to fork; the first call pays for the imports."""
-        self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(_PRELOADED)
+        self._context = fork_context()
 
     def call(self, function: Callable[..., T], *arguments: Any, **keywords: Any) -> T:
         """The function's result; its errors are raised here. When we are interrupted, so is the process.
@@ -71,11 +73,18 @@ class Children:
         return result
 
 
+def fork_context() -> ForkServerContext:
+    """Where processes come from: forked from one that has imported everything heavy."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(_PRELOADED)
+    return context
+
+
 def _work(sender: Connection, function: Callable[..., Any], arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
     """Call the function and send back (True, result) or (False, error)."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which terminates us once
     signal.signal(signal.SIGTERM, _interrupt_once)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=end_with_parent, daemon=True).start()
     try:
         sender.send((True, function(*arguments, **keywords)))
     except PipelineError as error:
@@ -91,7 +100,7 @@ def _interrupt_once(number: int, _frame: object) -> None:
     raise KeyboardInterrupt
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """Ask ourselves to end when the parent is gone: an orphan would hold its lock and train for nobody."""
     parent = multiprocessing.parent_process()
     if parent is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -11,14 +12,28 @@ from pathlib import Path
 import pandas as pd
 
 from pipeline import config as configs
+from pipeline.comparison.curves import draw_curves, read_curves
+from pipeline.comparison.hardest import hardest_examples
+from pipeline.comparison.pareto import draw_pareto, find_points, tabulate_points
 from pipeline.comparison.plots import draw_all
-from pipeline.comparison.report import describe_chance, overlap_warnings, render_html, render_markdown
+from pipeline.comparison.recorded import RecordedPredictions, read_predictions
+from pipeline.comparison.report import (
+    describe_chance,
+    describe_seeds,
+    describe_statistics,
+    overlap_warnings,
+    render_html,
+    render_markdown,
+)
 from pipeline.comparison.selection import Selection, has_test_result, select_runs
+from pipeline.comparison.statistics import Statistics, add_statistics, compute_statistics, label_rows, tabulate_pairs
 from pipeline.comparison.table import build_table, render_table
+from pipeline.comparison.transfer import describe_transfer
 from pipeline.errors import PipelineError, RunError
 from pipeline.evaluation.predictions import write_csv
 from pipeline.hashing import digest
 from pipeline.stages.progress import say
+from pipeline.stages.reuse import reused_by, unfit_in
 from pipeline.tracking import open_tracker
 from pipeline.tracking.provenance import git_commit
 from pipeline.tracking.runs import Run, Tracker, closing
@@ -31,6 +46,7 @@ class CompareResult:
     run_id: str
     table: pd.DataFrame
     left_out: tuple[str, ...]
+    statistics: Statistics
 
 
 def run(config: configs.CompareConfig, tracker: Tracker | None = None, parent_id: str | None = None) -> CompareResult:
@@ -40,13 +56,20 @@ def run(config: configs.CompareConfig, tracker: Tracker | None = None, parent_id
         RunError: There is no such study or run, or none with a test result.
     """
     tracker = tracker or open_tracker()
-    candidates, title = _candidates(config, tracker)
+    candidates, title, study = _candidates(config, tracker)
     selection = select_runs(candidates, named=bool(config.run_ids))
+    if study:
+        unfit = tuple(f"{name}: cannot be run here: {reason}" for name, reason in unfit_in(study).items())
+        reused = reused_by(study) & {run.run_id for run in selection.kept}
+        selection = dataclasses.replace(selection, unfit=unfit, reused=reused)
     if not selection.kept:
-        reasons = ": " + "; ".join(selection.left_out) if selection.left_out else ""
+        reasons = ": " + "; ".join(selection.summarise_left_out()) if selection.left_out else ""
         raise RunError(f"No run with a test result to compare{reasons}. Train and evaluate one first.")
     title = f"{title}, {_describe_data(selection)}"
-    table = build_table(selection.kept)
+    table = build_table(selection.kept, selection.failed)
+    recorded = read_predictions(selection.kept, tracker)
+    statistics = compute_statistics(table, selection.kept, recorded)
+    table = add_statistics(table, statistics)
     with closing(tracker.start("compare", parent_id)) as logger, tempfile.TemporaryDirectory() as scratch:
         logger.log_params(configs.identity(config))
         logger.set_tags(
@@ -59,21 +82,25 @@ def run(config: configs.CompareConfig, tracker: Tracker | None = None, parent_id
         )
         logger.log_metrics({"compare/runs": len(selection.kept), "compare/left_out": len(selection.left_out)})
         folder = Path(scratch)
-        _write(folder, table, selection, title)
+        _write(folder, table, selection, title, statistics, tracker)
+        if recorded.run_ids or recorded.missing:  # else labels are scores
+            _write_analysis(folder, table, statistics, recorded)
         for file in sorted(folder.iterdir()):
             logger.log_file(file)
         if config.export_dir:
             _export(Path(config.export_dir), folder, selection, tracker)
     say(f"Results: {title}")
     say(render_table(table))
-    for line in (describe_chance(table, selection), *overlap_warnings(selection)):
+    chance = [] if statistics.pairs else [describe_chance(table, selection)]
+    warnings = [*overlap_warnings(selection), *describe_transfer(selection.kept)]
+    for line in (*describe_statistics(table, selection, statistics), *chance, *describe_seeds(selection), *warnings):
         say(line)
-    for line in selection.left_out:
+    for line in selection.summarise_left_out():
         say(f"Left out: {line}")
     if parent_id is None and (others := _evaluated_elsewhere(tracker, candidates)):
         say(f"{others} evaluated run(s) are not among these; --study all takes them in.")
     say(f"Table and pictures: artifacts of run {logger.run_id}" + (f", and {config.export_dir}" if config.export_dir else ""))
-    return CompareResult(logger.run_id, table, selection.left_out)
+    return CompareResult(logger.run_id, table, selection.left_out, statistics)
 
 
 def _describe_data(selection: Selection) -> str:
@@ -82,12 +109,13 @@ def _describe_data(selection: Selection) -> str:
     return f"{selection.kept[0].params.get('dataset', '?')} with {', '.join(models)}"
 
 
-def _candidates(config: configs.CompareConfig, tracker: Tracker) -> tuple[list[Run], str]:
+def _candidates(config: configs.CompareConfig, tracker: Tracker) -> tuple[list[Run], str, Run | None]:
+    """What may be compared, how that is called, and the study that it is of."""
     if config.run_ids:
-        return [tracker.get(run_id) for run_id in config.run_ids], "chosen runs"
+        return [tracker.get(run_id) for run_id in config.run_ids], "chosen runs", None
     runs = tracker.search()
     if config.study == "all":
-        return runs, "all runs"
+        return runs, "all runs", None
     if config.study:
         study = tracker.get(config.study)
         if study.stage != "main":
@@ -95,12 +123,14 @@ def _candidates(config: configs.CompareConfig, tracker: Tracker) -> tuple[list[R
     else:
         study = next((run for run in runs if run.stage == "main" and _below(runs, run)), None)  # type: ignore[assignment]
         if study is None:
-            return runs, "all runs"
-    return _below(runs, study), study.name
+            return runs, "all runs", None
+    return _below(runs, study), study.name, study
 
 
 def _below(runs: Sequence[Run], study: Run) -> list[Run]:
-    return [run for run in runs if run.parent_id == study.run_id and run.stage == "train"]
+    """The trainings of a study, those that it took from earlier ones among them."""
+    reused = reused_by(study)
+    return [run for run in runs if run.stage == "train" and (run.parent_id == study.run_id or run.run_id in reused)]
 
 
 def _evaluated_elsewhere(tracker: Tracker, candidates: Sequence[Run]) -> int:
@@ -109,14 +139,33 @@ def _evaluated_elsewhere(tracker: Tracker, candidates: Sequence[Run]) -> int:
     return sum(has_test_result(run) and run.run_id not in mine for run in tracker.search())
 
 
-def _write(folder: Path, table: pd.DataFrame, selection: Selection, title: str) -> None:
+def _write(
+    folder: Path, table: pd.DataFrame, selection: Selection, title: str, statistics: Statistics, tracker: Tracker
+) -> None:
     table.to_csv(folder / "model_summary.csv", index=False)
+    if selection.left_out:
+        (folder / "left_out.txt").write_text("\n".join(selection.left_out) + "\n", encoding="utf-8")
     pictures = draw_all(table)
+    if curves := read_curves(table, tracker):
+        pictures["learning_curves"] = draw_curves(curves)
+    if points := find_points(table, selection.kept, statistics):
+        pictures["pareto"] = draw_pareto(points, statistics)
+        (folder / "pareto.csv").write_text(write_csv(tabulate_points(points, statistics)), encoding="utf-8", newline="")
     for name, figure in pictures.items():
         figure.savefig(folder / f"{name}.png", dpi=120)
-    (folder / "results.md").write_text(render_markdown(table, selection, title, list(pictures)), encoding="utf-8")
+    (folder / "results.md").write_text(render_markdown(table, selection, title, list(pictures), statistics), encoding="utf-8")
     images = {name: (folder / f"{name}.png").read_bytes() for name in pictures}
-    (folder / "report.html").write_text(render_html(table, selection, title, images), encoding="utf-8")
+    (folder / "report.html").write_text(render_html(table, selection, title, images, statistics), encoding="utf-8")
+
+
+def _write_analysis(folder: Path, table: pd.DataFrame, statistics: Statistics, recorded: RecordedPredictions) -> None:
+    """Every pair of rows, and the texts that most rows get wrong."""
+    rows = dict(zip(label_rows(table), (ids.split() for ids in table["run_ids"]), strict=True))
+    for name, content in {
+        "comparisons.csv": tabulate_pairs(statistics),
+        "hardest_examples.csv": hardest_examples(recorded, rows),
+    }.items():
+        (folder / name).write_text(write_csv(content), encoding="utf-8", newline="")
 
 
 def _export(target: Path, written: Path, selection: Selection, tracker: Tracker) -> None:

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pipeline import config as configs
-from pipeline.errors import ConfigError, shorten
+from pipeline.errors import ConfigError, shorten, unknown
 from pipeline.fields import build, describe_fields
+from pipeline.modeling.heads.registry import check_head
 from pipeline.options import flag
 from pipeline.recipes.recipe import Recipe, load_recipe
 from pipeline.strategies.advice import AUTO
-from pipeline.strategies.registry import create_strategy, strategy_arguments
+from pipeline.strategies.registry import create_strategy, list_strategies, strategy_arguments
 
 C = TypeVar("C", bound=configs.StageConfig)
 T = TypeVar("T", bound=configs.TrainConfig)
@@ -35,24 +36,29 @@ def configure(cls: type[C], given: Mapping[str, Any]) -> C:
     typed_arguments: tuple[str, ...] = ()
     if "recipe" in described:
         recipe = load_recipe(str(given.get("recipe") or described["recipe"].default))
-        strategy = str(given.get("strategy") or described["strategy"].default) if "strategy" in described else ""
-        values = {name: value for name, value in recipe.options_for(strategy).items() if name in described}
-        if strategy:
-            arguments, typed_arguments, complaints = _arguments(recipe, strategy, given.get("strategy_args"))
+        entry = str(given.get("strategy") or described["strategy"].default) if "strategy" in described else ""
+        values = {name: value for name, value in recipe.options_for(entry).items() if name in described}
+        if entry:
+            arguments, typed_arguments, complaints = _arguments(recipe, entry, given.get("strategy_args"))
             messages += complaints
-            values |= {"strategy": strategy, "strategy_args": arguments}
+            strategy = recipe.strategy_of(entry)
+            values |= {"strategy": strategy, "strategy_args": arguments, "entry": entry if entry != strategy else ""}
     # Given as '' by `mlflow run` where the declared default is empty: not given.
     explicit = {name: value for name, value in given.items() if value != "" and name != "strategy_args"}
     messages += _settle_data(values, explicit)
-    values |= explicit
+    values |= {name: value for name, value in explicit.items() if name != "strategy"}
     if "given" in described:
         values["given"] = (*explicit, *typed_arguments)
 
     def label(name: str) -> str:
-        return flag(name) if name in explicit or "recipe" not in described else f"recipe {recipe.name}: {name}"
+        if name in explicit or "recipe" not in described:
+            return flag(name)
+        return f"recipe {recipe.name}: {f'{entry}: ' if name in recipe.own_options_of(entry) else ''}{name}"
 
     try:
         config = build(cls, values, label=label, kind="option")
+        if isinstance(config, configs.FitConfig):
+            check_head(config.head, label("head"))
     except ConfigError as error:
         messages += error.messages
     if messages:
@@ -60,16 +66,16 @@ def configure(cls: type[C], given: Mapping[str, Any]) -> C:
     return config
 
 
-def configure_strategy(config: configs.MainConfig, strategy: str) -> configs.TrainConfig:
-    """The train config of one strategy of a study, with what was given to the study explicitly over it.
+def configure_strategy(config: configs.MainConfig, entry: str) -> configs.TrainConfig:
+    """The train config of one entry or strategy of a study, with what was given to the study explicitly over it.
 
     Raises:
-        ConfigError: The recipe's settings for the strategy are wrong.
+        ConfigError: The recipe's settings for it are wrong.
     """
     shared = set(config.given) & set(describe_fields(configs.TrainConfig))
     explicit = {name: getattr(config, name) for name in shared}
     return configure(
-        configs.TrainConfig, {**explicit, "recipe": config.recipe, "cache_dir": config.cache_dir, "strategy": strategy}
+        configs.TrainConfig, {**explicit, "recipe": config.recipe, "cache_dir": config.cache_dir, "strategy": entry}
     )
 
 
@@ -127,6 +133,9 @@ def _settle_data(values: dict[str, Any], explicit: Mapping[str, Any]) -> list[st
     if "dataset" in explicit:
         for name in configs.PART_FILES:
             values.pop(name, None)
+        if explicit["dataset"] in configs.NAMED_DATASETS and explicit["dataset"] != values.get("dataset"):
+            for name in configs.TABLE_OPTIONS:  # they describe the recipe's own table
+                values.pop(name, None)
     parts = [name for name in files if name != "train_file"]
     if parts and explicit.get("split", "official") != "official":
         return [
@@ -138,9 +147,10 @@ def _settle_data(values: dict[str, Any], explicit: Mapping[str, Any]) -> list[st
     return []
 
 
-def _arguments(recipe: Recipe, strategy: str, given: object) -> tuple[dict[str, Any], tuple[str, ...], list[str]]:
-    """All arguments of a strategy, the names of those that were typed, and what is wrong with them."""
+def _arguments(recipe: Recipe, entry: str, given: object) -> tuple[dict[str, Any], tuple[str, ...], list[str]]:
+    """All arguments of an entry's strategy, the names of those that were typed, and what is wrong with them."""
     try:
+        strategy = _find_strategy(recipe, entry)
         explicit = configs.parse_arguments(given)
         if strategy == AUTO:
             if explicit:
@@ -150,7 +160,26 @@ def _arguments(recipe: Recipe, strategy: str, given: object) -> tuple[dict[str, 
             return {}, (), []
         if not isinstance(explicit, dict):
             raise ConfigError(f"--strategy-args: got {given!r}. Write for example top_k=4.")
-        merged = {**recipe.arguments_for(strategy), **explicit}
+        merged = {**recipe.arguments_for(entry), **explicit}
         return strategy_arguments(create_strategy(strategy, merged)), tuple(explicit), []
     except ConfigError as error:
-        return {}, (), list(error.messages)
+        where = f"{entry}: " if recipe.strategy_of(entry) != entry else ""
+        return {}, (), [message if message.startswith(("recipe ", "--")) else where + message for message in error.messages]
+
+
+def _find_strategy(recipe: Recipe, entry: str) -> str:
+    """The name of an entry's strategy, which is known.
+
+    Raises:
+        ConfigError: There is no such strategy or entry, or the entry is called as a strategy that is not its own.
+    """
+    known = (*list_strategies(), AUTO)
+    strategy = recipe.strategy_of(entry)
+    if strategy == entry and entry not in known:
+        raise ConfigError(unknown("strategy", entry, {*list_strategies(), *recipe.strategies} - {entry}))
+    where = f"recipe {recipe.name}: {shorten(entry)}: "
+    if strategy not in known:
+        raise ConfigError(where + unknown("strategy", strategy, list_strategies()))
+    if strategy != entry and entry in known:
+        raise ConfigError(f"{where}is the name of a strategy, and its strategy is {strategy}. Give the entry another name.")
+    return strategy

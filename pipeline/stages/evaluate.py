@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import tempfile
 import time
 from collections.abc import Mapping
@@ -13,23 +11,26 @@ from pathlib import Path
 import pandas as pd
 
 from pipeline import config as configs
-from pipeline.comparison.selection import EXTERNAL, has_test_result
+from pipeline.comparison.selection import EXTERNAL
 from pipeline.data.overlap import overlap_metrics
 from pipeline.data.prepared import PreparedData, prepare
 from pipeline.data.problem import Problem
 from pipeline.data.sources import LABEL, PAIR, TEXT
 from pipeline.data.splits import choose_sample
-from pipeline.errors import ConfigError, DataError, ModelError, RunError, enumerate_some
+from pipeline.errors import ConfigError, ModelError, enumerate_some
 from pipeline.evaluation.readings import CLASS_METRICS, SCORE_METRICS
-from pipeline.fields import build
 from pipeline.hashing import digest
+from pipeline.lettering import warn_of_missing
 from pipeline.modeling.addresses import find_model
 from pipeline.options import flag
-from pipeline.stages.inputs import log_datasets
+from pipeline.stages.inputs import deciding_modules, log_datasets
 from pipeline.stages.progress import say
+from pipeline.stages.record import check_data, check_finished, read_config
+from pipeline.stages.transfer import TransferData, check_transfer, find_transfer, log_transfer
 from pipeline.tracking import open_tracker
+from pipeline.tracking.code_version import code_version
 from pipeline.tracking.provenance import git_commit
-from pipeline.tracking.runs import Run, RunLogger, Tracker, closing
+from pipeline.tracking.runs import Run, RunLogger, RunStore, Tracker, closing
 from pipeline.training.model_folder import (
     FineTunedModel,
     is_model_folder,
@@ -37,7 +38,9 @@ from pipeline.training.model_folder import (
     load_model_folder,
 )
 
-_TRAINED = ("train", "trial")
+_TESTED_BY = "test_code_version"
+_WITH_A_RUN = ("run_id", "force", "cache_dir", "transfer_dataset", "transfer_labels")
+_USUAL = configs.TrainConfig()
 _KNOWN = (*CLASS_METRICS, *SCORE_METRICS)
 
 
@@ -50,7 +53,7 @@ class EvaluateResult:
     test: Mapping[str, float]
     """accuracy, precision_macro, recall_macro, f1_macro; or of scores spearman and pearson."""
     recorded: bool = False
-    """Whether they had been measured before."""
+    """Whether they had been measured before, by the same code."""
 
 
 def run(config: configs.EvaluateConfig, tracker: Tracker | None = None, parent_id: str | None = None) -> EvaluateResult:
@@ -76,7 +79,7 @@ def _check(config: configs.EvaluateConfig) -> None:
         raise ConfigError(f"evaluate takes either --run-id or --model with --dataset, and got {given}. Give one.")
     if config.model and not config.dataset:
         raise ConfigError(f"--model {config.model} needs --dataset: which data shall it be tested on?")
-    typed = [flag(name) for name in config.given if name not in ("run_id", "force", "cache_dir")]
+    typed = [flag(name) for name in config.given if name not in _WITH_A_RUN]
     if config.run_id and (config.dataset or typed):
         raise ConfigError(
             f"--run-id is tested on the data it was trained on, as it was trained. Leave out {', '.join(typed) or '--dataset'}."
@@ -85,50 +88,69 @@ def _check(config: configs.EvaluateConfig) -> None:
 
 def _of_run(config: configs.EvaluateConfig, tracker: Tracker, parent_id: str | None) -> EvaluateResult:
     trained = tracker.get(config.run_id or "")
-    _check_run(trained)
-    recorded = {name: trained.metrics[f"test/{name}"] for name in _KNOWN if f"test/{name}" in trained.metrics}
-    if not config.force and has_test_result(trained):
+    check_finished(trained)
+    recorded = _recorded(trained)
+    tested = not config.force and is_evaluated(trained, tracker)
+    if not config.force and is_done(config, trained, tracker):
         with closing(tracker.start(f"evaluate-{trained.name}", parent_id)) as logger:
-            _log_identity(logger, config, trained.run_id, trained.tags["data_fingerprint"])
+            _log_identity(logger, config, trained, trained.tags["data_fingerprint"])
         return EvaluateResult(trained.run_id, recorded, recorded=True)
     with tempfile.TemporaryDirectory() as scratch:
-        train_config = _read_config(tracker, trained, Path(scratch), config.cache_dir)
+        train_config = read_config(tracker, trained, config.cache_dir)
         prepared, _ = prepare(train_config.dataset, train_config)
-        _check_fingerprint(trained, prepared)
+        check_data(trained, prepared)
         table = _read_test(prepared, train_config.max_eval_samples, train_config.split_seed)
+        transfer = _find_transfer(config, prepared, train_config.split_seed)
         model = load_model_folder(tracker.download_model(trained.run_id, Path(scratch)))
         with closing(tracker.start(f"evaluate-{trained.name}", parent_id)) as logger:
-            _log_identity(logger, config, trained.run_id, prepared.manifest.fingerprint)
+            _log_identity(logger, config, trained, prepared.manifest.fingerprint)
             target = tracker.amend(trained.run_id)
-            test = _test(model, prepared, table, target, trained.name)
-    return EvaluateResult(trained.run_id, test)
+            if tested:
+                test = recorded
+            else:
+                test = _test(model, prepared, table, target, trained.name)
+                target.set_tags({_TESTED_BY: _code_version(trained)})
+            if transfer:
+                log_transfer(model, prepared.manifest.classes, transfer, prepared, train_config.max_eval_samples, target)
+    return EvaluateResult(trained.run_id, test, recorded=tested)
 
 
-def _check_run(trained: Run) -> None:
-    if trained.stage not in _TRAINED:
-        made_by = f"made by the stage {trained.stage}" if trained.stage else "not made by this project"
-        raise RunError(f"--run-id {trained.run_id}: was {made_by}, not by train. Give the id of a trained run.")
-    if trained.status != "FINISHED":
-        detail = f" ({trained.tags['status_detail']})" if "status_detail" in trained.tags else ""
-        raise RunError(
-            f"--run-id {trained.run_id}: did not finish, its status is {trained.status}{detail}. "
-            "Run the same train command again; it continues where it stopped."
-        )
+def _find_transfer(config: configs.EvaluateConfig, prepared: PreparedData, split_seed: int) -> TransferData | None:
+    if config.transfer_dataset is None:
+        return None
+    check_transfer(config.transfer_dataset, prepared.manifest.problem)
+    classes = prepared.manifest.classes
+    return find_transfer(config.transfer_dataset, config.transfer_labels, classes, config.cache_dir, split_seed)
 
 
-def _read_config(tracker: Tracker, trained: Run, scratch: Path, cache_dir: str) -> configs.TrainConfig:
-    text = tracker.download(trained.run_id, "config.json", scratch).read_text(encoding="utf-8")
-    recorded = build(configs.TrainConfig, json.loads(text), label=flag, kind=f"option in run {trained.run_id}:")
-    return dataclasses.replace(recorded, cache_dir=cache_dir)
+def is_evaluated(trained: Run, tracker: RunStore) -> bool:
+    """Whether a run holds a test result, with its predictions, that this code would measure again as it is."""
+    return (
+        bool(_recorded(trained))
+        and trained.tags.get(_TESTED_BY) == _code_version(trained)
+        and tracker.has_artifact(trained.run_id, "predictions.csv")
+    )
 
 
-def _check_fingerprint(trained: Run, prepared: PreparedData) -> None:
-    then, now = trained.tags["data_fingerprint"], prepared.manifest.fingerprint
-    if then != now:
-        raise DataError(
-            f"--run-id {trained.run_id}: was trained on data with fingerprint {then[:12]}, but {prepared.manifest.address} "
-            f"gives {now[:12]} now. Put the old data back, or train again."
-        )
+def is_done(config: configs.EvaluateConfig, trained: Run, tracker: RunStore) -> bool:
+    """Whether a run holds all that is asked for: its test result, and that on the second data set if there is one."""
+    moved = config.transfer_dataset is None or trained.tags.get("transfer_dataset") == config.transfer_dataset
+    return moved and is_evaluated(trained, tracker)
+
+
+def _recorded(trained: Run) -> dict[str, float]:
+    """The test scores that a run carries, of classes or of scores; none unless it carries all of them."""
+    for names in (CLASS_METRICS, SCORE_METRICS):
+        if all(f"test/{name}" in trained.metrics for name in names):
+            return {name: trained.metrics[f"test/{name}"] for name in names}
+    return {}
+
+
+def _code_version(trained: Run | None) -> str:
+    """Equal where the code that decides the test scores of a run is the same; of a model from elsewhere without one."""
+    params, strategy = (trained.params, trained.tags["strategy"]) if trained else ({}, EXTERNAL)
+    own = deciding_modules(strategy, params.get("objective", _USUAL.objective), params.get("head", _USUAL.head))
+    return code_version(("pipeline.stages.evaluate", *own))
 
 
 def _of_model(config: configs.EvaluateConfig, tracker: Tracker, parent_id: str | None) -> EvaluateResult:
@@ -144,6 +166,7 @@ def _of_model(config: configs.EvaluateConfig, tracker: Tracker, parent_id: str |
         prepared, _ = prepare(dataset, config)
         model = load_foreign_model(address, prepared.manifest.problem, config.max_length)
     table = _read_test(prepared, config.max_eval_samples, config.split_seed)
+    transfer = _find_transfer(config, prepared, config.split_seed)
     title = f"{EXTERNAL}-{folder.name}"
     with closing(tracker.start(title, parent_id)) as logger:
         began = time.perf_counter()
@@ -153,6 +176,8 @@ def _of_model(config: configs.EvaluateConfig, tracker: Tracker, parent_id: str |
         # Whoever trained it may have had the same train part; its row must carry the same warning as those beside it.
         logger.log_metrics(overlap_metrics({"train/test": prepared.manifest.overlap["train/test"]}))
         test = _test(model, prepared, table, logger, title)
+        if transfer:
+            log_transfer(model, prepared.manifest.classes, transfer, prepared, config.max_eval_samples, logger)
         logger.log_metrics({"cost/wall_seconds": time.perf_counter() - began})
         run_id = logger.run_id
     return EvaluateResult(run_id, test)
@@ -172,7 +197,7 @@ def _check_fits(name: str, known: Problem, dataset: str, asked: Problem) -> None
         )
 
 
-def _log_identity(logger: RunLogger, config: configs.EvaluateConfig, evaluates: str | None, fingerprint: str) -> None:
+def _log_identity(logger: RunLogger, config: configs.EvaluateConfig, evaluates: Run | None, fingerprint: str) -> None:
     logger.log_params({"run_id": config.run_id} if config.run_id else configs.identity(config))
     tags = {
         "stage": "evaluate",
@@ -180,8 +205,9 @@ def _log_identity(logger: RunLogger, config: configs.EvaluateConfig, evaluates: 
         "config_hash": digest(configs.identity(config)),
         "settings_hash": configs.settings_hash(config),
         "git_commit": git_commit(),
+        "code_version": _code_version(evaluates),
     }
-    logger.set_tags(tags | ({"evaluates": evaluates} if evaluates else {}))
+    logger.set_tags(tags | ({"evaluates": evaluates.run_id} if evaluates else {}))
 
 
 def _read_test(prepared: PreparedData, limit: int | None, seed: int) -> pd.DataFrame:
@@ -194,12 +220,16 @@ def _test(
     model: FineTunedModel, prepared: PreparedData, table: pd.DataFrame, logger: RunLogger, title: str
 ) -> dict[str, float]:
     """Predict the test split and write scores, predictions and pictures onto the run of `logger`."""
+    classes = prepared.manifest.classes
+    if warning := warn_of_missing(classes, "classes"):
+        say(warning)
     inputs = list(zip(*(table[name] for name in (TEXT, PAIR)), strict=True)) if PAIR in table else table[TEXT].tolist()
-    report = model.reading.test(inputs, table[LABEL].to_numpy(), model.predict, prepared.manifest.classes, title)
+    report = model.reading.test(inputs, table[LABEL].to_numpy(), model.predict, classes, title)
     for file, text in report.tables.items():
         logger.log_text(text, file)
     for file, figure in report.figures.items():
         logger.log_figure(figure, file)
     log_datasets(logger, prepared, "test")
-    logger.log_metrics({**{f"test/{name}": value for name, value in report.metrics.items()}, "test/examples": len(inputs)})
+    measured = {f"test/{name}": value for name, value in {**report.metrics, **report.calibration}.items()}
+    logger.log_metrics({**measured, "test/examples": len(inputs)})
     return report.metrics

@@ -15,12 +15,16 @@ from pipeline.data.tokenization import TokenTable, clamp_length
 from pipeline.errors import ConfigError
 from pipeline.hashing import digest
 from pipeline.modeling.addresses import ModelAddress, find_model
+from pipeline.modeling.heads.registry import with_head
 from pipeline.modeling.loading import check_weights, load_tokenizer
 from pipeline.objectives.base import Objective, Tokenization
 from pipeline.objectives.registry import check_objective, create_objective
+from pipeline.stages.parallel import check_processes
 from pipeline.strategies.base import Strategy, StrategyContext
 from pipeline.strategies.registry import create_strategy
+from pipeline.tracking.code_version import code_version
 from pipeline.tracking.runs import RunLogger
+from pipeline.training.precision import Precision
 from pipeline.training.prefix_cache import GIB, PrefixCache
 
 if TYPE_CHECKING:
@@ -44,12 +48,22 @@ class TrainingInputs:
         """Equal for two trainings that compute the same."""
         return digest([configs.identity(self.config), self.prepared.manifest.fingerprint, self.base_sha256])
 
+    def config_hash(self, precision: Precision) -> str:
+        """Equal for configurations that compute the same, once it is known what `--precision` means."""
+        return digest({**configs.identity(self.config), "precision": precision})
+
+    @property
+    def code_version(self) -> str:
+        """Equal where the code that decides what this training computes is the same."""
+        own = deciding_modules(self.config.strategy, self.config.objective, self.config.head)
+        return code_version(("pipeline.stages.train", "pipeline.stages.inputs", *own), self.strategy.packages)
+
     def context(self) -> StrategyContext:
         """What the strategy is told."""
         rows = len(self.sample("train"))
         steps = math.ceil(rows / self.config.batch_size) * self.config.epochs
         encoder = self.objective.encoder(self.address)
-        return StrategyContext(encoder, self.config.epochs, steps, self.config.dropout, self.objective.peft_task)
+        return StrategyContext(encoder, self.config.epochs, steps, self.config.dropout, peft_task=self.objective.peft_task)
 
     def sample(self, split: SplitName) -> NDArray[np.int64]:
         """Indices of the split's rows that are used."""
@@ -89,14 +103,22 @@ def find_strategy(config: configs.TrainConfig) -> tuple[ModelAddress, Strategy]:
 
     Raises:
         ModelError: There is no such model, or its architecture is not supported.
-        ConfigError: The strategy cannot work on it.
+        ConfigError: The strategy cannot work on it, or with the head.
     """
-    check_objective(config.objective)
+    check_objective(config.objective, config.head)
+    check_processes(config)
     address = find_model(config.model, config.model_revision)
     strategy = create_strategy(config.strategy, config.strategy_args)
     strategy.check_packages()
-    strategy.phases(StrategyContext(address.encoder, config.epochs, config.epochs, config.dropout))
+    _check_strategy(config, address, strategy)
     return address, strategy
+
+
+def _check_strategy(
+    config: configs.TrainConfig, address: ModelAddress, strategy: Strategy, lacking: frozenset[str] = frozenset()
+) -> None:
+    encoder = with_head(address.encoder, config.head)
+    strategy.phases(StrategyContext(encoder, config.epochs, config.epochs, config.dropout, lacking))
 
 
 def find_inputs(config: configs.TrainConfig) -> TrainingInputs:
@@ -106,16 +128,21 @@ def find_inputs(config: configs.TrainConfig) -> TrainingInputs:
         InputError: Model, data or strategy cannot be used; nothing was begun.
     """
     address, strategy = find_strategy(config)
-    check_weights(address)
+    _check_strategy(config, address, strategy, check_weights(address))
     load_tokenizer(address)
     prepared, _ = prepare(config.dataset, config)
-    objective = create_objective(config.objective, prepared.manifest.problem, config.pooling)
+    objective = create_objective(config.objective, prepared.manifest.problem, config.pooling, config.head)
     objective.check_metric(config.metric_for_best_model)
     inputs = TrainingInputs(config, address, strategy, prepared, address.sha256(), objective)
-    objective.check(address, config.strategy, strategy.phases(inputs.context()))
+    objective.check(address, strategy, strategy.phases(inputs.context()))
     if not len(inputs.sample("train")):
         raise ConfigError(f"--dataset {config.dataset}: no training example is left.")
     return inputs
+
+
+def deciding_modules(strategy: str, objective: str, head: str) -> tuple[str, ...]:
+    """Modules that are found by their names, so that no import says that they decide what is computed."""
+    return f"pipeline.strategies.{strategy}", f"pipeline.objectives.{objective}", f"pipeline.modeling.heads.{head}"
 
 
 def log_datasets(logger: RunLogger, prepared: PreparedData, *splits: SplitName) -> None:

@@ -1,27 +1,28 @@
-"""The whole study of a recipe: prepare, tune if asked, train every strategy, evaluate, compare."""
+"""The whole study of a recipe: prepare, tune if asked, train every strategy with every seed, evaluate, compare."""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Sequence
-from dataclasses import dataclass
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from pipeline import config as configs
-from pipeline.errors import ConfigError, InputError, PipelineError
+from pipeline.errors import PipelineError
 from pipeline.fields import as_dict, describe_fields
 from pipeline.hashing import digest
 from pipeline.recipes.recipe import load_recipe
 from pipeline.stages import compare, evaluate, prepare_data, train, tune
-from pipeline.stages.advise import resolve_strategy
 from pipeline.stages.children import Children
-from pipeline.stages.configure import configure_strategy
-from pipeline.stages.inputs import find_inputs, find_strategy
+from pipeline.stages.continuation import open_study
+from pipeline.stages.dry_run import describe_plan
+from pipeline.stages.inputs import TrainingInputs, find_inputs
+from pipeline.stages.plan import StudyPlan, plan_study
 from pipeline.stages.progress import say
-from pipeline.strategies.registry import list_strategies
-from pipeline.tracking import open_tracker
+from pipeline.stages.reuse import find_finished, note_reused, note_unfit
+from pipeline.stages.transfer import check_transfer, find_transfer
+from pipeline.tracking import open_to_read, open_tracker
 from pipeline.tracking.provenance import git_commit
-from pipeline.tracking.runs import Tracker, close_unfinished, closing
-from pipeline.training.precision import choose_precision
+from pipeline.tracking.runs import RunLogger, Tracker, close_unfinished
 
 
 @dataclass(frozen=True)
@@ -32,47 +33,40 @@ class StudyResult:
     comparison: compare.CompareResult
 
 
-def run(config: configs.MainConfig, tracker: Tracker | None = None) -> StudyResult:
+def run(config: configs.MainConfig, tracker: Tracker | None = None) -> StudyResult | None:
     """Run the study as nested runs below one parent, each training in a process of its own.
 
-    A strategy that fails does not stop the others; the study then ends with an error that names it.
+    What an earlier run computed with the same code, configuration and data is reused. A training that fails does not stop
+    the others; the study then ends with an error that names it.
+
+    Returns:
+        None for a dry run.
 
     Raises:
         InputError: A mistake in options, recipe, data or model; no run was made.
-        PipelineError: A strategy failed; the table of the others was made nevertheless.
+        PipelineError: A training failed; the table of the others was made nevertheless.
     """
-    config = dataclasses.replace(config, precision=choose_precision(config.precision))  # once, for all strategies
-    plans = [dataclasses.replace(plan, precision=config.precision) for plan in map(resolve_strategy, _plan(config))]
-    _check_strategies(plans)
-    for plan in plans:
-        find_inputs(plan)
-    tracker = tracker or open_tracker()
-    children = Children()
-    with closing(tracker.start(f"study-{config.recipe}")) as logger:
-        logger.log_params(configs.identity(config))
-        logger.set_tags(
-            {
-                "stage": "main",
-                "recipe": config.recipe,
-                "config_hash": digest([configs.identity(plan) for plan in plans]),
-                "git_commit": git_commit(),
-            }
-        )
-        say(f"Study {config.recipe}: {', '.join(plan.strategy for plan in plans)}. Run {logger.run_id}")
-        for line in _doubts(config, plans):
+    plan = plan_study(config)
+    if config.transfer_dataset:
+        manifest = plan.strategies[0].prepared.manifest
+        check_transfer(config.transfer_dataset, manifest.problem)
+        find_transfer(config.transfer_dataset, config.transfer_labels, manifest.classes, config.cache_dir, config.split_seed)
+    if config.dry_run:
+        for line in describe_plan(plan, tracker or open_to_read()):
             say(line)
-        names = describe_fields(configs.PrepareDataConfig)
-        shared = {name: value for name, value in as_dict(config).items() if name in names}
+        return None
+    tracker = tracker or open_tracker()
+    with open_study(plan, tracker) as logger:
+        _log_start(plan, logger)
+        for line in _introduce(plan, logger.run_id):
+            say(line)
+        names = set(describe_fields(configs.PrepareDataConfig)) - {"force"}
+        shared = {name: value for name, value in as_dict(plan.config).items() if name in names}
         prepare_data.run(configs.PrepareDataConfig(**shared), tracker, logger.run_id)
-        failures = []
-        for plan in plans:
-            try:
-                _run_strategy(plan, config, tracker, children, logger.run_id)
-            except PipelineError as error:
-                close_unfinished(tracker, logger.run_id, str(error))
-                say(f"{plan.strategy} failed: {error}")
-                failures.append(f"{plan.strategy}: {error}")
-        if len(failures) == len(plans):
+        children = Children()
+        outcomes = [_run_strategy(inputs, plan, tracker, children, logger) for inputs in plan.strategies]
+        failures = [failure for outcome in outcomes for failure in outcome.failures]
+        if not any(outcome.finished for outcome in outcomes):
             raise PipelineError("No strategy could be trained and evaluated. " + "; ".join(failures))
         comparison = compare.run(
             configs.CompareConfig(study=logger.run_id, export_dir=config.export_dir, cache_dir=config.cache_dir),
@@ -81,32 +75,114 @@ def run(config: configs.MainConfig, tracker: Tracker | None = None) -> StudyResu
         )
         say("Browse the runs: mlflow ui   (then open http://127.0.0.1:5000)")
         if failures:
-            raise PipelineError(
-                f"{len(failures)} of {len(plans)} strategies failed and are not in the table. " + "; ".join(failures)
-            )
+            raise PipelineError(f"{_count_failures(outcomes)}. " + "; ".join(failures))
     return StudyResult(logger.run_id, comparison)
 
 
-def _plan(config: configs.MainConfig) -> list[configs.TrainConfig]:
-    """A checked train config per strategy; all mistakes are reported together."""
-    recipe = load_recipe(config.recipe)
-    plans: list[configs.TrainConfig] = []
-    messages: list[str] = []
-    for strategy in config.strategies or tuple(recipe.strategies) or tuple(list_strategies()):
-        try:
-            plans.append(configure_strategy(config, strategy))
-        except InputError as error:
-            messages += error.messages
-    if messages:
-        raise ConfigError(*messages)
-    return plans
+@dataclass
+class _Outcome:
+    """How many trainings of a strategy have their test result, and why the others have not."""
+
+    finished: int = 0
+    failures: list[str] = field(default_factory=list)
+
+
+def _run_strategy(inputs: TrainingInputs, plan: StudyPlan, tracker: Tracker, children: Children, study: RunLogger) -> _Outcome:
+    """Search if asked, then train and evaluate with every seed."""
+    outcome, name, tags = _Outcome(), inputs.config.title, {}
+    if plan.config.tune:
+        search = configs.TuneConfig(**{**as_dict(inputs.config), "given": plan.config.given, "trials": plan.config.trials})
+        with _going_on(name, "", outcome, tracker, study):
+            found = tune.run(search, tracker, study.run_id, children)
+            inputs, tags = find_inputs(found.best_config), {"tuned_by": found.run_id, "tuned_trials": str(found.trials)}
+        if outcome.failures:
+            return outcome
+    for training in plan.trainings(inputs):
+        which = f" (seed {training.config.seed})" if plan.config.seeds > 1 else ""
+        with _going_on(name, which, outcome, tracker, study):
+            _complete(training, which, tags, plan, tracker, children, study)
+            outcome.finished += 1
+    return outcome
+
+
+def _complete(
+    inputs: TrainingInputs,
+    which: str,
+    tags: Mapping[str, str],
+    plan: StudyPlan,
+    tracker: Tracker,
+    children: Children,
+    study: RunLogger,
+) -> None:
+    """A trained and evaluated run: one that is there, or a new one. With --force only this study's own count as there."""
+    below = study.run_id if plan.config.force else None
+    found = find_finished(tracker, inputs, plan.precision, tuned_trials=tags.get("tuned_trials", ""), below=below)
+    if found is None:
+        # The version is that of the plan: files may have been edited since these processes imported them.
+        tags = {**tags, "code_version": inputs.code_version}
+        run_id = children.call(train.run, inputs.config, parent_id=study.run_id, tags=tags).run_id
+    else:
+        run_id = found.run_id
+        if found.parent_id != study.run_id:
+            note_reused(study, found)
+        say(f"{inputs.config.title}{which}: reused, run {run_id} did the same.")
+    evaluation = configs.EvaluateConfig(
+        run_id=run_id,
+        cache_dir=inputs.config.cache_dir,
+        transfer_dataset=plan.config.transfer_dataset,
+        transfer_labels=plan.config.transfer_labels,
+    )
+    if found is None or not evaluate.is_done(evaluation, found, tracker):
+        children.call(evaluate.run, evaluation, parent_id=study.run_id)
+
+
+@contextlib.contextmanager
+def _going_on(name: str, which: str, outcome: _Outcome, tracker: Tracker, study: RunLogger) -> Iterator[None]:
+    """Note a failure, say it, and let the study go on."""
+    try:
+        yield
+    except PipelineError as error:
+        close_unfinished(tracker, study.run_id, str(error))
+        say(f"{name} failed{which}: {error}")
+        outcome.failures.append(f"{name}: {error}{which}")
+
+
+def _count_failures(outcomes: Sequence[_Outcome]) -> str:
+    lost = sum(not outcome.finished for outcome in outcomes)
+    some = sum(len(outcome.failures) for outcome in outcomes if outcome.finished)
+    parts = [f"{lost} of {len(outcomes)} strategies failed and are not in the table"] if lost else []
+    parts += [f"{some} training(s) of {'other ' if lost else ''}strategies in the table failed"] if some else []
+    return ", and ".join(parts)
+
+
+def _log_start(plan: StudyPlan, logger: RunLogger) -> None:
+    logger.log_params(configs.identity(plan.config))
+    logger.set_tags(
+        {
+            "stage": "main",
+            "recipe": plan.config.recipe,
+            "config_hash": digest([configs.identity(inputs.config) for inputs in plan.strategies]),
+            "git_commit": git_commit(),
+        }
+    )
+    note_unfit(logger, plan.unfit)
+
+
+def _introduce(plan: StudyPlan, run_id: str) -> Iterator[str]:
+    """What will be run, what will not, and what makes the comparison unfair."""
+    config = plan.config
+    seeds = f", {config.seeds} seeds from {config.seed} on" if config.seeds > 1 else ""
+    yield f"Study {config.recipe}: {', '.join(inputs.config.title for inputs in plan.strategies)}{seeds}. Run {run_id}"
+    for strategy, reason in plan.unfit.items():
+        yield f"Not run: {strategy}: {reason}"
+    yield from _doubts(config, [inputs.config for inputs in plan.strategies])
 
 
 def _doubts(config: configs.MainConfig, plans: Sequence[configs.TrainConfig]) -> list[str]:
     """What makes a comparison unfair: settings that were chosen for something else, or for nothing."""
     recipe = load_recipe(config.recipe)
     lines = []
-    without = [plan.strategy for plan in plans if plan.strategy not in recipe.strategies]
+    without = [plan.title for plan in plans if plan.title not in recipe.strategies]
     if without and recipe.strategies and "learning_rate" not in config.given:
         lines.append(
             f"Note: recipe {config.recipe} knows no learning rate for {', '.join(without)}: the default, or the grid around "
@@ -120,31 +196,3 @@ def _doubts(config: configs.MainConfig, plans: Sequence[configs.TrainConfig]) ->
             "For a fair comparison add --tune true."
         )
     return lines
-
-
-def _check_strategies(plans: Sequence[configs.TrainConfig]) -> None:
-    """Hold every strategy against the model, so that all that cannot work are named together."""
-    messages: list[str] = []
-    fitting = []
-    for plan in plans:
-        try:
-            find_strategy(plan)
-            fitting.append(plan.strategy)
-        except ConfigError as error:
-            messages += error.messages
-    if messages and fitting:
-        messages.append(f"The others can be compared: --strategies {','.join(fitting)}")
-    if messages:
-        raise ConfigError(*messages)
-
-
-def _run_strategy(
-    plan: configs.TrainConfig, config: configs.MainConfig, tracker: Tracker, children: Children, study: str
-) -> None:
-    tags = {}
-    if config.tune:
-        search = configs.TuneConfig(**{**as_dict(plan), "given": config.given, "trials": config.trials})
-        found = tune.run(search, tracker, study, children)
-        plan, tags = found.best_config, {"tuned_by": found.run_id, "tuned_trials": str(found.trials)}
-    trained = children.call(train.run, plan, parent_id=study, tags=tags)
-    children.call(evaluate.run, configs.EvaluateConfig(run_id=trained.run_id, cache_dir=plan.cache_dir), parent_id=study)

@@ -9,28 +9,30 @@ import io
 import json
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
 from pipeline import config as configs
 from pipeline.data.overlap import overlap_metrics
 from pipeline.errors import ConfigError, PipelineError, RunError, TrainingError
-from pipeline.hashing import digest
 from pipeline.modeling.addresses import PACKAGED
 from pipeline.modeling.loading import load_tokenizer
 from pipeline.stages.advise import resolve_strategy
 from pipeline.stages.inputs import TrainingInputs, find_inputs
+from pipeline.stages.parallel import doubt_processes, run_processes
 from pipeline.stages.progress import TrainingObserver, describe_scores, say
 from pipeline.strategies.freezing import ParameterPlan
 from pipeline.tracking import open_tracker
-from pipeline.tracking.provenance import environment, git_commit
+from pipeline.tracking.memory import MemoryTracker
+from pipeline.tracking.provenance import environment, git_commit, hardware
 from pipeline.tracking.runs import RunLogger, Tracker, closing
 from pipeline.training.checkpoints import CheckpointFolder
-from pipeline.training.loop import FitPlan, FitResult, fit
+from pipeline.training.loop import FitPlan, FitResult, Observer, fit
 from pipeline.training.meters import MIB, MemoryMeter
 from pipeline.training.model_folder import NAME, ModelRecord, build_model, write_model_folder
 from pipeline.training.precision import Precision, choose_precision, compute_dtype, peak_flops_per_second
@@ -53,6 +55,7 @@ def run(
     parent_id: str | None = None,
     tags: Mapping[str, str] | None = None,
     model_folder: Path | None = None,
+    fit_with: Callable[[FitPlan, Observer], FitResult] = fit,
 ) -> TrainResult:
     """Train as `config` says; an interrupted training of the same configuration is continued.
 
@@ -60,6 +63,7 @@ def run(
         parent_id: The run below which this one is nested.
         tags: Set on the run beside, or instead of, the usual ones.
         model_folder: Put the model there instead of onto the run.
+        fit_with: What trains; see `stages/grid.py`.
 
     Raises:
         InputError: A mistake of input; no run was made.
@@ -68,22 +72,38 @@ def run(
     began = time.perf_counter()
     inputs = find_inputs(resolve_strategy(config))
     if parent_id is None:
-        for note in inputs.prepared.manifest.notes:
+        for note in (*inputs.prepared.manifest.notes, *doubt_processes(config.num_processes)):
             say(note)
     with _claim(inputs) as attempt:
         tracker = tracker or open_tracker()
         precision = attempt.choose_precision(config.precision)
         logger, replay = _open_run(inputs, attempt, tracker, parent_id)
-        attempt.note(logger.run_id, precision)
+        attempt.note(logger.run_id, precision, inputs.code_version)
         with closing(logger):
             try:
-                result = _train(inputs, attempt, logger, tracker, precision, replay, began, tags or {}, model_folder)
+                others: dict[str, Any] = {"precision": precision, "replay": replay, "began": began, "tags": tags or {}}
+                others |= {"model_folder": model_folder, "fit_with": fit_with}
+                if inputs.config.num_processes == 1:
+                    result = _train(inputs, attempt, logger, tracker, **others)
+                else:
+                    run_id, count = logger.run_id, inputs.config.num_processes
+                    result = run_processes(count, _train_together, inputs, attempt, tracker, run_id, others)
             except TrainingError:
                 attempt.checkpoints.delete()  # going on from there would end the same way
                 raise
         attempt.checkpoints.delete()
-    _show(result, with_hint=parent_id is None)
+    _show(result, inputs.config.title, with_hint=parent_id is None)
     return result
+
+
+def _train_together(
+    rank: int, inputs: TrainingInputs, attempt: _Attempt, tracker: Tracker, run_id: str, others: Mapping[str, Any]
+) -> TrainResult:
+    """One of several processes that train: the first writes to the run, the others to nothing."""
+    if rank == 0:
+        return _train(inputs, attempt, tracker.amend(run_id), tracker, **others)
+    nowhere = MemoryTracker()
+    return _train(inputs, attempt, nowhere.start(run_id), nowhere, only_helps=True, **others)
 
 
 def _train(
@@ -96,10 +116,12 @@ def _train(
     began: float,
     tags: Mapping[str, str],
     model_folder: Path | None,
+    fit_with: Callable[[FitPlan, Observer], FitResult],
+    only_helps: bool = False,
 ) -> TrainResult:
     config, problem = inputs.config, inputs.prepared.manifest.problem
     settings = f"learning rate {config.learning_rate:g}, epochs {config.epochs}, batches of {config.batch_size}, {precision}"
-    say(f"{config.strategy} on {config.dataset} with {config.model} ({settings}): run {logger.run_id}")
+    say(f"{config.title} on {config.dataset} with {config.model} ({settings}): run {logger.run_id}")
     _log_start(inputs, logger, precision)
     logger.set_tags(tags)
     tokenizer = load_tokenizer(inputs.address)
@@ -113,11 +135,11 @@ def _train(
     built = build_model(inputs.address, inputs.strategy, context, inputs.objective, seeds.head, seeds.adapters)
     logger.log_text(_parameter_table(built.parameters), "parameters.csv")
     already = frozenset[tuple[str, int]]() if replay else _logged_points(tracker, logger.run_id)
-    observer = TrainingObserver(logger, config.strategy, already)
+    observer = TrainingObserver(logger, config.title, already)
     if replay:
         _replay(attempt, logger)
     try:
-        result = fit(
+        result = fit_with(
             FitPlan(
                 model=built.model,
                 encoder=context.encoder,
@@ -137,6 +159,8 @@ def _train(
         )
     finally:
         observer.close()
+    if only_helps:
+        return TrainResult(logger.run_id, config.strategy, dict(result.best))
     peaks = memory.peaks()
     logger.set_tags({"frozen_prefix_cache": result.cache})
     record = ModelRecord(
@@ -150,6 +174,7 @@ def _train(
         dropout=config.dropout,
         epochs=config.epochs,
         total_steps=context.total_steps,
+        head=config.head,
         objective=config.objective,
         pooling=config.pooling,
         score_range=list(problem.score_range) if problem.score_range else None,
@@ -162,13 +187,27 @@ def _train(
         model_bytes = sum(file.stat().st_size for file in folder.iterdir())
         if model_folder is None:
             logger.log_model(folder)
+    available = peak_flops_per_second(precision) * config.num_processes
     measured = {
         **peaks,
         "cost/artifact_mb": model_bytes / MIB,
-        "cost/model_flops_utilisation": result.flops / result.train_seconds / peak_flops_per_second(precision),
+        "cost/model_flops_utilisation": result.flops / result.train_seconds / available,
+        **result.figures,
     }
     _log_end(logger, built.parameters, result, measured, began)
     return TrainResult(logger.run_id, config.strategy, dict(result.best))
+
+
+def find_interrupted(inputs: TrainingInputs) -> int | None:
+    """The step of the last checkpoint from which this training would go on; None where nothing is left of an earlier one."""
+    attempt = _Attempt(_folder(inputs))
+    attempt.read()
+    steps = attempt.checkpoints.steps()
+    return steps[-1] if steps and attempt.code_version == inputs.code_version else None
+
+
+def _folder(inputs: TrainingInputs) -> CheckpointFolder:
+    return CheckpointFolder(Path(inputs.config.cache_dir) / "checkpoints" / inputs.identity[:16])
 
 
 @dataclass
@@ -178,6 +217,7 @@ class _Attempt:
     checkpoints: CheckpointFolder
     run_id: str | None = None
     precision: Precision | None = None
+    code_version: str | None = None
 
     @property
     def _file(self) -> Path:
@@ -199,28 +239,27 @@ class _Attempt:
                 "Go on with it on a machine like the one it began on, or delete that folder to begin anew."
             ) from error
 
-    def note(self, run_id: str, precision: Precision) -> None:
+    def note(self, run_id: str, precision: Precision, code_version: str) -> None:
         """Write down which run this is, for whoever has to go on with it."""
-        self.run_id, self.precision = run_id, precision
+        self.run_id, self.precision, self.code_version = run_id, precision, code_version
         self.checkpoints.path.mkdir(parents=True, exist_ok=True)
         scratch = self._file.with_suffix(".writing")
-        scratch.write_text(json.dumps({"run_id": run_id, "precision": precision}))
+        scratch.write_text(json.dumps({"run_id": run_id, "precision": precision, "code_version": code_version}))
         scratch.replace(self._file)
 
     def read(self) -> None:
         """Take over what an earlier attempt wrote down."""
         with contextlib.suppress(OSError, ValueError, KeyError):
             noted = json.loads(self._file.read_text())
-            self.run_id, self.precision = noted["run_id"], noted["precision"]
+            self.run_id, self.precision, self.code_version = noted["run_id"], noted["precision"], noted.get("code_version")
 
 
 @contextlib.contextmanager
 def _claim(inputs: TrainingInputs) -> Iterator[_Attempt]:
     """Keep other processes from the same training for as long as it lasts; the system lets go of it when we die."""
-    folder = Path(inputs.config.cache_dir) / "checkpoints"
-    folder.mkdir(parents=True, exist_ok=True)
-    name = inputs.identity[:16]
-    lock = FileLock(folder / f"{name}.lock")
+    checkpoints = _folder(inputs)
+    checkpoints.path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(checkpoints.path.with_suffix(".lock"))
     try:
         lock.acquire(timeout=0)
     except Timeout as error:
@@ -228,7 +267,7 @@ def _claim(inputs: TrainingInputs) -> Iterator[_Attempt]:
             f"The same training is running already (lock {lock.lock_file}). Wait for it, or change --seed for another one."
         ) from error
     try:
-        attempt = _Attempt(CheckpointFolder(folder / name))
+        attempt = _Attempt(checkpoints)
         attempt.read()
         yield attempt
     finally:
@@ -237,9 +276,11 @@ def _claim(inputs: TrainingInputs) -> Iterator[_Attempt]:
 
 def _open_run(inputs: TrainingInputs, attempt: _Attempt, tracker: Tracker, parent_id: str | None) -> tuple[RunLogger, bool]:
     """The run to write to, and whether an older run's records have to be written again because it is another run."""
-    title = f"{inputs.config.strategy}-seed{inputs.config.seed}"
+    title = f"{inputs.config.title}-seed{inputs.config.seed}"
     if attempt.run_id is None:
         return tracker.start(title, parent_id), False
+    if attempt.code_version != inputs.code_version:
+        return _begin_anew(attempt, attempt.run_id, tracker, title, parent_id), False
     try:
         old = tracker.get(attempt.run_id)
     except RunError:  # another store, or it was deleted: the work is still good, its records are written again
@@ -258,6 +299,17 @@ def _open_run(inputs: TrainingInputs, attempt: _Attempt, tracker: Tracker, paren
     logger.set_tags({"resumes": old.run_id})
     tracker.reopen(old.run_id).finish("KILLED", f"continued by run {logger.run_id}")
     return logger, True
+
+
+def _begin_anew(attempt: _Attempt, old_id: str, tracker: Tracker, title: str, parent_id: str | None) -> RunLogger:
+    """A new run in place of one that was interrupted when the code was another: half of each would be the result of neither."""
+    logger = tracker.start(title, parent_id)
+    with contextlib.suppress(RunError):
+        if old_id != logger.run_id and tracker.get(old_id).status != "FINISHED":
+            say(f"The code of this training has changed since run {old_id} was interrupted: it begins anew.")
+            tracker.amend(old_id).finish("KILLED", f"interrupted; made anew with changed code by run {logger.run_id}")
+    attempt.checkpoints.delete()
+    return logger
 
 
 def _logged_points(tracker: Tracker, run_id: str) -> frozenset[tuple[str, int]]:
@@ -286,14 +338,18 @@ def _log_start(inputs: TrainingInputs, logger: RunLogger, precision: Precision) 
             "strategy_args": json.dumps(config.strategy_args),
             "recipe": config.recipe,
             "data_fingerprint": inputs.prepared.manifest.fingerprint,
-            "config_hash": digest({**identity, "precision": precision}),
+            "num_processes": str(config.num_processes),
+            "config_hash": inputs.config_hash(precision),
             "base_sha256": inputs.base_sha256,
             "settings_hash": configs.settings_hash(config),
             "git_commit": git_commit(),
+            "code_version": inputs.code_version,
+            "hardware": hardware(),
             "mlflow.note.content": f"{inputs.strategy.summary()} Base: {config.model}; data: {config.dataset}.{chosen}",
-            **({"strategy_reason": config.strategy_reason} if config.strategy_reason else {}),
+            **{name: value for name in ("strategy_reason", "entry") if (value := getattr(config, name))},
         }
     )
+    logger.log_metrics({"train/steps_per_epoch": inputs.context().total_steps / config.epochs})
     logger.log_text(json.dumps(dataclasses.asdict(config), indent=1), "config.json")
     logger.log_text(json.dumps(environment(), indent=1), "environment.json")
 
@@ -328,8 +384,8 @@ def _parameter_table(parameters: ParameterPlan) -> str:
     return text.getvalue()
 
 
-def _show(result: TrainResult, with_hint: bool) -> None:
+def _show(result: TrainResult, title: str, with_hint: bool) -> None:
     """Say how it ended, and what to do next unless that is being done already."""
-    say(f"{result.strategy}: validation {describe_scores(result.validation)}")
+    say(f"{title}: validation {describe_scores(result.validation)}")
     if with_hint:
         say(f"Run {result.run_id}. Next: python -m pipeline evaluate --run-id {result.run_id}")

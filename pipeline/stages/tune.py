@@ -76,7 +76,7 @@ def run(
     """
     config = dataclasses.replace(resolve_strategy(config), precision=choose_precision(config.precision))  # once, for all trials
     base = _train_config(config)
-    full_space = load_recipe(config.recipe).space_for(config.strategy) or STUDY_SPACE
+    full_space = load_recipe(config.recipe).space_for(config.title) or STUDY_SPACE
     space = {name: values for name, values in full_space.items() if name not in config.given}
     points = draw_points(space, config.trials, config.seed)
     candidates = [replace_options(base, point) for point in points]
@@ -87,7 +87,7 @@ def run(
     children = children or Children()
     metric = config.metric_for_best_model
     with (
-        closing(tracker.start(f"tune-{config.strategy}", parent_id)) as logger,
+        closing(tracker.start(f"tune-{config.title}", parent_id)) as logger,
         tempfile.TemporaryDirectory() as scratch,
     ):
         logger.log_params({name: value for name, value in configs.identity(config).items() if name != "strategy_args"})
@@ -96,6 +96,7 @@ def run(
             {
                 "stage": "tune",
                 "strategy": config.strategy,
+                **({"entry": config.entry} if config.entry else {}),
                 "recipe": config.recipe,
                 "config_hash": digest(configs.identity(config)),
                 "git_commit": git_commit(),
@@ -132,7 +133,7 @@ def run(
             else:
                 shutil.rmtree(folder)
         if best is None:
-            raise PipelineError(f"No trial of {config.strategy} finished. " + "; ".join(failures))
+            raise PipelineError(f"No trial of {config.title} finished. " + "; ".join(failures))
         score, winner, winner_config = best
         tracker.amend(winner.run_id).log_model(best_folder)
         chosen = {
@@ -145,7 +146,7 @@ def run(
         logger.set_tags({"best_run_id": winner.run_id, "failed_trials": str(len(failures))})
         logger.log_metrics({f"best/val_{metric}": score}, step=len(points))
     say(
-        f"{config.strategy}: best of {len(points)} trials has validation {metric} {score:.4f} with "
+        f"{config.title}: best of {len(points)} trials has validation {metric} {score:.4f} with "
         + ", ".join(f"{name}={value}" for name, value in chosen.items())
     )
     if parent_id is None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.errors import ConfigError, unknown
 from pipeline.fields import Count, Names, typed
 from pipeline.modeling.encoder import Encoder
+from pipeline.modeling.heads.base import leave_out_virtual_tokens
 from pipeline.modeling.layer_parts import LAYER_PARTS
 from pipeline.strategies.base import Strategy, StrategyContext
 from pipeline.strategies.freezing import Phase, added, head
@@ -109,6 +110,7 @@ class VirtualTokens(Strategy):
     def adapt(self, model: nn.Module, context: StrategyContext) -> nn.Module:
         """Wrap the model with peft."""
         peft = import_peft()
+        leave_out_virtual_tokens(model, self.num_virtual_tokens)
         shared = {"task_type": context.peft_task, "num_virtual_tokens": self.num_virtual_tokens}
         wrapped: nn.Module = peft.get_peft_model(model, self.peft_config(peft, model, shared))
         return wrapped

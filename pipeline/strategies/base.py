@@ -13,6 +13,8 @@ from pipeline.modeling.encoder import Encoder
 from pipeline.strategies.freezing import Phase
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import nn
 
 
@@ -21,11 +23,26 @@ class StrategyContext:
     """What a strategy may depend on beside its own arguments."""
 
     encoder: Encoder
+    """With the head that was chosen."""
     epochs: int
     total_steps: int
     dropout: float
+    newly_initialised: frozenset[str] = frozenset()
+    """Names of the parameters that the checkpoint lacks; empty as long as its weights were not looked at."""
     peft_task: str = "SEQ_CLS"
     """What peft calls a model of this kind: with a classifier, or FEATURE_EXTRACTION without one of the family's own."""
+
+
+@dataclass(frozen=True)
+class LinearLayer:
+    """Weights of a linear layer."""
+
+    weight: NDArray[np.float64]
+    """Shape [outputs, inputs]."""
+    bias: NDArray[np.float64]
+    """Shape [outputs]."""
+    iterations: int
+    """Passes over the examples that finding them took."""
 
 
 class Strategy:
@@ -68,7 +85,7 @@ class Strategy:
     def phases(self, context: StrategyContext) -> Sequence[Phase]:
         """From which epoch which parameters train, at which factor of the learning rate.
 
-        Called once before any weight is loaded, too: this is where arguments are checked against the encoder.
+        Called before any weight is loaded, too: this is where arguments are checked against the encoder.
 
         Raises:
             ConfigError: An argument does not fit the encoder.
@@ -85,6 +102,25 @@ class Strategy:
     def load_kwargs(self, context: StrategyContext) -> dict[str, Any]:
         """Further arguments to `from_pretrained` for the base model, such as a quantisation config."""
         return {}
+
+    @property
+    def is_solved(self) -> bool:
+        """Whether `solve` finds the classifier in one step, so that neither seeds nor the optimizer's options have a say."""
+        return type(self).solve is not Strategy.solve
+
+    def solve(self, features: NDArray[np.float32], labels: NDArray[np.int64], classes: int) -> LinearLayer:
+        """The classifier's linear layer from what frozen parts make of the texts, in place of gradient steps.
+
+        Only for strategies that train a head of one linear layer (`Architecture.linear_head`) and nothing else.
+
+        Args:
+            features: What enters that layer; shape [examples, width].
+            labels: Index of the class; shape [examples].
+
+        Raises:
+            TrainingError: The examples do not determine it.
+        """
+        raise NotImplementedError
 
     def after_step(self, model: nn.Module, step: int) -> None:
         """Called after every optimizer step, counted from 1, while its gradients are still there.

@@ -5,6 +5,7 @@ Optimizer groups, trainable counts, the parameters that are saved and `requires_
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -72,6 +73,8 @@ def either(*selectors: Selector) -> Selector:
 def count_layers(label: str, size: float, encoder: Encoder) -> int:
     """How many layers a size means: a whole number as it is, less than 1 a share of the depth, to the nearest layer.
 
+    Halves go up, so that of 6 layers two thirds and three quarters are not the same.
+
     Args:
         label: Strategy and argument as they are typed, such as `freeze_bottom: bottom`.
 
@@ -80,7 +83,7 @@ def count_layers(label: str, size: float, encoder: Encoder) -> int:
     """
     depth = encoder.depth
     if size < 1:
-        return max(1, round(size * depth))
+        return min(depth, max(1, math.floor(size * depth + 0.5)))
     if size != int(size):
         raise ConfigError(f"{label}={size:g} is neither a whole number of layers nor a share of the depth below 1.")
     if size > depth:

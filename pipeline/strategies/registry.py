@@ -1,12 +1,10 @@
 """Finds the strategies by their file names. Listing them imports none."""
 
-import importlib
-import inspect
-import pkgutil
 from collections.abc import Mapping
 from typing import Any
 
 from pipeline.config import TrainConfig
+from pipeline.discovery import list_modules, only_class
 from pipeline.errors import ConfigError, unknown
 from pipeline.fields import as_dict, build, describe_fields
 from pipeline.strategies.base import Strategy
@@ -17,8 +15,7 @@ _MACHINERY = frozenset({"base", "registry", "freezing", "adapters", "advice"})
 
 def list_strategies() -> list[str]:
     """Names of all strategies, sorted."""
-    path = importlib.import_module(_PACKAGE).__path__
-    return sorted(module.name for module in pkgutil.iter_modules(path) if module.name not in _MACHINERY)
+    return list_modules(_PACKAGE, _MACHINERY)
 
 
 def strategy_class(name: str) -> type[Strategy]:
@@ -31,18 +28,11 @@ def strategy_class(name: str) -> type[Strategy]:
     """
     if name not in list_strategies():
         raise ConfigError(unknown("strategy", name, list_strategies()))
-    module = importlib.import_module(f"{_PACKAGE}.{name}")
-    own = [
-        cls
-        for _, cls in inspect.getmembers(module, inspect.isclass)
-        if issubclass(cls, Strategy) and cls.__module__ == module.__name__
-    ]
-    if len(own) != 1:
-        raise TypeError(f"{module.__name__} must define exactly one Strategy, not {len(own)}.")
-    shadowed = set(describe_fields(own[0])) & set(describe_fields(TrainConfig))
+    cls = only_class(f"{_PACKAGE}.{name}", Strategy)
+    shadowed = set(describe_fields(cls)) & set(describe_fields(TrainConfig))
     if shadowed:
-        raise TypeError(f"{module.__name__}: {', '.join(sorted(shadowed))} shadows an option. Rename the field.")
-    return own[0]
+        raise TypeError(f"{cls.__module__}: {', '.join(sorted(shadowed))} shadows an option. Rename the field.")
+    return cls
 
 
 def create_strategy(name: str, arguments: Mapping[str, Any]) -> Strategy:

@@ -1,6 +1,6 @@
 """Experiment tracking: `runs` says what the code may ask of a tracker, the other modules answer."""
 
-from pipeline.tracking.runs import Tracker
+from pipeline.tracking.runs import RunStore, Tracker
 
 
 def open_tracker() -> Tracker:
@@ -12,3 +12,15 @@ def open_tracker() -> Tracker:
     from pipeline.tracking.mlflow_runs import MlflowTracker
 
     return MlflowTracker()
+
+
+def open_to_read() -> RunStore:
+    """The same store for whoever only reads: one that does not exist is not made, and stands for an empty one.
+
+    Raises:
+        StoreError: It cannot be opened.
+    """
+    from pipeline.tracking.memory import MemoryTracker
+    from pipeline.tracking.mlflow_runs import store_exists
+
+    return open_tracker() if store_exists() else MemoryTracker()

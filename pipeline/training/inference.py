@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.data.batching import Examples, plan_inference
+from pipeline.training.distributed import ALONE, World
 
 MAX_TOKENS = 8192
 
@@ -15,11 +16,14 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-def predict_logits(model: nn.Module, examples: Examples, device: Any, max_tokens: int = MAX_TOKENS) -> NDArray[np.float32]:
+def predict_logits(
+    model: nn.Module, examples: Examples, device: Any, max_tokens: int = MAX_TOKENS, world: World = ALONE
+) -> NDArray[np.float32]:
     """Logits in the examples' order, without dropout; shape [examples, classes]. The model's mode is put back afterwards.
 
     Args:
         max_tokens: Size of a batch after padding, at most `MAX_TOKENS`.
+        world: The processes among which the batches are dealt out; each is given all logits.
     """
     import torch
 
@@ -27,14 +31,16 @@ def predict_logits(model: nn.Module, examples: Examples, device: Any, max_tokens
     model.eval()
     rows, order = [], []
     with torch.inference_mode():
-        for indices in plan_inference(examples.lengths, min(max_tokens, MAX_TOKENS)):
+        for indices in world.deal(plan_inference(examples.lengths, min(max_tokens, MAX_TOKENS))):
             batch = examples.batch(indices)
             with examples.feeding():
                 output = model(**{name: tensor.to(device) for name, tensor in batch.inputs.items()})
             rows.append(output.logits.float())
             order.append(indices)
     model.train(was_training)
-    logits = torch.cat(rows).cpu().numpy()
+    mine = (np.concatenate(order), torch.cat(rows).cpu().numpy()) if rows else None  # fewer batches than processes
+    parts = [part for part in world.gather(mine) if part is not None]
+    logits = np.concatenate([part for _, part in parts])
     ordered = np.empty_like(logits)
-    ordered[np.concatenate(order)] = logits
+    ordered[np.concatenate([places for places, _ in parts])] = logits
     return ordered

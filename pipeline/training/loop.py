@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableSequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from pipeline.config import FitConfig
@@ -18,7 +19,8 @@ from pipeline.modeling.cut import Cut
 from pipeline.modeling.encoder import Encoder
 from pipeline.strategies.base import Strategy
 from pipeline.strategies.freezing import ParameterPlan
-from pipeline.training.checkpoints import CheckpointFolder
+from pipeline.training.checkpoints import CheckpointFolder, generator_states
+from pipeline.training.distributed import World, find_world
 from pipeline.training.dropout import quick_dropout
 from pipeline.training.frozen_prefix import CachedPrefix, feed_above
 from pipeline.training.inference import predict_logits
@@ -28,6 +30,8 @@ from pipeline.training.precision import Precision, dtype_of_states
 from pipeline.training.prefix_cache import PrefixCache
 from pipeline.training.schedule import linear_warmup_decay, warmup_steps
 from pipeline.training.seeding import Seeds
+from pipeline.training.solving import solve_head
+from pipeline.training.vocabulary import used_vocabulary
 
 if TYPE_CHECKING:
     import torch
@@ -75,7 +79,7 @@ class FitPlan:
     @property
     def largest_batch(self) -> int:
         """Tokens after padding; nothing else is computed in larger batches, so that peak memory is training's."""
-        return self.config.batch_size * int(self.train.lengths.max())
+        return math.ceil(self.config.batch_size / self.config.num_processes) * int(self.train.lengths.max())
 
     @property
     def steps_per_epoch(self) -> int:
@@ -117,6 +121,23 @@ class Progress:
             return "unused"
         return "found" if all(found for _, found in self.cached.values()) else "built"
 
+    def result(self, total_steps: int, resumed_from: int = 0) -> FitResult:
+        """What training came to, once it has ended."""
+        return FitResult(
+            best=self.best,
+            best_step=self.best_step,
+            steps=self.step,
+            total_steps=total_steps,
+            train_loss_mean=self.loss_sum / self.step,
+            train_seconds=self.train_seconds,
+            examples=self.examples,
+            tokens=self.tokens,
+            flops=self.flops,
+            cache_seconds=sum(seconds for seconds, _ in self.cached.values()),
+            cache=self.cache_use,
+            resumed_from=resumed_from,
+        )
+
 
 CacheUse = Literal["unused", "built", "found"]
 
@@ -142,35 +163,44 @@ class FitResult:
     cache: CacheUse
     resumed_from: int
     """Step of the checkpoint from which this process went on; 0 if it began anew."""
+    figures: Mapping[str, float] = field(default_factory=dict)
+    """Metrics that the run carries beside, or instead of, those that its stage measures."""
 
 
 def fit(plan: FitPlan, observer: Observer) -> FitResult:
     """Train `plan.model` and leave the best checkpoint's weights in it.
 
     Goes on from the newest checkpoint in `plan.checkpoints` if there is one; on a CPU the end is then bit-equal to that of an
-    uninterrupted run.
+    uninterrupted run. With `num_processes` every process calls this, and all leave with the same weights; only process 0 asks
+    its observer whether to stop, and that at logging points and evaluations alone.
 
     Raises:
         TrainingError: The loss became NaN or infinite.
     """
-    accelerator = _accelerator(plan.precision)
-    with quick_dropout(plan.model) if accelerator.device.type == "cpu" else nullcontext():
-        return _fit(plan, observer, accelerator)
+    world = find_world(plan.config.num_processes)
+    accelerator = make_accelerator(plan.precision, **world.accelerator_options())
+    with (
+        quick_dropout(plan.model) if accelerator.device.type == "cpu" else nullcontext(),
+        used_vocabulary(plan.model, plan.parameters, [plan.train, plan.validation], plan.pad_id) as parameters,
+    ):
+        train = _solve if plan.strategy.is_solved else _fit
+        return train(replace(plan, parameters=parameters), observer, accelerator, world)
 
 
-def _fit(plan: FitPlan, observer: Observer, accelerator: Any) -> FitResult:
+def _fit(plan: FitPlan, observer: Observer, accelerator: Any, world: World) -> FitResult:
     from torch import manual_seed
 
     seeds = Seeds.of(plan.config)
     optimizer = build_optimizer(plan.model, plan.parameters, plan.config.weight_decay)
-    model, optimizer = accelerator.prepare(plan.model, optimizer)
-    manual_seed(seeds.dropout)
-    restored = plan.checkpoints.restore(plan.model, plan.parameters, optimizer, accelerator.scaler, plan.strategy)
+    model = accelerator.prepare_model(plan.model, evaluation_mode=True)  # not wrapped: the world does that, anew in every phase
+    optimizer = accelerator.prepare(optimizer)
+    manual_seed(world.seed(seeds.dropout))
+    restored = plan.checkpoints.restore(plan.model, plan.parameters, optimizer, accelerator.scaler, plan.strategy, world.rank)
     progress = Progress(**restored) if restored else Progress()
     resumed_from = progress.step
     warmup = warmup_steps(plan.total_steps, plan.config.warmup_ratio)
     watch = Stopwatch(progress.train_seconds)
-    feeds = _Feeds(plan, observer, accelerator.device)
+    feeds = Feeds(plan, observer, accelerator.device, world)
     losses: list[torch.Tensor] = []  # read at logging points only: reading waits for the device
 
     while progress.step < plan.total_steps and not progress.stopped:
@@ -180,15 +210,17 @@ def _fit(plan: FitPlan, observer: Observer, accelerator: Any) -> FitResult:
         feed = feeds.of(phase, progress)
         flops = FlopCounter.of(plan.encoder, plan.parameters, phase, feed.skips_prefix)
         batches = plan_epoch(plan.train.lengths, plan.config.batch_size, seeds.order, epoch)
-        model.train()
+        wrapped = world.wrap(model, phase)
+        wrapped.train()
         for indices in batches[position:]:
             with watch.running():
-                batch = feed.train.batch(indices)
+                share = world.share(indices)
+                batch = feed.train.batch(share.indices)
                 inputs = {name: tensor.to(accelerator.device) for name, tensor in batch.inputs.items()}
                 rate = plan.config.learning_rate * linear_warmup_decay(progress.step, plan.total_steps, warmup)
                 set_learning_rate(optimizer, rate, phase)
                 with feed.train.feeding():
-                    loss = model(**inputs, labels=batch.labels.to(accelerator.device)).loss
+                    loss = world.weigh(wrapped(**inputs, labels=batch.labels.to(accelerator.device)).loss, share)
                 accelerator.backward(loss)
                 norm = accelerator.clip_grad_norm_(model.parameters(), plan.config.max_grad_norm)
                 optimizer.step()
@@ -199,55 +231,58 @@ def _fit(plan: FitPlan, observer: Observer, accelerator: Any) -> FitResult:
                 losses.append(loss.detach())
             progress.step += 1
             progress.examples += len(indices)
-            progress.tokens += batch.tokens
-            progress.flops += flops.step(*batch.shape)
+            progress.tokens += int(feed.train.lengths[indices].sum())
+            progress.flops += sum(flops.step(len(part), int(feed.train.lengths[part].max())) for part in world.parts(indices))
             observer.on_step(progress.step, plan.total_steps)
-            stop = observer.should_stop()
-            evaluates = _evaluation_is_due(plan, progress.step) or stop
-            if progress.step % plan.config.logging_steps == 0 or evaluates:
+            logs, evaluates = progress.step % plan.config.logging_steps == 0, evaluation_is_due(plan, progress.step)
+            stop = world.agree(observer.should_stop, now=logs or evaluates)
+            evaluates = evaluates or stop
+            if logs or evaluates:
                 with watch.running():
-                    _read_losses(progress, losses)
-            if progress.step % plan.config.logging_steps == 0:
+                    read_losses(progress, world.average(losses))
+            if logs:
                 mean = sum(progress.window) / len(progress.window)
-                _report(progress, observer, {"train/loss": mean, "train/learning_rate": rate})
+                report(progress, observer, {"train/loss": mean, "train/learning_rate": rate})
                 progress.window = []
             if evaluates:
-                _evaluate(plan, progress, observer, model, feed.validation, accelerator.device)
-                progress.stopped = stop or _patience_is_over(plan.config, progress)
+                _evaluate(plan, progress, observer, model, feed.validation, accelerator.device, world)
+                progress.stopped = stop or patience_is_over(plan.config, progress)
                 progress.train_seconds = watch.seconds
-                plan.checkpoints.save(
-                    progress.step,
-                    progress.best_step,
-                    plan.model,
-                    plan.parameters,
-                    optimizer,
-                    accelerator.scaler,
-                    asdict(progress),
-                    plan.strategy,
-                )
+                state = asdict(progress), plan.strategy, world.gather(generator_states())
+                save = partial(plan.checkpoints.save, progress.step, progress.best_step, plan.model, plan.parameters)
+                world.ask_first(partial(save, optimizer, accelerator.scaler, *state))
                 if progress.stopped:
                     break
     if progress.best_step != progress.step:
         plan.checkpoints.load_weights(progress.best_step, plan.model, plan.parameters)
     accelerator.free_memory()
-    return FitResult(
-        best=progress.best,
-        best_step=progress.best_step,
-        steps=progress.step,
-        total_steps=plan.total_steps,
-        train_loss_mean=progress.loss_sum / progress.step,
-        train_seconds=progress.train_seconds,
-        examples=progress.examples,
-        tokens=progress.tokens,
-        flops=progress.flops,
-        cache_seconds=sum(seconds for seconds, _ in progress.cached.values()),
-        cache=progress.cache_use,
-        resumed_from=resumed_from,
-    )
+    world.leave()
+    return progress.result(plan.total_steps, resumed_from)
+
+
+def _solve(plan: FitPlan, observer: Observer, accelerator: Any, world: World) -> FitResult:
+    """All of training as one step, the strategy's `solve`. It is quick, so an interrupted one is begun anew."""
+    model = accelerator.prepare_model(plan.model, evaluation_mode=True)
+    progress, watch = Progress(), Stopwatch()
+    plan.parameters.enter_phase(plan.model, 0)
+    feed = Feeds(plan, observer, accelerator.device, world).of(0, progress)
+    with watch.running():
+        solution = solve_head(plan.strategy, model, plan.parameters, feed.train, accelerator.device)
+    progress.step, progress.loss_sum, progress.train_seconds = 1, solution.loss, watch.seconds
+    progress.examples, progress.tokens = len(plan.train), int(plan.train.lengths.sum())
+    for skips_prefix, passes in ((feed.skips_prefix, 1), (True, solution.iterations - 1)):
+        counter = FlopCounter.of(plan.encoder, plan.parameters, 0, skips_prefix)
+        progress.flops += passes * counter.step(len(plan.train), round(float(plan.train.lengths.mean())))
+    observer.on_step(1, 1)
+    report(progress, observer, {"train/loss": solution.loss})
+    _evaluate(plan, progress, observer, model, feed.validation, accelerator.device, world)
+    accelerator.free_memory()
+    world.leave()
+    return progress.result(total_steps=1)
 
 
 @dataclass(frozen=True)
-class _Feed:
+class Feed:
     """What the model is fed with in one phase."""
 
     train: Examples
@@ -256,14 +291,15 @@ class _Feed:
     """Whether the frozen layers' hidden states come from the cache."""
 
 
-class _Feeds:
+class Feeds:
     """The feed of each phase, made when the phase begins."""
 
-    def __init__(self, plan: FitPlan, observer: Observer, device: Any) -> None:
-        self._plan, self._observer, self._device = plan, observer, device
-        self._by_layer: dict[int, _Feed] = {}
+    def __init__(self, plan: FitPlan, observer: Observer, device: Any, world: World) -> None:
+        """Make none yet."""
+        self._plan, self._observer, self._device, self._world = plan, observer, device, world
+        self._by_layer: dict[int, Feed] = {}
 
-    def of(self, phase: int, progress: Progress) -> _Feed:
+    def of(self, phase: int, progress: Progress) -> Feed:
         """Token ids where the model trains from the bottom up, else the hidden states that enter its lowest trained layer.
 
         What came from the cache is noted in `progress` when it does so first: a resumed training finds what it had built.
@@ -276,8 +312,9 @@ class _Feeds:
                 made.append(self._make(table, layer))
                 return made[-1]
 
-            train, validation = self._plan.train.feed(make), self._plan.validation.feed(make)
-            self._by_layer[layer] = _Feed(train, validation, isinstance(made[0], CachedPrefix))
+            with self._world.first_alone():  # process 0 computes what is to be cached, and the others find it
+                train, validation = self._plan.train.feed(make), self._plan.validation.feed(make)
+            self._by_layer[layer] = Feed(train, validation, isinstance(made[0], CachedPrefix))
             states = [examples.states for examples in made if isinstance(examples, CachedPrefix)]
             if states:
                 seconds = sum(each.build_seconds for each in states)
@@ -300,22 +337,30 @@ class _Feeds:
         )
 
 
-def _accelerator(precision: Precision) -> Any:
+def make_accelerator(precision: Precision, **options: Any) -> Any:
+    """Accelerate's handle on device and precision."""
     from accelerate import Accelerator
     from accelerate.state import AcceleratorState
     from torch.cuda import is_available
 
     AcceleratorState._reset_state(reset_partial_state=True)  # it is global; an earlier fit may have had another precision
     mixed = "no" if precision == "fp32" else precision
-    return Accelerator(mixed_precision=mixed, cpu=not is_available())  # never an Apple GPU, whose figures are not known here
+    # Never an Apple GPU, whose figures are not known here.
+    return Accelerator(mixed_precision=mixed, cpu=not is_available(), **options)
 
 
-def _evaluation_is_due(plan: FitPlan, step: int) -> bool:
+def evaluation_is_due(plan: FitPlan, step: int) -> bool:
+    """Whether validation data are scored after this step."""
     every = plan.config.eval_steps or plan.steps_per_epoch
     return step % every == 0 or step == plan.total_steps
 
 
-def _read_losses(progress: Progress, losses: list[torch.Tensor]) -> None:
+def read_losses(progress: Progress, losses: MutableSequence[Any]) -> None:
+    """Add losses that were not read yet to the progress, and forget them.
+
+    Raises:
+        TrainingError: One of them is NaN or infinite.
+    """
     for loss in losses:
         value = float(loss)
         if not math.isfinite(value):
@@ -327,18 +372,24 @@ def _read_losses(progress: Progress, losses: list[torch.Tensor]) -> None:
     losses.clear()
 
 
-def _report(progress: Progress, observer: Observer, metrics: dict[str, float]) -> None:
+def report(progress: Progress, observer: Observer, metrics: dict[str, float]) -> None:
+    """Tell the observer, and note it."""
     progress.history.append((progress.step, metrics))
     observer.on_log(progress.step, metrics)
 
 
 def _evaluate(
-    plan: FitPlan, progress: Progress, observer: Observer, model: nn.Module, validation: Examples, device: Any
+    plan: FitPlan, progress: Progress, observer: Observer, model: nn.Module, validation: Examples, device: Any, world: World
 ) -> None:
-    logits = predict_logits(model, validation, device, plan.largest_batch)
-    found = plan.reading.score(plan.validation.labels, logits)
-    _report(progress, observer, {f"val/{name}": value for name, value in found.items()})
-    if _is_better(found, progress.best, plan.config.metric_for_best_model):
+    logits = predict_logits(model, validation, device, plan.largest_batch, world)
+    found = world.ask_first(lambda: plan.reading.score(plan.validation.labels, logits))
+    note_evaluation(plan.config, progress, observer, found)
+
+
+def note_evaluation(config: FitConfig, progress: Progress, observer: Observer, found: dict[str, float]) -> None:
+    """Report validation metrics, and keep in mind whether they are the best so far."""
+    report(progress, observer, {f"val/{name}": value for name, value in found.items()})
+    if _is_better(found, progress.best, config.metric_for_best_model):
         progress.best, progress.best_step, progress.evaluations_without_gain = found, progress.step, 0
     else:
         progress.evaluations_without_gain += 1
@@ -350,6 +401,7 @@ def _is_better(found: Mapping[str, float], best: Mapping[str, float], metric: st
     return found[metric] < best[metric] if metric == "loss" else found[metric] > best[metric]
 
 
-def _patience_is_over(config: FitConfig, progress: Progress) -> bool:
+def patience_is_over(config: FitConfig, progress: Progress) -> bool:
+    """Whether so many evaluations in a row brought no gain that training ends."""
     patience = config.early_stopping_patience
     return patience is not None and progress.evaluations_without_gain >= patience

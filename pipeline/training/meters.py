@@ -69,8 +69,9 @@ class FlopCounter:
     layer that trains upwards (attention products twice), and 2 per trained matrix weight and token for the gradients of weights
     (Kaplan et al. 2020, arXiv:2001.08361, appendix B), at every depth at which layers that share weights use them. Pooler and
     head, and the top layer but for its keys and values where it is trimmed, compute once per text instead of once per token.
-    Left out: adapters' own forward products (1 to 4 % for LoRA of rank 8), projections from a smaller embedding, and virtual
-    tokens, which make a short text up to twice as long for prompt and P-tuning.
+    Left out: what a head does once per token (the scores of `attention`); adapters' own forward products (1 to 4 % for LoRA of
+    rank 8), projections from a smaller embedding, and virtual tokens, which make a short text up to twice as long for prompt
+    and P-tuning.
     """
 
     encoder: Encoder

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 from pipeline.data.batching import TokenExamples
 from pipeline.data.problem import Input, Problem
 from pipeline.data.tokenization import clamp_length
-from pipeline.errors import ModelError, enumerate_some
+from pipeline.errors import ConfigError, ModelError, enumerate_some
 from pipeline.evaluation.metrics import softmax
 from pipeline.evaluation.readings import Reading
 from pipeline.modeling.addresses import ModelAddress, find_model
-from pipeline.modeling.encoder import Encoder
+from pipeline.modeling.encoder import FAMILY_HEAD, Encoder
 from pipeline.modeling.loading import load_classifier, load_tokenizer
 from pipeline.objectives.base import Objective, Tokenization
 from pipeline.objectives.registry import create_objective
@@ -54,6 +54,8 @@ class ModelRecord:
     dropout: float
     epochs: int
     total_steps: int
+    head: str = FAMILY_HEAD
+    """Not in folders that were written before there were others."""
     format: int = _FORMAT
     objective: str = "classification"
     pooling: str = "mean"
@@ -120,7 +122,7 @@ def build_model(
     head_seed: int,
     adapter_seed: int,
 ) -> BuiltModel:
-    """Load the base, put the strategy into it, and resolve what trains when.
+    """Load the base with the head that `context.encoder` names, put the strategy into it, and resolve what trains when.
 
     The head is drawn from a seed of its own before any adapter, so all strategies start from the same head.
 
@@ -131,8 +133,11 @@ def build_model(
     import torch
 
     strategy.check_packages()
+    strategy.phases(context)  # a mistake is found before anything is loaded
+    load_kwargs = strategy.load_kwargs(context)
+    loaded = objective.load(address, context.dropout, head_seed, load_kwargs)
+    context = replace(context, newly_initialised=loaded.newly_initialised)
     phases = strategy.phases(context)
-    loaded = objective.load(address, context.dropout, head_seed, strategy.load_kwargs(context))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(adapter_seed)
         model = strategy.adapt(loaded.model, context)
@@ -169,6 +174,20 @@ def read_record(folder: Path) -> ModelRecord:
         raise ModelError(f"{folder}: {_RECORD} is missing or damaged: {error}.") from error
 
 
+def read_weights(folder: Path) -> dict[str, NDArray[Any]]:
+    """Everything that training made of the model in a folder, by name; bf16 as float32.
+
+    Raises:
+        ModelError: The folder is damaged.
+    """
+    from safetensors.torch import load_file
+
+    try:
+        return {name: tensor.float().numpy() for name, tensor in load_file(folder / _DELTA).items()}
+    except Exception as error:  # safetensors raises an error of its own
+        raise ModelError(f"{folder}: {_DELTA} is missing or damaged: {error}") from error
+
+
 def load_model_folder(folder: Path) -> FineTunedModel:
     """The fine-tuned model of a folder that training wrote, as it was when training ended.
 
@@ -184,10 +203,13 @@ def load_model_folder(folder: Path) -> FineTunedModel:
             f"{folder}: was fine-tuned from a base with SHA-256 {record.base_sha256[:12]}..., but {address.folder} holds "
             f"{address.sha256()[:12]}.... Put the old base back, or train again."
         )
-    objective = create_objective(record.objective, Problem.of(record.classes, record.score_range, record.pairs), record.pooling)
-    context = StrategyContext(
-        objective.encoder(address), record.epochs, record.total_steps, record.dropout, objective.peft_task
-    )
+    problem = Problem.of(record.classes, record.score_range, record.pairs)
+    objective = create_objective(record.objective, problem, record.pooling, record.head)
+    try:
+        encoder = objective.encoder(address)
+    except ConfigError as error:  # such as one of the user's own, whose file is not here
+        raise ModelError(f"{folder}: {_RECORD} names a head that is not here. {error}") from error
+    context = StrategyContext(encoder, record.epochs, record.total_steps, record.dropout, peft_task=objective.peft_task)
     strategy = create_strategy(record.strategy, record.strategy_args)
     built = build_model(address, strategy, context, objective, head_seed=0, adapter_seed=0)
     try:

@@ -23,7 +23,7 @@ def build_optimizer(model: nn.Module, plan: ParameterPlan, weight_decay: float) 
     by_name = dict(model.named_parameters())
     groups: dict[tuple[tuple[float, ...], bool], list[torch.nn.Parameter]] = defaultdict(list)
     for parameter in plan.trainable:
-        groups[parameter.factors, _decays(parameter)].append(by_name[parameter.name])
+        groups[parameter.factors, decays_weights(parameter)].append(by_name[parameter.name])
     return torch.optim.AdamW(
         [
             {"params": members, "weight_decay": weight_decay if decays else 0.0, "factors": factors}
@@ -40,6 +40,6 @@ def set_learning_rate(optimizer: Any, rate: float, phase: int) -> None:
         group["lr"] = rate * group["factors"][phase]
 
 
-def _decays(parameter: PlannedParameter) -> bool:
+def decays_weights(parameter: PlannedParameter) -> bool:
     """Biases and layer norms are spared, as in BERT's own training: both are vectors."""
     return len(parameter.shape) > 1

@@ -53,6 +53,12 @@ def compute_dtype(precision: Precision) -> torch.dtype:
     return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
 
 
+def precision_of(dtype: str) -> Precision:
+    """The precision in which runs log that `compute_dtype`, such as `bfloat16`."""
+    names: dict[str, Precision] = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
+    return names[dtype]
+
+
 def dtype_of_states(precision: Precision) -> torch.dtype:
     """The type in which hidden states between layers are kept: fp16 has not the range for those of every architecture."""
     import torch

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 
 import torch
 
-from pipeline.modeling.encoder import ARCHITECTURES
+from pipeline.modeling.encoder import ARCHITECTURES, FAMILY_HEAD
+from pipeline.modeling.heads.registry import list_heads
 from pipeline.strategies.base import Strategy
 from pipeline.strategies.registry import create_strategy, list_strategies
 
@@ -14,16 +16,22 @@ STRATEGIES = list_strategies()
 HAS_BITSANDBYTES = importlib.util.find_spec("bitsandbytes") is not None
 FAMILIES = sorted(ARCHITECTURES)
 
+OWN_HEADS = [name for name in list_heads() if name != FAMILY_HEAD]
+
 _SHARED = r" cannot work on albert: the 4 layers of .* share one set of weights"
 _NO_BIASES = r" cannot work on modernbert: .* has no biases"
+_NOT_LINEAR = r"linear_probe cannot work on {} with --head pooler: that head has more layers .* Add --head mean\."
 _NO_PREFIX = "prefix cannot work on {}: its attention takes no past keys and values"
 REFUSED = {
     **{("albert", name): name + _SHARED for name in ("discriminative", "freeze_bottom", "gradual", "partial")},
     **{("modernbert", name): name + _NO_BIASES for name in ("bitfit", "random_subset")},
     **{(family, "prefix"): _NO_PREFIX.format(family) for family in ("albert", "distilbert", "modernbert")},
+    **{(family, "linear_probe"): _NOT_LINEAR.format(family) for family in FAMILIES if family not in ("albert", "bert")},
 }
-"""Pairs of family and strategy that cannot work, and the message that says so."""
+"""Pairs of family and strategy that cannot work with the family's own head, and the message that says so."""
 
+WITH_MEAN = [pair for pair in REFUSED if pair[1] == "linear_probe"]
+"""Those of them that work with a head of one linear layer."""
 PAIRS = [
     (family, name)
     for family in FAMILIES
@@ -32,8 +40,25 @@ PAIRS = [
 ]
 POOLED = ("albert", "bert")
 """Families whose classifier uses a pooler that the checkpoint may lack."""
-BASES = [(*pair, True) for pair in PAIRS] + [(*pair, False) for pair in PAIRS if pair[0] in POOLED]
-"""Family, strategy, and whether the checkpoint has a pooler."""
+_MEETING_HEADS = ("full", "head_only", "lora", "partial", "prefix", "prompt")
+
+
+def _headed() -> list[tuple[str, str, bool, str]]:
+    """Every family with every head of our own, the strategies taking turns, and every such strategy with BERT and the mean."""
+    turns = itertools.cycle(_MEETING_HEADS)
+    found = [("bert", name, True, "mean") for name in (*_MEETING_HEADS, "qlora") if ("bert", name) in PAIRS]
+    for family, own in itertools.product(FAMILIES, OWN_HEADS):
+        found.append((family, next(name for name in turns if (family, name) in PAIRS), True, own))
+    return list(dict.fromkeys(found))
+
+
+BASES = [
+    *((*pair, True, FAMILY_HEAD) for pair in PAIRS),
+    *((*pair, False, "mean" if pair[1] == "linear_probe" else FAMILY_HEAD) for pair in PAIRS if pair[0] in POOLED),
+    *((*pair, True, "mean") for pair in WITH_MEAN),
+    *_headed(),
+]
+"""Family, strategy, whether the checkpoint has a pooler, and head."""
 
 # Arguments with which a strategy fits a tiny model and is small beside it.
 _SMALLER = {

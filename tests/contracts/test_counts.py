@@ -17,6 +17,7 @@ BERT_BASE = 109_483_778
     ("name", "arguments", "trainable", "total", "percent"),
     [
         ("head_only", {}, 1_538, BERT_BASE, "0.0014"),
+        ("linear_probe", {}, 1_538, BERT_BASE, "0.0014"),
         ("full", {}, BERT_BASE, BERT_BASE, "100.0000"),
         ("partial", {}, 28_353_026, BERT_BASE, "25.8970"),
         ("partial", {"top_k": 4}, 28_353_026, BERT_BASE, "25.8970"),

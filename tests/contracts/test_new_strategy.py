@@ -71,7 +71,7 @@ def test_one_file_is_a_strategy(add_module, tiny, tmp_path):
 
 def test_the_example_of_the_guide_is_a_strategy(add_module, tiny, tmp_path):
     guide = (Path(__file__).parents[2] / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    (block,) = re.findall(r"```python\n(.*?)```", guide, re.DOTALL)
+    block, _ = re.findall(r"```python\n(.*?)```", guide, re.DOTALL)
     (name,) = re.findall(r"Saved as `pipeline/strategies/(\w+)\.py`", guide)
     (typed,) = re.findall(rf"--strategy {name} --strategy-args ([\w.=]+)`", guide)
     assert name not in list_strategies(), "the guide shows something new"

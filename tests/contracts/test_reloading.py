@@ -40,11 +40,11 @@ def test_a_fresh_process_reloads_every_model_with_the_same_logits(tiny, tmp_path
     for part in ("ids", "offsets", "labels"):
         np.save(tmp_path / f"{part}.npy", getattr(table, part))
     expected = {}
-    for family, name, pooler in BASES:
+    for family, name, pooler, head in BASES:
         epochs = max(2, fewest_epochs(name))
-        strategy, config, base = make(name), tiny.config(epochs=epochs), tiny.folder(family, pooler)
+        strategy, config, base = make(name), tiny.config(epochs=epochs, head=head), tiny.folder(family, pooler)
         built = tiny.build(strategy, base, config, total_steps=epochs)
-        key, pad_id = f"{family}-{name}-{pooler}", built.model.config.pad_token_id
+        key, pad_id = f"{family}-{name}-{pooler}-{head}", built.model.config.pad_token_id
         before = predict_logits(built.model, TokenExamples(table, pad_id), torch.device("cpu"))
         tiny.fit(built, config, tmp_path / "checkpoints" / key)
         record = ModelRecord(
@@ -58,6 +58,7 @@ def test_a_fresh_process_reloads_every_model_with_the_same_logits(tiny, tmp_path
             dropout=config.dropout,
             epochs=config.epochs,
             total_steps=epochs,
+            head=head,
         )
         write_model_folder(tmp_path / key, built, record)
         expected[key] = predict_logits(built.model, TokenExamples(table, pad_id), torch.device("cpu"))

@@ -21,13 +21,20 @@ ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 LIMITS = {"max_train_samples": "64", "max_eval_samples": "32", "epochs": "1"}
 # Studies that are meant for a hub model and a GPU run here on packaged parts, and with two quick strategies.
-REPLACED = {"model": "minilm", "dataset": "rotten_tomatoes", "strategies": "head_only,bitfit", "trials": "1"}
+REPLACED = {"model": "minilm", "dataset": "rotten_tomatoes", "strategies": "head_only,bitfit", "trials": "1", "seeds": "2"}
 BENCHMARK_LIMITS = {
     "benchmarks.speed": "--dataset rotten_tomatoes --rows 96 --peer-steps 5 --repeats 1 --strategies head_only",
     "benchmarks.equality": "--dataset rotten_tomatoes --rows 96 --seeds 2 --strategy head_only",
+    "benchmarks.search": "--dataset rotten_tomatoes --rows 96 --peer-steps 5 --repeats 1",
+    "benchmarks.coverage": "--texts 50 --seeds 1,2 --discordances 0.1 --seed-points 0 --studies 3 --resamples 20",
     "benchmarks.scaling": "--dataset rotten_tomatoes --rows 64 --depths 2 --depth-rows 64 --strategies head_only",
 }
-PREFIX_STUDY = {**REPLACED, "split": "random", "strategies": "prefix"}
+# Instead of those two: what the recipe is about, where that can be had in a minute.
+STUDIES = {
+    "prefix_vs_full": {"split": "random", "strategies": "prefix"},
+    "layerwise": {"strategies": "freeze_9,two_rates"},
+    "korean_emotion": {"strategies": "attention"},
+}
 
 
 def documented_commands() -> list[str]:
@@ -50,6 +57,7 @@ def project(tiny, tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows = [f'"a film number {i}, quite {word}",{stars}' for i in range(30) for word, stars in (("good", 5), ("bad", 1))]
     (folder / "reviews.csv").write_text("review,stars\n" + "\n".join(rows) + "\n")
     write_data(folder)
+    write_emotions(folder)
     shutil.copytree(tiny.folder("distilbert"), folder / "my-encoder")
     return folder
 
@@ -72,6 +80,15 @@ def write_data(folder: Path) -> None:
         (folder / "reviews_folder" / f"{part}.csv").write_text(table.replace("film", f"{part} film"))
 
 
+def write_emotions(folder: Path) -> None:
+    """Files of the Korean study's form: classes by number and by name, and a row without text."""
+    names = {"E1": "분노", "E6": "기쁨", "E3": "불안", "E5": "상처", "E2": "슬픔", "E4": "당황"}
+    rows = [(label, f"오늘 {number}번째로 {names[label]}을 느꼈다.") for number in range(20) for label in names]
+    for file, shown in (("emotions.csv", {}), ("emotions_by_name.csv", names)):
+        lines = [f"{shown.get(label, label)},{text}" for label, text in rows]
+        (folder / file).write_text("label,HS01\n" + "\n".join([*lines, f"{shown.get('E1', 'E1')},"]) + "\n", encoding="utf-8")
+
+
 def environment() -> dict[str, str]:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     clean = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
@@ -86,17 +103,15 @@ def run(arguments: list[str], project: Path) -> str:
 
 
 def limits_for(command: str) -> dict[str, str]:
-    if "recipe=prefix_vs_full" in command:
-        extra = {**LIMITS, **PREFIX_STUDY}
-    elif "recipe=" in command:
-        extra = {**LIMITS, **REPLACED}
+    if recipe := re.search(r"(?:-P recipe=|--recipe )(\w+)", command):
+        extra = {**LIMITS, **REPLACED, **STUDIES.get(recipe[1], {})}
     elif re.search(r"-e (train|tune)|pipeline (train|main|tune)", command):
         extra = dict(LIMITS)
     elif "--model" in command:
         extra = {"max_eval_samples": "32"}
     else:
         extra = {}
-    return {name: value for name, value in extra.items() if f"{name}=" not in command}
+    return {name: value for name, value in extra.items() if not re.search(rf"-P {name}=|--{name.replace('_', '-')} ", command)}
 
 
 def test_there_are_commands_to_run() -> None:

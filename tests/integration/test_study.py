@@ -33,7 +33,7 @@ def study(workspace):
     """A study in which one of three strategies fails; returns the message with which it ended."""
     recipe = write_recipe(
         "three.yaml",
-        options=workspace.options,
+        options={**workspace.options, "seeds": 1},
         strategies={
             "head_only": {"learning_rate": 1e-2},
             "full": {"learning_rate": 1e30},
@@ -118,7 +118,7 @@ def train_or_break(plan: TrainConfig, parent_id: str, tags: dict[str, str]) -> o
 
 
 def test_a_study_goes_on_after_an_error_that_nobody_foresaw(workspace, monkeypatch):
-    recipe = write_recipe("two.yaml", options=workspace.options, strategies={"full": {}, "head_only": {}})
+    recipe = write_recipe("two.yaml", options={**workspace.options, "seeds": 1}, strategies={"full": {}, "head_only": {}})
     monkeypatch.setattr(main, "train", SimpleNamespace(run=train_or_break))
     with pytest.raises(PipelineError, match=r"1 of 2 strategies failed .* full: RuntimeError: no kernel"):
         main.run(workspace.config(MainConfig, recipe=recipe, epochs=1))

@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,8 @@ from click.testing import CliRunner, Result
 from pipeline.__main__ import cli
 from pipeline.config import TrainConfig
 from pipeline.errors import PipelineError, TrainingError
-from pipeline.options import LONGER_SPELLINGS, STAGE_CONFIGS, flag
+from pipeline.fields import describe_fields
+from pipeline.options import GROUPS, LONGER_SPELLINGS, STAGE_CONFIGS, flag, group_options, is_typed
 from pipeline.recipes import list_recipes
 from pipeline.strategies.registry import list_strategies
 
@@ -135,6 +137,20 @@ def test_longer_spellings_are_answered_with_ours() -> None:
         (("train", "--epoch", "3"), "Unknown option '--epoch'. Did you mean '--epochs'?"),
         (("compare", "--lr", "3"), "Unknown option '--lr'."),
         (("main", "--given", "seed"), "Unknown option '--given'."),
+        (
+            (
+                "train",
+                "-P",
+                "strategy=lora",
+                "-Plearning_rate=3e-5",
+                "--seed",
+                "1",
+                "-P",
+                "strategy_args=targets=[query,value]",
+            ),
+            "python -m pipeline train --strategy lora --learning-rate 3e-5 --seed 1 --strategy-args 'targets=[query,value]'",
+        ),
+        (("main", "-P"), "-P is an option of `mlflow run`."),
         (("trian",), "Unknown stage 'trian'. Did you mean 'train'?"),
         (("train", "--epochs"), "requires an argument"),
         (("train", "partial"), "unexpected extra argument"),
@@ -169,3 +185,20 @@ def test_a_run_that_mlflow_made_beforehand_is_closed_with_the_reason(
     [(run_id, name, message, was_killed)] = closed
     assert (run_id, name, was_killed) == ("abc", "train", killed)
     assert reason in message
+
+
+@pytest.mark.parametrize("name", STAGE_CONFIGS)
+def test_help_has_every_option_once_below_a_heading(name: str) -> None:
+    text = call(name, "--help").output
+    headings = [line[:-1] for line in text.splitlines() if line.endswith(":") and not line.startswith(" ")]
+    assert set(headings) <= {*GROUPS, "More"}
+    assert headings[0] == "Most used" if name != "prepare_data" else "Data" in headings
+    options = re.findall(r"^  (?:-h, )?(--[a-z-]+)", text, re.MULTILINE)
+    assert sorted(options) == sorted(
+        {flag(field) for field in describe_fields(STAGE_CONFIGS[name]) if is_typed(field)} | {"--help"}
+    )
+
+
+def test_whatever_is_in_no_group_comes_last() -> None:
+    grouped = group_options(["help", "epochs", "new_option", "strategy"])
+    assert list(grouped.items()) == [("Most used", ["strategy", "epochs"]), ("More", ["help", "new_option"])]

@@ -139,3 +139,82 @@ def test_options_of_data_that_contradict_are_reported_beside_others(given: dict[
         train(**given, epochs="0")
     assert len(caught.value.messages) == 2
     assert message in str(caught.value)
+
+
+ENTRIES = """
+options: {learning_rate: 1e-4}
+space: {learning_rate: [1e-4]}
+strategies:
+  freeze_6: {strategy: freeze_bottom, strategy_args: {bottom: 0.5}, learning_rate: 3e-4, epochs: 2, space: {bottom: [0.5]}}
+  freeze_9: {strategy: freeze_bottom, strategy_args: {bottom: 0.75}}
+  full:
+"""
+
+
+def test_a_recipe_holds_one_strategy_several_times_under_names_of_their_own(
+    write: Callable[[str, str | bytes], Path],
+) -> None:
+    study = configure(configs.MainConfig, {"recipe": str(write("mine.yaml", ENTRIES)), "epochs": "7"})
+    six, nine, full, bare = (configure_strategy(study, name) for name in ("freeze_6", "freeze_9", "full", "freeze_bottom"))
+    assert [(plan.entry, plan.strategy, plan.title) for plan in (six, nine, full, bare)] == [
+        ("freeze_6", "freeze_bottom", "freeze_6"),
+        ("freeze_9", "freeze_bottom", "freeze_9"),
+        ("", "full", "full"),
+        ("", "freeze_bottom", "freeze_bottom"),
+    ]
+    assert [plan.strategy_args["bottom"] for plan in (six, nine, bare)] == [0.5, 0.75, 0.5]
+    assert [plan.learning_rate for plan in (six, nine, bare)] == [3e-4, 1e-4, 1e-4]
+    assert six.epochs == 7, "what is typed beats the entry"
+    typed = train(recipe=str(write("mine.yaml", ENTRIES)), strategy="freeze_6", strategy_args="bottom=2")
+    assert (typed.entry, typed.strategy_args["bottom"]) == ("freeze_6", 2)
+    assert replace_options(typed, {"epochs": 1}).entry == "freeze_6"
+
+
+def test_an_entrys_name_is_no_part_of_what_a_run_computes(write: Callable[[str, str | bytes], Path]) -> None:
+    recipe = str(write("mine.yaml", "strategies: {slow: {strategy: full}, full: {}}"))
+    slow, full = train(recipe=recipe, strategy="slow"), train(recipe=recipe, strategy="full")
+    assert slow != full
+    assert configs.identity(slow) == configs.identity(full)
+    assert configs.settings_hash(slow) == configs.settings_hash(full)
+
+
+@pytest.mark.parametrize(
+    ("entry", "typed", "message"),
+    [
+        ("x: {strategy: lorra}", "x", "recipe mine: x: Unknown strategy 'lorra'. Did you mean 'lora'?"),
+        ("lora: {strategy: full}", "lora", "recipe mine: lora: is the name of a strategy, and its strategy is full."),
+        ("freeze_6: {strategy: full}", "freze_6", "Unknown strategy 'freze_6'. Did you mean 'freeze_6'? Available: "),
+        ("x: {strategy: full, learning_rate: fast}", "x", "recipe mine: x: learning_rate: got 'fast'."),
+        ("x: {strategy: lora, strategy_args: {r: 0}}", "x", "x: lora: r: got 0."),
+        ("lorra:", "lorra", "Unknown strategy 'lorra'. Did you mean 'lora'?"),
+        ("x: {strategy: [full]}", "x", "mine.yaml: 'strategy' of 'x' must be a strategy's name, not ['full']."),
+        ("'a,b': {strategy: full}", "a,b", "mine.yaml: 'a,b' cannot name an entry"),
+        ("x: {strategy: full, entry: y}", "x", "Unknown option 'entry'."),
+    ],
+)
+def test_a_faulty_entry_is_answered_with_what_is_wrong(
+    write: Callable[[str, str | bytes], Path], entry: str, typed: str, message: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        train(recipe=str(write("mine.yaml", f"strategies:\n  {entry}\n")), strategy=typed)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("given", ["0.7,0.1,0.2", " 0.7, 0.1 ,0.2 ", [0.7, 0.1, 0.2], ["0.7", "0.1", "0.2"]])
+def test_ratios_are_three_shares(given: object) -> None:
+    assert train(split_ratios=given).split_ratios == (0.7, 0.1, 0.2)
+
+
+@pytest.mark.parametrize("given", ["0.8,0.2", "0.8,0.1,0.2", "1,0,0", "8,1,1", "0.5,-0.1,0.6", "a,b,c", "nan,0.5,0.5", "0.8"])
+def test_other_ratios_are_answered_with_what_is_expected(given: str) -> None:
+    with pytest.raises(ConfigError, match=r"--split-ratios: got .* Give three shares above 0 that sum to 1, separated by"):
+        train(split_ratios=given)
+
+
+def test_a_data_set_known_by_name_has_columns_of_its_own(write: Callable[[str, str | bytes], Path]) -> None:
+    recipe = str(write("mine.yaml", "options: {dataset: mine.csv, text_column: HS01, labels: [b, a], encoding: latin-1}"))
+    assert (train(recipe=recipe).text_column, train(recipe=recipe).labels) == ("HS01", ("b", "a"))
+    other = train(recipe=recipe, dataset="other.csv")
+    assert (other.text_column, other.labels, other.encoding) == ("HS01", ("b", "a"), "latin-1")
+    named = train(recipe=recipe, dataset="rotten_tomatoes", labels="pos,neg")
+    assert (named.text_column, named.labels, named.encoding) == (None, ("pos", "neg"), None), "what is typed stays"

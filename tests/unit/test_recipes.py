@@ -21,7 +21,7 @@ def test_every_recipe_that_comes_along_gives_checked_configs() -> None:
         study = configure(configs.MainConfig, {"recipe": name})
         assert recipe.strategies
         for strategy in recipe.strategies:
-            assert configure_strategy(study, strategy).strategy == strategy
+            assert configure_strategy(study, strategy).title == strategy
 
 
 def test_a_recipe_is_read_from_a_path(write: Write) -> None:

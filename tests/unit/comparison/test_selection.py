@@ -104,3 +104,22 @@ def test_file_names_are_distinct_and_safe(make_run: MakeRun) -> None:
     names = ["full", "lora_targets_query_value_r_8", "lora_r_4", f"lora_r_4_{runs[3].run_id[:8]}", "external_model_.._a_b"]
     assert list(named) == [*names, "external_model_c"]
     assert list(named.values()) == runs
+
+
+def test_entries_name_files_and_lines(make_run: MakeRun) -> None:
+    runs = [make_run("freeze_bottom", tags={"entry": name}) for name in ("freeze_6", "기쁨/../x", "기쁨/../x")]
+    failed = make_run("freeze_bottom", status="FAILED", tags={"entry": "freeze_9"})
+    selection = select_runs([*runs, failed])
+    names = list(selection.file_names())
+    assert names == ["freeze_6", "기쁨_.._x", f"기쁨_.._x_{runs[2].run_id[:8]}"]
+    assert selection.left_out == (f"freeze_9 (run {failed.run_id}): status FAILED",)
+
+
+def test_a_reason_that_holds_for_many_runs_is_one_line(make_run: MakeRun) -> None:
+    failed = [make_run("lora", status="FAILED", tags={"status_detail": str(number)}) for number in range(3)]
+    old = [make_run(strategy, tags={"data_fingerprint": "e" * 64}) for strategy in ("lora", "lora", "full", "prefix")]
+    selection = select_runs([*failed, *old, make_run("full")])
+    assert len(selection.left_out) == 7
+    lines = list(selection.summarise_left_out())
+    assert "4 runs (prefix, full, 2 lora): tested on other data than the newest run (?, not ?)" in lines
+    assert sorted(lines[1:]) == sorted(f"lora (run {run.run_id}): status FAILED: {n}" for n, run in enumerate(failed))

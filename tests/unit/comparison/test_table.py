@@ -86,6 +86,24 @@ def test_the_rendered_table_has_headings_rounded_figures_and_blanks(make_run: Ma
 
 
 def test_arguments_are_a_column_where_some_run_has_them(make_run: MakeRun) -> None:
-    text = render_table(build_table([make_run("full"), make_run("partial", arguments='{"top_k": 4}')]))
+    table = build_table([make_run("full"), make_run("partial", arguments='{"top_k": 2}')])
+    text = render_table(table)
     assert "arguments" in text
-    assert "top_k=4" in text
+    assert "top_k=2" in text
+
+
+def test_only_arguments_that_differ_from_the_defaults_are_shown_and_all_are_kept(make_run: MakeRun) -> None:
+    usual, other = '{"r": 8, "alpha": 16.0}', '{"r": 4, "alpha": 16.0}'
+    table = build_table(
+        [make_run("lora", arguments=usual), make_run("lora", 0.7, arguments=other), make_run("gone", 0.6, other)]
+    )
+    assert table["arguments"].tolist() == ["r=8,alpha=16.0", "r=4,alpha=16.0", "r=4,alpha=16.0"]
+    assert table["changed_arguments"].tolist() == ["", "r=4", "r=4,alpha=16.0"], "defaults of an unknown strategy are unknown"
+
+
+def test_an_entry_stands_beside_its_strategy(make_run: MakeRun) -> None:
+    table = build_table([make_run("freeze_bottom", tags={"entry": "freeze_6"}), make_run("full", 0.7)])
+    assert table["strategy"].tolist() == ["freeze_bottom", "full"]
+    assert table["entry"].tolist() == ["freeze_6", ""]
+    assert render_table(table).startswith("entry")
+    assert "entry" not in render_table(table[1:])

@@ -65,13 +65,15 @@ def test_the_same_data_is_prepared_once(data: Data, monkeypatch: pytest.MonkeyPa
     assert [path.name for path in (data.cache_dir / "prepared").iterdir()] == [first.folder.name]
 
 
-@pytest.mark.parametrize("options", [{"split_seed": 1}, {"text_column": "text"}, {"label_column": "label"}])
+@pytest.mark.parametrize(
+    "options", [{"split_seed": 1}, {"text_column": "text"}, {"label_column": "label"}, {"split_ratios": "0.7,0.1,0.2"}]
+)
 def test_other_options_are_prepared_apart(data: Data, options: dict[str, object]) -> None:
     first, _ = data.prepare()
     other, reused = data.prepare(**options)
     assert not reused
     assert other.folder != first.folder
-    assert (other.manifest.fingerprint != first.manifest.fingerprint) == ("split_seed" in options)
+    assert (other.manifest.fingerprint != first.manifest.fingerprint) == any("split_" in name for name in options)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.data.splits import SPLITS, choose_sample, split_officially, split_randomly
+from pipeline.data.splits import SPLITS, choose_sample, split_by_groups, split_officially, split_randomly
 from pipeline.errors import DataError
 
 NAMES = tuple("abcdefgh")
@@ -18,6 +18,13 @@ def make(*counts: int, seed: int = 0, prefix: str = "") -> pd.DataFrame:
     """A shuffled table with so many rows of each class, every text another."""
     labels = np.random.default_rng(seed).permutation(np.repeat(np.arange(len(counts)), counts))
     return pd.DataFrame({"text": [f"{prefix}{row}" for row in range(len(labels))], "label": labels})
+
+
+PARTS = st.tuples(*3 * [st.integers(1, 20)])
+
+
+def share_out(parts: tuple[int, ...]) -> tuple[float, ...]:
+    return tuple(part / sum(parts) for part in parts)
 
 
 def halve(table: pd.DataFrame, seed: int = 42) -> dict[str, pd.DataFrame]:
@@ -46,6 +53,51 @@ def test_a_random_split_is_a_function_of_rows_and_seed(counts: list[int], seed: 
     first, second = halve(table, seed), halve(table, seed)
     for name in SPLITS:
         pd.testing.assert_frame_equal(first[name], second[name])
+
+
+@given(st.lists(st.integers(1, 60), min_size=2, max_size=5), PARTS, st.integers(0, 2**32 - 1))
+def test_a_split_by_any_ratios_is_a_partition_of_those_sizes_or_refused(
+    counts: list[int], parts: tuple[int, ...], seed: int
+) -> None:
+    table, ratios = make(*counts), share_out(parts)
+    try:
+        splits = split_randomly({"all": table}, NAMES, seed, "--dataset x", ratios)
+    except DataError:
+        few = min(counts) * min(ratios) < 2 or sum(counts) * min(ratios) < 2 * len(counts)
+        assert few, "only rare classes and small tables are refused"
+        return
+    together = pd.concat(splits.values()).sort_values("text").reset_index(drop=True)
+    pd.testing.assert_frame_equal(together, table.sort_values("text").reset_index(drop=True))
+    for name, share in zip(SPLITS[1:], ratios[1:], strict=True):
+        assert len(splits[name]) == max(round(len(table) * share), len(counts))
+    assert all(set(split["label"]) == set(range(len(counts))) for split in splits.values())
+
+
+def test_a_seventh_part_and_two_tenths() -> None:
+    splits = split_randomly({"all": make(600, 400)}, NAMES, 42, "x", (0.7, 0.1, 0.2))
+    assert {name: split["label"].value_counts().to_dict() for name, split in splits.items()} == {
+        "train": {0: 420, 1: 280},
+        "validation": {0: 60, 1: 40},
+        "test": {0: 120, 1: 80},
+    }
+
+
+@given(st.integers(10, 5000))
+def test_a_tenth_of_the_rows_is_what_it_always_was(rows: int) -> None:
+    splits = halve(make(rows - rows // 2, rows // 2))
+    assert len(splits["test"]) == len(splits["validation"]) == max(round(rows / 10), 2)
+
+
+def test_groups_come_near_the_ratios() -> None:
+    table = make(500, 500).assign(group=[f"author {row % 97}" for row in range(1000)])
+    splits, _ = split_by_groups({"all": table}, NAMES, 42, "x", (0.6, 0.1, 0.3))
+    assert [len(split) for split in splits.values()] == pytest.approx([600, 100, 300], abs=25)
+
+
+def test_ratios_do_not_go_with_official_parts() -> None:
+    parts = {"train": make(50, 50), "test": make(9, 9)}
+    with pytest.raises(DataError, match=r"--split-ratios 0.7,0.1,0.2: --split official keeps the parts of --dataset x"):
+        split_officially(parts, NAMES, 42, "--dataset x", (0.7, 0.1, 0.2))
 
 
 def test_shares_are_8_1_1_in_every_class_and_rows_keep_their_order() -> None:

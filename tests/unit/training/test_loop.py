@@ -9,6 +9,7 @@ from pipeline.errors import TrainingError
 from pipeline.fields import typed
 from pipeline.strategies.base import Strategy
 from pipeline.strategies.registry import create_strategy
+from pipeline.training import loop
 from pipeline.training.checkpoints import CheckpointFolder, trained_state
 
 ROWS, STEPS = 40, 5  # examples, and steps per epoch in batches of 8
@@ -127,7 +128,7 @@ def test_the_best_checkpoint_is_loaded_at_the_end(prepare, watch, scripted, metr
     scripted(metric, values)
     weights = {}
     watcher = watch(after_step=lambda step: weights.update({step: trained_state(built.model, built.parameters)}))
-    built, train = prepare(epochs=4, eval_steps=STEPS, metric_for_best_model=metric, watcher=watcher)
+    built, train = prepare("partial", epochs=4, eval_steps=STEPS, metric_for_best_model=metric, watcher=watcher)
     result = train()
     assert result.best_step == best * STEPS
     assert result.best[metric] == values[best - 1]
@@ -181,3 +182,35 @@ def test_checkpoints_hold_the_newest_and_the_best_only(prepare, scripted, tmp_pa
         "progress.json",
     }
     json.loads((folder.path / f"step-{4 * STEPS}" / "progress.json").read_text())
+
+
+def test_a_step_that_overflowed_in_fp16_is_none_to_the_strategy(tiny, tmp_path, monkeypatch):
+    plain, overflows = loop.make_accelerator, [torch.inf, 1.0, 1.0]
+
+    def with_scaler(precision):
+        accelerator = plain(precision)
+        accelerator.scaler = torch.amp.GradScaler("cpu")
+
+        def unscale():
+            optimizer = accelerator._optimizers[0].optimizer
+            optimizer.param_groups[0]["params"][0].grad *= overflows.pop(0)
+            accelerator.scaler.unscale_(optimizer)
+
+        accelerator.unscale_gradients = unscale
+        return accelerator
+
+    monkeypatch.setattr(loop, "make_accelerator", with_scaler)
+    calls.clear()
+    config = tiny.config(epochs=3)
+    built = tiny.build(create_strategy("full", {}), tiny.folder(), config)
+    tiny.fit(built, config, tmp_path, strategy=Watching())
+    assert [step for _, step, _ in calls] == [2, 3]
+
+
+@pytest.mark.parametrize(("cuda", "cpu"), [(True, False), (False, True)])
+def test_the_cpu_is_taken_where_there_is_no_cuda(monkeypatch, cuda, cpu):
+    asked = {}
+    monkeypatch.setattr("accelerate.Accelerator", lambda **options: asked.update(options))
+    monkeypatch.setattr("torch.cuda.is_available", lambda: cuda)
+    loop.make_accelerator("bf16")
+    assert asked == {"mixed_precision": "bf16", "cpu": cpu}

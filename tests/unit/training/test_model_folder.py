@@ -57,6 +57,8 @@ def test_another_base_is_refused(folder, base):
         ({"format": 99}, "written in format 99"),
         ({"strategy_args": {"top_k": 2}}, "cannot be put on"),
         ({"classes": ["a", "b", "c"]}, "cannot be put on"),
+        ({"head": "mean"}, "cannot be put on"),
+        ({"head": "meen"}, "Did you mean 'mean'"),
         ({"surprise": 1}, "missing or damaged"),
         ({"base": "/nowhere/at/all"}, "no such folder"),
     ],
@@ -67,6 +69,14 @@ def test_a_changed_record_is_refused(folder, change, message):
     (folder / "model.json").write_text(json.dumps({**record, **change}))
     with pytest.raises(ModelError, match=message):
         load_model_folder(folder)
+
+
+def test_a_folder_without_a_head_is_older_than_heads(folder):
+    record = json.loads((folder / "model.json").read_text())
+    assert record.pop("head") == "pooler"
+    (folder / "model.json").write_text(json.dumps(record))
+    assert read_record(folder).head == "pooler"
+    assert load_model_folder(folder).predict_texts(["a fine film"]).shape == (1, 2)
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]"])

@@ -1,0 +1,211 @@
+"""What quality costs: the rows of a results table that no other row is shown to beat at the same price or less."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from pipeline.comparison.statistics import Statistics
+from pipeline.evaluation.uncertainty import Interval
+from pipeline.tracking.runs import Run
+
+
+@dataclass(frozen=True)
+class Cost:
+    """A price of training or of keeping a model."""
+
+    name: str
+    title: str
+    metrics: tuple[str, ...]
+    """Metrics that make it, added up; those that a run lacks count 0, but the first."""
+    depends_on_machine: bool = False
+    """Whether it can be compared only at the same hardware, precision and batch size."""
+
+
+COSTS = (
+    Cost("trainable_percent", "trainable parameters (%)", ("model/trainable_percent",)),
+    Cost("peak_cuda_mb", "peak CUDA memory (MB)", ("cost/peak_cuda_mb",), True),
+    Cost("peak_rss_mb", "peak resident memory (MB)", ("cost/peak_rss_mb",), True),
+    Cost("seconds", "training time (s), once-only cost included", ("cost/train_seconds", "cost/cache_seconds"), True),
+    Cost("artifact_mb", "saved model (MB)", ("cost/artifact_mb",)),
+)
+
+
+@dataclass(frozen=True)
+class Point:
+    """A row of the results table at one of its costs."""
+
+    row: int
+    cost: Interval
+    """Mean, lowest and highest over the seeds."""
+    f1_macro: Interval
+    setting: str
+    """Hardware, precision and batch size; empty where the cost does not depend on them."""
+    dominated_by: tuple[int, ...] = ()
+    """Rows that cost no more in the same setting, and are shown to be better."""
+    on_front: bool = False
+    """Whether no row of the same setting has a higher score at no more cost, shown or not."""
+
+
+def find_points(table: pd.DataFrame, runs: Sequence[Run], statistics: Statistics) -> dict[Cost, list[Point]]:
+    """Cost -> a point per row that has both the cost and predictions.
+
+    Costs that no run has are left out; so is resident memory where runs have CUDA memory.
+    """
+    by_id = {run.run_id: run for run in runs}
+    members = [[by_id[run_id] for run_id in ids.split()] for ids in table["run_ids"]]
+    found: dict[Cost, list[Point]] = {}
+    for cost in COSTS:
+        points = []
+        for row, mine in enumerate(members):
+            quality = statistics.rows[row].f1_macro
+            prices = [price for run in mine if (price := _price(run, cost)) is not None]
+            if quality is not None and prices:
+                mean = sum(prices) / len(prices)
+                points.append(Point(row, Interval(mean, min(prices), max(prices)), quality, _setting(mine, cost)))
+        if points:
+            found[cost] = [_judge(point, points, statistics) for point in points]
+    if any(cost.name == "peak_cuda_mb" for cost in found):
+        found = {cost: points for cost, points in found.items() if cost.name != "peak_rss_mb"}
+    return found
+
+
+def _price(run: Run, cost: Cost) -> float | None:
+    first, *more = cost.metrics
+    if first not in run.metrics:
+        return None
+    return run.metrics[first] + sum(run.metrics.get(name, 0.0) for name in more)
+
+
+def _setting(runs: Sequence[Run], cost: Cost) -> str:
+    if not cost.depends_on_machine:
+        return ""
+    settings = {
+        f"{run.tags.get('hardware', 'unknown hardware')}, {run.params.get('compute_dtype', 'unknown precision')}, "
+        f"batches of {run.params.get('batch_size', 'unknown size')}"
+        for run in runs
+    }
+    return " / ".join(sorted(settings))
+
+
+def _judge(point: Point, points: Sequence[Point], statistics: Statistics) -> Point:
+    rivals = [
+        other
+        for other in points
+        if other.row != point.row and other.setting == point.setting and other.cost.value <= point.cost.value
+    ]
+    better = []
+    for rival in rivals:
+        test = statistics.pair(point.row, rival.row)
+        if test is not None and test.better == rival.row:
+            better.append(rival.row)
+    on_front = not any(
+        (rival.f1_macro.value, -rival.cost.value) > (point.f1_macro.value, -point.cost.value) for rival in rivals
+    )
+    return Point(point.row, point.cost, point.f1_macro, point.setting, tuple(better), on_front)
+
+
+def tabulate_points(points: dict[Cost, list[Point]], statistics: Statistics) -> pd.DataFrame:
+    """A row per cost and row of the results table: `pareto.csv`."""
+    rows = statistics.rows
+    return pd.DataFrame(
+        [
+            {
+                "cost": cost.name,
+                "row": rows[point.row].name,
+                "value": point.cost.value,
+                "value_min": point.cost.low,
+                "value_max": point.cost.high,
+                "f1_macro": point.f1_macro.value,
+                "f1_macro_low": point.f1_macro.low,
+                "f1_macro_high": point.f1_macro.high,
+                "setting": point.setting,
+                "on_front": point.on_front,
+                "dominated_by": "; ".join(rows[number].name for number in point.dominated_by),
+            }
+            for cost, mine in points.items()
+            for point in mine
+        ]
+    )
+
+
+_COLORS = ("#3b6fb6", "#c2773b", "#5a9e6f", "#8a5fb0", "#b04a5a", "#6b6b6b")
+
+
+def draw_pareto(points: dict[Cost, list[Point]], statistics: Statistics) -> Figure:
+    """A panel per cost: macro F1 with its interval against the cost, hollow where a cheaper row is shown to be better.
+
+    The line joins the points of the front as observed. Settings have colours of their own and are not joined.
+    """
+    columns = 2
+    rows = math.ceil(len(points) / columns)
+    settings = sorted({point.setting for mine in points.values() for point in mine if point.setting})
+    figure = Figure(figsize=(13, 4.6 * rows + 0.6), layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes, (cost, mine) in zip(panels, points.items(), strict=False):
+        _draw_panel(axes, cost, mine, statistics, settings)
+    for axes in panels[len(points) :]:
+        axes.set_axis_off()
+    figure.suptitle("Test macro F1 with its 95 % interval; hollow: a row that costs no more is shown to be better", fontsize=11)
+    return figure
+
+
+def _draw_panel(axes: Axes, cost: Cost, points: Sequence[Point], statistics: Statistics, settings: Sequence[str]) -> None:
+    several = len({point.setting for point in points}) > 1
+    for setting in dict.fromkeys(point.setting for point in points):
+        color = _COLORS[settings.index(setting) % len(_COLORS)] if setting and several else _COLORS[0]
+        mine = [point for point in points if point.setting == setting]
+        front = sorted((point for point in mine if point.on_front), key=lambda point: point.cost.value)
+        axes.plot(
+            [point.cost.value for point in front],
+            [point.f1_macro.value for point in front],
+            color=color,
+            linewidth=1,
+            linestyle=":",
+            drawstyle="steps-post",
+            label=setting if several else None,
+        )
+        for point in mine:
+            quality, price = point.f1_macro, point.cost
+            axes.errorbar(
+                price.value,
+                quality.value,
+                yerr=[[quality.value - quality.low], [quality.high - quality.value]],
+                xerr=[[price.value - price.low], [price.high - price.value]],
+                fmt="o",
+                color=color,
+                markerfacecolor="white" if point.dominated_by else color,
+                markersize=7,
+                capsize=3,
+                linewidth=1,
+            )
+    prices = [point.cost.value for point in points]
+    if min(prices) > 0 and max(prices) > 20 * min(prices):
+        axes.set_xscale("log")
+    axes.margins(x=0.16, y=0.12)
+    _name_points(axes, points, statistics)
+    axes.set_xlabel(cost.title)
+    axes.set_ylabel("test macro F1")
+    axes.spines[["top", "right"]].set_visible(False)
+    if several:
+        axes.legend(fontsize=7, loc="lower right")
+
+
+def _name_points(axes: Axes, points: Sequence[Point], statistics: Statistics) -> None:
+    """Names beside the points, alternating above and below in the order of cost, so that neighbours collide less."""
+    for place, point in enumerate(sorted(points, key=lambda point: point.cost.value)):
+        above = place % 2 == 0
+        axes.annotate(
+            statistics.rows[point.row].name,
+            (point.cost.value, point.f1_macro.value),
+            xytext=(7, 5 if above else -5),
+            textcoords="offset points",
+            va="bottom" if above else "top",
+            fontsize=8,
+            parse_math=False,
+        )

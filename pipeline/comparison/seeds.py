@@ -1,0 +1,84 @@
+"""What several seeds of the same settings show: mean, spread, worst case, and which of them failed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from pipeline.config import SEEDS
+from pipeline.tracking.runs import Run
+
+if TYPE_CHECKING:
+    from pipeline.comparison.selection import Selection
+
+QUALITY = ("accuracy", "precision_macro", "recall_macro", "f1_macro", "spearman", "pearson")
+"""Columns whose spread over seeds is shown."""
+
+
+def configuration(run: Run) -> tuple[str, str]:
+    """Equal for runs that repeat one another, seed included."""
+    return run.tags["config_hash"], run.tags.get("base_sha256", "")
+
+
+def row_key(run: Run) -> tuple[str, ...]:
+    """Equal for runs that differ in their seeds only: same settings, base and precision, tuned alike."""
+    return (
+        run.tags["settings_hash"],
+        run.tags.get("base_sha256", ""),
+        run.params.get("compute_dtype", ""),
+        run.tags.get("tuned_trials", ""),
+    )
+
+
+def unrepeated(failed: Iterable[Run], kept: Sequence[Run]) -> tuple[Run, ...]:
+    """Of each configuration that failed on the data of `kept` the newest run, unless another try of it was kept."""
+    done = {configuration(run) for run in kept}
+    fingerprints = {run.tags["data_fingerprint"] for run in kept}
+    found: dict[tuple[str, str], Run] = {}
+    for run in failed:
+        # One that failed before it could say what it is stands among those left out, and nowhere else.
+        if "settings_hash" in run.tags and run.tags.get("data_fingerprint") in fingerprints and configuration(run) not in done:
+            found.setdefault(configuration(run), run)
+    return tuple(found.values())
+
+
+def count_seeds(runs: Iterable[Run]) -> int:
+    """How many different seeds the runs were made with."""
+    return len({tuple(run.params.get(name) for name in SEEDS) for run in runs})
+
+
+def spread(column: str, values: pd.Series) -> dict[str, float]:
+    """Sample standard deviation (none of a single value) and minimum, under the column's name with an ending."""
+    return {f"{column}_std": float(values.std(ddof=1)), f"{column}_min": float(values.min())}
+
+
+def describe_failures(selection: Selection) -> Iterator[str]:
+    """A line for every row of the table that lacks seeds because they failed."""
+    for key, failed in _by_row(selection.failed).items():
+        there = [run for run in selection.kept if row_key(run) == key]
+        if there:
+            named = ", ".join(sorted({run.params.get("seed", "?") for run in failed}, key=_numeric))
+            count = count_seeds(failed)
+            share = f"{count} of {count + count_seeds(there)} seeds failed ({named})"
+            yield f"{failed[0].tags['strategy']}: {share}. Its figures are of the others alone, and flatter it."
+
+
+def describe_unequal_seeds(selection: Selection) -> Iterator[str]:
+    """That rows are of different seeds, where they are: their means are then not over the same draws."""
+    trained = [run for run in selection.kept if "seed" in run.params]  # a model from elsewhere has none
+    seeds = {frozenset(run.params["seed"] for run in runs) for runs in _by_row(trained).values()}
+    if len(seeds) > 1:
+        yield "The rows are not of the same seeds, so their means do not compare like with like."
+
+
+def _by_row(runs: Iterable[Run]) -> dict[tuple[str, ...], list[Run]]:
+    rows: dict[tuple[str, ...], list[Run]] = {}
+    for run in runs:
+        rows.setdefault(row_key(run), []).append(run)
+    return rows
+
+
+def _numeric(text: str) -> tuple[int, str]:
+    return (int(text), text) if text.isdigit() else (0, text)

@@ -1,0 +1,274 @@
+"""What the predictions of compared runs say about every strategy, and about every pair of strategies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from pipeline.comparison.recorded import RecordedPredictions
+from pipeline.config import SEEDS
+from pipeline.evaluation.metrics import POWER_Z
+from pipeline.evaluation.resampling import ResampledScores, resample_scores
+from pipeline.evaluation.significance import combine_dependent, exact_mcnemar, holm, letter_groups
+from pipeline.evaluation.uncertainty import LEVEL, Estimate, Interval, estimate
+from pipeline.tracking.runs import Run
+
+_ALPHA = 1 - LEVEL
+_FEWEST_DISCORDANT = 25
+"""With fewer texts on which just one model is right, the normal approximation of the difference is not trusted alone."""
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class RowStatistics:
+    """One row of the results table."""
+
+    name: str
+    """Strategy, with arguments where it stands more than once."""
+    seeds: int
+    """Runs whose predictions were read."""
+    missing: int
+    """Runs whose predictions were not."""
+    f1_macro: Interval | None = None
+    accuracy: Interval | None = None
+    group: str = ""
+    """Rows that share a letter cannot be told apart; empty where there are no predictions."""
+
+
+@dataclass(frozen=True)
+class PairTest:
+    """Two rows of the results table, held against each other text by text. Differences are first less second."""
+
+    first: int
+    """Number of the row."""
+    second: int
+    f1_macro: Interval
+    accuracy: Interval
+    p_value: float
+    """That the true macro F1 is equal."""
+    p_holm: float
+    """The same, corrected for the number of pairs."""
+    p_mcnemar: float
+    """That both are right equally often, exact; over the paired seeds combined."""
+    p_mcnemar_holm: float
+    discordance: float
+    """Mean share of the texts on which just one of two models is right."""
+    accuracy_error: float
+    """Standard error of the difference in accuracy."""
+    paired_seeds: int
+    """Seeds that both have; 0 where they have none in common, and the means are compared."""
+
+    @property
+    def different(self) -> bool:
+        """Whether the two can be told apart by their macro F1."""
+        return self.p_holm < _ALPHA
+
+    @property
+    def better(self) -> int | None:
+        """The row that is better; None where that cannot be told."""
+        if not self.different:
+            return None
+        return self.first if self.f1_macro.value > 0 else self.second
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """All rows and pairs of a results table."""
+
+    rows: tuple[RowStatistics, ...]
+    """In the order of the table."""
+    pairs: tuple[PairTest, ...]
+    texts: int
+    """Test texts."""
+    resamples: int
+    missing: Mapping[str, str]
+    """Run id -> why its predictions could not be used."""
+
+    def pair(self, one: int, other: int) -> PairTest | None:
+        """The test of two rows, in whichever order; None where there is none."""
+        wanted = {one, other}
+        return next((pair for pair in self.pairs if {pair.first, pair.second} == wanted), None)
+
+    @property
+    def known(self) -> list[int]:
+        """Numbers of the rows that have predictions, the highest macro F1 first."""
+        scored = [(-row.f1_macro.value, number) for number, row in enumerate(self.rows) if row.f1_macro]
+        return [number for _, number in sorted(scored)]
+
+    @property
+    def discordance(self) -> float | None:
+        """Median over the pairs; None without a pair."""
+        return float(np.median([pair.discordance for pair in self.pairs])) if self.pairs else None
+
+    @property
+    def smallest_gap(self) -> float | None:
+        """The difference in accuracy that the median pair would show with 80 % power at the 5 % level, as a share.
+
+        From the measured standard errors, so seeds and discordance are in it; without the correction for many pairs.
+        """
+        return POWER_Z * float(np.median([pair.accuracy_error for pair in self.pairs])) if self.pairs else None
+
+
+def compute_statistics(table: pd.DataFrame, runs: Sequence[Run], recorded: RecordedPredictions) -> Statistics:
+    """Intervals, tests of every pair, and tie groups.
+
+    Args:
+        table: The results table; its column `run_ids` says which runs make a row.
+        runs: All runs of the table.
+        recorded: Their predictions.
+    """
+    by_id = {run.run_id: run for run in runs}
+    number_of = {run_id: number for number, run_id in enumerate(recorded.run_ids)}
+    names = label_rows(table)
+    ids = [text.split() for text in table["run_ids"]]
+    members = [_by_seed([by_id[run_id] for run_id in row if run_id in number_of], number_of) for row in ids]
+    rows = [RowStatistics(name, len(mine), len(row) - len(mine)) for name, mine, row in zip(names, members, ids, strict=True)]
+    texts = len(recorded.gold)
+    if not texts:
+        return Statistics(tuple(rows), (), texts, 0, recorded.missing)
+    predicted = np.stack([recorded.predicted[run_id] for run_id in recorded.run_ids])
+    scores = resample_scores(recorded.gold, predicted, len(recorded.classes))
+    identity = np.eye(len(predicted))
+    for number, mine in enumerate(members):
+        if mine:
+            found = _estimates(scores, [identity[list(mine.values())]])
+            f1_macro, accuracy = (found[name].interval(lowest=0.0) for name in ("f1_macro", "accuracy"))
+            rows[number] = replace(rows[number], f1_macro=f1_macro, accuracy=accuracy)
+    pairs = _test_pairs(members, scores, predicted == recorded.gold)
+    statistics = Statistics(tuple(rows), pairs, texts, scores.resamples, recorded.missing)
+    return replace(statistics, rows=_with_groups(statistics))
+
+
+def _by_seed(runs: Sequence[Run], number_of: Mapping[str, int]) -> dict[tuple[object, ...], int]:
+    """Seeds -> number among the recorded runs; a seed that stands twice is counted on."""
+    found: dict[tuple[object, ...], int] = {}
+    for run in runs:
+        seeds = tuple(run.params.get(name) for name in SEEDS)
+        repetition = sum(key[:-1] == seeds for key in found)
+        found[(*seeds, repetition)] = number_of[run.run_id]
+    return found
+
+
+def _estimates(scores: ResampledScores, parts: Sequence[Floats]) -> dict[str, Estimate]:
+    return {name: estimate(values, scores.covariance[name], parts) for name, values in scores.scores.items()}
+
+
+def _test_pairs(
+    members: Sequence[Mapping[tuple[object, ...], int]], scores: ResampledScores, right: NDArray[np.bool_]
+) -> tuple[PairTest, ...]:
+    identity = np.eye(len(right))
+    weights = right.astype(np.float32)
+    alone = np.rint(weights @ (1 - weights).T).astype(np.int64)  # [run, other]: texts on which only the run is right
+    p_alone = exact_mcnemar(alone, alone.T)
+    tests = []
+    for first, second in combinations([number for number, mine in enumerate(members) if mine], 2):
+        one, other = members[first], members[second]
+        shared = [key for key in one if key in other]
+        if shared:
+            mine, theirs = [one[key] for key in shared], [other[key] for key in shared]
+            parts = [identity[mine] - identity[theirs]]
+        else:
+            mine, theirs = ([*x] for x in zip(*((a, b) for a in one.values() for b in other.values()), strict=True))
+            parts = [identity[list(one.values())], -identity[list(other.values())]]
+        discordant = float((alone[mine, theirs] + alone[theirs, mine]).mean())
+        p_mcnemar = combine_dependent(p_alone[mine, theirs])
+        found = _estimates(scores, parts)
+        p_value = found["f1_macro"].p_value()
+        if discordant < _FEWEST_DISCORDANT:
+            p_value = max(p_value, p_mcnemar)
+        tests.append((first, second, found, p_value, p_mcnemar, discordant, len(shared)))
+    adjusted = holm([test[3] for test in tests])
+    adjusted_mcnemar = holm([test[4] for test in tests])
+    return tuple(
+        PairTest(
+            first=first,
+            second=second,
+            f1_macro=found["f1_macro"].interval(),
+            accuracy=found["accuracy"].interval(),
+            p_value=p_value,
+            p_holm=float(corrected),
+            p_mcnemar=p_mcnemar,
+            p_mcnemar_holm=float(corrected_mcnemar),
+            discordance=discordant / right.shape[1],
+            accuracy_error=found["accuracy"].standard_error,
+            paired_seeds=paired,
+        )
+        for (first, second, found, p_value, p_mcnemar, discordant, paired), corrected, corrected_mcnemar in zip(
+            tests, adjusted, adjusted_mcnemar, strict=True
+        )
+    )
+
+
+def _with_groups(statistics: Statistics) -> tuple[RowStatistics, ...]:
+    ranked = statistics.known
+    rank = {number: place for place, number in enumerate(ranked)}
+    letters = letter_groups(len(ranked), [(rank[pair.first], rank[pair.second]) for pair in statistics.pairs if pair.different])
+    return tuple(
+        replace(row, group=letters[rank[number]]) if number in rank else row for number, row in enumerate(statistics.rows)
+    )
+
+
+def label_rows(table: pd.DataFrame) -> list[str]:
+    """A name for every row: the strategy; with objective, arguments, rate, and a number, as far as others share the rest."""
+    names = table["strategy"].astype(str).tolist()
+    for column, form in (("objective", "{}, {}"), ("arguments", "{} ({})"), ("learning_rate", "{} at {}")):
+        if column in table:
+            names = [
+                form.format(name, value) if names.count(name) > 1 and str(value) else name
+                for name, value in zip(names, table[column], strict=True)
+            ]
+    return [f"{name} #{names[: place + 1].count(name)}" if names.count(name) > 1 else name for place, name in enumerate(names)]
+
+
+def add_statistics(table: pd.DataFrame, statistics: Statistics) -> pd.DataFrame:
+    """The results table with the intervals and the group of every row as further columns, where there are any."""
+    if not statistics.known:
+        return table
+    table = table.copy()
+    for name in ("f1_macro", "accuracy"):
+        intervals = [getattr(row, name) for row in statistics.rows]
+        table[f"{name}_low"] = [interval.low if interval else np.nan for interval in intervals]
+        table[f"{name}_high"] = [interval.high if interval else np.nan for interval in intervals]
+    table["group"] = [row.group for row in statistics.rows]
+    return table
+
+
+def tabulate_pairs(statistics: Statistics) -> pd.DataFrame:
+    """A row per pair of rows of the results table: `comparisons.csv`."""
+    return pd.DataFrame(
+        [
+            {
+                "first": statistics.rows[pair.first].name,
+                "second": statistics.rows[pair.second].name,
+                "f1_macro_difference": pair.f1_macro.value,
+                "f1_macro_low": pair.f1_macro.low,
+                "f1_macro_high": pair.f1_macro.high,
+                "accuracy_difference": pair.accuracy.value,
+                "accuracy_low": pair.accuracy.low,
+                "accuracy_high": pair.accuracy.high,
+                "p_value": pair.p_value,
+                "p_holm": pair.p_holm,
+                "p_mcnemar": pair.p_mcnemar,
+                "p_mcnemar_holm": pair.p_mcnemar_holm,
+                "discordance": pair.discordance,
+                "paired_seeds": pair.paired_seeds,
+                "different": pair.different,
+                "better": "" if pair.better is None else statistics.rows[pair.better].name,
+            }
+            for pair in statistics.pairs
+        ],
+        columns=_PAIR_COLUMNS,
+    )
+
+
+_PAIR_COLUMNS = [
+    *("first", "second", "f1_macro_difference", "f1_macro_low", "f1_macro_high", "accuracy_difference", "accuracy_low"),
+    *("accuracy_high", "p_value", "p_holm", "p_mcnemar", "p_mcnemar_holm", "discordance", "paired_seeds"),
+    *("different", "better"),
+]

@@ -1,0 +1,78 @@
+"""An interrupted study goes on in the run that it had, and two processes never work on the same study."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from pipeline import config as configs
+from pipeline.errors import PipelineError, RunError
+from pipeline.hashing import digest
+from pipeline.stages.plan import StudyPlan
+from pipeline.stages.progress import say
+from pipeline.tracking.runs import RunLogger, Tracker, close_unfinished, closing
+
+
+@contextlib.contextmanager
+def open_study(plan: StudyPlan, tracker: Tracker) -> Iterator[RunLogger]:
+    """The study's run: that of an interrupted study of the same plan, or a new one; closed at the end.
+
+    Raises:
+        PipelineError: The same study is running.
+    """
+    folder = Path(plan.config.cache_dir) / "studies"
+    folder.mkdir(parents=True, exist_ok=True)
+    # By what was asked for, not by what comes of it: with changed data or code the old study has to be found, too, and closed.
+    name = digest([configs.identity(plan.config), plan.config.recipe])[:16]
+    lock = FileLock(folder / f"{name}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise PipelineError(
+            f"The same study is running already (lock {lock.lock_file}). Wait for it, or change --seed for another one."
+        ) from error
+    note = folder / f"{name}.json"
+    try:
+        logger = _open(plan, note, tracker)
+        _write(note, {"run_id": logger.run_id, "identity": plan.identity})
+        with closing(logger):
+            try:
+                yield logger
+            except Exception:  # it came to an end, if a bad one; after an interruption the note stays
+                note.unlink(missing_ok=True)
+                raise
+        note.unlink(missing_ok=True)
+    finally:
+        lock.release()
+
+
+def _open(plan: StudyPlan, note: Path, tracker: Tracker) -> RunLogger:
+    title = f"study-{plan.config.recipe}"
+    noted: dict[str, str] = {}
+    with contextlib.suppress(OSError, ValueError):
+        noted = json.loads(note.read_text(encoding="utf-8"))
+    try:
+        old = tracker.get(noted["run_id"])
+    except (KeyError, TypeError, RunError):  # there is none, or it is in another store, or was deleted
+        return tracker.start(title)
+    if old.status == "FINISHED":
+        return tracker.start(title)
+    close_unfinished(tracker, old.run_id, "interrupted", "KILLED")
+    same = noted.get("identity") == plan.identity
+    if same and tracker.given_run_id() in (None, old.run_id):
+        say(f"Continuing study {old.run_id}, which was interrupted.")
+        return tracker.reopen(old.run_id)
+    logger = tracker.start(title)
+    why = "continued" if same else "with other data, code, model or --force made anew"
+    tracker.amend(old.run_id).finish("KILLED", f"interrupted; {why} by run {logger.run_id}")
+    return logger
+
+
+def _write(note: Path, content: dict[str, str]) -> None:
+    scratch = note.with_suffix(".writing")
+    scratch.write_text(json.dumps(content), encoding="utf-8")
+    scratch.replace(note)

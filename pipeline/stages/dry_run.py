@@ -1,0 +1,81 @@
+"""The plan of a study, said instead of carried out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from tabulate import tabulate
+
+from pipeline.stages import train
+from pipeline.stages.forecast import describe_seconds, expected_seconds
+from pipeline.stages.inputs import TrainingInputs
+from pipeline.stages.plan import StudyPlan
+from pipeline.stages.reuse import find_finished
+from pipeline.tracking.runs import Run, RunStore
+
+
+@dataclass(frozen=True)
+class _Line:
+    """One step of a study: what happens to it, and how long that takes, as far as is known."""
+
+    strategy: str
+    arguments: str
+    seed: str
+    what: str
+    trainings: int
+    seconds: float | None
+
+
+def describe_plan(plan: StudyPlan, store: RunStore) -> Iterator[str]:
+    """Lines that say what would be trained, continued and reused, and for how long."""
+    past = store.search()
+    lines = [line for inputs in plan.strategies for line in _lines(plan, inputs, store, past)]
+    yield f"Plan of study {plan.config.recipe}, precision {plan.precision}:"
+    rows = [(line.strategy, line.arguments, line.seed, line.what, _describe_time(line)) for line in lines]
+    yield tabulate(rows, ["strategy", "arguments", "seed", "what", "time"], disable_numparse=True)
+    for strategy, reason in plan.unfit.items():
+        yield f"Not run: {strategy}: {reason}"
+    to_train = sum(line.trainings for line in lines)
+    reused = sum(not line.trainings for line in lines)
+    yield f"Total: {to_train} to train, {reused} reused; {_describe_total(lines)}."
+    yield "Nothing was run (--dry-run)."
+
+
+def _describe_total(lines: Sequence[_Line]) -> str:
+    unknown = sum(line.trainings for line in lines if line.seconds is None)
+    if not any(line.trainings for line in lines):
+        return "nothing is left to train"
+    if unknown == sum(line.trainings for line in lines):
+        return "how long that takes is unknown: no run of these strategies and this model was made before"
+    known = describe_seconds(sum(line.seconds or 0.0 for line in lines))
+    return f"about {known} by past runs" + (f", and {unknown} of unknown duration" if unknown else "")
+
+
+def _lines(plan: StudyPlan, inputs: TrainingInputs, store: RunStore, past: list[Run]) -> Iterator[_Line]:
+    arguments = ",".join(f"{name}={value}" for name, value in inputs.config.strategy_args.items() if value not in (None, []))
+    seconds = expected_seconds(past, inputs, plan.precision)
+    name = inputs.config.title
+    if plan.config.tune:
+        # Which settings win, and so which trainings there are, is known after the search.
+        count = plan.config.trials + plan.config.seeds
+        what = f"search in up to {plan.config.trials} trials, then the winner with {plan.config.seeds} seed(s)"
+        yield _Line(name, arguments, str(inputs.config.seed), what, count, None if seconds is None else count * seconds)
+        return
+    for training in plan.trainings(inputs):
+        seed = str(training.config.seed)
+        finished = None if plan.config.force else find_finished(store, training, plan.precision)
+        step = train.find_interrupted(training)
+        if finished:
+            yield _Line(name, arguments, seed, f"reused: run {finished.run_id}", 0, 0.0)
+        elif step is not None:
+            left = 1 - step / training.context().total_steps
+            yield _Line(name, arguments, seed, f"continued from step {step}", 1, None if seconds is None else left * seconds)
+        else:
+            yield _Line(name, arguments, seed, "trained", 1, seconds)
+
+
+def _describe_time(line: _Line) -> str:
+    if not line.trainings:
+        return ""
+    return "unknown" if line.seconds is None else f"about {describe_seconds(line.seconds)}"

@@ -1,0 +1,123 @@
+"""What a study will train: a strategy after the other, each with every seed."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from pipeline import config as configs
+from pipeline.errors import ConfigError, InputError
+from pipeline.fields import SEED_LIMIT
+from pipeline.hashing import digest
+from pipeline.options import flag
+from pipeline.recipes.recipe import load_recipe
+from pipeline.stages.advise import resolve_strategy
+from pipeline.stages.configure import configure_strategy, replace_options
+from pipeline.stages.inputs import TrainingInputs, find_inputs, find_strategy
+from pipeline.stages.settled_precision import settle_precision
+from pipeline.strategies.registry import list_strategies
+from pipeline.training.precision import Precision
+
+ALL = "all"
+"""Instead of names of strategies: every one that can work on the model and with the settings."""
+
+
+@dataclass(frozen=True)
+class StudyPlan:
+    """A study whose settings, data and models were found and checked; nothing of it was begun."""
+
+    config: configs.MainConfig
+    precision: Precision
+    """What `--precision` means here, chosen once for all strategies."""
+    strategies: tuple[TrainingInputs, ...]
+    """Of each strategy the training with the first seed."""
+    unfit: Mapping[str, str] = field(default_factory=dict)
+    """Strategies that nobody asked for by name and that cannot work here, with why."""
+
+    @property
+    def identity(self) -> str:
+        """Equal for two plans that compute the same with the same code."""
+        parts = [[inputs.identity, inputs.code_version] for inputs in self.strategies]
+        return digest([parts, configs.identity(self.config), self.config.force])
+
+    def trainings(self, inputs: TrainingInputs) -> list[TrainingInputs]:
+        """A strategy's trainings, one a seed: `--seed` and those that follow it."""
+        return [inputs, *(_with_seed(inputs, inputs.config.seed + step) for step in range(1, self.config.seeds))]
+
+
+def plan_study(config: configs.MainConfig) -> StudyPlan:
+    """The plan of a study; data that are not prepared yet are prepared, but no run is made.
+
+    Raises:
+        InputError: A mistake in options, recipe, data or model; all that can be found together are reported together.
+    """
+    precision = settle_precision(config.precision, config.cache_dir)
+    plans = [dataclasses.replace(plan, precision=precision) for plan in map(resolve_strategy, _plan(config))]
+    fitting, unfit = _check_strategies(plans, named=not _is_open(config))
+    _check_seeds(config.seeds, fitting)
+    found = tuple(find_inputs(plan) for plan in fitting)
+    return StudyPlan(dataclasses.replace(config, precision=precision), precision, found, unfit)
+
+
+def _plan(config: configs.MainConfig) -> list[configs.TrainConfig]:
+    """A checked train config per strategy; all mistakes are reported together."""
+    recipe = load_recipe(config.recipe)
+    plans: list[configs.TrainConfig] = []
+    messages: list[str] = []
+    names = list_strategies() if _is_open(config) else config.strategies or tuple(recipe.strategies)
+    for strategy in names:
+        try:
+            plans.append(configure_strategy(config, strategy))
+        except InputError as error:
+            messages += error.messages
+    if messages:
+        raise ConfigError(*messages)
+    return plans
+
+
+def _is_open(config: configs.MainConfig) -> bool:
+    """Whether neither the user nor the recipe named strategies."""
+    return config.strategies == (ALL,) or not (config.strategies or load_recipe(config.recipe).strategies)
+
+
+def _check_strategies(plans: Sequence[configs.TrainConfig], named: bool) -> tuple[list[configs.TrainConfig], dict[str, str]]:
+    """Those that can work on the model, and why the others cannot.
+
+    Raises:
+        ConfigError: None can, or one cannot that was named; all of these are reported together.
+    """
+    fitting: list[configs.TrainConfig] = []
+    unfit: dict[str, str] = {}
+    messages: list[str] = []
+    for plan in plans:
+        try:
+            find_strategy(plan)
+            fitting.append(plan)
+        except ConfigError as error:
+            where = f"{plan.entry}: " if plan.entry else ""
+            messages += [where + message for message in error.messages]
+            unfit[plan.title] = " ".join(error.messages)
+    if messages and named and fitting:
+        messages.append(f"The others can be compared: --strategies {','.join(plan.title for plan in fitting)}")
+    if messages and (named or not fitting):
+        raise ConfigError(*messages)
+    return fitting, unfit
+
+
+def _check_seeds(seeds: int, plans: Sequence[configs.TrainConfig]) -> None:
+    """Refuse seeds that would repeat one training: the spread over them would be nought, and say nothing."""
+    sources = [name for name in configs.SEEDS if name != "seed"]
+    fixed = [plan.title for plan in plans if all(getattr(plan, name) is not None for name in sources)]
+    if seeds > 1 and fixed:
+        raise ConfigError(
+            f"--seeds {seeds}: {', '.join(map(flag, sources))} are all given, so every training of {', '.join(fixed)} would be "
+            "the same. Leave one of them out, or take --seeds 1."
+        )
+    highest = max(plan.seed for plan in plans) + seeds - 1
+    if highest >= SEED_LIMIT:
+        raise ConfigError(f"--seeds {seeds}: the last seed would be {highest}, above {SEED_LIMIT - 1}. Lower --seed.")
+
+
+def _with_seed(inputs: TrainingInputs, seed: int) -> TrainingInputs:
+    return dataclasses.replace(inputs, config=replace_options(inputs.config, {"seed": seed}))

@@ -1,0 +1,144 @@
+"""Make a trained run again from its record alone, and hold the outcomes against each other."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from pipeline import config as configs
+from pipeline.comparison.reproduction import Reproduction, Trained, compare_trainings, explain
+from pipeline.comparison.selection import has_test_result
+from pipeline.errors import ConfigError, PipelineError
+from pipeline.hashing import digest
+from pipeline.stages import evaluate, train
+from pipeline.stages.inputs import find_inputs
+from pipeline.stages.progress import say
+from pipeline.stages.record import check_base, check_data, check_finished, read_config
+from pipeline.tracking import open_tracker
+from pipeline.tracking.provenance import environment, git_commit
+from pipeline.tracking.runs import Run, RunStore, Tracker, closing
+from pipeline.training.model_folder import read_weights
+from pipeline.training.precision import precision_of
+
+
+@dataclass(frozen=True)
+class ReproduceResult:
+    """What came of making a run again."""
+
+    run_id: str
+    """The run that carries the comparison."""
+    trained_run_id: str
+    """The run that was trained anew, nested below it."""
+    reproduction: Reproduction
+    reasons: tuple[str, ...]
+    """What differs between then and now: versions, hardware, code."""
+
+
+def run(config: configs.ReproduceConfig, tracker: Tracker | None = None, parent_id: str | None = None) -> ReproduceResult:
+    """Train as the run's record says, on as many threads; test it where the run was tested; compare.
+
+    Raises:
+        InputError: There is no such run, or its data or base model are not what they were; nothing was trained.
+        PipelineError: The outcome is another one. The comparison is on the run nevertheless.
+    """
+    if not config.run_id:
+        raise ConfigError("reproduce needs --run-id: which trained run shall be made again?")
+    tracker = tracker or open_tracker()
+    original = tracker.get(config.run_id)
+    check_finished(original)
+    then = _read_environment(tracker, original)
+    with _threads(then["hardware"]["torch_threads"]):
+        again = _config(tracker, original, config.cache_dir)
+        inputs = find_inputs(again)
+        check_data(original, inputs.prepared)
+        check_base(original, again.model, inputs.base_sha256)
+        with closing(tracker.start(f"reproduce-{original.name}", parent_id)) as logger:
+            logger.log_params({"run_id": original.run_id, "tolerance": config.tolerance})
+            logger.set_tags(
+                {
+                    "stage": "reproduce",
+                    "strategy": original.tags["strategy"],
+                    "reproduces": original.run_id,
+                    "data_fingerprint": original.tags["data_fingerprint"],
+                    "config_hash": digest(configs.identity(config)),
+                    "git_commit": git_commit(),
+                }
+            )
+            trained = train.run(again, tracker, logger.run_id, tags={"reproduces": original.run_id})
+            if has_test_result(original):
+                tested = configs.EvaluateConfig(run_id=trained.run_id, cache_dir=config.cache_dir)
+                evaluate.run(tested, tracker, logger.run_id)
+            found = compare_trainings(
+                _read_outcome(tracker, original), _read_outcome(tracker, tracker.get(trained.run_id)), config.tolerance
+            )
+            reasons = explain(then, _as_recorded(environment()))
+            logger.set_tags({"reproduction": found.outcome})
+            logger.log_metrics({"reproduce/largest_score_difference": _finite(found.largest_score)})
+            logger.log_text(json.dumps({**dataclasses.asdict(found), "reasons": reasons}, indent=1), "reproduction.json")
+            message = f"{original.name} (run {original.run_id}) made again as run {trained.run_id}: {found.describe()}."
+            say(message)
+            for line in reasons:
+                say(f"  {line}")
+            if found.outcome == "different":
+                why = "; ".join(reasons) or "nothing in the records: training is not deterministic on this machine"
+                raise PipelineError(f"{message} What differs: {why}.")
+    return ReproduceResult(logger.run_id, trained.run_id, found, tuple(reasons))
+
+
+def _config(tracker: Tracker, original: Run, cache_dir: str) -> configs.TrainConfig:
+    """The recorded configuration, in the precision that `auto` meant then."""
+    recorded = read_config(tracker, original, cache_dir)
+    used = original.params.get("compute_dtype")
+    return dataclasses.replace(recorded, precision=precision_of(used)) if used else recorded
+
+
+def _read_environment(store: RunStore, original: Run) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as scratch:
+        text = store.download(original.run_id, "environment.json", Path(scratch)).read_text(encoding="utf-8")
+    found: dict[str, Any] = json.loads(text)
+    return found
+
+
+def _read_outcome(store: RunStore, trained: Run) -> Trained:
+    by_step = [name for name in trained.metrics if name.startswith(("train/", "val/"))]
+    scores = {name: value for name, value in trained.metrics.items() if name.startswith(("val/", "test/"))}
+    with tempfile.TemporaryDirectory() as scratch:
+        weights = read_weights(store.download_model(trained.run_id, Path(scratch) / "model"))
+        predictions: list[str] = []
+        if has_test_result(trained):
+            file = store.download(trained.run_id, "predictions.csv", Path(scratch))
+            predictions = pd.read_csv(file, usecols=["pred"], dtype=str, keep_default_na=False)["pred"].tolist()
+    history = {name: store.history(trained.run_id, name) for name in by_step}
+    return Trained(history, scores, weights, predictions)
+
+
+def _as_recorded(content: Mapping[str, Any]) -> dict[str, Any]:
+    """As it comes out of a JSON file."""
+    read: dict[str, Any] = json.loads(json.dumps(content))
+    return read
+
+
+def _finite(value: float) -> float:
+    """Stores take no infinite numbers everywhere."""
+    return min(value, 1e9)
+
+
+@contextlib.contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """Compute with as many threads as then: sums of floating-point numbers depend on how they are divided."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,75 @@
+"""Finished trainings that need not be made again, and how a study says which it took and what it left out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from pipeline.stages.inputs import TrainingInputs
+from pipeline.tracking.runs import Run, RunLogger, RunStore
+from pipeline.training.meters import MIB
+from pipeline.training.precision import Precision
+
+# Tags of a study, one a run or a strategy: a single tag could not hold them all.
+_REUSED, _UNFIT = "reused/", "not_run/"
+
+
+def find_finished(
+    store: RunStore,
+    inputs: TrainingInputs,
+    precision: Precision,
+    *,
+    stage: str = "train",
+    tuned_trials: str = "",
+    below: str | None = None,
+) -> Run | None:
+    """The newest finished run that computed the same: equal configuration, data, base and code, its model still there.
+
+    Args:
+        stage: `train`, or `trial` for a trial of a search, of which only the best keeps its model.
+        tuned_trials: How many trials the settings were chosen from, as the tag of that name says it: a row of the table
+            tells tuned settings from untuned ones.
+        below: Only runs of this parent.
+    """
+    wanted = {
+        "stage": stage,
+        "config_hash": inputs.config_hash(precision),
+        "data_fingerprint": inputs.prepared.manifest.fingerprint,
+        "base_sha256": inputs.base_sha256,
+        "code_version": inputs.code_version,
+    }
+    for run in store.search(wanted):
+        if (
+            run.status == "FINISHED"
+            and run.tags.get("tuned_trials", "") == tuned_trials
+            and below in (None, run.parent_id)
+            and (stage == "trial" or _holds_model(store, run))
+        ):
+            return run
+    return None
+
+
+def _holds_model(store: RunStore, run: Run) -> bool:
+    """Whether the model lies in the store as large as it was written."""
+    written = run.metrics.get("cost/artifact_mb", 0.0) * MIB
+    return written > 0 and math.isclose(store.model_bytes(run.run_id), written, abs_tol=0.5)
+
+
+def note_reused(study: RunLogger, run: Run) -> None:
+    """Make a run that has another parent a part of a study: a run of the store has one parent only."""
+    study.set_tags({f"{_REUSED}{run.run_id}": run.name})
+
+
+def reused_by(study: Run) -> frozenset[str]:
+    """Ids of the runs that a study took from earlier ones."""
+    return frozenset(name.removeprefix(_REUSED) for name in study.tags if name.startswith(_REUSED))
+
+
+def note_unfit(study: RunLogger, reasons: Mapping[str, str]) -> None:
+    """Write down which strategies could not be run, and why."""
+    study.set_tags({f"{_UNFIT}{name}": reason for name, reason in reasons.items()})
+
+
+def unfit_in(study: Run) -> dict[str, str]:
+    """Strategies that a study could not run -> why."""
+    return {name.removeprefix(_UNFIT): reason for name, reason in study.tags.items() if name.startswith(_UNFIT)}

@@ -1,0 +1,81 @@
+"""Which code computes something: a hash over the source files that decide it, and over the versions of the libraries below.
+
+The commit would not do: most commits change nothing that a training computes, and edits that are not committed do.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Sequence
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from pipeline.hashing import digest
+
+ROOT = Path(__file__).parents[1]
+"""The folder of the package whose files are hashed."""
+
+_LIBRARIES = ("torch", "transformers", "peft", "accelerate", "tokenizers")
+# Imports are followed into these alone: trackers, messages and tables change no result.
+_DECIDING = ("data", "modeling", "strategies", "training", "evaluation", "objectives")
+_PICTURES = "plots"
+
+
+def code_version(modules: Sequence[str], packages: Sequence[str] = ()) -> str:
+    """SHA-256 over the modules, all that they import of what decides a result, and the versions of the libraries.
+
+    A file counts as it was when this process first asked, which is about what it imported.
+
+    Args:
+        modules: Names such as `pipeline.strategies.lora`; one that is not there counts as empty.
+        packages: What is used besides the libraries that everything uses; one that is not installed counts, too.
+    """
+    found: dict[str, str] = {}
+    waiting = list(modules)
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found[name], imported = _read(ROOT, name)
+            waiting += [other for other in imported if _decides(other)]
+    return digest([found, {name: _version(name) for name in (*_LIBRARIES, *packages)}])
+
+
+@cache
+def _read(root: Path, module: str) -> tuple[str, tuple[str, ...]]:
+    """The hash of a module's file and the names of our modules that it imports, wherever in the file it does."""
+    path = _file(root, module)
+    if path is None:
+        return "", ()
+    source = path.read_text(encoding="utf-8")
+    return digest(source), tuple(dict.fromkeys(_imports(root, ast.parse(source))))
+
+
+def _imports(root: Path, tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            # `from pipeline.modeling import loading` names a module, too.
+            yield from (name for alias in node.names if _file(root, name := f"{node.module}.{alias.name}"))
+
+
+def _decides(module: str) -> bool:
+    parts = module.split(".")
+    return len(parts) > 1 and parts[0] == "pipeline" and parts[1] in _DECIDING and parts[-1] != _PICTURES
+
+
+def _file(root: Path, module: str) -> Path | None:
+    top, *parts = module.split(".")
+    if top != "pipeline" or not parts:
+        return None
+    path = root.joinpath(*parts)
+    return next((file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()), None)
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"

@@ -1,0 +1,60 @@
+"""Adding a head is adding one file: the one that the guide shows is taken as it stands."""
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from click.testing import CliRunner
+from pairs import moved, snapshot
+
+import pipeline.modeling.heads
+from pipeline.__main__ import cli
+from pipeline.config import TrainConfig
+from pipeline.errors import ConfigError
+from pipeline.modeling.heads.registry import head_class, list_heads
+from pipeline.stages.configure import configure
+from pipeline.strategies.registry import create_strategy
+
+
+@pytest.fixture
+def add_module(tmp_path, monkeypatch):
+    """Puts a file beside the heads for as long as the test lasts."""
+    monkeypatch.setattr(pipeline.modeling.heads, "__path__", [*pipeline.modeling.heads.__path__, str(tmp_path)])
+    added = []
+
+    def add(name: str, text: str) -> None:
+        (tmp_path / f"{name}.py").write_text(text)
+        added.append(name)
+
+    yield add
+    for name in added:
+        sys.modules.pop(f"pipeline.modeling.heads.{name}", None)
+        vars(pipeline.modeling.heads).pop(name, None)
+
+
+def test_the_example_of_the_guide_is_a_head(add_module, tiny, tmp_path):
+    guide = (Path(__file__).parents[2] / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    _, block = re.findall(r"```python\n(.*?)```", guide, re.DOTALL)
+    (name,) = re.findall(r"Saved as `pipeline/modeling/heads/(\w+)\.py`", guide)
+    (strategy,) = re.findall(rf"--strategy (\w+) --head {name}`", guide)
+    assert name not in list_heads(), "the guide shows something new"
+    with pytest.raises(ConfigError, match="Unknown head"):
+        configure(TrainConfig, {"head": name})
+    add_module(name, block)
+    assert name in CliRunner().invoke(cli, ["--help"]).output
+    assert configure(TrainConfig, {"strategy": strategy, "head": name}).head == name
+    for chosen in (strategy, "linear_probe"):
+        built = tiny.build(create_strategy(chosen, {}), tiny.folder(), tiny.config(head=name))
+        before = snapshot(built.model)
+        tiny.fit(built, tiny.config(head=name), tmp_path / chosen)
+        assert moved(before, snapshot(built.model)) == {parameter.name for parameter in built.parameters.trainable}
+    states, mask = torch.tensor([[[1.0], [2.0], [3.0]]]), torch.tensor([[1.0, 1.0, 0.0]])
+    assert head_class(name)(1, 2, 0.0).pool(states, mask).tolist() == [[2.0]]
+
+
+def test_a_file_must_hold_one_head(add_module):
+    add_module("odd", "")
+    with pytest.raises(TypeError, match="exactly one Head"):
+        head_class("odd")

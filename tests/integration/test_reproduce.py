@@ -1,0 +1,82 @@
+"""Runs made again from their records."""
+
+import json
+import shutil
+
+import pytest
+import torch
+
+from pipeline.config import ReproduceConfig
+from pipeline.errors import DataError, ModelError, PipelineError
+from pipeline.stages import reproduce
+
+
+@pytest.fixture(scope="module")
+def original(workspace):
+    run_id = workspace.train(strategy="partial", strategy_args="top_k=2", dropout="0.1", max_train_samples=64, seed=3)
+    workspace.evaluate(run_id)
+    return run_id
+
+
+def test_on_the_same_machine_a_run_comes_out_equal_to_the_last_bit(workspace, original):
+    result = workspace.cli("reproduce", run_id=original)
+    assert result.exit_code == 0, result.output
+    made = next(run for run in workspace.tracker.search() if run.stage == "reproduce")
+    assert made.tags["reproduction"] == "equal"
+    assert made.tags["reproduces"] == original
+    below = {run.stage: run for run in workspace.tracker.search() if run.parent_id == made.run_id}
+    assert {"train", "evaluate"} <= set(below)
+    then, now = workspace.tracker.get(original), workspace.tracker.get(below["train"].run_id)
+    assert then.run_id != now.run_id
+    assert then.metrics["train/loss_mean"] == now.metrics["train/loss_mean"]
+    assert then.metrics["test/f1_macro"] == now.metrics["test/f1_macro"]
+
+
+def test_it_computes_on_as_many_threads_as_then(workspace, original, monkeypatch):
+    seen = []
+    monkeypatch.setattr(torch, "set_num_threads", seen.append)
+    reproduce.run(ReproduceConfig(run_id=original))
+    assert seen == [1, 1]  # as recorded, and back
+
+
+def test_another_outcome_fails_and_says_what_differs(workspace, original, monkeypatch, tmp_path):
+    plain = reproduce.train.run
+
+    def otherwise(config, *arguments, **keywords):
+        return plain(reproduce.dataclasses.replace(config, seed=4), *arguments, **keywords)
+
+    monkeypatch.setattr(reproduce.train, "run", otherwise)
+    monkeypatch.setattr(reproduce, "environment", lambda: {"packages": {"torch": "99"}})
+    with pytest.raises(PipelineError, match=r"different: .*torch: 2\.13.* then, 99 now"):
+        reproduce.run(ReproduceConfig(run_id=original, tolerance=0))
+    made = next(run for run in workspace.tracker.search() if run.stage == "reproduce")
+    assert made.status == "FAILED"
+    assert made.tags["reproduction"] == "different"
+    noted = json.loads(workspace.tracker.download(made.run_id, "reproduction.json", tmp_path).read_text())
+    assert noted["outcome"] == "different"
+
+
+@pytest.mark.parametrize("options", [{}, {"run_id": "0" * 32}, {"tolerance": -1, "run_id": "x"}])
+def test_what_cannot_be_made_again_is_refused(workspace, options):
+    before = len(workspace.tracker.search())
+    result = workspace.cli("reproduce", **options)
+    assert result.exit_code == 2, result.output
+    assert len(workspace.tracker.search()) == before
+
+
+def test_other_data_or_another_base_are_named_before_anything_is_trained(workspace, tiny, tmp_path):
+    data, model = tmp_path / "data.csv", tmp_path / "model"
+    shutil.copy(tiny.csv(), data)
+    shutil.copytree(tiny.folder(), model)
+    run_id = workspace.train(strategy="bitfit", dataset=data, model=model, epochs=1, max_train_samples=16)
+    before = len(workspace.tracker.search())
+    kept = data.read_text()
+    data.write_text(kept + "one more text,good\n")
+    with pytest.raises(DataError, match="fingerprint"):
+        reproduce.run(ReproduceConfig(run_id=run_id))
+    data.write_text(kept)
+    vocabulary = model / "vocab.txt"
+    vocabulary.write_text(vocabulary.read_text().replace("word1\n", "other\n"))
+    with pytest.raises(ModelError, match="base with SHA-256"):
+        reproduce.run(ReproduceConfig(run_id=run_id))
+    assert len(workspace.tracker.search()) == before

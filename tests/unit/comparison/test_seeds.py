@@ -1,0 +1,81 @@
+import math
+from collections.abc import Callable
+
+import pytest
+
+from pipeline.comparison.report import remarks
+from pipeline.comparison.seeds import describe_failures
+from pipeline.comparison.selection import select_runs
+from pipeline.comparison.table import build_table, render_table
+from pipeline.tracking.runs import Run
+
+MakeRun = Callable[..., Run]
+
+
+def test_mean_deviation_minimum_and_count_stand_in_the_row(make_run: MakeRun) -> None:
+    runs = [make_run(f1=f1, params={"seed": str(seed)}) for seed, f1 in enumerate((0.7, 0.8, 0.9))]
+    [row] = build_table(runs).to_dict("records")
+    assert row["f1_macro"] == pytest.approx(0.8)
+    assert row["f1_macro_std"] == pytest.approx(0.1), "of a sample: divided by n - 1"
+    assert row["f1_macro_min"] == pytest.approx(0.7)
+    assert (row["seeds"], row["failed_seeds"]) == (3, 0)
+    assert "0.8000 ± 0.1000" in render_table(build_table(runs))
+
+
+def test_one_seed_has_no_deviation(make_run: MakeRun) -> None:
+    table = build_table([make_run(f1=0.7)])
+    assert math.isnan(table["f1_macro_std"][0])
+    assert table["f1_macro_min"][0] == 0.7
+    assert "±" not in render_table(table)
+
+
+def failed(make_run: MakeRun, seed: str, strategy: str = "full", **more: object) -> Run:
+    return make_run(strategy, f1=None, status="FAILED", params={"seed": seed}, **more)
+
+
+def test_failed_seeds_are_counted_and_named(make_run: MakeRun) -> None:
+    runs = [make_run(params={"seed": "1"}), make_run(params={"seed": "2"}), make_run("lora")]
+    selection = select_runs([*runs, failed(make_run, "10"), failed(make_run, "9")])
+    table = build_table(selection.kept, selection.failed).set_index("strategy")
+    assert table["failed_seeds"].to_dict() == {"full": 2, "lora": 0}
+    assert table["seeds"].to_dict() == {"full": 2, "lora": 1}
+    assert list(describe_failures(selection)) == [
+        "full: 2 of 4 seeds failed (9, 10). Its figures are of the others alone, and flatter it."
+    ]
+    assert "2 (2 failed)" in render_table(table.reset_index())
+    assert "full: 2 of 4 seeds failed" in "\n".join(remarks(table.reset_index(), selection))
+
+
+def test_a_failure_that_was_made_good_does_not_count(make_run: MakeRun) -> None:
+    same = {"config_hash": "same"}
+    runs = [failed(make_run, "2", tags=same), make_run(params={"seed": "1"}), make_run(params={"seed": "2"}, tags=same)]
+    assert select_runs(runs).failed == ()
+
+
+def test_a_seed_that_failed_twice_counts_once(make_run: MakeRun) -> None:
+    tries = [failed(make_run, "2", tags={"config_hash": "same"}) for _ in range(2)]
+    assert select_runs([*tries, make_run(params={"seed": "1"})]).failed == (tries[1],)
+
+
+@pytest.mark.parametrize("tags", [{"data_fingerprint": "e" * 64}, {"settings_hash": "other"}])
+def test_failures_on_other_data_or_with_other_settings_do_not_count(make_run: MakeRun, tags: dict[str, str]) -> None:
+    selection = select_runs([failed(make_run, "2", tags=tags), make_run(params={"seed": "1"})])
+    assert build_table(selection.kept, selection.failed)["failed_seeds"].tolist() == [0]
+    assert list(describe_failures(selection)) == []
+
+
+def test_an_interrupted_run_is_no_failed_seed(make_run: MakeRun) -> None:
+    interrupted = make_run(f1=None, status="KILLED", params={"seed": "2"})
+    assert select_runs([interrupted, make_run(params={"seed": "1"})]).failed == ()
+
+
+def test_rows_of_other_seeds_are_told(make_run: MakeRun) -> None:
+    text = "The rows are not of the same seeds"
+
+    def said(*seeds: tuple[str, str]) -> bool:
+        selection = select_runs([make_run(strategy, params={"seed": seed}) for strategy, seed in seeds])
+        return text in "\n".join(remarks(build_table(selection.kept), selection))
+
+    assert not said(("full", "1"), ("full", "2"), ("lora", "2"), ("lora", "1"))
+    assert said(("full", "1"), ("full", "2"), ("lora", "1"))
+    assert said(("full", "1"), ("lora", "2"))

@@ -1,0 +1,287 @@
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.comparison.hardest import hardest_examples
+from pipeline.comparison.pareto import COSTS, draw_pareto, find_points, tabulate_points
+from pipeline.comparison.recorded import RecordedPredictions, read_predictions
+from pipeline.comparison.report import describe_statistics
+from pipeline.comparison.selection import Selection
+from pipeline.comparison.statistics import (
+    PairTest,
+    RowStatistics,
+    Statistics,
+    add_statistics,
+    compute_statistics,
+    label_rows,
+    tabulate_pairs,
+)
+from pipeline.comparison.table import build_table, render_table
+from pipeline.comparison.verdict import reach_verdict
+from pipeline.evaluation.uncertainty import Interval
+from pipeline.tracking.memory import MemoryTracker
+from pipeline.tracking.runs import Run
+
+MakeRun = Callable[..., Run]
+
+
+def record(runs: Sequence[Run], accuracies: Sequence[float], texts: int = 1000, seed: int = 0) -> RecordedPredictions:
+    """Predictions of two balanced classes where each run is right with this chance, independently."""
+    generator = np.random.default_rng(seed)
+    gold = np.arange(texts) % 2
+    predicted = {
+        run.run_id: np.where(generator.random(texts) < accuracy, gold, 1 - gold)
+        for run, accuracy in zip(runs, accuracies, strict=True)
+    }
+    confidence = {run_id: np.full(texts, 0.9) for run_id in predicted}
+    return RecordedPredictions([f"text {number}" for number in range(texts)], gold, ["bad", "good"], predicted, confidence)
+
+
+def test_clear_differences_are_found_and_small_ones_share_a_letter(make_run: MakeRun) -> None:
+    runs = [make_run("full", 0.9), make_run("lora", 0.89), make_run("head_only", 0.6)]
+    table = build_table(runs)
+    statistics = compute_statistics(table, runs, record(runs, [0.9, 0.9, 0.6]))
+    assert [row.group for row in statistics.rows] == ["a", "a", "b"]
+    assert statistics.pair(2, 0).better == 0
+    assert statistics.pair(0, 1).better is None
+    verdict = reach_verdict(statistics, table)
+    assert (len(verdict.tied), verdict.behind) == (1, (2,))
+    assert "head_only is behind" in verdict.sentences[0]
+    assert "one seed" in verdict.sentences[2]
+    shown = add_statistics(table, statistics)
+    assert {"f1_macro_low", "f1_macro_high", "accuracy_low", "accuracy_high", "group"} <= set(shown)
+    text = render_table(shown)
+    assert "95 % interval" in text
+    assert f"{shown['f1_macro_low'][0]:.3f} to {shown['f1_macro_high'][0]:.3f}" in text
+    pairs = tabulate_pairs(statistics)
+    assert len(pairs) == 3
+    assert pairs["different"].tolist() == [False, True, True]
+    assert (pairs["p_holm"] >= pairs["p_value"]).all()
+
+
+def test_seeds_are_paired_by_their_value_and_few_discordant_texts_show_nothing(make_run: MakeRun) -> None:
+    runs = [make_run(name, params={"seed": seed}) for name in ("full", "lora") for seed in "123"]
+    runs += [make_run("bitfit", params={"seed": "3"}), make_run("ia3", params={"seed": "9"})]
+    recorded = record(runs, [0.8] * 8)
+    same = recorded.predicted[runs[0].run_id]
+    few = same.copy()
+    few[np.flatnonzero(same == recorded.gold)[:6]] ^= 1  # p would be .014 by the normal approximation, and is .031
+    predicted = {**recorded.predicted, runs[6].run_id: same, runs[7].run_id: few}
+    table = build_table(runs)
+    statistics = compute_statistics(table, runs, replace(recorded, predicted=predicted))
+    number = {row.name: place for place, row in enumerate(statistics.rows)}
+    assert statistics.pair(number["full"], number["lora"]).paired_seeds == 3
+    assert statistics.pair(number["full"], number["bitfit"]).paired_seeds == 1
+    assert statistics.pair(number["full"], number["ia3"]).paired_seeds == 0
+    close = statistics.pair(number["bitfit"], number["ia3"])
+    assert close.p_value == pytest.approx(2 / 64)
+    assert close.discordance == pytest.approx(0.006)
+
+
+def test_a_run_without_predictions_is_named_and_has_no_letter(make_run: MakeRun) -> None:
+    runs = [make_run("full"), make_run("lora")]
+    recorded = replace(record(runs[:1], [0.8]), missing={runs[1].run_id: "gone"})
+    table = build_table(runs)
+    statistics = compute_statistics(table, runs, recorded)
+    lora = next(row for row in statistics.rows if row.name == "lora")
+    assert (lora.group, lora.f1_macro, lora.missing) == ("", None, 1)
+    assert "nothing is said of lora" in reach_verdict(statistics, table).sentences[2]
+    nothing = compute_statistics(table, runs, RecordedPredictions((), np.empty(0, np.int64), [], {}, {}))
+    assert add_statistics(table, nothing) is table
+    assert reach_verdict(nothing, table).top is None
+
+
+def test_rows_are_told_apart_by_arguments_then_rate_then_number() -> None:
+    table = pd.DataFrame(
+        {
+            "strategy": ["full", "lora", "lora", "lora", "lora"],
+            "arguments": ["", "r=4", "r=8", "r=8", "r=8"],
+            "learning_rate": ["1", "1", "2", "3", "3"],
+        }
+    )
+    assert label_rows(table) == ["full", "lora (r=4)", "lora (r=8) at 2", "lora (r=8) at 3 #1", "lora (r=8) at 3 #2"]
+
+
+# Verdicts over any outcome of the tests, possible or not.
+@st.composite
+def outcomes(draw: st.DrawFn) -> Statistics:
+    size = draw(st.integers(0, 6))
+    scores = [draw(st.none() | st.floats(0.1, 0.9)) for _ in range(size)]
+    rows = tuple(
+        RowStatistics(
+            f"row{n}",
+            draw(st.integers(1, 5)) if score is not None else 0,
+            draw(st.integers(0, 2)) if score is not None else 1,
+            None if score is None else Interval(score, score - 0.05, score + 0.05),
+        )
+        for n, score in enumerate(scores)
+    )
+    pairs = []
+    for first in range(size):
+        for second in range(first + 1, size):
+            if scores[first] is not None and scores[second] is not None:
+                p = draw(st.sampled_from([0.001, 0.049, 0.05, 0.5]))
+                sign = draw(st.sampled_from([1, 1, 1, -1]))
+                gap = Interval(*(sign * (scores[first] - scores[second]) + x for x in (0, -0.01, 0.01)))
+                pairs.append(PairTest(first, second, gap, gap, p, p, p, p, 0.1, 0.01, 1))
+    return Statistics(rows, tuple(pairs), 100, 100, {})
+
+
+@settings(max_examples=400, deadline=None)
+@given(outcomes(), st.booleans(), st.integers(0, 2))
+def test_a_verdict_never_claims_what_the_tests_do_not_show(statistics: Statistics, shares: bool, left_out: int) -> None:
+    size = len(statistics.rows)
+    table = pd.DataFrame({"tuned": ["untuned"] * size})
+    if shares:
+        table["trainable_percent"] = np.linspace(1, 100, size)
+    verdict = reach_verdict(statistics, table, left_out)
+    rank = verdict.sentences[0]
+    assert len(verdict.sentences) == 3
+    assert all(sentence.endswith(".") for sentence in verdict.sentences)
+    known = {number for number, row in enumerate(statistics.rows) if row.f1_macro}
+    said = [*verdict.ahead, *verdict.tied, *verdict.behind]
+    assert sorted([*said, *([] if verdict.top is None else [verdict.top])]) == sorted(known)
+    for number in verdict.behind:
+        assert statistics.pair(verdict.top, number).better == verdict.top
+    for number in verdict.tied:
+        assert not statistics.pair(verdict.top, number).different
+    if not verdict.behind:
+        assert "behind" not in rank
+        assert "is ahead" not in rank
+    if not verdict.ahead:
+        assert "better" not in rank
+    if verdict.tied:
+        assert "ahead of all" not in rank
+    if any(row.seeds == 1 for row in statistics.rows):
+        assert "there is one seed" in verdict.sentences[2]
+    if len(known) < size:
+        assert "without predictions" in verdict.sentences[2]
+
+
+def costs(share: float, seconds: float) -> dict[str, float]:
+    return {
+        "model/trainable_percent": share,
+        "cost/train_seconds": seconds,
+        "cost/cache_seconds": 5,
+        "cost/peak_rss_mb": 10,
+        "cost/artifact_mb": 2,
+    }
+
+
+def test_only_a_shown_difference_dominates_and_machines_are_not_mixed(make_run: MakeRun) -> None:
+    here, there = {"tags": {"hardware": "here"}}, {"tags": {"hardware": "there"}}
+    runs = [
+        make_run("lora", 0.9, metrics=costs(1, 10), **here),
+        make_run("full", 0.89, metrics=costs(100, 20), **here),
+        make_run("prompt", 0.6, metrics=costs(2, 30), **here),
+        make_run("ia3", 0.59, metrics=costs(3, 99), **there),
+    ]
+    table = build_table(runs)
+    statistics = compute_statistics(table, runs, record(runs, [0.9, 0.88, 0.6, 0.6]))
+    points = find_points(table, runs, statistics)
+    assert [cost.name for cost in points] == ["trainable_percent", "peak_rss_mb", "seconds", "artifact_mb"]
+    by_name = {cost.name: {statistics.rows[point.row].name: point for point in mine} for cost, mine in points.items()}
+    lora = next(number for number, row in enumerate(statistics.rows) if row.name == "lora")
+    assert by_name["trainable_percent"]["full"].dominated_by == (), "cheaper and higher, but not shown to be better"
+    assert not by_name["trainable_percent"]["full"].on_front
+    assert by_name["trainable_percent"]["ia3"].dominated_by == (lora,)
+    assert by_name["seconds"]["ia3"].dominated_by == (), "its time is that of another machine"
+    assert by_name["seconds"]["ia3"].on_front
+    assert lora in by_name["seconds"]["prompt"].dominated_by
+    assert by_name["seconds"]["lora"].cost.value == 15, "what frozen layers cost once is part of the time"
+    assert len(tabulate_points(points, statistics)) == 16
+    assert len([axes for axes in draw_pareto(points, statistics).axes if axes.axison]) == 4
+    assert len(COSTS) == 5
+
+
+def test_the_hardest_texts_are_those_that_most_strategies_get_wrong(make_run: MakeRun) -> None:
+    runs = [make_run("full"), make_run("lora", params={"seed": "1"}), make_run("lora", params={"seed": "2"})]
+    gold = np.array([0, 0, 1, 1])
+    predicted = dict(zip((run.run_id for run in runs), np.array([[1, 1, 1, 1], [1, 0, 1, 1], [1, 0, 1, 0]]), strict=True))
+    confidence = {run.run_id: np.full(4, 0.6 + number / 10) for number, run in enumerate(runs)}
+    recorded = RecordedPredictions(list("wxyz"), gold, ["bad", "good"], predicted, confidence)
+    table = hardest_examples(recorded, {"full": [runs[0].run_id], "lora": [runs[1].run_id, runs[2].run_id]})
+    assert table["sentence"].tolist() == ["w", "x", "z"]
+    assert table["wrong_share"].tolist() == [1.0, 0.5, 0.25]
+    assert table["confidence"].tolist() == pytest.approx([(0.6 + 0.75) / 2, 0.6, 0.8])
+    assert table["usual_mistake"].tolist() == ["good", "good", "bad"]
+    assert hardest_examples(RecordedPredictions((), np.empty(0, np.int64), [], {}, {})).empty
+
+
+def test_predictions_come_back_as_they_were_written() -> None:
+    tracker = MemoryTracker()
+    ids = []
+    contents = [
+        'sentence,gold,pred,score_01,score_1\n"a, ""b""\r\nc",01,1,0.25,0.75\nNA,1,1,0.1,0.9\n',
+        'sentence,gold,pred,score_01,score_1\n"a, ""b""\r\nc",01,01,0.5,0.5\nNA,1,1,0.3,0.7\n',
+        "sentence,gold,pred,score_01,score_1\nother,1,1,0.5,0.5\nNA,1,1,0.3,0.7\n",
+        None,
+    ]
+    for content in contents:
+        logger = tracker.start("run")
+        ids.append(logger.run_id)
+        if content:
+            logger.log_text(content, "predictions.csv")
+            logger.log_text("class,precision\n01,1\n1,1\nNA,0\n", "per_class.csv")
+    found = read_predictions([tracker.get(run_id) for run_id in ids], tracker)
+    assert found.run_ids == ids[:2]
+    assert found.texts == ['a, "b"\r\nc', "NA"]
+    assert found.classes == ["01", "1", "NA"]
+    assert found.gold.tolist() == [0, 1]
+    assert [values.tolist() for values in found.predicted.values()] == [[1, 1], [0, 1]]
+    assert found.confidence[ids[0]].tolist() == [0.75, 0.9]
+    assert "holds other test texts" in found.missing[ids[2]]
+    assert "no artifact" in found.missing[ids[3]]
+
+
+def test_scores_are_no_classes_and_a_cosine_is_no_probability() -> None:
+    tracker = MemoryTracker()
+    contents = {
+        "siamese": "sentence,sentence_pair,gold,pred,score\na,b,same,same,0.91\nc,d,other,same,0.8\n",
+        "cross": "sentence,sentence_pair,gold,pred,score_other,score_same\na,b,same,same,0.1,0.9\nc,d,other,other,0.7,0.3\n",
+        "scores": "sentence,sentence_pair,gold,pred,score\na,b,1.5,1.2,0.3\nc,d,0.5,0.1,0.02\n",
+    }
+    ids = {}
+    for name, content in contents.items():
+        logger = tracker.start(name)
+        logger.log_text(content, "predictions.csv")
+        logger.log_metrics({"test/spearman": 0.5} if name == "scores" else {"test/f1_macro": 0.5})
+        ids[name] = logger.run_id
+    found = read_predictions([tracker.get(run_id) for run_id in ids.values()], tracker)
+    assert found.run_ids == [ids["siamese"], ids["cross"]]
+    assert not found.missing
+    assert found.texts == [("a", "b"), ("c", "d")]
+    assert np.isnan(found.confidence[ids["siamese"]]).all()
+    assert found.confidence[ids["cross"]].tolist() == [0.9, 0.7]
+    hardest = hardest_examples(found)
+    assert hardest[["sentence", "sentence_pair", "gold", "usual_mistake"]].to_numpy().tolist() == [["c", "d", "other", "same"]]
+
+
+def test_of_scores_there_is_a_table_without_intervals_and_a_word_about_it(make_run: MakeRun) -> None:
+    runs = []
+    for name, value in (("full", 0.8), ("lora", 0.9)):
+        measured = {"test/spearman": value, "test/pearson": value, "test/examples": 100.0}
+        runs.append(make_run(name, None, metrics=measured))
+    tracker = MemoryTracker()
+    table = build_table(runs)
+    assert table["strategy"].tolist() == ["lora", "full"]
+    assert {"spearman", "spearman_std", "spearman_min"} <= set(table)
+    assert not {"f1_macro", "f1_macro_std", "f1_macro_min"} & set(table)
+    statistics = compute_statistics(table, runs, read_predictions(runs, tracker))
+    assert not statistics.known
+    assert not statistics.missing
+    assert add_statistics(table, statistics) is table
+    assert not find_points(table, runs, statistics)
+    said = list(describe_statistics(table, Selection(tuple(runs), ()), statistics))
+    assert len(said) == 1
+    assert "Intervals, tests and groups are of classes" in said[0]
+
+
+def test_rows_of_one_strategy_are_told_apart_by_their_objective(make_run: MakeRun) -> None:
+    runs = [make_run("full", 0.9), make_run("full", 0.8, params={"objective": "siamese"})]
+    assert label_rows(build_table(runs)) == ["full, classification", "full, siamese"]

@@ -1,0 +1,56 @@
+import math
+
+import numpy as np
+import pytest
+from scipy.stats import norm, t, ttest_rel
+
+from pipeline.evaluation.uncertainty import estimate
+
+
+def test_one_seed_is_judged_by_its_texts_alone() -> None:
+    found = estimate(np.array([0.8]), np.array([[0.0004]]), [np.eye(1)])
+    assert (found.value, found.standard_error, found.degrees_of_freedom) == (0.8, pytest.approx(0.02), math.inf)
+    interval = found.interval()
+    reach = norm.ppf(0.975) * 0.02
+    assert (interval.low, interval.high) == (pytest.approx(0.8 - reach), pytest.approx(0.8 + reach))
+
+
+def test_without_variance_of_texts_paired_seeds_give_the_paired_t_test() -> None:
+    scores = np.array([0.81, 0.83, 0.80, 0.86, 0.79, 0.80, 0.81, 0.82])
+    contrasts = np.eye(8)[:4] - np.eye(8)[4:]
+    found = estimate(scores, np.zeros((8, 8)), [contrasts])
+    assert found.p_value() == pytest.approx(ttest_rel(scores[:4], scores[4:]).pvalue)
+    assert found.degrees_of_freedom == pytest.approx(3)
+
+
+def test_variances_of_texts_and_seeds_add_up_with_satterthwaites_degrees_of_freedom() -> None:
+    # By hand: seeds .80, .82, .84 vary by .0004 / 3; the mean of the texts' covariance is .0003.
+    found = estimate(np.array([0.80, 0.82, 0.84]), np.full((3, 3), 0.0003), [np.eye(3)])
+    seeds = 0.0004 / 3
+    assert found.standard_error == pytest.approx(math.sqrt(0.0003 + seeds))
+    assert found.degrees_of_freedom == pytest.approx((0.0003 + seeds) ** 2 / (seeds**2 / 2))
+    reach = t.ppf(0.975, found.degrees_of_freedom) * found.standard_error
+    assert found.interval().high == pytest.approx(0.82 + reach)
+
+
+def test_seeds_that_are_not_paired_add_their_variances() -> None:
+    scores = np.array([0.8, 0.9, 0.5, 0.7])
+    one, other = np.eye(4)[:2], -np.eye(4)[2:]
+    found = estimate(scores, np.zeros((4, 4)), [one, other])
+    assert found.value == pytest.approx(0.25)
+    assert found.standard_error == pytest.approx(math.sqrt(0.005 / 2 + 0.02 / 2))
+
+
+@pytest.mark.parametrize("value", [0.0391, 0.0393])
+def test_the_interval_leaves_0_out_just_where_the_test_rejects(value: float) -> None:
+    found = estimate(np.array([value]), np.array([[0.0004]]), [np.eye(1)])
+    assert (found.interval().low > 0) == (found.p_value() < 0.05) == (value > 0.0392)
+
+
+def test_no_variance_and_no_difference_is_no_evidence() -> None:
+    assert estimate(np.array([0.7, 0.7]), np.full((2, 2), 0.01), [np.array([[1.0, -1.0]])]).p_value() == 1
+
+
+def test_intervals_end_where_scores_do() -> None:
+    interval = estimate(np.array([0.99]), np.array([[0.0004]]), [np.eye(1)]).interval(lowest=0.0)
+    assert interval.high == 1.0

@@ -1,0 +1,38 @@
+"""What an interrupted training has left on disk."""
+
+import pytest
+
+from pipeline.errors import ConfigError
+from pipeline.stages import train
+from pipeline.training.checkpoints import CheckpointFolder
+
+
+@pytest.fixture
+def attempt(tmp_path):
+    return train._Attempt(CheckpointFolder(tmp_path / "checkpoints"))
+
+
+def test_it_goes_on_in_the_precision_that_it_began_in(attempt, tmp_path):
+    attempt.note("a-run", "bf16", "code")
+    later = train._Attempt(CheckpointFolder(tmp_path / "checkpoints"))
+    later.read()
+    assert (later.run_id, later.choose_precision("fp32")) == ("a-run", "bf16")
+
+
+def test_a_new_one_computes_as_the_option_says(attempt):
+    attempt.read()
+    assert (attempt.run_id, attempt.choose_precision("fp32")) == (None, "fp32")
+
+
+def test_a_precision_that_this_machine_lacks_is_answered_with_the_way_out(attempt, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    attempt.note("a-run", "fp16", "code")  # on a machine with a GPU
+    with pytest.raises(ConfigError, match=r"holds an interrupted training in fp16.*delete that folder to begin anew"):
+        attempt.choose_precision("auto")
+
+
+def test_a_typed_precision_that_cannot_work_is_no_matter_of_an_attempt(attempt, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(ConfigError) as caught:
+        attempt.choose_precision("fp16")
+    assert "interrupted" not in str(caught.value)

@@ -1,0 +1,98 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from pipeline.config import MainConfig
+from pipeline.errors import ConfigError
+from pipeline.stages.configure import configure
+from pipeline.stages.plan import StudyPlan, plan_study
+from pipeline.strategies.registry import list_strategies
+
+
+@pytest.fixture
+def plan(tiny: Any, tmp_path: Path) -> Any:
+    """Plans a study on the tiny encoder; `recipe` is the content of its recipe."""
+
+    def plan(recipe: dict[str, Any] | None = None, **given: object) -> StudyPlan:
+        options = {"model": str(tiny.folder()), "dataset": str(tiny.csv()), "precision": "fp32", "epochs": 2}
+        content = {"options": options, **(recipe or {})}
+        path = tmp_path / "recipe.yaml"
+        path.write_text(yaml.safe_dump(content))
+        typed = {"recipe": str(path), "cache_dir": str(tmp_path / "cache"), **given}
+        return plan_study(configure(MainConfig, {name: str(value) for name, value in typed.items()}))
+
+    return plan
+
+
+def names(plan: StudyPlan) -> set[str]:
+    return {inputs.config.strategy for inputs in plan.strategies}
+
+
+def test_seeds_follow_one_another_and_nothing_else_changes(plan: Any) -> None:
+    made = plan(strategies="full,lora", seed=7, seeds=3)
+    for inputs in made.strategies:
+        trainings = made.trainings(inputs)
+        assert [training.config.seed for training in trainings] == [7, 8, 9]
+        assert len({training.config_hash("fp32") for training in trainings}) == 3
+        assert {training.config.split_seed for training in trainings} == {42}
+        assert {training.code_version for training in trainings} == {inputs.code_version}
+
+
+def test_a_study_has_five_seeds_unless_somebody_says_otherwise(plan: Any) -> None:
+    assert MainConfig().seeds == 5
+    assert len(plan(strategies="full").trainings(plan(strategies="full").strategies[0])) == 5
+    assert configure(MainConfig, {"recipe": "quickstart"}).seeds == 1
+    assert configure(MainConfig, {"recipe": "sst2"}).seeds == 5
+    assert configure(MainConfig, {"recipe": "prefix_vs_full"}).seeds == 5
+
+
+@pytest.mark.parametrize("given", [{}, {"strategies": "all"}])
+def test_without_names_what_cannot_work_is_left_out_with_why(plan: Any, given: dict[str, str]) -> None:
+    made = plan(**given)
+    assert "gradual" in made.unfit
+    assert "--epochs 2 ends before everything trains" in made.unfit["gradual"]
+    assert names(made) | set(made.unfit) == set(list_strategies())
+    assert not names(made) & set(made.unfit)
+    assert len(names(made)) > 10
+
+
+def test_all_beats_the_strategies_of_the_recipe(plan: Any) -> None:
+    recipe = {"strategies": {"full": {}}}
+    assert names(plan(recipe)) == {"full"}
+    assert len(names(plan(recipe, strategies="all"))) > 10
+
+
+@pytest.mark.parametrize("recipe", [{}, {"strategies": {"full": {}, "gradual": {}}}])
+def test_a_named_strategy_that_cannot_work_stops_the_study(plan: Any, recipe: dict[str, Any]) -> None:
+    given = {} if recipe else {"strategies": "full,gradual"}
+    with pytest.raises(ConfigError, match=r"(?s)ends before everything trains.*The others can be compared: --strategies full"):
+        plan(recipe, **given)
+
+
+def test_seeds_that_would_all_be_the_same_are_refused(plan: Any) -> None:
+    fixed = {"data_seed": 1, "init_seed": 2, "dropout_seed": 3}
+    with pytest.raises(ConfigError, match=r"--seeds 2: --data-seed, --init-seed, --dropout-seed are all given"):
+        plan(strategies="full", seeds=2, **fixed)
+    assert plan(strategies="full", seeds=1, **fixed)
+    assert plan(strategies="full", seeds=2, data_seed=1, init_seed=2)
+
+
+def test_seeds_beyond_the_last_one_are_refused(plan: Any) -> None:
+    assert plan(strategies="full", seeds=2, seed=2**32 - 2)
+    with pytest.raises(ConfigError, match=r"--seeds 3: the last seed would be 4294967296"):
+        plan(strategies="full", seeds=3, seed=2**32 - 2)
+
+
+@pytest.mark.parametrize("seeds", ["0", "-1", "many", "1.5"])
+def test_a_number_of_seeds_that_is_none_is_refused(plan: Any, seeds: str) -> None:
+    with pytest.raises(ConfigError, match="--seeds"):
+        plan(strategies="full", seeds=seeds)
+
+
+def test_identity_is_of_all_that_a_study_computes(plan: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    base = plan(strategies="full,lora", seeds=2)
+    assert base.identity == plan(strategies="full,lora", seeds=2).identity
+    for changes in ({"seeds": 3}, {"learning_rate": 1e-3}, {"strategies": "full"}, {"force": True}, {"split_seed": 1}):
+        assert plan(**{"strategies": "full,lora", "seeds": 2, **changes}).identity != base.identity, changes

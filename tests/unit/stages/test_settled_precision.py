@@ -1,0 +1,35 @@
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import ConfigError
+from pipeline.stages import settled_precision
+from pipeline.stages.settled_precision import settle_precision
+
+
+def test_auto_is_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = {"auto": "bf16", "bf16": "bf16", "fp32": "fp32"}
+    monkeypatch.setattr(settled_precision, "choose_precision", answers.__getitem__)
+    assert settle_precision("auto", str(tmp_path)) == "bf16"
+    answers["auto"] = "fp32"
+    assert settle_precision("auto", str(tmp_path)) == "bf16"
+    assert settle_precision("auto", str(tmp_path / "other")) == "fp32"
+    monkeypatch.setattr(settled_precision, "cpu_name", lambda: "another machine")
+    assert settle_precision("auto", str(tmp_path)) == "fp32"
+
+
+@pytest.mark.parametrize("content", ["", "{", '"fp8"', '["fp32"]'])
+def test_what_cannot_be_read_is_measured_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str) -> None:
+    monkeypatch.setattr(settled_precision, "choose_precision", lambda option: "fp32")
+    settle_precision("auto", str(tmp_path))
+    [file] = (tmp_path / "precision").iterdir()
+    file.write_text(content)
+    assert settle_precision("auto", str(tmp_path)) == "fp32"
+    assert file.read_text() == '"fp32"'
+
+
+def test_what_was_asked_for_is_taken_or_refused(tmp_path: Path) -> None:
+    assert settle_precision("fp32", str(tmp_path)) == "fp32"
+    with pytest.raises(ConfigError, match="fp16"):
+        settle_precision("fp16", str(tmp_path))
+    assert not list(tmp_path.iterdir())
