@@ -1,10 +1,8 @@
-"""The results table with what must be said about it, as Markdown and as one HTML file."""
+"""What must be said about a results table, and both as Markdown."""
 
 from __future__ import annotations
 
-import base64
-import html
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
@@ -62,13 +60,7 @@ def describe_chance(table: pd.DataFrame, selection: Selection) -> str:
 
 
 def describe_statistics(table: pd.DataFrame, selection: Selection, statistics: Statistics) -> Iterator[str]:
-    """The verdict, how to read the groups, and whose predictions are missing; of scores that there is none of this."""
-    if headline(table) == "spearman":
-        yield (
-            "Intervals, tests and groups are of classes: of correlations with true scores none is computed, so nothing is said "
-            "of which differences are more than chance."
-        )
-        return
+    """The verdict, how to read the groups, and whose predictions are missing."""
     yield from reach_verdict(statistics, table, len(selection.left_out)).sentences
     if statistics.pairs:
         yield (
@@ -93,31 +85,3 @@ def render_markdown(
     lines += [f"- {remark}" for remark in remarks(table, selection, statistics)]
     lines += [""] + [f"![{name.replace('_', ' ')}]({name}.png)" for name in pictures]
     return "\n".join(lines) + "\n"
-
-
-def render_html(
-    table: pd.DataFrame, selection: Selection, title: str, images: Mapping[str, bytes], statistics: Statistics | None = None
-) -> str:
-    """`report.html`: opens from disk, fetches nothing."""
-    listed = "".join(f"<li>{html.escape(remark)}</li>" for remark in remarks(table, selection, statistics))
-    pictures = "".join(
-        f'<img alt="{html.escape(name.replace("_", " "))}" src="data:image/png;base64,{base64.b64encode(data).decode()}">'
-        for name, data in images.items()
-    )
-    body = render_table(table, "html")
-    return _PAGE.format(title=html.escape(title), table=body, remarks=listed, pictures=pictures)
-
-
-_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Results: {title}</title>
-<style>
-body {{ font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 72rem; padding: 0 1rem; }}
-.table {{ overflow-x: auto; }}
-table {{ border-collapse: collapse; font-size: .9rem; }}
-th, td {{ padding: .35rem .7rem; border-bottom: 1px solid #ddd; white-space: nowrap; }}
-th {{ border-bottom-width: 2px; text-align: left; }}
-img {{ max-width: 100%; display: block; margin: 1.5rem 0; background: #fff; }}
-</style></head>
-<body><h1>Results: {title}</h1><div class="table">{table}</div><ul>{remarks}</ul>{pictures}</body></html>
-"""

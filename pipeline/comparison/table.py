@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -59,6 +60,7 @@ _SHOWN = {
     "seeds": ("seeds", "{}"),
     "tuned": ("tuned", "{}"),
 }
+_TEXTS = frozenset({"entry", "strategy", "objective", "changed_arguments", "group", "tuned"})
 
 
 _USUAL_OBJECTIVE = "classification"
@@ -91,12 +93,31 @@ def headline(table: pd.DataFrame) -> str:
     return "f1_macro" if "f1_macro" in table else "spearman"
 
 
+@dataclass(frozen=True)
+class Column:
+    """A column as it is shown."""
+
+    name: str
+    heading: str
+    cells: list[str]
+    is_text: bool
+
+
+def shown_columns(table: pd.DataFrame) -> list[Column]:
+    """What of the table is shown: the columns that say something, their cells as text."""
+    return [
+        Column(name, heading, [_cell(row, name, form) for _, row in table.iterrows()], name in _TEXTS)
+        for name, (heading, form) in _SHOWN.items()
+        if name in table and not (table[name] == "").all()
+    ]
+
+
 def render_table(table: pd.DataFrame, style: str = "simple") -> str:
     """The table as text; `github` gives Markdown."""
-    shown = {name: spec for name, spec in _SHOWN.items() if name in table and not (table[name] == "").all()}
-    rows = [[_cell(row, name, form) for name, (_, form) in shown.items()] for _, row in table.iterrows()]
-    headings = [heading for heading, _ in shown.values()]
-    align = ["left" if name in ("entry", "strategy", "objective", "changed_arguments", "tuned") else "right" for name in shown]
+    columns = shown_columns(table)
+    rows = list(zip(*(column.cells for column in columns), strict=True))
+    align = ["left" if column.is_text else "right" for column in columns]
+    headings = [column.heading for column in columns]
     return tabulate(rows, headings, tablefmt=style, disable_numparse=True, colalign=align)
 
 

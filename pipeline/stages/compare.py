@@ -14,6 +14,8 @@ import pandas as pd
 from pipeline import config as configs
 from pipeline.comparison.curves import draw_curves, read_curves
 from pipeline.comparison.hardest import hardest_examples
+from pipeline.comparison.page.content import Content, read_origins
+from pipeline.comparison.page.page import render_page
 from pipeline.comparison.pareto import draw_pareto, find_points, tabulate_points
 from pipeline.comparison.plots import draw_all
 from pipeline.comparison.recorded import RecordedPredictions, read_predictions
@@ -22,12 +24,11 @@ from pipeline.comparison.report import (
     describe_seeds,
     describe_statistics,
     overlap_warnings,
-    render_html,
     render_markdown,
 )
 from pipeline.comparison.selection import Selection, has_test_result, select_runs
 from pipeline.comparison.statistics import Statistics, add_statistics, compute_statistics, label_rows, tabulate_pairs
-from pipeline.comparison.table import build_table, render_table
+from pipeline.comparison.table import build_table, headline, render_table
 from pipeline.comparison.transfer import describe_transfer
 from pipeline.errors import PipelineError, RunError
 from pipeline.evaluation.predictions import write_csv
@@ -82,9 +83,7 @@ def run(config: configs.CompareConfig, tracker: Tracker | None = None, parent_id
         )
         logger.log_metrics({"compare/runs": len(selection.kept), "compare/left_out": len(selection.left_out)})
         folder = Path(scratch)
-        _write(folder, table, selection, title, statistics, tracker)
-        if recorded.run_ids or recorded.missing:  # else labels are scores
-            _write_analysis(folder, table, statistics, recorded)
+        _write(folder, table, selection, title, statistics, recorded, tracker)
         for file in sorted(folder.iterdir()):
             logger.log_file(file)
         if config.export_dir:
@@ -140,12 +139,21 @@ def _evaluated_elsewhere(tracker: Tracker, candidates: Sequence[Run]) -> int:
 
 
 def _write(
-    folder: Path, table: pd.DataFrame, selection: Selection, title: str, statistics: Statistics, tracker: Tracker
+    folder: Path,
+    table: pd.DataFrame,
+    selection: Selection,
+    title: str,
+    statistics: Statistics,
+    recorded: RecordedPredictions,
+    tracker: Tracker,
 ) -> None:
+    """Every file of the comparison."""
     table.to_csv(folder / "model_summary.csv", index=False)
     if selection.left_out:
         (folder / "left_out.txt").write_text("\n".join(selection.left_out) + "\n", encoding="utf-8")
     pictures = draw_all(table)
+    rows = dict(zip(label_rows(table), (ids.split() for ids in table["run_ids"]), strict=True))
+    hardest = hardest_examples(recorded, rows)
     if curves := read_curves(table, tracker):
         pictures["learning_curves"] = draw_curves(curves)
     if points := find_points(table, selection.kept, statistics):
@@ -154,18 +162,12 @@ def _write(
     for name, figure in pictures.items():
         figure.savefig(folder / f"{name}.png", dpi=120)
     (folder / "results.md").write_text(render_markdown(table, selection, title, list(pictures), statistics), encoding="utf-8")
-    images = {name: (folder / f"{name}.png").read_bytes() for name in pictures}
-    (folder / "report.html").write_text(render_html(table, selection, title, images, statistics), encoding="utf-8")
-
-
-def _write_analysis(folder: Path, table: pd.DataFrame, statistics: Statistics, recorded: RecordedPredictions) -> None:
-    """Every pair of rows, and the texts that most rows get wrong."""
-    rows = dict(zip(label_rows(table), (ids.split() for ids in table["run_ids"]), strict=True))
-    for name, content in {
-        "comparisons.csv": tabulate_pairs(statistics),
-        "hardest_examples.csv": hardest_examples(recorded, rows),
-    }.items():
-        (folder / name).write_text(write_csv(content), encoding="utf-8", newline="")
+    analysis = {"comparisons.csv": tabulate_pairs(statistics), "hardest_examples.csv": hardest}
+    for name, found in analysis.items() if headline(table) == "f1_macro" else ():  # of scores there is neither
+        (folder / name).write_text(write_csv(found), encoding="utf-8", newline="")
+    origins = read_origins(selection.kept, tracker)
+    content = Content(title, table, selection, statistics, curves, points, recorded, hardest, origins)
+    (folder / "report.html").write_text(render_page(content), encoding="utf-8")
 
 
 def _export(target: Path, written: Path, selection: Selection, tracker: Tracker) -> None:

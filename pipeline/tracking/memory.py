@@ -86,6 +86,10 @@ class MemoryTracker:
         """Whether it is there."""
         return self.artifact(run_id, path).exists()
 
+    def web_address(self, run_id: str) -> str:
+        """Nowhere."""
+        return ""
+
     def artifact(self, run_id: str, path: str) -> Path:
         """Where an artifact is or would be."""
         return Path(self._folder.name) / run_id / path

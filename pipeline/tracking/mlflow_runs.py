@@ -160,6 +160,13 @@ class MlflowTracker:
         with _store_errors("read"):
             return any(item.path == path for item in self.client.list_artifacts(run_id, folder or None))
 
+    def web_address(self, run_id: str) -> str:
+        """On the tracking server, or where `mlflow ui` serves a local store."""
+        server = self.tracking_uri if self.tracking_uri.startswith("http") else "http://127.0.0.1:5000"
+        with _store_errors("read"):
+            experiment_id = self.client.get_run(run_id).info.experiment_id
+        return f"{server.rstrip('/')}/#/experiments/{experiment_id}/runs/{run_id}"
+
     def _experiment_id(self, parent_id: str | None) -> str:
         if parent_id:
             return str(self.client.get_run(parent_id).info.experiment_id)

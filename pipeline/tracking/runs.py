@@ -107,6 +107,9 @@ class RunStore(Protocol):
     def has_artifact(self, run_id: str, path: str) -> bool:
         """Whether the run has that artifact still."""
 
+    def web_address(self, run_id: str) -> str:
+        """Where a browser shows the run; empty where no browser does."""
+
 
 class Tracker(RunStore, Protocol):
     """Reads runs, and starts or reopens runs to write to."""

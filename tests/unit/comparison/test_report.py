@@ -1,10 +1,8 @@
-import base64
-import re
 from collections.abc import Callable
 
 import pytest
 
-from pipeline.comparison.report import remarks, render_html, render_markdown
+from pipeline.comparison.report import remarks, render_markdown
 from pipeline.comparison.selection import Selection, select_runs
 from pipeline.comparison.table import build_table
 from pipeline.tracking.runs import Run
@@ -44,7 +42,6 @@ def test_overlap_of_test_with_train_is_said_once(make_run: MakeRun) -> None:
     assert remarks_on(selection).count(warning) == 1
     table = build_table(selection.kept)
     assert warning in render_markdown(table, selection, "title", [])
-    assert warning in render_html(table, selection, "title", {})
     assert "overlaps" not in remarks_on(select_runs([make_run("full", metrics=dict.fromkeys(leaking, 0.5))]))
 
 
@@ -70,25 +67,6 @@ def test_markdown_holds_title_table_remarks_and_pictures(make_run: MakeRun) -> N
     for remark in remarks(table, selection):
         assert f"\n- {remark}\n" in text
     assert text.endswith("![f1](f1.png)\n![trainable share](trainable_share.png)\n")
-
-
-def test_html_holds_its_pictures_and_fetches_nothing(make_run: MakeRun) -> None:
-    selection = select_runs([make_run("full")])
-    text = render_html(build_table(selection.kept), selection, "my study", {"f1": b"\x89PNG", "cost": b"\0"})
-    pictures = re.findall(r'<img alt="(\w+)" src="data:image/png;base64,([^"]*)">', text)
-    assert [(name, base64.b64decode(data)) for name, data in pictures] == [("f1", b"\x89PNG"), ("cost", b"\0")]
-    assert "<td" in text
-    assert not re.search(r'(src|href)="(?!data:)|https?:|@import|<script', text)
-
-
-def test_html_escapes_whatever_comes_from_outside(make_run: MakeRun) -> None:
-    evil = "<script>alert('&')</script>{braces}"
-    failed = make_run("lora", status="FAILED", tags={"status_detail": evil})
-    selection = select_runs([failed, make_run("external", tags={"stage": "evaluate"}, params={"model": evil})])
-    text = render_html(build_table(selection.kept), selection, evil, {})
-    assert text.count("&lt;script&gt;") == 4, "in both titles, in the table and in the remark"
-    assert "<script" not in text
-    assert text.count("{braces}") == 4
 
 
 def test_what_so_many_texts_can_show_is_said(make_run: MakeRun) -> None:

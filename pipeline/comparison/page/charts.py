@@ -1,0 +1,207 @@
+"""Charts as inline SVG: marks that can be hovered and focused, in the colours of the page's theme."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from html import escape
+
+COLORS = 10
+"""Classes `c0` to `c9` of the page's style; beyond, colours come again with another dash."""
+
+_WIDTH, _HEIGHT = 640, 340
+_LEFT, _RIGHT, _TOP, _BOTTOM = 62, 18, 14, 46
+_TICKS = 6
+_LETTER = 6.2  # width of a name's letter, about
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A point with its uncertainty."""
+
+    name: str
+    x: float
+    y: float
+    x_low: float
+    x_high: float
+    y_low: float
+    y_high: float
+    note: str = ""
+    """What is said besides, such as that another one is better and cheaper."""
+    hollow: bool = False
+
+
+@dataclass(frozen=True)
+class Line:
+    """A curve."""
+
+    name: str
+    points: Sequence[tuple[float, float]]
+
+
+def draw_scatter(marks: Sequence[Mark], x_title: str, y_title: str, label: str) -> str:
+    """Points with error bars; the horizontal axis is logarithmic where the values span more than a factor of thirty.
+
+    Args:
+        label: What a screen reader says of the whole chart.
+    """
+    xs = [value for mark in marks for value in (mark.x_low, mark.x, mark.x_high)]
+    positive = min(xs) > 0
+    logarithmic = positive and max(xs) / min(xs) > 30
+    horizontal = _Axis.over(xs, _LEFT, _WIDTH - _RIGHT, logarithmic)
+    vertical = _Axis.over([value for mark in marks for value in (mark.y_low, mark.y_high)], _HEIGHT - _BOTTOM, _TOP)
+    names = _place_names([(mark.name, horizontal.place(mark.x), vertical.place(mark.y)) for mark in marks])
+    body = "".join(_draw_mark(mark, names[number], number, horizontal, vertical) for number, mark in enumerate(marks))
+    scale = " (log scale)" if logarithmic else ""
+    return _svg(_frame(horizontal, vertical, x_title + scale, y_title) + body, label)
+
+
+def draw_lines(lines: Sequence[Line], x_title: str, y_title: str, label: str) -> str:
+    """Curves with a mark at every value."""
+    points = [point for line in lines for point in line.points]
+    horizontal = _Axis.over([0.0, *(x for x, _ in points)], _LEFT, _WIDTH - _RIGHT, margin=0)
+    vertical = _Axis.over([y for _, y in points], _HEIGHT - _BOTTOM, _TOP)
+    body = "".join(_draw_line(line, number, horizontal, vertical, x_title, y_title) for number, line in enumerate(lines))
+    return _svg(_frame(horizontal, vertical, x_title, y_title) + body, label)
+
+
+def legend(names: Iterable[str]) -> str:
+    """A list of names with their colours; pointing at one or focusing it brings its marks forward."""
+    items = "".join(
+        f'<li><button type="button" data-series="{number}" aria-pressed="false">'
+        f'<svg width="22" height="10" aria-hidden="true"><line class="{_color(number)}" x1="1" y1="5" x2="21" y2="5"/></svg>'
+        f"{escape(name)}</button></li>"
+        for number, name in enumerate(names)
+    )
+    return f'<ul class="legend">{items}</ul>'
+
+
+@dataclass(frozen=True)
+class _Axis:
+    """Values on a line of the picture."""
+
+    low: float
+    high: float
+    start: float
+    end: float
+    logarithmic: bool
+    ticks: Sequence[float]
+
+    @classmethod
+    def over(cls, values: Sequence[float], start: float, end: float, logarithmic: bool = False, margin: float = 0.06) -> _Axis:
+        """An axis that holds all values, with some room around them."""
+        from matplotlib.ticker import LogLocator, MaxNLocator
+
+        raised: Callable[[float], float] = math.log10 if logarithmic else float
+        low, high = raised(min(values)), raised(max(values))
+        room = margin * (high - low) or (abs(low) * 0.05 or 0.5 if high == low else 0.0)
+        low, high = low - room, high + room
+        if logarithmic:
+            ticks = [
+                tick for tick in LogLocator(numticks=_TICKS).tick_values(10**low, 10**high) if low <= math.log10(tick) <= high
+            ]
+            if len(ticks) < 2:
+                ticks = [10**low, 10**high]
+        else:
+            ticks = [tick for tick in MaxNLocator(_TICKS).tick_values(low, high) if low <= tick <= high]
+        return cls(low, high, start, end, logarithmic, [float(tick) for tick in ticks])
+
+    def place(self, value: float) -> float:
+        """Where a value stands, in pixels."""
+        raised = math.log10(value) if self.logarithmic else value
+        share = (raised - self.low) / (self.high - self.low)
+        return round(self.start + share * (self.end - self.start), 1)
+
+
+def _frame(horizontal: _Axis, vertical: _Axis, x_title: str, y_title: str) -> str:
+    bottom, middle = _HEIGHT - _BOTTOM, (_TOP + _HEIGHT - _BOTTOM) / 2
+    parts = []
+    for tick in vertical.ticks:
+        y = vertical.place(tick)
+        parts.append(f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y}" y2="{y}"/>')
+        parts.append(f'<text x="{_LEFT - 8}" y="{y + 4}" text-anchor="end">{_short(tick)}</text>')
+    for tick in horizontal.ticks:
+        x = horizontal.place(tick)
+        parts.append(f'<line class="grid" x1="{x}" x2="{x}" y1="{_TOP}" y2="{bottom}"/>')
+        parts.append(f'<text x="{x}" y="{bottom + 18}" text-anchor="middle">{_short(tick)}</text>')
+    center = (_LEFT + _WIDTH - _RIGHT) / 2
+    parts.append(f'<text class="title" x="{center}" y="{_HEIGHT - 6}" text-anchor="middle">{escape(x_title)}</text>')
+    turned = f'transform="rotate(-90 14 {middle})"'
+    parts.append(f'<text class="title" x="14" y="{middle}" text-anchor="middle" {turned}>{escape(y_title)}</text>')
+    return f'<g aria-hidden="true">{"".join(parts)}</g>'
+
+
+def _place_names(marks: Sequence[tuple[str, float, float]]) -> list[tuple[float, float] | None]:
+    """Where each mark's name begins so that none covers another name or mark; None where there is no room for it."""
+    taken = [(x - 6, y - 6, x + 6, y + 6) for _, x, y in marks]
+    found: list[tuple[float, float] | None] = []
+    for name, x, y in marks:
+        width = _LETTER * len(name)
+        corners = [(x + 8, y - 7), (x + 8, y + 15), (x - 8 - width, y - 7), (x - 8 - width, y + 15)]
+        boxes = [(left, base - 10, left + width, base + 2) for left, base in corners]
+        free = [
+            (corner, box)
+            for corner, box in zip(corners, boxes, strict=True)
+            if box[0] >= _LEFT
+            and box[2] <= _WIDTH - _RIGHT
+            and box[1] >= 0
+            and not any(_overlap(box, other) for other in taken)
+        ]
+        found.append(free[0][0] if free else None)
+        taken += [free[0][1]] if free else []
+    return found
+
+
+def _overlap(one: tuple[float, float, float, float], other: tuple[float, float, float, float]) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+
+
+def _draw_mark(mark: Mark, name: tuple[float, float] | None, number: int, horizontal: _Axis, vertical: _Axis) -> str:
+    x, y = horizontal.place(mark.x), vertical.place(mark.y)
+    bars = (
+        f'<line x1="{x}" x2="{x}" y1="{vertical.place(mark.y_low)}" y2="{vertical.place(mark.y_high)}"/>'
+        f'<line x1="{horizontal.place(mark.x_low)}" x2="{horizontal.place(mark.x_high)}" y1="{y}" y2="{y}"/>'
+    )
+    said = f"{mark.name}: {mark.y:.4f} ({mark.y_low:.4f} to {mark.y_high:.4f}) at {_short(mark.x)}" + (
+        f"; {mark.note}" if mark.note else ""
+    )
+    hollow = " hollow" if mark.hollow else ""
+    written = f'<text class="name" x="{name[0]:.1f}" y="{name[1]:.1f}">{escape(mark.name)}</text>' if name else ""
+    return (
+        f'<g class="mark {_color(number)}{hollow}" data-series="{number}" tabindex="0" role="img" aria-label="{escape(said)}">'
+        f'<title>{escape(said)}</title>{bars}<circle cx="{x}" cy="{y}" r="5"/>'
+        f"{written}</g>"
+    )
+
+
+def _draw_line(line: Line, number: int, horizontal: _Axis, vertical: _Axis, x_title: str, y_title: str) -> str:
+    places = [(horizontal.place(x), vertical.place(y)) for x, y in line.points]
+    path = " ".join(f"{x},{y}" for x, y in places)
+    dots = "".join(
+        f'<g class="mark" tabindex="0" role="img" aria-label="{escape(said)}"><title>{escape(said)}</title>'
+        f'<circle cx="{x}" cy="{y}" r="3.5"/></g>'
+        for (x, y), said in zip(places, _say_points(line, x_title, y_title), strict=True)
+    )
+    return f'<g class="series {_color(number)}" data-series="{number}"><polyline points="{path}"/>{dots}</g>'
+
+
+def _say_points(line: Line, x_title: str, y_title: str) -> list[str]:
+    return [f"{line.name}: {y_title} {y:.4f} at {x_title} {_short(x)}" for x, y in line.points]
+
+
+def _svg(body: str, label: str) -> str:
+    return f'<svg class="chart" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="group" aria-label="{escape(label)}">{body}</svg>'
+
+
+def _color(number: int) -> str:
+    return f"c{number % COLORS}" + (f" dash{number // COLORS % 3}" if number >= COLORS else "")
+
+
+def _short(value: float) -> str:
+    """A number in few characters: 22,700,000 -> 22.7M."""
+    for size, unit in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
+        if abs(value) >= size:
+            scale = 1e3 if unit == "k" else size
+            return f"{value / scale:.3g}{unit}"
+    return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
