@@ -90,7 +90,7 @@ def build_table(runs: Sequence[Run], failed: Sequence[Run] = ()) -> pd.DataFrame
 
 def headline(table: pd.DataFrame) -> str:
     """The column by which rows are ranked."""
-    return "f1_macro" if "f1_macro" in table else "spearman"
+    return "spearman" if "spearman" in table else "f1_macro"
 
 
 @dataclass(frozen=True)

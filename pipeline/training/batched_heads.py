@@ -77,10 +77,10 @@ class HeadFit:
 def trains_head_alone(parameters: ParameterPlan, encoder: Encoder, strategy: Strategy, precision: Precision) -> bool:
     """Whether trainings under this plan can be stacked: nothing below the head trains, all of it from the start.
 
-    Not under fp16, where a point would skip steps alone, nor where the strategy takes part in every step.
+    Not under fp16, where a point would skip steps alone, nor where the strategy takes part in every step, or does without any.
     """
     phases = len(parameters.start_epochs)
-    takes_part = type(strategy).after_step is not Strategy.after_step
+    takes_part = type(strategy).after_step is not Strategy.after_step or strategy.is_solved
     return phases == 1 and parameters.lowest_layer(encoder, 0) == encoder.depth and not takes_part and precision != "fp16"
 
 
