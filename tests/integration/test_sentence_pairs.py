@@ -86,6 +86,22 @@ def test_both_stand_in_one_table(workspace, trained, tmp_path):
     assert (tmp_path / "exported" / "results" / "spearman.png").exists()
 
 
+def test_a_second_test_finds_the_scores_of_the_first(workspace, trained):
+    assert all(workspace.evaluate(run_id).recorded for run_id in trained.values())
+
+
+def test_of_scores_there_is_no_second_data_set_and_no_interval(workspace, trained, tmp_path, capsys):
+    run_id = trained["siamese"]
+    with pytest.raises(ConfigError, match=r"--transfer-dataset rotten_tomatoes: .* has scores of pairs of texts"):
+        evaluate.run(workspace.config(EvaluateConfig, run_id=run_id, transfer_dataset="rotten_tomatoes"))
+    compare.run(CompareConfig(run_ids=tuple(trained.values()), export_dir=str(tmp_path)))
+    assert "Intervals, tests and groups are of classes" in capsys.readouterr().out
+    written = {path.name for path in (tmp_path / "results").iterdir()}
+    assert {"report.html", "learning_curves.png", "spearman.png"} <= written
+    assert not {"comparisons.csv", "hardest_examples.csv", "pareto.csv"} & written
+    assert "Intervals, tests and groups are of classes" in (tmp_path / "results" / "report.html").read_text()
+
+
 def test_the_logged_model_answers_two_columns(workspace, trained, tmp_path):
     import mlflow
 
@@ -108,6 +124,11 @@ def test_two_classes_are_told_apart_by_a_threshold_that_validation_chose(workspa
     table = pd.read_csv(workspace.tracker.download(run_id, "predictions.csv", tmp_path))
     assert list(table) == ["sentence", "sentence_pair", "gold", "pred", "score"]
     assert ((table["score"] >= threshold) == (table["pred"] == "same")).all()
+    lengths = pd.read_csv(workspace.tracker.download(run_id, "per_length.csv", tmp_path))
+    assert lengths["texts"].sum() == len(table)
+    assert lengths["max_words"].max() == 12  # of both texts
+    assert not workspace.tracker.has_artifact(run_id, "reliability.png")
+    assert "test/ece" not in workspace.tracker.get(run_id).metrics
     folder = workspace.tracker.download_model(run_id, tmp_path)
     again = {"model": str(folder), **{name: value for name, value in classes.items() if name != "dataset"}}
     external = evaluate.run(EvaluateConfig(dataset=str(classes["dataset"]), **again))
@@ -122,6 +143,9 @@ def test_two_classes_are_told_apart_by_a_threshold_that_validation_chose(workspa
         ({"objective": "siamesse"}, "--objective: Unknown objective 'siamesse'. Did you mean 'siamese'?"),
         ({"objective": "siamese", "text_pair_column": ""}, "Name the column of the second with --text-pair-column"),
         ({"objective": "siamese", "strategy": "head_only"}, "--strategy head_only: trains the head alone, and"),
+        ({"objective": "siamese", "strategy": "linear_probe"}, "--strategy linear_probe: trains the head alone, and"),
+        ({"strategy": "linear_probe"}, "--strategy linear_probe: solves for a classifier with an output per class"),
+        ({"objective": "siamese", "head": "mean"}, "--head mean: --objective siamese puts no head of that kind"),
         ({"metric_for_best_model": "accuracy"}, "--metric-for-best-model accuracy: is not measured of scores of pairs"),
         (
             {"label_type": "class", "label_column": "verdict", "metric_for_best_model": "spearman"},

@@ -43,6 +43,17 @@ def both(tiny, tmp_path, monkeypatch, watch):
     return both
 
 
+def test_pairs_of_texts_have_the_rows_of_both(tiny, tmp_path, monkeypatch):
+    objective, pairs, losses = tiny.objective("siamese", pairs=True), tiny.pairs(ROWS), []
+    for manager in (used_vocabulary, whole_vocabulary):
+        monkeypatch.setattr(loop, "used_vocabulary", manager)
+        built = tiny.build(create_strategy("full", {}), tiny.folder(), tiny.config(epochs=2), 2 * STEPS, objective)
+        given = {"train": pairs, "validation": tiny.pairs(16, seed=1), "reading": objective.reading}
+        result = tiny.fit(built, tiny.config(epochs=2), tmp_path / manager.__name__, **given)
+        losses.append((result.train_loss_mean, result.best["loss"]))
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+
+
 def table_of(model):
     return model.get_input_embeddings().weight.detach()
 
