@@ -158,3 +158,16 @@ def test_what_cannot_work_is_refused_before_a_run_is_made(workspace, scores, opt
     with pytest.raises(ConfigError) as caught:
         find_inputs(workspace.config(**given))
     assert message in str(caught.value)
+
+
+def test_two_classes_by_cosine_and_by_cross_encoder_are_tested_against_each_other(workspace, classes, tmp_path):
+    runs = [workspace.train(objective=name, strategy="partial", **classes) for name in ("siamese", "classification")]
+    for run_id in runs:
+        workspace.evaluate(run_id)
+    assert workspace.tracker.has_artifact(runs[1], "reliability.png")
+    found = compare.run(CompareConfig(run_ids=tuple(runs), export_dir=str(tmp_path)))
+    assert len(found.statistics.pairs) == 1
+    assert not found.statistics.missing
+    assert {row.name for row in found.statistics.rows} == {"partial, siamese", "partial, classification"}
+    hardest = pd.read_csv(tmp_path / "results" / "hardest_examples.csv")
+    assert list(hardest)[:3] == ["sentence", "sentence_pair", "gold"]
