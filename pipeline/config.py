@@ -119,8 +119,12 @@ class SplitConfig(StageConfig):
     """Encoding of text files, such as latin-1; UTF-8, or what a byte-order mark says, if not given."""
     text_column: str | None = None
     """Column that holds the text; found by its usual names if not given."""
+    text_pair_column: str | None = None
+    """Column that holds the second text, where an example is a pair of texts."""
     label_column: str | None = None
-    """Column that holds the class; found by its usual names if not given."""
+    """Column that holds the class, or the score; found by its usual names if not given."""
+    label_type: Literal["class", "score"] = "class"
+    """class: labels are classes; score: labels are numbers on a scale, such as a similarity from 0 to 5."""
     labels: Names = ()
     """All classes in the order that tables and pictures show, separated by commas; by value or alphabet if not given."""
     split: Literal["random", "official", "grouped"] = "random"
@@ -175,6 +179,11 @@ class PrepareDataConfig(EncoderConfig):
 class FitConfig(EncoderConfig):
     """How one model is trained, whatever the strategy."""
 
+    objective: str = "classification"
+    """classification: one input (of a pair both texts in it) and a head on the encoder; siamese: the texts of a pair one by one
+    through one encoder, compared by cosine similarity."""
+    pooling: Literal["mean", "cls", "max"] = "mean"
+    """How --objective siamese makes one vector of a text's token states."""
     max_train_samples: Count | None = None
     """Train on at most so many examples, the same for every strategy."""
     max_eval_samples: Count | None = None
@@ -199,8 +208,10 @@ class FitConfig(EncoderConfig):
     """Evaluate every so many steps; after each epoch if not given."""
     logging_steps: Count = 10
     """Log the mean training loss every so many steps."""
-    metric_for_best_model: Literal["accuracy", "precision_macro", "recall_macro", "f1_macro", "loss"] = "accuracy"
-    """Validation metric by which the kept checkpoint is chosen."""
+    metric_for_best_model: Literal["accuracy", "precision_macro", "recall_macro", "f1_macro", "pearson", "spearman", "loss"] = (
+        "accuracy"
+    )
+    """Validation metric by which the kept checkpoint is chosen; of scores spearman, if not given."""
     early_stopping_patience: Count | None = None
     """Stop after so many evaluations in a row without improvement; never if not given."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
@@ -219,6 +230,15 @@ class FitConfig(EncoderConfig):
     """Seed of newly initialised weights; --seed if not given."""
     dropout_seed: Seed | None = None
     """Seed of dropout; --seed if not given."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _choose_metric(cls, given: Any) -> Any:
+        """Of scores no accuracy can be measured."""
+        values = dict(given.kwargs or {}) if isinstance(given, ArgsKwargs) else given
+        if values.get("label_type") == "score":
+            values.setdefault("metric_for_best_model", "spearman")
+        return ArgsKwargs(given.args, values) if isinstance(given, ArgsKwargs) else values
 
 
 @typed

@@ -16,7 +16,9 @@ from pipeline.config import FitConfig
 from pipeline.modeling.addresses import find_model
 
 if TYPE_CHECKING:
+    from pipeline.data.text_pairs import TextPairs
     from pipeline.data.tokenization import TokenTable
+    from pipeline.objectives.base import Objective
     from pipeline.strategies.base import Strategy, StrategyContext
     from pipeline.training.loop import FitPlan, FitResult
     from pipeline.training.model_folder import BuiltModel
@@ -271,6 +273,15 @@ class Tiny:
         offsets = np.cumsum([0, *map(len, pieces)])
         return TokenTable(np.concatenate(pieces), offsets.astype(np.int64), labels.astype(np.int64))
 
+    def pairs(self, rows: int, seed: int = 0) -> TextPairs:
+        """Pairs of such texts; the label is whether both have a telling token of the same kind."""
+        from pipeline.data.text_pairs import TextPairs
+
+        texts = self.table(2 * rows, seed)
+        order = np.random.default_rng(seed).permutation(2 * rows)
+        kinds = texts.labels[order].reshape(-1, 2)
+        return TextPairs(texts.subset(order), (kinds[:, 0] == kinds[:, 1]).astype(np.float32))
+
     @staticmethod
     def config(**options: Any) -> FitConfig:
         """Settings under which one step visibly moves everything that trains."""
@@ -285,23 +296,40 @@ class Tiny:
         return FitConfig(**{**base, **options})
 
     @staticmethod
-    def context(folder: Path, config: FitConfig, total_steps: int = 1) -> StrategyContext:
+    def context(folder: Path, config: FitConfig, total_steps: int = 1, objective: Objective | None = None) -> StrategyContext:
         from pipeline.modeling.heads.registry import with_head
         from pipeline.strategies.base import StrategyContext
 
-        return StrategyContext(
-            with_head(find_model(str(folder)).encoder, config.head), config.epochs, total_steps, config.dropout
-        )
+        address = find_model(str(folder))
+        if objective is None:
+            return StrategyContext(with_head(address.encoder, config.head), config.epochs, total_steps, config.dropout)
+        encoder, task = objective.encoder(address), objective.peft_task
+        return StrategyContext(encoder, config.epochs, total_steps, config.dropout, peft_task=task)
 
-    def build(self, strategy: Strategy, folder: Path, config: FitConfig, total_steps: int = 1) -> BuiltModel:
+    def objective(self, name: str = "classification", pooling: str = "mean", head: str = "pooler", **problem: Any) -> Objective:
+        """An objective for two classes of single texts, or for another problem."""
+        from pipeline.data.problem import Problem
+        from pipeline.objectives.registry import create_objective
+
+        return create_objective(name, Problem(**{"classes": self.classes, **problem}), pooling, head)
+
+    def build(
+        self,
+        strategy: Strategy,
+        folder: Path,
+        config: FitConfig,
+        total_steps: int = 1,
+        objective: Objective | None = None,
+    ) -> BuiltModel:
         """The tiny model with a strategy put into it, seeded as the train stage does."""
         from pipeline.training.model_folder import build_model
         from pipeline.training.seeding import Seeds
 
         seeds = Seeds.of(config)
         address = find_model(str(folder))
-        context = self.context(folder, config, total_steps)
-        return build_model(address, strategy, context, self.classes, seeds.head, seeds.adapters)
+        objective = objective or self.objective(head=config.head)
+        context = self.context(folder, config, total_steps, objective)
+        return build_model(address, strategy, context, objective, seeds.head, seeds.adapters)
 
     def fit(
         self,
@@ -318,6 +346,7 @@ class Tiny:
         return fit(self.plan(built, config, checkpoints, rows, **changes), watcher or Watcher())
 
     def plan(self, built: BuiltModel, config: FitConfig, checkpoints: Path, rows: int = 8, **changes: Any) -> FitPlan:
+        from pipeline.evaluation.readings import ClassReading
         from pipeline.training.checkpoints import CheckpointFolder
         from pipeline.training.loop import FitPlan
 
@@ -327,7 +356,7 @@ class Tiny:
             parameters=built.parameters,
             train=self.table(rows),
             validation=self.table(16, seed=1),
-            classes=2,
+            reading=ClassReading(self.classes),
             pad_id=built.model.config.pad_token_id,
             config=config,
             precision="fp32",

@@ -12,10 +12,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pipeline.comparison.plots import row_names
+from pipeline.comparison.table import headline
 from pipeline.lettering import find_lettering
 from pipeline.tracking.runs import Run, RunStore
 
-_METRICS = {"accuracy": "validation accuracy", "loss": "validation loss"}
+_TITLES = {
+    "accuracy": "validation accuracy",
+    "spearman": "validation Spearman correlation",
+    "loss": "validation loss",
+}
 _DASHES = ("-", "--", ":", "-.")
 _COLORS = 10  # of matplotlib's palette; beyond, the dashes change
 Points = Mapping[float, float]
@@ -34,10 +39,11 @@ class Curve:
 def read_curves(table: pd.DataFrame, store: RunStore) -> list[Curve]:
     """A curve per row of the table, in its order; rows that were not trained here have none."""
     curves = []
+    quality = "spearman" if headline(table) == "spearman" else "accuracy"
     for name, run_ids in zip(row_names(table), table["run_ids"], strict=True):
         runs = [run for run_id in run_ids.split() if (run := store.get(run_id)).stage != "evaluate"]
-        found = {metric: [_history(store, run, metric) for run in runs] for metric in _METRICS}
-        if runs and all(found["accuracy"]):
+        found = {metric: [_history(store, run, metric) for run in runs] for metric in (quality, "loss")}
+        if runs and all(found[quality]):
             kept = {_kept_epoch(store, run) for run in runs}
             points = {metric: _mean(histories) for metric, histories in found.items()}
             curves.append(Curve(name.replace("\n", " "), points, kept.pop() if len(kept) == 1 else None))
@@ -45,13 +51,17 @@ def read_curves(table: pd.DataFrame, store: RunStore) -> list[Curve]:
 
 
 def draw_curves(curves: Sequence[Curve]) -> Figure:
-    """Validation accuracy and loss by epoch, a line a row; a ring marks the checkpoint that was kept."""
+    """Validation accuracy, or of scores Spearman's correlation, and loss by epoch, a line a row.
+
+    A ring marks the checkpoint that was kept.
+    """
     figure = Figure(figsize=(11, 4.4 + 0.12 * len(curves)), layout="constrained")
-    all_axes = figure.subplots(1, len(_METRICS))
-    for axes, (metric, title) in zip(all_axes, _METRICS.items(), strict=True):
+    metrics = list(curves[0].points)
+    all_axes = figure.subplots(1, len(metrics))
+    for axes, metric in zip(all_axes, metrics, strict=True):
         for number, curve in enumerate(curves):
             _draw(axes, curve, metric, number)
-        axes.set_title(title, fontsize=10)
+        axes.set_title(_TITLES[metric], fontsize=10)
         axes.set_xlabel("epochs")
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(alpha=0.25)

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.comparison.recorded import RecordedPredictions
+from pipeline.evaluation.readings import columns_of
 
 MOST = 50
 
@@ -24,10 +25,11 @@ def hardest_examples(
         most: At most so many texts; none that every model gets right.
 
     Returns:
-        Columns `sentence`, `gold`, `wrong_share` (of the strategies; seeds averaged), `confidence` (mean probability of the
-        wrong class where a model is wrong), `usual_mistake` (the wrong class that most say).
+        Columns `sentence` (of pairs `sentence_pair` beside it), `gold`, `wrong_share` (of the strategies; seeds averaged),
+        `confidence` (mean probability of the wrong class where a model is wrong; 0 of models that give none),
+        `usual_mistake` (the wrong class that most say).
     """
-    columns = ["sentence", "gold", "wrong_share", "confidence", "usual_mistake"]
+    columns = [*columns_of(recorded.texts), "gold", "wrong_share", "confidence", "usual_mistake"]
     votes = rows or {run_id: [run_id] for run_id in recorded.run_ids}
     voters = [[run_id for run_id in ids if run_id in recorded.predicted] for ids in votes.values()]
     voters = [ids for ids in voters if ids]
@@ -48,7 +50,7 @@ def hardest_examples(
     usual = [np.bincount(said[:, place][said[:, place] != recorded.gold[row]]).argmax() for place, row in enumerate(chosen)]
     return pd.DataFrame(
         {
-            "sentence": [recorded.texts[row] for row in chosen],
+            **columns_of([recorded.texts[row] for row in chosen]),
             "gold": [recorded.classes[recorded.gold[row]] for row in chosen],
             "wrong_share": wrong_share[chosen],
             "confidence": confidence[chosen],

@@ -8,8 +8,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from pipeline.comparison.table import headline
 from pipeline.lettering import find_lettering
 
+_HEADLINES = {"f1_macro": ("f1", "test macro F1"), "spearman": ("spearman", "test Spearman correlation")}
 _QUALITY, _SHARE, _COST = "#3b6fb6", "#5a9e6f", "#c2773b"
 
 
@@ -18,7 +20,10 @@ def draw_all(table: pd.DataFrame) -> dict[str, Figure]:
     memory = "peak_cuda_mb" if "peak_cuda_mb" in table else "peak_rss_mb"
     memory_title = "peak CUDA memory (MB)" if memory == "peak_cuda_mb" else "peak resident memory (MB)"
     trained = table[table["trainable_percent"].notna()] if "trainable_percent" in table else table.iloc[:0]
-    figures = {"f1": _bars(table, [("f1_macro", "test macro F1", _QUALITY, "{:.3f}", False)])}
+    ranked = headline(table)
+    name, title = _HEADLINES[ranked]
+    figures = {name: _bars(table, [(ranked, title, _QUALITY, "{:.3f}", False)])}
+    quality = ("accuracy", "test accuracy") if "accuracy" in table else ("pearson", "test Pearson correlation")
     if len(trained):
         figures["trainable_share"] = _bars(
             trained, [("trainable_percent", "trainable parameters (%, log scale)", _SHARE, "{:.3g}", True)]
@@ -26,7 +31,7 @@ def draw_all(table: pd.DataFrame) -> dict[str, Figure]:
         figures["overview"] = _bars(
             trained,
             [
-                ("accuracy", "test accuracy", _QUALITY, "{:.3f}", False),
+                (*quality, _QUALITY, "{:.3f}", False),
                 ("train_loss", "mean train loss", _COST, "{:.3f}", False),
                 ("trainable_params", "trainable parameters (log scale)", _SHARE, "{:,.0f}", True),
             ],
@@ -71,8 +76,12 @@ def _leave_room(axes: Axes, values: pd.Series, logarithmic: bool) -> None:
 
 
 def row_names(table: pd.DataFrame) -> list[str]:
-    """Entry or strategy; its arguments too where it stands more than once, and a number where that is not enough."""
-    own = table["entry"].where(table["entry"] != "", table["strategy"])
+    """Entry or strategy, of a strategy with the objective where the table has it.
+
+    Arguments too where that stands more than once, and a number where that is not enough.
+    """
+    plain = table["strategy"] + (", " + table["objective"] if "objective" in table else "")
+    own = table["entry"].where(table["entry"] != "", plain)
     twice = own.duplicated(keep=False)
     names = [
         f"{name}\n{arguments}" if double and arguments else name

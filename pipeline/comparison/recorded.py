@@ -12,6 +12,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from pipeline.comparison.selection import predicts_scores
+from pipeline.data.problem import Input
 from pipeline.errors import PipelineError
 from pipeline.tracking.runs import Run, RunStore
 
@@ -24,14 +26,14 @@ _BLOCK_BYTES = 2**26  # no text may be longer
 class RecordedPredictions:
     """What several models said of the same texts."""
 
-    texts: Sequence[str]
+    texts: Sequence[Input]
     gold: NDArray[np.int64]
     """Index of the true class; shape [texts]."""
     classes: list[str]
     predicted: dict[str, NDArray[np.int64]]
     """Run id -> index of the predicted class; shape [texts] each."""
     confidence: dict[str, NDArray[np.float64]]
-    """Run id -> probability of the predicted class; shape [texts] each."""
+    """Run id -> probability of the predicted class; shape [texts] each, NaN where a model gives none."""
     missing: dict[str, str] = field(default_factory=dict)
     """Run id -> why its predictions are not among them."""
 
@@ -42,13 +44,18 @@ class RecordedPredictions:
 
 
 def read_predictions(runs: Sequence[Run], store: RunStore) -> RecordedPredictions:
-    """The predictions of runs that were tested on the same texts; a run whose file is gone or differs is named as missing."""
-    texts: Sequence[str] = ()
+    """The predicted classes of runs that were tested on the same texts.
+
+    A run whose file is gone or differs is named as missing; runs that predict scores have none, and are left out.
+    """
+    texts: Sequence[Input] = ()
     gold: NDArray[np.str_] | None = None
     said: dict[str, NDArray[np.str_]] = {}
     confidence: dict[str, NDArray[np.float64]] = {}
     missing: dict[str, str] = {}
     for run in runs:
+        if predicts_scores(run):
+            continue
         try:
             with tempfile.TemporaryDirectory() as scratch:
                 table = _read(store.download(run.run_id, FILE, Path(scratch)), with_texts=gold is None)
@@ -56,7 +63,7 @@ def read_predictions(runs: Sequence[Run], store: RunStore) -> RecordedPrediction
             missing[run.run_id] = f"its {FILE} cannot be read ({error})"
             continue
         if gold is None:
-            gold, texts = table["gold"], table["sentence"]
+            gold, texts = table["gold"], table["texts"]
         elif not np.array_equal(table["gold"], gold):
             missing[run.run_id] = f"its {FILE} holds other test texts than that of run {next(iter(said))}"
             continue
@@ -86,33 +93,40 @@ def _classes(run_id: str, store: RunStore) -> list[str]:
         return []
 
 
+def _inputs(columns: Sequence[list[str]]) -> Sequence[Input]:
+    return columns[0] if len(columns) == 1 else list(zip(*columns, strict=True))
+
+
 def _numbered(names: NDArray[np.str_], index: Mapping[str, int]) -> NDArray[np.int64]:
     distinct, numbers = np.unique(names, return_inverse=True)
     return np.array([index[name] for name in distinct.tolist()], np.int64)[numbers]
 
 
 def _read(file: Path, with_texts: bool) -> Mapping[str, Any]:
-    """`gold` and `pred` as text (a class called 01 is not 1), `confidence`, and `sentence` if asked for."""
+    """`gold` and `pred` as text (a class called 01 is not 1), `confidence`, and `texts` if asked for."""
     from pyarrow import csv, string
 
     # Not pandas: of long texts it takes ten times as long.
     header = list(pd.read_csv(file, nrows=0, dtype=str).columns)
-    # Of few classes there is a score for each, and the predicted one has the highest; of many there are two.
-    scores = header[3:]
-    wanted = [*(["sentence"] if with_texts else []), "gold", "pred", *scores]
+    # Of few classes there is a score for each, and the predicted one has the highest; of many there are two. A single one is
+    # a cosine, which is no probability.
+    sentences, scores = header[: header.index("gold")], header[header.index("pred") + 1 :]
+    if len(scores) == 1:
+        scores = []
+    wanted = [*(sentences if with_texts else []), "gold", "pred", *scores]
     table = csv.read_csv(
         file,
         read_options=csv.ReadOptions(block_size=_BLOCK_BYTES),
         parse_options=csv.ParseOptions(newlines_in_values=True),
         convert_options=csv.ConvertOptions(
             include_columns=wanted,
-            column_types=dict.fromkeys(("sentence", "gold", "pred"), string()),
+            column_types=dict.fromkeys((*sentences, "gold", "pred"), string()),
             strings_can_be_null=False,
         ),
     )
     found = np.stack([table[name].to_numpy() for name in scores]).max(axis=0) if scores else np.full(len(table), np.nan)
     return {
-        "sentence": table["sentence"].to_pylist() if with_texts else (),
+        "texts": _inputs([table[name].to_pylist() for name in sentences]) if with_texts else (),
         "gold": table["gold"].to_numpy().astype(str),
         "pred": table["pred"].to_numpy().astype(str),
         "confidence": found.astype(float),

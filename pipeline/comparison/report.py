@@ -10,7 +10,7 @@ from pipeline.comparison.budgets import UNTUNED, list_budgets
 from pipeline.comparison.seeds import describe_failures, describe_unequal_seeds
 from pipeline.comparison.selection import Selection
 from pipeline.comparison.statistics import Statistics
-from pipeline.comparison.table import render_table
+from pipeline.comparison.table import headline, render_table
 from pipeline.comparison.transfer import describe_transfer
 from pipeline.comparison.verdict import Verdict, reach_verdict
 from pipeline.data.overlap import warn_of_overlap
@@ -63,6 +63,8 @@ def describe_chance(table: pd.DataFrame, selection: Selection) -> str:
     examples = selection.kept[0].metrics.get("test/examples")
     if not examples:
         return f"{seeds.capitalize()}: differences of a point or two may be chance."
+    if headline(table) != "f1_macro":
+        return f"{int(examples):,} test examples, {seeds}: differences of one or two hundredths may be chance."
     gap = 100 * smallest_gap(int(examples))
     return (
         f"{int(examples):,} test texts, {seeds}: differences below {gap:.1f} points cannot be told from chance (80 % power at "

@@ -14,7 +14,7 @@ from pipeline.tracking.runs import Run
 if TYPE_CHECKING:
     from pipeline.comparison.selection import Selection
 
-QUALITY = ("accuracy", "precision_macro", "recall_macro", "f1_macro")
+QUALITY = ("accuracy", "precision_macro", "recall_macro", "f1_macro", "spearman", "pearson")
 """Columns whose spread over seeds is shown."""
 
 

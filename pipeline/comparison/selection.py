@@ -117,7 +117,7 @@ def select_runs(candidates: Iterable[Run], named: bool = False, allow_unequal_bu
             detail = f": {run.tags['status_detail']}" if run.tags.get("status_detail") else ""
             omitted.append(LeftOut(run, f"status {run.status}", detail))
             failed += [run] if run.status == "FAILED" else []
-        elif "test/f1_macro" not in run.metrics:
+        elif not has_test_result(run):
             omitted.append(LeftOut(run, "no test result; run evaluate"))
         elif kept and _test_set(run) != _test_set(kept[0]):
             here, there = (one.params.get("dataset", "?") for one in (kept[0], run))
@@ -130,6 +130,16 @@ def select_runs(candidates: Iterable[Run], named: bool = False, allow_unequal_bu
     ranked = allow_unequal_budgets or len(list_budgets(kept)) < 2
     by_time = sorted(kept, key=lambda run: run.start_time)
     return Selection(tuple(by_time), tuple(omitted), unrepeated(failed, kept), ranked)
+
+
+def has_test_result(run: Run) -> bool:
+    """Whether `evaluate` has written its scores, of classes or of scores, onto the run."""
+    return "test/f1_macro" in run.metrics or predicts_scores(run)
+
+
+def predicts_scores(run: Run) -> bool:
+    """Whether what was tested on the run are scores, not classes."""
+    return "test/spearman" in run.metrics
 
 
 def row_name(run: Run) -> str:
@@ -168,7 +178,7 @@ def _typed_value(value: object) -> str:
 def _is_result(run: Run) -> bool:
     """Trained here, a trial that was evaluated, or a model from elsewhere."""
     if run.stage == "trial":
-        return "test/f1_macro" in run.metrics
+        return has_test_result(run)
     return run.stage == "train" or (run.stage == "evaluate" and run.tags.get("strategy") == EXTERNAL)
 
 

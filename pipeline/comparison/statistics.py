@@ -215,10 +215,10 @@ def _with_groups(statistics: Statistics) -> tuple[RowStatistics, ...]:
 
 
 def label_rows(table: pd.DataFrame) -> list[str]:
-    """A name for every row: entry or strategy; with arguments, rate, and a number, as far as others share the rest."""
+    """A name for every row: entry or strategy; with objective, arguments, rate, a number, as far as others share the rest."""
     entries = table["entry"] if "entry" in table else [""] * len(table)
     names = [str(entry or strategy) for entry, strategy in zip(entries, table["strategy"], strict=True)]
-    for column, form in (("arguments", "{} ({})"), ("learning_rate", "{} at {}")):
+    for column, form in (("objective", "{}, {}"), ("arguments", "{} ({})"), ("learning_rate", "{} at {}")):
         if column in table:
             names = [
                 form.format(name, value) if names.count(name) > 1 and str(value) else name

@@ -21,6 +21,8 @@ MEASURES = {
     "precision_macro": "test/precision_macro",
     "recall_macro": "test/recall_macro",
     "f1_macro": "test/f1_macro",
+    "spearman": "test/spearman",
+    "pearson": "test/pearson",
     "transfer_accuracy": "transfer/accuracy",
     "transfer_f1_macro": "transfer/f1_macro",
     "train_loss": "train/loss_mean",
@@ -37,6 +39,7 @@ MEASURES = {
 _SHOWN = {
     "entry": ("entry", "{}"),
     "strategy": ("strategy", "{}"),
+    "objective": ("objective", "{}"),
     "changed_arguments": ("arguments", "{}"),
     "learning_rate": ("rate", "{}"),
     "trainable_percent": ("trainable %", "{:.4g}"),
@@ -44,6 +47,8 @@ _SHOWN = {
     "precision_macro": ("precision", "{:.4f}"),
     "recall_macro": ("recall", "{:.4f}"),
     "f1_macro": ("macro F1", "{:.4f}"),
+    "spearman": ("Spearman", "{:.4f}"),
+    "pearson": ("Pearson", "{:.4f}"),
     "f1_macro_low": ("95 % interval", "{:.3f} to {f1_macro_high:.3f}"),
     "group": ("group", "{}"),
     "transfer_f1_macro": ("transfer F1", "{:.4f}"),
@@ -56,15 +61,20 @@ _SHOWN = {
     "seeds": ("seeds", "{}"),
     "tuned": ("tuned", "{}"),
 }
-_TEXTS = frozenset({"entry", "strategy", "changed_arguments", "group", "tuned"})
+_TEXTS = frozenset({"entry", "strategy", "objective", "changed_arguments", "group", "tuned"})
+
+
+_USUAL_OBJECTIVE = "classification"
 
 
 def build_table(runs: Sequence[Run], failed: Sequence[Run] = (), ranked: bool = True) -> pd.DataFrame:
-    """A row per strategy and arguments, the best macro F1 first; in order of their names if they are not to be ranked.
+    """A row per strategy and arguments, the best macro F1 first, or of scores the best Spearman correlation.
+
+    In order of their names if they are not to be ranked.
 
     Measures are means over the runs that differ in their seed only; a run with other hyperparameters has its own row. The
     test scores have their standard deviation and minimum beside them. A measure that no run has (CUDA memory on a CPU) is no
-    column.
+    column, and neither is the objective where all have the usual one.
 
     Args:
         failed: Runs that failed; a row counts those which differ from its own in their seed only.
@@ -75,9 +85,21 @@ def build_table(runs: Sequence[Run], failed: Sequence[Run] = (), ranked: bool = 
     frame = pd.DataFrame([_row(members, failed) for members in groups.values()])
     empty = [name for name in MEASURES if frame[name].isna().all()]
     empty += [f"{name}{ending}" for name in QUALITY if name in empty for ending in ("_std", "_min")]
+    if (frame["objective"] == _USUAL_OBJECTIVE).all():
+        empty.append("objective")
+    frame = frame.drop(columns=empty)
     names = ["strategy", "arguments"]
-    order = frame.sort_values("f1_macro", ascending=False, kind="stable") if ranked else frame.sort_values(names, kind="stable")
-    return order.drop(columns=empty).reset_index(drop=True)
+    order = (
+        frame.sort_values(headline(frame), ascending=False, kind="stable")
+        if ranked
+        else frame.sort_values(names, kind="stable")
+    )
+    return order.reset_index(drop=True)
+
+
+def headline(table: pd.DataFrame) -> str:
+    """The column by which rows are ranked."""
+    return "spearman" if "spearman" in table else "f1_macro"
 
 
 @dataclass(frozen=True)
@@ -134,6 +156,7 @@ def _row(members: list[Run], failed: Sequence[Run]) -> dict[str, Any]:
     spreads = {name: value for column in QUALITY for name, value in spread(column, values[column]).items()}
     return {
         "strategy": first.tags["strategy"],
+        "objective": first.params.get("objective") or _USUAL_OBJECTIVE,
         "entry": first.tags.get("entry", ""),
         "arguments": describe_arguments(first),
         "changed_arguments": describe_arguments(first, changed_only=True),

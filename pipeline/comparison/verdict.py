@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from pipeline.comparison.statistics import PairTest, RowStatistics, Statistics
+from pipeline.comparison.table import headline
 from pipeline.evaluation.uncertainty import Interval
 
 _NAMED = 6  # of more rows only the number is said
@@ -28,8 +29,8 @@ class Verdict:
     """Rows that are worse than it."""
     untested: tuple[int, ...]
     """Rows without predictions."""
-    sentences: tuple[str, str, str]
-    """Rank, cost, and limits."""
+    sentences: tuple[str, ...]
+    """Rank, cost, and limits; where labels are scores one that says why there is none of these."""
 
 
 def reach_verdict(
@@ -46,6 +47,8 @@ def reach_verdict(
     """
     rows = statistics.rows
     untested = tuple(number for number, row in enumerate(rows) if row.f1_macro is None)
+    if headline(table) == "spearman":
+        return Verdict(None, (), (), (), untested, (_OF_SCORES,))
     limits = _limits(statistics, untested, left_out, len(budgets) > 1)
     if not ranked:
         rank = f"The strategies are not ranked: they were tuned with different budgets ({'; '.join(budgets)})."
@@ -61,6 +64,10 @@ def reach_verdict(
     return Verdict(top, ahead, tied, behind, untested, (rank, _cost(rows, table, top, ahead, tied, behind), limits))
 
 
+_OF_SCORES = (
+    "Intervals, tests and groups are of classes: of correlations with true scores none is computed, so nothing is said of "
+    "which differences are more than chance."
+)
 _NOTHING = "Nothing can be said of how the strategies rank: no run has predictions that can be read."
 _UNRANKED_COST = "So none is named that costs less; the tests compare the trained models, not the strategies."
 _NO_COST = "So nothing can be said either of what a cheaper strategy would lose."

@@ -22,7 +22,7 @@ def audit(splits: Mapping[SplitName, pd.DataFrame]) -> dict[str, Any]:
     """
     numbers, distinct = number_texts({name: table[TEXT] for name, table in splits.items()})
     stands = {name: np.bincount(mine, minlength=len(distinct)) > 0 for name, mine in numbers.items()}
-    labels = np.concatenate([table[LABEL].to_numpy() for table in splits.values()])
+    labels = np.unique(np.concatenate([table[LABEL].to_numpy() for table in splits.values()]), return_inverse=True)[1]
     pairs = np.unique(np.concatenate([*numbers.values()]) * (labels.max(initial=0) + 1) + labels)
     labels_per_text = np.bincount(pairs // (labels.max(initial=0) + 1))
     return {

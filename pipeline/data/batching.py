@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.data.tokenization import TokenTable
+from pipeline.data.tokenization import Labels, TokenTable
 
 if TYPE_CHECKING:
     import torch
@@ -28,9 +28,9 @@ class Batch:
 
     inputs: dict[str, torch.Tensor]
     """`attention_mask` of shape [examples, length], int64, 0 on padding; and `input_ids` of the same shape, int64, or
-    `inputs_embeds` of shape [examples, length, hidden]."""
+    `inputs_embeds` of shape [examples, length, hidden]. With `input_ids`, `token_type_ids` where pairs have segments."""
     labels: torch.Tensor
-    """Shape [examples], int64."""
+    """Shape [examples], int64, or float32 where labels are scores."""
     tokens: int
     """Tokens of the texts, without padding."""
     shape: tuple[int, int]
@@ -45,8 +45,8 @@ class Examples(Protocol):
         """Tokens per example; shape [examples]."""
 
     @property
-    def labels(self) -> NDArray[np.int64]:
-        """Index of the class; shape [examples]."""
+    def labels(self) -> Labels:
+        """Index of the class, or the score; shape [examples]."""
 
     def batch(self, indices: NDArray[np.int64]) -> Batch:
         """The examples at `indices`, padded."""
@@ -68,8 +68,8 @@ class TokenExamples:
         return self.table.lengths
 
     @property
-    def labels(self) -> NDArray[np.int64]:
-        """Index of the class; shape [examples]."""
+    def labels(self) -> Labels:
+        """Index of the class, or the score; shape [examples]."""
         return self.table.labels
 
     def batch(self, indices: NDArray[np.int64]) -> Batch:
@@ -82,6 +82,11 @@ class TokenExamples:
         for row, piece in enumerate(pieces):
             ids[row, : len(piece)] = piece
         inputs = {"input_ids": torch.from_numpy(ids), "attention_mask": mask_padding(lengths)}
+        if self.table.segments is not None:
+            kinds = np.zeros_like(ids)
+            for row, index in enumerate(indices):
+                kinds[row, : lengths[row]] = self.table.segments[self.table.offsets[index] : self.table.offsets[index + 1]]
+            inputs["token_type_ids"] = torch.from_numpy(kinds)
         return Batch(inputs, torch.from_numpy(self.labels[indices]), int(lengths.sum()), ids.shape)
 
     def feeding(self) -> AbstractContextManager[None]:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pipeline.data.sources import LABEL, TEXT, SourceTables
+from pipeline.data.sources import LABEL, PAIR, TEXT, SourceTables
 from pipeline.data.tables import as_series, as_texts, scalars_as_texts
 from pipeline.errors import DataError, enumerate_some, shorten
 
@@ -73,23 +74,15 @@ def clean(tables: SourceTables, where: str, labels: Sequence[str] = ()) -> Clean
     dropped = {"missing text": 0, "missing label": 0, "hidden label": 0}
     parts, kept_columns, unlabelled = {}, {}, list(tables.unlabelled)
     for part, table in tables.parts.items():
-        text = pc.utf8_trim(pc.fill_null(_as_arrow(table[TEXT], where, TEXT), ""), characters=_SPACES)
+        texts, no_text = strip_texts(table, where)
         column = columns[part]
-        no_text = pc.equal(text, "").to_numpy(zero_copy_only=False)
         no_label = ~no_text & column.marks([""])
         hidden = ~no_text & column.marks([_HIDDEN]) & (not is_class and (named or part == "test"))
         for reason, rows in zip(dropped, (no_text, no_label, hidden), strict=True):
             dropped[reason] += int(rows.sum())
         kept = ~(no_text | no_label | hidden)
         if kept.any():
-            others = table.drop(columns=[TEXT, LABEL])
-            parts[part] = pd.DataFrame(
-                {
-                    TEXT: as_series(_in_one(text if kept.all() else text.filter(pa.array(kept)))),
-                    LABEL: column.codes[kept],
-                    **{name: others[name][kept].reset_index(drop=True) for name in others},
-                }
-            )
+            parts[part] = keep_rows(table, texts, {LABEL: column.codes}, kept)
             kept_columns[part] = column
         elif hidden.any():
             unlabelled.append(part)
@@ -107,6 +100,38 @@ def clean(tables: SourceTables, where: str, labels: Sequence[str] = ()) -> Clean
         numbers = np.array([number.get(name, -1) for name in kept_columns[part].names], np.int64)
         table[LABEL] = numbers[table[LABEL].to_numpy()]
     return CleanTables(parts, classes, dropped, tuple(unlabelled))
+
+
+def strip_texts(table: pd.DataFrame, where: str) -> tuple[dict[str, pa.ChunkedArray], NDArray[np.bool_]]:
+    """The texts of a part without spaces around them, by column, and the rows in which one is missing or empty."""
+    texts = {
+        name: pc.utf8_trim(pc.fill_null(_as_arrow(table[name], where, name), ""), characters=_SPACES)
+        for name in (TEXT, PAIR)
+        if name in table
+    }
+    empty = [pc.equal(text, "").to_numpy(zero_copy_only=False) for text in texts.values()]
+    return texts, np.logical_or.reduce(empty)
+
+
+def keep_rows(
+    table: pd.DataFrame,
+    texts: Mapping[str, pa.ChunkedArray],
+    labels: Mapping[str, NDArray[np.int64] | NDArray[np.float64]],
+    kept: NDArray[np.bool_],
+) -> pd.DataFrame:
+    """A part with its stripped texts, its labels and whatever else it has, of the rows that are kept."""
+    columns: dict[str, Any] = {
+        name: as_series(_in_one(text if kept.all() else text.filter(pa.array(kept)))) for name, text in texts.items()
+    }
+    columns |= {name: column[kept] for name, column in labels.items()}
+    others = table.drop(columns=[*texts, LABEL])
+    columns |= {str(name): others[name][kept].reset_index(drop=True) for name in others}
+    return pd.DataFrame(columns)
+
+
+def label_texts(column: pd.Series, where: str, part: str) -> pa.ChunkedArray:
+    """The labels of a part as texts without spaces around them; empty where there is none."""
+    return pc.utf8_trim(pc.fill_null(_as_arrow(column, where, f"{LABEL} ({part})"), ""), characters=_SPACES)
 
 
 def _check_listed(labels: Sequence[str]) -> tuple[str, ...]:
@@ -136,8 +161,7 @@ def _in_one(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _encode(column: pd.Series, where: str, part: str) -> _Column:
-    texts = pc.utf8_trim(pc.fill_null(_as_arrow(column, where, f"{LABEL} ({part})"), ""), characters=_SPACES)
-    encoded = _in_one(texts).chunk(0).dictionary_encode()
+    encoded = _in_one(label_texts(column, where, part)).chunk(0).dictionary_encode()
     return _Column(encoded.indices.to_numpy().astype(np.int64), encoded.dictionary.to_pylist())
 
 
@@ -155,8 +179,8 @@ def _canonical(columns: Mapping[str, _Column], tables: SourceTables, listed: tup
     if fractions:
         raise DataError(
             f"{where}: label {fractions[0]!r} is a number with a fraction. To predict a measure is regression, not "
-            "classification: choose another --label-column, or turn the numbers into classes. If they are classes, list them "
-            "all with --labels."
+            "classification: add --label-type score, choose another --label-column, or turn the numbers into classes. If they "
+            "are classes, list them all with --labels."
         )
     rewritten = {name: name if name in known else _whole(name) or name for name in names}
     return {part: _renamed(column, rewritten) for part, column in columns.items()}

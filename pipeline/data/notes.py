@@ -44,7 +44,9 @@ def note_hidden_test(tables: CleanTables, config: SplitConfig, where: str) -> li
 
 
 def note_unseen_classes(splits: Mapping[SplitName, pd.DataFrame], classes: Sequence[str]) -> list[str]:
-    """What is said of classes that a model is tested on without having seen them."""
+    """What is said of classes that a model is tested on without having seen them; nothing where labels are scores."""
+    if not classes:
+        return []
     seen = set(splits["train"][LABEL].unique())
     notes = []
     for part in HELD_OUT:

@@ -39,8 +39,8 @@ LEAKING_PERCENT = 5.0
 REPEATED_PERCENT = 1.0
 """From which share of leaking, or of repeated (normalised), test texts a reader of the scores is warned."""
 
+EXAMPLE_CHARACTERS = 300
 _EXAMPLES = 5
-_EXAMPLE_CHARACTERS = 300
 
 
 @dataclass(frozen=True)
@@ -54,17 +54,24 @@ class Overlap:
 
 
 def overlap_metrics(counts: Mapping[str, Mapping[str, int]]) -> dict[str, float]:
-    """Counts as metrics: `data/overlap_A_B_KIND` is the percentage of B's texts that overlap A."""
+    """Counts as metrics: `data/overlap_A_B_KIND` is the percentage of B's texts, or pairs of texts, that overlap A."""
     return {
-        f"data/overlap_{pair.replace('/', '_')}_{kind}": 100 * found[kind] / max(1, found["rows"])
-        for pair, found in counts.items()
-        for kind in KINDS
+        f"data/overlap_{splits.replace('/', '_')}_{kind}": 100 * found[kind] / max(1, found["rows"])
+        for splits, found in counts.items()
+        for kind in found
+        if kind != "rows"
     }
 
 
 def warn_of_overlap(metrics: Mapping[str, float]) -> str | None:
     """What must be said beside test scores, given what `overlap_metrics` made; None where there is little overlap."""
     leaking, repeated = (metrics.get(f"data/overlap_train_test_{kind}", 0.0) for kind in ("leaking", "normalised"))
+    whole, either = (metrics.get(f"data/overlap_train_test_{kind}", 0.0) for kind in ("pair", "either_text"))  # of pairs
+    if whole >= REPEATED_PERCENT or either >= LEAKING_PERCENT:
+        return (
+            f"Test overlaps train: {whole:.1f} % of the test pairs repeat a training pair, {either:.1f} % hold a text that "
+            "stands in train. Scores on unseen texts would be lower; --split grouped keeps pairs that share a text on one side."
+        )
     if leaking < LEAKING_PERCENT and repeated < REPEATED_PERCENT:
         return None
     return (
@@ -123,8 +130,8 @@ def measure_overlap(splits: Mapping[str, pd.Series | Sequence[str]]) -> Overlap:
         shown = dict(found, normalised=found["normalised"] & ~found["exact"])  # an example that shows more than the kind before
         examples[f"{a}/{b}"] = {
             kind: [
-                {b: splits[b][row][:_EXAMPLE_CHARACTERS], a: other(kind, row)[:_EXAMPLE_CHARACTERS]}
-                for row in _spread(np.flatnonzero(shown[kind]))
+                {b: splits[b][row][:EXAMPLE_CHARACTERS], a: other(kind, row)[:EXAMPLE_CHARACTERS]}
+                for row in spread(np.flatnonzero(shown[kind]))
             ]
             for kind in ("exact", "normalised", "inside", "inside_long", "contains", "ngram")
         }
@@ -137,7 +144,7 @@ def _mark(size: int, chosen: Ints) -> Flags:
     return marks
 
 
-def _spread(rows: Ints) -> list[int]:
+def spread(rows: Ints) -> list[int]:
     """A few of `rows`, from all over them."""
     few = np.unique(np.linspace(0, len(rows) - 1, min(_EXAMPLES, len(rows))).astype(np.int64))
     return [int(row) for row in rows[few]]

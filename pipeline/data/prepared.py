@@ -16,8 +16,11 @@ from pipeline.data.audit import audit
 from pipeline.data.cleaning import clean
 from pipeline.data.notes import note_hidden_test, note_unseen_classes
 from pipeline.data.overlap import measure_overlap
+from pipeline.data.pair_overlap import as_texts_of_pairs, measure_pair_overlap
+from pipeline.data.problem import Problem
+from pipeline.data.scores import as_labels, clean_scores, score_range
 from pipeline.data.scratch import writing
-from pipeline.data.sources import LABEL, TEXT, find_source
+from pipeline.data.sources import LABEL, PAIR, TEXT, find_source
 from pipeline.data.splits import DEFAULT_RATIOS, SPLITS, SplitName, split_by_groups, split_officially, split_randomly
 from pipeline.errors import DataError
 from pipeline.hashing import digest
@@ -48,6 +51,15 @@ class Manifest:
     split_sha256: dict[SplitName, str]
     fingerprint: str
     """SHA-256 over classes and all splits: equal content, equal order, equal fingerprint."""
+    score_range: list[float] | None = None
+    """Lowest and highest score of train, where labels are scores."""
+    pairs: bool = False
+    """Whether an example is a pair of texts."""
+
+    @property
+    def problem(self) -> Problem:
+        """What is to be predicted, and of what."""
+        return Problem.of(self.classes, self.score_range, self.pairs)
 
 
 @dataclass(frozen=True)
@@ -58,7 +70,7 @@ class PreparedData:
     manifest: Manifest
 
     def read(self, split: SplitName) -> pd.DataFrame:
-        """The rows of a split: `text` and `label`, the index of the class.
+        """The rows of a split: `text`, of pairs `text_pair`, and `label`, the index of the class or the score.
 
         Raises:
             DataError: The file is not what was prepared.
@@ -94,6 +106,8 @@ def prepare(dataset: str, config: SplitConfig, force: bool = False) -> tuple[Pre
             f"--group-column {config.group_column}: --split {config.split} does not look at groups. "
             "Add --split grouped, or leave --group-column out."
         )
+    if config.labels and config.label_type == "score":
+        raise DataError(f"--labels {','.join(config.labels)}: names classes, and --label-type score says that there are none.")
     source = find_source(dataset, config)
     key = digest(
         {
@@ -108,6 +122,9 @@ def prepare(dataset: str, config: SplitConfig, force: bool = False) -> tuple[Pre
             "labels": list(config.labels),
             "split": config.split,
             "split_seed": config.split_seed,
+            # Absent where they say nothing, so that data prepared before there were pairs and scores is found.
+            **({"text_pair_column": config.text_pair_column} if config.text_pair_column else {}),
+            **({"label_type": config.label_type} if config.label_type != "class" else {}),
             # So that data prepared before there was a choice are found again.
             **({} if config.split_ratios == DEFAULT_RATIOS else {"split_ratios": list(config.split_ratios)}),
         }
@@ -116,7 +133,8 @@ def prepare(dataset: str, config: SplitConfig, force: bool = False) -> tuple[Pre
     if not force and all((folder / file).is_file() for file in _FILES):
         return _open(folder), True
     where = source.option
-    tables = clean(source.read(), where, config.labels)
+    of_scores = config.label_type == "score"
+    tables = clean_scores(source.read(), where) if of_scores else clean(source.read(), where, config.labels)
     notes = note_hidden_test(tables, config, where)
     dropped: dict[str, int] = {}
     if config.split == "grouped":
@@ -124,22 +142,26 @@ def prepare(dataset: str, config: SplitConfig, force: bool = False) -> tuple[Pre
     else:
         splits = _SPLITTERS[config.split](tables.parts, tables.classes, config.split_seed, where, config.split_ratios)
     tables.parts.clear()  # the splits are copies of what is needed of them
-    overlap = measure_overlap({name: table[TEXT] for name, table in splits.items()})
+    if of_scores:
+        splits = {name: as_labels(table) for name, table in splits.items()}
+    classes = () if of_scores else tables.classes
+    pairs = PAIR in splits["train"]
+    overlap = measure_pair_overlap(splits) if pairs else measure_overlap({name: table[TEXT] for name, table in splits.items()})
     split_sha256 = {name: _hash_rows(table) for name, table in splits.items()}
     manifest = Manifest(
         name=source.name,
         address=source.address,
-        classes=list(tables.classes),
+        classes=list(classes),
         rows={name: len(table) for name, table in splits.items()},
-        rows_by_class={
-            name: np.bincount(table[LABEL], minlength=len(tables.classes)).tolist() for name, table in splits.items()
-        },
+        rows_by_class={name: _count_classes(table[LABEL], len(classes)) for name, table in splits.items()},
         dropped=tables.dropped | dropped,
-        notes=[*notes, *note_unseen_classes(splits, tables.classes)],
-        audit=audit(splits),
+        notes=[*notes, *note_unseen_classes(splits, classes)],
+        audit=audit({name: as_texts_of_pairs(table) for name, table in splits.items()} if pairs else splits),
         overlap=overlap.counts,
         split_sha256=split_sha256,
-        fingerprint=digest({"classes": list(tables.classes), "splits": split_sha256}),
+        fingerprint=digest({"classes": list(classes), "splits": split_sha256}),
+        score_range=list(score_range(splits["train"][LABEL])) if of_scores else None,
+        pairs=pairs,
     )
     with writing(folder, config.cache_dir) as scratch:
         for name in SPLITS:
@@ -157,13 +179,20 @@ def _open(folder: Path) -> PreparedData:
     return PreparedData(folder, manifest)
 
 
+def _count_classes(labels: pd.Series, classes: int) -> list[int]:
+    return np.bincount(labels, minlength=classes).tolist() if classes else []
+
+
 def _hash_rows(table: pd.DataFrame) -> str:
-    """SHA-256 of label and text of every row in order; lengths stand before texts, so no two tables read alike."""
+    """SHA-256 of label and texts of every row in order; lengths stand before texts, so no two tables read alike."""
     sha = hashlib.sha256()
     for start in range(0, len(table), _CHUNK):  # not all texts as Python objects at once
         chunk = table.iloc[start : start + _CHUNK]
-        for text, label in zip(chunk[TEXT].tolist(), chunk[LABEL].tolist(), strict=True):
-            encoded = text.encode("utf-8", "surrogatepass")
-            sha.update(f"{label}:{len(encoded)}:".encode())
-            sha.update(encoded)
+        columns = [chunk[name].tolist() for name in (TEXT, PAIR) if name in chunk]
+        for label, *texts in zip(chunk[LABEL].tolist(), *columns, strict=True):
+            sha.update(f"{label}:".encode())
+            for text in texts:
+                encoded = text.encode("utf-8", "surrogatepass")
+                sha.update(f"{len(encoded)}:".encode())
+                sha.update(encoded)
     return sha.hexdigest()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,13 @@ from pipeline.errors import DataError, enumerate_some, shorten, unknown
 from pipeline.hashing import digest, hash_file
 from pipeline.hub import fetch_snapshot
 
-TEXT, LABEL, GROUP = "text", "label", "group"
+TEXT, PAIR, LABEL, GROUP = "text", "text_pair", "label", "group"
 TEXT_NAMES = ("text", "sentence", "content", "review")
 LABEL_NAMES = ("label", "labels", "class", "target", "sentiment")
+FIRST_TEXT_NAMES = ("sentence1", "text1", "question1", "premise")
+"""Looked for as well where a column for the second text was named."""
+SCORE_NAMES = ("score", "similarity")
+"""Looked for as well where labels are scores."""
 
 # GLUE calls its labelled validation part `dev`; its test labels are withheld.
 _PART_NAMES = {"train": ("train",), "validation": ("validation", "dev", "valid", "val"), "test": ("test",)}
@@ -42,7 +47,10 @@ class Source:
 
 @dataclass(frozen=True)
 class SourceTables:
-    """The parts a source comes in, each with the columns `text` and `label`; class names where the source has them."""
+    """The parts a source comes in, each with the columns `text` and `label`; class names where the source has them.
+
+    Pairs have the column `text_pair` beside.
+    """
 
     parts: dict[str, pd.DataFrame]
     classes: tuple[str, ...] | None = None
@@ -71,6 +79,9 @@ def _find(dataset: str, config: SplitConfig) -> Source:
             raise DataError(
                 f"--group-column {config.group_column}: {dataset} has text and label only. Leave --group-column out."
             )
+        if config.text_pair_column or config.label_type == "score":
+            option = f"--text-pair-column {config.text_pair_column}" if config.text_pair_column else "--label-type score"
+            raise DataError(f"{option}: {dataset} has one text and a class in each row. Give data of your own with --dataset.")
         return _packaged(dataset)
     where = f"--dataset {shorten(dataset)}"
     try:
@@ -329,17 +340,23 @@ def _known_parts(loaded: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def find_columns(columns: Sequence[str], where: str, config: SplitConfig) -> dict[str, str]:
-    """Role -> column: which columns hold the text, the label and, if one was named, the group.
+    """Role -> column: which columns hold the text, the label and, where they were named, the second text and the group.
 
     Raises:
-        DataError: A column was not found; both are reported together.
+        DataError: A column was not found; all are reported together.
     """
-    if config.text_column and config.text_column == config.label_column:
-        raise DataError(f"--text-column and --label-column are both {config.text_column!r}. Name two columns.")
+    options = {
+        "--text-column": config.text_column,
+        "--text-pair-column": config.text_pair_column,
+        "--label-column": config.label_column,
+    }
+    for (one, column), (other, same) in combinations(options.items(), 2):
+        if column and column == same:
+            raise DataError(f"{one} and {other} are both {column!r}. Name two columns.")
     messages, found = [], {}
     for role, given, names in (
-        (TEXT, config.text_column, TEXT_NAMES),
-        (LABEL, config.label_column, LABEL_NAMES),
+        (TEXT, config.text_column, (*(FIRST_TEXT_NAMES if config.text_pair_column else ()), *TEXT_NAMES)),
+        (LABEL, config.label_column, (*LABEL_NAMES, *(SCORE_NAMES if config.label_type == "score" else ()))),
     ):
         column = given if given in columns else None if given else find_column(columns, names)
         if column is None:
@@ -347,6 +364,13 @@ def find_columns(columns: Sequence[str], where: str, config: SplitConfig) -> dic
             messages.append(f"{where}: {wanted} not found. Columns: {enumerate_some(columns)}. Pass --{role}-column.")
         else:
             found[role] = column
+    if config.text_pair_column in columns:
+        found[PAIR] = str(config.text_pair_column)
+    elif config.text_pair_column:
+        messages.append(
+            f"{where}: column {config.text_pair_column!r} not found. Columns: {enumerate_some(columns)}. "
+            "Change --text-pair-column."
+        )
     if config.group_column in columns:
         found[GROUP] = str(config.group_column)
     elif config.group_column:
@@ -356,6 +380,11 @@ def find_columns(columns: Sequence[str], where: str, config: SplitConfig) -> dic
     if not messages and found[TEXT] == found[LABEL]:
         messages.append(
             f"{where}: column {found[TEXT]!r} cannot be both text and label. Pass --text-column and --label-column."
+        )
+    if not messages and PAIR in found and found[PAIR] in (found[TEXT], found[LABEL]):
+        role = "first and second text" if found[PAIR] == found[TEXT] else "second text and label"
+        messages.append(
+            f"{where}: column {found[PAIR]!r} cannot be both {role}. Pass --text-column, --text-pair-column and --label-column."
         )
     if messages:
         raise DataError(*messages)

@@ -6,11 +6,13 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from sklearn.model_selection import train_test_split
 
 from pipeline.data.grouping import AlikeTexts, assign_groups, number_groups
 from pipeline.data.overlap import LONG_TOKENS
-from pipeline.data.sources import GROUP, LABEL, TEXT
+from pipeline.data.pair_overlap import group_pairs
+from pipeline.data.sources import GROUP, LABEL, PAIR, TEXT
 from pipeline.errors import DataError
 
 SplitName = Literal["train", "validation", "test"]
@@ -89,7 +91,7 @@ def split_by_groups(
     """Near the ratios and near-stratified, whole groups only; of a source that comes in parts only `train` is cut.
 
     Groups are the values of the column `group`, if the table has one; else overlapping texts, and then what overlaps all the
-    same with `LONG_TOKENS` tokens or more is dropped from train.
+    same with `LONG_TOKENS` tokens or more is dropped from train. Pairs of texts go together where they share a text.
 
     Returns:
         The splits, and how many rows were dropped, by reason.
@@ -101,11 +103,11 @@ def split_by_groups(
     if table is None:
         raise DataError(f"{where}: has no train part, only {', '.join(parts)}.")
     _check_counts(table, classes, where, ratios)
-    alike = None if GROUP in table else AlikeTexts(table[TEXT], seed)
-    groups = number_groups(table[GROUP].tolist(), table[GROUP].isna().to_numpy()) if alike is None else alike.groups
+    alike = None if GROUP in table or PAIR in table else AlikeTexts(table[TEXT], seed)
+    groups = alike.groups if alike else _given_groups(table)
     labels = table[LABEL].to_numpy()
     sides = assign_groups(groups, labels, ratios, seed)
-    _check_sides(sides, groups, labels, classes, alike is None, where, ratios)
+    _check_sides(sides, groups, labels, classes, GROUP in table, where, ratios)
     kept = sides == 0
     if alike is not None:
         kept &= ~alike.straddling(kept, sides > 0)
@@ -117,7 +119,8 @@ def split_by_groups(
             )
     chosen = {"train": kept, "validation": sides == 1, "test": sides == 2}
     dropped = {} if alike is None else {f"overlap of {LONG_TOKENS} or more tokens": int((sides == 0).sum() - kept.sum())}
-    return {name: table.loc[chosen[name], [TEXT, LABEL]].reset_index(drop=True) for name in SPLITS}, dropped
+    kept_columns = table.drop(columns=GROUP, errors="ignore")
+    return {name: kept_columns[chosen[name]].reset_index(drop=True) for name in SPLITS}, dropped
 
 
 def choose_sample(size: int, limit: int | None, seed: int) -> np.ndarray:
@@ -125,6 +128,13 @@ def choose_sample(size: int, limit: int | None, seed: int) -> np.ndarray:
     if limit is None or limit >= size:
         return np.arange(size)
     return np.sort(np.random.default_rng(seed).choice(size, size=limit, replace=False))
+
+
+def _given_groups(table: pd.DataFrame) -> NDArray[np.integer]:
+    """The group of each row: by the column that was named, else of pairs by the texts that they share."""
+    if GROUP in table:
+        return number_groups(table[GROUP].tolist(), table[GROUP].isna().to_numpy())
+    return group_pairs(table)
 
 
 def _held_out(table: pd.DataFrame, share: float) -> int:

@@ -10,16 +10,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.data.problem import Input
 from pipeline.data.scratch import writing
-from pipeline.data.sources import LABEL, TEXT
+from pipeline.data.sources import LABEL, PAIR, TEXT
 from pipeline.errors import DataError
 from pipeline.hashing import digest
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     import pandas as pd
 
+    from pipeline.data.batching import Examples
+
 _CHUNK = 10_000
-Labels = NDArray[np.int64]
+Labels = NDArray[np.int64] | NDArray[np.float32]
+"""Index of the class, or the score."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +37,9 @@ class TokenTable:
     offsets: NDArray[np.int64]
     """Shape [examples + 1]."""
     labels: Labels
-    """Shape [examples]; index of the class."""
+    """Shape [examples]; index of the class, or the score."""
+    segments: NDArray[np.int8] | None = None
+    """Shape [tokens]; 0 for the first text of a pair and 1 for the second, where the model tells them apart by that."""
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -49,44 +57,79 @@ class TokenTable:
         """The examples at `indices`, in that order."""
         if len(indices) == len(self) and np.array_equal(indices, np.arange(len(self))):
             return self
-        pieces = [self.tokens(index) for index in indices]
-        ids = np.concatenate(pieces) if pieces else self.ids[:0]
-        offsets = np.concatenate([[0], np.cumsum([len(piece) for piece in pieces])]).astype(np.int64)
-        return TokenTable(ids, offsets, self.labels[indices])
+        places = [slice(self.offsets[index], self.offsets[index + 1]) for index in indices]
+        offsets = np.cumsum([0, *(place.stop - place.start for place in places)]).astype(np.int64)
+
+        def pick(column: NDArray[Any]) -> NDArray[Any]:
+            return np.concatenate([column[place] for place in places]) if places else column[:0]
+
+        segments = None if self.segments is None else pick(self.segments)
+        return TokenTable(pick(self.ids), offsets, self.labels[indices], segments)
+
+    def feed(self, make: Callable[[TokenTable], Examples]) -> Examples:
+        """What a model is fed with, given how it is made of a table: each example is one row of the model's input."""
+        return make(self)
 
 
 def tokenize(
-    table: pd.DataFrame, tokenizer: Any, tokenizer_key: str, max_length: int, content_sha256: str, cache_dir: str
+    table: pd.DataFrame,
+    tokenizer: Any,
+    tokenizer_key: str,
+    max_length: int,
+    content_sha256: str,
+    cache_dir: str,
+    with_segments: bool = False,
 ) -> TokenTable:
-    """Token ids of a split, from the cache where the same content was tokenised the same way.
+    """Token ids of a split, from the cache where the same content was tokenised the same way; a pair is one input.
 
     Args:
-        table: Columns `text` and `label`.
-        tokenizer: A Hugging Face tokenizer.
+        table: Columns `text`, of pairs `text_pair`, and `label`.
+        tokenizer: A Hugging Face tokenizer. Of a pair it cuts the longer text first.
         tokenizer_key: Identifies the tokenizer's content.
         content_sha256: Identifies the content of `table`.
+        with_segments: Keep which text of a pair a token is of.
 
     Raises:
         DataError: The cache cannot be written.
     """
-    key = digest({"tokenizer": tokenizer_key, "max_length": max_length, "content": content_sha256})
-    folder = Path(cache_dir) / "tokens" / key[:16]
-    labels = table[LABEL].to_numpy(np.int64)
-    cached = _read(folder, labels)
+    identity = {"tokenizer": tokenizer_key, "max_length": max_length, "content": content_sha256}
+    seconds = table.get(PAIR)
+    if seconds is not None:
+        identity |= {"pairs": "together", "segments": with_segments}
+    with_segments &= seconds is not None
+
+    def encode() -> Encoded:
+        return encode_columns(table[TEXT], seconds, tokenizer, max_length, with_segments)
+
+    return read_or_encode(identity, table[LABEL].to_numpy(), encode, cache_dir, with_segments)
+
+
+def encode_texts(inputs: Sequence[Input], tokenizer: Any, max_length: int, with_segments: bool = False) -> TokenTable:
+    """Token ids of texts or pairs without labels (all 0), not cached."""
+    firsts = [one if isinstance(one, str) else one[0] for one in inputs]
+    seconds = [one[1] for one in inputs if not isinstance(one, str)] or None
+    encoded = encode_columns(firsts, seconds, tokenizer, max_length, with_segments and seconds is not None)
+    return TokenTable(encoded.ids, encoded.offsets, np.zeros(len(inputs), np.int64), encoded.segments)
+
+
+def read_or_encode(
+    identity: dict[str, Any], labels: NDArray[Any], encode: Callable[[], Encoded], cache_dir: str, with_segments: bool = False
+) -> TokenTable:
+    """The token ids that are cached under `identity`, or those that `encode` makes, with the labels of their examples.
+
+    Raises:
+        DataError: The cache cannot be written.
+    """
+    folder = Path(cache_dir) / "tokens" / digest(identity)[:16]
+    cached = _read(folder, labels, with_segments)
     if cached is None:
-        ids, lengths = _encode(table[TEXT], tokenizer, max_length)
+        encoded = encode()
         with writing(folder, cache_dir) as scratch:
-            _write(scratch, ids, lengths)
-        cached = _read(folder, labels)
+            encoded.write(scratch)
+        cached = _read(folder, labels, with_segments)
     if cached is None:
         raise DataError(f"--cache-dir {cache_dir}: {folder} cannot be read back. Give another folder.")
     return cached
-
-
-def encode_texts(texts: list[str], tokenizer: Any, max_length: int) -> TokenTable:
-    """Token ids of texts without labels (all 0), not cached."""
-    ids, lengths = _encode(texts, tokenizer, max_length)
-    return TokenTable(ids, np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64), np.zeros(len(texts), np.int64))
 
 
 def clamp_length(max_length: int, tokenizer: Any, max_positions: int) -> int:
@@ -97,32 +140,55 @@ def clamp_length(max_length: int, tokenizer: Any, max_positions: int) -> int:
     return min(max_length, max_positions, int(min(tokenizer.model_max_length, 10**9)))
 
 
-def _encode(texts: list[str] | pd.Series[str], tokenizer: Any, max_length: int) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-    flat, lengths = [np.zeros(0, np.int32)], [np.zeros(0, np.int64)]
-    for start in range(0, len(texts), _CHUNK):
+@dataclass(frozen=True)
+class Encoded:
+    """Token ids of examples one after another, as `TokenTable` has them."""
+
+    ids: NDArray[np.int32]
+    offsets: NDArray[np.int64]
+    segments: NDArray[np.int8] | None
+
+    def write(self, folder: Path) -> None:
+        """Into a folder of the cache."""
+        np.save(folder / "ids.npy", self.ids)
+        np.save(folder / "offsets.npy", self.offsets)
+        if self.segments is not None:
+            np.save(folder / "segments.npy", self.segments)
+        about = {"examples": len(self.offsets) - 1, "tokens": len(self.ids)}
+        (folder / "about.json").write_text(json.dumps(about))
+
+
+def encode_columns(
+    texts: Sequence[str] | pd.Series[str],
+    seconds: Sequence[str] | pd.Series[str] | None,
+    tokenizer: Any,
+    max_length: int,
+    with_segments: bool = False,
+) -> Encoded:
+    """Token ids of texts, or of pairs of them as one input each."""
+    flat, kinds, lengths = [np.zeros(0, np.int32)], [np.zeros(0, np.int8)], [np.zeros(0, np.int64)]
+    for start in range(0, len(texts), _CHUNK):  # of a column, so many only are Python objects at once
         chunk = tokenizer(
-            list(texts[start : start + _CHUNK]),  # of a column, so many only are Python objects at once
+            *(list(column[start : start + _CHUNK]) for column in (texts, seconds) if column is not None),
             truncation=True,
             max_length=max_length,
             return_attention_mask=False,
-            return_token_type_ids=False,
-        )["input_ids"]
-        flat.append(np.fromiter((token for ids in chunk for token in ids), np.int32))
-        lengths.append(np.fromiter(map(len, chunk), np.int64))
-    return np.concatenate(flat), np.concatenate(lengths)
+            return_token_type_ids=with_segments,
+        )
+        flat.append(np.fromiter((token for ids in chunk["input_ids"] for token in ids), np.int32))
+        lengths.append(np.fromiter(map(len, chunk["input_ids"]), np.int64))
+        if with_segments:
+            kinds.append(np.fromiter((kind for row in chunk["token_type_ids"] for kind in row), np.int8))
+    offsets = np.cumsum(np.concatenate([[0], *lengths])).astype(np.int64)
+    return Encoded(np.concatenate(flat), offsets, np.concatenate(kinds) if with_segments else None)
 
 
-def _read(folder: Path, labels: Labels) -> TokenTable | None:
+def _read(folder: Path, labels: NDArray[Any], with_segments: bool) -> TokenTable | None:
     """What was written for these examples; None if it is not there, or damaged."""
     try:
         ids, offsets = np.load(folder / "ids.npy", mmap_mode="r"), np.load(folder / "offsets.npy")
+        segments = np.load(folder / "segments.npy", mmap_mode="r") if with_segments else None
     except (OSError, ValueError, EOFError):
         return None
-    whole = len(offsets) == len(labels) + 1 and offsets[-1] == len(ids)
-    return TokenTable(ids, offsets, labels) if whole else None
-
-
-def _write(folder: Path, ids: NDArray[np.int32], lengths: NDArray[np.int64]) -> None:
-    np.save(folder / "ids.npy", ids)
-    np.save(folder / "offsets.npy", np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
-    (folder / "about.json").write_text(json.dumps({"examples": len(lengths), "tokens": len(ids)}))
+    whole = len(offsets) == len(labels) + 1 and offsets[-1] == len(ids) and (segments is None or len(segments) == len(ids))
+    return TokenTable(ids, offsets, labels, segments) if whole else None

@@ -12,6 +12,7 @@ from pipeline.lettering import Lettering, find_lettering
 _LABELLED_CLASSES = 20  # beyond, numbers in the cells would overlap
 _DRAWN_CLASSES = 500  # beyond, a class is thinner than a pixel
 _LONGEST_NAME = 30
+_BINNED_POINTS = 5_000  # beyond, points would cover each other
 
 
 def draw_confusion(gold: NDArray[np.int64], predicted: NDArray[np.int64], names: Sequence[str], title: str) -> Figure:
@@ -57,4 +58,25 @@ def _draw(
         for row, column in np.ndindex(*counts.shape):
             color = "white" if shares[row, column] > 0.5 else "black"
             axes.text(column, row, f"{counts[row, column]:,}", ha="center", va="center", color=color)
+    return figure
+
+
+def draw_scores(gold: NDArray[np.float64], predicted: NDArray[np.float64], title: str) -> Figure:
+    """Predicted against true scores, a point per example, or of very many how many lie where; the line is where they are equal.
+
+    Args:
+        gold: Shape [examples].
+        predicted: Shape [examples], on the same scale.
+    """
+    figure = Figure(figsize=(6, 5.5), layout="constrained")
+    axes = figure.add_subplot()
+    if len(gold) > _BINNED_POINTS:
+        image = axes.hexbin(gold, predicted, gridsize=50, bins="log", cmap="Blues", mincnt=1)
+        figure.colorbar(image, ax=axes, label="examples")
+    else:
+        axes.scatter(gold, predicted, s=12, alpha=0.4, linewidths=0, color="#3b6fb6")
+    ends = [float(gold.min()), float(gold.max())]
+    axes.plot(ends, ends, color="grey", linestyle="--", linewidth=1)
+    axes.set(xlabel="true score", ylabel="predicted score")
+    axes.set_title(title, parse_math=False)
     return figure

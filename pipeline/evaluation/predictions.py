@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+
+from pipeline.data.problem import Input
 
 SCORED_CLASSES = 100
 """Up to so many classes each has a column of scores; of more, only the true and the predicted one have."""
@@ -28,12 +30,12 @@ class Predictions:
 
 
 def predict(
-    probabilities: Callable[[Sequence[str]], NDArray[np.float64]],
-    texts: Sequence[str],
+    probabilities: Callable[[Sequence[Input]], NDArray[np.float64]],
+    texts: Sequence[Input],
     gold: NDArray[np.int64],
     classes: Sequence[str],
 ) -> Predictions:
-    """Predict texts, as many at a time as there is room for: of 10,000 classes and texts all scores would take 800 MB.
+    """Predict texts or pairs, as many at a time as there is room for: of 10,000 classes and texts all scores take 800 MB.
 
     Args:
         probabilities: Of each text the probability of every class; shape [texts, classes].
@@ -54,11 +56,18 @@ def predict(
     return Predictions(np.concatenate(predicted), {f"score_{name}": scores[:, index] for index, name in enumerate(names)})
 
 
-def tabulate(texts: Sequence[str], gold: NDArray[np.int64], found: Predictions, classes: Sequence[str]) -> pd.DataFrame:
-    """The columns `sentence`, `gold` and `pred`, then the scores, rounded to six places."""
+def tabulate(
+    texts: Sequence[str] | Mapping[str, Sequence[str]], gold: NDArray[np.int64], found: Predictions, classes: Sequence[str]
+) -> pd.DataFrame:
+    """The texts, `gold` and `pred`, then the scores, rounded to six places.
+
+    Args:
+        texts: By column; `sentence` if they are of one.
+    """
+    columns = texts if isinstance(texts, Mapping) else {"sentence": texts}
     names = np.array(classes, object)
     scores = {name: values.round(6) for name, values in found.scores.items()}
-    return pd.DataFrame({"sentence": list(texts), "gold": names[gold], "pred": names[found.predicted], **scores})
+    return pd.DataFrame({**columns, "gold": names[gold], "pred": names[found.predicted], **scores})
 
 
 def write_csv(table: pd.DataFrame) -> str:

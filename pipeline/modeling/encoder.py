@@ -156,6 +156,8 @@ class Encoder:
     """Whether embeddings, layers and pooler have biases."""
     reads_first_token: bool
     """Whether the head reads the first token's state alone."""
+    tells_segments: bool = False
+    """Whether embeddings say which text of a pair a token is of (`token_type_ids`)."""
     head: str = FAMILY_HEAD
     """Name of the head; `heads` replaces what is said of the family's own where it is another."""
 
@@ -234,6 +236,7 @@ def _read_shape(content: dict[str, Any], name: str, model_type: str) -> Encoder:
             layer_sets=int(getattr(config, known.layer_sets)) if known.layer_sets else depth,
             has_biases=not known.bias_switches or any(getattr(config, switch) for switch in known.bias_switches),
             reads_first_token=getattr(config, "classifier_pooling", "cls") == "cls",
+            tells_segments=getattr(config, "type_vocab_size", 1) > 1,
         )
     except Exception as error:  # transformers' validation raises its own, and whatever the values' types raise
         raise ModelError(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import ModelError, shorten
 from pipeline.modeling.addresses import ModelAddress, check_files
-from pipeline.modeling.encoder import FAMILY_HEAD
+from pipeline.modeling.encoder import FAMILY_HEAD, Encoder
 from pipeline.modeling.first_token import compute_first_token_only
 from pipeline.modeling.heads.registry import head_class
 
@@ -36,28 +36,35 @@ def load_classifier(
     seed: int,
     load_kwargs: Mapping[str, Any] | None = None,
     head: str = FAMILY_HEAD,
+    encoder: Encoder | None = None,
 ) -> LoadedModel:
     """The model with a classifier for `classes`; whatever the checkpoint lacks is drawn from `seed`.
 
     Float32 whatever the checkpoint holds: the optimizer's small steps vanish in half precision.
 
+    Args:
+        classes: Empty for one output that is trained by its mean squared error.
+        head: Name of what classifies; `FAMILY_HEAD` leaves the family's own.
+        encoder: As the head has it, unless more than the head reads is needed of the top layer.
+
     Raises:
         ModelError: The files are missing, damaged, or of another shape than config.json says.
     """
     check_files(address)
+    outputs = classes or ("score",)
     settings = {
-        "num_labels": len(classes),
-        "id2label": dict(enumerate(classes)),
-        "label2id": {name: index for index, name in enumerate(classes)},
-        "problem_type": "single_label_classification",
+        "num_labels": len(outputs),
+        "id2label": dict(enumerate(outputs)),
+        "label2id": {name: index for index, name in enumerate(outputs)},
+        "problem_type": "single_label_classification" if classes else "regression",
         **dict.fromkeys(address.encoder.architecture.dropouts, dropout),
     }
     loaded = _load(address, settings, seed, load_kwargs or {})
     if _was_drawn_elsewhere(loaded):  # by another generator; the head shall be that of every other strategy
         _copy_parameters(_load(address, settings, seed, {}), loaded)
     chosen = head_class(head)
-    drawn = chosen.put_on(loaded.model, address.encoder, len(classes), dropout, seed, loaded.newly_initialised)
-    compute_first_token_only(loaded.model, chosen.describe(address.encoder))
+    drawn = chosen.put_on(loaded.model, address.encoder, len(outputs), dropout, seed, loaded.newly_initialised)
+    compute_first_token_only(loaded.model, encoder or chosen.describe(address.encoder))
     return LoadedModel(loaded.model, drawn)
 
 

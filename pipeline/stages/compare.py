@@ -27,9 +27,9 @@ from pipeline.comparison.report import (
     overlap_warnings,
     render_markdown,
 )
-from pipeline.comparison.selection import Selection, select_runs
+from pipeline.comparison.selection import Selection, has_test_result, select_runs
 from pipeline.comparison.statistics import Statistics, add_statistics, compute_statistics, label_rows, tabulate_pairs
-from pipeline.comparison.table import build_table, render_table
+from pipeline.comparison.table import build_table, headline, render_table
 from pipeline.comparison.transfer import describe_transfer
 from pipeline.errors import PipelineError, RunError
 from pipeline.evaluation.predictions import write_csv
@@ -137,7 +137,7 @@ def _below(runs: Sequence[Run], study: Run) -> list[Run]:
 def _evaluated_elsewhere(tracker: Tracker, candidates: Sequence[Run]) -> int:
     """Number of runs with a test result that are not candidates."""
     mine = {run.run_id for run in candidates}
-    return sum("test/f1_macro" in run.metrics and run.run_id not in mine for run in tracker.search())
+    return sum(has_test_result(run) and run.run_id not in mine for run in tracker.search())
 
 
 def _write(
@@ -164,7 +164,8 @@ def _write(
     for name, figure in pictures.items():
         figure.savefig(folder / f"{name}.png", dpi=120)
     (folder / "results.md").write_text(render_markdown(table, selection, title, list(pictures), statistics), encoding="utf-8")
-    for name, found in {"comparisons.csv": tabulate_pairs(statistics), "hardest_examples.csv": hardest}.items():
+    analysis = {"comparisons.csv": tabulate_pairs(statistics), "hardest_examples.csv": hardest}
+    for name, found in analysis.items() if headline(table) == "f1_macro" else ():  # of scores there is neither
         (folder / name).write_text(write_csv(found), encoding="utf-8", newline="")
     origins = read_origins(selection.kept, tracker)
     content = Content(title, table, selection, statistics, curves, points, recorded, hardest, origins)
@@ -185,8 +186,9 @@ def _export(target: Path, written: Path, selection: Selection, tracker: Tracker)
         with tempfile.TemporaryDirectory() as scratch:
             file = tracker.download(run.run_id, "predictions.csv", Path(scratch))
             # As text: a class called 01 is not 1, and one called NA is not missing.
-            predictions = pd.read_csv(file, usecols=["sentence", "gold", "pred"], dtype=str, keep_default_na=False)
-            chosen = write_csv(predictions[["sentence", "gold", "pred"]])
+            predictions = pd.read_csv(file, dtype=str, keep_default_na=False)
+            columns = [name for name in ("sentence", "sentence_pair", "gold", "pred") if name in predictions]
+            chosen = write_csv(predictions[columns])
             (results / f"{name}_test_outputs.csv").write_text(chosen, encoding="utf-8", newline="")
             if run.stage != "evaluate":
                 shutil.rmtree(models / name, ignore_errors=True)

@@ -14,22 +14,19 @@ from pipeline import config as configs
 from pipeline.comparison.selection import EXTERNAL
 from pipeline.data.overlap import overlap_metrics
 from pipeline.data.prepared import PreparedData, prepare
-from pipeline.data.sources import LABEL, TEXT
+from pipeline.data.problem import Problem
+from pipeline.data.sources import LABEL, PAIR, TEXT
 from pipeline.data.splits import choose_sample
 from pipeline.errors import ConfigError, ModelError, enumerate_some
-from pipeline.evaluation.calibration import calibration, confidence_of, draw_reliability, reliability
-from pipeline.evaluation.lengths import score_by_length
-from pipeline.evaluation.metrics import report_by_class, score_predictions
-from pipeline.evaluation.plots import draw_confusion
-from pipeline.evaluation.predictions import predict, tabulate, write_csv
+from pipeline.evaluation.readings import CLASS_METRICS, SCORE_METRICS
 from pipeline.hashing import digest
 from pipeline.lettering import warn_of_missing
 from pipeline.modeling.addresses import find_model
 from pipeline.options import flag
-from pipeline.stages.inputs import log_datasets
+from pipeline.stages.inputs import deciding_modules, log_datasets
 from pipeline.stages.progress import say
 from pipeline.stages.record import check_data, check_finished, read_config
-from pipeline.stages.transfer import TransferData, find_transfer, log_transfer
+from pipeline.stages.transfer import TransferData, check_transfer, find_transfer, log_transfer
 from pipeline.tracking import open_tracker
 from pipeline.tracking.code_version import code_version
 from pipeline.tracking.provenance import git_commit
@@ -43,7 +40,8 @@ from pipeline.training.model_folder import (
 
 _TESTED_BY = "test_code_version"
 _WITH_A_RUN = ("run_id", "force", "cache_dir", "transfer_dataset", "transfer_labels")
-_METRICS = ("accuracy", "precision_macro", "recall_macro", "f1_macro")
+_USUAL = configs.TrainConfig()
+_KNOWN = (*CLASS_METRICS, *SCORE_METRICS)
 
 
 @dataclass(frozen=True)
@@ -53,7 +51,7 @@ class EvaluateResult:
     run_id: str
     """The run that carries the scores."""
     test: Mapping[str, float]
-    """accuracy, precision_macro, recall_macro, f1_macro."""
+    """accuracy, precision_macro, recall_macro, f1_macro; or of scores spearman and pearson."""
     recorded: bool = False
     """Whether they had been measured before, by the same code."""
 
@@ -67,7 +65,7 @@ def run(config: configs.EvaluateConfig, tracker: Tracker | None = None, parent_i
     _check(config)
     tracker = tracker or open_tracker()
     result = _of_run(config, tracker, parent_id) if config.run_id else _of_model(config, tracker, parent_id)
-    scores = ", ".join(f"{name.replace('_', ' ')} {result.test[name]:.4f}" for name in _METRICS)
+    scores = ", ".join(f"{name.replace('_', ' ')} {result.test[name]:.4f}" for name in _KNOWN if name in result.test)
     recorded = " (recorded before; --force true measures again)" if result.recorded else ""
     say(f"Test: {scores}{recorded}")
     if parent_id is None:
@@ -91,11 +89,12 @@ def _check(config: configs.EvaluateConfig) -> None:
 def _of_run(config: configs.EvaluateConfig, tracker: Tracker, parent_id: str | None) -> EvaluateResult:
     trained = tracker.get(config.run_id or "")
     check_finished(trained)
+    recorded = _recorded(trained)
     tested = not config.force and is_evaluated(trained, tracker)
     if not config.force and is_done(config, trained, tracker):
         with closing(tracker.start(f"evaluate-{trained.name}", parent_id)) as logger:
             _log_identity(logger, config, trained, trained.tags["data_fingerprint"])
-        return EvaluateResult(trained.run_id, {name: trained.metrics[f"test/{name}"] for name in _METRICS}, recorded=True)
+        return EvaluateResult(trained.run_id, recorded, recorded=True)
     with tempfile.TemporaryDirectory() as scratch:
         train_config = read_config(tracker, trained, config.cache_dir)
         prepared, _ = prepare(train_config.dataset, train_config)
@@ -107,10 +106,10 @@ def _of_run(config: configs.EvaluateConfig, tracker: Tracker, parent_id: str | N
             _log_identity(logger, config, trained, prepared.manifest.fingerprint)
             target = tracker.amend(trained.run_id)
             if tested:
-                test = {name: trained.metrics[f"test/{name}"] for name in _METRICS}
+                test = recorded
             else:
                 test = _test(model, prepared, table, target, trained.name)
-                target.set_tags({_TESTED_BY: _code_version(trained.tags["strategy"])})
+                target.set_tags({_TESTED_BY: _code_version(trained)})
             if transfer:
                 log_transfer(model, prepared.manifest.classes, transfer, prepared, train_config.max_eval_samples, target)
     return EvaluateResult(trained.run_id, test, recorded=tested)
@@ -119,6 +118,7 @@ def _of_run(config: configs.EvaluateConfig, tracker: Tracker, parent_id: str | N
 def _find_transfer(config: configs.EvaluateConfig, prepared: PreparedData, split_seed: int) -> TransferData | None:
     if config.transfer_dataset is None:
         return None
+    check_transfer(config.transfer_dataset, prepared.manifest.problem)
     classes = prepared.manifest.classes
     return find_transfer(config.transfer_dataset, config.transfer_labels, classes, config.cache_dir, split_seed)
 
@@ -126,8 +126,8 @@ def _find_transfer(config: configs.EvaluateConfig, prepared: PreparedData, split
 def is_evaluated(trained: Run, tracker: RunStore) -> bool:
     """Whether a run holds a test result, with its predictions, that this code would measure again as it is."""
     return (
-        all(f"test/{name}" in trained.metrics for name in _METRICS)
-        and trained.tags.get(_TESTED_BY) == _code_version(trained.tags["strategy"])
+        bool(_recorded(trained))
+        and trained.tags.get(_TESTED_BY) == _code_version(trained)
         and tracker.has_artifact(trained.run_id, "predictions.csv")
     )
 
@@ -138,9 +138,19 @@ def is_done(config: configs.EvaluateConfig, trained: Run, tracker: RunStore) -> 
     return moved and is_evaluated(trained, tracker)
 
 
-def _code_version(strategy: str) -> str:
-    """Equal where the code that decides test scores is the same."""
-    return code_version(("pipeline.stages.evaluate", f"pipeline.strategies.{strategy}"))
+def _recorded(trained: Run) -> dict[str, float]:
+    """The test scores that a run carries, of classes or of scores; none unless it carries all of them."""
+    for names in (CLASS_METRICS, SCORE_METRICS):
+        if all(f"test/{name}" in trained.metrics for name in names):
+            return {name: trained.metrics[f"test/{name}"] for name in names}
+    return {}
+
+
+def _code_version(trained: Run | None) -> str:
+    """Equal where the code that decides the test scores of a run is the same; of a model from elsewhere without one."""
+    params, strategy = (trained.params, trained.tags["strategy"]) if trained else ({}, EXTERNAL)
+    own = deciding_modules(strategy, params.get("objective", _USUAL.objective), params.get("head", _USUAL.head))
+    return code_version(("pipeline.stages.evaluate", *own))
 
 
 def _of_model(config: configs.EvaluateConfig, tracker: Tracker, parent_id: str | None) -> EvaluateResult:
@@ -149,16 +159,12 @@ def _of_model(config: configs.EvaluateConfig, tracker: Tracker, parent_id: str |
     if folder.is_dir() and is_model_folder(folder):
         prepared, _ = prepare(dataset, config)
         model = load_model_folder(folder)
-        if sorted(model.classes) != sorted(prepared.manifest.classes):
-            raise ModelError(
-                f"--model {name}: knows the classes {enumerate_some(model.classes)}, but {dataset} has "
-                f"{enumerate_some(prepared.manifest.classes)}."
-            )
+        _check_fits(name, model.problem, dataset, prepared.manifest.problem)
     else:
         address = find_model(name, config.model_revision)
         address.encoder  # noqa: B018  # an unknown architecture is refused before any data is read
         prepared, _ = prepare(dataset, config)
-        model = load_foreign_model(address, prepared.manifest.classes, config.max_length)
+        model = load_foreign_model(address, prepared.manifest.problem, config.max_length)
     table = _read_test(prepared, config.max_eval_samples, config.split_seed)
     transfer = _find_transfer(config, prepared, config.split_seed)
     title = f"{EXTERNAL}-{folder.name}"
@@ -177,6 +183,20 @@ def _of_model(config: configs.EvaluateConfig, tracker: Tracker, parent_id: str |
     return EvaluateResult(run_id, test)
 
 
+def _check_fits(name: str, known: Problem, dataset: str, asked: Problem) -> None:
+    """Whether a model can be asked what the data's labels answer."""
+    if known.pairs != asked.pairs or bool(known.score_range) != bool(asked.score_range):
+        raise ModelError(
+            f"--model {name}: was trained on {known.describe()}, but {dataset} has {asked.describe()} as --text-pair-column "
+            "and --label-type say."
+        )
+    if sorted(known.classes) != sorted(asked.classes):
+        raise ModelError(
+            f"--model {name}: knows the classes {enumerate_some(known.classes)}, but {dataset} has "
+            f"{enumerate_some(asked.classes)}."
+        )
+
+
 def _log_identity(logger: RunLogger, config: configs.EvaluateConfig, evaluates: Run | None, fingerprint: str) -> None:
     logger.log_params({"run_id": config.run_id} if config.run_id else configs.identity(config))
     tags = {
@@ -185,7 +205,7 @@ def _log_identity(logger: RunLogger, config: configs.EvaluateConfig, evaluates: 
         "config_hash": digest(configs.identity(config)),
         "settings_hash": configs.settings_hash(config),
         "git_commit": git_commit(),
-        "code_version": _code_version(evaluates.tags["strategy"] if evaluates else EXTERNAL),
+        "code_version": _code_version(evaluates),
     }
     logger.set_tags(tags | ({"evaluates": evaluates.run_id} if evaluates else {}))
 
@@ -201,24 +221,15 @@ def _test(
 ) -> dict[str, float]:
     """Predict the test split and write scores, predictions and pictures onto the run of `logger`."""
     classes = prepared.manifest.classes
-    texts, gold = table[TEXT].tolist(), table[LABEL].to_numpy()
-    order = [model.classes.index(name) for name in classes]  # a model from elsewhere may have another order
-    found = predict(lambda chosen: model.predict_texts(chosen)[:, order], texts, gold, classes)
-    test = score_predictions(gold, found.predicted, len(classes))
-
-    logger.log_text(write_csv(tabulate(texts, gold, found, classes)), "predictions.csv")
-    by_class = pd.DataFrame(report_by_class(gold, found.predicted, classes)).T
-    logger.log_text(by_class.to_csv(index_label="class"), "per_class.csv")
     if warning := warn_of_missing(classes, "classes"):
         say(warning)
-    by_length = score_by_length(texts, gold, found.predicted, len(classes))
-    logger.log_text(by_length.to_csv(index=False), "per_length.csv")
-    calibrated = calibration(gold, found, classes)
-    bins = reliability(found.predicted == gold, confidence_of(found, classes))
-    logger.log_figure(draw_reliability(bins, calibrated["ece"], f"{title}: {len(gold):,} test texts"), "reliability.png")
-    picture = draw_confusion(gold, found.predicted, classes, f"{title}: {len(gold):,} test texts")
-    logger.log_figure(picture, "confusion_matrix.png")
+    inputs = list(zip(*(table[name] for name in (TEXT, PAIR)), strict=True)) if PAIR in table else table[TEXT].tolist()
+    report = model.reading.test(inputs, table[LABEL].to_numpy(), model.predict, classes, title)
+    for file, text in report.tables.items():
+        logger.log_text(text, file)
+    for file, figure in report.figures.items():
+        logger.log_figure(figure, file)
     log_datasets(logger, prepared, "test")
-    measured = {f"test/{name}": value for name, value in {**test, **calibrated}.items()}
-    logger.log_metrics({**measured, "test/examples": len(gold)})
-    return test
+    measured = {f"test/{name}": value for name, value in {**report.metrics, **report.calibration}.items()}
+    logger.log_metrics({**measured, "test/examples": len(inputs)})
+    return report.metrics

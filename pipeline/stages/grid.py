@@ -32,8 +32,10 @@ def trains_together(points: Sequence[configs.TrainConfig]) -> bool:
     if len(points) < 2 or not differ_in_optimization_only(points):
         return False
     inputs = find_inputs(resolve_strategy(points[0]))
+    if not inputs.objective.trains_heads_together:
+        return False
     context = inputs.context()
-    built = build_model(inputs.address, inputs.strategy, context, inputs.prepared.manifest.classes, 0, 0)
+    built = build_model(inputs.address, inputs.strategy, context, inputs.objective, 0, 0)
     precision = choose_precision(points[0].precision)
     return trains_head_alone(built.parameters, context.encoder, inputs.strategy, precision)
 

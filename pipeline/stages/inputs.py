@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING, Any
 from pipeline import config as configs
 from pipeline.data.prepared import PreparedData, prepare
 from pipeline.data.splits import SplitName, choose_sample
-from pipeline.data.tokenization import TokenTable, clamp_length, tokenize
+from pipeline.data.text_pairs import TextPairs
+from pipeline.data.tokenization import TokenTable, clamp_length
 from pipeline.errors import ConfigError
 from pipeline.hashing import digest
 from pipeline.modeling.addresses import ModelAddress, find_model
 from pipeline.modeling.heads.registry import with_head
 from pipeline.modeling.loading import check_weights, load_tokenizer
+from pipeline.objectives.base import Objective, Tokenization
+from pipeline.objectives.registry import check_objective, create_objective
 from pipeline.stages.parallel import check_processes
 from pipeline.strategies.base import Strategy, StrategyContext
 from pipeline.strategies.registry import create_strategy
@@ -38,6 +41,7 @@ class TrainingInputs:
     strategy: Strategy
     prepared: PreparedData
     base_sha256: str
+    objective: Objective
 
     @property
     def identity(self) -> str:
@@ -51,15 +55,15 @@ class TrainingInputs:
     @property
     def code_version(self) -> str:
         """Equal where the code that decides what this training computes is the same."""
-        own = f"pipeline.strategies.{self.config.strategy}"
-        return code_version(("pipeline.stages.train", "pipeline.stages.inputs", own), self.strategy.packages)
+        own = deciding_modules(self.config.strategy, self.config.objective, self.config.head)
+        return code_version(("pipeline.stages.train", "pipeline.stages.inputs", *own), self.strategy.packages)
 
     def context(self) -> StrategyContext:
         """What the strategy is told."""
         rows = len(self.sample("train"))
         steps = math.ceil(rows / self.config.batch_size) * self.config.epochs
-        encoder = with_head(self.address.encoder, self.config.head)
-        return StrategyContext(encoder, self.config.epochs, steps, self.config.dropout)
+        encoder = self.objective.encoder(self.address)
+        return StrategyContext(encoder, self.config.epochs, steps, self.config.dropout, peft_task=self.objective.peft_task)
 
     def sample(self, split: SplitName) -> NDArray[np.int64]:
         """Indices of the split's rows that are used."""
@@ -71,13 +75,12 @@ class TrainingInputs:
         positions = self.address.encoder.max_positions - self.strategy.positions
         return clamp_length(self.config.max_length, tokenizer, positions)
 
-    def tokens(self, split: SplitName, tokenizer: Any) -> TokenTable:
+    def tokens(self, split: SplitName, tokenizer: Any) -> TokenTable | TextPairs:
         """The split's used rows as token ids."""
-        table = tokenize(
+        table = self.objective.tokenize(
             self.prepared.read(split),
-            tokenizer,
-            self.address.tokenizer_sha256(),
-            self.max_length(tokenizer),
+            Tokenization(tokenizer, self.max_length(tokenizer)),
+            self.address,
             self.prepared.manifest.split_sha256[split],
             self.config.cache_dir,
         )
@@ -102,6 +105,7 @@ def find_strategy(config: configs.TrainConfig) -> tuple[ModelAddress, Strategy]:
         ModelError: There is no such model, or its architecture is not supported.
         ConfigError: The strategy cannot work on it, or with the head.
     """
+    check_objective(config.objective, config.head)
     check_processes(config)
     address = find_model(config.model, config.model_revision)
     strategy = create_strategy(config.strategy, config.strategy_args)
@@ -127,10 +131,18 @@ def find_inputs(config: configs.TrainConfig) -> TrainingInputs:
     _check_strategy(config, address, strategy, check_weights(address))
     load_tokenizer(address)
     prepared, _ = prepare(config.dataset, config)
-    inputs = TrainingInputs(config, address, strategy, prepared, address.sha256())
+    objective = create_objective(config.objective, prepared.manifest.problem, config.pooling, config.head)
+    objective.check_metric(config.metric_for_best_model)
+    inputs = TrainingInputs(config, address, strategy, prepared, address.sha256(), objective)
+    objective.check(address, strategy, strategy.phases(inputs.context()))
     if not len(inputs.sample("train")):
         raise ConfigError(f"--dataset {config.dataset}: no training example is left.")
     return inputs
+
+
+def deciding_modules(strategy: str, objective: str, head: str) -> tuple[str, ...]:
+    """Modules that are found by their names, so that no import says that they decide what is computed."""
+    return f"pipeline.strategies.{strategy}", f"pipeline.objectives.{objective}", f"pipeline.modeling.heads.{head}"
 
 
 def log_datasets(logger: RunLogger, prepared: PreparedData, *splits: SplitName) -> None:

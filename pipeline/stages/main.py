@@ -20,7 +20,7 @@ from pipeline.stages.plan import StudyPlan, plan_study
 from pipeline.stages.progress import say
 from pipeline.stages.reuse import find_finished, note_reused, note_unfit
 from pipeline.stages.search_plan import search_config
-from pipeline.stages.transfer import find_transfer
+from pipeline.stages.transfer import check_transfer, find_transfer
 from pipeline.tracking import open_to_read, open_tracker
 from pipeline.tracking.provenance import git_commit
 from pipeline.tracking.runs import RunLogger, Tracker, close_unfinished
@@ -49,8 +49,9 @@ def run(config: configs.MainConfig, tracker: Tracker | None = None) -> StudyResu
     """
     plan = plan_study(config)
     if config.transfer_dataset:
-        classes = plan.strategies[0].prepared.manifest.classes
-        find_transfer(config.transfer_dataset, config.transfer_labels, classes, config.cache_dir, config.split_seed)
+        manifest = plan.strategies[0].prepared.manifest
+        check_transfer(config.transfer_dataset, manifest.problem)
+        find_transfer(config.transfer_dataset, config.transfer_labels, manifest.classes, config.cache_dir, config.split_seed)
     if config.dry_run:
         for line in describe_plan(plan, tracker or open_to_read()):
             say(line)

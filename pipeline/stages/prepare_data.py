@@ -56,8 +56,8 @@ def run(config: configs.PrepareDataConfig, tracker: Tracker | None = None, paren
         for split in ("train", "validation"):  # test texts are for `evaluate` alone
             table = prepared.read(split)
             key = address.tokenizer_sha256()
-            sha256 = manifest.split_sha256[split]
-            lengths[split] = tokenize(table, tokenizer, key, max_length, sha256, config.cache_dir).lengths
+            sha256, segments = manifest.split_sha256[split], address.encoder.tells_segments
+            lengths[split] = tokenize(table, tokenizer, key, max_length, sha256, config.cache_dir, segments).lengths
         logger.log_figure(
             draw_token_lengths(lengths, max_length, f"{manifest.name}, tokens of {config.model}"), "token_lengths.png"
         )
@@ -70,16 +70,21 @@ def describe(prepared: PreparedData) -> Iterator[str]:
     """What is in prepared data, in lines."""
     manifest = prepared.manifest
     rows = ", ".join(f"{name} {count:,}" for name, count in manifest.rows.items())
-    yield f"{manifest.name}: {rows}; classes {', '.join(manifest.classes[:10])}{' ...' if len(manifest.classes) > 10 else ''}."
+    classes = f"classes {', '.join(manifest.classes[:10])}{' ...' if len(manifest.classes) > 10 else ''}"
+    labels = "scores {:g} to {:g}".format(*manifest.score_range) if manifest.score_range else classes
+    yield f"{manifest.name}: {rows}{' pairs of texts' if manifest.pairs else ''}; {labels}."
     if dropped := {reason: count for reason, count in manifest.dropped.items() if count}:
         yield "  Dropped rows: " + ", ".join(f"{count:,} with {reason}" for reason, count in dropped.items()) + "."
+    things = "Pairs" if manifest.pairs else "Texts"
     across = {pair: count for pair, count in manifest.audit["duplicates_across"].items() if count}
     if across:
-        yield ("  Texts that stand in two splits: " + ", ".join(f"{count:,} in {pair}" for pair, count in across.items()) + ".")
+        yield (
+            f"  {things} that stand in two splits: " + ", ".join(f"{count:,} in {pair}" for pair, count in across.items()) + "."
+        )
     if warning := warn_of_overlap(overlap_metrics(manifest.overlap)):
         yield f"  {warning}"
     if manifest.audit["conflicting_labels"]:
-        yield f"  Texts with more than one label: {manifest.audit['conflicting_labels']:,}."
+        yield f"  {things} with more than one label: {manifest.audit['conflicting_labels']:,}."
     yield from (f"  {note}" for note in manifest.notes)
     yield f"  Fingerprint {manifest.fingerprint[:12]}, kept in {prepared.folder}."
 

@@ -9,11 +9,17 @@ from typing import Any
 from pipeline.tracking.runs import RunLogger
 
 _SECONDS_BETWEEN_LINES = 10.0
+_TELLING = {"accuracy": "accuracy", "f1_macro": "macro F1", "spearman": "Spearman", "pearson": "Pearson"}
 
 
 def say(line: str) -> None:
     """A line for whoever watches; results go to standard output."""
     print(line, flush=True)  # noqa: T201
+
+
+def describe_scores(found: Mapping[str, float]) -> str:
+    """The two most telling metrics that were measured."""
+    return ", ".join(f"{name} {found[key]:.4f}" for key, name in _TELLING.items() if key in found)
 
 
 class TrainingObserver:
@@ -62,9 +68,9 @@ class TrainingObserver:
         self._loss = metrics.get("train/loss", self._loss)
         if self._bar is not None:
             self._bar.set_postfix(loss=f"{self._loss:.4f}")
-        if "val/accuracy" in metrics:
-            line = f"  {self._title}: step {step}, validation accuracy {metrics['val/accuracy']:.4f}"
-            say(f"{line}, macro F1 {metrics['val/f1_macro']:.4f}, loss {metrics['val/loss']:.4f}")
+        if "val/loss" in metrics:
+            found = {name.removeprefix("val/"): value for name, value in metrics.items()}
+            say(f"  {self._title}: step {step}, validation {describe_scores(found)}, loss {found['loss']:.4f}")
             self._last_line = time.monotonic()
             self._ask_stop_rule(step, {name.removeprefix("val/"): value for name, value in metrics.items()})
 

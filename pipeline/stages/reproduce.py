@@ -15,6 +15,7 @@ import pandas as pd
 
 from pipeline import config as configs
 from pipeline.comparison.reproduction import Reproduction, Trained, compare_trainings, explain
+from pipeline.comparison.selection import has_test_result
 from pipeline.errors import ConfigError, PipelineError
 from pipeline.hashing import digest
 from pipeline.stages import evaluate, train
@@ -26,8 +27,6 @@ from pipeline.tracking.provenance import environment, git_commit
 from pipeline.tracking.runs import Run, RunStore, Tracker, closing
 from pipeline.training.model_folder import read_weights
 from pipeline.training.precision import precision_of
-
-_TESTED = "test/f1_macro"
 
 
 @dataclass(frozen=True)
@@ -74,7 +73,7 @@ def run(config: configs.ReproduceConfig, tracker: Tracker | None = None, parent_
                 }
             )
             trained = train.run(again, tracker, logger.run_id, tags={"reproduces": original.run_id})
-            if _TESTED in original.metrics:
+            if has_test_result(original):
                 tested = configs.EvaluateConfig(run_id=trained.run_id, cache_dir=config.cache_dir)
                 evaluate.run(tested, tracker, logger.run_id)
             found = compare_trainings(
@@ -114,7 +113,7 @@ def _read_outcome(store: RunStore, trained: Run) -> Trained:
     with tempfile.TemporaryDirectory() as scratch:
         weights = read_weights(store.download_model(trained.run_id, Path(scratch) / "model"))
         predictions: list[str] = []
-        if _TESTED in trained.metrics:
+        if has_test_result(trained):
             file = store.download(trained.run_id, "predictions.csv", Path(scratch))
             predictions = pd.read_csv(file, usecols=["pred"], dtype=str, keep_default_na=False)["pred"].tolist()
     history = {name: store.history(trained.run_id, name) for name in by_step}

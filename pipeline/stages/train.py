@@ -25,7 +25,7 @@ from pipeline.modeling.loading import load_tokenizer
 from pipeline.stages.advise import resolve_strategy
 from pipeline.stages.inputs import TrainingInputs, find_inputs
 from pipeline.stages.parallel import doubt_processes, run_processes
-from pipeline.stages.progress import TrainingObserver, say
+from pipeline.stages.progress import TrainingObserver, describe_scores, say
 from pipeline.strategies.freezing import ParameterPlan
 from pipeline.tracking import open_tracker
 from pipeline.tracking.memory import MemoryTracker
@@ -48,7 +48,7 @@ class TrainResult:
     run_id: str
     strategy: str
     validation: Mapping[str, float]
-    """Metrics of the selected checkpoint: accuracy, precision_macro, recall_macro, f1_macro, loss."""
+    """Metrics of the selected checkpoint: loss; accuracy, precision_macro, recall_macro, f1_macro; or spearman, pearson."""
 
 
 def run(
@@ -124,7 +124,7 @@ def _train(
     fit_with: Callable[[FitPlan, Observer], FitResult],
     only_helps: bool = False,
 ) -> TrainResult:
-    config, classes = inputs.config, inputs.prepared.manifest.classes
+    config, problem = inputs.config, inputs.prepared.manifest.problem
     settings = f"learning rate {config.learning_rate:g}, epochs {config.epochs}, batches of {config.batch_size}, {precision}"
     say(f"{config.title} on {config.dataset} with {config.model} ({settings}): run {logger.run_id}")
     _log_start(inputs, logger, precision)
@@ -137,7 +137,7 @@ def _train(
 
     memory = MemoryMeter()
     seeds, context = Seeds.of(config), inputs.context()
-    built = build_model(inputs.address, inputs.strategy, context, classes, seeds.head, seeds.adapters)
+    built = build_model(inputs.address, inputs.strategy, context, inputs.objective, seeds.head, seeds.adapters)
     logger.log_text(_parameter_table(built.parameters), "parameters.csv")
     already = frozenset[tuple[str, int]]() if replay else _logged_points(tracker, logger.run_id)
     observer = TrainingObserver(logger, config.title, already, stop_rule)
@@ -151,7 +151,7 @@ def _train(
                 parameters=built.parameters,
                 train=train,
                 validation=validation,
-                classes=len(classes),
+                reading=inputs.objective.reading,
                 pad_id=tokenizer.pad_token_id,
                 config=config,
                 precision=precision,
@@ -174,12 +174,17 @@ def _train(
         base_sha256=inputs.base_sha256,
         strategy=config.strategy,
         strategy_args=config.strategy_args,
-        classes=classes,
+        classes=list(problem.classes),
         max_length=inputs.max_length(tokenizer),
         dropout=config.dropout,
         epochs=config.epochs,
         total_steps=context.total_steps,
         head=config.head,
+        objective=config.objective,
+        pooling=config.pooling,
+        score_range=list(problem.score_range) if problem.score_range else None,
+        pairs=problem.pairs,
+        validation=dict(result.best),
     )
     with tempfile.TemporaryDirectory() as scratch:
         folder = model_folder or Path(scratch) / NAME
@@ -391,7 +396,6 @@ def _parameter_table(parameters: ParameterPlan) -> str:
 
 def _show(result: TrainResult, title: str, with_hint: bool) -> None:
     """Say how it ended, and what to do next unless that is being done already."""
-    scores = result.validation
-    say(f"{title}: validation accuracy {scores['accuracy']:.4f}, macro F1 {scores['f1_macro']:.4f}")
+    say(f"{title}: validation {describe_scores(result.validation)}")
     if with_hint:
         say(f"Run {result.run_id}. Next: python -m pipeline evaluate --run-id {result.run_id}")

@@ -11,9 +11,10 @@ import pandas as pd
 
 from pipeline.config import SplitConfig
 from pipeline.data.prepared import PreparedData, prepare
+from pipeline.data.problem import Problem
 from pipeline.data.sources import LABEL, TEXT
 from pipeline.data.splits import choose_sample
-from pipeline.errors import DataError, enumerate_some
+from pipeline.errors import ConfigError, DataError, enumerate_some
 from pipeline.evaluation.metrics import report_by_class, score_predictions
 from pipeline.evaluation.predictions import predict, tabulate, write_csv
 from pipeline.stages.progress import say
@@ -30,6 +31,22 @@ class TransferData:
     prepared: PreparedData
     classes: tuple[str, ...]
     """Its classes in the order of those of the first data set."""
+
+
+def check_transfer(dataset: str, problem: Problem) -> None:
+    """Hold that there is something that a second data set can be asked.
+
+    Args:
+        problem: Of the first data set.
+
+    Raises:
+        ConfigError: It is not classes of single texts.
+    """
+    if problem.pairs or problem.score_range:
+        raise ConfigError(
+            f"--transfer-dataset {dataset}: a second data set is scored for classes of single texts, but the first one has "
+            f"{problem.describe()}. Leave it out."
+        )
 
 
 def find_transfer(dataset: str, labels: Sequence[str], classes: Sequence[str], cache_dir: str, split_seed: int) -> TransferData:

@@ -64,9 +64,9 @@ class LinearAdapter(Strategy):
             peft,
             context,
             {
-                "task_type": "SEQ_CLS",
+                "task_type": context.peft_task,
                 "target_modules": [name for name in linear_layers(model, encoder) if name.rpartition(".")[2] in names],
-                "modules_to_save": list(encoder.architecture.head),
+                "modules_to_save": [name for name in encoder.architecture.head if getattr(model, name, None) is not None],
             },
         )
         wrapped: nn.Module = peft.get_peft_model(model, config)
@@ -111,7 +111,7 @@ class VirtualTokens(Strategy):
         """Wrap the model with peft."""
         peft = import_peft()
         leave_out_virtual_tokens(model, self.num_virtual_tokens)
-        shared = {"task_type": "SEQ_CLS", "num_virtual_tokens": self.num_virtual_tokens}
+        shared = {"task_type": context.peft_task, "num_virtual_tokens": self.num_virtual_tokens}
         wrapped: nn.Module = peft.get_peft_model(model, self.peft_config(peft, model, shared))
         return wrapped
 

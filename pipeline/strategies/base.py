@@ -30,6 +30,8 @@ class StrategyContext:
     dropout: float
     newly_initialised: frozenset[str] = frozenset()
     """Names of the parameters that the checkpoint lacks; empty as long as its weights were not looked at."""
+    peft_task: str = "SEQ_CLS"
+    """What peft calls a model of this kind: with a classifier, or FEATURE_EXTRACTION without one of the family's own."""
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 
 _LIBRARIES = ("torch", "transformers", "peft", "accelerate", "tokenizers")
 # Imports are followed into these alone: trackers, messages and tables change no result.
-_DECIDING = ("data", "modeling", "strategies", "training", "evaluation")
+_DECIDING = ("data", "modeling", "strategies", "training", "evaluation", "objectives")
 _PICTURES = "plots"
 
 

@@ -13,14 +13,12 @@ from typing import TYPE_CHECKING, Any
 from pipeline.config import FitConfig
 from pipeline.data.batching import plan_epoch
 from pipeline.errors import TrainingError
-from pipeline.evaluation.metrics import score
 from pipeline.fields import as_dict
 from pipeline.modeling.encoder import Encoder
 from pipeline.strategies.base import Strategy
 from pipeline.strategies.freezing import ParameterPlan
 from pipeline.training.checkpoints import trained_state
 from pipeline.training.distributed import World
-from pipeline.training.frozen_prefix import CachedPrefix
 from pipeline.training.inference import predict_logits
 from pipeline.training.loop import (
     Feed,
@@ -79,8 +77,8 @@ class HeadFit:
 def trains_head_alone(parameters: ParameterPlan, encoder: Encoder, strategy: Strategy, precision: Precision) -> bool:
     """Whether trainings under this plan can be stacked: nothing below the head trains, all of it from the start.
 
-    Not under fp16, where a point would skip steps alone, nor where the strategy takes part in every step, or solves for the
-    head without any.
+    Not under fp16, where a point would skip steps alone, nor where the strategy takes part in every step or solves
+    for the head.
     """
     phases = len(parameters.start_epochs)
     takes_part = strategy.is_solved or type(strategy).after_step is not Strategy.after_step
@@ -193,7 +191,7 @@ class _Group:
         configs = [point.config for point in points]
         self._plan, self._seeds = plan, Seeds.of(plan.config)
         self._total = max(point.plan.total_steps for point in points)
-        self._flops = FlopCounter.of(plan.encoder, plan.parameters, 0, isinstance(feed.train, CachedPrefix))
+        self._flops = FlopCounter.of(plan.encoder, plan.parameters, 0, feed.skips_prefix)
         self._stack = Stack(plan.model, plan.parameters, [config.dropout for config in configs])
         self._optimizer = StackedAdamW(self._stack, plan.parameters, configs)
         self._unread: list[torch.Tensor] = []  # read at logging points only: reading waits for the device
@@ -262,7 +260,7 @@ class _Group:
             logits = predict_logits(self._stack, self._feed.validation, self._accelerator.device, self._largest_batch)
         for position, point in enumerate(self._active):
             if point.evaluates() and not point.error:
-                found = score(self._plan.validation.labels, logits[:, position], self._plan.classes)
+                found = self._plan.reading.score(self._plan.validation.labels, logits[:, position])
                 note_evaluation(point.config, point.progress, _SILENT, found)
                 point.progress.stopped = patience_is_over(point.config, point.progress)
                 if point.progress.best_step == point.progress.step:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.data.batching import Batch, Examples, TokenExamples, mask_padding, plan_inference
+from pipeline.data.tokenization import Labels
 from pipeline.modeling.cut import Cut
 from pipeline.training.inference import MAX_TOKENS
 from pipeline.training.prefix_cache import HiddenStates, PrefixCache
@@ -35,8 +36,8 @@ class AbovePrefix:
         return self.tokens.lengths
 
     @property
-    def labels(self) -> NDArray[np.int64]:
-        """Index of the class; shape [examples]."""
+    def labels(self) -> Labels:
+        """Index of the class, or the score; shape [examples]."""
         return self.tokens.labels
 
     def batch(self, indices: NDArray[np.int64]) -> Batch:

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from pipeline.config import FitConfig
 from pipeline.data.batching import Examples, TokenExamples, plan_epoch
+from pipeline.data.text_pairs import TextPairs
 from pipeline.data.tokenization import TokenTable
 from pipeline.errors import TrainingError
-from pipeline.evaluation.metrics import score
+from pipeline.evaluation.readings import Reading
 from pipeline.modeling.cut import Cut
 from pipeline.modeling.encoder import Encoder
 from pipeline.strategies.base import Strategy
@@ -60,9 +61,10 @@ class FitPlan:
     model: nn.Module
     encoder: Encoder
     parameters: ParameterPlan
-    train: TokenTable
-    validation: TokenTable
-    classes: int
+    train: TokenTable | TextPairs
+    validation: TokenTable | TextPairs
+    reading: Reading
+    """What the model's outputs mean."""
     pad_id: int
     config: FitConfig
     precision: Precision
@@ -145,7 +147,7 @@ class FitResult:
     """What training came to. The model holds the weights of the best checkpoint."""
 
     best: Mapping[str, float]
-    """Validation metrics of the best checkpoint: accuracy, precision_macro, recall_macro, f1_macro, loss."""
+    """Validation metrics of the best checkpoint: those of the plan's reading, and loss."""
     best_step: int
     steps: int
     total_steps: int
@@ -206,7 +208,7 @@ def _fit(plan: FitPlan, observer: Observer, accelerator: Any, world: World) -> F
         phase = plan.parameters.phase_of(epoch)
         plan.parameters.enter_phase(plan.model, phase)
         feed = feeds.of(phase, progress)
-        flops = FlopCounter.of(plan.encoder, plan.parameters, phase, isinstance(feed.train, CachedPrefix))
+        flops = FlopCounter.of(plan.encoder, plan.parameters, phase, feed.skips_prefix)
         batches = plan_epoch(plan.train.lengths, plan.config.batch_size, seeds.order, epoch)
         wrapped = world.wrap(model, phase)
         wrapped.train()
@@ -265,11 +267,10 @@ def _solve(plan: FitPlan, observer: Observer, accelerator: Any, world: World) ->
     plan.parameters.enter_phase(plan.model, 0)
     feed = Feeds(plan, observer, accelerator.device, world).of(0, progress)
     with watch.running():
-        solution = solve_head(plan.strategy, model, plan.parameters, feed.train, accelerator.device, plan.classes)
+        solution = solve_head(plan.strategy, model, plan.parameters, feed.train, accelerator.device)
     progress.step, progress.loss_sum, progress.train_seconds = 1, solution.loss, watch.seconds
     progress.examples, progress.tokens = len(plan.train), int(plan.train.lengths.sum())
-    is_cached = isinstance(feed.train, CachedPrefix)
-    for skips_prefix, passes in ((is_cached, 1), (True, solution.iterations - 1)):
+    for skips_prefix, passes in ((feed.skips_prefix, 1), (True, solution.iterations - 1)):
         counter = FlopCounter.of(plan.encoder, plan.parameters, 0, skips_prefix)
         progress.flops += passes * counter.step(len(plan.train), round(float(plan.train.lengths.mean())))
     observer.on_step(1, 1)
@@ -286,6 +287,8 @@ class Feed:
 
     train: Examples
     validation: Examples
+    skips_prefix: bool
+    """Whether the frozen layers' hidden states come from the cache."""
 
 
 class Feeds:
@@ -303,10 +306,16 @@ class Feeds:
         """
         layer = self._plan.parameters.lowest_layer(self._plan.encoder, phase)
         if layer not in self._by_layer:
+            made: list[Examples] = []
+
+            def make(table: TokenTable) -> Examples:
+                made.append(self._make(table, layer))
+                return made[-1]
+
             with self._world.first_alone():  # process 0 computes what is to be cached, and the others find it
-                feed = Feed(self._make(self._plan.train, layer), self._make(self._plan.validation, layer))
-            self._by_layer[layer] = feed
-            states = [examples.states for examples in (feed.train, feed.validation) if isinstance(examples, CachedPrefix)]
+                train, validation = self._plan.train.feed(make), self._plan.validation.feed(make)
+            self._by_layer[layer] = Feed(train, validation, isinstance(made[0], CachedPrefix))
+            states = [examples.states for examples in made if isinstance(examples, CachedPrefix)]
             if states:
                 seconds = sum(each.build_seconds for each in states)
                 progress.cached.setdefault(str(layer), (seconds, all(each.found for each in states)))
@@ -373,7 +382,7 @@ def _evaluate(
     plan: FitPlan, progress: Progress, observer: Observer, model: nn.Module, validation: Examples, device: Any, world: World
 ) -> None:
     logits = predict_logits(model, validation, device, plan.largest_batch, world)
-    found = world.ask_first(lambda: score(plan.validation.labels, logits, plan.classes))
+    found = world.ask_first(lambda: plan.reading.score(plan.validation.labels, logits))
     note_evaluation(plan.config, progress, observer, found)
 
 

@@ -9,18 +9,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.data.batching import TokenExamples
-from pipeline.data.tokenization import clamp_length, encode_texts
+from pipeline.data.problem import Input, Problem
+from pipeline.data.tokenization import clamp_length
 from pipeline.errors import ConfigError, ModelError, enumerate_some
 from pipeline.evaluation.metrics import softmax
+from pipeline.evaluation.readings import Reading
 from pipeline.modeling.addresses import ModelAddress, find_model
-from pipeline.modeling.encoder import FAMILY_HEAD
-from pipeline.modeling.heads.registry import with_head
+from pipeline.modeling.encoder import FAMILY_HEAD, Encoder
 from pipeline.modeling.loading import load_classifier, load_tokenizer
+from pipeline.objectives.base import Objective, Tokenization
+from pipeline.objectives.registry import create_objective
 from pipeline.strategies.base import Strategy, StrategyContext
 from pipeline.strategies.freezing import ParameterPlan, plan_parameters
 from pipeline.strategies.registry import create_strategy
@@ -54,6 +57,13 @@ class ModelRecord:
     head: str = FAMILY_HEAD
     """Not in folders that were written before there were others."""
     format: int = _FORMAT
+    objective: str = "classification"
+    pooling: str = "mean"
+    score_range: list[float] | None = None
+    """The scores that 0 and 1 stand for, where labels are scores."""
+    pairs: bool = False
+    validation: dict[str, float] = field(default_factory=dict)
+    """Metrics of the checkpoint that was kept, and what was chosen with them."""
 
 
 @dataclass(frozen=True)
@@ -73,24 +83,42 @@ class FineTunedModel:
 
     model: nn.Module
     tokenizer: Any
-    classes: list[str]
+    objective: Objective
+    reading: Reading
+    """The objective's, with what was chosen on validation data."""
     max_length: int
+    encoder: Encoder
 
-    def predict_texts(self, texts: Sequence[str]) -> NDArray[np.float64]:
-        """Probability of every class; shape [texts, classes]."""
+    @property
+    def problem(self) -> Problem:
+        """What it predicts, and of what."""
+        return self.objective.problem
+
+    @property
+    def classes(self) -> list[str]:
+        """In the order of its outputs; none where it predicts scores."""
+        return list(self.problem.classes)
+
+    def predict(self, inputs: Sequence[Input]) -> NDArray[np.float32]:
+        """What the model puts out for texts or pairs of them; shape [inputs, outputs]."""
         import torch
 
-        table = encode_texts(list(texts), self.tokenizer, self.max_length)
-        examples = TokenExamples(table, self.tokenizer.pad_token_id)
+        how = Tokenization(self.tokenizer, self.max_length)
+        table = self.objective.encode(inputs, how, self.encoder)
+        examples = table.feed(lambda texts: TokenExamples(texts, self.tokenizer.pad_token_id))
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        return softmax(predict_logits(self.model.to(device), examples, device))
+        return predict_logits(self.model.to(device), examples, device)
+
+    def predict_texts(self, texts: Sequence[Input]) -> NDArray[np.float64]:
+        """Probability of every class; shape [texts, classes]."""
+        return softmax(self.predict(texts))
 
 
 def build_model(
     address: ModelAddress,
     strategy: Strategy,
     context: StrategyContext,
-    classes: Sequence[str],
+    objective: Objective,
     head_seed: int,
     adapter_seed: int,
 ) -> BuiltModel:
@@ -107,7 +135,7 @@ def build_model(
     strategy.check_packages()
     strategy.phases(context)  # a mistake is found before anything is loaded
     load_kwargs = strategy.load_kwargs(context)
-    loaded = load_classifier(address, classes, context.dropout, head_seed, load_kwargs, context.encoder.head)
+    loaded = objective.load(address, context.dropout, head_seed, load_kwargs)
     context = replace(context, newly_initialised=loaded.newly_initialised)
     phases = strategy.phases(context)
     with torch.random.fork_rng(devices=[]):
@@ -175,26 +203,35 @@ def load_model_folder(folder: Path) -> FineTunedModel:
             f"{folder}: was fine-tuned from a base with SHA-256 {record.base_sha256[:12]}..., but {address.folder} holds "
             f"{address.sha256()[:12]}.... Put the old base back, or train again."
         )
+    problem = Problem.of(record.classes, record.score_range, record.pairs)
+    objective = create_objective(record.objective, problem, record.pooling, record.head)
     try:
-        encoder = with_head(address.encoder, record.head)
+        encoder = objective.encoder(address)
     except ConfigError as error:  # such as one of the user's own, whose file is not here
         raise ModelError(f"{folder}: {_RECORD} names a head that is not here. {error}") from error
-    context = StrategyContext(encoder, record.epochs, record.total_steps, record.dropout)
+    context = StrategyContext(encoder, record.epochs, record.total_steps, record.dropout, peft_task=objective.peft_task)
     strategy = create_strategy(record.strategy, record.strategy_args)
-    built = build_model(address, strategy, context, record.classes, head_seed=0, adapter_seed=0)
+    built = build_model(address, strategy, context, objective, head_seed=0, adapter_seed=0)
     try:
         load_trained_state(built.model, built.parameters, load_file(folder / _DELTA))
     except Exception as error:  # safetensors raises an error of its own
         raise ModelError(f"{folder}: {_DELTA} cannot be put on {record.base}: {error}") from error
-    return FineTunedModel(built.model, load_tokenizer(address), record.classes, record.max_length)
+    reading = objective.reading.settled(record.validation)
+    return FineTunedModel(built.model, load_tokenizer(address), objective, reading, record.max_length, context.encoder)
 
 
-def load_foreign_model(address: ModelAddress, classes: Sequence[str], max_length: int) -> FineTunedModel:
+def load_foreign_model(address: ModelAddress, problem: Problem, max_length: int) -> FineTunedModel:
     """A classifier that was trained elsewhere, as `save_pretrained` wrote it.
 
     Raises:
-        ModelError: It has no trained head, or other classes than the data.
+        ModelError: It has no trained head, or other classes than the data, or the data has scores.
     """
+    classes = problem.classes
+    if not classes:
+        raise ModelError(
+            f"--model {address.name}: a model from elsewhere is tested on classes, for it does not say on which scale its "
+            "scores are. Give a folder that train wrote, or data with classes."
+        )
     loaded = load_classifier(address, classes, dropout=0.0, seed=0)
     untrained = [name for name in loaded.newly_initialised if address.encoder.place(name).part == "head"]
     if untrained:
@@ -203,11 +240,15 @@ def load_foreign_model(address: ModelAddress, classes: Sequence[str], max_length
             "random). Give a model that was fine-tuned on these classes, or train one first."
         )
     tokenizer = load_tokenizer(address)
+    own = replace(problem, classes=tuple(_own_classes(address, classes)))
+    objective = create_objective("classification", own, "mean")
     return FineTunedModel(
         loaded.model,
         tokenizer,
-        _own_classes(address, classes),
+        objective,
+        objective.reading,
         clamp_length(max_length, tokenizer, address.encoder.max_positions),
+        address.encoder,
     )
 
 

@@ -216,6 +216,8 @@ def _open(entry: Path, offsets: NDArray[np.int64], found: bool) -> HiddenStates 
 def _hash_tokens(table: TokenTable) -> str:
     hashed = hashlib.sha256(np.ascontiguousarray(table.ids).data)
     hashed.update(np.ascontiguousarray(table.offsets).data)
+    if table.segments is not None:
+        hashed.update(np.ascontiguousarray(table.segments).data)
     return hashed.hexdigest()
 
 

@@ -26,9 +26,7 @@ class Solution:
     iterations: int
 
 
-def solve_head(
-    strategy: Strategy, model: nn.Module, parameters: ParameterPlan, train: Examples, device: Any, classes: int
-) -> Solution:
+def solve_head(strategy: Strategy, model: nn.Module, parameters: ParameterPlan, train: Examples, device: Any) -> Solution:
     """Let `strategy.solve` find the classifier of `model`, whose one linear layer is all that trains.
 
     Raises:
@@ -43,7 +41,8 @@ def solve_head(
         features = predict_logits(model, train, device)
     if not np.isfinite(features).all():
         raise TrainingError(f"{strategy.name}: what the encoder makes of the texts is not finite. Try --precision fp32.")
-    found = strategy.solve(features, train.labels, classes)
+    classes = int(layer.get_parameter("bias").numel())
+    found = strategy.solve(features, train.labels.astype(np.int64, copy=False), classes)
     with torch.no_grad():
         for parameter, value in ((layer.weight, found.weight), (layer.bias, found.bias)):
             parameter.copy_(torch.from_numpy(value))  # type: ignore[operator]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pipeline.data.text_pairs import TextPairs
 from pipeline.data.tokenization import TokenTable
 from pipeline.strategies.freezing import ParameterPlan
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def used_vocabulary(
-    model: nn.Module, parameters: ParameterPlan, tables: Sequence[TokenTable], pad_id: int
+    model: nn.Module, parameters: ParameterPlan, tables: Sequence[TokenTable | TextPairs], pad_id: int
 ) -> Iterator[ParameterPlan]:
     """Within the block the token embeddings of `model`, if they ever train, hold the rows of the tokens in `tables` alone.
 
@@ -88,7 +89,7 @@ def _trained_table(model: Any, parameters: ParameterPlan) -> tuple[str, Any]:
     return (names[0], embedding) if trains and len(names) == 1 else ("", None)
 
 
-def _tokens_of(tables: Sequence[TokenTable], pad_id: int) -> Any:
+def _tokens_of(tables: Sequence[TokenTable | TextPairs], pad_id: int) -> Any:
     """Every token id that occurs, ascending."""
     return np.unique(np.concatenate([[pad_id], *(np.unique(table.ids) for table in tables)]).astype(np.int64))
 

@@ -65,6 +65,10 @@ def project(tiny, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def write_data(folder: Path) -> None:
     """The files that docs/data.md names."""
     rows = [(f"a film number {i}, quite {word}", word) for i in range(30) for word in ("good", "bad")]
+    pairs = [
+        (f"a film number {i}", f"a film number {i // 2}, {word}", i % 6, word) for i in range(60) for word in ("same", "other")
+    ]
+    pd.DataFrame(pairs, columns=["sentence1", "sentence2", "score", "verdict"]).to_csv(folder / "pairs.csv", index=False)
     table = "text,label\n" + "".join(f'"{text}",{label}\n' for text, label in rows)
     records = "".join(json.dumps({"text": text, "label": label}) + "\n" for text, label in rows)
     (folder / "reviews.jsonl.gz").write_bytes(gzip.compress(records.encode()))

@@ -58,9 +58,11 @@ class Recorder:
 class Case:
     """A training, described by what can be handed to another process."""
 
-    def __init__(self, tiny, strategy, rows=21, family="bert", stops_at=None, **options):
+    def __init__(self, tiny, strategy, rows=21, family="bert", stops_at=None, objective="classification", **options):
         self.strategy, self.folder, self.stops_at = strategy, tiny.folder(family), stops_at
-        self.train, self.validation = tiny.table(rows), tiny.table(13, seed=1)
+        made = tiny.pairs if objective == "siamese" else tiny.table
+        self.train, self.validation = made(rows), made(13, seed=1)
+        self.objective = tiny.objective(objective, pairs=objective == "siamese")
         self.config = tiny.config(**{**SETTINGS, **options})
 
     def run(self, scratch, num_processes):
@@ -68,9 +70,10 @@ class Case:
         config = replace(self.config, num_processes=num_processes)
         seeds, address = Seeds.of(config), find_model(str(self.folder))
         steps = -(-len(self.train) // config.batch_size) * config.epochs
-        context = StrategyContext(address.encoder, config.epochs, steps, config.dropout)
+        encoder, task = self.objective.encoder(address), self.objective.peft_task
+        context = StrategyContext(encoder, config.epochs, steps, config.dropout, peft_task=task)
         strategy = create_strategy(self.strategy, ARGUMENTS.get(self.strategy, {}))
-        built = build_model(address, strategy, context, ("bad", "good"), seeds.head, seeds.adapters)
+        built = build_model(address, strategy, context, self.objective, seeds.head, seeds.adapters)
         recorder = Recorder(self.stops_at)
         plan = FitPlan(
             model=built.model,
@@ -78,7 +81,7 @@ class Case:
             parameters=built.parameters,
             train=self.train,
             validation=self.validation,
-            classes=2,
+            reading=self.objective.reading,
             pad_id=built.model.config.pad_token_id,
             config=config,
             precision="fp32",
@@ -106,6 +109,8 @@ OTHERS = {
     "stopped": {"strategy": "full", "stops_at": 3, "logging_steps": 2, "eval_steps": 5},
     "roberta": {"strategy": "full", "family": "roberta"},
     "modernbert": {"strategy": "gradual", "family": "modernbert", "epochs": 3},
+    "siamese": {"strategy": "full", "objective": "siamese"},
+    "siamese, frozen below": {"strategy": "partial", "objective": "siamese"},
     "distilbert": {"strategy": "bitfit", "family": "distilbert"},
 }
 NAMES = [*STRATEGIES, *(name for name in OTHERS if name != "stopped")]

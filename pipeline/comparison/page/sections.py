@@ -16,6 +16,7 @@ from pipeline.comparison.pareto import Cost, Point
 from pipeline.comparison.report import find_verdict, overlap_warnings, remarks
 from pipeline.comparison.table import shown_columns
 from pipeline.data.overlap import KINDS
+from pipeline.data.pair_overlap import PAIR_KINDS
 from pipeline.evaluation.metrics import count_confusions
 
 _MATRIX_CLASSES = 12  # of more, a matrix fits no page
@@ -124,9 +125,10 @@ def hardest(content: Content) -> str:
     table = content.hardest.head(_HARDEST)
     if table.empty:
         return ""
+    texts = [name for name in ("sentence", "sentence_pair") if name in table]
     rows = [
         [
-            f'<td class="long">{escape(str(row.sentence))}</td>',
+            f'<td class="long">{"<br>".join(escape(str(getattr(row, name))) for name in texts)}</td>',
             _cell(str(row.gold), None),
             _cell(str(row.usual_mistake), None),
             _cell(f"{row.wrong_share:.0%}", row.wrong_share),
@@ -144,18 +146,18 @@ def hardest(content: Content) -> str:
 def audit(content: Content) -> str:
     """How much of the test stands in the training texts, and which data these are."""
     run = content.selection.kept[0]
-    shares = {kind: run.metrics.get(f"data/overlap_train_test_{kind}") for kind in KINDS}
+    shares = {kind: run.metrics.get(f"data/overlap_train_test_{kind}") for kind in (*KINDS, *PAIR_KINDS)}
     rows = [[_cell(kind, None), _cell(f"{share:.2f} %", share)] for kind, share in shares.items() if share is not None]
     facts = {
         "data": run.params.get("dataset", "?"),
         "split": run.params.get("split", "?"),
         "split seed": run.params.get("split_seed", "?"),
         "fingerprint": run.tags.get("data_fingerprint", "?"),
-        "test texts": f"{content.statistics.texts:,}",
+        "test examples": f"{int(run.metrics.get('test/examples', content.statistics.texts)):,}",
     }
     listed = "".join(f"<li>{escape(name)}: <code>{escape(str(value))}</code></li>" for name, value in facts.items())
     warned = "".join(f"<p>{escape(line)}</p>" for line in overlap_warnings(content.selection))
-    overlap = _table([("overlap of test with train", True), ("test texts", False)], rows, "By kind") if rows else ""
+    overlap = _table([("overlap of test with train", True), ("test examples", False)], rows, "By kind") if rows else ""
     return _section("Data", f"<ul>{listed}</ul>{warned}{overlap}")
 
 

@@ -113,5 +113,12 @@ def _forward(
         text = mask.shape[1] - model.virtual_tokens
         states, mask = states[:, -text:].contiguous(), mask[:, -text:]
     logits = model.get_submodule(_NAME)(states, mask)
-    loss = None if labels is None else nn.functional.cross_entropy(logits, labels)
+    loss = None if labels is None else _loss(model, logits, labels)
     return SequenceClassifierOutput(loss=loss, logits=logits)
+
+
+def _loss(model: Any, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """By the problem that the config names, as the family's own forward does it."""
+    if model.config.problem_type == "regression":
+        return nn.functional.mse_loss(logits.squeeze(-1), labels)
+    return nn.functional.cross_entropy(logits, labels)

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from pipeline.comparison.hardest import hardest_examples
 from pipeline.comparison.pareto import COSTS, draw_pareto, find_points, tabulate_points
 from pipeline.comparison.recorded import RecordedPredictions, read_predictions
+from pipeline.comparison.report import describe_statistics
+from pipeline.comparison.selection import Selection
 from pipeline.comparison.statistics import (
     PairTest,
     RowStatistics,
@@ -235,3 +237,51 @@ def test_predictions_come_back_as_they_were_written() -> None:
     assert found.confidence[ids[0]].tolist() == [0.75, 0.9]
     assert "holds other test texts" in found.missing[ids[2]]
     assert "no artifact" in found.missing[ids[3]]
+
+
+def test_scores_are_no_classes_and_a_cosine_is_no_probability() -> None:
+    tracker = MemoryTracker()
+    contents = {
+        "siamese": "sentence,sentence_pair,gold,pred,score\na,b,same,same,0.91\nc,d,other,same,0.8\n",
+        "cross": "sentence,sentence_pair,gold,pred,score_other,score_same\na,b,same,same,0.1,0.9\nc,d,other,other,0.7,0.3\n",
+        "scores": "sentence,sentence_pair,gold,pred,score\na,b,1.5,1.2,0.3\nc,d,0.5,0.1,0.02\n",
+    }
+    ids = {}
+    for name, content in contents.items():
+        logger = tracker.start(name)
+        logger.log_text(content, "predictions.csv")
+        logger.log_metrics({"test/spearman": 0.5} if name == "scores" else {"test/f1_macro": 0.5})
+        ids[name] = logger.run_id
+    found = read_predictions([tracker.get(run_id) for run_id in ids.values()], tracker)
+    assert found.run_ids == [ids["siamese"], ids["cross"]]
+    assert not found.missing
+    assert found.texts == [("a", "b"), ("c", "d")]
+    assert np.isnan(found.confidence[ids["siamese"]]).all()
+    assert found.confidence[ids["cross"]].tolist() == [0.9, 0.7]
+    hardest = hardest_examples(found)
+    assert hardest[["sentence", "sentence_pair", "gold", "usual_mistake"]].to_numpy().tolist() == [["c", "d", "other", "same"]]
+
+
+def test_of_scores_there_is_a_table_without_intervals_and_a_word_about_it(make_run: MakeRun) -> None:
+    runs = []
+    for name, value in (("full", 0.8), ("lora", 0.9)):
+        measured = {"test/spearman": value, "test/pearson": value, "test/examples": 100.0}
+        runs.append(make_run(name, None, metrics=measured))
+    tracker = MemoryTracker()
+    table = build_table(runs)
+    assert table["strategy"].tolist() == ["lora", "full"]
+    assert {"spearman", "spearman_std", "spearman_min"} <= set(table)
+    assert not {"f1_macro", "f1_macro_std", "f1_macro_min"} & set(table)
+    statistics = compute_statistics(table, runs, read_predictions(runs, tracker))
+    assert not statistics.known
+    assert not statistics.missing
+    assert add_statistics(table, statistics) is table
+    assert not find_points(table, runs, statistics)
+    said = list(describe_statistics(table, Selection(tuple(runs), ()), statistics))
+    assert len(said) == 1
+    assert "Intervals, tests and groups are of classes" in said[0]
+
+
+def test_rows_of_one_strategy_are_told_apart_by_their_objective(make_run: MakeRun) -> None:
+    runs = [make_run("full", 0.9), make_run("full", 0.8, params={"objective": "siamese"})]
+    assert label_rows(build_table(runs)) == ["full, classification", "full, siamese"]

@@ -100,7 +100,7 @@ def test_prefix_takes_its_positions_from_the_text(tiny, family: str) -> None:
     address = find_model(str(tiny.folder(family)))
     strategy = create_strategy("prefix", {"num_virtual_tokens": 5})
     context = tiny.context(tiny.folder(family), tiny.config())
-    model = build_model(address, strategy, context, ["a", "b"], 0, 0).model.eval()
+    model = build_model(address, strategy, context, tiny.objective(), 0, 0).model.eval()
     for length, fits in ((address.encoder.max_positions - strategy.positions, True), (address.encoder.max_positions, False)):
         ids = torch.full((2, length), 9)
         if fits:

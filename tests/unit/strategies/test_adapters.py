@@ -183,4 +183,4 @@ def test_qlora_asks_for_bitsandbytes_before_anything_is_loaded(tiny, monkeypatch
         find_strategy(TrainConfig(model=str(tiny.folder()), strategy="qlora"))
     gone = dataclasses.replace(find_model(str(tiny.folder())), folder=tiny.root / "not there")
     with pytest.raises(ConfigError, match=message):
-        build_model(gone, strategy, context, tiny.classes, 0, 0)
+        build_model(gone, strategy, context, tiny.objective(), 0, 0)

@@ -116,7 +116,9 @@ def scripted(monkeypatch):
     def script(name, values):
         scores = iter(values)
         others = {"accuracy": 0.5, "precision_macro": 0.5, "recall_macro": 0.5, "f1_macro": 0.5, "loss": 1.0}
-        monkeypatch.setattr("pipeline.training.loop.score", lambda *arguments: {**others, name: next(scores)})
+        monkeypatch.setattr(
+            "pipeline.evaluation.readings.ClassReading.score", lambda *arguments: {**others, name: next(scores)}
+        )
 
     return script
 

@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 
+from pipeline.data.problem import Problem
 from pipeline.errors import ModelError
 from pipeline.modeling.addresses import find_model
 from pipeline.strategies.registry import create_strategy
@@ -95,9 +96,9 @@ def test_a_damaged_delta_is_refused(folder):
 
 def test_a_model_from_elsewhere_needs_a_head_for_these_classes(tiny, base):
     with pytest.raises(ModelError, match="holds no classifier for 2 classes"):
-        load_foreign_model(find_model(str(base)), tiny.classes, 64)
+        load_foreign_model(find_model(str(base)), Problem(tiny.classes), 64)
     tiny.build(create_strategy("full", {}), base, tiny.config()).model.save_pretrained(base)
-    assert load_foreign_model(find_model(str(base)), tiny.classes, 512).max_length == 64
+    assert load_foreign_model(find_model(str(base)), Problem(tiny.classes), 512).max_length == 64
 
 
 @pytest.fixture
@@ -109,7 +110,7 @@ def foreign(tiny, base):
         model.config.id2label = id2label
         model.config.label2id = {name: index for index, name in id2label.items()}
         model.save_pretrained(base)
-        return load_foreign_model(find_model(str(base)), tiny.classes, 64)
+        return load_foreign_model(find_model(str(base)), Problem(tiny.classes), 64)
 
     return load
 

@@ -83,4 +83,4 @@ def test_a_pooler_that_the_checkpoint_lacks_is_refused(tiny) -> None:
 def test_nothing_but_one_linear_layer_may_train(tiny) -> None:
     built = tiny.build(create_strategy("full", {}), tiny.folder(), tiny.config())
     with pytest.raises(ValueError, match="one linear layer"):
-        solve_head(built.strategy, built.model, built.parameters, TokenExamples(tiny.table(8), 0), torch.device("cpu"), 2)
+        solve_head(built.strategy, built.model, built.parameters, TokenExamples(tiny.table(8), 0), torch.device("cpu"))

@@ -1,0 +1,1 @@
+"""What a model is trained for: what goes in, what stands on the encoder, its loss, and what its outputs mean."""

@@ -1,0 +1,118 @@
+"""What an objective is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from pipeline.data.problem import Input, Problem
+from pipeline.errors import ConfigError
+from pipeline.evaluation.readings import ClassReading, Reading
+from pipeline.modeling.addresses import ModelAddress
+from pipeline.modeling.encoder import Encoder
+from pipeline.modeling.loading import LoadedModel
+from pipeline.strategies.base import Strategy
+from pipeline.strategies.freezing import Phase
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from pipeline.data.text_pairs import TextPairs
+    from pipeline.data.tokenization import TokenTable
+
+
+@dataclass(frozen=True)
+class Tokenization:
+    """How texts become token ids."""
+
+    tokenizer: Any
+    """A Hugging Face tokenizer."""
+    max_length: int
+    """Longest input in tokens."""
+
+
+@dataclass(frozen=True)
+class Objective:
+    """One way of training an encoder for a problem. What trains of it is the strategy's.
+
+    An objective lives in a module of its own below `pipeline/objectives`, and the module's name is the objective's name.
+    """
+
+    problem: Problem
+    reading: Reading
+    pooling: str
+    head: str
+    """Name of the head; the family's own where heads are not taken."""
+
+    peft_task: ClassVar[str] = "SEQ_CLS"
+    """What peft calls a model of this kind."""
+    takes_heads: ClassVar[bool] = False
+    """Whether `--head` says what stands on the encoder."""
+
+    @classmethod
+    def of(cls, problem: Problem, pooling: str, head: str) -> Self:
+        """The objective for a problem.
+
+        Raises:
+            ConfigError: It cannot be trained for.
+        """
+        raise NotImplementedError
+
+    @property
+    def name(self) -> str:
+        """The objective's name: that of its module."""
+        return type(self).__module__.rpartition(".")[2]
+
+    def encoder(self, address: ModelAddress) -> Encoder:
+        """The encoder's description, with what the objective reads of it."""
+        return address.encoder
+
+    def load(self, address: ModelAddress, dropout: float, seed: int, load_kwargs: Mapping[str, Any]) -> LoadedModel:
+        """The model before a strategy is put into it; whatever the checkpoint lacks is drawn from `seed`.
+
+        It takes what `tokenize` makes as batches, and answers with `logits`, given labels with the `loss` as well.
+
+        Raises:
+            ModelError: It cannot be loaded.
+        """
+        raise NotImplementedError
+
+    @property
+    def trains_heads_together(self) -> bool:
+        """Whether a search may train the heads of several points at once, by the loss of a classifier on single inputs."""
+        return False
+
+    def check(self, address: ModelAddress, strategy: Strategy, phases: Sequence[Phase]) -> None:
+        """Called before a run is made, where the strategy is known to fit the encoder.
+
+        Raises:
+            ConfigError: The strategy has nothing to train here, or solves for what is not asked.
+        """
+        if strategy.is_solved and not isinstance(self.reading, ClassReading):
+            raise ConfigError(
+                f"--strategy {strategy.name}: solves for a classifier with an output per class, and --objective {self.name} "
+                f"has one output for {self.problem.describe()}. Choose another strategy."
+            )
+
+    def check_metric(self, metric: str) -> None:
+        """Refuse a metric for the best model that validation does not measure.
+
+        Raises:
+            ConfigError: It is not measured.
+        """
+        known = (*self.reading.metrics, "loss")
+        if metric not in known:
+            raise ConfigError(
+                f"--metric-for-best-model {metric}: is not measured of {self.problem.describe()}. Choose {', '.join(known)}."
+            )
+
+    def tokenize(
+        self, table: pd.DataFrame, how: Tokenization, address: ModelAddress, content_sha256: str, cache_dir: str
+    ) -> TokenTable | TextPairs:
+        """A split as token ids, from the cache where they are there, with its labels as `reading.targets` has them."""
+        raise NotImplementedError
+
+    def encode(self, inputs: Sequence[Input], how: Tokenization, encoder: Encoder) -> TokenTable | TextPairs:
+        """Token ids of inputs without labels, not cached."""
+        raise NotImplementedError

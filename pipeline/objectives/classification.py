@@ -1,0 +1,67 @@
+"""Classification."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from pipeline.data.problem import Input, Problem
+from pipeline.data.tokenization import TokenTable, encode_texts, tokenize
+from pipeline.evaluation.readings import ClassReading, ScoreReading
+from pipeline.modeling.addresses import ModelAddress
+from pipeline.modeling.encoder import Encoder
+from pipeline.modeling.heads.registry import with_head
+from pipeline.modeling.loading import LoadedModel, load_classifier
+from pipeline.objectives.base import Objective, Tokenization
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Classification(Objective):
+    """One input and a head on it; of a pair both texts in that input, so that it is a cross-encoder.
+
+    Where labels are scores, the head has one output.
+    """
+
+    takes_heads: ClassVar[bool] = True
+
+    @classmethod
+    def of(cls, problem: Problem, pooling: str, head: str) -> Self:
+        """Of any problem."""
+        reading = ScoreReading(*problem.score_range) if problem.score_range else ClassReading(problem.classes)
+        return cls(problem, reading, pooling, head)
+
+    @property
+    def trains_heads_together(self) -> bool:
+        """Of classes."""
+        return isinstance(self.reading, ClassReading)
+
+    def encoder(self, address: ModelAddress) -> Encoder:
+        """With the head."""
+        return with_head(address.encoder, self.head)
+
+    def load(self, address: ModelAddress, dropout: float, seed: int, load_kwargs: Mapping[str, Any]) -> LoadedModel:
+        """The model with a classifier, as transformers has it, or with another head."""
+        return load_classifier(address, self.problem.classes, dropout, seed, load_kwargs, self.head)
+
+    def tokenize(
+        self, table: pd.DataFrame, how: Tokenization, address: ModelAddress, content_sha256: str, cache_dir: str
+    ) -> TokenTable:
+        """Each example as one row; of a pair the longer text is cut first."""
+        found = tokenize(
+            table,
+            how.tokenizer,
+            address.tokenizer_sha256(),
+            how.max_length,
+            content_sha256,
+            cache_dir,
+            address.encoder.tells_segments,
+        )
+        return replace(found, labels=self.reading.targets(found.labels))
+
+    def encode(self, inputs: Sequence[Input], how: Tokenization, encoder: Encoder) -> TokenTable:
+        """Each example as one row."""
+        return encode_texts(inputs, how.tokenizer, how.max_length, encoder.tells_segments)

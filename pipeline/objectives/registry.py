@@ -1,0 +1,48 @@
+"""Finds the objectives by their file names."""
+
+from __future__ import annotations
+
+from pipeline.data.problem import Problem
+from pipeline.discovery import list_modules, only_class
+from pipeline.errors import ConfigError, unknown
+from pipeline.modeling.encoder import FAMILY_HEAD
+from pipeline.objectives.base import Objective
+
+_PACKAGE = "pipeline.objectives"
+_MACHINERY = frozenset({"base", "registry"})
+
+
+def list_objectives() -> list[str]:
+    """Names of all objectives, sorted."""
+    return list_modules(_PACKAGE, _MACHINERY)
+
+
+def check_objective(name: str, head: str = FAMILY_HEAD) -> None:
+    """Refuse a name that is no objective's, and a head where the objective brings its own.
+
+    Raises:
+        ConfigError: There is no objective of that name, or it takes no head of another name.
+    """
+    _objective_class(name, head)
+
+
+def create_objective(name: str, problem: Problem, pooling: str, head: str = FAMILY_HEAD) -> Objective:
+    """The objective of that name for a problem.
+
+    Raises:
+        ConfigError: There is no objective of that name, or it cannot be trained for the problem or with the head.
+        TypeError: The module does not define exactly one objective; a mistake of whoever wrote it.
+    """
+    return _objective_class(name, head).of(problem, pooling, head)
+
+
+def _objective_class(name: str, head: str) -> type[Objective]:
+    if name not in list_objectives():
+        raise ConfigError("--objective: " + unknown("objective", name, list_objectives()))
+    found = only_class(f"{_PACKAGE}.{name}", Objective)
+    if head != FAMILY_HEAD and not found.takes_heads:
+        raise ConfigError(
+            f"--head {head}: --objective {name} puts no head of that kind on the encoder. Leave --head out, or choose "
+            "--objective classification."
+        )
+    return found

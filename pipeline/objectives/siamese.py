@@ -1,0 +1,100 @@
+"""Siamese sentence pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from pipeline.data.problem import Input, Problem
+from pipeline.data.text_pairs import TextPairs, encode_apart, tokenize_apart
+from pipeline.errors import ConfigError
+from pipeline.evaluation.readings import ClassReading, Reading, ScoreReading, ThresholdReading
+from pipeline.modeling.addresses import ModelAddress
+from pipeline.modeling.encoder import Encoder, Place
+from pipeline.modeling.loading import LoadedModel, load_classifier
+from pipeline.objectives.base import Objective, Tokenization
+from pipeline.strategies.base import Strategy
+from pipeline.strategies.freezing import Phase
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_NEW = Place("adapter", "added")
+"""Stands for whatever a strategy puts into a model."""
+
+
+@dataclass(frozen=True)
+class Siamese(Objective):
+    """Both texts of a pair by one encoder, pooled (Sentence-BERT: Reimers and Gurevych 2019, arXiv:1908.10084).
+
+    Scores, and two classes as 0 and 1, are trained as cosine similarity; more classes by a classifier of u, v and |u - v|.
+    """
+
+    peft_task: ClassVar[str] = "FEATURE_EXTRACTION"
+
+    @classmethod
+    def of(cls, problem: Problem, pooling: str, head: str) -> Self:
+        """Of pairs of texts.
+
+        Raises:
+            ConfigError: An example is a single text.
+        """
+        if not problem.pairs:
+            raise ConfigError("--objective siamese: compares two texts. Name the column of the second with --text-pair-column.")
+        return cls(problem, _reading(problem), pooling, head)
+
+    @property
+    def _classes(self) -> int:
+        """Of the classifier; 0 where there is none."""
+        return len(self.problem.classes) if isinstance(self.reading, ClassReading) else 0
+
+    def encoder(self, address: ModelAddress) -> Encoder:
+        """Pooling reads every token, or the first one."""
+        return replace(address.encoder, reads_first_token=self.pooling == "cls")
+
+    def load(self, address: ModelAddress, dropout: float, seed: int, load_kwargs: Mapping[str, Any]) -> LoadedModel:
+        """The encoder without its pooler, taken out of the model with a classifier, whose head is thrown away."""
+        import torch
+
+        from pipeline.modeling.siamese import SiameseEncoder
+
+        loaded = load_classifier(address, (), dropout, seed, load_kwargs, encoder=self.encoder(address))
+        base = loaded.model.base_model
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            model = SiameseEncoder(base, loaded.model.base_model_prefix, self.pooling, self._classes)
+        own = {name for name, _ in model.named_parameters()}
+        return LoadedModel(model, (loaded.newly_initialised & own) | {name for name in own if name.startswith("classifier.")})
+
+    def check(self, address: ModelAddress, strategy: Strategy, phases: Sequence[Phase]) -> None:
+        """Without a classifier there is no head: some strategies train nothing else."""
+        model = self.load(address, 0.0, 0, {"device_map": "meta"}).model
+        encoder = self.encoder(address)
+        places = [_NEW, *(encoder.place(name) for name, _ in model.named_parameters())]
+        for phase in phases:
+            if not any(phase.factor(place) > 0 for place in places):
+                since = f" from epoch {phase.start_epoch + 1} on" if len(phases) > 1 else ""
+                raise ConfigError(
+                    f"--strategy {strategy.name}: trains the head alone{since}, and --objective siamese has none where it "
+                    "compares by cosine similarity. Choose another strategy, or --objective classification."
+                )
+        super().check(address, strategy, phases)
+
+    def tokenize(
+        self, table: pd.DataFrame, how: Tokenization, address: ModelAddress, content_sha256: str, cache_dir: str
+    ) -> TextPairs:
+        """The texts of each pair as two rows."""
+        key = address.tokenizer_sha256()
+        found = tokenize_apart(table, how.tokenizer, key, how.max_length, content_sha256, cache_dir)
+        return replace(found, labels=self.reading.targets(found.labels))
+
+    def encode(self, inputs: Sequence[Input], how: Tokenization, encoder: Encoder) -> TextPairs:
+        """The texts of each pair as two rows."""
+        return encode_apart(inputs, how.tokenizer, how.max_length)
+
+
+def _reading(problem: Problem) -> Reading:
+    if problem.score_range:
+        return ScoreReading(*problem.score_range)
+    return ThresholdReading(problem.classes) if len(problem.classes) == 2 else ClassReading(problem.classes)

@@ -1,0 +1,231 @@
+"""Every strategy trains pairs of texts, as a siamese encoder and as a cross-encoder, and comes back the same."""
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from pairs import AT_REST, HAS_BITSANDBYTES, STRATEGIES, fewest_epochs, make, moved, snapshot
+
+from pipeline.data.problem import Problem
+from pipeline.modeling.addresses import find_model
+from pipeline.modeling.loading import load_tokenizer
+from pipeline.objectives.base import Tokenization
+from pipeline.objectives.registry import create_objective, list_objectives
+from pipeline.strategies.registry import create_strategy, strategy_arguments
+from pipeline.training.model_folder import FineTunedModel, ModelRecord, write_model_folder
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
+
+WORDS = ("fine", "great", "dull", "grim", "film", "plot", "story", "scene")
+INPUTS = [(f"{a} {b} {c}", f"{b} the {a}") for a in WORDS for b in WORDS for c in WORDS[:2]]
+PROBLEMS = {
+    "scores": Problem((), (0.0, 5.0), True),
+    "two": Problem(("different", "same"), None, True),
+    "three": Problem(("contradiction", "entailment", "neutral"), None, True),
+}
+NO_HEAD = {"head_only", "gradual", "linear_probe"}
+"""What trains a head alone, at least at first; where there is none they are refused."""
+USABLE = [name for name in STRATEGIES if name != "qlora" or HAS_BITSANDBYTES]
+CASES = [
+    (objective, problem, name)
+    for objective, problem in (("siamese", "scores"), ("siamese", "three"), ("classification", "scores"))
+    for name in USABLE
+    if not (objective == "siamese" and problem == "scores" and name in NO_HEAD)
+    and not (problem == "scores" and create_strategy(name, {}).is_solved)
+]
+RELOAD = """
+import sys
+from pathlib import Path
+import numpy as np
+sys.path.insert(0, sys.argv[2])
+from test_objectives import INPUTS
+from pipeline.training.model_folder import load_model_folder
+
+for folder in sorted(path.parent for path in Path(sys.argv[1]).glob("*/model.json")):
+    np.save(folder / "reloaded.npy", load_model_folder(folder).predict(INPUTS))
+"""
+
+
+def labels_of(problem: Problem) -> np.ndarray:
+    return np.arange(len(INPUTS)) % (len(problem.classes) or 6)
+
+
+def train(
+    tiny,
+    tmp_path,
+    objective_name,
+    problem_name,
+    name,
+    family="bert",
+    pooling="mean",
+    watcher=None,
+    strategy=None,
+    head="pooler",
+    **changes,
+):
+    problem = PROBLEMS[problem_name]
+    objective = create_objective(objective_name, problem, pooling, head)
+    folder, epochs = tiny.folder(family), max(2, fewest_epochs(name))
+    address = find_model(str(folder))
+    metric = objective.reading.metrics[0]
+    strategy, config = strategy or make(name), tiny.config(epochs=epochs, metric_for_best_model=metric, head=head)
+    tokenizer = load_tokenizer(address)
+    table = objective.encode(INPUTS, Tokenization(tokenizer, 40), address.encoder)
+    table = replace(table, labels=objective.reading.targets(labels_of(problem)))
+    built = tiny.build(strategy, folder, config, total_steps=epochs, objective=objective)
+    before = snapshot(built.model)
+    model = FineTunedModel(built.model, tokenizer, objective, objective.reading, 40, built.context.encoder)
+    result = tiny.fit(
+        built,
+        config,
+        tmp_path / "checkpoints" / f"{objective_name}-{problem_name}-{name}-{family}-{pooling}",
+        watcher=watcher,
+        train=table.subset(np.arange(8)),
+        validation=table.subset(np.arange(8, 40)),
+        reading=objective.reading,
+        **changes,
+    )
+    record = ModelRecord(
+        base=str(folder),
+        base_revision=None,
+        base_sha256=address.sha256(),
+        strategy=name,
+        strategy_args=strategy_arguments(strategy),
+        classes=list(problem.classes),
+        max_length=40,
+        dropout=config.dropout,
+        epochs=config.epochs,
+        total_steps=epochs,
+        head=head,
+        objective=objective_name,
+        pooling=pooling,
+        score_range=list(problem.score_range) if problem.score_range else None,
+        pairs=True,
+        validation=dict(result.best),
+    )
+    return built, model, record, before, result
+
+
+def test_the_objectives_are_found() -> None:
+    assert {"classification", "siamese"} <= set(list_objectives())
+    assert len(CASES) > 30
+
+
+@pytest.mark.parametrize(("objective", "problem", "name"), CASES)
+def test_training_moves_just_what_is_declared(tiny, tmp_path, objective, problem, name):
+    built, _, _, before, result = train(tiny, tmp_path, objective, problem, name)
+    declared = {parameter.name for parameter in built.parameters.trainable}
+    assert declared
+    assert {"loss"} | set(create_objective(objective, PROBLEMS[problem], "mean").reading.metrics) <= set(result.best)
+    after = snapshot(built.model)
+    if name in AT_REST:
+        declared = {parameter for parameter in declared if AT_REST[name] not in parameter}
+    if result.best_step == result.steps:  # else the weights are those of an earlier step
+        assert declared <= moved(before, after)
+    assert moved(before, after) <= {parameter.name for parameter in built.parameters.trainable}
+    names = {parameter.place.name for parameter in built.parameters.parameters if parameter.place.part == "head"}
+    assert bool(names) == (objective == "classification" or problem == "three")
+
+
+@pytest.mark.parametrize("name", sorted(NO_HEAD & set(STRATEGIES)))
+def test_what_trains_a_head_alone_is_refused_where_there_is_none(tiny, name):
+    from pipeline.errors import ConfigError
+
+    address = find_model(str(tiny.folder()))
+    for problem in ("scores", "two"):
+        objective = create_objective("siamese", PROBLEMS[problem], "mean")
+        phases = make(name).phases(tiny.context(tiny.folder(), tiny.config(epochs=3), 3, objective))
+        with pytest.raises(ConfigError, match=f"--strategy {name}: trains the head alone"):
+            objective.check(address, make(name), phases)
+    create_objective("siamese", PROBLEMS["three"], "mean").check(address, make(name), phases)
+
+
+def test_a_solver_of_classes_is_refused_for_scores(tiny):
+    from pipeline.errors import ConfigError
+
+    objective = create_objective("classification", PROBLEMS["scores"], "mean")
+    strategy = make("linear_probe")
+    phases = strategy.phases(tiny.context(tiny.folder(), tiny.config(), 1, objective))
+    with pytest.raises(ConfigError, match=r"--strategy linear_probe: solves for a classifier .* scores of pairs of texts"):
+        objective.check(find_model(str(tiny.folder())), strategy, phases)
+
+
+@pytest.mark.parametrize("name", ["attention", "mean", "mlp"])
+def test_a_head_is_refused_where_the_objective_has_its_own(name):
+    from pipeline.errors import ConfigError
+
+    with pytest.raises(ConfigError, match=f"--head {name}: --objective siamese puts no head of that kind .* Leave --head out"):
+        create_objective("siamese", PROBLEMS["scores"], "mean", name)
+
+
+@pytest.mark.parametrize("head", ["attention", "mean", "mlp"])
+def test_a_cross_encoder_of_scores_takes_every_head(tiny, tmp_path, head):
+    built, *_, result = train(tiny, tmp_path, "classification", "scores", "full", head=head)
+    assert built.context.encoder.head == head
+    assert np.isfinite(result.best["loss"])
+    assert any(parameter.name.startswith("classifier.") for parameter in built.parameters.trainable)
+
+
+@pytest.mark.parametrize("name", [name for name in USABLE if name not in NO_HEAD])
+def test_what_trains_more_than_a_head_is_not_refused(tiny, name):
+    objective = create_objective("siamese", PROBLEMS["scores"], "mean")
+    config = tiny.config(epochs=3)
+    phases = make(name).phases(tiny.context(tiny.folder(), config, 3, objective))
+    objective.check(find_model(str(tiny.folder())), make(name), phases)
+
+
+def test_a_fresh_process_reloads_every_model_with_the_same_outputs(tiny, tmp_path):
+    expected = {}
+    cases = [("siamese", "scores", name, "bert", "mean") for name in USABLE if name not in NO_HEAD]
+    cases += [("classification", "scores", name, "bert", "mean") for name in ("full", "lora", "prefix")]
+    cases += [("siamese", "two", "partial", "bert", pooling) for pooling in ("cls", "max")]
+    cases += [("siamese", "three", "lora", "bert", "mean"), ("siamese", "three", "head_only", "bert", "cls")]
+    cases += [("siamese", "scores", "full", family, "mean") for family in tiny.families if family != "bert"]
+    cases += [("classification", "two", "full", family, "mean") for family in tiny.families]
+    for case in cases:
+        built, model, record, *_ = train(tiny, tmp_path, *case)
+        key = "-".join(case)
+        write_model_folder(tmp_path / key, built, record)
+        expected[key] = model.predict(INPUTS)
+        assert np.isfinite(expected[key]).all()
+        assert np.ptp(expected[key]) > 1e-4, key
+    paths = [str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    command = [sys.executable, "-c", RELOAD, str(tmp_path), str(Path(__file__).parent)]
+    subprocess.run(command, check=True, env=environment, timeout=900)
+    for key, outputs in expected.items():
+        np.testing.assert_array_equal(np.load(tmp_path / key / "reloaded.npy"), outputs, err_msg=key)
+
+
+@pytest.mark.parametrize("pooling", ["mean", "cls", "max"])
+@pytest.mark.parametrize("objective", ["siamese", "classification"])
+def test_frozen_layers_from_the_cache_change_nothing(tiny, tmp_path, watch, objective, pooling):
+    from pipeline.training.prefix_cache import PrefixCache
+
+    torch.manual_seed(0)
+    logs = []
+    for cache in (None, PrefixCache(tmp_path / "states", 10**9)):
+        watcher = watch()
+        problem = "two" if objective == "siamese" else "scores"
+        folder = tmp_path / str(cache is None)
+        result = train(
+            tiny,
+            folder,
+            objective,
+            problem,
+            "partial",
+            pooling=pooling,
+            watcher=watcher,
+            strategy=create_strategy("partial", {"top_k": 2}),
+            prefix_cache=cache,
+            base_identity="x",
+        )[-1]
+        assert result.cache == ("unused" if cache is None else "built")
+        logs.append([metrics["train/loss"] for _, metrics in watcher.logs if "train/loss" in metrics])
+    assert logs[0]
+    np.testing.assert_allclose(*logs, rtol=1e-4)
