@@ -87,10 +87,15 @@ def _setting(runs: Sequence[Run], cost: Cost) -> str:
         return ""
     settings = {
         f"{run.tags.get('hardware', 'unknown hardware')}, {run.params.get('compute_dtype', 'unknown precision')}, "
-        f"batches of {run.params.get('batch_size', 'unknown size')}"
+        f"batches of {run.params.get('batch_size', 'unknown size')}{_say_processes(run)}"
         for run in runs
     }
     return " / ".join(sorted(settings))
+
+
+def _say_processes(run: Run) -> str:
+    count = run.tags.get("num_processes", "1")
+    return "" if count == "1" else f", {count} processes"
 
 
 def _judge(point: Point, points: Sequence[Point], statistics: Statistics) -> Point:

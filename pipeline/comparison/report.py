@@ -8,7 +8,7 @@ import pandas as pd
 
 from pipeline.comparison.budgets import UNTUNED, list_budgets
 from pipeline.comparison.seeds import describe_failures, describe_unequal_seeds
-from pipeline.comparison.selection import Selection
+from pipeline.comparison.selection import Selection, row_name
 from pipeline.comparison.statistics import Statistics
 from pipeline.comparison.table import headline, render_table
 from pipeline.comparison.transfer import describe_transfer
@@ -80,14 +80,14 @@ def find_verdict(table: pd.DataFrame, selection: Selection, statistics: Statisti
 def describe_statistics(table: pd.DataFrame, selection: Selection, statistics: Statistics) -> Iterator[str]:
     """The verdict, how to read the groups, and whose predictions are missing."""
     yield from find_verdict(table, selection, statistics).sentences
-    if statistics.pairs:
+    if any(row.group for row in statistics.rows):
         yield (
             "Rows that share a letter of group cannot be told apart by macro F1 (all pairs tested on the same texts, corrected "
             "by Holm's method for their number; comparisons.csv holds each)."
         )
-    strategy = {run.run_id: run.tags["strategy"] for run in selection.kept}
+    names = {run.run_id: row_name(run) for run in selection.kept}
     for run_id, reason in statistics.missing.items():
-        yield f"No interval and no group from {strategy[run_id]} (run {run_id}): {reason}."
+        yield f"No interval and no group from {names[run_id]} (run {run_id}): {reason}."
 
 
 def overlap_warnings(selection: Selection) -> list[str]:

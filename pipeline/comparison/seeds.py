@@ -64,7 +64,8 @@ def describe_failures(selection: Selection) -> Iterator[str]:
             named = ", ".join(sorted({run.params.get("seed", "?") for run in failed}, key=_numeric))
             count = count_seeds(failed)
             share = f"{count} of {count + count_seeds(there)} seeds failed ({named})"
-            yield f"{failed[0].tags['strategy']}: {share}. Its figures are of the others alone, and flatter it."
+            name = failed[0].tags.get("entry") or failed[0].tags["strategy"]
+            yield f"{name}: {share}. Its figures are of the others alone, and flatter it."
 
 
 def describe_unequal_seeds(selection: Selection) -> Iterator[str]:

@@ -214,6 +214,11 @@ def _with_groups(statistics: Statistics) -> tuple[RowStatistics, ...]:
     )
 
 
+def without_groups(statistics: Statistics) -> Statistics:
+    """The same for rows that are not to be ranked: the first letter would name the best."""
+    return replace(statistics, rows=tuple(replace(row, group="") for row in statistics.rows))
+
+
 def label_rows(table: pd.DataFrame) -> list[str]:
     """A name for every row: entry or strategy; with objective, arguments, rate, a number, as far as others share the rest."""
     entries = table["entry"] if "entry" in table else [""] * len(table)

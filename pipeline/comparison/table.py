@@ -144,7 +144,7 @@ def _cell(row: pd.Series, name: str, form: str) -> str:
 
 def _group_key(run: Run) -> tuple[str, ...]:
     """Runs that differ in their seeds only and were measured alike stand in one row."""
-    return (*row_key(run), str(run.tags.get("frozen_prefix_cache") == "unused"))
+    return (*row_key(run), str(run.tags.get("frozen_prefix_cache") == "unused"), run.tags.get("num_processes", "1"))
 
 
 def _row(members: list[Run], failed: Sequence[Run]) -> dict[str, Any]:

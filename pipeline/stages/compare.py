@@ -28,7 +28,14 @@ from pipeline.comparison.report import (
     render_markdown,
 )
 from pipeline.comparison.selection import Selection, has_test_result, select_runs
-from pipeline.comparison.statistics import Statistics, add_statistics, compute_statistics, label_rows, tabulate_pairs
+from pipeline.comparison.statistics import (
+    Statistics,
+    add_statistics,
+    compute_statistics,
+    label_rows,
+    tabulate_pairs,
+    without_groups,
+)
 from pipeline.comparison.table import build_table, headline, render_table
 from pipeline.comparison.transfer import describe_transfer
 from pipeline.errors import PipelineError, RunError
@@ -71,6 +78,8 @@ def run(config: configs.CompareConfig, tracker: Tracker | None = None, parent_id
     table = build_table(selection.kept, selection.failed, selection.ranked)
     recorded = read_predictions(selection.kept, tracker)
     statistics = compute_statistics(table, selection.kept, recorded)
+    if not selection.ranked:
+        statistics = without_groups(statistics)
     table = add_statistics(table, statistics)
     with closing(tracker.start("compare", parent_id)) as logger, tempfile.TemporaryDirectory() as scratch:
         logger.log_params(configs.identity(config))

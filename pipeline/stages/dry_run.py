@@ -14,6 +14,7 @@ from pipeline.stages.plan import StudyPlan
 from pipeline.stages.reuse import find_finished
 from pipeline.stages.search_plan import SearchPlan, plan_search, search_config
 from pipeline.tracking.runs import Run, RunStore
+from pipeline.training.precision import choose_precision
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,11 @@ def _lines(plan: StudyPlan, inputs: TrainingInputs, store: RunStore, past: list[
         arguments = _describe_arguments(inputs)
     for training in plan.trainings(inputs):
         seed = str(training.config.seed)
-        finished = None if plan.config.force else find_finished(store, training, plan.precision, tuned=tuned)
+        finished = (
+            None
+            if plan.config.force
+            else find_finished(store, training, choose_precision(training.config.precision), tuned=tuned)
+        )
         step = train.find_interrupted(training)
         if finished:
             yield _Line(name, arguments, seed, f"reused: run {finished.run_id}", 0, 0.0)

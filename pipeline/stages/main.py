@@ -24,6 +24,7 @@ from pipeline.stages.transfer import check_transfer, find_transfer
 from pipeline.tracking import open_to_read, open_tracker
 from pipeline.tracking.provenance import git_commit
 from pipeline.tracking.runs import RunLogger, Tracker, close_unfinished
+from pipeline.training.precision import choose_precision
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,7 @@ def _complete(
 ) -> None:
     """A trained and evaluated run: one that is there, or a new one. With --force only this study's own count as there."""
     below = study.run_id if plan.config.force else None
-    found = find_finished(tracker, inputs, plan.precision, tuned=tags, below=below)
+    found = find_finished(tracker, inputs, choose_precision(inputs.config.precision), tuned=tags, below=below)
     if found is None:
         # The version is that of the plan: files may have been edited since these processes imported them.
         tags = {**tags, "code_version": inputs.code_version}
@@ -175,7 +176,7 @@ def _introduce(plan: StudyPlan, run_id: str) -> Iterator[str]:
     yield f"Study {config.recipe}: {', '.join(inputs.config.title for inputs in plan.strategies)}{seeds}. Run {run_id}"
     for strategy, reason in plan.unfit.items():
         yield f"Not run: {strategy}: {reason}"
-    yield from _doubts(config, [inputs.config for inputs in plan.strategies])
+    yield from _doubts(config, [inputs.config for inputs in plan.strategies if not inputs.strategy.is_solved])
 
 
 def _doubts(config: configs.MainConfig, plans: Sequence[configs.TrainConfig]) -> list[str]:

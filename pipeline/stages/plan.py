@@ -55,12 +55,12 @@ def plan_study(config: configs.MainConfig) -> StudyPlan:
     """
     precision = settle_precision(config.precision, config.cache_dir)
     plans = [dataclasses.replace(plan, precision=precision) for plan in map(resolve_strategy, _plan(config))]
-    fitting, unfit = _check_strategies(plans, named=not _is_open(config))
+    found, unfit = _check_strategies(plans, named=not _is_open(config))
+    fitting = [inputs.config for inputs in found]
     _check_seeds(config.seeds, fitting)
     if config.tune:
         _check_searches(config, fitting)
-    found = tuple(find_inputs(plan) for plan in fitting)
-    return StudyPlan(dataclasses.replace(config, precision=precision), precision, found, unfit)
+    return StudyPlan(dataclasses.replace(config, precision=precision), precision, tuple(found), unfit)
 
 
 def _plan(config: configs.MainConfig) -> list[configs.TrainConfig]:
@@ -84,25 +84,29 @@ def _is_open(config: configs.MainConfig) -> bool:
     return config.strategies == (ALL,) or not (config.strategies or load_recipe(config.recipe).strategies)
 
 
-def _check_strategies(plans: Sequence[configs.TrainConfig], named: bool) -> tuple[list[configs.TrainConfig], dict[str, str]]:
-    """Those that can work on the model, and why the others cannot.
+def _check_strategies(plans: Sequence[configs.TrainConfig], named: bool) -> tuple[list[TrainingInputs], dict[str, str]]:
+    """What those need that can work on model and data, and why the others cannot.
 
     Raises:
-        ConfigError: None can, or one cannot that was named; all of these are reported together.
+        InputError: None can, or one cannot that was named; all of these are reported together.
     """
-    fitting: list[configs.TrainConfig] = []
+    fitting: list[TrainingInputs] = []
     unfit: dict[str, str] = {}
+    errors: list[InputError] = []
     messages: list[str] = []
     for plan in plans:
         try:
-            find_strategy(plan)
-            fitting.append(plan)
-        except ConfigError as error:
+            find_strategy(plan)  # before the data are read
+            fitting.append(find_inputs(plan))
+        except InputError as error:
             where = f"{plan.entry}: " if plan.entry else ""
             messages += [where + message for message in error.messages]
             unfit[plan.title] = " ".join(error.messages)
+            errors.append(error)
+    if errors and not fitting and len(set(unfit.values())) == 1:
+        raise errors[0]  # model or data, whatever the strategy
     if messages and named and fitting:
-        messages.append(f"The others can be compared: --strategies {','.join(plan.title for plan in fitting)}")
+        messages.append(f"The others can be compared: --strategies {','.join(inputs.config.title for inputs in fitting)}")
     if messages and (named or not fitting):
         raise ConfigError(*messages)
     return fitting, unfit

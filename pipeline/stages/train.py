@@ -195,7 +195,7 @@ def _train(
     available = peak_flops_per_second(precision) * config.num_processes
     measured = {
         **peaks,
-        "train/steps_per_epoch": context.total_steps / config.epochs,
+        "train/steps_per_epoch": result.total_steps / config.epochs,
         "cost/artifact_mb": model_bytes / MIB,
         "cost/model_flops_utilisation": result.flops / result.train_seconds / available,
         **result.figures,
