@@ -17,7 +17,7 @@ import pandas as pd
 from pipeline import config as configs
 from pipeline.comparison.reproduction import Reproduction, Trained, compare_trainings, explain
 from pipeline.comparison.selection import has_test_result
-from pipeline.errors import ConfigError, PipelineError
+from pipeline.errors import ConfigError, PipelineError, RunError
 from pipeline.hashing import digest
 from pipeline.stages import evaluate, train
 from pipeline.stages.inputs import find_inputs
@@ -55,6 +55,7 @@ def run(config: configs.ReproduceConfig, tracker: Tracker | None = None, parent_
     tracker = tracker or open_tracker()
     original = tracker.get(config.run_id)
     check_finished(original)
+    _check_repeatable(original, tracker)
     then, again = _read_environment(tracker, original), _config(tracker, original, config.cache_dir)
     with _threads(then["hardware"]["torch_threads"], again.num_processes):
         inputs = find_inputs(again)
@@ -90,6 +91,26 @@ def run(config: configs.ReproduceConfig, tracker: Tracker | None = None, parent_
                 why = "; ".join(reasons) or "nothing in the records: training is not deterministic on this machine"
                 raise PipelineError(f"{message} What differs: {why}.")
     return ReproduceResult(logger.run_id, trained.run_id, found, tuple(reasons))
+
+
+def _check_repeatable(original: Run, store: RunStore) -> None:
+    """Hold that a run went to its end and that there is a model to compare with.
+
+    Raises:
+        RunError: It did not, or there is none.
+    """
+    way_out = (
+        "Runs of train can be made again, and the best trial of a search (tag best_run_id of the search's run), while their "
+        f"model is in the store. Give --run-id of one of these, or train the settings in config.json of run {original.run_id} "
+        "with train first."
+    )
+    if "pruned_at" in original.tags:
+        raise RunError(
+            f"--run-id {original.run_id}: its search ended it early, after step {original.tags['pruned_at']}, because of how "
+            f"the other trials did, which its record does not hold. {way_out}"
+        )
+    if not store.model_bytes(original.run_id):
+        raise RunError(f"--run-id {original.run_id}: holds no model, so there is nothing to compare weights with. {way_out}")
 
 
 def _config(tracker: Tracker, original: Run, cache_dir: str) -> configs.TrainConfig:

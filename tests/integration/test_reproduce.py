@@ -2,13 +2,15 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
-from pipeline.config import ReproduceConfig
-from pipeline.errors import DataError, ModelError, PipelineError
-from pipeline.stages import reproduce
+from pipeline.config import ReproduceConfig, TuneConfig
+from pipeline.errors import DataError, ModelError, PipelineError, RunError
+from pipeline.stages import reproduce, tune
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +82,24 @@ def test_other_data_or_another_base_are_named_before_anything_is_trained(workspa
     with pytest.raises(ModelError, match="base with SHA-256"):
         reproduce.run(ReproduceConfig(run_id=run_id))
     assert len(workspace.tracker.search()) == before
+
+
+def test_of_a_search_the_best_trial_alone_can_be_made_again(workspace):
+    recipe = {"options": workspace.options, "space": {"learning_rate": [1e-5, 1e-4, 1e-3, 1e-2]}}
+    Path("halved.yaml").write_text(yaml.safe_dump(recipe))
+    config = workspace.config(TuneConfig, strategy="head_only", recipe="halved.yaml", epochs=4, pruner="halving")
+    best = tune.run(config).best_run_id
+    trials = workspace.tracker.search({"stage": "trial"})
+    others = [run for run in trials if run.run_id != best]
+    before = len(workspace.tracker.search())
+    why = {"pruned_at" in run.tags: run for run in others}
+    assert set(why) == {True, False}, "trials that were ended early, and some that only lost"
+    for run in others:
+        reason = "ended it early, after step" if "pruned_at" in run.tags else "holds no model"
+        with pytest.raises(RunError, match=rf"--run-id {run.run_id}: .*{reason}.*Give --run-id of one of these"):
+            reproduce.run(ReproduceConfig(run_id=run.run_id))
+    assert len(workspace.tracker.search()) == before
+    assert reproduce.run(ReproduceConfig(run_id=best)).reproduction.outcome == "equal"
 
 
 def test_several_processes_have_as_many_threads_as_then(workspace, monkeypatch):
