@@ -96,10 +96,11 @@ class Selection:
 def select_runs(candidates: Iterable[Run], named: bool = False, allow_unequal_budgets: bool = False) -> Selection:
     """Keep what finished, has a test result, and was tested on the same examples as the newest such run.
 
-    Of runs that repeat the same configuration the newest is kept.
+    Of runs that repeat the same configuration the newest is kept. What `reproduce` made again never stands for the original.
 
     Args:
-        named: Whether somebody asked for just these runs; those of other stages are then named as left out, too.
+        named: Whether somebody asked for just these runs; those of other stages are then named as left out, too, and what
+            `reproduce` made counts like any other run.
         allow_unequal_budgets: Rank them even where they were tuned with different budgets.
     """
     candidates = list(candidates)
@@ -111,7 +112,12 @@ def select_runs(candidates: Iterable[Run], named: bool = False, allow_unequal_bu
             Foreign(run, f"made by {run.stage or 'another project'}, not by train") for run in candidates if not _is_result(run)
         ]
     failed: list[Run] = []
-    comparable = [run for run in candidates if _is_result(run)]
+    comparable = [run for run in candidates if _is_result(run) and (named or not is_reproduction(run))]
+    omitted += [
+        LeftOut(run, "made by reproduce; --run-ids takes it in")
+        for run in candidates
+        if _is_result(run) and has_test_result(run) and is_reproduction(run) and not named
+    ]
     for run in sorted(comparable, key=lambda run: -run.start_time):
         if run.status != "FINISHED":
             detail = f": {run.tags['status_detail']}" if run.tags.get("status_detail") else ""
@@ -140,6 +146,11 @@ def has_test_result(run: Run) -> bool:
 def predicts_scores(run: Run) -> bool:
     """Whether what was tested on the run are scores, not classes."""
     return "test/spearman" in run.metrics
+
+
+def is_reproduction(run: Run) -> bool:
+    """Whether `reproduce` made the run, to be held against another one and nothing else."""
+    return "reproduces" in run.tags
 
 
 def row_name(run: Run) -> str:

@@ -27,7 +27,7 @@ from pipeline.comparison.report import (
     overlap_warnings,
     render_markdown,
 )
-from pipeline.comparison.selection import Selection, has_test_result, select_runs
+from pipeline.comparison.selection import Selection, has_test_result, is_reproduction, select_runs
 from pipeline.comparison.statistics import (
     Statistics,
     add_statistics,
@@ -144,9 +144,9 @@ def _below(runs: Sequence[Run], study: Run) -> list[Run]:
 
 
 def _evaluated_elsewhere(tracker: Tracker, candidates: Sequence[Run]) -> int:
-    """Number of runs with a test result that are not candidates."""
+    """Number of runs with a test result that are not candidates and that `--study all` would take in."""
     mine = {run.run_id for run in candidates}
-    return sum(has_test_result(run) and run.run_id not in mine for run in tracker.search())
+    return sum(has_test_result(run) and not is_reproduction(run) and run.run_id not in mine for run in tracker.search())
 
 
 def _write(

@@ -26,7 +26,7 @@ from pipeline.options import flag
 from pipeline.stages.inputs import deciding_modules, log_datasets
 from pipeline.stages.progress import say
 from pipeline.stages.record import check_data, check_finished, read_config
-from pipeline.stages.transfer import TransferData, check_transfer, find_transfer, log_transfer
+from pipeline.stages.transfer import TransferData, check_transfer, find_transfer, is_transferred, log_transfer
 from pipeline.tracking import open_tracker
 from pipeline.tracking.code_version import code_version
 from pipeline.tracking.provenance import git_commit
@@ -111,7 +111,8 @@ def _of_run(config: configs.EvaluateConfig, tracker: Tracker, parent_id: str | N
                 test = _test(model, prepared, table, target, trained.name)
                 target.set_tags({_TESTED_BY: _code_version(trained)})
             if transfer:
-                log_transfer(model, prepared.manifest.classes, transfer, prepared, train_config.max_eval_samples, target)
+                limit, tags = train_config.max_eval_samples, transfer.measured_by(_transfer_code_version(trained))
+                log_transfer(model, prepared.manifest.classes, transfer, prepared, limit, target, tags)
     return EvaluateResult(trained.run_id, test, recorded=tested)
 
 
@@ -133,9 +134,15 @@ def is_evaluated(trained: Run, tracker: RunStore) -> bool:
 
 
 def is_done(config: configs.EvaluateConfig, trained: Run, tracker: RunStore) -> bool:
-    """Whether a run holds all that is asked for: its test result, and that on the second data set if there is one."""
-    moved = config.transfer_dataset is None or trained.tags.get("transfer_dataset") == config.transfer_dataset
-    return moved and is_evaluated(trained, tracker)
+    """Whether a run holds all that is asked for: its test result, and that on the second data set if there is one.
+
+    Raises:
+        DataError: The second data set cannot be read.
+    """
+    if config.transfer_dataset is None or not is_evaluated(trained, tracker):
+        return is_evaluated(trained, tracker)
+    seed, code = read_config(tracker, trained, config.cache_dir).split_seed, _transfer_code_version(trained)
+    return is_transferred(trained, config.transfer_dataset, config.transfer_labels, config.cache_dir, seed, code)
 
 
 def _recorded(trained: Run) -> dict[str, float]:
@@ -146,11 +153,16 @@ def _recorded(trained: Run) -> dict[str, float]:
     return {}
 
 
-def _code_version(trained: Run | None) -> str:
+def _transfer_code_version(trained: Run | None) -> str:
+    """The same for the scores on a second data set."""
+    return _code_version(trained, "pipeline.stages.transfer")
+
+
+def _code_version(trained: Run | None, *others: str) -> str:
     """Equal where the code that decides the test scores of a run is the same; of a model from elsewhere without one."""
     params, strategy = (trained.params, trained.tags["strategy"]) if trained else ({}, EXTERNAL)
     own = deciding_modules(strategy, params.get("objective", _USUAL.objective), params.get("head", _USUAL.head))
-    return code_version(("pipeline.stages.evaluate", *own))
+    return code_version(("pipeline.stages.evaluate", *others, *own))
 
 
 def _of_model(config: configs.EvaluateConfig, tracker: Tracker, parent_id: str | None) -> EvaluateResult:
@@ -177,7 +189,8 @@ def _of_model(config: configs.EvaluateConfig, tracker: Tracker, parent_id: str |
         logger.log_metrics(overlap_metrics({"train/test": prepared.manifest.overlap["train/test"]}))
         test = _test(model, prepared, table, logger, title)
         if transfer:
-            log_transfer(model, prepared.manifest.classes, transfer, prepared, config.max_eval_samples, logger)
+            tags = transfer.measured_by(_transfer_code_version(None))
+            log_transfer(model, prepared.manifest.classes, transfer, prepared, config.max_eval_samples, logger, tags)
         logger.log_metrics({"cost/wall_seconds": time.perf_counter() - began})
         run_id = logger.run_id
     return EvaluateResult(run_id, test)

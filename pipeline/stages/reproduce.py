@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,14 +17,14 @@ import pandas as pd
 from pipeline import config as configs
 from pipeline.comparison.reproduction import Reproduction, Trained, compare_trainings, explain
 from pipeline.comparison.selection import has_test_result
-from pipeline.errors import ConfigError, PipelineError
+from pipeline.errors import ConfigError, PipelineError, RunError
 from pipeline.hashing import digest
 from pipeline.stages import evaluate, train
 from pipeline.stages.inputs import find_inputs
 from pipeline.stages.progress import say
 from pipeline.stages.record import check_base, check_data, check_finished, read_config
 from pipeline.tracking import open_tracker
-from pipeline.tracking.provenance import environment, git_commit
+from pipeline.tracking.provenance import git_commit
 from pipeline.tracking.runs import Run, RunStore, Tracker, closing
 from pipeline.training.model_folder import read_weights
 from pipeline.training.precision import precision_of
@@ -54,9 +55,9 @@ def run(config: configs.ReproduceConfig, tracker: Tracker | None = None, parent_
     tracker = tracker or open_tracker()
     original = tracker.get(config.run_id)
     check_finished(original)
-    then = _read_environment(tracker, original)
-    with _threads(then["hardware"]["torch_threads"]):
-        again = _config(tracker, original, config.cache_dir)
+    _check_repeatable(original, tracker)
+    then, again = _read_environment(tracker, original), _config(tracker, original, config.cache_dir)
+    with _threads(then["hardware"]["torch_threads"], again.num_processes):
         inputs = find_inputs(again)
         check_data(original, inputs.prepared)
         check_base(original, again.model, inputs.base_sha256)
@@ -76,10 +77,9 @@ def run(config: configs.ReproduceConfig, tracker: Tracker | None = None, parent_
             if has_test_result(original):
                 tested = configs.EvaluateConfig(run_id=trained.run_id, cache_dir=config.cache_dir)
                 evaluate.run(tested, tracker, logger.run_id)
-            found = compare_trainings(
-                _read_outcome(tracker, original), _read_outcome(tracker, tracker.get(trained.run_id)), config.tolerance
-            )
-            reasons = explain(then, _as_recorded(environment()))
+            made = tracker.get(trained.run_id)
+            found = compare_trainings(_read_outcome(tracker, original), _read_outcome(tracker, made), config.tolerance)
+            reasons = explain(then, _read_environment(tracker, made))
             logger.set_tags({"reproduction": found.outcome})
             logger.log_metrics({"reproduce/largest_score_difference": _finite(found.largest_score)})
             logger.log_text(json.dumps({**dataclasses.asdict(found), "reasons": reasons}, indent=1), "reproduction.json")
@@ -91,6 +91,26 @@ def run(config: configs.ReproduceConfig, tracker: Tracker | None = None, parent_
                 why = "; ".join(reasons) or "nothing in the records: training is not deterministic on this machine"
                 raise PipelineError(f"{message} What differs: {why}.")
     return ReproduceResult(logger.run_id, trained.run_id, found, tuple(reasons))
+
+
+def _check_repeatable(original: Run, store: RunStore) -> None:
+    """Hold that a run went to its end and that there is a model to compare with.
+
+    Raises:
+        RunError: It did not, or there is none.
+    """
+    way_out = (
+        "Runs of train can be made again, and the best trial of a search (tag best_run_id of the search's run), while their "
+        f"model is in the store. Give --run-id of one of these, or train the settings in config.json of run {original.run_id} "
+        "with train first."
+    )
+    if "pruned_at" in original.tags:
+        raise RunError(
+            f"--run-id {original.run_id}: its search ended it early, after step {original.tags['pruned_at']}, because of how "
+            f"the other trials did, which its record does not hold. {way_out}"
+        )
+    if not store.model_bytes(original.run_id):
+        raise RunError(f"--run-id {original.run_id}: holds no model, so there is nothing to compare weights with. {way_out}")
 
 
 def _config(tracker: Tracker, original: Run, cache_dir: str) -> configs.TrainConfig:
@@ -120,25 +140,25 @@ def _read_outcome(store: RunStore, trained: Run) -> Trained:
     return Trained(history, scores, weights, predictions)
 
 
-def _as_recorded(content: Mapping[str, Any]) -> dict[str, Any]:
-    """As it comes out of a JSON file."""
-    read: dict[str, Any] = json.loads(json.dumps(content))
-    return read
-
-
 def _finite(value: float) -> float:
     """Stores take no infinite numbers everywhere."""
     return min(value, 1e9)
 
 
 @contextlib.contextmanager
-def _threads(count: int) -> Iterator[None]:
-    """Compute with as many threads as then: sums of floating-point numbers depend on how they are divided."""
+def _threads(count: int, processes: int) -> Iterator[None]:
+    """Compute with as many threads as then: sums of floating-point numbers depend on how they are divided.
+
+    Args:
+        count: Threads of each process.
+        processes: So many share the threads that are set here (`run_processes`), whatever OMP_NUM_THREADS says now.
+    """
     import torch
 
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
+    before, said = torch.get_num_threads(), os.environ.pop("OMP_NUM_THREADS", None)
+    torch.set_num_threads(count * processes)
     try:
         yield
     finally:
         torch.set_num_threads(before)
+        os.environ |= {} if said is None else {"OMP_NUM_THREADS": said}

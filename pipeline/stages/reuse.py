@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from pipeline.comparison.selection import is_reproduction
 from pipeline.stages.inputs import TrainingInputs
 from pipeline.tracking.runs import Run, RunLogger, RunStore
 from pipeline.training.meters import MIB
@@ -27,6 +28,8 @@ def find_finished(
 ) -> Run | None:
     """The newest finished run that computed the same: equal configuration, data, base and code, its model still there.
 
+    What `reproduce` made again is passed over: it is evidence about another run.
+
     Args:
         stage: `train`, or `trial` for a trial of a search, of which only the best keeps its model.
         tuned: Tags of the search that chose the settings: a row of the table tells settings of one budget from those of
@@ -43,6 +46,7 @@ def find_finished(
     for run in store.search(wanted):
         if (
             run.status == "FINISHED"
+            and not is_reproduction(run)
             and all(run.tags.get(name) == (tuned or {}).get(name) for name in _BUDGET)
             and below in (None, run.parent_id)
             and (stage == "trial" or _holds_model(store, run))

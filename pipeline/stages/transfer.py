@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,8 +19,10 @@ from pipeline.errors import ConfigError, DataError, enumerate_some
 from pipeline.evaluation.metrics import report_by_class, score_predictions
 from pipeline.evaluation.predictions import predict, tabulate, write_csv
 from pipeline.stages.progress import say
-from pipeline.tracking.runs import RunLogger
+from pipeline.tracking.runs import Run, RunLogger
 from pipeline.training.model_folder import FineTunedModel
+
+_MEASURED_BY = "transfer_code_version"
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,16 @@ class TransferData:
     prepared: PreparedData
     classes: tuple[str, ...]
     """Its classes in the order of those of the first data set."""
+    labels: tuple[str, ...] = ()
+    """That order as it was typed; empty where the classes were found by name."""
+
+    def measured_by(self, code: str) -> dict[str, str]:
+        """The tags of a run that holds a result on these data: measured again, it is the same where they are equal.
+
+        Args:
+            code: Version of the code that measures.
+        """
+        return {**_asked(self.dataset, self.labels, code), "transfer_fingerprint": self.prepared.manifest.fingerprint}
 
 
 def check_transfer(dataset: str, problem: Problem) -> None:
@@ -49,6 +62,23 @@ def check_transfer(dataset: str, problem: Problem) -> None:
         )
 
 
+def is_transferred(trained: Run, dataset: str, labels: Sequence[str], cache_dir: str, split_seed: int, code: str) -> bool:
+    """Whether a run holds a result on the second data set as it is now, measured with the same order of classes and code.
+
+    Raises:
+        DataError: The data cannot be read any more.
+    """
+    asked = _asked(dataset, labels, code)
+    if "transfer/f1_macro" not in trained.metrics or any(trained.tags.get(name) != value for name, value in asked.items()):
+        return False
+    prepared = _prepare(dataset, labels, cache_dir, split_seed)
+    return trained.tags.get("transfer_fingerprint") == prepared.manifest.fingerprint
+
+
+def _asked(dataset: str, labels: Sequence[str], code: str) -> dict[str, str]:
+    return {"transfer_dataset": dataset, "transfer_labels": json.dumps(list(labels)), _MEASURED_BY: code}
+
+
 def find_transfer(dataset: str, labels: Sequence[str], classes: Sequence[str], cache_dir: str, split_seed: int) -> TransferData:
     """Prepare the second data set: by the parts that it comes with, else by the random split with `split_seed`.
 
@@ -59,22 +89,33 @@ def find_transfer(dataset: str, labels: Sequence[str], classes: Sequence[str], c
     Raises:
         DataError: It cannot be read, or has other classes.
     """
-    by_parts = SplitConfig(split="official", cache_dir=cache_dir, split_seed=split_seed, labels=tuple(labels))
-    try:
-        prepared, _ = prepare(dataset, by_parts)
-    except DataError:  # of one part only; another mistake is met again
-        prepared, _ = prepare(dataset, dataclasses.replace(by_parts, split="random"))
+    prepared = _prepare(dataset, labels, cache_dir, split_seed)
     theirs = prepared.manifest.classes
     if len(theirs) != len(classes) or (not labels and set(theirs) != set(classes)):
         raise DataError(
             f"--transfer-dataset {dataset}: has the classes {enumerate_some(theirs)}, but the model knows "
             f"{enumerate_some(classes)}. Give --transfer-labels, its classes in the order of those, or another data set."
         )
-    return TransferData(dataset, prepared, tuple(theirs if labels else classes))
+    return TransferData(dataset, prepared, tuple(theirs if labels else classes), tuple(labels))
+
+
+def _prepare(dataset: str, labels: Sequence[str], cache_dir: str, split_seed: int) -> PreparedData:
+    by_parts = SplitConfig(split="official", cache_dir=cache_dir, split_seed=split_seed, labels=tuple(labels))
+    try:
+        prepared, _ = prepare(dataset, by_parts)
+    except DataError:  # of one part only; another mistake is met again
+        prepared, _ = prepare(dataset, dataclasses.replace(by_parts, split="random"))
+    return prepared
 
 
 def log_transfer(
-    model: FineTunedModel, classes: Sequence[str], data: TransferData, home: PreparedData, limit: int | None, logger: RunLogger
+    model: FineTunedModel,
+    classes: Sequence[str],
+    data: TransferData,
+    home: PreparedData,
+    limit: int | None,
+    logger: RunLogger,
+    tags: Mapping[str, str],
 ) -> None:
     """Score the model on the second test part; scores, predictions and what overlaps the model's training texts go to the run.
 
@@ -82,8 +123,10 @@ def log_transfer(
         classes: Of the first data set, in the order in which those of `data` stand.
         home: What the model was trained on, or tested on before.
         limit: At most so many texts, the same for every model.
+        tags: What `data.measured_by` says; on the run when all else is.
     """
     prepared = data.prepared
+    logger.set_tags({_MEASURED_BY: ""})  # until all is written, what the run holds is of two measurements
     table = prepared.read("test")
     table = table.iloc[choose_sample(len(table), limit, 0)].reset_index(drop=True)
     texts: list[str] = table[TEXT].tolist()
@@ -96,7 +139,6 @@ def log_transfer(
     logger.log_text(write_csv(tabulate(texts, gold, found, list(data.classes))), "transfer_predictions.csv")
     by_class = pd.DataFrame(report_by_class(gold, found.predicted, list(data.classes))).T
     logger.log_text(by_class.to_csv(index_label="class"), "transfer_per_class.csv")
-    logger.set_tags({"transfer_dataset": data.dataset, "transfer_fingerprint": prepared.manifest.fingerprint})
     logger.log_metrics(
         {
             **{f"transfer/{name}": value for name, value in scores.items()},
@@ -104,6 +146,7 @@ def log_transfer(
             "transfer/overlap_train_exact": 100 * repeated / max(1, len(gold)),
         }
     )
+    logger.set_tags(tags)
     say(
         f"Transfer to {data.dataset}: accuracy {scores['accuracy']:.4f}, f1 macro {scores['f1_macro']:.4f} on {len(gold):,} "
         f"texts of its test part, {repeated:,} of which stand in the train part of the first data set"

@@ -2,13 +2,15 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
-from pipeline.config import ReproduceConfig
-from pipeline.errors import DataError, ModelError, PipelineError
-from pipeline.stages import reproduce
+from pipeline.config import ReproduceConfig, TuneConfig
+from pipeline.errors import DataError, ModelError, PipelineError, RunError
+from pipeline.stages import reproduce, tune
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +48,7 @@ def test_another_outcome_fails_and_says_what_differs(workspace, original, monkey
         return plain(reproduce.dataclasses.replace(config, seed=4), *arguments, **keywords)
 
     monkeypatch.setattr(reproduce.train, "run", otherwise)
-    monkeypatch.setattr(reproduce, "environment", lambda: {"packages": {"torch": "99"}})
+    monkeypatch.setattr("pipeline.stages.train.environment", lambda: {"packages": {"torch": "99"}})
     with pytest.raises(PipelineError, match=r"different: .*torch: 2\.13.* then, 99 now"):
         reproduce.run(ReproduceConfig(run_id=original, tolerance=0))
     made = next(run for run in workspace.tracker.search() if run.stage == "reproduce")
@@ -80,3 +82,44 @@ def test_other_data_or_another_base_are_named_before_anything_is_trained(workspa
     with pytest.raises(ModelError, match="base with SHA-256"):
         reproduce.run(ReproduceConfig(run_id=run_id))
     assert len(workspace.tracker.search()) == before
+
+
+def test_of_a_search_the_best_trial_alone_can_be_made_again(workspace):
+    recipe = {"options": workspace.options, "space": {"learning_rate": [1e-5, 1e-4, 1e-3, 1e-2]}}
+    Path("halved.yaml").write_text(yaml.safe_dump(recipe))
+    config = workspace.config(TuneConfig, strategy="head_only", recipe="halved.yaml", epochs=4, pruner="halving")
+    best = tune.run(config).best_run_id
+    trials = workspace.tracker.search({"stage": "trial"})
+    others = [run for run in trials if run.run_id != best]
+    before = len(workspace.tracker.search())
+    why = {"pruned_at" in run.tags: run for run in others}
+    assert set(why) == {True, False}, "trials that were ended early, and some that only lost"
+    for run in others:
+        reason = "ended it early, after step" if "pruned_at" in run.tags else "holds no model"
+        with pytest.raises(RunError, match=rf"--run-id {run.run_id}: .*{reason}.*Give --run-id of one of these"):
+            reproduce.run(ReproduceConfig(run_id=run.run_id))
+    assert len(workspace.tracker.search()) == before
+    assert reproduce.run(ReproduceConfig(run_id=best)).reproduction.outcome == "equal"
+
+
+def test_several_processes_have_as_many_threads_as_then(workspace, monkeypatch):
+    before = torch.get_num_threads()
+    torch.set_num_threads(4)
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    options = {
+        "strategy": "head_only",
+        "epochs": 1,
+        "max_train_samples": 32,
+        "num_processes": 2,
+        "frozen_prefix_cache": "false",
+    }
+    original = workspace.train(**options)
+    torch.set_num_threads(before)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    result = reproduce.run(ReproduceConfig(run_id=original))
+    threads = [
+        reproduce._read_environment(workspace.tracker, workspace.tracker.get(run_id))["hardware"]["torch_threads"]
+        for run_id in (original, result.trained_run_id)
+    ]
+    assert threads == [2, 2]
+    assert (result.reasons, result.reproduction.outcome) == ((), "equal")

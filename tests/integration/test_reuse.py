@@ -227,6 +227,20 @@ def test_tuned_and_untuned_runs_do_not_stand_in_for_one_another(workspace, first
     assert find_finished(workspace.tracker, inputs, "bf16") is None
 
 
+def test_what_was_made_again_is_not_reused(workspace, first):
+    from pipeline.stages.plan import plan_study
+    from pipeline.stages.reuse import find_finished
+
+    plan = plan_study(workspace.config(MainConfig, recipe="two.yaml"))
+    inputs = plan.strategies[0]
+    found = find_finished(workspace.tracker, inputs, plan.precision)
+    workspace.tracker.amend(found.run_id).set_tags({"reproduces": "0" * 32})
+    other = find_finished(workspace.tracker, inputs, plan.precision)
+    assert other is None or other.run_id != found.run_id
+    workspace.client.delete_tag(found.run_id, "reproduces")
+    assert find_finished(workspace.tracker, inputs, plan.precision).run_id == found.run_id
+
+
 # Last: the data are others afterwards.
 def test_a_changed_row_makes_everything_again(study, first):
     text = Path("reviews.csv").read_text()

@@ -123,3 +123,13 @@ def test_a_reason_that_holds_for_many_runs_is_one_line(make_run: MakeRun) -> Non
     lines = list(selection.summarise_left_out())
     assert "4 runs (prefix, full, 2 lora): tested on other data than the newest run (?, not ?)" in lines
     assert sorted(lines[1:]) == sorted(f"lora (run {run.run_id}): status FAILED: {n}" for n, run in enumerate(failed))
+
+
+def test_a_run_that_was_made_again_does_not_replace_its_original(make_run: MakeRun) -> None:
+    original = make_run("lora", tags={"config_hash": "same"})
+    again = make_run("lora", tags={"config_hash": "same", "reproduces": original.run_id})
+    broken = make_run("lora", status="FAILED", f1=None, tags={"reproduces": original.run_id}, params={"seed": "9"})
+    selection = select_runs([original, again, broken])
+    assert (selection.kept, selection.failed) == ((original,), ())
+    assert selection.left_out == (f"lora (run {again.run_id}): made by reproduce; --run-ids takes it in",)
+    assert select_runs([again], named=True).kept == (again,)

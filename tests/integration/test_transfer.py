@@ -1,0 +1,75 @@
+"""Scores on a second data set: measured once, and again as soon as anything is different that decides them."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from pipeline.config import EvaluateConfig
+from pipeline.stages import evaluate
+
+
+@pytest.fixture(scope="module")
+def trained(workspace):
+    return workspace.train(strategy="head_only", epochs=1, max_train_samples=64)
+
+
+@pytest.fixture
+def measured(monkeypatch):
+    """Grows by one whenever the second data set is scored."""
+    made, plain = [], evaluate.log_transfer
+
+    def count(*arguments, **keywords):
+        made.append(arguments)
+        plain(*arguments, **keywords)
+
+    monkeypatch.setattr(evaluate, "log_transfer", count)
+    return made
+
+
+def test_a_transfer_score_counts_as_done_only_while_data_labels_and_code_are_the_same(
+    workspace, tiny, trained, measured, monkeypatch
+):
+    shutil.copy(tiny.csv(), "second.csv")
+    version = evaluate.code_version
+
+    def ask(**options):
+        before = len(measured)
+        config = EvaluateConfig(run_id=trained, transfer_dataset="second.csv", **options)
+        done = evaluate.is_done(config, workspace.tracker.get(trained), workspace.tracker)
+        evaluate.run(config)
+        assert done == (len(measured) == before), "what is done is not done again, and all else is"
+        return len(measured) - before
+
+    assert ask() == 1
+    first = workspace.tracker.get(trained)
+    assert ask() == 0
+    assert ask(transfer_labels=("good", "bad")) == 1
+    assert workspace.tracker.get(trained).tags["transfer_labels"] == '["good", "bad"]'
+    assert ask(transfer_labels=("good", "bad")) == 0
+    assert ask() == 1
+    second = Path("second.csv")
+    second.write_text(second.read_text() + "one more text,good\n")
+    assert ask() == 1
+    assert workspace.tracker.get(trained).tags["transfer_fingerprint"] != first.tags["transfer_fingerprint"]
+    assert ask() == 0
+
+    def edited(modules, *packages):
+        return version(modules, *packages) + ("-edited" if "pipeline.stages.transfer" in modules else "")
+
+    tested = workspace.tracker.get(trained).tags["test_code_version"]
+    monkeypatch.setattr(evaluate, "code_version", edited)
+    assert ask() == 1
+    assert ask() == 0
+    assert workspace.tracker.get(trained).tags["test_code_version"] == tested
+
+
+def test_a_measurement_that_was_broken_off_is_made_again(workspace, tiny, trained, measured, monkeypatch):
+    shutil.copy(tiny.csv(), "third.csv")
+    config = EvaluateConfig(run_id=trained, transfer_dataset="third.csv")
+    evaluate.run(config)
+    with monkeypatch.context() as patch:
+        patch.setattr("pipeline.stages.transfer.predict", lambda *arguments: pytest.fail("killed"))
+        with pytest.raises(pytest.fail.Exception):
+            evaluate.run(EvaluateConfig(run_id=trained, transfer_dataset="third.csv", force=True))
+    assert not evaluate.is_done(config, workspace.tracker.get(trained), workspace.tracker)
