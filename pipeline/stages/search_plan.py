@@ -100,7 +100,7 @@ def plan_search(config: configs.TuneConfig) -> SearchPlan:
         InputError: A mistake in options, space, recipe, data or model; nothing was begun.
     """
     _check_name(config)
-    check_executor(config.executor)
+    check_executor(config)
     names = describe_fields(configs.TrainConfig)
     base = configs.TrainConfig(**{name: value for name, value in as_dict(config).items() if name in names and name != "given"})
     space = _find_space(config, base)
