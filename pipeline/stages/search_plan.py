@@ -19,9 +19,13 @@ from pipeline.stages.configure import replace_options
 from pipeline.stages.executors.registry import check_executor
 from pipeline.stages.inputs import TrainingInputs, find_inputs, find_strategy
 from pipeline.strategies.base import StrategyContext
+from pipeline.tracking.code_version import code_version
 from pipeline.tuning.budget import Budget
 from pipeline.tuning.search import StudyAddress
 from pipeline.tuning.space import STUDY_SPACE, Space
+
+_TOGETHER = ("pipeline.stages.grid", "pipeline.training.batched_heads", "pipeline.training.stacked")
+"""What decides, beside a training's own code, what trials compute that are trained at once."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +55,13 @@ class SearchPlan:
         options = configs.identity(self.config)
         if "precision" not in self.config.given:  # what `auto` comes to is measured; a search keeps to what it began with
             options["precision"] = "auto"
-        inputs = [self.inputs.prepared.manifest.fingerprint, self.inputs.base_sha256, self.inputs.code_version]
+        inputs = [self.inputs.prepared.manifest.fingerprint, self.inputs.base_sha256, self.code_version]
         return digest([options, self.space.describe(), inputs])
+
+    @property
+    def code_version(self) -> str:
+        """Equal where the code that decides what a trial computes is the same, trained alone or together with others."""
+        return digest([self.inputs.code_version, code_version(_TOGETHER)])
 
     @property
     def name(self) -> str:
