@@ -126,8 +126,9 @@ def plan_search(config: configs.TuneConfig) -> SearchPlan:
 
 
 def _find_space(config: configs.TuneConfig, base: configs.TrainConfig) -> Space:
-    """What was asked for, less what was typed as an option: that stays as it is."""
-    recipe = load_recipe(config.recipe).space_for(config.title)
+    """What was asked for, less what was typed as an option, and less what makes a recipe's entry what it is."""
+    loaded = load_recipe(config.recipe)
+    recipe = loaded.space_for(config.title)
     chosen = config.space or ("recipe" if recipe else "strategy")
     if chosen == "recipe" and not recipe:
         raise ConfigError(
@@ -137,11 +138,15 @@ def _find_space(config: configs.TuneConfig, base: configs.TrainConfig) -> Space:
     ranges: dict[str, Mapping[str, Range]] = {"recipe": recipe, "study": STUDY_SPACE}
     full = Space(ranges[chosen] if chosen in ranges else _strategy_space(base))
     full.check_names(config.strategy)
-    space = full.without(config.given)
+    # A recipe's entry is its arguments, such as half of the layers frozen; only a space in a recipe may say otherwise.
+    own = tuple(loaded.arguments_for(config.title)) if chosen == "strategy" else ()
+    space = full.without((*config.given, *own))
     if not space.ranges:
-        typed = " and ".join(flag(name) for name in full.ranges)
+        reasons = [
+            f"{flag(name)} was typed" if name in config.given else f"{name} is set by recipe {loaded.name}" for name in full.ranges
+        ]
         raise ConfigError(
-            f"The space of {config.title} is empty: {typed} was typed, and what is typed is not searched. Leave it out, "
+            f"The space of {config.title} is empty: {' and '.join(reasons)}, and what is fixed is not searched. Leave it out, "
             "give another --space, or run train."
         )
     return space
