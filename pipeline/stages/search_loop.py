@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+import time
 from collections import defaultdict
 from collections.abc import Iterable
 
@@ -22,6 +23,9 @@ from pipeline.tuning.search import Search, Trial
 _SECOND_CHANCES = 2
 """How often a trial is handed out again whose process was killed."""
 
+MOST_FAILURES = 5
+"""A search of which so many trials failed, and none finished, begins no other: what is wrong is not in their points."""
+
 
 class SearchLoop:
     """Hands trials to an executor and settles them as they end, until the budget is spent."""
@@ -34,6 +38,8 @@ class SearchLoop:
         self._trials = {trial.number: trial for trial in search.trials()}
         self._tasks: dict[int, TrialTask] = {}
         """Trials that run."""
+        self._begun: dict[int, float] = {}
+        """When each of them was handed in."""
         self._twins: dict[str, list[int]] = defaultdict(list)
         """Identity of a training -> trials that ask for it, the one that runs first."""
         self._losses: dict[int, int] = defaultdict(int)
@@ -42,12 +48,12 @@ class SearchLoop:
                 self._twins[self._key(plan.candidate(trial.point, precision))].append(trial.number)
 
     def run(self) -> None:
-        """Go on until every trial is settled and the budget allows no other."""
+        """Go on until every trial is settled and the budget allows no other, or `MOST_FAILURES` failed and none finished."""
         waiting = [trial for trial in self._trials.values() if trial.state == "running"]
         if self._trials:
             say(f"{len(self._trials) - len(waiting)} trials are settled, {len(waiting)} go on.")
         while True:
-            while len(self._tasks) < self._executor.slots:
+            while len(self._tasks) < self._executor.slots and not is_hopeless(self._trials.values()):
                 trial = waiting.pop(0) if waiting else self._ask()
                 if trial is None:
                     break
@@ -75,7 +81,7 @@ class SearchLoop:
         try:
             candidate = self._plan.candidate(trial.point, self._precision)
         except PipelineError as error:
-            self._fail(number, error)
+            self._fail(number, error, Cost(1))
             return
         key = self._key(candidate)
         self._twins[key].append(number)
@@ -99,11 +105,12 @@ class SearchLoop:
                 "stage": "trial",
                 "search": self._search.search_id,
                 "trial": str(shown),
-                "code_version": self._plan.inputs.code_version,
+                "code_version": self._plan.code_version,
             },
             self._plan.trial_folder(number),
             Halving(self._plan.address, number, self._plan.metric) if self._plan.config.pruner == "halving" else None,
         )
+        self._begun[number] = time.monotonic()
         self._executor.submit(self._tasks[number])
 
     def _end(self, outcome: Outcome) -> None:
@@ -120,8 +127,10 @@ class SearchLoop:
         del self._tasks[number]
         key = self._key(task.config)
         if error is not None:
+            # Nobody knows how far it came: its process' seconds, and all examples that it was to see.
+            cost = Cost(1, time.monotonic() - self._begun[number], self._plan.examples_of(task.config))
             for twin in self._twins.pop(key):
-                self._fail(twin, error)
+                self._fail(twin, error, cost if twin == number else Cost(1))
             return
         for twin in self._twins[key]:
             self._settle(twin, outcome.run_id, is_first=twin == number)
@@ -139,8 +148,8 @@ class SearchLoop:
             if trial.run_id and trial.run_id not in keep:
                 shutil.rmtree(self._plan.trial_folder(trial.number), ignore_errors=True)
 
-    def _fail(self, number: int, error: PipelineError) -> None:
-        self._search.fail(number, str(error))
+    def _fail(self, number: int, error: PipelineError, cost: Cost) -> None:
+        self._search.fail(number, str(error), cost)
         self._trials[number] = self._search.trial(number)
         say(f"  trial {number + 1} failed: {error}")
         for run in self._tracker.search({"search": self._search.search_id, "trial": str(number + 1)}):
@@ -156,6 +165,12 @@ class SearchLoop:
     @staticmethod
     def _key(candidate: configs.TrainConfig) -> str:
         return digest(configs.identity(candidate))
+
+
+def is_hopeless(trials: Iterable[Trial]) -> bool:
+    """Whether `MOST_FAILURES` trials in a row have failed, and no trial finished."""
+    states = [trial.state for trial in trials]
+    return states.count("failed") >= MOST_FAILURES and not {"complete", "pruned"} & set(states)
 
 
 def list_records(plan: SearchPlan, trials: Iterable[Trial]) -> list[int]:

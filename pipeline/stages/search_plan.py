@@ -19,9 +19,13 @@ from pipeline.stages.configure import replace_options
 from pipeline.stages.executors.registry import check_executor
 from pipeline.stages.inputs import TrainingInputs, find_inputs, find_strategy
 from pipeline.strategies.base import StrategyContext
+from pipeline.tracking.code_version import code_version
 from pipeline.tuning.budget import Budget
 from pipeline.tuning.search import StudyAddress
 from pipeline.tuning.space import STUDY_SPACE, Space
+
+_TOGETHER = ("pipeline.stages.grid", "pipeline.training.batched_heads", "pipeline.training.stacked")
+"""What decides, beside a training's own code, what trials compute that are trained at once."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +55,13 @@ class SearchPlan:
         options = configs.identity(self.config)
         if "precision" not in self.config.given:  # what `auto` comes to is measured; a search keeps to what it began with
             options["precision"] = "auto"
-        inputs = [self.inputs.prepared.manifest.fingerprint, self.inputs.base_sha256, self.inputs.code_version]
+        inputs = [self.inputs.prepared.manifest.fingerprint, self.inputs.base_sha256, self.code_version]
         return digest([options, self.space.describe(), inputs])
+
+    @property
+    def code_version(self) -> str:
+        """Equal where the code that decides what a trial computes is the same, trained alone or together with others."""
+        return digest([self.inputs.code_version, code_version(_TOGETHER)])
 
     @property
     def name(self) -> str:
@@ -100,7 +109,7 @@ def plan_search(config: configs.TuneConfig) -> SearchPlan:
         InputError: A mistake in options, space, recipe, data or model; nothing was begun.
     """
     _check_name(config)
-    check_executor(config.executor)
+    check_executor(config)
     names = describe_fields(configs.TrainConfig)
     base = configs.TrainConfig(**{name: value for name, value in as_dict(config).items() if name in names and name != "given"})
     space = _find_space(config, base)
@@ -117,8 +126,9 @@ def plan_search(config: configs.TuneConfig) -> SearchPlan:
 
 
 def _find_space(config: configs.TuneConfig, base: configs.TrainConfig) -> Space:
-    """What was asked for, less what was typed as an option: that stays as it is."""
-    recipe = load_recipe(config.recipe).space_for(config.title)
+    """What was asked for, less what was typed as an option, and less what makes a recipe's entry what it is."""
+    loaded = load_recipe(config.recipe)
+    recipe = loaded.space_for(config.title)
     chosen = config.space or ("recipe" if recipe else "strategy")
     if chosen == "recipe" and not recipe:
         raise ConfigError(
@@ -128,11 +138,15 @@ def _find_space(config: configs.TuneConfig, base: configs.TrainConfig) -> Space:
     ranges: dict[str, Mapping[str, Range]] = {"recipe": recipe, "study": STUDY_SPACE}
     full = Space(ranges[chosen] if chosen in ranges else _strategy_space(base))
     full.check_names(config.strategy)
-    space = full.without(config.given)
+    # A recipe's entry is its arguments, such as half of the layers frozen; only a space in a recipe may say otherwise.
+    own = tuple(loaded.arguments_for(config.title)) if chosen == "strategy" else ()
+    space = full.without((*config.given, *own))
     if not space.ranges:
-        typed = " and ".join(flag(name) for name in full.ranges)
+        reasons = [
+            f"{flag(name)} was typed" if name in config.given else f"{name} is set by recipe {loaded.name}" for name in full.ranges
+        ]
         raise ConfigError(
-            f"The space of {config.title} is empty: {typed} was typed, and what is typed is not searched. Leave it out, "
+            f"The space of {config.title} is empty: {' and '.join(reasons)}, and what is fixed is not searched. Leave it out, "
             "give another --space, or run train."
         )
     return space

@@ -13,7 +13,7 @@ from pipeline import config as configs
 from pipeline.errors import PipelineError
 from pipeline.hashing import digest
 from pipeline.stages.progress import say
-from pipeline.stages.search_loop import list_records
+from pipeline.stages.search_loop import MOST_FAILURES, is_hopeless, list_records
 from pipeline.stages.search_plan import SearchPlan
 from pipeline.tracking.provenance import git_commit
 from pipeline.tracking.runs import RunLogger, Tracker
@@ -50,10 +50,12 @@ def find_winner(plan: SearchPlan, trials: Sequence[Trial], run_id: str, precisio
     counted = mark_unpaid(plan, trials)
     records = list_records(plan, counted)
     if not records:
-        reasons = [f"trial {trial.number + 1}: {trial.reason}" for trial in counted if trial.state == "failed"]
+        # Not of `counted`: one that failed may have cost more than the budget, and failed for its own reason.
+        reasons = [f"trial {trial.number + 1}: {trial.reason}" for trial in trials if trial.state == "failed"]
         if not reasons:
             reasons = [f"One trial alone costs more than the budget of {plan.budget}. Give more."]
-        raise PipelineError(f"No trial of {plan.config.title} finished. " + "; ".join(reasons))
+        ended = f"The search ended after {MOST_FAILURES} trials in a row had failed. " if is_hopeless(trials) else ""
+        raise PipelineError(f"No trial of {plan.config.title} finished. {ended}" + "; ".join(reasons))
     best = counted[records[-1]]
     spent = sum((trial.cost for trial in counted if trial.state != "over budget"), Cost())
     finished = sum(trial.state in ("complete", "pruned") for trial in counted)

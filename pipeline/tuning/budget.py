@@ -38,21 +38,22 @@ class Budget:
 
     @classmethod
     def of(cls, config: configs.SearchConfig, size: int | None) -> Budget:
-        """The budget that the options name.
+        """The budget that the options name; one that was typed takes the place of all that a recipe sets.
 
         Args:
             size: Points in the space, None if they cannot be counted; there are no more trials than points.
 
         Raises:
-            ConfigError: More than one budget was typed.
+            ConfigError: More than one budget was typed, or a recipe sets more than one.
         """
         options: dict[str, Unit] = {"budget_seconds": "train_seconds", "budget_examples": "examples"}
         named = [name for name in options if getattr(config, name) is not None]
-        typed = [name for name in (*named, "trials") if name in named or name in config.given]
-        if len(typed) > 1:
-            raise ConfigError(f"{' and '.join(map(flag, typed))}: which budget? Give one of them.")
-        if named:
-            return cls(options[named[0]], getattr(config, named[0]))
+        typed = [name for name in (*named, "trials") if name in config.given]
+        chosen = typed or named
+        if len(chosen) > 1:
+            raise ConfigError(f"{' and '.join(map(flag, chosen))}: which budget? Give one of them.")
+        if chosen and chosen != ["trials"]:
+            return cls(options[chosen[0]], getattr(config, chosen[0]))
         return cls("trials", min(config.trials, size or config.trials))
 
     def __str__(self) -> str:

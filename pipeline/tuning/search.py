@@ -127,11 +127,12 @@ class Search:
         attributes = {"run_id": run_id, "score": score, "train_seconds": cost.train_seconds, "examples": cost.examples}
         self._tell(number, attributes, None if pruned else score, state)
 
-    def fail(self, number: int, reason: str) -> None:
-        """A trial failed, and would again."""
+    def fail(self, number: int, reason: str, cost: Cost) -> None:
+        """A trial failed, and would again; what it had cost by then is spent."""
         import optuna
 
-        self._tell(number, {"reason": reason[:1000]}, None, optuna.trial.TrialState.FAIL)
+        attributes = {"reason": reason[:1000], "train_seconds": cost.train_seconds, "examples": cost.examples}
+        self._tell(number, attributes, None, optuna.trial.TrialState.FAIL)
 
     def leave(self, number: int) -> None:
         """A trial was drawn that the budget does not pay for."""

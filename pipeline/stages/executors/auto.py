@@ -6,6 +6,9 @@ from pipeline.stages.executors import batched, local
 from pipeline.stages.executors.base import Executor
 from pipeline.stages.search_plan import SearchPlan
 
+check = local.check
+"""Trials of several processes do not train at once, so they go to `local`."""
+
 
 def create(plan: SearchPlan, precision: str, children: Children) -> Executor:
     """Whichever executor of this machine is quicker."""

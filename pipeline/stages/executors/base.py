@@ -25,7 +25,8 @@ class Executor(Protocol):
     """Runs trials.
 
     A module below `pipeline/stages/executors` has a function `create(plan, precision, children) -> Executor`, which raises
-    ConfigError where it cannot work.
+    ConfigError where it cannot work. It may have a function `check(config)`, which raises ConfigError where the options alone
+    say so; it is called before anything is begun.
 
     When a trial's outcome is handed back, its run is finished in the tracking store, with all its metrics, and its model is in
     `task.model_folder`. Runs carry `task.tags` from their beginning and are nested below `task.parent_id`.

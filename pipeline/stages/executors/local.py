@@ -1,15 +1,34 @@
-"""Trials in processes of this machine, each with its share of the cores, or with a GPU."""
+"""Trials in processes of this machine, each with its share of the cores, or with GPUs of its own."""
 
 from __future__ import annotations
 
 import os
 from multiprocessing.connection import wait
 
-from pipeline.errors import PipelineError
+from pipeline import config as configs
+from pipeline.errors import ConfigError, PipelineError
 from pipeline.stages.children import Child, Children
 from pipeline.stages.executors.base import Outcome
 from pipeline.stages.search_plan import SearchPlan
 from pipeline.stages.trial import TrialTask, run_trial
+
+
+def check(config: configs.TuneConfig) -> None:
+    """Hold `--workers` times `--num-processes` against the GPUs.
+
+    Trials of one process may share a GPU; the processes of one training cannot.
+
+    Raises:
+        ConfigError: Trials that run at once would need more GPUs than there are.
+    """
+    if config.num_processes == 1:
+        return
+    there, needed = len(gpus()), config.workers * config.num_processes
+    if there and needed > there:
+        raise ConfigError(
+            f"--workers {config.workers} times --num-processes {config.num_processes} needs {needed} GPUs, and there are "
+            f"{there}. Give at most --workers {max(1, there // config.num_processes)}, or fewer --num-processes."
+        )
 
 
 def create(plan: SearchPlan, _precision: str, children: Children) -> LocalExecutor:
@@ -55,7 +74,7 @@ class LocalExecutor:
 
 
 def run_with_share(slot: int, slots: int, task: TrialTask) -> str:
-    """Train the trial with this slot's share of the machine: a GPU where there are any, and of the cores as many as any other.
+    """Train the trial with this slot's share of the machine: of the cores as many as any other, and a GPU for each process.
 
     Called in a process of its own, before it has touched a device.
     """
@@ -63,7 +82,9 @@ def run_with_share(slot: int, slots: int, task: TrialTask) -> str:
 
     devices = gpus()
     if devices:
-        os.environ["CUDA_VISIBLE_DEVICES"] = devices[slot % len(devices)]
+        count = task.config.num_processes
+        dealt = (devices[place % len(devices)] for place in range(slot * count, (slot + 1) * count))
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(dealt)
     if slots > 1:
         torch.set_num_threads(max(1, torch.get_num_threads() // slots))
     return run_trial(task)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from pipeline.errors import ConfigError, unknown
 
 if TYPE_CHECKING:
+    from pipeline.config import TuneConfig
     from pipeline.stages.children import Children
     from pipeline.stages.executors.base import Executor
     from pipeline.stages.search_plan import SearchPlan
@@ -23,14 +24,18 @@ def list_executors() -> list[str]:
     return sorted(module.name for module in pkgutil.iter_modules(path) if module.name not in _MACHINERY)
 
 
-def check_executor(name: str) -> None:
-    """Hold `--executor` against the files.
+def check_executor(config: TuneConfig) -> None:
+    """Hold `--executor` against the files, and the options against what it says of them.
 
     Raises:
-        ConfigError: There is none of that name.
+        ConfigError: There is none of that name, or it cannot work with these options.
     """
+    name = config.executor
     if name not in list_executors():
         raise ConfigError("--executor: " + unknown("executor", name, list_executors()))
+    check = getattr(importlib.import_module(f"{_PACKAGE}.{name}"), "check", None)
+    if check is not None:
+        check(config)
 
 
 def create_executor(plan: SearchPlan, precision: str, children: Children) -> Executor:

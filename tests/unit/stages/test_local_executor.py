@@ -1,12 +1,15 @@
 """What a trial's process gets of the machine; GPUs are made up."""
 
 import os
+from types import SimpleNamespace
 
 import pytest
 import torch
 
+from pipeline.config import TrainConfig, TuneConfig
+from pipeline.errors import ConfigError
 from pipeline.stages.executors import local
-from pipeline.stages.executors.registry import list_executors
+from pipeline.stages.executors.registry import check_executor, list_executors
 
 
 @pytest.fixture
@@ -15,7 +18,8 @@ def shares(monkeypatch):
     monkeypatch.setattr(local, "run_trial", lambda task: task)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
 
-    def shares(slots, count, visible=None):
+    def shares(slots, count, visible=None, processes=1):
+        task = SimpleNamespace(config=TrainConfig(num_processes=processes))
         monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
         given = []
         for slot in range(slots):
@@ -24,7 +28,7 @@ def shares(monkeypatch):
                 monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
             threads = []
             monkeypatch.setattr(torch, "set_num_threads", threads.append)
-            assert local.run_with_share(slot, slots, "task") == "task"
+            assert local.run_with_share(slot, slots, task) is task
             given.append((os.environ.get("CUDA_VISIBLE_DEVICES"), *threads))
         return given
 
@@ -41,6 +45,26 @@ def test_every_slot_gets_a_gpu_and_only_such_as_were_given_to_us(shares):
     assert shares(3, 2) == [("0", 2), ("1", 2), ("0", 2)]
     assert shares(2, 4, visible="2,3") == [("2", 4), ("3", 4)]
     assert shares(1, 4, visible="") == [("",)]
+
+
+def test_a_trial_of_several_processes_gets_a_gpu_for_each(shares):
+    assert shares(2, 4, processes=2) == [("0,1", 4), ("2,3", 4)]
+    assert shares(1, 4, visible="3,5", processes=2) == [("3,5",)]
+    assert shares(2, 0, processes=2) == [(None, 4)] * 2
+
+
+@pytest.mark.parametrize("executor", ["local", "auto"])
+def test_more_processes_at_once_than_gpus_are_refused(monkeypatch, executor):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2")
+    config = TuneConfig(executor=executor, workers=2, num_processes=2)
+    with pytest.raises(ConfigError, match=r"--workers 2 times --num-processes 2 needs 4 GPUs, and there are 3\. .*--workers 1"):
+        check_executor(config)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2,3")
+    check_executor(config)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    check_executor(config)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    check_executor(TuneConfig(executor=executor, workers=3))
 
 
 def test_executors_are_found_by_their_files():

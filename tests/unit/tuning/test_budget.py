@@ -20,6 +20,12 @@ def test_another_budget_takes_the_place_of_a_recipes_trials_and_of_none_that_was
         Budget.of(TuneConfig(budget_seconds=60, budget_examples=5), None)
 
 
+def test_a_budget_that_was_typed_beats_every_one_of_the_recipe():
+    assert Budget.of(TuneConfig(trials=5, budget_seconds=60, given=("trials",)), None) == Budget("trials", 5)
+    both = TuneConfig(budget_seconds=60, budget_examples=500, given=("budget_examples",))
+    assert Budget.of(both, None) == Budget("examples", 500)
+
+
 @pytest.mark.parametrize(
     ("budget", "paid"),
     [

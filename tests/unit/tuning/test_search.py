@@ -29,7 +29,7 @@ def test_what_was_asked_and_told_is_there_when_it_is_opened_again(address):
     first, second, third = (search.ask() for _ in range(3))
     assert [dict(trial.point) for trial in (first, second, third)] == [SPACE.draw(number, 3) for number in range(3)]
     search.complete(second.number, 0.75, "run2", Cost(1, 2.5, 64))
-    search.fail(third.number, "no memory")
+    search.fail(third.number, "no memory", Cost(1, 0.5, 32))
     search.note("parent", "fp32")
     again = opened(address)
     assert (again.search_id, again.run_id, again.precision) == (search.search_id, "parent", "fp32")
@@ -37,7 +37,7 @@ def test_what_was_asked_and_told_is_there_when_it_is_opened_again(address):
     assert [trial.state for trial in found] == ["running", "complete", "failed"]
     assert found[0].point == first.point
     assert (found[1].score, found[1].run_id, found[1].cost) == (0.75, "run2", Cost(1, 2.5, 64))
-    assert found[2].reason == "no memory"
+    assert (found[2].reason, found[2].cost) == ("no memory", Cost(1, 0.5, 32))
 
 
 @pytest.mark.parametrize("sampler", ["random", "tpe"])

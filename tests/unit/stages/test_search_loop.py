@@ -1,0 +1,93 @@
+"""Whether a search ends; nothing is trained."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from pipeline.config import TrainConfig, TuneConfig
+from pipeline.errors import PipelineError, TrainingError
+from pipeline.ranges import LogUniform
+from pipeline.stages import search_loop
+from pipeline.stages.executors.base import Outcome
+from pipeline.stages.search_loop import MOST_FAILURES, SearchLoop
+from pipeline.stages.search_plan import SearchPlan
+from pipeline.stages.search_report import find_winner
+from pipeline.tracking.memory import MemoryTracker
+from pipeline.tuning.budget import Budget, Cost
+from pipeline.tuning.search import open_search
+from pipeline.tuning.space import Space
+
+EXAMPLES = 10
+SECONDS = 4.0
+
+
+class Plan(SearchPlan):
+    code_version = "code"
+    name = "full-1"
+
+
+class Executor:
+    """One trial after another; those of the given numbers finish, all others fail."""
+
+    name, slots = "fake", 1
+
+    def __init__(self, tracker, clock, finish):
+        self.tracker, self.clock, self.finish, self.tasks = tracker, clock, finish, []
+
+    def submit(self, task):
+        assert task.number < 30, "a search without end"
+        self.tasks.append(task)
+
+    def wait(self):
+        task = self.tasks.pop(0)
+        self.clock["now"] += SECONDS
+        run = self.tracker.start("trial", task.parent_id, task.tags)
+        if task.number not in self.finish:
+            run.finish("FAILED", "nan")
+            return Outcome(task.number, error=TrainingError("nan"))
+        run.log_metrics({"val/accuracy": 0.5, "cost/train_seconds": SECONDS, "cost/examples": EXAMPLES})
+        run.finish("FINISHED")
+        return Outcome(task.number, run_id=run.run_id)
+
+
+@pytest.fixture
+def searched(tmp_path, monkeypatch):
+    """The trials of a search within a budget, and its plan."""
+    clock = {"now": 0.0}
+    monkeypatch.setattr(search_loop, "time", SimpleNamespace(monotonic=lambda: clock["now"]))
+
+    def searched(budget, finish=()):
+        config = TuneConfig(strategy="full", epochs=1, cache_dir=str(tmp_path))
+        base = TrainConfig(strategy="full", epochs=1, cache_dir=str(tmp_path))
+        space = Space({"learning_rate": LogUniform(1e-5, 1e-3)})
+        plan = Plan(config, base, space, budget, SimpleNamespace(sample=lambda split: range(EXAMPLES)))
+        plan.folder.mkdir(parents=True)
+        tracker = MemoryTracker()
+        search = open_search(plan.address, space, "identity", "random", 1, False)
+        loop = SearchLoop(plan, search, Executor(tracker, clock, finish), tracker, tracker.start("tune", None, {}), "fp32")
+        loop.run()
+        return plan, search.trials()
+
+    return searched
+
+
+@pytest.mark.parametrize("budget", [Budget("train_seconds", 1e6), Budget("examples", 10**6), Budget("trials", 12)])
+def test_a_search_whose_trials_all_fail_ends(searched, budget):
+    plan, trials = searched(budget)
+    assert [trial.state for trial in trials] == ["failed"] * MOST_FAILURES
+    assert all(trial.cost == Cost(1, SECONDS, EXAMPLES) for trial in trials)
+    with pytest.raises(PipelineError, match=r"No trial of full finished\. .*after 5 trials in a row had failed\. trial 1: nan"):
+        find_winner(plan, trials, "run", "fp32")
+
+
+@pytest.mark.parametrize("budget", [Budget("train_seconds", 8 * SECONDS), Budget("examples", 8 * EXAMPLES)])
+def test_trials_that_fail_are_paid_for(searched, budget):
+    plan, trials = searched(budget, finish={1})
+    assert [trial.state for trial in trials] == ["failed", "complete"] + ["failed"] * 6
+    assert find_winner(plan, trials, "run", "fp32").best_run_id == trials[1].run_id
+
+
+def test_why_a_trial_failed_is_said_though_it_cost_more_than_the_budget(searched):
+    plan, trials = searched(Budget("train_seconds", SECONDS / 2))
+    with pytest.raises(PipelineError, match="No trial of full finished. trial 1: nan"):
+        find_winner(plan, trials, "run", "fp32")

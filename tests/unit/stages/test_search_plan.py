@@ -1,0 +1,69 @@
+"""What a search is going to do."""
+
+from types import SimpleNamespace
+
+import pytest
+import yaml
+
+from pipeline.config import TrainConfig, TuneConfig
+from pipeline.errors import ConfigError
+from pipeline.ranges import Choices
+from pipeline.stages.configure import configure
+from pipeline.stages.search_plan import SearchPlan, plan_search
+from pipeline.tracking import code_version as module
+from pipeline.tuning.budget import Budget
+from pipeline.tuning.space import Space
+
+
+@pytest.fixture
+def plan():
+    inputs = SimpleNamespace(
+        code_version="that of a training",
+        base_sha256="base",
+        prepared=SimpleNamespace(manifest=SimpleNamespace(fingerprint="data")),
+    )
+    space = Space({"learning_rate": Choices((1e-3, 1e-4))})
+    return SearchPlan(TuneConfig(strategy="head_only"), TrainConfig(strategy="head_only"), space, Budget("trials", 2), inputs)
+
+
+@pytest.mark.parametrize("name", ["stages/grid.py", "training/batched_heads.py", "training/stacked.py"])
+def test_code_that_trains_trials_together_decides_what_they_are(plan, name, tmp_path, monkeypatch):
+    for file in ("stages/grid.py", "training/batched_heads.py", "training/stacked.py"):
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        (tmp_path / file).write_text((module.ROOT / file).read_text())
+    monkeypatch.setattr(module, "ROOT", tmp_path)
+    module._read.cache_clear()
+    before = plan.code_version, plan.identity
+    assert before == (plan.code_version, plan.identity)
+    with (tmp_path / name).open("a") as file:
+        file.write("x = 1\n")
+    module._read.cache_clear()
+    assert plan.code_version != before[0]
+    assert plan.identity != before[1]
+
+
+@pytest.fixture
+def ranges(tiny, tmp_path):
+    """Names of what a search of a recipe's entry changes."""
+
+    def ranges(entry, recipe, **given):
+        options = {"model": str(tiny.folder()), "dataset": str(tiny.csv()), "precision": "fp32", "epochs": 2}
+        path = tmp_path / "recipe.yaml"
+        path.write_text(yaml.safe_dump({"options": options, "strategies": recipe}))
+        typed = {"recipe": str(path), "cache_dir": str(tmp_path / "cache"), "strategy": entry, **given}
+        return set(plan_search(configure(TuneConfig, typed)).space.ranges)
+
+    return ranges
+
+
+def test_a_strategys_own_space_leaves_the_arguments_of_a_recipes_entry_as_they_are(ranges):
+    half = {"strategy": "freeze_bottom", "strategy_args": {"bottom": 0.5}}
+    assert ranges("half", {"half": half}) == {"learning_rate"}
+    assert ranges("freeze_bottom", {"half": half}) == {"learning_rate", "bottom"}, "no entry"
+    assert ranges("freeze_bottom", {}, strategy_args="bottom=0.5") == {"learning_rate"}, "typed"
+    assert ranges("half", {"half": {**half, "space": {"bottom": [0.25, 0.5]}}}) == {"bottom"}, "the recipe says so"
+
+
+def test_a_space_of_which_the_recipe_leaves_nothing_is_refused(ranges):
+    with pytest.raises(ConfigError, match="The space of probe is empty: C is set by recipe recipe,"):
+        ranges("probe", {"probe": {"strategy": "linear_probe", "strategy_args": {"C": 1.0}}})
