@@ -342,7 +342,7 @@ class ReproduceConfig(StageConfig):
     """Make a trained run again from its record alone, and say whether the outcome is the same."""
 
     run_id: str | None = None
-    """Run of the train stage, or a trial of tune, to make again."""
+    """Run of the train stage, or the best trial of tune, to make again."""
     tolerance: NonNegative = 0.005
     """Validation and test scores that differ by no more than this count as equal within tolerance."""
 
