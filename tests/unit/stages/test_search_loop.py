@@ -89,5 +89,5 @@ def test_trials_that_fail_are_paid_for(searched, budget):
 
 def test_why_a_trial_failed_is_said_though_it_cost_more_than_the_budget(searched):
     plan, trials = searched(Budget("train_seconds", SECONDS / 2))
-    with pytest.raises(PipelineError, match="No trial of full finished. trial 1: nan"):
+    with pytest.raises(PipelineError, match=r"No trial of full finished\. trial 1: nan"):
         find_winner(plan, trials, "run", "fp32")
