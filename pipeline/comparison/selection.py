@@ -82,13 +82,18 @@ class Selection:
         yield from self.unfit
 
     def file_names(self) -> dict[str, Run]:
-        """A name that can serve as file name for each run: its row's, with arguments or id where that stands twice."""
-        names = [row_name(run) for run in self.kept]
+        """A name that can serve as file name for each run: its row's, with what tells it from others of that name.
+
+        That are arguments, the seed, and at last the run's id.
+        """
         named: dict[str, Run] = {}
         for run in self.kept:
-            name = re.sub(r"[^\w.-]+", "_", row_name(run))
-            if names.count(row_name(run)) > 1:
-                name = f"{name}_{re.sub(r'[^A-Za-z0-9.]+', '_', describe_arguments(run)).strip('_')}".rstrip("_")
+            others = [other for other in self.kept if row_name(other) == row_name(run)]
+            name = row_name(run)
+            for describe in (describe_arguments, _describe_seed):
+                if len({describe(other) for other in others}) > 1:
+                    name = f"{name}_{describe(run)}"
+            name = re.sub(r"[^\w.-]+", "_", name).strip("_")
             named[f"{name}_{run.run_id[:8]}" if name in named else name] = run
         return named
 
@@ -156,6 +161,10 @@ def is_reproduction(run: Run) -> bool:
 def row_name(run: Run) -> str:
     """What a row is called: the recipe's entry where it has a name of its own, else the strategy."""
     return run.tags.get("entry") or run.tags["strategy"]
+
+
+def _describe_seed(run: Run) -> str:
+    return f"seed{run.params.get('seed', '')}"
 
 
 def describe_arguments(run: Run, changed_only: bool = False) -> str:

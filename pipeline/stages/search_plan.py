@@ -142,10 +142,8 @@ def _find_space(config: configs.TuneConfig, base: configs.TrainConfig) -> Space:
     own = tuple(loaded.arguments_for(config.title)) if chosen == "strategy" else ()
     space = full.without((*config.given, *own))
     if not space.ranges:
-        reasons = [
-            f"{flag(name)} was typed" if name in config.given else f"{name} is set by recipe {loaded.name}"
-            for name in full.ranges
-        ]
+        by_recipe = f"is set by recipe {loaded.name}"
+        reasons = [f"{flag(name)} was typed" if name in config.given else f"{name} {by_recipe}" for name in full.ranges]
         raise ConfigError(
             f"The space of {config.title} is empty: {' and '.join(reasons)}, and what is fixed is not searched. Leave it out, "
             "give another --space, or run train."
