@@ -10,7 +10,7 @@ import os
 import signal
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
@@ -97,7 +97,7 @@ class Children:
     def start(self, function: Callable[..., T], *arguments: Any, **keywords: Any) -> Child[T]:
         """The function at work; returns at once."""
         receiver, sender = self._context.Pipe(duplex=False)
-        process = self._context.Process(target=_work, args=(sender, function, arguments, keywords))
+        process = self._context.Process(target=_work, args=(sender, dict(os.environ), function, arguments, keywords))
         process.start()
         sender.close()
         return Child(process, receiver)
@@ -110,8 +110,16 @@ def fork_context() -> ForkServerContext:
     return context
 
 
-def _work(sender: Connection, function: Callable[..., Any], arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
+def _work(
+    sender: Connection,
+    environment: Mapping[str, str],
+    function: Callable[..., Any],
+    arguments: tuple[Any, ...],
+    keywords: dict[str, Any],
+) -> None:
     """Call the function and send back (True, result) or (False, error)."""
+    os.environ.clear()  # the one we are forked from was started with that of another moment
+    os.environ.update(environment)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which terminates us once
     signal.signal(signal.SIGTERM, _interrupt_once)
     threading.Thread(target=end_with_parent, daemon=True).start()

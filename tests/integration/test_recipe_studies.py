@@ -54,6 +54,7 @@ def test_entries_of_one_strategy_stand_in_one_table_under_their_names(workspace)
         **workspace.options_of_data(),
         strategies=",".join(chosen),
         epochs=1,
+        seeds=1,
         export_dir="layers",
     )
     result = main.run(config)
@@ -99,6 +100,7 @@ def test_the_korean_study_runs_on_a_file_of_its_form(workspace, tiny, tmp_path, 
         dataset=str(file),
         model=str(tiny.folder(family)),
         epochs=2,
+        seeds=1,
         precision="fp32",
         **({} if labels == LABELS else {"labels": ",".join(labels)}),
     )

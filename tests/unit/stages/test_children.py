@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.stages.children import Children
+
 SCRIPT = """
 import os, signal, sys, time
 from pathlib import Path
@@ -127,3 +129,10 @@ def test_a_child_ends_when_its_parent_is_killed(start, child, tmp_path):
     parent.kill()
     wait_until(lambda: not is_alive(pid))
     assert (tmp_path / "closed").exists(), "asked to end, not cut off"
+
+
+def test_a_child_has_the_environment_of_the_moment(monkeypatch):
+    pool = Children()
+    for value in ("first", "second"):
+        monkeypatch.setenv("A_NAME_OF_TESTS", value)
+        assert pool.call(os.getenv, "A_NAME_OF_TESTS") == value
