@@ -96,7 +96,7 @@ def environment() -> dict[str, str]:
 
 
 def run(arguments: list[str], project: Path) -> str:
-    done = subprocess.run(arguments, cwd=project, env=environment(), capture_output=True, text=True, timeout=300)
+    done = subprocess.run(arguments, cwd=project, env=environment(), capture_output=True, text=True, timeout=600)
     output = done.stdout + done.stderr
     assert done.returncode == 0, f"{' '.join(arguments)}\n{output[-3000:]}"
     return output
