@@ -1,4 +1,5 @@
 import gc
+import sys
 
 import pytest
 
@@ -13,3 +14,23 @@ def frozen_garbage():
     gc.freeze()
     yield
     gc.unfreeze()
+
+
+@pytest.fixture
+def add_module_to(tmp_path, monkeypatch):
+    """Given a package, what puts a file of a name and text into it for as long as the test lasts."""
+    added = []
+
+    def add_to(package):
+        monkeypatch.setattr(package, "__path__", [*package.__path__, str(tmp_path)])
+
+        def add(name: str, text: str) -> None:
+            (tmp_path / f"{name}.py").write_text(text)
+            added.append((package, name))
+
+        return add
+
+    yield add_to
+    for package, name in added:
+        sys.modules.pop(f"{package.__name__}.{name}", None)
+        vars(package).pop(name, None)

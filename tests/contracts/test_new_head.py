@@ -1,7 +1,6 @@
 """Adding a head is adding one file: the one that the guide shows is taken as it stands."""
 
 import re
-import sys
 from pathlib import Path
 
 import pytest
@@ -19,19 +18,9 @@ from pipeline.strategies.registry import create_strategy
 
 
 @pytest.fixture
-def add_module(tmp_path, monkeypatch):
+def add_module(add_module_to):
     """Puts a file beside the heads for as long as the test lasts."""
-    monkeypatch.setattr(pipeline.modeling.heads, "__path__", [*pipeline.modeling.heads.__path__, str(tmp_path)])
-    added = []
-
-    def add(name: str, text: str) -> None:
-        (tmp_path / f"{name}.py").write_text(text)
-        added.append(name)
-
-    yield add
-    for name in added:
-        sys.modules.pop(f"pipeline.modeling.heads.{name}", None)
-        vars(pipeline.modeling.heads).pop(name, None)
+    return add_module_to(pipeline.modeling.heads)
 
 
 def test_the_example_of_the_guide_is_a_head(add_module, tiny, tmp_path):

@@ -1,7 +1,6 @@
 """Adding a strategy is adding one file: no list, no option and no other module is changed."""
 
 import re
-import sys
 from pathlib import Path
 
 import pytest
@@ -34,19 +33,9 @@ class SingleLayer(Strategy):
 
 
 @pytest.fixture
-def add_module(tmp_path, monkeypatch):
+def add_module(add_module_to):
     """Puts a file beside the strategies for as long as the test lasts."""
-    monkeypatch.setattr(pipeline.strategies, "__path__", [*pipeline.strategies.__path__, str(tmp_path)])
-    added = []
-
-    def add(name: str, text: str) -> None:
-        (tmp_path / f"{name}.py").write_text(text)
-        added.append(name)
-
-    yield add
-    for name in added:
-        sys.modules.pop(f"pipeline.strategies.{name}", None)
-        vars(pipeline.strategies).pop(name, None)
+    return add_module_to(pipeline.strategies)
 
 
 def test_one_file_is_a_strategy(add_module, tiny, tmp_path):

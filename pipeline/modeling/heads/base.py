@@ -27,14 +27,14 @@ class Head:
 
     @classmethod
     def describe(cls, encoder: Encoder) -> Encoder:
-        """The encoder as it is with this head, given the one with its family's own."""
-        raise NotImplementedError
+        """The encoder as it is with this head, given the one with its family's own; by default the same."""
+        return encoder
 
     @classmethod
     def put_on(
         cls, model: Any, encoder: Encoder, classes: int, dropout: float, seed: int, newly_initialised: Collection[str]
     ) -> frozenset[str]:
-        """Replace the head of the family's classification model by this one, drawn from `seed`.
+        """Replace the head of the family's classification model by this one, drawn from `seed`; by default it stays.
 
         Args:
             model: As transformers made it.
@@ -44,7 +44,7 @@ class Head:
         Returns:
             Such names afterwards.
         """
-        raise NotImplementedError
+        return frozenset(newly_initialised)
 
 
 def leave_out_virtual_tokens(model: nn.Module, count: int) -> None:
