@@ -1,4 +1,4 @@
-"""Folders that are there whole or not at all."""
+"""Files and folders that are there whole or not at all."""
 
 from __future__ import annotations
 
@@ -43,6 +43,14 @@ def writing(folder: Path, cache_dir: str) -> Iterator[Path]:
                 raise
     except OSError as error:
         raise _unwritable(cache_dir, error) from error
+
+
+def replace_text(file: Path, text: str) -> None:
+    """Write a file, in the place of an older one, so that a process killed meanwhile leaves the old or the new one."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    scratch = file.with_name(f"{_PREFIX}{file.name}")
+    scratch.write_text(text, encoding="utf-8")
+    scratch.replace(file)
 
 
 def _unwritable(cache_dir: str, error: Exception) -> DataError:

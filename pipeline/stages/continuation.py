@@ -7,11 +7,11 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from pipeline import config as configs
-from pipeline.errors import PipelineError, RunError
+from pipeline.data.scratch import replace_text
+from pipeline.errors import RunError
 from pipeline.hashing import digest
+from pipeline.stages.claim import claim
 from pipeline.stages.plan import StudyPlan
 from pipeline.stages.progress import say
 from pipeline.tracking.runs import RunLogger, Tracker, close_unfinished, closing
@@ -25,20 +25,12 @@ def open_study(plan: StudyPlan, tracker: Tracker) -> Iterator[RunLogger]:
         PipelineError: The same study is running.
     """
     folder = Path(plan.config.cache_dir) / "studies"
-    folder.mkdir(parents=True, exist_ok=True)
     # By what was asked for, not by what comes of it: with changed data or code the old study has to be found, too, and closed.
     name = digest([configs.identity(plan.config), plan.config.recipe])[:16]
-    lock = FileLock(folder / f"{name}.lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise PipelineError(
-            f"The same study is running already (lock {lock.lock_file}). Wait for it, or change --seed for another one."
-        ) from error
     note = folder / f"{name}.json"
-    try:
+    with claim(folder / f"{name}.lock", "study"):
         logger = _open(plan, note, tracker)
-        _write(note, {"run_id": logger.run_id, "identity": plan.identity})
+        replace_text(note, json.dumps({"run_id": logger.run_id, "identity": plan.identity}))
         with closing(logger):
             try:
                 yield logger
@@ -46,8 +38,6 @@ def open_study(plan: StudyPlan, tracker: Tracker) -> Iterator[RunLogger]:
                 note.unlink(missing_ok=True)
                 raise
         note.unlink(missing_ok=True)
-    finally:
-        lock.release()
 
 
 def _open(plan: StudyPlan, note: Path, tracker: Tracker) -> RunLogger:
@@ -70,9 +60,3 @@ def _open(plan: StudyPlan, note: Path, tracker: Tracker) -> RunLogger:
     why = "continued" if same else "with other data, code, model or --force made anew"
     tracker.amend(old.run_id).finish("KILLED", f"interrupted; {why} by run {logger.run_id}")
     return logger
-
-
-def _write(note: Path, content: dict[str, str]) -> None:
-    scratch = note.with_suffix(".writing")
-    scratch.write_text(json.dumps(content), encoding="utf-8")
-    scratch.replace(note)

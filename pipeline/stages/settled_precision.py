@@ -8,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import get_args
 
+from pipeline.data.scratch import replace_text
 from pipeline.hashing import digest
 from pipeline.tracking.provenance import cpu_name
 from pipeline.training.precision import Precision, choose_precision
@@ -27,10 +28,7 @@ def settle_precision(option: str, cache_dir: str) -> Precision:
         if kept in get_args(Precision):
             return choose_precision(kept)
     precision = choose_precision(option)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    scratch = file.with_suffix(".writing")
-    scratch.write_text(json.dumps(precision), encoding="utf-8")
-    scratch.replace(file)
+    replace_text(file, json.dumps(precision))
     return precision
 
 

@@ -15,14 +15,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from pipeline import config as configs
 from pipeline.data.overlap import overlap_metrics
-from pipeline.errors import ConfigError, PipelineError, RunError, TrainingError
+from pipeline.data.scratch import replace_text
+from pipeline.errors import ConfigError, RunError, TrainingError
 from pipeline.modeling.addresses import PACKAGED
 from pipeline.modeling.loading import load_tokenizer
 from pipeline.stages.advise import resolve_strategy
+from pipeline.stages.claim import claim
 from pipeline.stages.inputs import TrainingInputs, find_inputs
 from pipeline.stages.parallel import doubt_processes, run_processes
 from pipeline.stages.progress import TrainingObserver, describe_scores, say
@@ -248,10 +248,7 @@ class _Attempt:
     def note(self, run_id: str, precision: Precision, code_version: str) -> None:
         """Write down which run this is, for whoever has to go on with it."""
         self.run_id, self.precision, self.code_version = run_id, precision, code_version
-        self.checkpoints.path.mkdir(parents=True, exist_ok=True)
-        scratch = self._file.with_suffix(".writing")
-        scratch.write_text(json.dumps({"run_id": run_id, "precision": precision, "code_version": code_version}))
-        scratch.replace(self._file)
+        replace_text(self._file, json.dumps({"run_id": run_id, "precision": precision, "code_version": code_version}))
 
     def read(self) -> None:
         """Take over what an earlier attempt wrote down."""
@@ -262,22 +259,12 @@ class _Attempt:
 
 @contextlib.contextmanager
 def _claim(inputs: TrainingInputs) -> Iterator[_Attempt]:
-    """Keep other processes from the same training for as long as it lasts; the system lets go of it when we die."""
+    """What an earlier attempt at the training left, for this process alone."""
     checkpoints = _folder(inputs)
-    checkpoints.path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(checkpoints.path.with_suffix(".lock"))
-    try:
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise PipelineError(
-            f"The same training is running already (lock {lock.lock_file}). Wait for it, or change --seed for another one."
-        ) from error
-    try:
+    with claim(checkpoints.path.with_suffix(".lock"), "training"):
         attempt = _Attempt(checkpoints)
         attempt.read()
         yield attempt
-    finally:
-        lock.release()
 
 
 def _open_run(

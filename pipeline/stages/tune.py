@@ -7,16 +7,13 @@ finished before the trial is settled, so one that is not settled is handed out a
 
 from __future__ import annotations
 
-import contextlib
 import shutil
-from collections.abc import Iterator
-
-from filelock import FileLock, Timeout
 
 from pipeline import config as configs
 from pipeline.errors import PipelineError, RunError
 from pipeline.stages.advise import resolve_strategy
 from pipeline.stages.children import Children
+from pipeline.stages.claim import claim
 from pipeline.stages.executors.registry import create_executor
 from pipeline.stages.progress import say
 from pipeline.stages.search_loop import SearchLoop
@@ -45,7 +42,7 @@ def run(
         PipelineError: No trial finished.
     """
     plan = plan_search(resolve_strategy(config))
-    with _claim(plan):
+    with claim(plan.folder / "lock", "search"):
         search = _open_search(plan)
         tracker = tracker or open_tracker()
         parent = _parent_of(search, tracker)
@@ -105,23 +102,6 @@ def find_search(plan: SearchPlan, store: RunStore, parent_id: str | None = None)
         return None
     precision = choose_precision(search.precision or plan.config.precision)
     return settled, find_winner(plan, trials, parent.run_id, precision)
-
-
-@contextlib.contextmanager
-def _claim(plan: SearchPlan) -> Iterator[None]:
-    """Keep other processes from the same search for as long as it lasts; the system lets go of it when we die."""
-    plan.folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(plan.folder / "lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise PipelineError(
-            f"The same search is running already (lock {lock.lock_file}). Wait for it, or change --seed for another one."
-        ) from error
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _open_search(plan: SearchPlan) -> Search:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.data.scratch import writing
+from pipeline.data.scratch import replace_text, writing
 from pipeline.errors import DataError
 
 ROOT = Path(__file__).parents[3]
@@ -85,3 +85,19 @@ def test_a_cache_that_cannot_be_written_is_a_mistake_of_input(tmp_path: Path) ->
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match=r"--cache-dir .*file: cannot be written .* Give another folder"):
         write(tmp_path / "file" / "kind" / "key")
+
+
+def test_a_text_replaces_an_older_one_and_leaves_nothing_beside_it(tmp_path):
+    file = tmp_path / "new" / "note.json"
+    for text in ("old", "ünd new"):
+        replace_text(file, text)
+        assert file.read_text(encoding="utf-8") == text
+    assert [path.name for path in file.parent.iterdir()] == ["note.json"]
+
+
+def test_a_text_that_cannot_be_written_leaves_the_older_one(tmp_path):
+    file = tmp_path / "note.json"
+    replace_text(file, "old")
+    with pytest.raises(UnicodeEncodeError):
+        replace_text(file, "\ud800")
+    assert file.read_text(encoding="utf-8") == "old"

@@ -107,7 +107,7 @@ def test_the_same_study_is_not_run_twice_at_once(plan: Any) -> None:
     tracker = MemoryTracker()
     with (
         open_study(plan, tracker),
-        pytest.raises(PipelineError, match=r"running already .* change --seed"),
+        pytest.raises(PipelineError, match=r"running already .* give another --seed"),
         open_study(plan, tracker),
     ):
         pass
