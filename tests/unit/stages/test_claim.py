@@ -8,12 +8,12 @@ from pipeline.stages.claim import claim
 
 def test_work_that_is_claimed_is_refused_until_it_ends(tmp_path):
     lock = tmp_path / "new" / "work.lock"
-    with claim(lock, "search"):
-        with (
-            pytest.raises(PipelineError, match=r"The same search is running already \(lock .*work\.lock\)"),
-            claim(lock, "search"),
-        ):
-            pass
+    with (
+        claim(lock, "search"),
+        pytest.raises(PipelineError, match=r"The same search is running already \(lock .*work\.lock\)"),
+        claim(lock, "search"),
+    ):
+        pass
     with claim(lock, "search"):
         pass
 
