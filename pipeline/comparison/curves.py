@@ -11,8 +11,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pipeline.comparison.plots import row_names
-from pipeline.comparison.table import headline
+from pipeline.comparison.table import headline, label_rows
 from pipeline.lettering import find_lettering
 from pipeline.tracking.runs import Run, RunStore
 
@@ -40,13 +39,13 @@ def read_curves(table: pd.DataFrame, store: RunStore) -> list[Curve]:
     """A curve per row of the table, in its order; rows that were not trained here have none."""
     curves = []
     quality = "spearman" if headline(table) == "spearman" else "accuracy"
-    for name, run_ids in zip(row_names(table), table["run_ids"], strict=True):
+    for name, run_ids in zip(label_rows(table), table["run_ids"], strict=True):
         runs = [run for run_id in run_ids.split() if (run := store.get(run_id)).stage != "evaluate"]
         found = {metric: [_history(store, run, metric) for run in runs] for metric in (quality, "loss")}
         if runs and all(found[quality]):
             kept = {_kept_epoch(store, run) for run in runs}
             points = {metric: _mean(histories) for metric, histories in found.items()}
-            curves.append(Curve(name.replace("\n", " "), points, kept.pop() if len(kept) == 1 else None))
+            curves.append(Curve(name, points, kept.pop() if len(kept) == 1 else None))
     return curves
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pipeline.comparison.table import headline
+from pipeline.comparison.table import headline, label_rows
 from pipeline.lettering import find_lettering
 
 _HEADLINES = {"f1_macro": ("f1", "test macro F1"), "spearman": ("spearman", "test Spearman correlation")}
+_NAME_WIDTH = 30
 _QUALITY, _SHARE, _COST = "#3b6fb6", "#5a9e6f", "#c2773b"
 
 
@@ -49,7 +51,7 @@ def draw_all(table: pd.DataFrame) -> dict[str, Figure]:
 
 def _bars(table: pd.DataFrame, panels: Sequence[tuple[str, str, str, str, bool]]) -> Figure:
     """Horizontal bars, one panel a column: (column, title, colour, format of the figures, logarithmic)."""
-    names = row_names(table)
+    names = [textwrap.fill(name, _NAME_WIDTH) for name in label_rows(table)]
     lettering = find_lettering(names)
     names, places = list(map(lettering.spell, names)), range(len(names))
     figure = Figure(figsize=(3.2 + 3.4 * len(panels), 1.1 + 0.42 * len(table)), layout="constrained")
@@ -73,18 +75,3 @@ def _leave_room(axes: Axes, values: pd.Series, logarithmic: bool) -> None:
         axes.set_xlim(positive.min() / 3, positive.max() * 12)
     elif len(positive):
         axes.set_xlim(0, positive.max() * 1.25)
-
-
-def row_names(table: pd.DataFrame) -> list[str]:
-    """Entry or strategy, of a strategy with the objective where the table has it.
-
-    Arguments too where that stands more than once, and a number where that is not enough.
-    """
-    plain = table["strategy"] + (", " + table["objective"] if "objective" in table else "")
-    own = table["entry"].where(table["entry"] != "", plain)
-    twice = own.duplicated(keep=False)
-    names = [
-        f"{name}\n{arguments}" if double and arguments else name
-        for name, arguments, double in zip(own, table["changed_arguments"], twice, strict=True)
-    ]
-    return [f"{name} #{names[: index + 1].count(name)}" if names.count(name) > 1 else name for index, name in enumerate(names)]

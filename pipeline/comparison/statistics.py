@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pipeline.comparison.recorded import RecordedPredictions
+from pipeline.comparison.table import label_rows
 from pipeline.config import SEEDS
 from pipeline.evaluation.metrics import POWER_Z
 from pipeline.evaluation.resampling import ResampledScores, resample_scores
@@ -30,7 +31,7 @@ class RowStatistics:
     """One row of the results table."""
 
     name: str
-    """Strategy, with arguments where it stands more than once."""
+    """As `label_rows` names it."""
     seeds: int
     """Runs whose predictions were read."""
     missing: int
@@ -217,19 +218,6 @@ def _with_groups(statistics: Statistics) -> tuple[RowStatistics, ...]:
 def without_groups(statistics: Statistics) -> Statistics:
     """The same for rows that are not to be ranked: the first letter would name the best."""
     return replace(statistics, rows=tuple(replace(row, group="") for row in statistics.rows))
-
-
-def label_rows(table: pd.DataFrame) -> list[str]:
-    """A name for every row: entry or strategy; with objective, arguments, rate, a number, as far as others share the rest."""
-    entries = table["entry"] if "entry" in table else [""] * len(table)
-    names = [str(entry or strategy) for entry, strategy in zip(entries, table["strategy"], strict=True)]
-    for column, form in (("objective", "{}, {}"), ("arguments", "{} ({})"), ("learning_rate", "{} at {}")):
-        if column in table:
-            names = [
-                form.format(name, value) if names.count(name) > 1 and str(value) else name
-                for name, value in zip(names, table[column], strict=True)
-            ]
-    return [f"{name} #{names[: place + 1].count(name)}" if names.count(name) > 1 else name for place, name in enumerate(names)]
 
 
 def add_statistics(table: pd.DataFrame, statistics: Statistics) -> pd.DataFrame:

@@ -12,6 +12,7 @@ from tabulate import tabulate
 from pipeline.comparison.budgets import describe_tuning
 from pipeline.comparison.seeds import QUALITY, count_seeds, row_key, spread
 from pipeline.comparison.selection import describe_arguments
+from pipeline.objectives.registry import takes_pooling
 from pipeline.tracking.runs import Run
 
 # Column -> metric, in the order of the table.
@@ -40,6 +41,7 @@ _SHOWN = {
     "entry": ("entry", "{}"),
     "strategy": ("strategy", "{}"),
     "objective": ("objective", "{}"),
+    "pooling": ("pooling", "{}"),
     "changed_arguments": ("arguments", "{}"),
     "learning_rate": ("rate", "{}"),
     "trainable_percent": ("trainable %", "{:.4g}"),
@@ -61,8 +63,10 @@ _SHOWN = {
     "seeds": ("seeds", "{}"),
     "tuned": ("tuned", "{}"),
 }
-_TEXTS = frozenset({"entry", "strategy", "objective", "changed_arguments", "group", "tuned"})
+_TEXTS = frozenset({"entry", "strategy", "objective", "pooling", "changed_arguments", "group", "tuned"})
 
+# Column -> how it stands in the name of a row that shares its name with others.
+_TOLD_APART_BY = {"objective": "{}, {}", "pooling": "{}, {}", "changed_arguments": "{} ({})", "learning_rate": "{} at {}"}
 
 _USUAL_OBJECTIVE = "classification"
 
@@ -86,7 +90,7 @@ def build_table(runs: Sequence[Run], failed: Sequence[Run] = (), ranked: bool = 
     empty = [name for name in MEASURES if frame[name].isna().all()]
     empty += [f"{name}{ending}" for name in QUALITY if name in empty for ending in ("_std", "_min")]
     if (frame["objective"] == _USUAL_OBJECTIVE).all():
-        empty.append("objective")
+        empty += ["objective", "pooling"]
     frame = frame.drop(columns=empty)
     names = ["strategy", "arguments"]
     order = (
@@ -121,6 +125,19 @@ def shown_columns(table: pd.DataFrame) -> list[Column]:
     ]
 
 
+def label_rows(table: pd.DataFrame) -> list[str]:
+    """A name for every row: entry or strategy; with objective, pooling, arguments, rate, a number where others share the rest."""
+    entries = table["entry"] if "entry" in table else [""] * len(table)
+    names = [str(entry or strategy) for entry, strategy in zip(entries, table["strategy"], strict=True)]
+    for column, form in _TOLD_APART_BY.items():
+        if column in table:
+            names = [
+                form.format(name, value) if names.count(name) > 1 and str(value) else name
+                for name, value in zip(names, table[column], strict=True)
+            ]
+    return [f"{name} #{names[: place + 1].count(name)}" if names.count(name) > 1 else name for place, name in enumerate(names)]
+
+
 def render_table(table: pd.DataFrame, style: str = "simple") -> str:
     """The table as text; `github` gives Markdown."""
     columns = shown_columns(table)
@@ -149,6 +166,7 @@ def _group_key(run: Run) -> tuple[str, ...]:
 
 def _row(members: list[Run], failed: Sequence[Run]) -> dict[str, Any]:
     first = members[0]
+    objective = first.params.get("objective") or _USUAL_OBJECTIVE
     values = {
         column: pd.Series([run.metrics.get(metric) for run in members], dtype=float) for column, metric in MEASURES.items()
     }
@@ -156,7 +174,8 @@ def _row(members: list[Run], failed: Sequence[Run]) -> dict[str, Any]:
     spreads = {name: value for column in QUALITY for name, value in spread(column, values[column]).items()}
     return {
         "strategy": first.tags["strategy"],
-        "objective": first.params.get("objective") or _USUAL_OBJECTIVE,
+        "objective": objective,
+        "pooling": first.params.get("pooling", "") if takes_pooling(objective) else "",
         "entry": first.tags.get("entry", ""),
         "arguments": describe_arguments(first),
         "changed_arguments": describe_arguments(first, changed_only=True),

@@ -49,6 +49,8 @@ class Objective:
     """What peft calls a model of this kind."""
     takes_heads: ClassVar[bool] = False
     """Whether `--head` says what stands on the encoder."""
+    takes_pooling: ClassVar[bool] = False
+    """Whether `--pooling` says how token states become one vector."""
 
     @classmethod
     def of(cls, problem: Problem, pooling: str, head: str) -> Self:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from pipeline.data.problem import Problem
 from pipeline.discovery import list_modules, only_class
 from pipeline.errors import ConfigError, unknown
@@ -24,6 +26,28 @@ def check_objective(name: str, head: str = FAMILY_HEAD) -> None:
         ConfigError: There is no objective of that name, or it takes no head of another name.
     """
     _objective_class(name, head)
+
+
+def takes_pooling(name: str) -> bool:
+    """Whether `--pooling` means something to the objective; an unknown one, of another version, takes none."""
+    return name in list_objectives() and _objective_class(name, FAMILY_HEAD).takes_pooling
+
+
+def refuse_idle_pooling(given: Collection[str], names: Collection[str]) -> None:
+    """Refuse a `--pooling` that was typed where no objective takes it.
+
+    Args:
+        given: Names of the options that were typed.
+        names: The objectives that will be trained for.
+
+    Raises:
+        ConfigError: It would say nothing.
+    """
+    if "pooling" in given and not any(map(takes_pooling, names)):
+        raise ConfigError(
+            f"--pooling: --objective {', '.join(sorted(set(names)))} makes no vector of each text. Leave --pooling out, or choose "
+            "--objective siamese; what a classifier reads of a text is its --head."
+        )
 
 
 def create_objective(name: str, problem: Problem, pooling: str, head: str = FAMILY_HEAD) -> Objective:

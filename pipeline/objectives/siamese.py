@@ -32,6 +32,7 @@ class Siamese(Objective):
     """
 
     peft_task: ClassVar[str] = "FEATURE_EXTRACTION"
+    takes_pooling: ClassVar[bool] = True
 
     @classmethod
     def of(cls, problem: Problem, pooling: str, head: str) -> Self:

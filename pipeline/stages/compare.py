@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,15 +31,15 @@ from pipeline.comparison.statistics import (
     Statistics,
     add_statistics,
     compute_statistics,
-    label_rows,
     tabulate_pairs,
     without_groups,
 )
-from pipeline.comparison.table import build_table, headline, render_table
+from pipeline.comparison.table import build_table, headline, label_rows, render_table
 from pipeline.comparison.transfer import describe_transfer
-from pipeline.errors import PipelineError, RunError
+from pipeline.errors import RunError
 from pipeline.evaluation.predictions import write_csv
 from pipeline.hashing import digest
+from pipeline.stages.export import export
 from pipeline.stages.progress import say
 from pipeline.stages.reuse import reused_by, unfit_in
 from pipeline.tracking import open_tracker
@@ -69,7 +68,7 @@ def run(config: configs.CompareConfig, tracker: Tracker | None = None, parent_id
     selection = select_runs(candidates, bool(config.run_ids), config.allow_unequal_budgets)
     if study:
         unfit = tuple(f"{name}: cannot be run here: {reason}" for name, reason in unfit_in(study).items())
-        reused = reused_by(study) & {run.run_id for run in selection.kept}
+        reused = frozenset(reused_by(study)) & {run.run_id for run in selection.kept}
         selection = dataclasses.replace(selection, unfit=unfit, reused=reused)
     if not selection.kept:
         reasons = ": " + "; ".join(selection.summarise_left_out()) if selection.left_out else ""
@@ -97,7 +96,7 @@ def run(config: configs.CompareConfig, tracker: Tracker | None = None, parent_id
         for file in sorted(folder.iterdir()):
             logger.log_file(file)
         if config.export_dir:
-            _export(Path(config.export_dir), folder, selection, tracker)
+            export(Path(config.export_dir), folder, selection, tracker)
     say(f"Results: {title}")
     say(render_table(table))
     chance = [] if statistics.pairs else [describe_chance(table, selection)]
@@ -138,9 +137,16 @@ def _candidates(config: configs.CompareConfig, tracker: Tracker) -> tuple[list[R
 
 
 def _below(runs: Sequence[Run], study: Run) -> list[Run]:
-    """The trainings of a study, those that it took from earlier ones among them."""
+    """The trainings of a study, those that it took from earlier ones among them, called as this study calls them."""
     reused = reused_by(study)
-    return [run for run in runs if run.stage == "train" and (run.parent_id == study.run_id or run.run_id in reused)]
+    trained = [run for run in runs if run.stage == "train"]
+    own = [run for run in trained if run.parent_id == study.run_id]
+    return own + [_called(run, reused[run.run_id]) for run in trained if run.run_id in reused]
+
+
+def _called(run: Run, title: str) -> Run:
+    entry = title if title != run.tags["strategy"] else ""
+    return dataclasses.replace(run, tags={**run.tags, "entry": entry})
 
 
 def _evaluated_elsewhere(tracker: Tracker, candidates: Sequence[Run]) -> int:
@@ -179,26 +185,3 @@ def _write(
     origins = read_origins(selection.kept, tracker)
     content = Content(title, table, selection, statistics, curves, points, recorded, hardest, origins)
     (folder / "report.html").write_text(render_page(content), encoding="utf-8")
-
-
-def _export(target: Path, written: Path, selection: Selection, tracker: Tracker) -> None:
-    """The SST-2 study's layout: `results/` with predictions, table and pictures, `models/` with a folder per model."""
-    results, models = target / "results", target / "models"
-    try:
-        results.mkdir(parents=True, exist_ok=True)
-        models.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise PipelineError(f"--export-dir {target}: cannot be written: {error}.") from error
-    for file in written.iterdir():
-        shutil.copy(file, results)
-    for name, run in selection.file_names().items():
-        with tempfile.TemporaryDirectory() as scratch:
-            file = tracker.download(run.run_id, "predictions.csv", Path(scratch))
-            # As text: a class called 01 is not 1, and one called NA is not missing.
-            predictions = pd.read_csv(file, dtype=str, keep_default_na=False)
-            columns = [name for name in ("sentence", "sentence_pair", "gold", "pred") if name in predictions]
-            chosen = write_csv(predictions[columns])
-            (results / f"{name}_test_outputs.csv").write_text(chosen, encoding="utf-8", newline="")
-            if run.stage != "evaluate":
-                shutil.rmtree(models / name, ignore_errors=True)
-                shutil.copytree(tracker.download_model(run.run_id, Path(scratch)), models / name)

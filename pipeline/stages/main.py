@@ -125,7 +125,7 @@ def _complete(
     else:
         run_id = found.run_id
         if found.parent_id != study.run_id:
-            note_reused(study, found)
+            note_reused(study, run_id, inputs.config.title)
         say(f"{inputs.config.title}{which}: reused, run {run_id} did the same.")
     evaluation = configs.EvaluateConfig(
         run_id=run_id,

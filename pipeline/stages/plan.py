@@ -10,6 +10,7 @@ from pipeline import config as configs
 from pipeline.errors import ConfigError, InputError
 from pipeline.fields import SEED_LIMIT
 from pipeline.hashing import digest
+from pipeline.objectives.registry import refuse_idle_pooling
 from pipeline.options import flag
 from pipeline.recipes.recipe import load_recipe
 from pipeline.stages.advise import resolve_strategy
@@ -55,6 +56,7 @@ def plan_study(config: configs.MainConfig) -> StudyPlan:
     """
     precision = settle_precision(config.precision, config.cache_dir)
     plans = [dataclasses.replace(plan, precision=precision) for plan in map(resolve_strategy, _plan(config))]
+    refuse_idle_pooling(config.given, [plan.objective for plan in plans])
     found, unfit = _check_strategies(plans, named=not _is_open(config))
     fitting = [inputs.config for inputs in found]
     _check_seeds(config.seeds, fitting)

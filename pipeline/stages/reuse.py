@@ -22,7 +22,6 @@ def find_finished(
     inputs: TrainingInputs,
     precision: Precision,
     *,
-    stage: str = "train",
     tuned: Mapping[str, str] | None = None,
     below: str | None = None,
 ) -> Run | None:
@@ -31,13 +30,12 @@ def find_finished(
     What `reproduce` made again is passed over: it is evidence about another run.
 
     Args:
-        stage: `train`, or `trial` for a trial of a search, of which only the best keeps its model.
         tuned: Tags of the search that chose the settings: a row of the table tells settings of one budget from those of
             another, and from untuned ones.
         below: Only runs of this parent.
     """
     wanted = {
-        "stage": stage,
+        "stage": "train",
         "config_hash": inputs.config_hash(precision),
         "data_fingerprint": inputs.prepared.manifest.fingerprint,
         "base_sha256": inputs.base_sha256,
@@ -49,7 +47,7 @@ def find_finished(
             and not is_reproduction(run)
             and all(run.tags.get(name) == (tuned or {}).get(name) for name in _BUDGET)
             and below in (None, run.parent_id)
-            and (stage == "trial" or _holds_model(store, run))
+            and _holds_model(store, run)
         ):
             return run
     return None
@@ -61,14 +59,14 @@ def _holds_model(store: RunStore, run: Run) -> bool:
     return written > 0 and math.isclose(store.model_bytes(run.run_id), written, abs_tol=0.5)
 
 
-def note_reused(study: RunLogger, run: Run) -> None:
-    """Make a run that has another parent a part of a study: a run of the store has one parent only."""
-    study.set_tags({f"{_REUSED}{run.run_id}": run.name})
+def note_reused(study: RunLogger, run_id: str, title: str) -> None:
+    """Make a run that has another parent a part of a study, which calls it `title`: a run of the store has one parent only."""
+    study.set_tags({f"{_REUSED}{run_id}": title})
 
 
-def reused_by(study: Run) -> frozenset[str]:
-    """Ids of the runs that a study took from earlier ones."""
-    return frozenset(name.removeprefix(_REUSED) for name in study.tags if name.startswith(_REUSED))
+def reused_by(study: Run) -> dict[str, str]:
+    """Ids of the runs that a study took from earlier ones -> what the study calls them."""
+    return {name.removeprefix(_REUSED): title for name, title in study.tags.items() if name.startswith(_REUSED)}
 
 
 def note_unfit(study: RunLogger, reasons: Mapping[str, str]) -> None:

@@ -21,6 +21,7 @@ from pipeline.data.scratch import replace_text
 from pipeline.errors import ConfigError, RunError, TrainingError
 from pipeline.modeling.addresses import PACKAGED
 from pipeline.modeling.loading import load_tokenizer
+from pipeline.objectives.registry import refuse_idle_pooling
 from pipeline.stages.advise import resolve_strategy
 from pipeline.stages.claim import claim
 from pipeline.stages.inputs import TrainingInputs, find_inputs
@@ -74,6 +75,8 @@ def run(
         TrainingError: Training failed; the run is marked FAILED.
     """
     began = time.perf_counter()
+    if parent_id is None:  # in a study others may take what this objective does not
+        refuse_idle_pooling(config.given, [config.objective])
     inputs = find_inputs(resolve_strategy(config))
     if parent_id is None:
         for note in (*inputs.prepared.manifest.notes, *doubt_processes(config.num_processes)):

@@ -11,6 +11,7 @@ import shutil
 
 from pipeline import config as configs
 from pipeline.errors import PipelineError, RunError
+from pipeline.objectives.registry import refuse_idle_pooling
 from pipeline.stages.advise import resolve_strategy
 from pipeline.stages.children import Children
 from pipeline.stages.claim import claim
@@ -41,6 +42,8 @@ def run(
         InputError: A mistake in options, space, data, model or storage; no run was made.
         PipelineError: No trial finished.
     """
+    if parent_id is None:  # in a study others may take what this objective does not
+        refuse_idle_pooling(config.given, [config.objective])
     plan = plan_search(resolve_strategy(config))
     with claim(plan.folder / "lock", "search"):
         search = _open_search(plan)

@@ -1,13 +1,15 @@
-"""A search on a Ray cluster of two nodes of this machine, recorded in PostgreSQL where there is one."""
+"""A search on a Ray cluster of two nodes of this machine, recorded in PostgreSQL and on a tracking server where they are there."""
 
 import os
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import threading
 import time
+import urllib.request
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -64,6 +66,52 @@ def postgresql():
         finally:
             server.send_signal(signal.SIGINT)
             server.wait(timeout=30)
+
+
+@pytest.fixture
+def server(postgresql, tmp_path):
+    """The address of a tracking server that keeps runs in PostgreSQL and serves artifacts."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    address = f"http://127.0.0.1:{port}"
+    store = database(postgresql, "tracking")
+    command = ["mlflow", "server", "--backend-store-uri", store, "--artifacts-destination", tmp_path / "artifacts"]
+    with (tmp_path / "server.txt").open("w") as output:
+        process = subprocess.Popen(
+            [Path(sys.executable).with_name(command[0]), *command[1:], "--port", str(port), "--workers", "1"],
+            cwd=tmp_path,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    try:
+        wait_for_page(process, f"{address}/health")
+        yield address
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(timeout=30)
+
+
+def database(url, name):
+    """Make a database beside the one of Optuna: both keep a table `alembic_version`."""
+    import sqlalchemy
+
+    with sqlalchemy.create_engine(url, isolation_level="AUTOCOMMIT").connect() as connection:
+        connection.execute(sqlalchemy.text(f"CREATE DATABASE {name}"))
+    return url.rpartition("/")[0] + f"/{name}"
+
+
+def wait_for_page(process, address):
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        assert process.poll() is None, "the server ended"
+        try:
+            with urllib.request.urlopen(address, timeout=5):
+                return
+        except OSError:
+            time.sleep(0.5)
+    raise AssertionError("the server does not answer")
 
 
 def wait_for_database(server, url):
@@ -141,6 +189,18 @@ def test_a_search_on_ray_is_recorded_in_postgresql(workspace, cluster, recipe, p
     assert set(found) == {"1", "2", "3"}
     again, _ = search(workspace, recipe, **options)
     assert again == first, "found in the database"
+
+
+def test_a_search_on_ray_is_tracked_by_a_server(workspace, cluster, recipe, server, monkeypatch, tmp_path):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
+    result, found = search(workspace, recipe, executor="ray", ray_address=cluster, workers=2, seed=8)
+    assert set(found) == {"1", "2", "3"}
+    trials = workspace.tracker.search({"stage": "trial"})
+    kept = [run.run_id for run in trials if workspace.tracker.model_bytes(run.run_id)]
+    assert kept == [workspace.tracker.get(result.run_id).tags["best_run_id"]], "only the best trial's model is on the server"
+    assert (workspace.tracker.download_model(kept[0], tmp_path) / "delta.safetensors").stat().st_size
+    scores = workspace.evaluate(kept[0])
+    assert workspace.tracker.get(kept[0]).metrics["test/f1_macro"] == pytest.approx(scores.test["f1_macro"])
 
 
 def test_without_a_cluster_the_way_out_is_named(workspace, recipe, monkeypatch):

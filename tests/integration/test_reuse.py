@@ -90,6 +90,42 @@ def test_run_again_everything_is_reused_and_stands_in_the_new_table(workspace, s
     assert "head_only-seed42" in out
 
 
+def test_a_reused_run_is_called_as_the_study_calls_it_that_took_it(workspace, study, first, capsys):
+    options = {**workspace.options, "dataset": "reviews.csv", "epochs": "1", "seeds": 2}
+    entries = {"plain": {"strategy": "head_only", "learning_rate": 1e-2}, "bitfit": {"learning_rate": 1e-2}}
+    for name in ("plain", "only_a_head"):
+        Path("named.yaml").write_text(yaml.safe_dump({"options": options, "strategies": {name: entries["plain"]}}))
+        before = len(workspace.tracker.search({"stage": "train"}))
+        found = main.run(workspace.config(MainConfig, recipe="named.yaml"))
+        assert len(workspace.tracker.search({"stage": "train"})) == before
+        assert found.comparison.table["entry"].tolist() == [name]
+    assert "entry" not in rows(first.run_id)[0]
+    assert compare.run(CompareConfig(study=first.run_id)).table["entry"].tolist() == ["", ""]
+
+
+def test_what_is_gone_is_not_exported_and_said(workspace, first, tmp_path, capsys):
+    run = next(
+        run
+        for run in workspace.tracker.search({"stage": "train", "strategy": "bitfit"})
+        if (run.parent_id, run.params["seed"]) == (first.run_id, "42")
+    )
+    artifacts = Path(workspace.client.get_run(run.run_id).info.artifact_uri.removeprefix("file://"))
+    for name in ("predictions.csv", "model"):
+        shutil.move(artifacts / name, tmp_path / name)
+    try:
+        compare.run(CompareConfig(study=first.run_id, export_dir=str(tmp_path / "exported")))
+    finally:
+        for name in ("predictions.csv", "model"):
+            shutil.move(tmp_path / name, artifacts / name)
+    out = capsys.readouterr().out
+    assert "Not exported: predictions of bitfit (seed 42): Run " in out
+    assert "Not exported: model of bitfit (seed 42): Run " in out
+    seeds = {"bitfit_seed43", "head_only_seed42", "head_only_seed43"}
+    assert {path.name for path in (tmp_path / "exported" / "models").iterdir()} == seeds
+    outputs = {path.name for path in (tmp_path / "exported" / "results").glob("*_test_outputs.csv")}
+    assert outputs == {f"{name}_test_outputs.csv" for name in seeds}
+
+
 def test_a_changed_rate_makes_the_runs_of_its_strategy_again(study, first):
     parent, made = study(rates=(2e-2, 1e-2))
     assert made == [("head_only", "42"), ("head_only", "43")]
@@ -223,7 +259,6 @@ def test_tuned_and_untuned_runs_do_not_stand_in_for_one_another(workspace, first
     inputs = plan.strategies[0]
     assert find_finished(workspace.tracker, inputs, plan.precision) is not None
     assert find_finished(workspace.tracker, inputs, plan.precision, tuned={"tuned_trials": "12"}) is None
-    assert find_finished(workspace.tracker, inputs, plan.precision, stage="trial") is None
     assert find_finished(workspace.tracker, inputs, "bf16") is None
 
 

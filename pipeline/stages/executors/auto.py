@@ -1,6 +1,5 @@
 """All trials at once where they train nothing but a head, else each in a process of its own."""
 
-from pipeline.errors import ConfigError
 from pipeline.stages.children import Children
 from pipeline.stages.executors import batched, local
 from pipeline.stages.executors.base import Executor
@@ -12,7 +11,5 @@ check = local.check
 
 def create(plan: SearchPlan, precision: str, children: Children) -> Executor:
     """Whichever executor of this machine is quicker."""
-    try:
-        return batched.create(plan, precision, children)
-    except ConfigError:
-        return local.create(plan, precision, children)
+    executor = local if batched.why_not(plan, precision, children) else batched
+    return executor.create(plan, precision, children)

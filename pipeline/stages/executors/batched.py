@@ -20,23 +20,28 @@ def create(plan: SearchPlan, precision: str, children: Children) -> BatchedExecu
     Raises:
         ConfigError: The trials cannot train together.
     """
+    if why := why_not(plan, precision, children):
+        raise ConfigError(f"--executor batched: {why}. Leave it out, or give --executor local.")
+    return BatchedExecutor(min(len(plan.known_points()), _MOST_AT_ONCE), children)
+
+
+def why_not(plan: SearchPlan, precision: str, children: Children) -> str:
+    """Why the trials of the search cannot train together; empty where they can."""
     config = plan.config
     points = plan.known_points()
     if not points:
-        why = f"the points of --sampler {config.sampler} with a budget of {plan.budget} are not known beforehand"
-    elif config.pruner != "none":
-        why = f"--pruner {config.pruner} ends trials one by one"
-    elif config.num_processes > 1:
-        why = f"--num-processes {config.num_processes} divides each training"
-    else:
-        candidates = [plan.candidate(point, precision) for point in points]
-        if differ_in_optimization_only(candidates) and children.call(trains_together, candidates):
-            return BatchedExecutor(min(len(points), _MOST_AT_ONCE), children)
-        why = (
-            f"the trials of {config.title} do not train at once: only several do that train a head on a frozen encoder and "
-            "differ in nothing but options of the optimizer, dropout, epochs or batch size"
-        )
-    raise ConfigError(f"--executor batched: {why}. Leave it out, or give --executor local.")
+        return f"the points of --sampler {config.sampler} with a budget of {plan.budget} are not known beforehand"
+    if config.pruner != "none":
+        return f"--pruner {config.pruner} ends trials one by one"
+    if config.num_processes > 1:
+        return f"--num-processes {config.num_processes} divides each training"
+    candidates = [plan.candidate(point, precision) for point in points]
+    if differ_in_optimization_only(candidates) and children.call(trains_together, candidates):
+        return ""
+    return (
+        f"the trials of {config.title} do not train at once: only several do that train a head on a frozen encoder and "
+        "differ in nothing but options of the optimizer, dropout, epochs or batch size"
+    )
 
 
 class BatchedExecutor:

@@ -1,9 +1,10 @@
 from collections.abc import Callable
 
+import pandas as pd
 import pytest
 
 from pipeline.comparison.plots import draw_all
-from pipeline.comparison.table import build_table
+from pipeline.comparison.table import build_table, label_rows
 from pipeline.tracking.runs import Run
 
 MakeRun = Callable[..., Run]
@@ -19,3 +20,15 @@ def test_what_frozen_layers_cost_once_counts_as_training_time(make_run: MakeRun,
     bars = dict(zip(table["strategy"], (bar.get_width() for bar in seconds.patches), strict=True))
     assert bars == {"partial": float(shown), "full": 20.0}
     assert shown in [text.get_text() for text in seconds.texts]
+
+
+def test_rows_are_called_alike_in_pictures_and_elsewhere(make_run: MakeRun) -> None:
+    metrics = {"train/loss_mean": 0.5, "model/trainable_params": 10, "cost/peak_rss_mb": 1.0, "model/trainable_percent": 1.0}
+    many = f'{{"targets": {[f"part{number}" for number in range(9)]}}}'.replace("'", '"')
+    runs = [
+        make_run("lora", metrics={**metrics, "cost/train_seconds": 1.0}, arguments=text) for text in ('{"r": 4}', "{}", many)
+    ]
+    table = build_table(runs)
+    drawn = [label.get_text() for label in draw_all(table)["f1"].axes[0].get_yticklabels()]
+    assert [" ".join(name.split()) for name in drawn] == label_rows(table)
+    assert max(len(line) for name in drawn for line in name.splitlines()) <= 30, "long names are folded"

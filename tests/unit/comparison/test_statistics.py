@@ -18,7 +18,6 @@ from pipeline.comparison.statistics import (
     Statistics,
     add_statistics,
     compute_statistics,
-    label_rows,
     tabulate_pairs,
 )
 from pipeline.comparison.table import build_table, render_table
@@ -100,7 +99,7 @@ def test_rows_are_told_apart_by_arguments_then_rate_then_number() -> None:
     table = pd.DataFrame(
         {
             "strategy": ["full", "lora", "lora", "lora", "lora"],
-            "arguments": ["", "r=4", "r=8", "r=8", "r=8"],
+            "changed_arguments": ["", "r=4", "r=8", "r=8", "r=8"],
             "learning_rate": ["1", "1", "2", "3", "3"],
         }
     )
@@ -285,3 +284,14 @@ def test_of_scores_there_is_a_table_without_intervals_and_a_word_about_it(make_r
 def test_rows_of_one_strategy_are_told_apart_by_their_objective(make_run: MakeRun) -> None:
     runs = [make_run("full", 0.9), make_run("full", 0.8, params={"objective": "siamese"})]
     assert label_rows(build_table(runs)) == ["full, classification", "full, siamese"]
+
+
+def test_siamese_rows_are_told_apart_by_their_pooling(make_run: MakeRun) -> None:
+    poolings = ("mean", "cls")
+    runs = [make_run("full", params={"objective": "siamese", "pooling": pooling}) for pooling in poolings]
+    runs.append(make_run("lora", params={"objective": "classification", "pooling": "mean"}))
+    table = build_table(runs)
+    assert sorted(label_rows(table)) == ["full, siamese, cls", "full, siamese, mean", "lora"]
+    assert sorted(table["pooling"]) == ["", "cls", "mean"], "to a classifier the option says nothing"
+    assert "pooling" in render_table(table)
+    assert "pooling" not in build_table(runs[2:])

@@ -40,6 +40,12 @@ def test_seeds_follow_one_another_and_nothing_else_changes(plan: Any) -> None:
         assert {training.code_version for training in trainings} == {inputs.code_version}
 
 
+def test_a_pooling_that_no_strategy_takes_is_refused(plan: Any) -> None:
+    with pytest.raises(ConfigError, match=r"--pooling: --objective classification makes no vector .* --objective siamese"):
+        plan(strategies="full,lora", pooling="cls")
+    assert plan({"strategies": {"full": {"pooling": "cls"}}}).strategies
+
+
 def test_a_study_has_five_seeds_unless_somebody_says_otherwise(plan: Any) -> None:
     assert MainConfig().seeds == 5
     assert len(plan(strategies="full").trainings(plan(strategies="full").strategies[0])) == 5
