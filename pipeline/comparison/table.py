@@ -126,7 +126,7 @@ def shown_columns(table: pd.DataFrame) -> list[Column]:
 
 
 def label_rows(table: pd.DataFrame) -> list[str]:
-    """A name for every row: entry or strategy; with objective, pooling, arguments, rate, a number where others share the rest."""
+    """A name for every row: entry or strategy; with objective, pooling, arguments, rate, number where others share the rest."""
     entries = table["entry"] if "entry" in table else [""] * len(table)
     names = [str(entry or strategy) for entry, strategy in zip(entries, table["strategy"], strict=True)]
     for column, form in _TOLD_APART_BY.items():

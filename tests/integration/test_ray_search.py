@@ -1,4 +1,4 @@
-"""A search on a Ray cluster of two nodes of this machine, recorded in PostgreSQL and on a tracking server where they are there."""
+"""A search on a Ray cluster of two nodes of this machine, recorded in PostgreSQL and on a tracking server."""
 
 import os
 import shutil
