@@ -1,6 +1,5 @@
 from collections.abc import Callable
 
-import pandas as pd
 import pytest
 
 from pipeline.comparison.plots import draw_all

@@ -20,7 +20,7 @@ from pipeline.comparison.statistics import (
     compute_statistics,
     tabulate_pairs,
 )
-from pipeline.comparison.table import build_table, render_table
+from pipeline.comparison.table import build_table, label_rows, render_table
 from pipeline.comparison.verdict import reach_verdict
 from pipeline.evaluation.uncertainty import Interval
 from pipeline.tracking.memory import MemoryTracker
