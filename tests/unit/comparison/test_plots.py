@@ -29,5 +29,5 @@ def test_rows_are_called_alike_in_pictures_and_elsewhere(make_run: MakeRun) -> N
     ]
     table = build_table(runs)
     drawn = [label.get_text() for label in draw_all(table)["f1"].axes[0].get_yticklabels()]
-    assert [" ".join(name.split()) for name in drawn] == label_rows(table)
+    assert ["".join(name.split()) for name in drawn] == ["".join(name.split()) for name in label_rows(table)]
     assert max(len(line) for name in drawn for line in name.splitlines()) <= 30, "long names are folded"
