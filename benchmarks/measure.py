@@ -91,6 +91,7 @@ def measure_ours(config: object) -> dict[str, float]:
     return {
         "seconds_per_step": run.metrics["cost/train_seconds"] / steps,
         "steps": steps,
+        "examples": round(run.metrics["cost/examples_per_second"] * run.metrics["cost/train_seconds"]),
         "added_mb": peak_mb(run.metrics),
         "one_off_seconds": run.metrics["cost/cache_seconds"],
         "accuracy": result.validation["accuracy"],

@@ -50,6 +50,8 @@ def measured(axis: str, value: int, strategy: str, options: dict[str, object]) -
     """Seconds of one epoch, once-only ones included."""
     one = measure("ours", strategy, options)
     seconds = one["seconds_per_step"] * one["steps"] + one["one_off_seconds"]
+    if axis == "rows":  # there may be fewer than were asked for
+        value = int(one["examples"])
     print(f"{strategy:10} {value:6} {axis}: {seconds:8.1f} s", flush=True)
     return {"axis": axis, "value": value, "strategy": strategy, "seconds": seconds, "added_mb": one["added_mb"]}
 

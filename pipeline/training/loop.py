@@ -23,6 +23,7 @@ from pipeline.training.checkpoints import CheckpointFolder, generator_states
 from pipeline.training.distributed import World, find_world
 from pipeline.training.dropout import quick_dropout
 from pipeline.training.frozen_prefix import CachedPrefix, feed_above
+from pipeline.training.fused_lora import fused_lora
 from pipeline.training.inference import predict_logits
 from pipeline.training.meters import FlopCounter, Stopwatch
 from pipeline.training.optimizer import build_optimizer, set_learning_rate
@@ -181,6 +182,7 @@ def fit(plan: FitPlan, observer: Observer) -> FitResult:
     accelerator = make_accelerator(plan.precision, **world.accelerator_options())
     with (
         quick_dropout(plan.model) if accelerator.device.type == "cpu" else nullcontext(),
+        fused_lora(plan.model),
         used_vocabulary(plan.model, plan.parameters, [plan.train, plan.validation], plan.pad_id) as parameters,
     ):
         train = _solve if plan.strategy.is_solved else _fit
