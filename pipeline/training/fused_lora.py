@@ -21,7 +21,7 @@ def fused_lora(model: nn.Module) -> Iterator[None]:
     layers = [(module, name) for module in model.modules() if (name := _only_adapter(module))]
     try:
         for layer, name in layers:
-            layer.forward = functools.partial(_forward, layer, name)  # type: ignore[method-assign]
+            layer.forward = functools.partial(_forward, layer, name)
         yield
     finally:
         for layer, _ in layers:
