@@ -76,10 +76,19 @@ def server(postgresql, tmp_path):
         port = free.getsockname()[1]
     address = f"http://127.0.0.1:{port}"
     store = database(postgresql, "tracking")
-    command = ["mlflow", "server", "--backend-store-uri", store, "--artifacts-destination", tmp_path / "artifacts"]
+    command = [
+        sys.executable,
+        "-m",
+        "mlflow",
+        "server",
+        "--backend-store-uri",
+        store,
+        "--artifacts-destination",
+        tmp_path / "kept",
+    ]
     with (tmp_path / "server.txt").open("w") as output:
         process = subprocess.Popen(
-            [Path(sys.executable).with_name(command[0]), *command[1:], "--port", str(port), "--workers", "1"],
+            [*command, "--port", str(port), "--workers", "1"],
             cwd=tmp_path,
             stdout=output,
             stderr=output,
