@@ -24,7 +24,7 @@ from pipeline.tuning.budget import Budget
 from pipeline.tuning.search import StudyAddress
 from pipeline.tuning.space import STUDY_SPACE, Space
 
-_TOGETHER = ("pipeline.stages.grid", "pipeline.training.batched_heads", "pipeline.training.stacked")
+_TOGETHER = ("pipeline.stages.heads_together", "pipeline.training.batched_heads", "pipeline.training.stacked")
 """What decides, beside a training's own code, what trials compute that are trained at once."""
 
 

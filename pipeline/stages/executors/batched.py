@@ -1,11 +1,11 @@
-"""All trials at once in one process, where they train nothing but a head: see `stages/grid.py`."""
+"""All trials at once in one process, where they train nothing but a head: see `stages/heads_together.py`."""
 
 from __future__ import annotations
 
 from pipeline.errors import ConfigError, PipelineError
 from pipeline.stages.children import Child, Children
 from pipeline.stages.executors.base import Outcome
-from pipeline.stages.grid import trains_together
+from pipeline.stages.heads_together import trains_together
 from pipeline.stages.search_plan import SearchPlan
 from pipeline.stages.trial import TrialTask, run_trials_together
 from pipeline.training.batched_heads import differ_in_optimization_only

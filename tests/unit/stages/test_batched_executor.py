@@ -45,7 +45,7 @@ def trained(monkeypatch, tracker):
     """Names the points that were trained; a rate of 9 fails."""
     trained = []
 
-    def train_grid(points, parent_id, tags, model_folders):
+    def train_heads_together(points, parent_id, tags, model_folders):
         results = []
         for point, own, folder in zip(points, tags, model_folders, strict=True):
             trained.append(point.learning_rate)
@@ -58,7 +58,7 @@ def trained(monkeypatch, tracker):
             results.append(type("Result", (), {"run_id": run.run_id})())
         return results
 
-    monkeypatch.setattr(trial, "train_grid", train_grid)
+    monkeypatch.setattr(trial, "train_heads_together", train_heads_together)
     return trained
 
 

@@ -26,9 +26,9 @@ def plan():
     return SearchPlan(TuneConfig(strategy="head_only"), TrainConfig(strategy="head_only"), space, Budget("trials", 2), inputs)
 
 
-@pytest.mark.parametrize("name", ["stages/grid.py", "training/batched_heads.py", "training/stacked.py"])
+@pytest.mark.parametrize("name", ["stages/heads_together.py", "training/batched_heads.py", "training/stacked.py"])
 def test_code_that_trains_trials_together_decides_what_they_are(plan, name, tmp_path, monkeypatch):
-    for file in ("stages/grid.py", "training/batched_heads.py", "training/stacked.py"):
+    for file in ("stages/heads_together.py", "training/batched_heads.py", "training/stacked.py"):
         (tmp_path / file).parent.mkdir(exist_ok=True)
         (tmp_path / file).write_text((module.ROOT / file).read_text())
     monkeypatch.setattr(module, "ROOT", tmp_path)
