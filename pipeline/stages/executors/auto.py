@@ -11,5 +11,6 @@ check = local.check
 
 def create(plan: SearchPlan, precision: str, children: Children) -> Executor:
     """Whichever executor of this machine is quicker."""
-    executor = local if batched.why_not(plan, precision, children) else batched
-    return executor.create(plan, precision, children)
+    if batched.why_not(plan, precision, children):
+        return local.create(plan, precision, children)
+    return batched.create(plan, precision, children)
