@@ -109,14 +109,14 @@ def measure_search(points: list[dict[str, object]], settings: dict[str, object])
     import time
 
     from pipeline.config import TrainConfig
-    from pipeline.stages.grid import train_grid
+    from pipeline.stages.heads_together import train_heads_together
     from pipeline.tracking.memory import MemoryTracker
 
     configs = [TrainConfig(strategy="head_only", **settings, **point) for point in points]  # type: ignore[arg-type]
     tracker, began = MemoryTracker(), time.perf_counter()
     with tempfile.TemporaryDirectory() as scratch, contextlib.redirect_stdout(sys.stderr):
         folders = [Path(scratch) / str(number) for number in range(len(configs))]
-        outcomes = train_grid(configs, tracker, model_folders=folders)
+        outcomes = train_heads_together(configs, tracker, model_folders=folders)
     wall = time.perf_counter() - began
     if failed := [outcome for outcome in outcomes if isinstance(outcome, Exception)]:
         raise failed[0]

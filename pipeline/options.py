@@ -38,18 +38,23 @@ LONGER_SPELLINGS = {
 # Headings of `--help` and what stands below them, the most used first; options that are in none come last.
 GROUPS = {
     "Most used": (
-        "recipe strategies strategy strategy_args run_id study dataset model learning_rate epochs batch_size tune trials seed"
+        "recipe strategies strategy strategy_args run_id study dataset model learning_rate epochs batch_size tune trials seed "
+        "seeds dry_run"
     ),
     "Data": (
-        "text_column label_column labels max_length max_train_samples max_eval_samples split split_ratios split_seed "
-        "group_column train_file validation_file test_file encoding dataset_config_name dataset_revision"
+        "text_column text_pair_column label_column label_type labels max_length max_train_samples max_eval_samples split "
+        "split_ratios split_seed group_column train_file validation_file test_file encoding dataset_config_name "
+        "dataset_revision transfer_dataset transfer_labels"
     ),
-    "Model": "head model_revision dropout",
+    "Model": "head objective pooling model_revision dropout",
     "Training": (
         "weight_decay warmup_ratio max_grad_norm eval_steps logging_steps metric_for_best_model early_stopping_patience "
-        "precision data_seed init_seed dropout_seed"
+        "precision num_processes data_seed init_seed dropout_seed"
     ),
-    "Runs and files": "run_ids force export_dir cache_dir frozen_prefix_cache frozen_prefix_cache_gb",
+    "Search": "space sampler pruner budget_seconds budget_examples workers executor ray_address storage study_name",
+    "Runs and files": (
+        "run_ids allow_unequal_budgets tolerance force export_dir cache_dir frozen_prefix_cache frozen_prefix_cache_gb"
+    ),
 }
 _UNGROUPED = "More"
 

@@ -142,6 +142,8 @@ def _settle_data(values: dict[str, Any], explicit: Mapping[str, Any]) -> list[st
             f"--split {shorten(str(explicit['split']))}: would leave {' and '.join(map(flag, parts))} unused. "
             "Leave --split out, or give --train-file alone."
         ]
+    if parts or explicit.get("split") == "official":
+        values.pop("split_ratios", None)  # which are refused beside parts that are there
     if parts:
         values.pop("split", None)
     return []

@@ -89,11 +89,12 @@ def _lines(plan: StudyPlan, inputs: TrainingInputs, store: RunStore, past: list[
 def _search_line(plan: StudyPlan, search: SearchPlan, settled: int, name: str, arguments: str, seconds: float | None) -> _Line:
     """What is left of a search, and the winner's trainings; how many trials a budget pays for is estimated."""
     budget, seeds = search.budget, plan.config.seeds
-    trials = {
+    affordable = {
         "trials": budget.amount,
         "examples": budget.amount // search.examples_of(search.base),
         "train_seconds": budget.amount // seconds if seconds else 1,
     }[budget.unit]
+    trials = min(affordable, search.space.size or affordable)
     count = max(int(trials) - settled, 0) + seeds
     begun = f", of which {settled} trials are there" if settled else ""
     what = f"search with a budget of {budget}{begun}, then the winner with {seeds} seed(s)"

@@ -29,6 +29,7 @@ def expected_seconds(past: Sequence[Run], inputs: TrainingInputs, precision: Pre
         and run.tags.get("base_sha256") == inputs.base_sha256
         and run.params.get("compute_dtype") == dtype
         and all(run.metrics.get(name) for name in _NEEDED)
+        and run.metrics.get("cost/grid_points", 1) <= 1  # of those that trained together each has a share of the seconds
     ]
     return statistics.median(found) if found else None
 

@@ -94,7 +94,7 @@ class SearchLoop:
             self._search.leave(number)
             self._trials[number] = dataclasses.replace(trial, state="over budget")
             return
-        of = f"/{self._plan.budget.amount:g}" if self._plan.budget.unit == "trials" else ""
+        of = f"/{self._plan.most_trials}" if self._plan.most_trials else ""
         say(f"Trial {shown}{of}: " + ", ".join(f"{name}={value}" for name, value in trial.point.items()))
         self._tasks[number] = TrialTask(
             number,

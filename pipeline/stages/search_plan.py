@@ -24,7 +24,7 @@ from pipeline.tuning.budget import Budget
 from pipeline.tuning.search import StudyAddress
 from pipeline.tuning.space import STUDY_SPACE, Space
 
-_TOGETHER = ("pipeline.stages.grid", "pipeline.training.batched_heads", "pipeline.training.stacked")
+_TOGETHER = ("pipeline.stages.heads_together", "pipeline.training.batched_heads", "pipeline.training.stacked")
 """What decides, beside a training's own code, what trials compute that are trained at once."""
 
 
@@ -48,6 +48,11 @@ class SearchPlan:
     def lower_is_better(self) -> bool:
         """Whether the best trial has the lowest score."""
         return self.metric == "loss"
+
+    @property
+    def most_trials(self) -> int | None:
+        """How many trials there are at most; None where the budget is not in trials."""
+        return _most_trials(self.space, self.budget) if self.budget.unit == "trials" else None
 
     @property
     def identity(self) -> str:
@@ -113,7 +118,7 @@ def plan_search(config: configs.TuneConfig) -> SearchPlan:
     names = describe_fields(configs.TrainConfig)
     base = configs.TrainConfig(**{name: value for name, value in as_dict(config).items() if name in names and name != "given"})
     space = _find_space(config, base)
-    budget = Budget.of(config, space.size)
+    budget = Budget.of(config)
     if config.sampler == "grid":
         _check_grid(config, space, budget)
     _check_points(config, base, space, budget)
@@ -175,7 +180,12 @@ def _known_points(config: configs.TuneConfig, space: Space, budget: Budget) -> l
     if budget.unit != "trials" or config.sampler == "tpe":
         return []
     draw = space.point if config.sampler == "grid" else lambda number: space.draw(number, config.seed)
-    return [draw(number) for number in range(int(budget.amount))]
+    return [draw(number) for number in range(_most_trials(space, budget))]
+
+
+def _most_trials(space: Space, budget: Budget) -> int:
+    """How many trials a budget in trials comes to: no more than the space has points."""
+    return int(min(budget.amount, space.size or budget.amount))
 
 
 def _check_points(config: configs.TuneConfig, base: configs.TrainConfig, space: Space, budget: Budget) -> None:

@@ -52,7 +52,9 @@ def find_winner(plan: SearchPlan, trials: Sequence[Trial], run_id: str, precisio
     if not records:
         # Not of `counted`: one that failed may have cost more than the budget, and failed for its own reason.
         reasons = [f"trial {trial.number + 1}: {trial.reason}" for trial in trials if trial.state == "failed"]
-        if not reasons:
+        if not reasons and any(trial.state == "pruned" for trial in counted):
+            reasons = [f"All trials that the budget of {plan.budget} pays for were ended early. Give more, or --pruner none."]
+        elif not reasons:
             reasons = [f"One trial alone costs more than the budget of {plan.budget}. Give more."]
         ended = f"The search ended after {MOST_FAILURES} trials in a row had failed. " if is_hopeless(trials) else ""
         raise PipelineError(f"No trial of {plan.config.title} finished. {ended}" + "; ".join(reasons))
@@ -64,7 +66,7 @@ def find_winner(plan: SearchPlan, trials: Sequence[Trial], run_id: str, precisio
         "tuned_by": run_id,
         "tuned_trials": str(finished),
         "tuning_budget": f"{plan.budget}{halved}",
-        **{name: f"{value:g}" for name, value in spent.as_metrics().items()},
+        **{name: f"{value:.12g}" for name, value in spent.as_metrics().items()},
     }
     assert best.score is not None
     return TuneResult(run_id, best.run_id, plan.candidate(best.point, precision), best.score, finished, tags)
@@ -88,7 +90,7 @@ def log_start(plan: SearchPlan, logger: RunLogger) -> None:
         }
     )
     logger.log_text(json.dumps(space.describe(), indent=1), "space.json")
-    if plan.budget.unit == "trials" and plan.budget.amount < config.trials:
+    if plan.most_trials is not None and plan.most_trials < config.trials:
         say(f"The space has {space.size} points, fewer than --trials {config.trials}: all are run.")
 
 
@@ -109,7 +111,8 @@ def log_end(plan: SearchPlan, search: Search, logger: RunLogger, tracker: Tracke
     logger.log_text(_table(plan, trials), "trials.csv")
     logger.log_figure(draw_trials(trials, metric, plan.lower_is_better), "trials.png")
     scores = [trial.score for trial in trials if trial.state == "complete" and trial.score is not None]
-    if plan.config.sampler != "tpe":  # whose later trials depend on the scores of earlier ones
+    # Draws of the same kind: trials of tpe depend on the scores of earlier ones, and halving leaves the better ones alone.
+    if plan.config.sampler != "tpe" and plan.config.pruner == "none":
         logger.log_figure(draw_expected_best(scores, metric, plan.lower_is_better), "expected_best.png")
     if shares := search.importances():
         logger.log_figure(draw_importances(shares), "importance.png")

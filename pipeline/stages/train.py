@@ -68,7 +68,7 @@ def run(
         tags: Set on the run beside, or instead of, the usual ones.
         model_folder: Put the model there instead of onto the run.
         stop_rule: Asked after each evaluation whether to end, with step and validation metrics.
-        fit_with: What trains; see `stages/grid.py`.
+        fit_with: What trains; see `stages/heads_together.py`.
 
     Raises:
         InputError: A mistake of input; no run was made.

@@ -13,7 +13,7 @@ from filelock import FileLock
 from pipeline import config as configs
 from pipeline.errors import PipelineError
 from pipeline.stages import train
-from pipeline.stages.grid import train_grid
+from pipeline.stages.heads_together import train_heads_together
 from pipeline.tracking import open_tracker
 from pipeline.training.model_folder import NAME
 
@@ -62,7 +62,7 @@ def run_trials_together(tasks: Sequence[TrialTask]) -> list[str | PipelineError]
                 found[task.number] = done
         left = [task for task in tasks if task.number not in found]
         if left:
-            results = train_grid(
+            results = train_heads_together(
                 [task.config for task in left],
                 parent_id=left[0].parent_id,
                 tags=[task.tags for task in left],

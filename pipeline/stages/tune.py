@@ -60,7 +60,9 @@ def run(
         finished = parent is not None and parent.status == "FINISHED"
         if parent is not None and finished and tracker.given_run_id() in (None, parent.run_id):
             say(f"This search is finished: run {parent.run_id}. --force true searches again.")
-            return find_winner(plan, search.trials(), parent.run_id, precision)
+            result = find_winner(plan, search.trials(), parent.run_id, precision)
+            show(plan, result, with_hint=parent_id is None)
+            return result
         executor = None if finished else create_executor(plan, precision, children or Children())
         logger = _open_run(plan, search, parent, tracker, parent_id)
         with closing(logger):

@@ -37,11 +37,10 @@ class Budget:
     amount: float
 
     @classmethod
-    def of(cls, config: configs.SearchConfig, size: int | None) -> Budget:
+    def of(cls, config: configs.SearchConfig) -> Budget:
         """The budget that the options name; one that was typed takes the place of all that a recipe sets.
 
-        Args:
-            size: Points in the space, None if they cannot be counted; there are no more trials than points.
+        It is what is allowed, the same for a space with fewer points than trials: such a space is searched completely.
 
         Raises:
             ConfigError: More than one budget was typed, or a recipe sets more than one.
@@ -54,7 +53,7 @@ class Budget:
             raise ConfigError(f"{' and '.join(map(flag, chosen))}: which budget? Give one of them.")
         if chosen and chosen != ["trials"]:
             return cls(options[chosen[0]], getattr(config, chosen[0]))
-        return cls("trials", min(config.trials, size or config.trials))
+        return cls("trials", config.trials)
 
     def __str__(self) -> str:
         """As the results table shows it."""

@@ -140,15 +140,19 @@ def count_runs(workspace):
     return len(workspace.tracker.search())
 
 
-def test_a_finished_search_is_not_made_again_unless_forced(workspace):
+def test_a_finished_search_is_not_made_again_unless_forced(workspace, capsys):
     recipe = write_recipe("one.yaml", options=workspace.options, space={"learning_rate": [2e-3]})
     options = {"strategy": "head_only", "trials": 3, "recipe": recipe, "epochs": 1, "storage": "sqlite:///ours.db"}
     first = tune.run(workspace.config(TuneConfig, **options, study_name="ours"))
     assert first.trials == 1, "all points are run where there are fewer than trials"
-    assert first.tags["tuning_budget"] == "1 trial"
+    assert first.tags["tuning_budget"] == "3 trials", "what was allowed"
     runs = count_runs(workspace)
+    capsys.readouterr()
     again = tune.run(workspace.config(TuneConfig, **options, study_name="ours"))
     assert again == first
+    said = capsys.readouterr().out
+    assert f"best of 1 trials has validation accuracy {first.best_score:.4f} with learning_rate=0.002" in said
+    assert f"python -m pipeline evaluate --run-id {first.best_run_id}" in said
     other = workspace.cli("tune", **options, study_name="ours", seed=7)
     assert other.exit_code == 2
     assert "holds another search under this name" in other.output
@@ -244,4 +248,7 @@ def test_halving_ends_trials_and_says_so(workspace):
     assert ended
     assert all(run.metrics["cost/examples"] < 4 * 160 for run in ended)
     assert result.best_run_id not in {run.run_id for run in ended}
-    assert result.tags["tuning_budget"] == "4 trials, halving"
+    assert result.tags["tuning_budget"] == "12 trials, halving"
+    drawn = {item.path for item in workspace.client.list_artifacts(result.run_id)}
+    assert "trials.png" in drawn
+    assert "expected_best.png" not in drawn, "the scores of what was ended early are missing"

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import yaml
 
+from pipeline.comparison.selection import select_runs
 from pipeline.config import MainConfig
 from pipeline.stages import main
 
@@ -17,12 +18,12 @@ def dry_run(workspace, capsys, **options):
 
 
 def test_a_tuned_study_that_is_run_again_finds_its_searches(workspace, capsys):
-    strategies = {"narrow": {"strategy": "partial", "strategy_args": {"top_k": 1}}, "linear_probe": {}}
+    strategies = {"narrow": {"strategy": "partial", "strategy_args": {"top_k": 1}}, "linear_probe": {"space": {"C": [1.0]}}}
     options = {**workspace.options, "epochs": 1, "seeds": 2, "tune": True, "trials": 2}
     del options["learning_rate"]
     Path("tuned.yaml").write_text(yaml.safe_dump({"options": options, "strategies": strategies}))
     assert "search with a budget of 2 trials, then the winner with 2 seed(s)" in (out := dry_run(workspace, capsys))
-    assert "Total: 8 to train, 0 reused" in out
+    assert "Total: 7 to train, 0 reused" in out, "the probe has one point"
     assert not list(Path(".cache").glob("searches")), "a dry run begins no search"
     first = main.run(workspace.config(MainConfig, recipe="tuned.yaml"))
     runs = workspace.tracker.search()
@@ -35,12 +36,13 @@ def test_a_tuned_study_that_is_run_again_finds_its_searches(workspace, capsys):
         assert {run.tags["tuning_budget"] for run in trained} == {"2 trials"}
         assert all(run.metrics["test/f1_macro"] >= 0 for run in trained)
         assert search.parent_id == first.run_id
+    assert select_runs(run for run in runs if run.stage == "train").ranked, "both were allowed the same"
     out = dry_run(workspace, capsys)
     assert out.count("search reused: run ") == 2
     assert all(run.run_id in out for run in searches.values())
     assert "Total: 0 to train, 6 reused; nothing is left to train" in out
-    assert "Total: 8 to train, 0 reused" in dry_run(workspace, capsys, force=True)
-    assert "Total: 10 to train, 0 reused" in dry_run(workspace, capsys, trials=3), "another budget is another search"
+    assert "Total: 7 to train, 0 reused" in dry_run(workspace, capsys, force=True)
+    assert "Total: 8 to train, 0 reused" in dry_run(workspace, capsys, trials=3), "another budget is another search"
     again = main.run(workspace.config(MainConfig, recipe="tuned.yaml"))
     made = [run.stage for run in workspace.tracker.search() if run.run_id not in {run.run_id for run in runs}]
     assert sorted(made) == ["compare", "main", "prepare_data"]

@@ -197,6 +197,7 @@ def test_help_has_every_option_once_below_a_heading(name: str) -> None:
     assert sorted(options) == sorted(
         {flag(field) for field in describe_fields(STAGE_CONFIGS[name]) if is_typed(field)} | {"--help"}
     )
+    assert re.findall(r"^  (?:-h, )?(--[a-z-]+)", text.partition("\nMore:\n")[2], re.MULTILINE) == ["--help"], "no heading"
 
 
 def test_whatever_is_in_no_group_comes_last() -> None:

@@ -126,6 +126,18 @@ def test_data_are_named_as_a_whole_or_by_files_and_what_was_typed_beats_the_reci
     assert replace_options(plan, {"epochs": 1}).test_file == "y.csv"
 
 
+@pytest.mark.parametrize("given", [{"train_file": "x.csv", "test_file": "y.csv"}, {"dataset": "imdb", "split": "official"}])
+def test_parts_that_are_there_are_not_cut_by_the_recipes_ratios(
+    write: Callable[[str, str | bytes], Path], given: dict[str, str]
+) -> None:
+    recipe = str(write("mine.yaml", "options: {dataset: mine.csv, split: random, split_ratios: [0.7, 0.1, 0.2]}"))
+    config = train(recipe=recipe, **given)
+    assert (config.split, config.split_ratios) == ("official", (0.8, 0.1, 0.1))
+    typed = train(recipe=recipe, split_ratios="0.6,0.2,0.2", **given)
+    assert typed.split_ratios == (0.6, 0.2, 0.2), "what is typed is held against the split"
+    assert train(recipe=recipe, dataset="imdb").split_ratios == (0.7, 0.1, 0.2)
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [

@@ -27,3 +27,12 @@ def test_every_link_leads_somewhere(document: Path) -> None:
         return
     named = re.findall(r"`((?:pipeline|docs|tests|tools|benchmarks)/[\w./-]+)`", document.read_text(encoding="utf-8"))
     assert not [name for name in named if not (ROOT / name).exists()]
+
+
+def test_every_module_of_the_stages_is_on_the_map() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rows = [line for line in page.partition("## The stages")[2].partition("\n## ")[0].splitlines() if line.startswith("|")]
+    named = re.findall(r"`(\w+)`", "\n".join(rows))
+    modules = {path.stem for path in (ROOT / "pipeline" / "stages").glob("*.py")} - {"__init__"}
+    assert len(modules) > 20
+    assert sorted(named) == sorted(modules), "each once"

@@ -1,11 +1,12 @@
-"""All trials at once in one process, where they train nothing but a head: see `stages/grid.py`."""
+"""All trials at once in one process, where they train nothing but a head: see `stages/heads_together.py`."""
 
 from __future__ import annotations
 
 from pipeline.errors import ConfigError, PipelineError
 from pipeline.stages.children import Child, Children
 from pipeline.stages.executors.base import Outcome
-from pipeline.stages.grid import trains_together
+from pipeline.stages.heads_together import trains_together
+from pipeline.stages.progress import say
 from pipeline.stages.search_plan import SearchPlan
 from pipeline.stages.trial import TrialTask, run_trials_together
 from pipeline.training.batched_heads import differ_in_optimization_only
@@ -22,6 +23,11 @@ def create(plan: SearchPlan, precision: str, children: Children) -> BatchedExecu
     """
     if why := why_not(plan, precision, children):
         raise ConfigError(f"--executor batched: {why}. Leave it out, or give --executor local.")
+    if plan.config.workers > 1:
+        say(
+            f"--workers {plan.config.workers} has no say here: the trials train at once in one process. With --executor local "
+            "each has a process of its own."
+        )
     return BatchedExecutor(min(len(plan.known_points()), _MOST_AT_ONCE), children)
 
 

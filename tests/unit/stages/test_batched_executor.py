@@ -1,10 +1,13 @@
 """All trials in one process; here it is no process."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from pipeline.config import TrainConfig
 from pipeline.errors import ProcessLostError, TrainingError
 from pipeline.stages import trial
+from pipeline.stages.executors import auto, batched
 from pipeline.stages.executors.batched import BatchedExecutor
 from pipeline.stages.trial import TrialTask
 from pipeline.tracking.memory import MemoryTracker
@@ -45,7 +48,7 @@ def trained(monkeypatch, tracker):
     """Names the points that were trained; a rate of 9 fails."""
     trained = []
 
-    def train_grid(points, parent_id, tags, model_folders):
+    def train_heads_together(points, parent_id, tags, model_folders):
         results = []
         for point, own, folder in zip(points, tags, model_folders, strict=True):
             trained.append(point.learning_rate)
@@ -58,7 +61,7 @@ def trained(monkeypatch, tracker):
             results.append(type("Result", (), {"run_id": run.run_id})())
         return results
 
-    monkeypatch.setattr(trial, "train_grid", train_grid)
+    monkeypatch.setattr(trial, "train_heads_together", train_heads_together)
     return trained
 
 
@@ -109,3 +112,11 @@ def test_a_lost_process_loses_all_and_finished_trials_are_not_trained_again(tmp_
     assert trained == [1, 3]
     assert found[1].run_id == done.run_id
     assert all(outcome.run_id for outcome in found)
+
+
+@pytest.mark.parametrize(("workers", "lines"), [(2, 1), (1, 0)])
+def test_auto_says_where_workers_have_no_say(monkeypatch, capsys, workers, lines):
+    monkeypatch.setattr(batched, "why_not", lambda *_: "")
+    plan = SimpleNamespace(config=SimpleNamespace(workers=workers), known_points=lambda: [{}, {}, {}])
+    assert auto.create(plan, "fp32", Children()).slots == 3
+    assert capsys.readouterr().out.count(f"--workers {workers} has no say here") == lines

@@ -10,6 +10,7 @@ from pipeline.tracking.runs import Run
 def past(number: int, wall: float, steps: float, speed: float, **changes: Any) -> Run:
     tags = {"stage": "train", "strategy": "full", "base_sha256": "b", **changes.pop("tags", {})}
     metrics = {"cost/wall_seconds": wall, "cost/train_seconds": steps, "cost/examples_per_second": speed}
+    metrics |= changes.pop("metrics", {})
     params = {"compute_dtype": changes.pop("dtype", "float32")}
     return Run(str(number), "full", changes.pop("status", "FINISHED"), number, tags=tags, params=params, metrics=metrics)
 
@@ -47,6 +48,13 @@ def test_the_median_counts() -> None:
 def test_runs_of_something_else_say_nothing(changes: dict[str, Any]) -> None:
     assert expected_seconds([past(1, 30, 20, 10, **changes)], planned(100, 2), "fp32") is None
     assert expected_seconds([], planned(100, 2), "fp32") is None
+
+
+def test_trials_that_trained_together_say_nothing_of_one_alone() -> None:
+    alone = past(1, 30, 20, 10, metrics={"cost/grid_points": 1})
+    together = past(2, 3, 2, 100, tags={"stage": "trial"}, metrics={"cost/grid_points": 12})
+    assert expected_seconds([alone, together, together], planned(100, 2), "fp32") == 30
+    assert expected_seconds([together], planned(100, 2), "fp32") is None
 
 
 def test_durations_are_said_in_a_fitting_unit() -> None:

@@ -1,5 +1,6 @@
 """Whether a search ends; nothing is trained."""
 
+import dataclasses
 from types import SimpleNamespace
 
 import pytest
@@ -14,7 +15,7 @@ from pipeline.stages.search_plan import SearchPlan
 from pipeline.stages.search_report import find_winner
 from pipeline.tracking.memory import MemoryTracker
 from pipeline.tuning.budget import Budget, Cost
-from pipeline.tuning.search import open_search
+from pipeline.tuning.search import Trial, open_search
 from pipeline.tuning.space import Space
 
 EXAMPLES = 10
@@ -91,3 +92,27 @@ def test_why_a_trial_failed_is_said_though_it_cost_more_than_the_budget(searched
     plan, trials = searched(Budget("train_seconds", SECONDS / 2))
     with pytest.raises(PipelineError, match=r"No trial of full finished\. trial 1: nan"):
         find_winner(plan, trials, "run", "fp32")
+
+
+def make_trial(number, state):
+    return Trial(number, {"learning_rate": 1e-4}, state, 0.5, f"run {number}", cost=Cost(1, SECONDS, EXAMPLES))
+
+
+@pytest.mark.parametrize(
+    ("budget", "states", "message"),
+    [
+        (EXAMPLES, ("pruned", "complete"), "All trials that the budget of 10 examples pays for were ended early."),
+        (EXAMPLES - 1, ("pruned", "complete"), "One trial alone costs more than the budget of 9 examples."),
+    ],
+)
+def test_why_no_trial_won_is_said_by_what_happened(searched, budget, states, message):
+    plan, _ = searched(Budget("examples", budget))
+    with pytest.raises(PipelineError, match=message):
+        find_winner(plan, [make_trial(number, state) for number, state in enumerate(states)], "run", "fp32")
+
+
+def test_what_was_spent_is_recorded_to_the_last_example(searched):
+    plan, _ = searched(Budget("examples", 10**7))
+    dear = dataclasses.replace(make_trial(0, "complete"), cost=Cost(1, 4321.0625, 1_234_567))
+    tags = find_winner(plan, [dear], "run", "fp32").tags
+    assert (tags["budget/examples"], tags["budget/train_seconds"]) == ("1234567", "4321.0625")

@@ -1,5 +1,6 @@
 """What a search is going to do."""
 
+import dataclasses
 from types import SimpleNamespace
 
 import pytest
@@ -26,9 +27,20 @@ def plan():
     return SearchPlan(TuneConfig(strategy="head_only"), TrainConfig(strategy="head_only"), space, Budget("trials", 2), inputs)
 
 
-@pytest.mark.parametrize("name", ["stages/grid.py", "training/batched_heads.py", "training/stacked.py"])
+@pytest.mark.parametrize("sampler", ["random", "grid"])
+def test_a_space_with_fewer_points_than_trials_leaves_the_budget_what_was_allowed(plan, sampler):
+    config = TuneConfig(strategy="head_only", trials=5, sampler=sampler)
+    small = dataclasses.replace(plan, config=config, budget=Budget.of(config))
+    assert str(small.budget) == "5 trials"
+    assert small.most_trials == 2
+    assert sorted(point["learning_rate"] for point in small.known_points()) == [1e-4, 1e-3]
+    assert dataclasses.replace(small, budget=Budget("trials", 1)).most_trials == 1
+    assert dataclasses.replace(small, budget=Budget("examples", 1)).most_trials is None
+
+
+@pytest.mark.parametrize("name", ["stages/heads_together.py", "training/batched_heads.py", "training/stacked.py"])
 def test_code_that_trains_trials_together_decides_what_they_are(plan, name, tmp_path, monkeypatch):
-    for file in ("stages/grid.py", "training/batched_heads.py", "training/stacked.py"):
+    for file in ("stages/heads_together.py", "training/batched_heads.py", "training/stacked.py"):
         (tmp_path / file).parent.mkdir(exist_ok=True)
         (tmp_path / file).write_text((module.ROOT / file).read_text())
     monkeypatch.setattr(module, "ROOT", tmp_path)

@@ -22,7 +22,7 @@ from pipeline.training.precision import choose_precision
 
 
 def trains_together(points: Sequence[configs.TrainConfig]) -> bool:
-    """Whether `train_grid` trains these points at once: several heads on one frozen encoder that differ in optimization only.
+    """Whether `train_heads_together` serves these points: several heads on one frozen encoder that differ in optimization only.
 
     Derived from what trains, not from the strategy's name; for that the model is built.
 
@@ -40,7 +40,7 @@ def trains_together(points: Sequence[configs.TrainConfig]) -> bool:
     return trains_head_alone(built.parameters, context.encoder, inputs.strategy, precision)
 
 
-def train_grid(
+def train_heads_together(
     points: Sequence[configs.TrainConfig],
     tracker: Tracker | None = None,
     parent_id: str | None = None,

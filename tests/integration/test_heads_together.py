@@ -7,7 +7,7 @@ import pytest
 from pipeline.config import TrainConfig
 from pipeline.errors import TrainingError
 from pipeline.stages import train
-from pipeline.stages.grid import train_grid, trains_together
+from pipeline.stages.heads_together import train_heads_together, trains_together
 from pipeline.tracking.memory import MemoryTracker
 from pipeline.training import batched_heads
 from pipeline.training.model_folder import load_model_folder
@@ -42,9 +42,9 @@ def test_each_run_is_as_if_trained_by_itself(points, tmp_path, monkeypatch):
     tags = [{"stage": "trial", "trial": str(number)} for number in range(len(points))]
     calls = []
     original = batched_heads.fit_heads
-    monkeypatch.setattr("pipeline.stages.grid.fit_heads", lambda *given: calls.append(given[1]) or original(*given))
+    monkeypatch.setattr("pipeline.stages.heads_together.fit_heads", lambda *given: calls.append(given[1]) or original(*given))
     assert trains_together(points)
-    outcomes = train_grid(points, tracker, parent, tags, folders)
+    outcomes = train_heads_together(points, tracker, parent, tags, folders)
     assert calls == [points], "all at once"
     assert len(outcomes) == len(points)
     for number, (outcome, point) in enumerate(zip(outcomes, points, strict=True)):
@@ -76,7 +76,7 @@ def test_each_run_is_as_if_trained_by_itself(points, tmp_path, monkeypatch):
 def test_a_point_that_fails_stops_no_other(points, failing):
     tracker = MemoryTracker()
     points[failing] = dataclasses.replace(points[failing], learning_rate=1e38)
-    outcomes = train_grid(points, tracker)
+    outcomes = train_heads_together(points, tracker)
     assert [isinstance(outcome, TrainingError) for outcome in outcomes] == [number == failing for number in range(3)]
     assert sorted(run.status for run in tracker.search()) == ["FAILED", "FINISHED", "FINISHED"]
     peaks = {run.metrics["cost/peak_rss_mb"] for run in tracker.search() if run.status == "FINISHED"}
