@@ -1,5 +1,5 @@
 # `make quickstart` and `make test` do all their own set-up; a second run uses the environment again.
-PYTHON ?= $(firstword $(shell command -v python3.11 python3))
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 READY := .venv/.ready
 
@@ -23,7 +23,7 @@ ui: $(READY)  # browse the runs at http://127.0.0.1:5000
 project-files: $(READY)  # render MLproject and conda.yaml
 	$(BIN)/python tools/render_project_files.py
 
-clean:  # remove what can be made again; runs stay
+clean:  # remove what can be made again; runs stay, but trials of a search are then made again, too
 	rm -rf .cache .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 
 $(READY): pyproject.toml

@@ -1,6 +1,9 @@
 """MLproject, conda.yaml, the reference and the strategies' pages are what they would be rendered as."""
 
 import importlib.util
+import os
+import shutil
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -56,3 +59,20 @@ def test_mlproject_is_one_that_mlflow_reads() -> None:
     assert project.name == "fairtune"
     for stage in ("main", "prepare_data", "tune", "train", "evaluate", "compare"):
         assert project.get_entry_point(stage).command.startswith(f"python -m pipeline {stage}")
+
+
+def test_make_takes_any_python3_where_there_is_no_python3_11(tmp_path: Path) -> None:
+    make = shutil.which("make")
+    if make is None:
+        pytest.skip("needs make")
+
+    def python() -> str:
+        command = [make, "--silent", "--file", str(ROOT / "Makefile"), "--eval", "python: ; $(info $(PYTHON))", "python"]
+        environment = {name: value for name, value in os.environ.items() if name != "PYTHON"}
+        done = subprocess.run(command, env={**environment, "PATH": str(tmp_path)}, capture_output=True, text=True, check=True)
+        return Path(done.stdout.strip()).name
+
+    for name in ("python3", "python3.11"):  # from now on both are there
+        (tmp_path / name).write_text("#!/bin/sh\n")
+        (tmp_path / name).chmod(0o755)
+        assert python() == name
