@@ -12,7 +12,8 @@ from pipeline.errors import ConfigError, shorten
 from pipeline.fields import Count, Names, NonNegative, Probability, Rate, Ratios, Seed, Share, as_dict, typed
 from pipeline.hashing import digest
 
-# How a run is carried out, as against what it computes: left out of a configuration's identity.
+# How a run is carried out, as against what it computes: left out of a configuration's identity. So an interrupted training goes
+# on with another num_processes; what compares finished runs looks at that number beside the identity (comparison/seeds.py).
 OPERATIONAL = frozenset(
     {
         "cache_dir",
@@ -96,7 +97,8 @@ class StageConfig:
     """What every stage takes."""
 
     cache_dir: str = ".cache"
-    """Folder for prepared data, token tables, hidden states and checkpoints; may be deleted at any time."""
+    """Folder for prepared data, token tables, hidden states, checkpoints and searches. Deleted, all are made again: also trials
+    of a search, and what was done of an interrupted training. Runs stay in the tracking store."""
     given: Names = ()
     """Names of the options and strategy arguments that were typed: a recipe's strategies and grid do not change them."""
 
@@ -300,7 +302,21 @@ class TuneConfig(TrainConfig, SearchConfig):
 
 
 @typed
-class EvaluateConfig(SplitConfig):
+class TransferConfig(StageConfig):
+    """Which second data set models are tested on, too."""
+
+    transfer_dataset: str | None = None
+    """A second data set, test-only: every model is scored on its test part, too (its own parts if it has any, else 8:1:1)."""
+    transfer_labels: Names = ()
+    """Classes of --transfer-dataset in the order of the first data set's, where their names differ."""
+    transfer_text_column: str | None = None
+    """Column of --transfer-dataset that holds the text; found by its usual names if not given."""
+    transfer_label_column: str | None = None
+    """Column of --transfer-dataset that holds the class; found by its usual names if not given."""
+
+
+@typed
+class EvaluateConfig(TransferConfig, SplitConfig):
     """Score a trained run, or a model that was trained elsewhere, on test data."""
 
     run_id: str | None = None
@@ -315,10 +331,6 @@ class EvaluateConfig(SplitConfig):
     """Longest input in tokens for --model; a run, and a folder that train wrote, keep their own."""
     max_eval_samples: Count | None = None
     """Test on at most so many examples with --model; a run keeps its own."""
-    transfer_dataset: str | None = None
-    """A second data set, test-only: every model is scored on its test part, too (its own parts if it has any, else 8:1:1)."""
-    transfer_labels: Names = ()
-    """Classes of --transfer-dataset in the order of the first data set's, where their names differ."""
     force: bool = False
     """Evaluate again although the run has its test result already."""
 
@@ -344,11 +356,12 @@ class ReproduceConfig(StageConfig):
     run_id: str | None = None
     """Run of the train stage, or the best trial of tune, to make again."""
     tolerance: NonNegative = 0.005
-    """Validation and test scores that differ by no more than this count as equal within tolerance."""
+    """Validation and test scores (accuracy, precision, recall, F1, correlations) that differ by no more count as equal within
+    tolerance; losses and calibration are reported beside them."""
 
 
 @typed
-class MainConfig(SearchConfig):
+class MainConfig(TransferConfig, SearchConfig):
     """The whole study of a recipe: prepare, tune if asked, train every strategy, evaluate, compare."""
 
     strategies: Names = ()
@@ -356,15 +369,12 @@ class MainConfig(SearchConfig):
     tune: bool = False
     """Search each strategy's hyperparameters first, with the same budget."""
     seeds: Count = 5
-    """How many seeds each strategy is trained with: --seed, --seed + 1 and so on, the same ones for all."""
+    """How many seeds each strategy is trained with: --seed, --seed + 1 and so on, the same ones for all. Without --recipe the
+    recipe is quickstart, with 1 seed; add --seeds 5."""
     force: bool = False
     """Train and evaluate again what an earlier run has done with the same code, configuration and data."""
     dry_run: bool = False
     """Say what would be trained, what reused, and how long that takes by past runs; run nothing."""
-    transfer_dataset: str | None = None
-    """A second data set, test-only: every model is scored on its test part, too (its own parts if it has any, else 8:1:1)."""
-    transfer_labels: Names = ()
-    """Classes of --transfer-dataset in the order of the first data set's, where their names differ."""
     export_dir: str | None = None
     """Also write results/ (predictions per strategy) and models/ below this folder."""
 

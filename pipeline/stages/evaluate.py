@@ -19,6 +19,7 @@ from pipeline.data.sources import LABEL, PAIR, TEXT
 from pipeline.data.splits import choose_sample
 from pipeline.errors import ConfigError, ModelError, enumerate_some
 from pipeline.evaluation.readings import CLASS_METRICS, SCORE_METRICS
+from pipeline.fields import describe_fields
 from pipeline.hashing import digest
 from pipeline.lettering import warn_of_missing
 from pipeline.modeling.addresses import find_model
@@ -39,7 +40,7 @@ from pipeline.training.model_folder import (
 )
 
 _TESTED_BY = "test_code_version"
-_WITH_A_RUN = ("run_id", "force", "cache_dir", "transfer_dataset", "transfer_labels")
+_WITH_A_RUN = ("run_id", "force", *describe_fields(configs.TransferConfig))
 _USUAL = configs.TrainConfig()
 _KNOWN = (*CLASS_METRICS, *SCORE_METRICS)
 
@@ -120,8 +121,7 @@ def _find_transfer(config: configs.EvaluateConfig, prepared: PreparedData, split
     if config.transfer_dataset is None:
         return None
     check_transfer(config.transfer_dataset, prepared.manifest.problem)
-    classes = prepared.manifest.classes
-    return find_transfer(config.transfer_dataset, config.transfer_labels, classes, config.cache_dir, split_seed)
+    return find_transfer(config, prepared.manifest.classes, split_seed)
 
 
 def is_evaluated(trained: Run, tracker: RunStore) -> bool:
@@ -142,7 +142,7 @@ def is_done(config: configs.EvaluateConfig, trained: Run, tracker: RunStore) -> 
     if config.transfer_dataset is None or not is_evaluated(trained, tracker):
         return is_evaluated(trained, tracker)
     seed, code = read_config(tracker, trained, config.cache_dir).split_seed, _transfer_code_version(trained)
-    return is_transferred(trained, config.transfer_dataset, config.transfer_labels, config.cache_dir, seed, code)
+    return is_transferred(trained, config, seed, code)
 
 
 def _recorded(trained: Run) -> dict[str, float]:

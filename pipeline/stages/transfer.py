@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from pipeline.config import SplitConfig
+from pipeline.config import SplitConfig, TransferConfig
 from pipeline.data.prepared import PreparedData, prepare
 from pipeline.data.problem import Problem
 from pipeline.data.sources import LABEL, TEXT
 from pipeline.data.splits import choose_sample
-from pipeline.errors import ConfigError, DataError, enumerate_some
+from pipeline.errors import ConfigError, DataError, enumerate_some, shorten
 from pipeline.evaluation.metrics import report_by_class, score_predictions
 from pipeline.evaluation.predictions import predict, tabulate, write_csv
 from pipeline.stages.progress import say
@@ -23,19 +24,18 @@ from pipeline.tracking.runs import Run, RunLogger
 from pipeline.training.model_folder import FineTunedModel
 
 _MEASURED_BY = "transfer_code_version"
+_OF_FIRST = re.compile(r"(?<![\w-])--(dataset|text-column|label-column|labels)(?![\w-])")
 
 
 @dataclass(frozen=True)
 class TransferData:
     """A second data set, test-only."""
 
-    dataset: str
+    asked: TransferConfig
     """As it was typed."""
     prepared: PreparedData
     classes: tuple[str, ...]
     """Its classes in the order of those of the first data set."""
-    labels: tuple[str, ...] = ()
-    """That order as it was typed; empty where the classes were found by name."""
 
     def measured_by(self, code: str) -> dict[str, str]:
         """The tags of a run that holds a result on these data: measured again, it is the same where they are equal.
@@ -43,7 +43,7 @@ class TransferData:
         Args:
             code: Version of the code that measures.
         """
-        return {**_asked(self.dataset, self.labels, code), "transfer_fingerprint": self.prepared.manifest.fingerprint}
+        return {**_tags(self.asked, code), "transfer_fingerprint": self.prepared.manifest.fingerprint}
 
 
 def check_transfer(dataset: str, problem: Problem) -> None:
@@ -62,50 +62,70 @@ def check_transfer(dataset: str, problem: Problem) -> None:
         )
 
 
-def is_transferred(trained: Run, dataset: str, labels: Sequence[str], cache_dir: str, split_seed: int, code: str) -> bool:
-    """Whether a run holds a result on the second data set as it is now, measured with the same order of classes and code.
+def is_transferred(trained: Run, asked: TransferConfig, split_seed: int, code: str) -> bool:
+    """Whether a run holds a result on the second data set as it is now, read in the same way, measured with the same code.
 
     Raises:
         DataError: The data cannot be read any more.
     """
-    asked = _asked(dataset, labels, code)
-    if "transfer/f1_macro" not in trained.metrics or any(trained.tags.get(name) != value for name, value in asked.items()):
+    tags = _tags(asked, code)
+    if "transfer/f1_macro" not in trained.metrics or any(trained.tags.get(name) != value for name, value in tags.items()):
         return False
-    prepared = _prepare(dataset, labels, cache_dir, split_seed)
-    return trained.tags.get("transfer_fingerprint") == prepared.manifest.fingerprint
+    return trained.tags.get("transfer_fingerprint") == _prepare(asked, split_seed).manifest.fingerprint
 
 
-def _asked(dataset: str, labels: Sequence[str], code: str) -> dict[str, str]:
-    return {"transfer_dataset": dataset, "transfer_labels": json.dumps(list(labels)), _MEASURED_BY: code}
+def _tags(asked: TransferConfig, code: str) -> dict[str, str]:
+    return {
+        "transfer_dataset": asked.transfer_dataset or "",
+        "transfer_labels": json.dumps(list(asked.transfer_labels)),
+        "transfer_text_column": asked.transfer_text_column or "",
+        "transfer_label_column": asked.transfer_label_column or "",
+        _MEASURED_BY: code,
+    }
 
 
-def find_transfer(dataset: str, labels: Sequence[str], classes: Sequence[str], cache_dir: str, split_seed: int) -> TransferData:
+def find_transfer(asked: TransferConfig, classes: Sequence[str], split_seed: int) -> TransferData:
     """Prepare the second data set: by the parts that it comes with, else by the random split with `split_seed`.
 
     Args:
-        labels: Its classes in the order of `classes`; found by name if empty.
         classes: Those of the first data set.
 
     Raises:
         DataError: It cannot be read, or has other classes.
     """
-    prepared = _prepare(dataset, labels, cache_dir, split_seed)
-    theirs = prepared.manifest.classes
+    prepared = _prepare(asked, split_seed)
+    theirs, labels = prepared.manifest.classes, asked.transfer_labels
     if len(theirs) != len(classes) or (not labels and set(theirs) != set(classes)):
         raise DataError(
-            f"--transfer-dataset {dataset}: has the classes {enumerate_some(theirs)}, but the model knows "
+            f"--transfer-dataset {asked.transfer_dataset}: has the classes {enumerate_some(theirs)}, but the model knows "
             f"{enumerate_some(classes)}. Give --transfer-labels, its classes in the order of those, or another data set."
         )
-    return TransferData(dataset, prepared, tuple(theirs if labels else classes), tuple(labels))
+    return TransferData(asked, prepared, tuple(theirs if labels else classes))
 
 
-def _prepare(dataset: str, labels: Sequence[str], cache_dir: str, split_seed: int) -> PreparedData:
-    by_parts = SplitConfig(split="official", cache_dir=cache_dir, split_seed=split_seed, labels=tuple(labels))
+def _prepare(asked: TransferConfig, split_seed: int) -> PreparedData:
+    dataset = asked.transfer_dataset or ""
+    by_parts = SplitConfig(
+        split="official",
+        cache_dir=asked.cache_dir,
+        split_seed=split_seed,
+        labels=asked.transfer_labels,
+        text_column=asked.transfer_text_column,
+        label_column=asked.transfer_label_column,
+    )
     try:
-        prepared, _ = prepare(dataset, by_parts)
+        return prepare(dataset, by_parts)[0]
     except DataError:  # of one part only; another mistake is met again
-        prepared, _ = prepare(dataset, dataclasses.replace(by_parts, split="random"))
-    return prepared
+        try:
+            return prepare(dataset, dataclasses.replace(by_parts, split="random"))[0]
+        except DataError as error:
+            raise DataError(*(_name_second(message, dataset) for message in error.messages)) from error
+
+
+def _name_second(message: str, dataset: str) -> str:
+    """What is wrong with data, said of the second data set and its options: those of the first would mend nothing."""
+    named = _OF_FIRST.sub(r"--transfer-\1", message)
+    return named if "--transfer-dataset" in named else f"--transfer-dataset {shorten(dataset)}: {named}"
 
 
 def log_transfer(
@@ -148,6 +168,6 @@ def log_transfer(
     )
     logger.set_tags(tags)
     say(
-        f"Transfer to {data.dataset}: accuracy {scores['accuracy']:.4f}, f1 macro {scores['f1_macro']:.4f} on {len(gold):,} "
-        f"texts of its test part, {repeated:,} of which stand in the train part of the first data set"
+        f"Transfer to {data.asked.transfer_dataset}: accuracy {scores['accuracy']:.4f}, f1 macro {scores['f1_macro']:.4f} on "
+        f"{len(gold):,} texts of its test part, {repeated:,} of which stand in the train part of the first data set"
     )

@@ -3,9 +3,11 @@
 import shutil
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from pipeline.config import EvaluateConfig
+from pipeline.errors import DataError
 from pipeline.stages import evaluate
 
 
@@ -73,3 +75,24 @@ def test_a_measurement_that_was_broken_off_is_made_again(workspace, tiny, traine
         with pytest.raises(pytest.fail.Exception):
             evaluate.run(EvaluateConfig(run_id=trained, transfer_dataset="third.csv", force=True))
     assert not evaluate.is_done(config, workspace.tracker.get(trained), workspace.tracker)
+
+
+def test_columns_of_the_second_data_set_have_options_of_their_own(workspace, tiny, trained, measured):
+    table = pd.read_csv(tiny.csv()).rename(columns={"text": "body", "label": "verdict"})
+    table.assign(copy=table["body"]).to_csv("fourth.csv", index=False)
+    asked = {"run_id": trained, "transfer_dataset": "fourth.csv"}
+    with pytest.raises(DataError) as refused:
+        evaluate.run(EvaluateConfig(**asked))
+    assert [message.split(".csv: ")[0] for message in refused.value.messages] == ["--transfer-dataset fourth"] * 2
+    for option in ("--transfer-text-column.", "--transfer-label-column."):
+        assert f"Pass {option}" in str(refused.value)
+    columns = {"transfer_text_column": "body", "transfer_label_column": "verdict"}
+    assert workspace.cli("evaluate", **asked, **columns).exit_code == 0
+
+    def is_done(**changes):
+        config = EvaluateConfig(**asked, **columns | changes)
+        return evaluate.is_done(config, workspace.tracker.get(trained), workspace.tracker)
+
+    assert len(measured) == 1
+    assert is_done()
+    assert not is_done(transfer_text_column="copy"), "though its texts are the same"
