@@ -18,27 +18,36 @@ QUALITY = ("accuracy", "precision_macro", "recall_macro", "f1_macro", "spearman"
 """Columns whose spread over seeds is shown."""
 
 
-def configuration(run: Run) -> tuple[str, str]:
-    """Equal for runs that repeat one another, seed included."""
-    return run.tags["config_hash"], run.tags.get("base_sha256", "")
+def configuration(run: Run) -> tuple[str, ...]:
+    """Equal for runs that repeat one another, seed included.
+
+    With dropout another number of processes is another draw. Whether the outputs of frozen layers were kept is in no key: that
+    changes times, and scores by rounding alone.
+    """
+    return run.tags["config_hash"], run.tags.get("base_sha256", ""), _processes(run)
 
 
 def row_key(run: Run) -> tuple[str, ...]:
-    """Equal for runs that differ in their seeds only: same settings, base and precision, tuned alike."""
+    """Equal for runs that differ in their seeds only: same settings, base, precision and processes, tuned alike."""
     return (
         run.tags["settings_hash"],
         run.tags.get("base_sha256", ""),
         run.params.get("compute_dtype", ""),
+        _processes(run),
         run.tags.get("tuned_trials", ""),
         budget_of(run),
     )
+
+
+def _processes(run: Run) -> str:
+    return run.tags.get("num_processes", "1")
 
 
 def unrepeated(failed: Iterable[Run], kept: Sequence[Run]) -> tuple[Run, ...]:
     """Of each configuration that failed on the data of `kept` the newest run, unless another try of it was kept."""
     done = {configuration(run) for run in kept}
     fingerprints = {run.tags["data_fingerprint"] for run in kept}
-    found: dict[tuple[str, str], Run] = {}
+    found: dict[tuple[str, ...], Run] = {}
     for run in failed:
         # One that failed before it could say what it is stands among those left out, and nowhere else.
         if "settings_hash" in run.tags and run.tags.get("data_fingerprint") in fingerprints and configuration(run) not in done:

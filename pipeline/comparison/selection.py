@@ -111,7 +111,7 @@ def select_runs(candidates: Iterable[Run], named: bool = False, allow_unequal_bu
     candidates = list(candidates)
     kept: list[Run] = []
     omitted: list[LeftOut] = []
-    seen: set[tuple[str, str]] = set()
+    seen: set[tuple[str, ...]] = set()
     if named:
         omitted += [
             Foreign(run, f"made by {run.stage or 'another project'}, not by train") for run in candidates if not _is_result(run)

@@ -85,7 +85,7 @@ def build_table(runs: Sequence[Run], failed: Sequence[Run] = (), ranked: bool = 
     """
     groups: dict[tuple[str, ...], list[Run]] = {}
     for run in runs:
-        groups.setdefault(_group_key(run), []).append(run)
+        groups.setdefault(row_key(run), []).append(run)
     frame = pd.DataFrame([_row(members, failed) for members in groups.values()])
     empty = [name for name in MEASURES if frame[name].isna().all()]
     empty += [f"{name}{ending}" for name in QUALITY if name in empty for ending in ("_std", "_min")]
@@ -157,11 +157,6 @@ def _cell(row: pd.Series, name: str, form: str) -> str:
         return f"{text} ± {form.format(deviation)}"
     failed = row.get("failed_seeds", 0) if name == "seeds" else 0
     return f"{text} ({failed} failed)" if failed else text
-
-
-def _group_key(run: Run) -> tuple[str, ...]:
-    """Runs that differ in their seeds only and were measured alike stand in one row."""
-    return (*row_key(run), str(run.tags.get("frozen_prefix_cache") == "unused"), run.tags.get("num_processes", "1"))
 
 
 def _row(members: list[Run], failed: Sequence[Run]) -> dict[str, Any]:

@@ -57,6 +57,6 @@ def _open(plan: StudyPlan, note: Path, tracker: Tracker) -> RunLogger:
         say(f"Continuing study {old.run_id}, which was interrupted.")
         return tracker.reopen(old.run_id)
     logger = tracker.start(title)
-    why = "continued" if same else "with other data, code, model or --force made anew"
+    why = "continued" if same else "with other data, code, model, processes or --force made anew"
     tracker.amend(old.run_id).finish("KILLED", f"interrupted; {why} by run {logger.run_id}")
     return logger

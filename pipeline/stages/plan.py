@@ -40,7 +40,7 @@ class StudyPlan:
     @property
     def identity(self) -> str:
         """Equal for two plans that compute the same with the same code."""
-        parts = [[inputs.identity, inputs.code_version] for inputs in self.strategies]
+        parts = [[inputs.identity, inputs.config.num_processes, inputs.code_version] for inputs in self.strategies]
         return digest([parts, configs.identity(self.config), self.config.force])
 
     def trainings(self, inputs: TrainingInputs) -> list[TrainingInputs]:

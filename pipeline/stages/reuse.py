@@ -25,7 +25,9 @@ def find_finished(
     tuned: Mapping[str, str] | None = None,
     below: str | None = None,
 ) -> Run | None:
-    """The newest finished run that computed the same: equal configuration, data, base and code, its model still there.
+    """The newest finished run that computed the same, its model still there.
+
+    The same is: equal configuration, number of processes, data, base and code.
 
     What `reproduce` made again is passed over: it is evidence about another run.
 
@@ -37,6 +39,7 @@ def find_finished(
     wanted = {
         "stage": "train",
         "config_hash": inputs.config_hash(precision),
+        "num_processes": str(inputs.config.num_processes),  # with dropout another number is another draw
         "data_fingerprint": inputs.prepared.manifest.fingerprint,
         "base_sha256": inputs.base_sha256,
         "code_version": inputs.code_version,

@@ -4,6 +4,7 @@ import hashlib
 import shutil
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 
@@ -219,6 +220,13 @@ def test_a_dry_run_says_how_long_it_takes_and_where_that_is_unknown(workspace, s
     assert tuned.startswith("Total: 10 to train")
 
 
+def test_runs_by_another_number_of_processes_are_not_reused(workspace, study, first, capsys):
+    study()
+    options = {"recipe": "two.yaml", "dry_run": True}
+    assert main_line(workspace, options, capsys).startswith("Total: 0 to train, 4 reused;")
+    assert main_line(workspace, {**options, "num_processes": 2}, capsys).startswith("Total: 4 to train, 0 reused;")
+
+
 def test_a_dry_run_makes_no_store(workspace, study, first, tmp_path, monkeypatch, capsys):
     study()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'none.db'}")
@@ -274,6 +282,15 @@ def test_what_was_made_again_is_not_reused(workspace, first):
     assert other is None or other.run_id != found.run_id
     workspace.client.delete_tag(found.run_id, "reproduces")
     assert find_finished(workspace.tracker, inputs, plan.precision).run_id == found.run_id
+
+
+def test_a_study_reads_the_columns_of_its_second_data_set(workspace, study, first):
+    table = pd.read_csv("reviews.csv").rename(columns={"text": "body", "label": "verdict"})
+    table.to_csv("second.csv", index=False)
+    asked = {"transfer_dataset": "second.csv", "transfer_text_column": "body", "transfer_label_column": "verdict"}
+    parent, made = study(**asked)
+    assert made == []
+    assert compare.run(CompareConfig(study=parent.run_id)).table["transfer_f1_macro"].notna().all()
 
 
 # Last: the data are others afterwards.

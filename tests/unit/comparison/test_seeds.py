@@ -57,7 +57,7 @@ def test_a_seed_that_failed_twice_counts_once(make_run: MakeRun) -> None:
     assert select_runs([*tries, make_run(params={"seed": "1"})]).failed == (tries[1],)
 
 
-@pytest.mark.parametrize("tags", [{"data_fingerprint": "e" * 64}, {"settings_hash": "other"}])
+@pytest.mark.parametrize("tags", [{"data_fingerprint": "e" * 64}, {"settings_hash": "other"}, {"num_processes": "2"}])
 def test_failures_on_other_data_or_with_other_settings_do_not_count(make_run: MakeRun, tags: dict[str, str]) -> None:
     selection = select_runs([failed(make_run, "2", tags=tags), make_run(params={"seed": "1"})])
     assert build_table(selection.kept, selection.failed)["failed_seeds"].tolist() == [0]

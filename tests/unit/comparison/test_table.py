@@ -46,8 +46,9 @@ def test_runs_with_other_hyperparameters_are_never_averaged(make_run: MakeRun) -
         {"tags": {"settings_hash": "other"}},
         {"params": {"compute_dtype": "bfloat16"}},
         {"tags": {"tuned_trials": "12"}},
+        {"tags": {"num_processes": "2"}},
     ],
-    ids=["settings", "precision", "tuning"],
+    ids=["settings", "precision", "tuning", "processes"],
 )
 def test_each_part_of_what_makes_repetitions_keeps_rows_apart(make_run: MakeRun, differs: dict[str, dict[str, str]]) -> None:
     same = {"compute_dtype": "float32"}
@@ -55,6 +56,12 @@ def test_each_part_of_what_makes_repetitions_keeps_rows_apart(make_run: MakeRun,
     other = make_run(tags=differs.get("tags"), params={**same, **differs.get("params", {})})
     rows = build_table([*runs, other])
     assert sorted(rows["run_ids"]) == sorted([f"{runs[0].run_id} {runs[1].run_id}", other.run_id])
+
+
+def test_seeds_with_and_without_kept_outputs_of_frozen_layers_stand_in_one_row(make_run: MakeRun) -> None:
+    for_tags = enumerate(("built", "found", "unused"))
+    runs = [make_run(params={"seed": str(seed)}, tags={"frozen_prefix_cache": use}) for seed, use in for_tags]
+    assert build_table(runs)["seeds"].tolist() == [3]
 
 
 def test_each_measure_is_read_from_its_metric_and_one_that_no_run_has_is_no_column(make_run: MakeRun) -> None:

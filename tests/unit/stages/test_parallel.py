@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.config import OPERATIONAL, TrainConfig
+from pipeline.config import TrainConfig, identity
 from pipeline.errors import ConfigError
 from pipeline.stages.inputs import find_strategy
 from pipeline.stages.parallel import check_processes, doubt_processes
@@ -52,5 +52,5 @@ def test_other_numbers_are_refused(value):
         configure(TrainConfig, {"num_processes": value})
 
 
-def test_it_decides_how_a_run_is_carried_out_not_what_it_computes():
-    assert "num_processes" in OPERATIONAL
+def test_an_interrupted_training_is_found_by_another_number_of_processes():
+    assert identity(TrainConfig(num_processes=2)) == identity(TrainConfig())

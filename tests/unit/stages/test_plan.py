@@ -100,5 +100,6 @@ def test_a_number_of_seeds_that_is_none_is_refused(plan: Any, seeds: str) -> Non
 def test_identity_is_of_all_that_a_study_computes(plan: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     base = plan(strategies="full,lora", seeds=2)
     assert base.identity == plan(strategies="full,lora", seeds=2).identity
-    for changes in ({"seeds": 3}, {"learning_rate": 1e-3}, {"strategies": "full"}, {"force": True}, {"split_seed": 1}):
+    by_hand = ({"seeds": 3}, {"learning_rate": 1e-3}, {"strategies": "full"}, {"force": True}, {"split_seed": 1})
+    for changes in (*by_hand, {"num_processes": 2}):
         assert plan(**{"strategies": "full,lora", "seeds": 2, **changes}).identity != base.identity, changes
