@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -19,9 +19,9 @@ class Trained:
     """What a training came to."""
 
     history: History
-    """Metric -> (step, value) of everything that was logged by step: losses, rates, validation scores."""
+    """Metric -> (step, value) of everything that was logged: losses, rates, validation and test metrics."""
     scores: Mapping[str, float]
-    """Validation and test scores of the selected checkpoint."""
+    """Validation and test scores of the selected checkpoint: shares or correlations, which one tolerance can be meant for."""
     weights: Mapping[str, NDArray[Any]]
     """Everything that training made, by name."""
     predictions: Sequence[str] = ()
@@ -34,7 +34,7 @@ class Reproduction:
 
     outcome: Outcome
     largest_by_metric: Mapping[str, float]
-    """Metric -> largest absolute difference at any step; infinite where one of them lacks a step."""
+    """Metric -> largest absolute difference at any step; infinite where one of them lacks the metric or a step."""
     largest_score: float
     """Largest absolute difference of a validation or test score."""
     largest_weight: float
@@ -47,11 +47,26 @@ class Reproduction:
         if self.outcome == "equal":
             return "equal: weights, losses by step, scores and predictions are the same to the last bit"
         first = max(self.largest_by_metric, key=lambda name: self.largest_by_metric[name], default="")
-        by_step = f", {first} by up to {self.largest_by_metric[first]:.2g}" if first else ""
+        by_step = f", {first} {_by_up_to(self.largest_by_metric[first])}" if first else ""
         return (
             f"{self.outcome}: scores differ by up to {self.largest_score:.4f}{by_step}, weights by up to "
             f"{self.largest_weight:.2g}, {self.other_predictions} test texts are judged otherwise"
         )
+
+    def as_record(self) -> dict[str, Any]:
+        """Ready for JSON, which has no infinite numbers: None stands for them."""
+        found: dict[str, Any] = _finite(asdict(self))
+        return found
+
+
+def _by_up_to(difference: float) -> str:
+    return f"by up to {difference:.2g}" if math.isfinite(difference) else "not logged at the same steps by both, or no number"
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _finite(part) for name, part in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def compare_trainings(then: Trained, now: Trained, tolerance: float) -> Reproduction:

@@ -18,6 +18,7 @@ from pipeline import config as configs
 from pipeline.comparison.reproduction import Reproduction, Trained, compare_trainings, explain
 from pipeline.comparison.selection import has_test_result
 from pipeline.errors import ConfigError, PipelineError, RunError
+from pipeline.evaluation.readings import CLASS_METRICS, SCORE_METRICS
 from pipeline.hashing import digest
 from pipeline.stages import evaluate, train
 from pipeline.stages.inputs import find_inputs
@@ -28,6 +29,9 @@ from pipeline.tracking.provenance import git_commit
 from pipeline.tracking.runs import Run, RunStore, Tracker, closing
 from pipeline.training.model_folder import read_weights
 from pipeline.training.precision import precision_of
+
+_SCORES = tuple(f"{split}/{name}" for split in ("val", "test") for name in (*CLASS_METRICS, *SCORE_METRICS))
+"""What is held to the tolerance; losses, calibration, thresholds and counts are on other scales."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +86,8 @@ def run(config: configs.ReproduceConfig, tracker: Tracker | None = None, parent_
             reasons = explain(then, _read_environment(tracker, made))
             logger.set_tags({"reproduction": found.outcome})
             logger.log_metrics({"reproduce/largest_score_difference": _finite(found.largest_score)})
-            logger.log_text(json.dumps({**dataclasses.asdict(found), "reasons": reasons}, indent=1), "reproduction.json")
+            record = {**found.as_record(), "reasons": reasons}
+            logger.log_text(json.dumps(record, indent=1, allow_nan=False), "reproduction.json")
             message = f"{original.name} (run {original.run_id}) made again as run {trained.run_id}: {found.describe()}."
             say(message)
             for line in reasons:
@@ -129,14 +134,15 @@ def _read_environment(store: RunStore, original: Run) -> dict[str, Any]:
 
 def _read_outcome(store: RunStore, trained: Run) -> Trained:
     by_step = [name for name in trained.metrics if name.startswith(("train/", "val/"))]
-    scores = {name: value for name, value in trained.metrics.items() if name.startswith(("val/", "test/"))}
+    tested = {name: [(0, value)] for name, value in trained.metrics.items() if name.startswith("test/")}
+    scores = {name: trained.metrics[name] for name in _SCORES if name in trained.metrics}
     with tempfile.TemporaryDirectory() as scratch:
         weights = read_weights(store.download_model(trained.run_id, Path(scratch) / "model"))
         predictions: list[str] = []
         if has_test_result(trained):
             file = store.download(trained.run_id, "predictions.csv", Path(scratch))
             predictions = pd.read_csv(file, usecols=["pred"], dtype=str, keep_default_na=False)["pred"].tolist()
-    history = {name: store.history(trained.run_id, name) for name in by_step}
+    history = tested | {name: store.history(trained.run_id, name) for name in by_step}
     return Trained(history, scores, weights, predictions)
 
 

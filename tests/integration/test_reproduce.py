@@ -58,6 +58,17 @@ def test_another_outcome_fails_and_says_what_differs(workspace, original, monkey
     assert noted["outcome"] == "different"
 
 
+def test_the_tolerance_is_for_scores_and_all_else_is_reported_by_metric(workspace, original, tmp_path):
+    nll = workspace.tracker.get(original).metrics["test/nll"]
+    workspace.tracker.amend(original).log_metrics({"test/nll": nll + 5, "test/new": 1.0})
+    assert reproduce.run(ReproduceConfig(run_id=original)).reproduction.outcome == "equal within tolerance"
+    made = next(run for run in workspace.tracker.search() if run.stage == "reproduce")
+    assert made.metrics["reproduce/largest_score_difference"] == 0
+    text = workspace.tracker.download(made.run_id, "reproduction.json", tmp_path).read_text()
+    noted = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))["largest_by_metric"]
+    assert (noted["test/nll"], noted["test/new"], noted["test/f1_macro"]) == (pytest.approx(5), None, 0)
+
+
 @pytest.mark.parametrize("options", [{}, {"run_id": "0" * 32}, {"tolerance": -1, "run_id": "x"}])
 def test_what_cannot_be_made_again_is_refused(workspace, options):
     before = len(workspace.tracker.search())

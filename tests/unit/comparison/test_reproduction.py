@@ -1,5 +1,6 @@
 """Whether two trainings came out the same."""
 
+import json
 import math
 from dataclasses import replace
 
@@ -48,6 +49,16 @@ def test_nothing_that_differs_counts_as_equal(change, outcome):
 def test_the_metric_that_differs_most_is_named():
     later = replace(ONE, history={"train/loss": [(1, 0.7), (2, 0.25)], "val/accuracy": [(2, 0.79)]})
     assert "train/loss by up to 0.25" in compare_trainings(ONE, later, 1).describe()
+
+
+def test_a_metric_that_one_of_them_lacks_is_reported_in_valid_json():
+    newer = replace(ONE, history={**ONE.history, "test/ece": [(0, 0.1)]})
+    found = compare_trainings(ONE, newer, 0.0)
+    assert found.outcome == "equal within tolerance"
+    assert "scores differ by up to 0.0000, test/ece not logged at the same steps by both" in found.describe()
+    record = json.loads(json.dumps(found.as_record(), allow_nan=False))
+    assert record["largest_by_metric"] == {"test/ece": None, "train/loss": 0.0, "val/accuracy": 0.0}
+    assert record["largest_score"] == 0.0
 
 
 VALUES = st.floats(0, 1)
