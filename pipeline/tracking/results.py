@@ -9,24 +9,46 @@ from pipeline.tracking.runs import Run, RunStore
 if TYPE_CHECKING:
     import pandas as pd
 
+# Every tag of ours but those with a slash in their name, of which a run may have any number. docs/reference.md explains them.
 _TAGS = (
     "stage",
     "strategy",
+    "strategy_args",
     "strategy_reason",
     "entry",
     "recipe",
     "data_fingerprint",
     "config_hash",
     "settings_hash",
+    "base_sha256",
     "git_commit",
     "code_version",
+    "test_code_version",
     "hardware",
+    "num_processes",
+    "frozen_prefix_cache",
     "transfer_dataset",
     "transfer_fingerprint",
-    "frozen_prefix_cache",
+    "transfer_labels",
+    "transfer_text_column",
+    "transfer_label_column",
+    "transfer_code_version",
     "evaluates",
+    "reproduces",
+    "reproduction",
+    "resumes",
+    "tuned_by",
+    "tuned_trials",
+    "tuning_budget",
+    "search",
+    "executor",
+    "trial",
+    "pruned_at",
+    "best_run_id",
     "status_detail",
 )
+_COUNTS = frozenset({"num_processes", "tuned_trials", "trial", "pruned_at"})
+"""Tags that are numbers; others may look like one, such as a commit."""
 
 _FIXED = ("run_id", "run_name", "status", "start_time", "parent_run_id")
 # Columns that are there whatever the store holds, so that the same lines of code work before the first evaluation.
@@ -34,6 +56,7 @@ _ALWAYS = (
     *_FIXED,
     "stage",
     "strategy",
+    "reproduces",
     "learning_rate",
     *(f"{split}/{name}" for split in ("val", "test") for name in ("accuracy", "precision_macro", "recall_macro", "f1_macro")),
     "model/trainable_percent",
@@ -75,7 +98,7 @@ def _row(run: Run) -> dict[str, object]:
         "parent_run_id": run.parent_id,
     }
     params = {name: _typed(value) for name, value in run.params.items()}
-    tags = {name: run.tags[name] for name in _TAGS if name in run.tags}
+    tags = {name: _typed(run.tags[name]) if name in _COUNTS else run.tags[name] for name in _TAGS if name in run.tags}
     # What was fixed comes first and stays: `evaluate` has a parameter called `run_id`, too, which the tag `evaluates` holds.
     return {**fixed, **params, **tags, **run.metrics, **fixed}
 

@@ -1,5 +1,6 @@
 """What the code may ask of a tracker: the same of MLflow on SQLite as of the one in memory."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -7,11 +8,15 @@ import matplotlib.figure
 import pytest
 from mlflow.exceptions import MlflowException
 
+import pipeline
 from pipeline.errors import PipelineError, RunError, StoreError
+from pipeline.tracking import results
 from pipeline.tracking.memory import MemoryTracker
 from pipeline.tracking.mlflow_runs import MlflowTracker, mark_failed
 from pipeline.tracking.results import frame_of
 from pipeline.tracking.runs import close_unfinished, closing
+
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")
@@ -191,6 +196,35 @@ def test_an_empty_store_has_the_same_columns():
     frame = frame_of(MemoryTracker())
     assert frame.empty
     assert {"run_id", "stage", "status", "strategy", "val/f1_macro", "test/f1_macro", "cost/train_seconds"} <= set(frame)
+
+
+def test_every_tag_that_the_reference_names_is_a_column():
+    section = (ROOT / "docs" / "reference.md").read_text().split("\n## Tags\n")[1].split("\nHyperparameters")[0]
+    named = set(re.findall(r"`(\w+)`", re.sub(r"\([^)]*\)", "", section)))  # what stands in brackets are their values
+    assert {"stage", "reproduces", "tuned_by", "best_run_id"} <= named
+    assert named == set(results._TAGS)
+
+
+def test_tags_that_are_numbers_are_typed_and_others_are_not():
+    tracker = MemoryTracker()
+    tracker.start("mine", tags={"stage": "train", "num_processes": "2", "tuned_trials": "12", "git_commit": "123456"})
+    row = frame_of(tracker).iloc[0]
+    assert (row["num_processes"], row["tuned_trials"], row["git_commit"]) == (2, 12, "123456")
+
+
+@pytest.mark.parametrize("document", ["README.md", "docs/reference.md"])
+def test_the_sample_queries_leave_out_what_was_made_again(document, monkeypatch):
+    tracker = MemoryTracker()
+    shared = {"stage": "train", "strategy": "full"}
+    original = tracker.start("original", tags=shared)
+    again = tracker.start("again", tags={**shared, "reproduces": original.run_id})
+    for logger in (original, again):
+        logger.finish("FINISHED")
+    monkeypatch.setattr(pipeline, "load_results", lambda: frame_of(tracker), raising=False)
+    [query] = re.findall(r"```python\n(.*?)```", (ROOT / document).read_text(), re.DOTALL)
+    names = {}
+    exec(query, names)
+    assert names.get("best", names["runs"])["run_id"].tolist() == [original.run_id]
 
 
 class TestMlflowAlone:
