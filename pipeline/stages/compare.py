@@ -26,7 +26,7 @@ from pipeline.comparison.report import (
     overlap_warnings,
     render_markdown,
 )
-from pipeline.comparison.selection import Selection, has_test_result, is_reproduction, select_runs
+from pipeline.comparison.selection import Selection, select_runs
 from pipeline.comparison.statistics import (
     Statistics,
     add_statistics,
@@ -150,9 +150,9 @@ def _called(run: Run, title: str) -> Run:
 
 
 def _evaluated_elsewhere(tracker: Tracker, candidates: Sequence[Run]) -> int:
-    """Number of runs with a test result that are not candidates and that `--study all` would take in."""
+    """Number of runs that are not candidates and that `--study all` would compare."""
     mine = {run.run_id for run in candidates}
-    return sum(has_test_result(run) and not is_reproduction(run) and run.run_id not in mine for run in tracker.search())
+    return sum(run.run_id not in mine for run in select_runs(tracker.search()).kept)
 
 
 def _write(

@@ -1,9 +1,11 @@
 import itertools
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import pytest
 
 from pipeline.comparison.selection import EXTERNAL, describe_arguments, select_runs
+from pipeline.stages.compare import _evaluated_elsewhere
 from pipeline.tracking.runs import Run
 
 MakeRun = Callable[..., Run]
@@ -133,3 +135,24 @@ def test_a_run_that_was_made_again_does_not_replace_its_original(make_run: MakeR
     assert (selection.kept, selection.failed) == ((original,), ())
     assert selection.left_out == (f"lora (run {again.run_id}): made by reproduce; --run-ids takes it in",)
     assert select_runs([again], named=True).kept == (again,)
+
+
+def test_another_number_of_processes_is_another_configuration(make_run: MakeRun) -> None:
+    numbers: list[dict[str, str]] = [{}, {"num_processes": "1"}, {"num_processes": "2"}]
+    old, one, two = (make_run("lora", tags={"config_hash": "same", **tags}) for tags in numbers)
+    selection = select_runs([old, one, two])
+    assert selection.kept == (one, two)
+    assert selection.left_out == (f"lora (run {old.run_id}): a newer run repeats the same configuration",)
+
+
+def test_only_runs_that_all_would_compare_are_said_to_be_elsewhere(make_run: MakeRun) -> None:
+    mine = make_run("full")
+    others = [
+        make_run("bitfit", tags={"data_fingerprint": "e" * 64}),
+        make_run("lora", tags={"config_hash": "same"}),
+        make_run("lora", tags={"config_hash": "same"}),
+        make_run("lora", f1=None),
+        make_run("lora", tags={"reproduces": mine.run_id}),
+    ]
+    store = SimpleNamespace(search=lambda: [mine, *others])
+    assert _evaluated_elsewhere(store, [mine]) == 1  # type: ignore[arg-type]
