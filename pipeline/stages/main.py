@@ -52,7 +52,7 @@ def run(config: configs.MainConfig, tracker: Tracker | None = None) -> StudyResu
     if config.transfer_dataset:
         manifest = plan.strategies[0].prepared.manifest
         check_transfer(config.transfer_dataset, manifest.problem)
-        find_transfer(config.transfer_dataset, config.transfer_labels, manifest.classes, config.cache_dir, config.split_seed)
+        find_transfer(config, manifest.classes, config.split_seed)
     if config.dry_run:
         for line in describe_plan(plan, tracker or open_to_read()):
             say(line)
@@ -132,6 +132,8 @@ def _complete(
         cache_dir=inputs.config.cache_dir,
         transfer_dataset=plan.config.transfer_dataset,
         transfer_labels=plan.config.transfer_labels,
+        transfer_text_column=plan.config.transfer_text_column,
+        transfer_label_column=plan.config.transfer_label_column,
     )
     if found is None or not evaluate.is_done(evaluation, found, tracker):
         children.call(evaluate.run, evaluation, parent_id=study.run_id)
@@ -190,7 +192,9 @@ def _doubts(config: configs.MainConfig, plans: Sequence[configs.TrainConfig]) ->
             "Add --tune true, or give rates in a recipe of your own (docs/studies.md)."
         )
     given = set(config.given)
-    other = [name for name in ("model", "dataset") if name in given and getattr(config, name) != recipe.options.get(name)]
+    options = ("model", "dataset", *configs.PART_FILES)
+    changed = [name for name in options if name in given and getattr(config, name) != recipe.options.get(name)]
+    other = dict.fromkeys("dataset" if name in configs.PART_FILES else name for name in changed)
     if other and len(without) < len(plans) and not config.tune and "learning_rate" not in given:
         lines.append(
             f"Note: the learning rates of recipe {config.recipe} were chosen for another {' and '.join(other)}. "

@@ -29,3 +29,9 @@ def test_a_strategy_without_a_rate_of_its_own_is_named() -> None:
     text = doubts(["full", "bottleneck", "ia3"])
     assert "recipe quickstart knows no learning rate for bottleneck, ia3" in text
     assert doubts(["bottleneck"], learning_rate="1e-3") == ""
+
+
+def test_files_of_the_users_own_are_another_dataset() -> None:
+    assert "were chosen for another dataset. " in doubts(["full", "lora"], train_file="mine.csv")
+    files = {"train_file": "mine.csv", "test_file": "theirs.csv", "model": "bert-base-uncased"}
+    assert "were chosen for another model and dataset. " in doubts(["full", "lora"], **files)
