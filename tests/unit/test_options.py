@@ -43,6 +43,11 @@ def test_help_names_the_default() -> None:
     assert "default" not in str(options_of("train")["data_seed"].help)
 
 
+def test_help_says_how_many_seeds_there_are_without_a_recipe() -> None:
+    seeds = configure(configs.MainConfig, {"dataset": "reviews.csv"}).seeds
+    assert f"Without --recipe the recipe is quickstart, with {seeds} seed;" in str(options_of("main")["seeds"].help)
+
+
 def test_the_committed_mlproject_is_the_rendered_one() -> None:
     assert MLPROJECT.read_text(encoding="utf-8") == render_mlproject()
 

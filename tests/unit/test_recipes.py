@@ -89,3 +89,11 @@ def test_an_unknown_recipe_is_answered_with_the_nearest() -> None:
         load_recipe("quickstar")
     assert str(caught.value).startswith("--recipe: Unknown recipe 'quickstar'. Did you mean 'quickstart'? Available: ")
     assert str(caught.value).endswith("Or give the path of a YAML file.")
+
+
+def test_the_table_of_the_layerwise_study_has_every_entry() -> None:
+    document = Path(__file__).parents[2] / "docs" / "studies.md"
+    table = document.read_text(encoding="utf-8").split("## layerwise")[1].split("\n## ")[0]
+    named = [name for name in load_recipe("layerwise").strategies if not name.endswith("_not_embeddings")]  # in one row
+    assert "attention_head" in named
+    assert [name for name in named if f"`{name}`" not in table] == []
