@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 import pandas as pd
 
 from pipeline.comparison.budgets import UNTUNED, list_budgets
-from pipeline.comparison.seeds import describe_failures, describe_unequal_seeds
-from pipeline.comparison.selection import Selection, row_name
+from pipeline.comparison.seeds import describe_failures, describe_mixed_times, describe_unequal_seeds
+from pipeline.comparison.selection import Selection, name_with_seed, row_name
 from pipeline.comparison.statistics import Statistics
 from pipeline.comparison.table import headline, render_table
 from pipeline.comparison.transfer import describe_transfer
@@ -52,8 +52,9 @@ def describe_seeds(selection: Selection) -> Iterator[str]:
     """Which seeds failed, whether rows differ in theirs, and which runs are of earlier studies."""
     yield from describe_failures(selection)
     yield from describe_unequal_seeds(selection)
+    yield from describe_mixed_times(selection)
     if selection.reused:
-        names = ", ".join(run.name for run in selection.kept if run.run_id in selection.reused)
+        names = ", ".join(name_with_seed(run) for run in selection.kept if run.run_id in selection.reused)
         yield f"Reused from earlier studies, as code, configuration and data are the same: {names}."
 
 

@@ -85,6 +85,14 @@ def describe_unequal_seeds(selection: Selection) -> Iterator[str]:
         yield "The rows are not of the same seeds, so their means do not compare like with like."
 
 
+def describe_mixed_times(selection: Selection) -> Iterator[str]:
+    """A line for every row whose times are means over trainings that did not cost alike."""
+    for runs in _by_row(selection.kept).values():
+        if len({run.tags.get("frozen_prefix_cache") == "unused" for run in runs}) > 1:
+            name = runs[0].tags.get("entry") or runs[0].tags["strategy"]
+            yield f"{name}: the outputs of frozen layers were kept for some seeds, not for others; times are means over both."
+
+
 def _by_row(runs: Iterable[Run]) -> dict[tuple[str, ...], list[Run]]:
     rows: dict[tuple[str, ...], list[Run]] = {}
     for run in runs:

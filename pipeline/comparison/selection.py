@@ -163,6 +163,11 @@ def row_name(run: Run) -> str:
     return run.tags.get("entry") or run.tags["strategy"]
 
 
+def name_with_seed(run: Run) -> str:
+    """What one of a row's runs is called; a model from elsewhere has no seed."""
+    return f"{row_name(run)} (seed {run.params['seed']})" if "seed" in run.params else row_name(run)
+
+
 def _describe_seed(run: Run) -> str:
     return f"seed{run.params.get('seed', '')}"
 

@@ -44,6 +44,7 @@ _SHOWN = {
     "pooling": ("pooling", "{}"),
     "changed_arguments": ("arguments", "{}"),
     "learning_rate": ("rate", "{}"),
+    "processes": ("processes", "{}"),
     "trainable_percent": ("trainable %", "{:.4g}"),
     "accuracy": ("accuracy", "{:.4f}"),
     "precision_macro": ("precision", "{:.4f}"),
@@ -66,7 +67,13 @@ _SHOWN = {
 _TEXTS = frozenset({"entry", "strategy", "objective", "pooling", "changed_arguments", "group", "tuned"})
 
 # Column -> how it stands in the name of a row that shares its name with others.
-_TOLD_APART_BY = {"objective": "{}, {}", "pooling": "{}, {}", "changed_arguments": "{} ({})", "learning_rate": "{} at {}"}
+_TOLD_APART_BY = {
+    "objective": "{}, {}",
+    "pooling": "{}, {}",
+    "changed_arguments": "{} ({})",
+    "processes": "{} by {} process(es)",
+    "learning_rate": "{} at {}",
+}
 
 _USUAL_OBJECTIVE = "classification"
 
@@ -91,6 +98,8 @@ def build_table(runs: Sequence[Run], failed: Sequence[Run] = (), ranked: bool = 
     empty += [f"{name}{ending}" for name in QUALITY if name in empty for ending in ("_std", "_min")]
     if (frame["objective"] == _USUAL_OBJECTIVE).all():
         empty += ["objective", "pooling"]
+    if (frame["processes"] == 1).all():
+        empty.append("processes")
     frame = frame.drop(columns=empty)
     names = ["strategy", "arguments"]
     order = (
@@ -180,5 +189,6 @@ def _row(members: list[Run], failed: Sequence[Run]) -> dict[str, Any]:
         "failed_seeds": count_seeds(run for run in failed if row_key(run) == row_key(first)),
         "tuned": describe_tuning(first),
         "learning_rate": first.params.get("learning_rate", ""),
+        "processes": int(first.tags.get("num_processes", "1")),
         "run_ids": " ".join(run.run_id for run in members),
     }

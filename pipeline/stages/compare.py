@@ -150,9 +150,11 @@ def _called(run: Run, title: str) -> Run:
 
 
 def _evaluated_elsewhere(tracker: Tracker, candidates: Sequence[Run]) -> int:
-    """Number of runs that are not candidates and that `--study all` would compare."""
+    """Number of runs on the candidates' data that are not among them and that `--study all` would compare."""
     mine = {run.run_id for run in candidates}
-    return sum(run.run_id not in mine for run in select_runs(tracker.search()).kept)
+    data = {run.tags.get("data_fingerprint") for run in candidates}
+    others = [run for run in select_runs(tracker.search()).kept if run.run_id not in mine]
+    return sum(run.tags["data_fingerprint"] in data for run in others)
 
 
 def _write(

@@ -27,7 +27,14 @@ from pipeline.options import flag
 from pipeline.stages.inputs import deciding_modules, log_datasets
 from pipeline.stages.progress import say
 from pipeline.stages.record import check_data, check_finished, read_config
-from pipeline.stages.transfer import TransferData, check_transfer, find_transfer, is_transferred, log_transfer
+from pipeline.stages.transfer import (
+    TransferData,
+    check_transfer,
+    find_transfer,
+    is_transferred,
+    log_transfer,
+    refuse_idle_transfer,
+)
 from pipeline.tracking import open_tracker
 from pipeline.tracking.code_version import code_version
 from pipeline.tracking.provenance import git_commit
@@ -64,6 +71,7 @@ def run(config: configs.EvaluateConfig, tracker: Tracker | None = None, parent_i
         InputError: There is no such run or model, or it does not fit the data.
     """
     _check(config)
+    refuse_idle_transfer(config)
     tracker = tracker or open_tracker()
     result = _of_run(config, tracker, parent_id) if config.run_id else _of_model(config, tracker, parent_id)
     scores = ", ".join(f"{name.replace('_', ' ')} {result.test[name]:.4f}" for name in _KNOWN if name in result.test)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from pipeline.comparison.selection import Selection, row_name
+from pipeline.comparison.selection import Selection, name_with_seed
 from pipeline.errors import PipelineError, RunError
 from pipeline.evaluation.predictions import write_csv
 from pipeline.stages.progress import say
@@ -45,7 +45,7 @@ def _export_predictions(run: Run, target: Path, tracker: Tracker, scratch: Path)
     try:
         file = tracker.download(run.run_id, "predictions.csv", scratch)
     except RunError as error:
-        say(f"Not exported: predictions of {_describe(run)}: {error}")
+        say(f"Not exported: predictions of {name_with_seed(run)}: {error}")
         return
     # As text: a class called 01 is not 1, and one called NA is not missing.
     predictions = pd.read_csv(file, dtype=str, keep_default_na=False)
@@ -57,11 +57,7 @@ def _export_model(run: Run, target: Path, tracker: Tracker, scratch: Path) -> No
     try:
         model = tracker.download_model(run.run_id, scratch)
     except RunError as error:
-        say(f"Not exported: model of {_describe(run)}: {error}")
+        say(f"Not exported: model of {name_with_seed(run)}: {error}")
         return
     shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(model, target)
-
-
-def _describe(run: Run) -> str:
-    return f"{row_name(run)} (seed {run.params['seed']})" if "seed" in run.params else row_name(run)

@@ -20,7 +20,7 @@ from pipeline.stages.plan import StudyPlan, plan_study
 from pipeline.stages.progress import say
 from pipeline.stages.reuse import find_finished, note_reused, note_unfit
 from pipeline.stages.search_plan import search_config
-from pipeline.stages.transfer import check_transfer, find_transfer
+from pipeline.stages.transfer import check_transfer, find_transfer, refuse_idle_transfer
 from pipeline.tracking import open_to_read, open_tracker
 from pipeline.tracking.provenance import git_commit
 from pipeline.tracking.runs import RunLogger, Tracker, close_unfinished
@@ -48,6 +48,7 @@ def run(config: configs.MainConfig, tracker: Tracker | None = None) -> StudyResu
         InputError: A mistake in options, recipe, data or model; no run was made.
         PipelineError: A training failed; the table of the others was made nevertheless.
     """
+    refuse_idle_transfer(config)
     plan = plan_study(config)
     if config.transfer_dataset:
         manifest = plan.strategies[0].prepared.manifest

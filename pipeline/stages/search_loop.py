@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import shutil
 import time
 from collections import defaultdict
@@ -67,14 +68,20 @@ class SearchLoop:
 
     def _ask(self) -> Trial | None:
         """The next trial, None where the budget or the space has no more."""
-        trials, size = self._trials.values(), self._plan.space.size
-        ended = any(trial.state == "over budget" for trial in trials) or (size is not None and len(trials) >= size)
+        trials = self._trials.values()
+        ended = any(trial.state == "over budget" for trial in trials) or self._is_exhausted()
         unsettled = sum(trial.state == "running" for trial in trials) - len(self._tasks)  # they wait for a twin
         if ended or not self._plan.budget.leaves_something(self._spent() + Cost(unsettled)):
             return None
         trial = self._search.ask()
         self._trials[trial.number] = trial
         return trial
+
+    def _is_exhausted(self) -> bool:
+        """Whether every point was drawn; of a budget that repetitions cost nothing, so that it might never end, as many."""
+        size = self._plan.space.size
+        drawn = [json.dumps(trial.point, sort_keys=True) for trial in self._trials.values()]
+        return size is not None and len(set(drawn) if self._plan.budget.unit == "trials" else drawn) >= size
 
     def _begin(self, trial: Trial) -> None:
         number, shown = trial.number, trial.number + 1

@@ -52,7 +52,7 @@ class SearchPlan:
     @property
     def most_trials(self) -> int | None:
         """How many trials there are at most; None where the budget is not in trials."""
-        return _most_trials(self.space, self.budget) if self.budget.unit == "trials" else None
+        return _most_trials(self.config.sampler, self.space, self.budget) if self.budget.unit == "trials" else None
 
     @property
     def identity(self) -> str:
@@ -60,6 +60,8 @@ class SearchPlan:
         options = configs.identity(self.config)
         if "precision" not in self.config.given:  # what `auto` comes to is measured; a search keeps to what it began with
             options["precision"] = "auto"
+        if self.config.num_processes > 1:  # with dropout another number of processes is another draw
+            options["num_processes"] = self.config.num_processes
         inputs = [self.inputs.prepared.manifest.fingerprint, self.inputs.base_sha256, self.code_version]
         return digest([options, self.space.describe(), inputs])
 
@@ -180,12 +182,12 @@ def _known_points(config: configs.TuneConfig, space: Space, budget: Budget) -> l
     if budget.unit != "trials" or config.sampler == "tpe":
         return []
     draw = space.point if config.sampler == "grid" else lambda number: space.draw(number, config.seed)
-    return [draw(number) for number in range(_most_trials(space, budget))]
+    return [draw(number) for number in range(_most_trials(config.sampler, space, budget))]
 
 
-def _most_trials(space: Space, budget: Budget) -> int:
-    """How many trials a budget in trials comes to: no more than the space has points."""
-    return int(min(budget.amount, space.size or budget.amount))
+def _most_trials(sampler: str, space: Space, budget: Budget) -> int:
+    """How many trials a budget in trials comes to: no more than the space has points, but for a sampler that repeats some."""
+    return int(budget.amount if sampler == "tpe" else min(budget.amount, space.size or budget.amount))
 
 
 def _check_points(config: configs.TuneConfig, base: configs.TrainConfig, space: Space, budget: Budget) -> None:

@@ -19,12 +19,14 @@ from pipeline.data.splits import choose_sample
 from pipeline.errors import ConfigError, DataError, enumerate_some, shorten
 from pipeline.evaluation.metrics import report_by_class, score_predictions
 from pipeline.evaluation.predictions import predict, tabulate, write_csv
+from pipeline.options import flag
 from pipeline.stages.progress import say
 from pipeline.tracking.runs import Run, RunLogger
 from pipeline.training.model_folder import FineTunedModel
 
 _MEASURED_BY = "transfer_code_version"
 _OF_FIRST = re.compile(r"(?<![\w-])--(dataset|text-column|label-column|labels)(?![\w-])")
+_OF_FIRST_ALONE = re.compile(r"(?<![\w-])--(label-type|encoding|dataset-config-name)(?![\w-])")
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,17 @@ class TransferData:
             code: Version of the code that measures.
         """
         return {**_tags(self.asked, code), "transfer_fingerprint": self.prepared.manifest.fingerprint}
+
+
+def refuse_idle_transfer(asked: TransferConfig) -> None:
+    """Refuse options of a second data set where there is none.
+
+    Raises:
+        ConfigError: They would say nothing.
+    """
+    idle = [flag(name) for name in asked.given if name.startswith("transfer_") and name != "transfer_dataset"]
+    if idle and asked.transfer_dataset is None:
+        raise ConfigError(f"{', '.join(idle)}: of which second data set? Give --transfer-dataset, or leave it out.")
 
 
 def check_transfer(dataset: str, problem: Problem) -> None:
@@ -125,6 +138,8 @@ def _prepare(asked: TransferConfig, split_seed: int) -> PreparedData:
 def _name_second(message: str, dataset: str) -> str:
     """What is wrong with data, said of the second data set and its options: those of the first would mend nothing."""
     named = _OF_FIRST.sub(r"--transfer-\1", message)
+    if _OF_FIRST_ALONE.search(named):
+        named += " (Those are options of the first data set alone: save the second as one UTF-8 table of texts and classes.)"
     return named if "--transfer-dataset" in named else f"--transfer-dataset {shorten(dataset)}: {named}"
 
 

@@ -43,11 +43,12 @@ _TAGS = (
     "search",
     "executor",
     "trial",
+    "failed_trials",
     "pruned_at",
     "best_run_id",
     "status_detail",
 )
-_COUNTS = frozenset({"num_processes", "tuned_trials", "trial", "pruned_at"})
+_COUNTS = frozenset({"failed_trials", "num_processes", "tuned_trials", "trial", "pruned_at"})
 """Tags that are numbers; others may look like one, such as a commit."""
 
 _FIXED = ("run_id", "run_name", "status", "start_time", "parent_run_id")

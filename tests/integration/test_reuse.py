@@ -88,7 +88,7 @@ def test_run_again_everything_is_reused_and_stands_in_the_new_table(workspace, s
     assert rows(parent.run_id) == rows(first.run_id)
     out = capsys.readouterr().out
     assert "Reused from earlier studies" in out
-    assert "head_only-seed42" in out
+    assert "head_only (seed 42)" in out
 
 
 def test_a_reused_run_is_called_as_the_study_calls_it_that_took_it(workspace, study, first, capsys):

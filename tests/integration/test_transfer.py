@@ -96,3 +96,20 @@ def test_columns_of_the_second_data_set_have_options_of_their_own(workspace, tin
     assert len(measured) == 1
     assert is_done()
     assert not is_done(transfer_text_column="copy"), "though its texts are the same"
+
+
+def test_options_of_a_second_data_set_need_one(workspace, trained):
+    result = workspace.cli("evaluate", run_id=trained, transfer_label_column="verdict")
+    assert result.exit_code == 2
+    assert "--transfer-label-column: of which second data set? Give --transfer-dataset" in result.output
+    result = workspace.cli("main", strategies="head_only", transfer_labels="a,b")
+    assert result.exit_code == 2
+    assert "--transfer-labels: of which second data set?" in result.output
+
+
+def test_options_that_the_second_data_set_lacks_are_said_to_be_of_the_first(workspace, trained):
+    from pathlib import Path
+
+    Path("latin.csv").write_bytes("text,label\nfin\u00e9,good\n".encode("latin-1"))
+    with pytest.raises(DataError, match=r"--encoding .*options of the first data set alone: save the second as one UTF-8"):
+        evaluate.run(EvaluateConfig(run_id=trained, transfer_dataset="latin.csv"))

@@ -13,4 +13,4 @@ def create(plan: SearchPlan, precision: str, children: Children) -> Executor:
     """Whichever executor of this machine is quicker."""
     if batched.why_not(plan, precision, children):
         return local.create(plan, precision, children)
-    return batched.create(plan, precision, children)
+    return batched.build(plan, children)

@@ -23,6 +23,11 @@ def create(plan: SearchPlan, precision: str, children: Children) -> BatchedExecu
     """
     if why := why_not(plan, precision, children):
         raise ConfigError(f"--executor batched: {why}. Leave it out, or give --executor local.")
+    return build(plan, children)
+
+
+def build(plan: SearchPlan, children: Children) -> BatchedExecutor:
+    """The executor, where `why_not` has nothing against it."""
     if plan.config.workers > 1:
         say(
             f"--workers {plan.config.workers} has no say here: the trials train at once in one process. With --executor local "

@@ -4,7 +4,7 @@ from collections.abc import Callable
 import pytest
 
 from pipeline.comparison.report import remarks
-from pipeline.comparison.seeds import describe_failures
+from pipeline.comparison.seeds import describe_failures, describe_mixed_times
 from pipeline.comparison.selection import select_runs
 from pipeline.comparison.table import build_table, render_table
 from pipeline.tracking.runs import Run
@@ -79,3 +79,12 @@ def test_rows_of_other_seeds_are_told(make_run: MakeRun) -> None:
     assert not said(("full", "1"), ("full", "2"), ("lora", "2"), ("lora", "1"))
     assert said(("full", "1"), ("full", "2"), ("lora", "1"))
     assert said(("full", "1"), ("lora", "2"))
+
+
+def test_times_of_trainings_that_did_not_cost_alike_are_said_to_be_mixed(make_run: MakeRun) -> None:
+    kinds = ("built", "found", "unused")
+    partial = [make_run("partial", params={"seed": kind}, tags={"frozen_prefix_cache": kind}) for kind in kinds]
+    full = [make_run("full", params={"seed": seed}, tags={"frozen_prefix_cache": "unused"}) for seed in "12"]
+    assert not list(describe_mixed_times(select_runs([*partial[:2], *full])))
+    [line] = describe_mixed_times(select_runs([*partial, *full]))
+    assert line.startswith("partial: the outputs of frozen layers were kept for some seeds")

@@ -156,3 +156,6 @@ def test_only_runs_that_all_would_compare_are_said_to_be_elsewhere(make_run: Mak
     ]
     store = SimpleNamespace(search=lambda: [mine, *others])
     assert _evaluated_elsewhere(store, [mine]) == 1  # type: ignore[arg-type]
+    newest = make_run("full", tags={"data_fingerprint": "d" * 64})
+    store = SimpleNamespace(search=lambda: [newest, mine, *others])
+    assert _evaluated_elsewhere(store, [mine]) == 0, "all would compare runs on the newest data"  # type: ignore[arg-type]

@@ -286,6 +286,13 @@ def test_rows_of_one_strategy_are_told_apart_by_their_objective(make_run: MakeRu
     assert label_rows(build_table(runs)) == ["full, classification", "full, siamese"]
 
 
+def test_rows_by_other_numbers_of_processes_are_told_apart(make_run: MakeRun) -> None:
+    table = build_table([make_run("full"), make_run("full", tags={"num_processes": "2"}), make_run("lora")])
+    assert sorted(label_rows(table)) == ["full by 1 process(es)", "full by 2 process(es)", "lora"]
+    assert "processes" in render_table(table)
+    assert "processes" not in build_table([make_run("full")])
+
+
 def test_siamese_rows_are_told_apart_by_their_pooling(make_run: MakeRun) -> None:
     poolings = ("mean", "cls")
     runs = [make_run("full", params={"objective": "siamese", "pooling": pooling}) for pooling in poolings]

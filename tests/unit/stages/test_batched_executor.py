@@ -116,7 +116,9 @@ def test_a_lost_process_loses_all_and_finished_trials_are_not_trained_again(tmp_
 
 @pytest.mark.parametrize(("workers", "lines"), [(2, 1), (1, 0)])
 def test_auto_says_where_workers_have_no_say(monkeypatch, capsys, workers, lines):
-    monkeypatch.setattr(batched, "why_not", lambda *_: "")
+    asked = []
+    monkeypatch.setattr(batched, "why_not", lambda *_: asked.append(1) or "")
     plan = SimpleNamespace(config=SimpleNamespace(workers=workers), known_points=lambda: [{}, {}, {}])
     assert auto.create(plan, "fp32", Children()).slots == 3
     assert capsys.readouterr().out.count(f"--workers {workers} has no say here") == lines
+    assert len(asked) == 1, "it starts a process that builds the model"

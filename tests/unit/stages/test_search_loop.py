@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.config import TrainConfig, TuneConfig
 from pipeline.errors import PipelineError, TrainingError
-from pipeline.ranges import LogUniform
+from pipeline.ranges import Choices, LogUniform
 from pipeline.stages import search_loop
 from pipeline.stages.executors.base import Outcome
 from pipeline.stages.search_loop import MOST_FAILURES, SearchLoop
@@ -57,14 +57,14 @@ def searched(tmp_path, monkeypatch):
     clock = {"now": 0.0}
     monkeypatch.setattr(search_loop, "time", SimpleNamespace(monotonic=lambda: clock["now"]))
 
-    def searched(budget, finish=()):
-        config = TuneConfig(strategy="full", epochs=1, cache_dir=str(tmp_path))
+    def searched(budget, finish=(), sampler="random", rates=LogUniform(1e-5, 1e-3)):  # noqa: B008
+        config = TuneConfig(strategy="full", epochs=1, cache_dir=str(tmp_path), sampler=sampler)
         base = TrainConfig(strategy="full", epochs=1, cache_dir=str(tmp_path))
-        space = Space({"learning_rate": LogUniform(1e-5, 1e-3)})
+        space = Space({"learning_rate": rates})
         plan = Plan(config, base, space, budget, SimpleNamespace(sample=lambda split: range(EXAMPLES)))
         plan.folder.mkdir(parents=True)
         tracker = MemoryTracker()
-        search = open_search(plan.address, space, "identity", "random", 1, False)
+        search = open_search(plan.address, space, "identity", sampler, 1, False)
         loop = SearchLoop(plan, search, Executor(tracker, clock, finish), tracker, tracker.start("tune", None, {}), "fp32")
         loop.run()
         return plan, search.trials()
@@ -116,3 +116,12 @@ def test_what_was_spent_is_recorded_to_the_last_example(searched):
     dear = dataclasses.replace(make_trial(0, "complete"), cost=Cost(1, 4321.0625, 1_234_567))
     tags = find_winner(plan, [dear], "run", "fp32").tags
     assert (tags["budget/examples"], tags["budget/train_seconds"]) == ("1234567", "4321.0625")
+
+
+def test_a_sampler_that_repeats_points_goes_on_until_it_has_seen_all(searched):
+    rates = Choices((1e-5, 1e-4, 1e-3, 1e-2))
+    _, trials = searched(Budget("trials", 29), finish=range(30), sampler="tpe", rates=rates)
+    points = [trial.point["learning_rate"] for trial in trials]
+    assert set(points) == {1e-5, 1e-4, 1e-3, 1e-2}
+    assert len(points) > 4, "with this seed one comes twice before all have come"
+    assert points[-1] not in points[:-1]

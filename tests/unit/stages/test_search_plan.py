@@ -38,6 +38,16 @@ def test_a_space_with_fewer_points_than_trials_leaves_the_budget_what_was_allowe
     assert dataclasses.replace(small, budget=Budget("examples", 1)).most_trials is None
 
 
+def test_a_sampler_that_repeats_points_has_all_trials_to_see_them(plan):
+    config = TuneConfig(strategy="head_only", trials=5, sampler="tpe")
+    assert dataclasses.replace(plan, config=config, budget=Budget.of(config)).most_trials == 5
+
+
+def test_another_number_of_processes_is_another_search(plan):
+    two = dataclasses.replace(plan, config=dataclasses.replace(plan.config, num_processes=2))
+    assert two.identity != plan.identity
+
+
 @pytest.mark.parametrize("name", ["stages/heads_together.py", "training/batched_heads.py", "training/stacked.py"])
 def test_code_that_trains_trials_together_decides_what_they_are(plan, name, tmp_path, monkeypatch):
     for file in ("stages/heads_together.py", "training/batched_heads.py", "training/stacked.py"):
