@@ -66,8 +66,9 @@ def find_points(table: pd.DataFrame, runs: Sequence[Run], statistics: Statistics
             quality = statistics.rows[row].f1_macro
             prices = [price for run in mine if (price := _price(run, cost)) is not None]
             if quality is not None and prices:
-                mean = sum(prices) / len(prices)
-                points.append(Point(row, Interval(mean, min(prices), max(prices)), quality, _setting(mine, cost)))
+                low, high = min(prices), max(prices)
+                mean = min(max(sum(prices) / len(prices), low), high)  # of equal ones it may be off by the last bit
+                points.append(Point(row, Interval(mean, low, high), quality, _setting(mine, cost)))
         if points:
             found[cost] = [_judge(point, points, statistics) for point in points]
     if any(cost.name == "peak_cuda_mb" for cost in found):

@@ -172,6 +172,17 @@ def costs(share: float, seconds: float) -> dict[str, float]:
     }
 
 
+def test_a_cost_that_all_seeds_share_has_no_spread(make_run: MakeRun) -> None:
+    assert sum([0.1] * 3) / 3 > 0.1
+    runs = [make_run("lora", metrics=costs(0.1, 0.1), params={"seed": seed}) for seed in "123"]
+    table = build_table(runs)
+    statistics = compute_statistics(table, runs, record(runs, [0.9] * 3))
+    points = find_points(table, runs, statistics)
+    [shared] = next(mine for cost, mine in points.items() if cost.name == "trainable_percent")
+    assert shared.cost.low == shared.cost.value == shared.cost.high == 0.1
+    draw_pareto(points, statistics)
+
+
 def test_only_a_shown_difference_dominates_and_machines_are_not_mixed(make_run: MakeRun) -> None:
     here, there = {"tags": {"hardware": "here"}}, {"tags": {"hardware": "there"}}
     runs = [
