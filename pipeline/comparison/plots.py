@@ -63,7 +63,7 @@ def _bars(table: pd.DataFrame, panels: Sequence[tuple[str, str, str, str, bool]]
         axes.set_title(title, fontsize=10)
         axes.spines[["top", "right"]].set_visible(False)
         _leave_room(axes, values, logarithmic)
-    all_axes[0].invert_yaxis()
+    all_axes[0].set_ylim(len(names) - 0.4, -0.6)  # the first row on top, and no room beyond
     all_axes[0].set_yticks(places, names, fontfamily=list(lettering.families), parse_math=False)
     return figure
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import pandas as pd
@@ -48,14 +49,21 @@ def describe_budgets(selection: Selection) -> Iterator[str]:
         )
 
 
+_NAMED_ONE_BY_ONE = 6  # more runs that were reused are counted by row
+
+
 def describe_seeds(selection: Selection) -> Iterator[str]:
     """Which seeds failed, whether rows differ in theirs, and which runs are of earlier studies."""
     yield from describe_failures(selection)
     yield from describe_unequal_seeds(selection)
     yield from describe_mixed_times(selection)
     if selection.reused:
-        names = ", ".join(name_with_seed(run) for run in selection.kept if run.run_id in selection.reused)
-        yield f"Reused from earlier studies, as code, configuration and data are the same: {names}."
+        reused = [run for run in selection.kept if run.run_id in selection.reused]
+        counted = Counter(map(row_name, reused))
+        names = [name_with_seed(run) for run in reused]
+        if len(reused) > _NAMED_ONE_BY_ONE:
+            names = [f"{count} of {name}" for name, count in counted.items()]
+        yield f"Reused from earlier studies, as code, configuration and data are the same: {', '.join(names)}."
 
 
 def describe_chance(table: pd.DataFrame, selection: Selection) -> str:
