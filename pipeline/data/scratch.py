@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import tempfile
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -46,11 +47,14 @@ def writing(folder: Path, cache_dir: str) -> Iterator[Path]:
 
 
 def replace_text(file: Path, text: str) -> None:
-    """Write a file, in the place of an older one, so that a process killed meanwhile leaves the old or the new one."""
+    """Write a file, in the place of an older one: it is the old or the new one whole, also where several processes write it."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    scratch = file.with_name(f"{_PREFIX}{file.name}")
-    scratch.write_text(text, encoding="utf-8")
-    scratch.replace(file)
+    scratch = file.with_name(f"{_PREFIX}{uuid.uuid4().hex}-{file.name}")  # each its own, or one would take away the other's
+    try:
+        scratch.write_text(text, encoding="utf-8")
+        scratch.replace(file)
+    finally:
+        scratch.unlink(missing_ok=True)
 
 
 def _unwritable(cache_dir: str, error: Exception) -> DataError:

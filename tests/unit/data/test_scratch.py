@@ -101,3 +101,18 @@ def test_a_text_that_cannot_be_written_leaves_the_older_one(tmp_path):
     with pytest.raises(UnicodeEncodeError):
         replace_text(file, "\ud800")
     assert file.read_text(encoding="utf-8") == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["note.json"]
+
+
+def test_two_that_write_the_same_text_at_once_do_not_hinder_one_another(tmp_path, monkeypatch):
+    file, replace = tmp_path / "note.json", Path.replace
+
+    def replace_late(self, target):
+        monkeypatch.setattr(Path, "replace", replace)
+        replace_text(file, "of another process")
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", replace_late)
+    replace_text(file, "ours")
+    assert file.read_text(encoding="utf-8") == "ours"
+    assert [path.name for path in tmp_path.iterdir()] == ["note.json"]
