@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from pipeline.data.tokenization import TokenTable
     from pipeline.objectives.base import Objective
     from pipeline.strategies.base import Strategy, StrategyContext
-    from pipeline.training.loop import FitPlan, FitResult
     from pipeline.training.model_folder import BuiltModel
+    from pipeline.training.plan import FitPlan
+    from pipeline.training.progress import FitResult
 
 # Before torch, transformers or mlflow are imported anywhere; processes that tests start inherit it.
 os.environ.update(
@@ -348,7 +349,7 @@ class Tiny:
     def plan(self, built: BuiltModel, config: FitConfig, checkpoints: Path, rows: int = 8, **changes: Any) -> FitPlan:
         from pipeline.evaluation.readings import ClassReading
         from pipeline.training.checkpoints import CheckpointFolder
-        from pipeline.training.loop import FitPlan
+        from pipeline.training.plan import FitPlan
 
         plan = FitPlan(
             model=built.model,

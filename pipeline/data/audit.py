@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pipeline.data.columns import LABEL, TEXT
 from pipeline.data.folding import number_texts
-from pipeline.data.sources import LABEL, TEXT
 from pipeline.data.splits import SplitName
 
 

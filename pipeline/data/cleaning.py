@@ -15,7 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pipeline.data.sources import LABEL, PAIR, TEXT, SourceTables
+from pipeline.data.columns import LABEL, PAIR, TEXT
+from pipeline.data.sources import SourceTables
 from pipeline.data.tables import as_series, as_texts, scalars_as_texts
 from pipeline.errors import DataError, enumerate_some, shorten
 

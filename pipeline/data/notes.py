@@ -9,7 +9,7 @@ import numpy as np
 
 from pipeline.config import SplitConfig
 from pipeline.data.cleaning import CleanTables
-from pipeline.data.sources import LABEL
+from pipeline.data.columns import LABEL
 from pipeline.errors import DataError, shorten
 
 if TYPE_CHECKING:

@@ -16,9 +16,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from pipeline.data.columns import LABEL, PAIR, TEXT
 from pipeline.data.folding import Ints, fold_texts
 from pipeline.data.overlap import EXAMPLE_CHARACTERS, Overlap, spread
-from pipeline.data.sources import LABEL, PAIR, TEXT
 from pipeline.data.tables import as_series
 
 PAIR_KINDS = {

@@ -14,13 +14,14 @@ import pandas as pd
 from pipeline.config import SplitConfig
 from pipeline.data.audit import audit
 from pipeline.data.cleaning import clean
+from pipeline.data.columns import LABEL, PAIR, TEXT
 from pipeline.data.notes import note_hidden_test, note_unseen_classes
 from pipeline.data.overlap import measure_overlap
 from pipeline.data.pair_overlap import as_texts_of_pairs, measure_pair_overlap
 from pipeline.data.problem import Problem
 from pipeline.data.scores import as_labels, clean_scores, score_range
 from pipeline.data.scratch import writing
-from pipeline.data.sources import LABEL, PAIR, TEXT, find_source
+from pipeline.data.sources import find_source
 from pipeline.data.splits import DEFAULT_RATIOS, SPLITS, SplitName, split_by_groups, split_officially, split_randomly
 from pipeline.errors import DataError
 from pipeline.hashing import digest

@@ -7,7 +7,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pipeline.data.cleaning import CleanTables, keep_rows, label_texts, strip_texts
-from pipeline.data.sources import LABEL, SourceTables
+from pipeline.data.columns import LABEL
+from pipeline.data.sources import SourceTables
 from pipeline.errors import DataError, shorten
 
 SCORE = "score"

@@ -9,10 +9,10 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.model_selection import train_test_split
 
+from pipeline.data.columns import GROUP, LABEL, PAIR, TEXT
 from pipeline.data.grouping import AlikeTexts, assign_groups, number_groups
 from pipeline.data.overlap import LONG_TOKENS
 from pipeline.data.pair_overlap import group_pairs
-from pipeline.data.sources import GROUP, LABEL, PAIR, TEXT
 from pipeline.errors import DataError
 
 SplitName = Literal["train", "validation", "test"]

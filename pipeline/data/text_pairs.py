@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.data.batching import Batch, Examples
+from pipeline.data.columns import LABEL, PAIR, TEXT
 from pipeline.data.problem import Input
-from pipeline.data.sources import LABEL, PAIR, TEXT
 from pipeline.data.tokenization import Labels, TokenTable, encode_columns, encode_texts, read_or_encode
 
 if TYPE_CHECKING:

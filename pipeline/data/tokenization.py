@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.data.columns import LABEL, PAIR, TEXT
 from pipeline.data.problem import Input
 from pipeline.data.scratch import writing
-from pipeline.data.sources import LABEL, PAIR, TEXT
 from pipeline.errors import DataError
 from pipeline.hashing import digest
 

@@ -12,10 +12,10 @@ import pandas as pd
 
 from pipeline import config as configs
 from pipeline.comparison.selection import EXTERNAL
+from pipeline.data.columns import LABEL, PAIR, TEXT
 from pipeline.data.overlap import overlap_metrics
 from pipeline.data.prepared import PreparedData, prepare
 from pipeline.data.problem import Problem
-from pipeline.data.sources import LABEL, PAIR, TEXT
 from pipeline.data.splits import choose_sample
 from pipeline.errors import ConfigError, ModelError, enumerate_some
 from pipeline.evaluation.readings import CLASS_METRICS, SCORE_METRICS

@@ -16,9 +16,10 @@ from pipeline.tracking import open_tracker
 from pipeline.tracking.runs import Tracker
 from pipeline.training.batched_heads import HeadFit, differ_in_optimization_only, fit_heads, trains_head_alone
 from pipeline.training.checkpoints import load_trained_state
-from pipeline.training.loop import FitPlan, FitResult, Observer
 from pipeline.training.model_folder import build_model
+from pipeline.training.plan import FitPlan
 from pipeline.training.precision import choose_precision
+from pipeline.training.progress import FitResult, Observer
 
 
 def trains_together(points: Sequence[configs.TrainConfig]) -> bool:

@@ -33,10 +33,12 @@ from pipeline.tracking.memory import MemoryTracker
 from pipeline.tracking.provenance import environment, git_commit, hardware
 from pipeline.tracking.runs import RunLogger, Tracker, closing
 from pipeline.training.checkpoints import CheckpointFolder
-from pipeline.training.loop import FitPlan, FitResult, Observer, fit
+from pipeline.training.loop import fit
 from pipeline.training.meters import MIB, MemoryMeter
 from pipeline.training.model_folder import NAME, ModelRecord, build_model, write_model_folder
+from pipeline.training.plan import FitPlan
 from pipeline.training.precision import Precision, choose_precision, compute_dtype, peak_flops_per_second
+from pipeline.training.progress import FitResult, Observer
 from pipeline.training.seeding import Seeds
 
 StopRule = Callable[[int, Mapping[str, float]], bool]

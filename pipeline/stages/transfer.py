@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 
 from pipeline.config import SplitConfig, TransferConfig
+from pipeline.data.columns import LABEL, TEXT
 from pipeline.data.prepared import PreparedData, prepare
 from pipeline.data.problem import Problem
-from pipeline.data.sources import LABEL, TEXT
 from pipeline.data.splits import choose_sample
 from pipeline.errors import ConfigError, DataError, enumerate_some, shorten
 from pipeline.evaluation.metrics import report_by_class, score_predictions

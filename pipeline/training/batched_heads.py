@@ -19,23 +19,13 @@ from pipeline.strategies.base import Strategy
 from pipeline.strategies.freezing import ParameterPlan
 from pipeline.training.checkpoints import trained_state
 from pipeline.training.distributed import World
+from pipeline.training.feeds import Feed, Feeds
 from pipeline.training.inference import predict_logits
-from pipeline.training.loop import (
-    Feed,
-    Feeds,
-    FitPlan,
-    FitResult,
-    Observer,
-    Progress,
-    evaluation_is_due,
-    make_accelerator,
-    note_evaluation,
-    patience_is_over,
-    read_losses,
-    report,
-)
+from pipeline.training.loop import make_accelerator
 from pipeline.training.meters import FlopCounter, Stopwatch
+from pipeline.training.plan import FitPlan
 from pipeline.training.precision import Precision
+from pipeline.training.progress import FitResult, Observer, Progress, note_evaluation, patience_is_over, read_losses, report
 from pipeline.training.schedule import linear_warmup_decay, warmup_steps
 from pipeline.training.seeding import Seeds
 from pipeline.training.stacked import Stack, StackedAdamW
@@ -172,7 +162,7 @@ class _Point:
 
     def evaluates(self) -> bool:
         """Whether validation data are scored after the last step."""
-        return evaluation_is_due(self.plan, self.progress.step)
+        return self.plan.evaluation_is_due(self.progress.step)
 
     def finish(self) -> HeadFit:
         if self.error is not None:

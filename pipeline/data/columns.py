@@ -1,0 +1,75 @@
+"""Which columns of a table hold the text, the label, the second text and the group."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+
+from pipeline.config import SplitConfig
+from pipeline.errors import DataError, enumerate_some
+
+TEXT, PAIR, LABEL, GROUP = "text", "text_pair", "label", "group"
+TEXT_NAMES = ("text", "sentence", "content", "review")
+LABEL_NAMES = ("label", "labels", "class", "target", "sentiment")
+FIRST_TEXT_NAMES = ("sentence1", "text1", "question1", "premise")
+"""Looked for as well where a column for the second text was named."""
+SCORE_NAMES = ("score", "similarity")
+"""Looked for as well where labels are scores."""
+
+
+def find_columns(columns: Sequence[str], where: str, config: SplitConfig) -> dict[str, str]:
+    """Role -> column: which columns hold the text, the label and, where they were named, the second text and the group.
+
+    Raises:
+        DataError: A column was not found; all are reported together.
+    """
+    options = {
+        "--text-column": config.text_column,
+        "--text-pair-column": config.text_pair_column,
+        "--label-column": config.label_column,
+    }
+    for (one, column), (other, same) in combinations(options.items(), 2):
+        if column and column == same:
+            raise DataError(f"{one} and {other} are both {column!r}. Name two columns.")
+    messages, found = [], {}
+    for role, given, names in (
+        (TEXT, config.text_column, (*(FIRST_TEXT_NAMES if config.text_pair_column else ()), *TEXT_NAMES)),
+        (LABEL, config.label_column, (*LABEL_NAMES, *(SCORE_NAMES if config.label_type == "score" else ()))),
+    ):
+        column = given if given in columns else None if given else find_column(columns, names)
+        if column is None:
+            wanted = f"column {given!r}" if given else f"a {role} column ({', '.join(names)})"
+            messages.append(f"{where}: {wanted} not found. Columns: {enumerate_some(columns)}. Pass --{role}-column.")
+        else:
+            found[role] = column
+    if config.text_pair_column in columns:
+        found[PAIR] = str(config.text_pair_column)
+    elif config.text_pair_column:
+        messages.append(
+            f"{where}: column {config.text_pair_column!r} not found. Columns: {enumerate_some(columns)}. "
+            "Change --text-pair-column."
+        )
+    if config.group_column in columns:
+        found[GROUP] = str(config.group_column)
+    elif config.group_column:
+        messages.append(
+            f"{where}: column {config.group_column!r} not found. Columns: {enumerate_some(columns)}. Change --group-column."
+        )
+    if not messages and found[TEXT] == found[LABEL]:
+        messages.append(
+            f"{where}: column {found[TEXT]!r} cannot be both text and label. Pass --text-column and --label-column."
+        )
+    if not messages and PAIR in found and found[PAIR] in (found[TEXT], found[LABEL]):
+        role = "first and second text" if found[PAIR] == found[TEXT] else "second text and label"
+        messages.append(
+            f"{where}: column {found[PAIR]!r} cannot be both {role}. Pass --text-column, --text-pair-column and --label-column."
+        )
+    if messages:
+        raise DataError(*messages)
+    return found
+
+
+def find_column(columns: Sequence[str], names: Sequence[str]) -> str | None:
+    """The first of `names` that is a column, whatever its case."""
+    by_lower = {column.lower(): column for column in reversed(columns)}
+    return next((by_lower[name] for name in names if name in by_lower), None)

@@ -1,0 +1,37 @@
+"""What every kind of source gives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pandas as pd
+
+# GLUE calls its labelled validation part `dev`; its test labels are withheld.
+PART_NAMES = {"train": ("train",), "validation": ("validation", "dev", "valid", "val"), "test": ("test",)}
+
+
+@dataclass(frozen=True)
+class Source:
+    """Labelled text found but not yet read; its identity is known without reading it all."""
+
+    name: str
+    address: str
+    sha256: str
+    """Of the content, or of what pins it (a hub commit)."""
+    read: Callable[[], SourceTables]
+    option: str = ""
+    """The option that named it, as typed; what error messages begin with."""
+
+
+@dataclass(frozen=True)
+class SourceTables:
+    """The parts a source comes in, each with the columns `text` and `label`; class names where the source has them.
+
+    Pairs have the column `text_pair` beside.
+    """
+
+    parts: dict[str, pd.DataFrame]
+    classes: tuple[str, ...] | None = None
+    unlabelled: tuple[str, ...] = ()
+    """Parts that were left aside because they have no label column."""
