@@ -189,6 +189,15 @@ def describe_arguments(run: Run, changed_only: bool = False) -> str:
     return ",".join(f"{name}={_typed_value(value)}" for name, value in arguments.items() if value not in ([], None))
 
 
+def learning_rate(run: Run) -> str:
+    """As it was set; nothing where no optimizer is stepped, because the strategy solves for its weights."""
+    try:
+        solved = create_strategy(run.tags["strategy"], {}).is_solved
+    except ConfigError:
+        solved = False
+    return "" if solved else run.params.get("learning_rate", "")
+
+
 def _default_arguments(strategy: str) -> dict[str, object]:
     try:
         return strategy_arguments(create_strategy(strategy, {}))

@@ -11,7 +11,7 @@ from tabulate import tabulate
 
 from pipeline.comparison.budgets import describe_tuning
 from pipeline.comparison.seeds import QUALITY, count_seeds, row_key, spread
-from pipeline.comparison.selection import describe_arguments
+from pipeline.comparison.selection import describe_arguments, learning_rate
 from pipeline.objectives.registry import takes_pooling
 from pipeline.tracking.runs import Run
 
@@ -188,7 +188,7 @@ def _row(members: list[Run], failed: Sequence[Run]) -> dict[str, Any]:
         "seeds": count_seeds(members),
         "failed_seeds": count_seeds(run for run in failed if row_key(run) == row_key(first)),
         "tuned": describe_tuning(first),
-        "learning_rate": first.params.get("learning_rate", ""),
+        "learning_rate": learning_rate(first),
         "processes": int(first.tags.get("num_processes", "1")),
         "run_ids": " ".join(run.run_id for run in members),
     }

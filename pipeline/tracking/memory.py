@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.errors import RunError
-from pipeline.tracking.runs import Run, RunLogger, Status, fresh_params
+from pipeline.tracking.runs import Run, RunLogger, Status, fresh_params, only_folder
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -80,7 +80,7 @@ class MemoryTracker:
 
     def download_model(self, run_id: str, folder: Path) -> Path:
         """Copy the model below `folder`."""
-        return next(self.download(run_id, "model", folder).iterdir())
+        return only_folder(self.download(run_id, "model", folder), run_id)
 
     def model_bytes(self, run_id: str) -> int:
         """Size of the model's files."""

@@ -23,7 +23,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from pipeline.errors import RunError, StoreError
-from pipeline.tracking.runs import Run, RunLogger, Status, fresh_params
+from pipeline.tracking.runs import Run, RunLogger, Status, fresh_params, only_folder
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -151,7 +151,7 @@ class MlflowTracker:
 
     def download_model(self, run_id: str, folder: Path) -> Path:
         """Bring the model below `folder`; MLflow keeps it below `model/data`."""
-        return next(self.download(run_id, "model/data", folder).iterdir())
+        return only_folder(self.download(run_id, "model/data", folder), run_id)
 
     def model_bytes(self, run_id: str) -> int:
         """Size of the model's files, without what MLflow puts beside them."""

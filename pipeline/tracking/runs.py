@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from pipeline.errors import PipelineError
+from pipeline.errors import PipelineError, RunError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -180,3 +180,17 @@ def close_unfinished(tracker: Tracker, parent_id: str, reason: str, status: Stat
     for run in tracker.search():
         if run.parent_id == parent_id and run.status == "RUNNING":
             tracker.amend(run.run_id).finish(status, reason)
+
+
+def only_folder(model: Path, run_id: str) -> Path:
+    """The folder that was logged as the run's model, inside the downloaded one.
+
+    Raises:
+        RunError: There is none: the artifacts were deleted by hand, or only partly copied.
+    """
+    folders = [entry for entry in model.iterdir() if entry.is_dir()]
+    if len(folders) != 1:
+        raise RunError(
+            f"Run {run_id}: its model holds {len(folders)} folders in place of one. Was it deleted or moved? Train it again."
+        )
+    return folders[0]

@@ -40,6 +40,12 @@ def test_runs_with_other_hyperparameters_are_never_averaged(make_run: MakeRun) -
     assert table["seeds"].tolist() == [1, 1]
 
 
+def test_a_strategy_without_an_optimizer_shows_no_rate(make_run: MakeRun) -> None:
+    runs = [make_run(name, params={"learning_rate": "1e-4"}) for name in ("linear_probe", "full", "a_plug_in_that_is_gone")]
+    table = build_table(runs).set_index("strategy")
+    assert table["learning_rate"].to_dict() == {"linear_probe": "", "full": "1e-4", "a_plug_in_that_is_gone": "1e-4"}
+
+
 @pytest.mark.parametrize(
     "differs",
     [

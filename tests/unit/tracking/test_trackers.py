@@ -172,6 +172,12 @@ def test_a_model_comes_back_as_it_was_given(tracker, tmp_path):
     assert {path.name: path.read_bytes() for path in found.iterdir()} == {"model.json": b"{}", "delta.safetensors": b"\0"}
 
 
+def test_a_model_whose_files_were_deleted_is_an_input_error(tracker, tmp_path, monkeypatch):
+    monkeypatch.setattr(tracker, "download", lambda run_id, path, folder: folder)
+    with pytest.raises(RunError, match="Run 0123: its model holds 0 folders"):
+        tracker.download_model("0123", tmp_path)
+
+
 def test_an_unknown_run_is_an_input_error(tracker):
     for ask in (tracker.get, tracker.amend):
         with pytest.raises(RunError, match="--run-id: there is no run '0123'"):
