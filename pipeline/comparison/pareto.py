@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from pipeline.comparison.statistics import Statistics
 from pipeline.evaluation.uncertainty import Interval
@@ -138,80 +135,3 @@ def tabulate_points(points: dict[Cost, list[Point]], statistics: Statistics) -> 
             for point in mine
         ]
     )
-
-
-_COLORS = ("#3b6fb6", "#c2773b", "#5a9e6f", "#8a5fb0", "#b04a5a", "#6b6b6b")
-
-
-def draw_pareto(points: dict[Cost, list[Point]], statistics: Statistics) -> Figure:
-    """A panel per cost: macro F1 with its interval against the cost, hollow where a cheaper row is shown to be better.
-
-    The line joins the points of the front as observed. Settings have colours of their own and are not joined.
-    """
-    columns = 2
-    rows = math.ceil(len(points) / columns)
-    settings = sorted({point.setting for mine in points.values() for point in mine if point.setting})
-    figure = Figure(figsize=(13, 4.6 * rows + 0.6), layout="constrained")
-    panels = figure.subplots(rows, columns, squeeze=False).ravel()
-    for axes, (cost, mine) in zip(panels, points.items(), strict=False):
-        _draw_panel(axes, cost, mine, statistics, settings)
-    for axes in panels[len(points) :]:
-        axes.set_axis_off()
-    figure.suptitle("Test macro F1 with its 95 % interval; hollow: a row that costs no more is shown to be better", fontsize=11)
-    return figure
-
-
-def _draw_panel(axes: Axes, cost: Cost, points: Sequence[Point], statistics: Statistics, settings: Sequence[str]) -> None:
-    several = len({point.setting for point in points}) > 1
-    for setting in dict.fromkeys(point.setting for point in points):
-        color = _COLORS[settings.index(setting) % len(_COLORS)] if setting and several else _COLORS[0]
-        mine = [point for point in points if point.setting == setting]
-        front = sorted((point for point in mine if point.on_front), key=lambda point: point.cost.value)
-        axes.plot(
-            [point.cost.value for point in front],
-            [point.f1_macro.value for point in front],
-            color=color,
-            linewidth=1,
-            linestyle=":",
-            drawstyle="steps-post",
-            label=setting if several else None,
-        )
-        for point in mine:
-            quality, price = point.f1_macro, point.cost
-            axes.errorbar(
-                price.value,
-                quality.value,
-                yerr=[[quality.value - quality.low], [quality.high - quality.value]],
-                xerr=[[price.value - price.low], [price.high - price.value]],
-                fmt="o",
-                color=color,
-                markerfacecolor="white" if point.dominated_by else color,
-                markersize=7,
-                capsize=3,
-                linewidth=1,
-            )
-    prices = [point.cost.value for point in points]
-    if min(prices) > 0 and max(prices) > 20 * min(prices):
-        axes.set_xscale("log")
-    axes.margins(x=0.16, y=0.12)
-    _name_points(axes, points, statistics)
-    axes.set_xlabel(cost.title)
-    axes.set_ylabel("test macro F1")
-    axes.spines[["top", "right"]].set_visible(False)
-    if several:
-        axes.legend(fontsize=7, loc="lower right")
-
-
-def _name_points(axes: Axes, points: Sequence[Point], statistics: Statistics) -> None:
-    """Names beside the points, alternating above and below in the order of cost, so that neighbours collide less."""
-    for place, point in enumerate(sorted(points, key=lambda point: point.cost.value)):
-        above = place % 2 == 0
-        axes.annotate(
-            statistics.rows[point.row].name,
-            (point.cost.value, point.f1_macro.value),
-            xytext=(7, 5 if above else -5),
-            textcoords="offset points",
-            va="bottom" if above else "top",
-            fontsize=8,
-            parse_math=False,
-        )

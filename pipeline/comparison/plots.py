@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -17,6 +18,18 @@ _NAME_WIDTH = 30
 _QUALITY, _SHARE, _COST = "#3b6fb6", "#5a9e6f", "#c2773b"
 
 
+@dataclass(frozen=True)
+class _Panel:
+    """One measure, a bar a row."""
+
+    column: str
+    title: str
+    color: str
+    form: str
+    """How a figure is written behind its bar."""
+    logarithmic: bool = False
+
+
 def draw_all(table: pd.DataFrame) -> dict[str, Figure]:
     """File name without ending -> picture."""
     memory = "peak_cuda_mb" if "peak_cuda_mb" in table else "peak_rss_mb"
@@ -24,45 +37,61 @@ def draw_all(table: pd.DataFrame) -> dict[str, Figure]:
     trained = table[table["trainable_percent"].notna()] if "trainable_percent" in table else table.iloc[:0]
     ranked = headline(table)
     name, title = _HEADLINES[ranked]
-    figures = {name: _bars(table, [(ranked, title, _QUALITY, "{:.3f}", False)])}
+    figures = {name: _bars(table, [_Panel(ranked, title, _QUALITY, "{:.3f}")], "group")}
     quality = ("accuracy", "test accuracy") if "accuracy" in table else ("pearson", "test Pearson correlation")
     if len(trained):
-        figures["trainable_share"] = _bars(
-            trained, [("trainable_percent", "trainable parameters (%, log scale)", _SHARE, "{:.3g}", True)]
-        )
+        share = _Panel("trainable_percent", "trainable parameters (%, log scale)", _SHARE, "{:.3g}", True)
+        figures["trainable_share"] = _bars(trained, [share])
         figures["overview"] = _bars(
             trained,
             [
-                (*quality, _QUALITY, "{:.3f}", False),
-                ("train_loss", "mean train loss", _COST, "{:.3f}", False),
-                ("trainable_params", "trainable parameters (log scale)", _SHARE, "{:,.0f}", True),
+                _Panel(*quality, _QUALITY, "{:.3f}"),
+                _Panel("train_loss", "mean train loss", _COST, "{:.3f}"),
+                _Panel("trainable_params", "trainable parameters (log scale)", _SHARE, "{:,.0f}", True),
             ],
         )
         once = trained["cache_seconds"].fillna(0) if "cache_seconds" in trained else 0
         figures["cost"] = _bars(
             trained.assign(seconds=trained["train_seconds"] + once),
             [
-                (memory, memory_title, _COST, "{:,.0f}", False),
-                ("seconds", "training time (s), frozen layers' once included", _COST, "{:,.0f}", False),
+                _Panel(memory, memory_title, _COST, "{:,.0f}"),
+                _Panel("seconds", "training time (s), frozen layers' once included", _COST, "{:,.0f}"),
             ],
         )
     return figures
 
 
-def _bars(table: pd.DataFrame, panels: Sequence[tuple[str, str, str, str, bool]]) -> Figure:
-    """Horizontal bars, one panel a column: (column, title, colour, format of the figures, logarithmic)."""
+def _bars(table: pd.DataFrame, panels: Sequence[_Panel], letters: str = "") -> Figure:
+    """Horizontal bars, one panel a column; a whisker where the table has the measure's interval.
+
+    Args:
+        letters: Column whose texts, where the table has it, stand behind the figures.
+    """
     names = [textwrap.fill(name, _NAME_WIDTH) for name in label_rows(table)]
     lettering = find_lettering(names)
     names, places = list(map(lettering.spell, names)), range(len(names))
     figure = Figure(figsize=(3.2 + 3.4 * len(panels), 1.1 + 0.42 * len(table)), layout="constrained")
     all_axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
-    for axes, (column, title, color, form, logarithmic) in zip(all_axes, panels, strict=True):
-        values = table[column].astype(float)
-        bars = axes.barh(places, values, color=color, log=logarithmic)
-        axes.bar_label(bars, [form.format(value) for value in values], padding=3, fontsize=9)
-        axes.set_title(title, fontsize=10)
+    for axes, panel in zip(all_axes, panels, strict=True):
+        values = table[panel.column].astype(float)
+        axes.barh(places, values, color=panel.color, log=panel.logarithmic)
+        explained, ends = [panel.title], values
+        if (low := f"{panel.column}_low") in table:
+            high = table[f"{panel.column}_high"]
+            axes.errorbar(
+                values, places, xerr=[values - table[low], high - values], fmt="none", ecolor="black", elinewidth=1, capsize=3
+            )
+            explained.append("whisker: 95 % interval")
+            ends = high.fillna(values)
+        behind = table[letters] if letters in table else [""] * len(table)
+        for place, value, end, more in zip(places, values, ends, behind, strict=True):
+            figure_and_letters = f"{panel.form.format(value)} {more}".rstrip()
+            axes.annotate(figure_and_letters, (end, place), (4, 0), textcoords="offset points", va="center", fontsize=9)
+        if any(behind):
+            explained.append("same letter: no difference shown")
+        axes.set_title("\n".join(explained), fontsize=10)
         axes.spines[["top", "right"]].set_visible(False)
-        _leave_room(axes, values, logarithmic)
+        _leave_room(axes, ends, panel.logarithmic)
     all_axes[0].set_ylim(len(names) - 0.4, -0.6)  # the first row on top, and no room beyond
     all_axes[0].set_yticks(places, names, fontfamily=list(lettering.families), parse_math=False)
     return figure

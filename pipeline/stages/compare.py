@@ -15,7 +15,8 @@ from pipeline.comparison.curves import draw_curves, read_curves
 from pipeline.comparison.hardest import hardest_examples
 from pipeline.comparison.page.content import Content, read_origins
 from pipeline.comparison.page.page import render_page
-from pipeline.comparison.pareto import draw_pareto, find_points, tabulate_points
+from pipeline.comparison.pareto import find_points, tabulate_points
+from pipeline.comparison.pareto_plot import draw_pareto
 from pipeline.comparison.plots import draw_all
 from pipeline.comparison.recorded import RecordedPredictions, read_predictions
 from pipeline.comparison.report import (

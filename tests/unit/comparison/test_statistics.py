@@ -1,5 +1,6 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
@@ -8,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.comparison.hardest import hardest_examples
-from pipeline.comparison.pareto import COSTS, draw_pareto, find_points, tabulate_points
+from pipeline.comparison.pareto import COSTS, find_points, tabulate_points
+from pipeline.comparison.pareto_plot import draw_pareto
 from pipeline.comparison.recorded import RecordedPredictions, read_predictions
 from pipeline.comparison.report import describe_statistics
 from pipeline.comparison.selection import Selection
@@ -181,6 +183,24 @@ def test_a_cost_that_all_seeds_share_has_no_spread(make_run: MakeRun) -> None:
     [shared] = next(mine for cost, mine in points.items() if cost.name == "trainable_percent")
     assert shared.cost.low == shared.cost.value == shared.cost.high == 0.1
     draw_pareto(points, statistics)
+
+
+def test_names_of_a_crowd_do_not_cover_each_other(make_run: MakeRun) -> None:
+    accuracies = [0.9, 0.9, 0.895, 0.895, 0.89, 0.89, 0.885, 0.885]
+    runs = [
+        make_run(name, metrics=costs(1 + number % 2, 10 + number % 2))
+        for number, name in enumerate(["discriminative", "full", "gradual", "lora", "dora", "rslora", "qlora", "freeze_bottom"])
+    ]
+    table = build_table(runs)
+    statistics = compute_statistics(table, runs, record(runs, accuracies))
+    points = find_points(table, runs, statistics)
+    figure, again = (draw_pareto(points, statistics) for _ in range(2))
+    for axes, same in zip(figure.axes, again.axes, strict=True):
+        frames = [text.get_window_extent() for text in axes.texts]
+        assert len(frames) == len(runs)
+        assert not [(one, other) for one, other in combinations(frames, 2) if one.overlaps(other)]
+        assert all(axes.bbox.x0 <= frame.x0 and frame.x1 <= axes.bbox.x1 for frame in frames)
+        assert [text.get_position() for text in axes.texts] == [text.get_position() for text in same.texts]
 
 
 def test_only_a_shown_difference_dominates_and_machines_are_not_mixed(make_run: MakeRun) -> None:
