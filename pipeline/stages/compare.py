@@ -110,6 +110,7 @@ def run(config: configs.CompareConfig, tracker: Tracker | None = None, parent_id
     if parent_id is None and (others := _evaluated_elsewhere(tracker, candidates)):
         say(f"{others} evaluated run(s) are not among these; --study all takes them in.")
     say(f"Table and pictures: artifacts of run {logger.run_id}" + (f", and {config.export_dir}" if config.export_dir else ""))
+    say(f"Report: {tracker.artifact_address(logger.run_id, 'report.html')}")
     return CompareResult(logger.run_id, table, selection.left_out, statistics)
 
 
