@@ -27,6 +27,8 @@ BENCHMARK_LIMITS = {
     "benchmarks.equality": "--dataset rotten_tomatoes --rows 96 --seeds 2 --strategy head_only",
     "benchmarks.search": "--dataset rotten_tomatoes --rows 96 --peer-steps 5 --repeats 1",
     "benchmarks.coverage": "--texts 50 --seeds 1,2 --discordances 0.1 --seed-points 0 --studies 3 --resamples 20",
+    "benchmarks.flattery": "--splits random,grouped --dataset rotten_tomatoes --strategies head_only --seeds 1 "
+    "--max-train-samples 64 --max-eval-samples 32",
     "benchmarks.scaling": "--dataset rotten_tomatoes --rows 64 --depths 2 --depth-rows 64 --strategies head_only",
 }
 # Instead of those two: what the recipe is about, where that can be had in a minute.
