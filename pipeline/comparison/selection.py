@@ -223,9 +223,11 @@ def _is_result(run: Run) -> bool:
 
 
 def _describe_other_test(run: Run, newest: Run) -> str:
-    """What of the choice of test examples differs; the fingerprint of the data where no option does."""
+    """The data set, or else which options of its reading and cutting differ, or else its fingerprint."""
     options = {name: (run.params.get(name), newest.params.get(name)) for name in _TEST_OPTIONS}
     found = [f"{name} {there or 'none'}, not {here or 'none'}" for name, (there, here) in options.items() if there != here]
+    if options["dataset"][0] != options["dataset"][1]:
+        found = found[:1]
     there, here = (one.tags["data_fingerprint"][:12] for one in (run, newest))
     return "; ".join(found) or f"data fingerprint {there}, not {here}"
 
