@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from pipeline.errors import enumerate_some
 from pipeline.tracking.runs import Run
 
 UNTUNED = "untuned"
@@ -44,9 +43,7 @@ def list_inequalities(rows: Mapping[str, Iterable[Run]]) -> list[str]:
             samples.setdefault(_sample(run), {})[name] = None
     if len(samples) > 1:
         seeds = {seed for _, *more in samples for seed in more}
-        listed = (
-            f"{_say_sample(sample, len(seeds) > 1)}: {enumerate_some(list(names), _NAMED)}" for sample, names in samples.items()
-        )
+        listed = (f"{_say_sample(sample, len(seeds) > 1)} for {_say_rows(list(names))}" for sample, names in samples.items())
         found.append(f"trained on different data ({'; '.join(listed)})")
     return found
 
@@ -65,3 +62,8 @@ def _say_sample(sample: tuple[str, ...], with_seed: bool) -> str:
     limit, *seed = sample
     drawn = f" drawn with split seed {seed[0]}" if seed and with_seed else ""
     return f"at most {limit} examples{drawn}" if limit else "all examples"
+
+
+def _say_rows(names: Sequence[str]) -> str:
+    """Without commas between: some names have their own."""
+    return " and ".join(names) if len(names) <= _NAMED else f"{len(names)} rows"

@@ -78,7 +78,10 @@ def test_rows_that_learned_from_different_data_are_not_ranked_unless_told_and_ar
         False,
         ["external", "head_only, bf16", "head_only, fp32", "lora"],
     )
-    unequal = "trained on different data (at most 400 examples: head_only, fp32, head_only, bf16; at most 200 examples: lora)"
+    unequal = (
+        "trained on different data (at most 400 examples for head_only, fp32 and head_only, bf16; "
+        "at most 200 examples for lora)"
+    )
     _, said = describe_fairness(table, selection)
     assert unequal in said
     assert "--allow-unequal-budgets true" in said
@@ -98,6 +101,8 @@ def test_the_same_limit_is_the_same_data_only_with_the_same_seed_and_choices_of_
     table = build_table([first, other])
     assert not select_runs([first, other]).ranked
     [_, said] = describe_fairness(table, select_runs([first, other]))
-    assert "at most 200 examples drawn with split seed 1: full; at most 200 examples drawn with split seed 2: lora" in said
+    assert (
+        "at most 200 examples drawn with split seed 1 for full; at most 200 examples drawn with split seed 2 for lora" in said
+    )
     choices = [{"epochs": "3"}, {"epochs": "4"}, {"batch_size": "8"}, {"compute_dtype": "bfloat16"}, {"split_seed": "7"}]
     assert select_runs([make_run("full", params=choice) for choice in choices]).ranked
