@@ -150,7 +150,7 @@ def simulate(
         gap: By how much the second strategy's accuracy is below the first's.
     """
     spread = setting.seed_points / 100 / norm.pdf(norm.ppf(ACCURACY))  # on the scale of difficulty
-    accuracies = np.array([ACCURACY, ACCURACY - gap])
+    accuracies = np.array([ACCURACY, max(0.01, ACCURACY - gap)])
     threshold = norm.ppf(accuracies)[:, None, None] * np.sqrt(1 + spread**2)
     shared = correlation(setting.discordance)
     strategy = correlation(WITHIN * setting.discordance) - shared
