@@ -93,7 +93,7 @@ _TOLD_APART_BY = {
     "max_train_samples": "{} on {} examples",
     "epochs": "{} for {} epochs",
     "batch_size": "{}, batches of {}",
-    "precision": "{}, {}",
+    "compute_dtype": "{}, {}",
     "dropout": "{}, dropout {}",
     "max_length": "{}, length {}",
     "weight_decay": "{}, decay {}",
@@ -128,7 +128,7 @@ def build_table(runs: Sequence[Run], failed: Sequence[Run] = (), ranked: bool = 
         empty += ["objective", "pooling"]
     if (frame["processes"] == 1).all():
         empty.append("processes")
-    empty += [name for name in (*_CHOICES, "precision", "setting") if frame[name].isin(["", _ALL]).all()]
+    empty += [name for name in (*_CHOICES, "compute_dtype", "setting") if frame[name].isin(["", _ALL]).all()]
     frame = frame.drop(columns=empty)
     names = ["strategy", "arguments"]
     order = (
@@ -242,7 +242,7 @@ def _row(members: list[Run], failed: Sequence[Run]) -> dict[str, Any]:
         "tuned": describe_tuning(first),
         "learning_rate": learning_rate(first),
         **choices,
-        "precision": precision_of(first),
+        "compute_dtype": precision_of(first),
         "processes": int(first.tags.get("num_processes", "1")),
         "run_ids": " ".join(run.run_id for run in members),
     }
