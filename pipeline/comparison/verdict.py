@@ -195,4 +195,5 @@ def _enumerate(rows: Sequence[RowStatistics], numbers: Sequence[int]) -> str:
     if len(numbers) > _NAMED:
         return f"{len(numbers)} others"
     names = [rows[number].name for number in numbers]
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+    between = "; " if any("," in name for name in names) else ", "
+    return names[0] if len(names) == 1 else f"{between.join(names[:-1])} and {names[-1]}"

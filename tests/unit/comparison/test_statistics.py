@@ -1,6 +1,6 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from itertools import combinations
+from itertools import combinations, permutations
 
 import numpy as np
 import pandas as pd
@@ -99,6 +99,16 @@ def test_a_run_without_predictions_is_named_and_has_no_letter(make_run: MakeRun)
     nothing = compute_statistics(table, runs, RecordedPredictions((), np.empty(0, np.int64), [], {}, {}))
     assert add_statistics(table, nothing) is table
     assert reach_verdict(nothing, table).top is None
+
+
+def test_names_with_commas_are_kept_apart_in_the_verdict(make_run: MakeRun) -> None:
+    runs = [make_run("full", params={"compute_dtype": dtype}) for dtype in ("float32", "bfloat16")]
+    runs += [make_run("lora"), make_run("bitfit")]
+    table = build_table(runs)
+    statistics = compute_statistics(table, runs, record(runs, [0.9, 0.9, 0.8, 0.95]))
+    assert statistics.known[0] == label_rows(table).index("bitfit")
+    rank = reach_verdict(statistics, table).sentences[0]
+    assert any(f"{first}; {second} and lora" in rank for first, second in permutations(["full, fp32", "full, bf16"]))
 
 
 def test_pairs_that_predict_the_same_do_not_announce_that_any_difference_shows(make_run: MakeRun) -> None:
