@@ -40,6 +40,7 @@ def describe_fairness(table: pd.DataFrame, selection: Selection) -> Iterator[str
     """What must be said where rows were not tuned, or not with the same budget, or not trained on the same data."""
     if list_budgets(selection.kept) == [UNTUNED]:
         yield "untuned: hyperparameters were fixed beforehand, not searched with an equal budget."
+    yield from selection.doubts
     if found := " and ".join(list_inequalities(group_runs(table, selection.kept))):
         yield (
             f"The rows were {found}, so their ranking is not fair."
@@ -101,6 +102,9 @@ def describe_statistics(table: pd.DataFrame, selection: Selection, statistics: S
     for run_id, reason in statistics.missing.items():
         yield f"No interval and no group from {names[run_id]} (run {run_id}): {reason}."
     for row in statistics.rows:
+        if row.constant:
+            seeds = "" if row.seeds == 1 else f" with {row.constant} of its {row.seeds} seeds"
+            yield f"{row.name} predicts one class for every text{seeds}: it has not learned. Another learning rate may help."
         if row.seeds and row.missing:
             yield (
                 f"{row.name}: the table's scores are means over {row.seeds + row.missing} seeds; interval, group, tests and "

@@ -68,6 +68,8 @@ class Selection:
     """Ids of kept runs that a study took from earlier ones."""
     missing: tuple[str, ...] = ()
     """What the study has planned and not begun, a phrase a row."""
+    doubts: tuple[str, ...] = ()
+    """What makes the study's comparison unfair, a sentence or two each."""
     unfit: tuple[str, ...] = ()
     """A line about each strategy that could not be run at all."""
 

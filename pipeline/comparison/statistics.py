@@ -43,6 +43,13 @@ class RowStatistics:
     accuracy: Interval | None = None
     group: str = ""
     """Rows that share a letter cannot be told apart; empty where there are no predictions."""
+    constant: int = 0
+    """Runs that predict one class for every text."""
+
+    @property
+    def learned_nothing(self) -> bool:
+        """Whether all of its runs predict one class for every text."""
+        return 0 < self.seeds == self.constant
 
 
 @dataclass(frozen=True)
@@ -147,7 +154,8 @@ def compute_statistics(table: pd.DataFrame, runs: Sequence[Run], recorded: Recor
         if mine:
             found = _estimates(scores, [identity[list(mine.values())]])
             f1_macro, accuracy = (found[name].interval(lowest=0.0) for name in ("f1_macro", "accuracy"))
-            rows[number] = replace(rows[number], f1_macro=f1_macro, accuracy=accuracy)
+            constant = sum(len(np.unique(predicted[run])) == 1 for run in mine.values()) if texts > 1 else 0
+            rows[number] = replace(rows[number], f1_macro=f1_macro, accuracy=accuracy, constant=constant)
     pairs = _test_pairs(members, scores, predicted == recorded.gold)
     statistics = Statistics(tuple(rows), pairs, texts, scores.resamples, recorded.missing)
     return replace(statistics, rows=_with_groups(statistics))

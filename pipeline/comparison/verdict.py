@@ -114,8 +114,9 @@ def _cost(
     tied: Sequence[int],
     behind: Sequence[int],
 ) -> str:
-    """Which of the rows that may be the best trains the smallest share of the parameters."""
+    """Which of the rows that may be the best trains the smallest share of the parameters, those aside that learned nothing."""
     best = rows[top].name
+    ahead, tied = ([number for number in which if not rows[number].learned_nothing] for which in (ahead, tied))
     share = table["trainable_percent"].astype(float).tolist() if "trainable_percent" in table else [float("nan")] * len(rows)
     trained = [number for number in (top, *ahead, *tied) if not math.isnan(share[number])]
     if not trained:

@@ -44,7 +44,7 @@ from pipeline.evaluation.predictions import write_csv
 from pipeline.hashing import digest
 from pipeline.stages.export import export
 from pipeline.stages.progress import say
-from pipeline.stages.reuse import planned_in, reused_by, unfit_in
+from pipeline.stages.study_notes import doubts_in, planned_in, reused_by, unfit_in
 from pipeline.tracking import open_tracker
 from pipeline.tracking.provenance import git_commit
 from pipeline.tracking.runs import Run, Tracker, closing
@@ -79,10 +79,12 @@ def run(config: configs.CompareConfig, tracker: Tracker | None = None, parent_id
         missing = tuple(describe_missing(planned_in(study), candidates))
         unfit = tuple(f"{name}: cannot be run here: {reason}" for name, reason in unfit_in(study).items())
         reused = frozenset(reused_by(study)) & {run.run_id for run in selection.kept}
-        selection = dataclasses.replace(selection, unfit=unfit, reused=reused, missing=missing)
+        selection = dataclasses.replace(selection, unfit=unfit, reused=reused, missing=missing, doubts=doubts_in(study))
     if not selection.kept:
         reasons = ": " + "; ".join(selection.summarise_left_out()) if selection.left_out else ""
-        raise RunError(f"No run with a test result to compare{reasons}. Train and evaluate one first.")
+        raise RunError(
+            f"No run with a test result to compare{reasons} in {tracker.tracking_uri}. Train and evaluate one first."
+        )
     title = f"{title}, {_describe_data(selection)}"
     table = build_table(selection.kept, selection.failed, selection.ranked)
     recorded = read_predictions(selection.kept, tracker)
@@ -117,7 +119,7 @@ def run(config: configs.CompareConfig, tracker: Tracker | None = None, parent_id
         say(line)
     for line in selection.summarise_left_out():
         say(f"Left out: {line}")
-    if parent_id is None and (others := _evaluated_elsewhere(tracker, candidates)):
+    if parent_id is None and not config.run_ids and (others := _evaluated_elsewhere(tracker, candidates)):
         say(f"{others} evaluated run(s) are not among these; --study all takes them in.")
     say(f"Table and pictures: artifacts of run {logger.run_id}" + (f", and {config.export_dir}" if config.export_dir else ""))
     say(f"Report: {tracker.artifact_address(logger.run_id, 'report.html')}")

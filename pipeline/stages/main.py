@@ -18,8 +18,9 @@ from pipeline.stages.dry_run import describe_plan
 from pipeline.stages.inputs import TrainingInputs, find_inputs
 from pipeline.stages.plan import StudyPlan, plan_study
 from pipeline.stages.progress import say
-from pipeline.stages.reuse import find_finished, note_planned, note_reused, note_unfit
+from pipeline.stages.reuse import find_finished
 from pipeline.stages.search_plan import search_config
+from pipeline.stages.study_notes import note_doubts, note_planned, note_reused, note_unfit
 from pipeline.stages.transfer import check_transfer, find_transfer, refuse_idle_transfer
 from pipeline.tracking import open_to_read, open_tracker
 from pipeline.tracking.provenance import git_commit
@@ -172,6 +173,7 @@ def _log_start(plan: StudyPlan, logger: RunLogger) -> None:
     note_unfit(logger, plan.unfit)
     seeds = {inputs.config.title: inputs.config.seed for inputs in plan.strategies}
     note_planned(logger, {title: range(first, first + plan.config.seeds) for title, first in seeds.items()})
+    note_doubts(logger, _doubts(plan))
 
 
 def _introduce(plan: StudyPlan, run_id: str) -> Iterator[str]:
@@ -181,17 +183,18 @@ def _introduce(plan: StudyPlan, run_id: str) -> Iterator[str]:
     yield f"Study {config.recipe}: {', '.join(inputs.config.title for inputs in plan.strategies)}{seeds}. Run {run_id}"
     for strategy, reason in plan.unfit.items():
         yield f"Not run: {strategy}: {reason}"
-    yield from _doubts(config, [inputs.config for inputs in plan.strategies if not inputs.strategy.is_solved])
+    yield from (f"Note: {doubt}" for doubt in _doubts(plan))
 
 
-def _doubts(config: configs.MainConfig, plans: Sequence[configs.TrainConfig]) -> list[str]:
+def _doubts(plan: StudyPlan) -> list[str]:
     """What makes a comparison unfair: settings that were chosen for something else, or for nothing."""
-    recipe = load_recipe(config.recipe)
+    config, recipe = plan.config, load_recipe(plan.config.recipe)
+    plans = [inputs.config for inputs in plan.strategies if not inputs.strategy.is_solved]
     lines = []
     without = [plan.title for plan in plans if plan.title not in recipe.strategies]
     if without and recipe.strategies and not config.tune and "learning_rate" not in config.given:
         lines.append(
-            f"Note: recipe {config.recipe} knows no learning rate for {', '.join(without)}: the default suits full tuning. "
+            f"Recipe {config.recipe} knows no learning rate for {', '.join(without)}: the default suits full tuning. "
             "Add --tune true, or give rates in a recipe of your own (docs/studies.md)."
         )
     given = set(config.given)
@@ -200,7 +203,7 @@ def _doubts(config: configs.MainConfig, plans: Sequence[configs.TrainConfig]) ->
     other = dict.fromkeys("dataset" if name in configs.PART_FILES else name for name in changed)
     if other and len(without) < len(plans) and not config.tune and "learning_rate" not in given:
         lines.append(
-            f"Note: the learning rates of recipe {config.recipe} were chosen for another {' and '.join(other)}. "
+            f"The learning rates of recipe {config.recipe} were chosen for another {' and '.join(other)}. "
             "For a fair comparison add --tune true."
         )
     return lines

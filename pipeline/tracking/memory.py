@@ -27,6 +27,7 @@ class MemoryTracker:
         self.runs: dict[str, Run] = {}
         self.histories: dict[tuple[str, str], list[tuple[int, float]]] = defaultdict(list)
         self.datasets: dict[str, list[dict[str, str]]] = defaultdict(list)
+        self.tracking_uri = "memory"
         self._folder = tempfile.TemporaryDirectory()
 
     def start(self, name: str, parent_id: str | None = None, tags: Mapping[str, str] | None = None) -> RunLogger:
@@ -57,7 +58,7 @@ class MemoryTracker:
     def get(self, run_id: str) -> Run:
         """One run."""
         if run_id not in self.runs:
-            raise RunError(f"--run-id: there is no run {run_id!r} in memory. Give the id of one of its runs.")
+            raise RunError(f"There is no run {run_id!r} in memory. Give the id of one of its runs.")
         return self.runs[run_id]
 
     def search(self, tags: Mapping[str, str] | None = None) -> list[Run]:

@@ -114,11 +114,11 @@ class MlflowTracker:
             if error.error_code not in _NO_SUCH_RUN:
                 raise StoreError(f"The tracking store {self.tracking_uri} cannot be read: {error}.") from error
             raise RunError(
-                f"--run-id: there is no run {run_id!r} in {self.tracking_uri}. The end of `train` prints a run's id, "
+                f"There is no run {run_id!r} in {self.tracking_uri}. The end of `train` prints a run's id, "
                 "and the MLflow UI shows it."
             ) from error
         if run.info.lifecycle_stage != "active":
-            raise RunError(f"--run-id: the run {run_id} was deleted. `mlflow runs restore --run-id {run_id}` brings it back.")
+            raise RunError(f"The run {run_id} was deleted. `mlflow runs restore --run-id {run_id}` brings it back.")
         return _read(run)
 
     def search(self, tags: Mapping[str, str] | None = None) -> list[Run]:

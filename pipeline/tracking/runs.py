@@ -74,6 +74,10 @@ class RunLogger(Protocol):
 class RunStore(Protocol):
     """Reads runs."""
 
+    @property
+    def tracking_uri(self) -> str:
+        """Where the runs are, for people to read."""
+
     def get(self, run_id: str) -> Run:
         """One run.
 

@@ -40,7 +40,7 @@ QUICK = {
 }
 SLOW = {
     "train --dataset header.csv": "header.csv",
-    "evaluate --run-id 0123456789abcdef0123456789abcdef": "there is no run '0123456789abcdef0123456789abcdef'",
+    "evaluate --run-id 0123456789abcdef0123456789abcdef": "There is no run '0123456789abcdef0123456789abcdef'",
 }
 CASES = {
     **QUICK,
@@ -82,7 +82,7 @@ CASES = {
     "train --model nobody/no-such-model": "the hub cannot be reached",
     "evaluate": "got neither",
     "evaluate --model folder": "needs --dataset",
-    "compare --run-ids 0123": "there is no run '0123'",
+    "compare --run-ids 0123": "There is no run '0123'",
     "main --strategies full,lorra": "Did you mean 'lora'?",
 }
 

@@ -225,7 +225,7 @@ def test_changed_data_are_refused(workspace, tmp_path, tiny):
 
 @pytest.mark.parametrize(
     ("run", "message"),
-    [("unknown", "there is no run"), ("failed", "its status is FAILED"), ("compare", "made by the stage compare")],
+    [("unknown", "There is no run"), ("failed", "its status is FAILED"), ("compare", "made by the stage compare")],
 )
 def test_evaluate_refuses_runs_without_a_model(workspace, failed, evaluated, run, message):
     if run == "compare":

@@ -220,6 +220,36 @@ def test_a_verdict_never_claims_what_the_tests_do_not_show(statistics: Statistic
         assert "without predictions" in verdict.sentences[2]
 
 
+def test_a_row_that_predicts_one_class_is_said_to_have_learned_nothing(make_run: MakeRun) -> None:
+    runs = [make_run(name, metrics=costs(share, 1), params={"seed": seed}) for name, share in SHARES.items() for seed in "12"]
+    gold = np.arange(100) % 2
+    predicted = {run.run_id: gold.copy() for run in runs}
+    for run in runs:
+        predicted[run.run_id][: 45 if run.tags["strategy"] == "full" else 50] = 0
+        if run.tags["strategy"] == "bitfit":
+            predicted[run.run_id][:] = 0
+    predicted[runs[-1].run_id][:] = 1  # one of two seeds of lora
+    confidence = {run.run_id: np.full(100, 0.9) for run in runs}
+    table = build_table(runs)
+    statistics = compute_statistics(table, runs, RecordedPredictions(["text"] * 100, gold, ["a", "b"], predicted, confidence))
+    rows = {row.name: row for row in statistics.rows}
+    assert {name: (row.constant, row.learned_nothing) for name, row in rows.items()} == {
+        "full": (0, False),
+        "bitfit": (2, True),
+        "lora": (1, False),
+    }
+    said = list(describe_statistics(table, Selection(tuple(runs), ()), statistics))
+    assert (
+        "bitfit predicts one class for every text with 2 of its 2 seeds: it has not learned. Another learning rate may help."
+        in said
+    )
+    assert any(line.startswith("lora predicts one class for every text with 1 of its 2 seeds") for line in said)
+    assert "bitfit trains the smallest share" not in " ".join(said)
+
+
+SHARES = {"full": 100.0, "bitfit": 0.1, "lora": 1.0}
+
+
 def costs(share: float, seconds: float) -> dict[str, float]:
     return {
         "model/trainable_percent": share,

@@ -5,7 +5,7 @@ import pytest
 from pipeline.config import CompareConfig
 from pipeline.errors import RunError
 from pipeline.stages import compare
-from pipeline.stages.reuse import note_planned, planned_in
+from pipeline.stages.study_notes import doubts_in, note_doubts, note_planned, planned_in
 from pipeline.tracking.memory import MemoryTracker
 
 
@@ -47,6 +47,20 @@ def test_runs_that_cannot_stand_in_one_table_are_refused_by_name() -> None:
     assert caught.value.exit_status != 0
     assert not tracker.search({"stage": "compare"})
     assert len(compare.run(CompareConfig(run_ids=(second, third)), tracker).table) == 2
+
+
+def test_what_makes_a_study_unfair_stands_in_its_results(capsys: pytest.CaptureFixture[str]) -> None:
+    tracker = MemoryTracker()
+    study = tracker.start("study")
+    study.set_tags({"stage": "main"})
+    doubts = [f"Rate {number} was chosen for other data." for number in range(11)]
+    note_doubts(study, doubts)
+    assert doubts_in(tracker.get(study.run_id)) == tuple(doubts), "in their order"
+    train(tracker, "full", parent_id=study.run_id)
+    result = compare.run(CompareConfig(study=study.run_id), tracker)
+    assert all(f"{doubt}\n" in capsys.readouterr().out for doubt in doubts[:1])
+    report = tracker.artifact(result.run_id, "report.html").read_text()
+    assert all(doubt in report for doubt in doubts)
 
 
 def test_what_a_study_planned_and_never_began_is_said(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,15 +1,22 @@
 """A study says where its settings were chosen for something else."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from pipeline.config import MainConfig
 from pipeline.stages.configure import configure, configure_strategy
 from pipeline.stages.main import _doubts
+from pipeline.stages.plan import StudyPlan
+from pipeline.strategies.registry import create_strategy
 
 
 def doubts(strategies: list[str], **given: str) -> str:
     config = configure(MainConfig, {"recipe": "quickstart", "strategies": ",".join(strategies), **given})
-    return "\n".join(_doubts(config, [configure_strategy(config, name) for name in strategies]))
+    plans = [
+        SimpleNamespace(config=configure_strategy(config, name), strategy=create_strategy(name, {})) for name in strategies
+    ]
+    return "\n".join(_doubts(StudyPlan(config, "fp32", tuple(plans))))  # type: ignore[arg-type]
 
 
 def test_the_recipes_own_study_needs_no_note() -> None:
@@ -27,7 +34,7 @@ def test_rates_that_were_chosen_for_other_data_or_another_model_are_said(given: 
 
 def test_a_strategy_without_a_rate_of_its_own_is_named() -> None:
     text = doubts(["full", "bottleneck", "ia3"])
-    assert "recipe quickstart knows no learning rate for bottleneck, ia3" in text
+    assert "Recipe quickstart knows no learning rate for bottleneck, ia3" in text
     assert doubts(["bottleneck"], learning_rate="1e-3") == ""
 
 

@@ -180,7 +180,7 @@ def test_a_model_whose_files_were_deleted_is_an_input_error(tracker, tmp_path, m
 
 def test_an_unknown_run_is_an_input_error(tracker):
     for ask in (tracker.get, tracker.amend):
-        with pytest.raises(RunError, match="--run-id: there is no run '0123'"):
+        with pytest.raises(RunError, match="There is no run '0123'"):
             ask("0123")
 
 

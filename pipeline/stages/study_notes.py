@@ -1,0 +1,58 @@
+"""What a study writes on its own run, for comparing it later: what it planned, took from earlier ones, left out and doubts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+
+from pipeline.tracking.runs import Run, RunLogger
+
+# Tags, one for each thing: a single tag could not hold them all. By number, where a name may hold anything.
+_REUSED, _UNFIT, _PLANNED, _DOUBT = "reused/", "not_run/", "planned/", "doubt/"
+
+
+def note_reused(study: RunLogger, run_id: str, title: str) -> None:
+    """Make a run that has another parent a part of a study, which calls it `title`: a run of the store has one parent only."""
+    study.set_tags({f"{_REUSED}{run_id}": title})
+
+
+def reused_by(study: Run) -> dict[str, str]:
+    """Ids of the runs that a study took from earlier ones -> what the study calls them."""
+    return {name.removeprefix(_REUSED): title for name, title in study.tags.items() if name.startswith(_REUSED)}
+
+
+def note_unfit(study: RunLogger, reasons: Mapping[str, str]) -> None:
+    """Write down which strategies could not be run, and why."""
+    study.set_tags({f"{_UNFIT}{name}": reason for name, reason in reasons.items()})
+
+
+def unfit_in(study: Run) -> dict[str, str]:
+    """Strategies that a study could not run -> why."""
+    return {name.removeprefix(_UNFIT): reason for name, reason in study.tags.items() if name.startswith(_UNFIT)}
+
+
+def note_doubts(study: RunLogger, doubts: Sequence[str]) -> None:
+    """Write down what makes the study's comparison unfair: settings that were chosen for something else, or for nothing."""
+    study.set_tags({f"{_DOUBT}{number}": text for number, text in enumerate(doubts)})
+
+
+def doubts_in(study: Run) -> tuple[str, ...]:
+    """What makes a study's comparison unfair."""
+    return tuple(_in_order(study, _DOUBT))
+
+
+def note_planned(study: RunLogger, planned: Mapping[str, Sequence[int]]) -> None:
+    """Write down which strategies will be trained, by what the study calls them, with which seeds (first and number)."""
+    noted = [json.dumps([title, seeds[0], len(seeds)], ensure_ascii=False) for title, seeds in planned.items()]
+    study.set_tags({f"{_PLANNED}{number}": text for number, text in enumerate(noted)})
+
+
+def planned_in(study: Run) -> dict[str, range]:
+    """Strategies that a study wanted to train, in its order -> with which seeds; none of a study that did not say."""
+    plans = map(json.loads, _in_order(study, _PLANNED))
+    return {title: range(first, first + count) for title, first, count in plans}
+
+
+def _in_order(study: Run, prefix: str) -> list[str]:
+    noted = {int(name.removeprefix(prefix)): text for name, text in study.tags.items() if name.startswith(prefix)}
+    return [noted[number] for number in sorted(noted)]
