@@ -14,8 +14,11 @@ from pipeline.comparison.statistics import Statistics
 from pipeline.comparison.table import headline, render_table
 from pipeline.comparison.transfer import describe_transfer
 from pipeline.comparison.verdict import Verdict, reach_verdict
-from pipeline.data.overlap import warn_of_overlap
+from pipeline.data.overlap import describe_overlap
 from pipeline.evaluation.metrics import smallest_gap
+
+OVERLAP = "data/overlap_train_test_"
+"""What the metrics of that begin with."""
 
 
 def remarks(table: pd.DataFrame, selection: Selection, statistics: Statistics | None = None) -> Iterator[str]:
@@ -24,7 +27,7 @@ def remarks(table: pd.DataFrame, selection: Selection, statistics: Statistics | 
         yield from describe_statistics(table, selection, statistics)
     fingerprint = selection.kept[0].tags["data_fingerprint"]
     yield f"All rows were tested on the same examples (data fingerprint {fingerprint[:12]})."
-    yield from overlap_warnings(selection)
+    yield say_overlap(selection)
     yield from describe_transfer(selection.kept)
     yield from describe_budgets(selection)
     if statistics is None or not statistics.pairs:
@@ -99,9 +102,16 @@ def describe_statistics(table: pd.DataFrame, selection: Selection, statistics: S
         yield f"No interval and no group from {names[run_id]} (run {run_id}): {reason}."
 
 
-def overlap_warnings(selection: Selection) -> list[str]:
-    """That test overlaps train, once, where it does."""
-    return list(dict.fromkeys(warning for run in selection.kept if (warning := warn_of_overlap(run.metrics))))
+def find_overlap(selection: Selection) -> dict[str, float]:
+    """The metrics of how much of test stands in train, of the first run that has them: all were tested on the same data."""
+    found = ({name: run.metrics[name] for name in run.metrics if name.startswith(OVERLAP)} for run in selection.kept)
+    return next(filter(None, found), {})
+
+
+def say_overlap(selection: Selection) -> str:
+    """How much of test stands in train, be it much or little. It was measured before any limit on the number of texts."""
+    limited = any(run.params.get(name) for run in selection.kept for name in ("max_train_samples", "max_eval_samples"))
+    return describe_overlap(find_overlap(selection), "of the whole split" if limited else "")
 
 
 def render_markdown(

@@ -24,8 +24,8 @@ from pipeline.comparison.report import (
     describe_chance,
     describe_seeds,
     describe_statistics,
-    overlap_warnings,
     render_markdown,
+    say_overlap,
 )
 from pipeline.comparison.selection import Selection, select_runs
 from pipeline.comparison.statistics import (
@@ -101,7 +101,7 @@ def run(config: configs.CompareConfig, tracker: Tracker | None = None, parent_id
     say(f"Results: {title}")
     say(render_table(table))
     chance = [] if statistics.pairs else [describe_chance(table, selection)]
-    warnings = [*overlap_warnings(selection), *describe_transfer(selection.kept)]
+    warnings = [say_overlap(selection), *describe_transfer(selection.kept)]
     verdict = describe_statistics(table, selection, statistics)
     for line in (*verdict, *describe_budgets(selection), *chance, *describe_seeds(selection), *warnings):
         say(line)

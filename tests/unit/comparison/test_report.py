@@ -46,7 +46,16 @@ def test_overlap_of_test_with_train_is_said_once(make_run: MakeRun) -> None:
     assert remarks_on(selection).count(warning) == 1
     table = build_table(selection.kept)
     assert warning in render_markdown(table, selection, "title", [])
-    assert "overlaps" not in remarks_on(select_runs([make_run("full", metrics=dict.fromkeys(leaking, 0.5))]))
+
+
+def test_little_overlap_is_said_of_the_first_run_that_has_it(make_run: MakeRun) -> None:
+    little = {"data/overlap_train_test_leaking": 0.5, "data/overlap_train_test_normalised": 0.1}
+    external = make_run("external", tags={"stage": "evaluate"})
+    assert "Whether test overlaps train was not measured." in remarks_on(select_runs([external]))
+    text = remarks_on(select_runs([external, make_run("full", metrics=little)]))
+    assert "Test overlaps train: 0.5 % of its texts leaking, 0.1 % repeated." in text
+    limited = make_run("full", metrics=little, params={"max_train_samples": "100"})
+    assert "0.5 % of its texts (of the whole split) leaking" in remarks_on(select_runs([limited]))
 
 
 def test_a_single_seed_is_said_where_some_row_has_no_more(make_run: MakeRun) -> None:
