@@ -1,9 +1,9 @@
-"""What must be said about a results table, and both as Markdown."""
+"""What must be said about a results table."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import pandas as pd
 
@@ -11,7 +11,7 @@ from pipeline.comparison.budgets import UNTUNED, list_budgets
 from pipeline.comparison.seeds import describe_failures, describe_mixed_times, describe_unequal_seeds
 from pipeline.comparison.selection import Selection, name_with_seed, row_name
 from pipeline.comparison.statistics import Statistics
-from pipeline.comparison.table import headline, render_table
+from pipeline.comparison.table import headline
 from pipeline.comparison.transfer import describe_transfer
 from pipeline.comparison.verdict import Verdict, reach_verdict
 from pipeline.data.overlap import describe_overlap
@@ -112,13 +112,3 @@ def say_overlap(selection: Selection) -> str:
     """How much of test stands in train, be it much or little. It was measured before any limit on the number of texts."""
     limited = any(run.params.get(name) for run in selection.kept for name in ("max_train_samples", "max_eval_samples"))
     return describe_overlap(find_overlap(selection), "of the whole split" if limited else "")
-
-
-def render_markdown(
-    table: pd.DataFrame, selection: Selection, title: str, pictures: Sequence[str], statistics: Statistics | None = None
-) -> str:
-    """`results.md`."""
-    lines = [f"# Results: {title}", "", render_table(table, "github"), ""]
-    lines += [f"- {remark}" for remark in remarks(table, selection, statistics)]
-    lines += [""] + [f"![{name.replace('_', ' ')}]({name}.png)" for name in pictures]
-    return "\n".join(lines) + "\n"

@@ -1,68 +1,33 @@
 """report.html: what stands in it, and what a browser makes of it."""
 
+import json
 import re
 import shutil
 import subprocess
 from collections.abc import Callable, Sequence
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from pipeline.comparison.curves import Curve
+from pipeline.comparison.breakdown import break_down
+from pipeline.comparison.data_audit import DataAudit
 from pipeline.comparison.hardest import hardest_examples
 from pipeline.comparison.page.charts import Line, Mark, draw_lines, draw_scatter
 from pipeline.comparison.page.content import Content, Origin
 from pipeline.comparison.page.page import render_page
-from pipeline.comparison.pareto import find_points
 from pipeline.comparison.recorded import RecordedPredictions
 from pipeline.comparison.selection import Selection
-from pipeline.comparison.statistics import add_statistics, compute_statistics
+from pipeline.comparison.statistics import compute_statistics
 from pipeline.comparison.table import build_table
 from pipeline.tracking.runs import Run
 
 MakeRun = Callable[..., Run]
-EVIL = "<script>alert('&')</script>$title{braces}"
+MakeContent = Callable[..., Content]
 CHROMIUM = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None)
 VOID = {"meta", "br", "img", "link", "input"}
-
-
-def make_content(make_run: MakeRun, accuracies: dict[str, float], title: str = "a study", texts: int = 400) -> Content:
-    """Made-up predictions of two seeds a strategy, right by chance."""
-    generator = np.random.default_rng(0)
-    costs = {"cost/train_seconds": 10.0, "cost/artifact_mb": 3.0, "data/overlap_train_test_leaking": 12.5}
-    runs = [
-        make_run(name, accuracy, metrics=costs | {"cost/peak_rss_mb": 100.0 * place}, params={"seed": seed, "dataset": EVIL})
-        for place, (name, accuracy) in enumerate(accuracies.items(), start=1)
-        for seed in "12"
-    ]
-    gold = np.arange(texts) % 2
-    predicted = {
-        run.run_id: np.where(generator.random(texts) < accuracies[run.tags["strategy"]], gold, 1 - gold) for run in runs
-    }
-    confidence = {run_id: np.full(texts, 0.9) for run_id in predicted}
-    said = [f"{EVIL} {number}" for number in range(texts)]
-    recorded = RecordedPredictions(said, gold, ["bad", EVIL], predicted, confidence)
-    table = build_table(runs)
-    statistics = compute_statistics(table, runs, recorded)
-    table = add_statistics(table, statistics)
-    selection = Selection(tuple(runs), ())
-    curves = [Curve(row.name, {"accuracy": {1.0: 0.5, 2.0: 0.6}, "loss": {1.0: 0.7, 2.0: 0.6}}, 2.0) for row in statistics.rows]
-    environment = {
-        "python": "3.11",
-        "packages": {"torch": "2.13.0"},
-        "hardware": {"cpu": "X"},
-        "command": ["main", "main", "--epochs", "1"],
-    }
-    origins = [Origin(run, f"http://127.0.0.1:5000/#/experiments/1/runs/{run.run_id}", environment) for run in runs]
-    points = find_points(table, runs, statistics)
-    return Content(title, table, selection, statistics, curves, points, recorded, hardest_examples(recorded), origins)
-
-
-@pytest.fixture
-def content(make_run: MakeRun) -> Content:
-    return make_content(make_run, {"full": 0.9, "lora": 0.88, "head_only": 0.6}, EVIL)
 
 
 class Checker(HTMLParser):
@@ -97,14 +62,17 @@ def check(text: str) -> Checker:
 def test_every_section_is_there_and_well_formed(content: Content) -> None:
     found = check(render_page(content))
     assert found.headings == [
-        *("Results", "What quality costs", "Learning curves", "Every pair", "Confusion matrices", "Hardest examples"),
-        *("Data", "How this was made"),
+        *("Results", "What quality costs", "Where it is right and how sure it is", "Learning curves", "Every pair"),
+        *("Confusion matrices", "Hardest examples", "Data", "How this was made"),
     ]
 
 
 def test_it_fetches_nothing_and_links_to_the_runs_only(content: Content) -> None:
     text = render_page(content)
-    outside = [value for _, name, value in check(text).attributes if name in ("src", "href")]
+    found = [value for _, name, value in check(text).attributes if name in ("src", "href")]
+    inside = [value.removeprefix("#") for value in found if value.startswith("#")]
+    assert {*inside} == {value for _, name, value in check(text).attributes if name == "id"}
+    outside = [value for value in found if not value.startswith("#")]
     assert len(outside) == len(content.origins)
     assert all(value.startswith("http://127.0.0.1:5000/#/experiments/") for value in outside)
     assert not re.search(r"@import|url\(|fetch\(|XMLHttpRequest|import\(", text)
@@ -139,10 +107,13 @@ def test_one_row_without_predictions_is_a_page_too(make_run: MakeRun) -> None:
     table = build_table([run])
     recorded = RecordedPredictions((), np.empty(0, np.int64), [], {}, {}, {run.run_id: "gone"})
     statistics = compute_statistics(table, [run], recorded)
-    origin = Origin(run, "", {})
-    content = Content("x", table, Selection((run,), ()), statistics, [], {}, recorded, hardest_examples(recorded), [origin])
-    found = check(render_page(content))
-    assert found.headings == ["Results", "Data", "How this was made"]
+    selection, hardest = Selection((run,), ()), hardest_examples(recorded)
+    found, origins = break_down(recorded, {"full": [run.run_id]}), [Origin(run, "", {})]
+    content = Content("x", table, selection, statistics, [], {}, recorded, hardest, origins, found, DataAudit())
+    text = render_page(content)
+    assert check(text).headings == ["Results", "Data", "How this was made"]
+    assert "Whether test overlaps train was not measured." in text
+    assert "the store has no run of prepare_data on these data" in text
 
 
 def test_names_do_not_cover_one_another() -> None:
@@ -176,35 +147,102 @@ button.click(); seen.push(names());
 const mark = document.querySelector("g.mark");
 mark.dispatchEvent(new FocusEvent("focus"));
 const tip = document.querySelector("#tip");
+const tipped = tip.textContent === mark.getAttribute("aria-label") && !tip.hidden;
 const figure = document.querySelector("figure");
 figure.querySelector(".legend button").click();
+const dimmed = figure.classList.contains("dimmed") && figure.querySelectorAll("svg.chart [data-series].forward").length;
+const columns = [...document.querySelectorAll("table.sortable")].flatMap((table) =>
+  [...table.tHead.rows[0].cells].map((heading, column) => {
+    const cells = () => [...table.tBodies[0].rows].map((row) => row.cells[column].textContent);
+    const orders = { none: cells() };
+    for (const _ of "12") {
+      heading.querySelector("button").click();
+      orders[heading.getAttribute("aria-sort")] = cells();
+    }
+    return [heading.textContent, orders];
+  }));
+const press = (key) => document.activeElement.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
+const chart = document.querySelector("svg.chart");
+const marks = [...chart.querySelectorAll(".mark")];
+marks[0].focus();
+const walked = ["ArrowRight", "ArrowRight", "ArrowRight", "ArrowLeft", "Home", "End"].map((key) => {
+  press(key);
+  return marks.indexOf(document.activeElement);
+});
+const stops = (scope) => [...scope.querySelectorAll("[tabindex='0']")].length;
+const last = document.querySelector(".legend button:last-child");
+last.focus({ focusVisible: true });
+const first = document.querySelector("table.named th");
+first.closest(".scroll").scrollLeft = 200;
 document.body.dataset.seen = JSON.stringify({
-  seen, tip: tip.textContent === mark.getAttribute("aria-label") && !tip.hidden,
-  dimmed: figure.classList.contains("dimmed") && figure.querySelectorAll("svg.chart [data-series].forward").length,
+  seen, columns, walked, tipped, dimmed,
   wide: document.documentElement.scrollWidth - document.documentElement.clientWidth,
+  stops: [stops(chart), stops(figure.querySelector(".legend"))],
+  arrow: getComputedStyle(button, "::after").content, ring: getComputedStyle(last).outlineStyle,
+  letters: 12 * chart.getBoundingClientRect().width / chart.viewBox.baseVal.width,
+  stays: Math.round(first.getBoundingClientRect().left - first.closest(".scroll").getBoundingClientRect().left),
 });
 }</script></body>"""
 
+needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine")
 
-@pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine")
+
+def browse(page: Path, *options: str) -> str:
+    usual = ("--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={page.parent / 'user'}")
+    command = [str(CHROMIUM), *usual, *options, page.as_uri()]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+
+
+@needs_browser
 @pytest.mark.parametrize("width", [390, 1280])
-def test_a_browser_sorts_shows_tips_and_does_not_scroll_sideways(content: Content, tmp_path: Path, width: int) -> None:
+def test_a_browser_sorts_shows_tips_and_does_not_scroll_sideways(make_content: MakeContent, tmp_path: Path, width: int) -> None:
+    content = make_content({"full": 0.9, "lora": 0.88, "head_only": 0.6}, tuned=True)
     page = tmp_path / "report.html"
     page.write_text(render_page(content).replace("</body>", PROBE), encoding="utf-8")
-    options = [
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        f"--window-size={width},900",
-        f"--user-data-dir={tmp_path / 'user'}",
+    found = re.search(r'data-seen="(.*?)"', browse(page, f"--window-size={width},900", "--dump-dom"))
+    assert found is not None
+    seen = json.loads(unescape(found.group(1)))
+    assert seen["seen"] == ["full,lora,head_only", "full,lora,head_only", "head_only,lora,full"]
+    assert seen["tipped"]
+    assert seen["dimmed"] == 1
+    assert seen["wide"] == 0
+    assert seen["walked"] == [1, 2, 2, 1, 0, 2]
+    assert seen["stops"] == [1, 1], "each is one stop of the tab key"
+    assert seen["ring"] == "solid"
+    assert seen["letters"] > 9.5
+    assert seen["stays"] == 0, "names stay in sight"
+    headings = [heading for heading, _ in seen["columns"]]
+    assert {"name", "macro F1", "rate", "tuned", "too sure by", "p (Holm)", "mostly taken for", "make it again"} <= {*headings}
+    assert seen["arrow"].endswith('/ ""'), "no part of the heading's name"
+    for heading, orders in seen["columns"]:
+        assert orders["ascending"] == sorted(orders["none"], key=as_sorted), heading
+        assert orders["descending"] == sorted(orders["none"], key=as_sorted, reverse=True), heading
+
+
+def as_sorted(cell: str) -> tuple[float, str]:
+    """By the number that a cell begins with, else by its words."""
+    number = re.match(r"[+-]?\d[\d.]*(e-?\d+)?(?=$|[ %])", cell)
+    return (float(number.group()), "") if number else (0.0, cell.casefold())
+
+
+@needs_browser
+def test_all_is_printed_without_scripts_too(make_content: MakeContent, tmp_path: Path) -> None:
+    content = make_content({f"row{number}": 0.8 for number in range(12)})
+    text = re.sub("(?s)<script>.*</script>", "", render_page(content))
+    assert text.count("<details>") > 12
+    pages = [
+        count_pages(tmp_path / f"{name}.html", version)
+        for name, version in {
+            "folded": text,
+            "open": text.replace("<details>", "<details open>"),
+            "without": re.sub("(?s)<details>.*?</details>", "", text),
+        }.items()
     ]
-    done = subprocess.run(
-        [str(CHROMIUM), *options, "--dump-dom", page.as_uri()], capture_output=True, text=True, timeout=120, check=True
-    )
-    found = re.search(r'data-seen="(.*?)"', done.stdout)
-    assert found is not None, done.stderr[-2000:]
-    seen = found.group(1).replace("&quot;", '"')
-    assert '"seen":["full,lora,head_only","full,lora,head_only","head_only,lora,full"]' in seen
-    assert '"tip":true' in seen
-    assert '"dimmed":1' in seen
-    assert '"wide":0' in seen
+    assert pages[0] == pages[1] > pages[2]
+
+
+def count_pages(page: Path, text: str) -> int:
+    page.write_text(text, encoding="utf-8")
+    printed = page.with_suffix(".pdf")
+    browse(page, f"--print-to-pdf={printed}")
+    return len(re.findall(rb"/Type /Page\b", printed.read_bytes()))

@@ -2,7 +2,7 @@ from collections.abc import Callable
 
 import pytest
 
-from pipeline.comparison.report import remarks, render_markdown
+from pipeline.comparison.report import remarks
 from pipeline.comparison.selection import Selection, select_runs
 from pipeline.comparison.table import build_table
 from pipeline.tracking.runs import Run
@@ -44,8 +44,6 @@ def test_overlap_of_test_with_train_is_said_once(make_run: MakeRun) -> None:
     selection = select_runs(runs)
     warning = "Test overlaps train: 74.5 % of the test texts repeat a training text (19.9 %)"
     assert remarks_on(selection).count(warning) == 1
-    table = build_table(selection.kept)
-    assert warning in render_markdown(table, selection, "title", [])
 
 
 def test_little_overlap_is_said_of_the_first_run_that_has_it(make_run: MakeRun) -> None:
@@ -69,17 +67,6 @@ def test_the_data_and_what_was_left_out_are_named(make_run: MakeRun) -> None:
     text = remarks_on(select_runs([failed, make_run("full", tags={"data_fingerprint": "abcdef0123456789"})]))
     assert "(data fingerprint abcdef012345)." in text
     assert f"Left out: prefix (run {failed.run_id}): status FAILED." in text
-
-
-def test_markdown_holds_title_table_remarks_and_pictures(make_run: MakeRun) -> None:
-    selection = select_runs([make_run("full", 0.8), make_run("lora", 0.9)])
-    table = build_table(selection.kept)
-    text = render_markdown(table, selection, "my study", ["f1", "trainable_share"])
-    assert text.startswith("# Results: my study\n\n| strategy")
-    assert text.index("| lora") < text.index("| full")
-    for remark in remarks(table, selection):
-        assert f"\n- {remark}\n" in text
-    assert text.endswith("![f1](f1.png)\n![trainable share](trainable_share.png)\n")
 
 
 def test_what_so_many_texts_can_show_is_said(make_run: MakeRun) -> None:

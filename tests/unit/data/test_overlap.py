@@ -142,7 +142,7 @@ def test_overlap_is_described_where_there_is_little_none_or_nobody_measured_it()
     assert describe_overlap(pairs) == (
         "Test overlaps train: 2.0 % of its pairs with a text that stands in train, 0.0 % repeated."
     )
-    many = {name: 50.0 for name in texts}
+    many = dict.fromkeys(texts, 50.0)
     assert describe_overlap(many) == warn_of_overlap(many)
     assert describe_overlap(many, "of the whole split").endswith("one side. The shares are of the whole split.")
     assert describe_overlap({}) == "Whether test overlaps train was not measured."
