@@ -13,7 +13,7 @@ COLORS = 10
 _LEFT, _RIGHT, _TOP, _BOTTOM = 62, 18, 14, 46
 _TICKS = 6
 _LETTER = 6.2  # width of a name's letter, about
-_CORNERS = (((-5, -5), (5, -5), (5, 5), (-5, 5)), ((0, -6), (6, 5), (-6, 5)), ((0, -6.5), (6.5, 0), (0, 6.5), (-6.5, 0)))
+_CORNERS = ((), ((-5, -5), (5, -5), (5, 5), (-5, 5)), ((0, -6), (6, 5), (-6, 5)), ((0, -6.5), (6.5, 0), (0, 6.5), (-6.5, 0)))
 _KEY = '<line x1="1" y1="6" x2="21" y2="6"/>'
 
 
@@ -229,7 +229,7 @@ def _draw_mark(mark: Mark, name: tuple[float, float] | None, number: int, horizo
 
 def _draw_point(number: int, x: float, y: float) -> str:
     """A row's mark: a circle; of rows whose colour was there before a square, a triangle, a diamond."""
-    around = _CORNERS[number // COLORS % (len(_CORNERS) + 1) - 1] if number >= COLORS else ()
+    around = _CORNERS[number // COLORS % len(_CORNERS)]
     if not around:
         return f'<circle class="point" cx="{x}" cy="{y}" r="5"/>'
     corners = " ".join(f"{x + right:.1f},{y + down:.1f}" for right, down in around)

@@ -1,5 +1,6 @@
 """report.html: what stands in it, and what a browser makes of it."""
 
+import dataclasses
 import json
 import re
 import shutil
@@ -10,12 +11,14 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from pipeline.comparison.breakdown import break_down
 from pipeline.comparison.data_audit import DataAudit
 from pipeline.comparison.hardest import hardest_examples
-from pipeline.comparison.page.charts import Line, Mark, draw_lines, draw_scatter
+from pipeline.comparison.page import tables
+from pipeline.comparison.page.charts import Line, Mark, draw_lines, draw_scatter, legend
 from pipeline.comparison.page.content import Content, Origin
 from pipeline.comparison.page.page import render_page
 from pipeline.comparison.recorded import RecordedPredictions
@@ -134,6 +137,72 @@ def test_single_and_equal_values_have_a_place() -> None:
     ):
         assert "nan" not in text
         assert "inf" not in text
+
+
+def test_scores_come_right_after_the_names_and_settings_and_costs_after_them(content: Content) -> None:
+    grid = tables.results(content)
+    assert grid.headings[:4] == ["name", "macro F1", "95 % interval", "group"]
+    assert grid.headings.index("ECE") < grid.headings.index("rate") < grid.headings.index("RSS MB")
+    assert not {"strategy", "entry"} & {*grid.headings}, "the name says it"
+    assert '<th scope="row" class="text">full</th>' in render_page(content)
+
+
+def test_a_strategy_stands_beside_names_that_are_others(content: Content) -> None:
+    table = content.table.assign(strategy=["partial", "lora", "head_only"])
+    assert "strategy" in tables.results(dataclasses.replace(content, table=table)).headings
+
+
+def test_rates_sort_as_numbers_unless_one_is_none(content: Content) -> None:
+    def values(*rates: str) -> list[float | None]:
+        grid = tables.results(dataclasses.replace(content, table=content.table.assign(learning_rate=rates)))
+        return [row[grid.headings.index("rate")].value for row in grid.rows]
+
+    assert values("0.000175", "1e-05", "") == [0.000175, 1e-05, pytest.approx(float("nan"), nan_ok=True)]
+    assert values("0.000175", "1e-05", "auto") == [None, None, None]
+
+
+def test_of_many_classes_the_hardest_are_shown_and_of_the_data_the_ends(content: Content) -> None:
+    names = [f"class{number}" for number in range(40)]
+    by_class = pd.DataFrame({"row": "full", "class": names, "texts": 10, "f1": np.linspace(0.9, 0.1, 40)})
+    many = dataclasses.replace(content, breakdown=dataclasses.replace(content.breakdown, by_class=by_class))
+    grid = tables.by_class(many)
+    assert grid.headings == ["name", *(f"class{number} (10)" for number in range(39, 27, -1))]
+    assert "12 classes of 40 that are hardest" in grid.caption
+    counts = [5, *range(10, 49)]
+    audit = DataAudit({}, {"classes": names, "rows": {"train": 1000}, "rows_by_class": {"train": counts}})
+    [row] = tables.parts(audit).rows
+    assert [cell.text for cell in row] == ["train", "1,000", "5 (0%) class0", "48 (5%) class39", "0"]
+
+
+def test_shapes_tell_rows_of_one_colour_apart() -> None:
+    marks = [Mark(f"row {number}", 1.0 + number, 0.5, 1.0, 1.0, 0.4, 0.6) for number in range(45)]
+    text = draw_scatter(marks, "x", "y", "label") + legend((mark.name for mark in marks), with_shapes=True)
+    assert text.count("<circle") == 2 * 15, "the first ten, and after four shapes again"
+    corners = [len(points.split()) for points in re.findall(r'<polygon class="point" points="(.*?)"', text)]
+    assert corners == 2 * ([4] * 10 + [3] * 10 + [4] * 10)
+
+
+def test_a_class_with_a_long_name_is_broken(make_content: MakeContent) -> None:
+    text = render_page(make_content({"full": 0.9, "lora": 0.6}, classes=("bad", "x" * 200)))
+    assert f'<th scope="col" class="broken">{"x" * 200}</th>' in text
+    assert f'<th scope="row" class="text broken">{"x" * 200}</th>' in text
+
+
+def test_regions_that_scroll_have_names(content: Content) -> None:
+    text = render_page(content)
+    regions = re.findall(r'<div class="scroll" role="region" tabindex="0" aria-label="(.+?)">', text)
+    assert len(regions) == text.count("<table")
+    assert "Test scores and costs" in regions
+
+
+def test_the_data_are_described(content: Content) -> None:
+    text = re.sub("<.*?>", " ", render_page(content))
+    text = " ".join(text[text.index("fingerprint:") :].split())
+    assert "texts or pairs with more than one label: 6" in text
+    assert "dropped rows with missing text: 7" in text
+    assert "missing label" not in text
+    assert "train 3,200 1,600 (50%) 1,600 (50%) 31" in text
+    assert "train and test 5" in text
 
 
 PROBE = """
