@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.comparison.report import OVERLAP, find_overlap
+from pipeline.comparison.overlap import OVERLAP, find_overlap
 from pipeline.comparison.selection import Selection
 from pipeline.errors import PipelineError
 from pipeline.tracking.runs import RunStore
@@ -65,7 +65,7 @@ def read_audit(selection: Selection, store: RunStore) -> DataAudit:
 
 def tabulate_audit(audit: DataAudit) -> pd.DataFrame:
     """`audit.csv`: a line per part or pair of parts and what was counted there; overlap in percent of the test part."""
-    return pd.DataFrame(_list_figures(audit), columns=["part", "what", "class", "value"])
+    return pd.DataFrame(_list_figures(audit), columns=["part", "what", "class", "value"], dtype=object)
 
 
 def _list_figures(audit: DataAudit) -> Iterator[tuple[str, str, str, float]]:

@@ -48,9 +48,8 @@ def _render_block(block: Block, pictures: dict[str, None]) -> Iterator[str]:
         case Code(text):
             yield from ("```", text.replace("```", "'''"), "```")
         case Fold(summary, blocks):
-            yield from (f"### {_plain(summary)}", "")
-            for inner in blocks:
-                yield from _render_block(inner, pictures)
+            if body := [line for inner in blocks for line in _render_block(inner, pictures)]:
+                yield from (f"### {_plain(summary)}", "", *body)
             return
         case Charts(picture=picture):
             if picture not in pictures:

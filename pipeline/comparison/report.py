@@ -8,17 +8,14 @@ from collections.abc import Iterator
 import pandas as pd
 
 from pipeline.comparison.budgets import UNTUNED, list_budgets
+from pipeline.comparison.overlap import say_overlap
 from pipeline.comparison.seeds import describe_failures, describe_mixed_times, describe_unequal_seeds
 from pipeline.comparison.selection import Selection, name_with_seed, row_name
 from pipeline.comparison.statistics import Statistics
 from pipeline.comparison.table import headline
 from pipeline.comparison.transfer import describe_transfer
 from pipeline.comparison.verdict import Verdict, reach_verdict
-from pipeline.data.overlap import describe_overlap
 from pipeline.evaluation.metrics import smallest_gap
-
-OVERLAP = "data/overlap_train_test_"
-"""What the metrics of that begin with."""
 
 
 def remarks(table: pd.DataFrame, selection: Selection, statistics: Statistics | None = None) -> Iterator[str]:
@@ -100,15 +97,3 @@ def describe_statistics(table: pd.DataFrame, selection: Selection, statistics: S
     names = {run.run_id: row_name(run) for run in selection.kept}
     for run_id, reason in statistics.missing.items():
         yield f"No interval and no group from {names[run_id]} (run {run_id}): {reason}."
-
-
-def find_overlap(selection: Selection) -> dict[str, float]:
-    """The metrics of how much of test stands in train, of the first run that has them: all were tested on the same data."""
-    found = ({name: run.metrics[name] for name in run.metrics if name.startswith(OVERLAP)} for run in selection.kept)
-    return next(filter(None, found), {})
-
-
-def say_overlap(selection: Selection) -> str:
-    """How much of test stands in train, be it much or little. It was measured before any limit on the number of texts."""
-    limited = any(run.params.get(name) for run in selection.kept for name in ("max_train_samples", "max_eval_samples"))
-    return describe_overlap(find_overlap(selection), "of the whole split" if limited else "")

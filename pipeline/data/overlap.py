@@ -81,23 +81,6 @@ def warn_of_overlap(metrics: Mapping[str, float]) -> str | None:
     )
 
 
-def describe_overlap(metrics: Mapping[str, float], of: str = "") -> str:
-    """One line beside test scores in any case: the warning, or how little overlap there is, or that nothing was measured.
-
-    Args:
-        of: What the shares are of, where that is not what was tested.
-    """
-    if warning := warn_of_overlap(metrics):
-        return f"{warning} The shares are {of}." if of else warning
-    for unit, kinds in (("texts", ("leaking", "normalised")), ("pairs", ("either_text", "pair"))):
-        shares = [metrics.get(f"data/overlap_train_test_{kind}") for kind in kinds]
-        if None not in shares:
-            overlapping = "leaking" if unit == "texts" else "with a text that stands in train"
-            place = f" ({of})" if of else ""
-            return f"Test overlaps train: {shares[0]:.1f} % of its {unit}{place} {overlapping}, {shares[1]:.1f} % repeated."
-    return "Whether test overlaps train was not measured."
-
-
 def measure_overlap(splits: Mapping[str, pd.Series | Sequence[str]]) -> Overlap:
     """Rows that stand again in an earlier split, for every pair of splits.
 

@@ -17,6 +17,7 @@ from pipeline.comparison.data_audit import read_audit
 from pipeline.comparison.files import list_tables
 from pipeline.comparison.hardest import hardest_examples
 from pipeline.comparison.markdown import render_markdown
+from pipeline.comparison.overlap import say_overlap
 from pipeline.comparison.page.content import Content, read_origins
 from pipeline.comparison.page.page import render_page
 from pipeline.comparison.pareto import find_points
@@ -28,7 +29,6 @@ from pipeline.comparison.report import (
     describe_chance,
     describe_seeds,
     describe_statistics,
-    say_overlap,
 )
 from pipeline.comparison.selection import Selection, select_runs
 from pipeline.comparison.statistics import (

@@ -295,7 +295,10 @@ def test_only_comparable_runs_stand_in_the_table_and_the_others_are_named(worksp
         (line,) = [line for line in result.left_out if others[reason] in line]
         assert reason in line
         assert f"Left out: {line}" in said
-    assert artifacts(workspace, result.run_id) >= {"model_summary.csv", "results.md", "report.html"}
+    assert artifacts(workspace, result.run_id) >= {
+        *("model_summary.csv", "results.md", "report.html", "runs.csv", "audit.csv", "confusions.csv"),
+        *("per_class.csv", "per_length.csv", "reliability.csv", "comparisons.csv", "hardest_examples.csv"),
+    }
 
     exported = {str(path.relative_to("export")) for path in Path("export").rglob("*") if path.is_file()}
     for name in ("full", "head_only"):

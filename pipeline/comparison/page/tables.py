@@ -11,9 +11,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pipeline.comparison.data_audit import DataAudit
+from pipeline.comparison.overlap import OVERLAP
 from pipeline.comparison.page.blocks import Cell, Grid
 from pipeline.comparison.page.content import Content, Origin
-from pipeline.comparison.report import OVERLAP
 from pipeline.comparison.table import Column, headline, shown_columns
 from pipeline.data.overlap import KINDS
 from pipeline.data.pair_overlap import PAIR_KINDS

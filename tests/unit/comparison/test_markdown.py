@@ -48,6 +48,14 @@ def test_pictures_stand_where_the_page_has_charts_and_others_at_the_end(content:
     assert text.endswith("## Pictures\n\n![f1](f1.png)\n![trainable share](trainable_share.png)\n")
 
 
+def test_charts_without_a_picture_leave_no_heading(make_content: MakeContent) -> None:
+    content = make_content({f"row{number}": 0.8 for number in range(7)})
+    assert "Reliability, 7 charts" in render_page(content)
+    text = render_markdown(content, [])
+    assert "Reliability" not in text
+    assert "Learning curves" not in text
+
+
 def test_what_comes_from_outside_is_read_as_it_stands(make_content: MakeContent) -> None:
     evil = "a|b `c` *d* [e](http://f) ![g](h) <img src=x> \\ &amp;\n# i"
     text = render_markdown(make_content({"full": 0.9, "lora": 0.6}, title=evil, classes=("bad", evil)), [])

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.data.overlap import KINDS, describe_overlap, measure_overlap, overlap_metrics, warn_of_overlap
+from pipeline.data.overlap import KINDS, measure_overlap, overlap_metrics, warn_of_overlap
 from pipeline.data.plots import draw_overlap
 
 WORDS = st.sampled_from(["a", "A", "b", "c", "a.", "b,a", "a'b", ",", "!", "ab"])
@@ -130,22 +130,6 @@ def test_metrics_are_percentages_and_the_warning_has_two_thresholds() -> None:
     assert warning(leaking=9, normalised=1) is None
     assert "10.0 % of the test texts repeat a training text (0.0 %)" in (warning(leaking=20) or "")
     assert "1.0 % of the test texts repeat a training text (1.0 %)" in (warning(leaking=2, normalised=2) or "")
-
-
-def test_overlap_is_described_where_there_is_little_none_or_nobody_measured_it() -> None:
-    texts = {"data/overlap_train_test_leaking": 0.12, "data/overlap_train_test_normalised": 0.06}
-    assert describe_overlap(texts) == "Test overlaps train: 0.1 % of its texts leaking, 0.1 % repeated."
-    assert describe_overlap(texts, "of the whole split") == (
-        "Test overlaps train: 0.1 % of its texts (of the whole split) leaking, 0.1 % repeated."
-    )
-    pairs = {"data/overlap_train_test_either_text": 2.0, "data/overlap_train_test_pair": 0.0}
-    assert describe_overlap(pairs) == (
-        "Test overlaps train: 2.0 % of its pairs with a text that stands in train, 0.0 % repeated."
-    )
-    many = dict.fromkeys(texts, 50.0)
-    assert describe_overlap(many) == warn_of_overlap(many)
-    assert describe_overlap(many, "of the whole split").endswith("one side. The shares are of the whole split.")
-    assert describe_overlap({}) == "Whether test overlaps train was not measured."
 
 
 def test_the_picture_has_a_bar_for_every_pair_and_kind() -> None:
