@@ -8,6 +8,7 @@ from html import escape
 from pipeline.comparison.page.blocks import Block, Cell, Charts, Code, Fold, Grid, Lines, Paragraph, Section
 
 _LONGEST_WORD = 18  # letters; longer ones, of classes or arguments, may be broken
+_LONGEST_LINE = 40  # of a field
 
 
 def render_section(section: Section) -> str:
@@ -71,7 +72,8 @@ def _render_cell(cell: Cell, names_row: bool) -> str:
     if names_row:
         return f'<th scope="row"{_class("text", _broken(cell.text))}>{text}</th>'
     if cell.value is None:
-        return f'<td class="{cell.kind if cell.kind == "long" else "text"}">{text}</td>'
+        is_long = cell.kind == "long" or (not cell.kind and len(cell.text) > _LONGEST_LINE)
+        return f'<td class="{"long" if is_long else "text"}">{text}</td>'
     number = "" if math.isnan(cell.value) else repr(float(cell.value))
     shade = "" if cell.share is None else f' class="shaded" style="--share:{cell.share:.3f}"'
     return f'<td data-value="{number}"{shade}>{text}</td>'

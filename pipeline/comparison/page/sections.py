@@ -78,7 +78,7 @@ def _learning_curves(content: Content) -> Iterator[Block]:
 def _pairs(content: Content) -> Iterator[Block]:
     """Every pair of rows."""
     if content.statistics.pairs:
-        yield Fold(f"{len(content.statistics.pairs)} pairs", [tables.pairs(content)])
+        yield Fold(_count(len(content.statistics.pairs), "pair"), [tables.pairs(content)])
 
 
 def _confusions(content: Content) -> Iterator[Block]:
@@ -129,7 +129,7 @@ def _provenance(content: Content) -> Iterator[Block]:
     yield from map(Code, commands)
     if versions := list(_describe_versions(content)):
         yield Fold("Versions and hardware", [Lines(versions)])
-    yield Fold(f"{len(content.origins)} runs", [tables.runs(content)])
+    yield Fold(_count(len(content.origins), "run"), [tables.runs(content)])
 
 
 def _describe_versions(content: Content) -> Iterator[str]:
@@ -147,3 +147,7 @@ def _describe_versions(content: Content) -> Iterator[str]:
             if value is not None:
                 found.setdefault(name, {})[str(value)] = None
     yield from (f"{name}: {' or '.join(values)}" for name, values in found.items())
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'s' if number != 1 else ''}"

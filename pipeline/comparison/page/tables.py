@@ -74,7 +74,8 @@ def by_length(content: Content) -> Grid:
     parts = table.drop_duplicates("min_words")
     wide = table.pivot_table("f1_macro", "row", "min_words", sort=False).reindex(table["row"].unique())
     bounds = parts[["min_words", "max_words", "texts"]].to_numpy().tolist()
-    headings = [f"{low} to {high} words ({texts:,})" for low, high, texts in bounds]
+    spans = [f"{low} to {high}" if low < high else f"{low}" for low, high, _ in bounds]
+    headings = [f"{span} words ({texts:,})" for span, (*_, texts) in zip(spans, bounds, strict=True)]
     return _shaded("Macro F1 by length of text", wide[parts["min_words"]], headings)
 
 

@@ -186,6 +186,7 @@ def test_a_class_with_a_long_name_is_broken(make_content: MakeContent) -> None:
     text = render_page(make_content({"full": 0.9, "lora": 0.6}, classes=("bad", "x" * 200)))
     assert f'<th scope="col" class="broken">{"x" * 200}</th>' in text
     assert f'<th scope="row" class="text broken">{"x" * 200}</th>' in text
+    assert f'<td class="long">{"x" * 200}</td>' in text, "among the hardest examples"
 
 
 def test_regions_that_scroll_have_names(content: Content) -> None:
