@@ -25,7 +25,7 @@ class DataAudit:
     overlap: Mapping[str, float] = field(default_factory=dict)
     """Metric -> percentage of the test texts, or pairs, that overlap train; empty where no run has them."""
     manifest: Mapping[str, Any] = field(default_factory=dict)
-    """That of the prepared data, as JSON; empty where no run of `prepare_data` has it."""
+    """That of the prepared data, as JSON; empty where no run has it."""
 
     @property
     def classes(self) -> list[str]:
@@ -56,10 +56,10 @@ class DataAudit:
 
 
 def read_audit(selection: Selection, store: RunStore) -> DataAudit:
-    """The audit of the compared runs' data, which the newest run of `prepare_data` on equal data has recorded."""
+    """The audit of the compared runs' data, as a run of `prepare_data` on equal data or one of their trainings recorded it."""
     fingerprint = selection.kept[0].tags["data_fingerprint"]
     prepared = store.search({"stage": "prepare_data", "data_fingerprint": fingerprint})
-    manifests = (_read_manifest(run.run_id, store) for run in prepared)
+    manifests = (_read_manifest(run.run_id, store) for run in (*prepared, *selection.kept))
     return DataAudit(find_overlap(selection), next(filter(None, manifests), {}))
 
 

@@ -58,7 +58,7 @@ def test_a_trained_run_is_complete(workspace, trained, tmp_path):
         "batch_size": "8",
         "seed": "1",
     }
-    assert artifacts(workspace, trained) >= {"model", "config.json", "environment.json", "parameters.csv"}
+    assert artifacts(workspace, trained) >= {"model", "config.json", "environment.json", "manifest.json", "parameters.csv"}
     table = pd.read_csv(workspace.tracker.download(trained, "parameters.csv", tmp_path))
     assert table.loc[table["trains"], "size"].sum() == run.metrics["model/trainable_params"]
     assert table["size"].sum() == run.metrics["model/total_params"]
@@ -304,6 +304,7 @@ def test_only_comparable_runs_stand_in_the_table_and_the_others_are_named(worksp
     for name in ("full", "head_only"):
         assert {f"results/{name}_test_outputs.csv", f"models/{name}/model.json"} <= exported
     assert "results/model_summary.csv" in exported
+    assert "The parts and their classes" in Path("export/results/results.md").read_text(), "nobody prepared, train says it"
     summary = pd.read_csv("export/results/model_summary.csv")
     assert set(summary["strategy"]) == {"full", "head_only"}
     run = workspace.tracker.get(evaluated)

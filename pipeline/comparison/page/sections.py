@@ -117,7 +117,9 @@ def _data(content: Content) -> Iterator[Block]:
         yield tables.parts(audit)
         yield tables.twice(audit)
     else:
-        yield Paragraph("Sizes, duplicates and labels were not recorded: the store has no run of prepare_data on these data.")
+        yield Paragraph(
+            "Sizes, duplicates and labels were not recorded: no run of prepare_data or train on these data has a manifest.json."
+        )
     yield Paragraph(say_overlap(content.selection))
     if audit.overlap:
         yield tables.overlap(audit)

@@ -14,6 +14,7 @@ from pipeline.comparison.data_audit import DataAudit
 from pipeline.comparison.overlap import OVERLAP
 from pipeline.comparison.page.blocks import Cell, Grid
 from pipeline.comparison.page.content import Content, Origin
+from pipeline.comparison.statistics import PairTest
 from pipeline.comparison.table import Column, headline, shown_columns
 from pipeline.data.overlap import KINDS
 from pipeline.data.pair_overlap import PAIR_KINDS
@@ -21,8 +22,10 @@ from pipeline.data.pair_overlap import PAIR_KINDS
 _HARDEST = 20
 _CLASSES = 12  # more fit no page; those that are hardest are shown
 _DARKEST = 0.8  # a number must stay readable
-_NAMES = ("entry", "strategy")
-_SCORES = ("f1_macro_low", "group", "accuracy", "precision_macro", "recall_macro", "pearson", "transfer_f1_macro", "ece")
+_SCORES = (
+    *("f1_macro_low", "group", "f1_macro_min", "spearman_min", "accuracy", "precision_macro", "recall_macro", "pearson"),
+    *("transfer_f1_macro", "ece"),
+)
 
 
 def results(content: Content) -> Grid:
@@ -106,12 +109,18 @@ def pairs(content: Content) -> Grid:
             Cell(f"{100 * pair.f1_macro.low:+.2f} to {100 * pair.f1_macro.high:+.2f}", pair.f1_macro.low),
             Cell(f"{pair.p_holm:.3g}", pair.p_holm),
             Cell(f"{pair.p_mcnemar_holm:.3g}", pair.p_mcnemar_holm),
-            Cell("no difference shown" if pair.better is None else f"{names[pair.better]} is better"),
+            Cell(_conclude(pair, names, content.selection.ranked)),
         ]
         for pair in content.statistics.pairs
     ]
     headings = ["first", "second", "macro F1, points", "95 % interval", "p (Holm)", "McNemar p (Holm)", "so"]
     return Grid("First less second, on the same test texts", headings, rows)
+
+
+def _conclude(pair: PairTest, names: Sequence[str], ranked: bool) -> str:
+    if pair.better is None:
+        return "no difference shown"
+    return f"{names[pair.better]} is better" if ranked else "they differ"
 
 
 def confusions(counts: NDArray[np.int64], classes: Sequence[str]) -> Grid:

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -39,6 +40,15 @@ def test_it_is_read_from_a_preparation_of_the_same_data(make_run: MakeRun) -> No
     assert found == DataAudit(OVERLAP, MANIFEST)
     assert found.rows_by_class("train") == {"neg": 20, "pos": 10}
     assert (found.count("duplicates_across"), found.conflicting_labels) == ({"train/test": 1}, 4)
+
+
+def test_it_is_read_from_a_training_where_nobody_prepared(make_run: MakeRun) -> None:
+    tracker = MemoryTracker()
+    logger = tracker.start("full")
+    logger.log_text(json.dumps(MANIFEST), "manifest.json")
+    trained = dataclasses.replace(make_run("full"), run_id=logger.run_id)
+    selection = Selection((make_run("external", tags={"stage": "evaluate"}), trained), ())
+    assert read_audit(selection, tracker).manifest == MANIFEST
 
 
 def test_a_store_without_one_says_nothing(make_run: MakeRun) -> None:

@@ -116,7 +116,7 @@ def test_one_row_without_predictions_is_a_page_too(make_run: MakeRun) -> None:
     text = render_page(content)
     assert check(text).headings == ["Results", "Data", "How this was made"]
     assert "Whether test overlaps train was not measured." in text
-    assert "the store has no run of prepare_data on these data" in text
+    assert "no run of prepare_data or train on these data has a manifest.json" in text
 
 
 def test_names_do_not_cover_one_another() -> None:
@@ -159,6 +159,13 @@ def test_rates_sort_as_numbers_unless_one_is_none(content: Content) -> None:
 
     assert values("0.000175", "1e-05", "") == [0.000175, 1e-05, pytest.approx(float("nan"), nan_ok=True)]
     assert values("0.000175", "1e-05", "auto") == [None, None, None]
+
+
+def test_no_row_is_called_better_where_they_are_not_to_be_ranked(content: Content) -> None:
+    selection = dataclasses.replace(content.selection, ranked=False)
+    for found, said in ((content, "full is better"), (dataclasses.replace(content, selection=selection), "they differ")):
+        assert {row[-1].text for row in tables.pairs(found).rows} >= {said, "no difference shown"}
+    assert "is better" not in str(tables.pairs(dataclasses.replace(content, selection=selection)))
 
 
 def test_of_many_classes_the_hardest_are_shown_and_of_the_data_the_ends(content: Content) -> None:
