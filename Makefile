@@ -3,7 +3,9 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: quickstart test lint ui project-files clean
+.PHONY: install quickstart test lint ui project-files clean
+
+install: $(READY)  # make .venv with everything in it
 
 quickstart: $(READY)  # run the quick-start study and print its table
 	PATH="$(CURDIR)/$(BIN):$$PATH" mlflow run . --env-manager local
@@ -29,5 +31,6 @@ clean:  # remove what can be made again; runs stay, but trials of a search are t
 $(READY): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11 ...")'
 	$(PYTHON) -m venv .venv
+	@echo 'Installing into .venv: a few minutes, longer where PyTorch comes with CUDA.'
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	touch $@

@@ -1,6 +1,7 @@
 """How often the intervals hold the truth, and how often the tests find a difference where there is none.
 
 python -m benchmarks.coverage --output docs/coverage.csv
+python -m benchmarks.coverage --power --texts 853 --seeds 2,3,5 --discordances 0.1 --seed-points 1,2
 
 Simulated studies of two strategies that are equally good: a text's difficulty is shared by all models, in part by the models
 of one strategy, and the rest is chance; each seed shifts its model's accuracy a little. The shares are chosen so that two
@@ -22,9 +23,10 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.stats import multivariate_normal, norm
 
+from pipeline.evaluation.metrics import POWER_Z
 from pipeline.evaluation.resampling import resample_scores
 from pipeline.evaluation.significance import combine_dependent, exact_mcnemar
-from pipeline.evaluation.uncertainty import estimate
+from pipeline.evaluation.uncertainty import Estimate, estimate
 
 ACCURACY = 0.8
 WITHIN = 0.7  # two seeds of a strategy disagree this much as often as two strategies do
@@ -49,15 +51,19 @@ class Setting:
 @click.option("--seed-points", default="0,0.5,1", show_default=True, help="Spread over seeds, in points.")
 @click.option("--studies", default=1000, show_default=True, help="Simulated studies per line.")
 @click.option("--resamples", default=400, show_default=True)
+@click.option("--power", is_flag=True, help="Instead: how often the gap that is announced is found.")
 @click.option("--output", type=click.Path(path_type=Path), default=Path("coverage.csv"), show_default=True)
-def main(texts: str, seeds: str, discordances: str, seed_points: str, studies: int, resamples: int, output: Path) -> None:
+def main(
+    texts: str, seeds: str, discordances: str, seed_points: str, studies: int, resamples: int, power: bool, output: Path
+) -> None:
     """Print a line per kind of study, and write them into --output."""
     rows = []
     spreads = [float(value) for value in seed_points.split(",")]
     for size, count, discordance in product(_whole(texts), _whole(seeds), map(float, discordances.split(","))):
         for spread in spreads if count > 1 else [0.0]:
             began = time.perf_counter()
-            rows.append(measure(Setting(size, count, discordance, spread), studies, resamples))
+            setting = Setting(size, count, discordance, spread)
+            rows.append((measure_power if power else measure)(setting, studies, resamples))
             print(" ".join(f"{name}={value:g}" for name, value in rows[-1].items()), f"{time.perf_counter() - began:.0f}s")
             pd.DataFrame(rows).to_csv(output, index=False)
 
@@ -95,6 +101,29 @@ def measure(setting: Setting, studies: int, resamples: int) -> dict[str, float]:
     return {**vars(setting), "studies": studies, **percentages}
 
 
+def measure_power(setting: Setting, studies: int, resamples: int) -> dict[str, float]:
+    """The median gap in macro F1 that studies announce, in points, and how often strategies so far apart are told apart.
+
+    Beside it the same of the normal quantiles, 2.8 standard errors.
+    """
+    generator = np.random.default_rng(7)
+    equal = [_compare(study, setting, resamples) for study in simulate(setting, studies, generator)]
+    found: dict[str, float] = {}
+    announced = {"": [one.smallest_gap() for one in equal], "normal_": [POWER_Z * one.standard_error for one in equal]}
+    for name, gaps in announced.items():
+        gap = float(np.median(gaps))
+        apart = [_compare(study, setting, resamples) for study in simulate(setting, studies, generator, gap)]
+        found[f"{name}gap"] = round(100 * gap, 1)
+        found[f"{name}found"] = round(100 * float(np.mean([one.p_value() < 0.05 for one in apart])), 1)
+    return {**vars(setting), "studies": studies, **found}
+
+
+def _compare(study: tuple[NDArray[np.int64], NDArray[np.int64]], setting: Setting, resamples: int) -> Estimate:
+    found = resample_scores(*study, 2, resamples)
+    first, second = np.split(np.eye(2 * setting.seeds), 2)
+    return estimate(found.scores["f1_macro"], found.covariance["f1_macro"], [first - second])
+
+
 def percentile_interval(
     differences: NDArray[np.float32], resamples: int, generator: np.random.Generator
 ) -> tuple[float, float]:
@@ -113,11 +142,16 @@ def percentile_interval(
 
 
 def simulate(
-    setting: Setting, studies: int, generator: np.random.Generator
+    setting: Setting, studies: int, generator: np.random.Generator, gap: float = 0.0
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """True classes, shape [texts], and those that two strategies' seeds predict, shape [2 * seeds, texts]."""
+    """True classes, shape [texts], and those that two strategies' seeds predict, shape [2 * seeds, texts].
+
+    Args:
+        gap: By how much the second strategy's accuracy is below the first's.
+    """
     spread = setting.seed_points / 100 / norm.pdf(norm.ppf(ACCURACY))  # on the scale of difficulty
-    threshold = norm.ppf(ACCURACY) * np.sqrt(1 + spread**2)
+    accuracies = np.array([ACCURACY, max(0.01, ACCURACY - gap)])
+    threshold = norm.ppf(accuracies)[:, None, None] * np.sqrt(1 + spread**2)
     shared = correlation(setting.discordance)
     strategy = correlation(WITHIN * setting.discordance) - shared
     rest = 1 - shared - strategy

@@ -344,7 +344,7 @@ class CompareConfig(StageConfig):
     run_ids: Names = ()
     """Compare exactly these runs instead, separated by commas."""
     allow_unequal_budgets: bool = False
-    """Rank the rows although they were tuned with different budgets, or some not at all."""
+    """Rank the rows although they were tuned with different budgets, or some not at all, or trained on different data."""
     export_dir: str | None = None
     """Also write results/ (predictions per strategy) and models/ below this folder."""
 

@@ -3,6 +3,7 @@
 import json
 import shlex
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import click
 
@@ -101,7 +102,9 @@ def click_options(cls: type[configs.StageConfig]) -> list[click.Option]:
             continue
         default = f"  [default: {field.default_text}]" if field.default_text else ""
         help_text = field.help + default
-        options.append(click.Option([flag(field.name), field.name], metavar=field.metavar, help=help_text))
+        # `--dry-run` alone means `--dry-run true`; MLflow, which knows no flags, hands over the latter.
+        alone: dict[str, Any] = {"is_flag": False, "flag_value": "true"} if field.metavar == "true|false" else {}
+        options.append(click.Option([flag(field.name), field.name], metavar=field.metavar, help=help_text, **alone))
     return options
 
 

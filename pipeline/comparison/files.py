@@ -21,7 +21,7 @@ def list_tables(content: Content) -> Iterator[tuple[str, pd.DataFrame]]:
     if content.points:
         yield "pareto.csv", tabulate_points(content.points, content.statistics)
     if headline(content.table) == "f1_macro":
-        yield "comparisons.csv", tabulate_pairs(content.statistics)
+        yield "comparisons.csv", tabulate_pairs(content.statistics, content.selection.ranked)
         yield "hardest_examples.csv", content.hardest
         yield "confusions.csv", tabulate_confusions(content)
         yield "per_class.csv", content.breakdown.by_class

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from pipeline.comparison.settings import describe_settings
 from pipeline.comparison.statistics import Statistics
 from pipeline.evaluation.uncertainty import Interval
 from pipeline.tracking.runs import Run
@@ -42,17 +43,23 @@ class Point:
     """Mean, lowest and highest over the seeds."""
     f1_macro: Interval
     setting: str
-    """Hardware, precision and batch size; empty where the cost does not depend on them."""
+    """Hardware, precision, batch size and processes; empty where the cost does not depend on them."""
     dominated_by: tuple[int, ...] = ()
     """Rows that cost no more in the same setting, and are shown to be better."""
-    on_front: bool = False
-    """Whether no row of the same setting has a higher score at no more cost, shown or not."""
+    on_front: bool | None = None
+    """Whether no row of the same setting has a higher score at no more cost, shown or not; None of rows that are not ranked."""
 
 
-def find_points(table: pd.DataFrame, runs: Sequence[Run], statistics: Statistics) -> dict[Cost, list[Point]]:
+def find_points(
+    table: pd.DataFrame, runs: Sequence[Run], statistics: Statistics, ranked: bool = True
+) -> dict[Cost, list[Point]]:
     """Cost -> a point per row that has both the cost and predictions.
 
-    Costs that no run has are left out; so is resident memory where runs have CUDA memory.
+    Costs that no run has are left out; so is resident memory where runs have CUDA memory. A row whose runs were not trained
+    in one setting has no point where the cost depends on it.
+
+    Args:
+        ranked: Whether the rows may be ranked; if not, none is said to be dominated or on the front.
     """
     by_id = {run.run_id: run for run in runs}
     members = [[by_id[run_id] for run_id in ids.split()] for ids in table["run_ids"]]
@@ -62,12 +69,13 @@ def find_points(table: pd.DataFrame, runs: Sequence[Run], statistics: Statistics
         for row, mine in enumerate(members):
             quality = statistics.rows[row].f1_macro
             prices = [price for run in mine if (price := _price(run, cost)) is not None]
-            if quality is not None and prices:
+            settings = describe_settings(mine) if cost.depends_on_machine else [""]
+            if quality is not None and prices and len(settings) == 1:
                 low, high = min(prices), max(prices)
                 mean = min(max(sum(prices) / len(prices), low), high)  # of equal ones it may be off by the last bit
-                points.append(Point(row, Interval(mean, low, high), quality, _setting(mine, cost)))
+                points.append(Point(row, Interval(mean, low, high), quality, settings[0]))
         if points:
-            found[cost] = [_judge(point, points, statistics) for point in points]
+            found[cost] = [_judge(point, points, statistics) for point in points] if ranked else points
     if any(cost.name == "peak_cuda_mb" for cost in found):
         found = {cost: points for cost, points in found.items() if cost.name != "peak_rss_mb"}
     return found
@@ -78,22 +86,6 @@ def _price(run: Run, cost: Cost) -> float | None:
     if first not in run.metrics:
         return None
     return run.metrics[first] + sum(run.metrics.get(name, 0.0) for name in more)
-
-
-def _setting(runs: Sequence[Run], cost: Cost) -> str:
-    if not cost.depends_on_machine:
-        return ""
-    settings = {
-        f"{run.tags.get('hardware', 'unknown hardware')}, {run.params.get('compute_dtype', 'unknown precision')}, "
-        f"batches of {run.params.get('batch_size', 'unknown size')}{_say_processes(run)}"
-        for run in runs
-    }
-    return " / ".join(sorted(settings))
-
-
-def _say_processes(run: Run) -> str:
-    count = run.tags.get("num_processes", "1")
-    return "" if count == "1" else f", {count} processes"
 
 
 def _judge(point: Point, points: Sequence[Point], statistics: Statistics) -> Point:

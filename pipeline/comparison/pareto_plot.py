@@ -35,7 +35,9 @@ def draw_pareto(points: dict[Cost, list[Point]], statistics: Statistics) -> Figu
         _draw_panel(axes, cost, mine, settings)
     for axes in panels[len(points) :]:
         axes.set_axis_off()
-    figure.suptitle("Test macro F1 with its 95 % interval; hollow: a row that costs no more is shown to be better", fontsize=11)
+    ranked = any(point.on_front is not None for mine in points.values() for point in mine)
+    hollow = "; hollow: a row that costs no more is shown to be better" if ranked else ""
+    figure.suptitle(f"Test macro F1 with its 95 % interval{hollow}", fontsize=11)
     figure.draw_without_rendering()
     figure.set_layout_engine("none")  # names are placed by where things are now
     for axes, mine in zip(panels, points.values(), strict=False):

@@ -50,27 +50,33 @@ def draw_all(table: pd.DataFrame) -> dict[str, Figure]:
                 _Panel("trainable_params", "trainable parameters (log scale)", _SHARE, "{:,.0f}", True),
             ],
         )
-        once = trained["cache_seconds"].fillna(0) if "cache_seconds" in trained else 0
-        figures["cost"] = _bars(
-            trained.assign(seconds=trained["train_seconds"] + once),
-            [
-                _Panel(memory, memory_title, _COST, "{:,.0f}"),
-                _Panel("seconds", "training time (s), frozen layers' once included", _COST, "{:,.0f}"),
-            ],
-        )
+        panels = []
+        if memory in trained:
+            panels.append(_Panel(memory, memory_title, _COST, "{:,.0f}"))
+        if "train_seconds" in trained:
+            once = trained["cache_seconds"].fillna(0) if "cache_seconds" in trained else 0
+            trained = trained.assign(seconds=trained["train_seconds"] + once)
+            panels.append(_Panel("seconds", "training time (s), frozen layers' once included", _COST, "{:,.0f}"))
+        if panels:
+            figures["cost"] = _bars(trained, panels, below="setting")
     return figures
 
 
-def _bars(table: pd.DataFrame, panels: Sequence[_Panel], letters: str = "") -> Figure:
+def _bars(table: pd.DataFrame, panels: Sequence[_Panel], letters: str = "", below: str = "") -> Figure:
     """Horizontal bars, one panel a column; a whisker where the table has the measure's interval.
 
     Args:
         letters: Column whose texts, where the table has it, stand behind the figures.
+        below: Column whose texts, where the table has it, stand below the names.
     """
     names = [textwrap.fill(name, _NAME_WIDTH) for name in label_rows(table)]
+    if below in table:
+        more = [textwrap.fill(text, _NAME_WIDTH) for text in table[below]]
+        names = [f"{name}\n{text}".rstrip() for name, text in zip(names, more, strict=True)]
     lettering = find_lettering(names)
     names, places = list(map(lettering.spell, names)), range(len(names))
-    figure = Figure(figsize=(3.2 + 3.4 * len(panels), 1.1 + 0.42 * len(table)), layout="constrained")
+    room = max(0.42, 0.18 * max(name.count("\n") + 1 for name in names))  # inches a row
+    figure = Figure(figsize=(3.2 + 3.4 * len(panels), 1.1 + room * len(table)), layout="constrained")
     all_axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     for axes, panel in zip(all_axes, panels, strict=True):
         values = table[panel.column].astype(float)
@@ -86,7 +92,8 @@ def _bars(table: pd.DataFrame, panels: Sequence[_Panel], letters: str = "") -> F
         behind = table[letters] if letters in table else [""] * len(table)
         for place, value, end, more in zip(places, values, ends, behind, strict=True):
             figure_and_letters = f"{panel.form.format(value)} {more}".rstrip()
-            axes.annotate(figure_and_letters, (end, place), (4, 0), textcoords="offset points", va="center", fontsize=9)
+            if not pd.isna(value):
+                axes.annotate(figure_and_letters, (end, place), (4, 0), textcoords="offset points", va="center", fontsize=9)
         if any(behind):
             explained.append("same letter: no difference shown")
         axes.set_title("\n".join(explained), fontsize=10)

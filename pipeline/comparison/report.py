@@ -7,12 +7,13 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from pipeline.comparison.budgets import UNTUNED, list_budgets
+from pipeline.comparison.budgets import UNTUNED, list_budgets, list_inequalities
 from pipeline.comparison.overlap import say_overlap
 from pipeline.comparison.seeds import describe_failures, describe_mixed_times, describe_unequal_seeds
 from pipeline.comparison.selection import Selection, name_with_seed, row_name
+from pipeline.comparison.settings import describe_unlike_settings
 from pipeline.comparison.statistics import Statistics
-from pipeline.comparison.table import headline
+from pipeline.comparison.table import group_runs, headline
 from pipeline.comparison.transfer import describe_transfer
 from pipeline.comparison.verdict import Verdict, reach_verdict
 from pipeline.evaluation.metrics import smallest_gap
@@ -26,26 +27,25 @@ def remarks(table: pd.DataFrame, selection: Selection, statistics: Statistics | 
     yield f"All rows were tested on the same examples (data fingerprint {fingerprint[:12]})."
     yield say_overlap(selection)
     yield from describe_transfer(selection.kept)
-    yield from describe_budgets(selection)
+    yield from describe_fairness(table, selection)
     if statistics is None or not statistics.pairs:
         yield describe_chance(table, selection)
     yield from describe_seeds(selection)
+    yield from describe_unlike_settings(group_runs(table, selection.kept))
     for line in selection.summarise_left_out():
         yield f"Left out: {line}."
 
 
-def describe_budgets(selection: Selection) -> Iterator[str]:
-    """What must be said where rows were not tuned, or not with the same budget."""
-    budgets = list_budgets(selection.kept)
-    if budgets == [UNTUNED]:
+def describe_fairness(table: pd.DataFrame, selection: Selection) -> Iterator[str]:
+    """What must be said where rows were not tuned, or not with the same budget, or not trained on the same data."""
+    if list_budgets(selection.kept) == [UNTUNED]:
         yield "untuned: hyperparameters were fixed beforehand, not searched with an equal budget."
-    elif len(budgets) > 1:
-        found = f"tuned with different budgets ({'; '.join(budgets)})"
+    if found := " and ".join(list_inequalities(group_runs(table, selection.kept))):
         yield (
             f"The rows were {found}, so their ranking is not fair."
             if selection.ranked
-            else f"Not ranked, in order of names: the rows were {found}. Tune all with the same budget, or rank them "
-            "nevertheless with --allow-unequal-budgets true."
+            else f"Not ranked, in order of names: the rows were {found}. Give all the same budget and the same data, or rank "
+            "them nevertheless with --allow-unequal-budgets true."
         )
 
 
@@ -55,6 +55,8 @@ _NAMED_ONE_BY_ONE = 6  # more runs that were reused are counted by row
 def describe_seeds(selection: Selection) -> Iterator[str]:
     """Which seeds failed, whether rows differ in theirs, and which runs are of earlier studies."""
     yield from describe_failures(selection)
+    if selection.missing:
+        yield f"Planned and missing: {', '.join(selection.missing)}."
     yield from describe_unequal_seeds(selection)
     yield from describe_mixed_times(selection)
     if selection.reused:
@@ -82,8 +84,9 @@ def describe_chance(table: pd.DataFrame, selection: Selection) -> str:
 
 
 def find_verdict(table: pd.DataFrame, selection: Selection, statistics: Statistics) -> Verdict:
-    """What the tests show; rows that were tuned with different budgets are not ranked unless told."""
-    return reach_verdict(statistics, table, len(selection.left_out), list_budgets(selection.kept), selection.ranked)
+    """What the tests show; rows that were tuned or trained unequally are not ranked unless told."""
+    unequal = list_inequalities(group_runs(table, selection.kept))
+    return reach_verdict(statistics, table, len(selection.left_out), unequal, selection.ranked, selection.missing)
 
 
 def describe_statistics(table: pd.DataFrame, selection: Selection, statistics: Statistics) -> Iterator[str]:
@@ -97,3 +100,9 @@ def describe_statistics(table: pd.DataFrame, selection: Selection, statistics: S
     names = {run.run_id: row_name(run) for run in selection.kept}
     for run_id, reason in statistics.missing.items():
         yield f"No interval and no group from {names[run_id]} (run {run_id}): {reason}."
+    for row in statistics.rows:
+        if row.seeds and row.missing:
+            yield (
+                f"{row.name}: the table's scores are means over {row.seeds + row.missing} seeds; interval, group, tests and "
+                f"verdict are of the {row.seeds} whose predictions could be read."
+            )

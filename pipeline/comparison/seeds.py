@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from pipeline.comparison.budgets import budget_of
 from pipeline.config import SEEDS
+from pipeline.errors import enumerate_some
 from pipeline.tracking.runs import Run
 
 if TYPE_CHECKING:
     from pipeline.comparison.selection import Selection
 
-QUALITY = ("accuracy", "precision_macro", "recall_macro", "f1_macro", "spearman", "pearson")
+QUALITY = (
+    "accuracy",
+    "precision_macro",
+    "recall_macro",
+    "f1_macro",
+    "spearman",
+    "pearson",
+    *("transfer_accuracy", "transfer_f1_macro"),
+)
 """Columns whose spread over seeds is shown."""
 
 
@@ -75,6 +84,22 @@ def describe_failures(selection: Selection) -> Iterator[str]:
             share = f"{count} of {count + count_seeds(there)} seeds failed ({named})"
             name = failed[0].tags.get("entry") or failed[0].tags["strategy"]
             yield f"{name}: {share}. Its figures are of the others alone, and flatter it."
+
+
+def describe_missing(planned: Mapping[str, Sequence[int]], runs: Iterable[Run]) -> Iterator[str]:
+    """A phrase for every row of a study's plan that has seeds which were never begun.
+
+    Args:
+        planned: Name of a row -> its seeds.
+        runs: All trainings of the study, finished or not.
+    """
+    begun = {(run.tags.get("entry") or run.tags.get("strategy") or run.name, run.params.get("seed")) for run in runs}
+    for name, seeds in planned.items():
+        missing = [seed for seed in seeds if (name, str(seed)) not in begun]
+        if missing:
+            listed = f"seed{'s' if len(missing) > 1 else ''} {enumerate_some(list(map(str, missing)), 10)}"
+            whole = "" if len(seeds) == 1 else f"(all {len(seeds)} seeds)"
+            yield f"{name} {whole if len(missing) == len(seeds) else listed}".rstrip()
 
 
 def describe_unequal_seeds(selection: Selection) -> Iterator[str]:

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from pipeline.comparison.budgets import list_budgets
+from pipeline.comparison.budgets import is_fair
 from pipeline.comparison.seeds import configuration, unrepeated
 from pipeline.errors import ConfigError, enumerate_some
 from pipeline.modeling.encoder import FAMILY_HEAD
@@ -50,6 +50,11 @@ class Foreign(LeftOut):
 
 
 @dataclass(frozen=True)
+class OtherTest(LeftOut):
+    """A run that was tested on other examples than the newest."""
+
+
+@dataclass(frozen=True)
 class Selection:
     """Runs that are compared, and those that are not."""
 
@@ -61,6 +66,8 @@ class Selection:
     """Whether the rows may be put in order of their scores."""
     reused: frozenset[str] = frozenset()
     """Ids of kept runs that a study took from earlier ones."""
+    missing: tuple[str, ...] = ()
+    """What the study has planned and not begun, a phrase a row."""
     unfit: tuple[str, ...] = ()
     """A line about each strategy that could not be run at all."""
 
@@ -106,7 +113,7 @@ def select_runs(candidates: Iterable[Run], named: bool = False, allow_unequal_bu
     Args:
         named: Whether somebody asked for just these runs; those of other stages are then named as left out, too, and what
             `reproduce` made counts like any other run.
-        allow_unequal_budgets: Rank them even where they were tuned with different budgets.
+        allow_unequal_budgets: Rank them even where they were tuned with different budgets or trained on different data.
     """
     candidates = list(candidates)
     kept: list[Run] = []
@@ -131,14 +138,13 @@ def select_runs(candidates: Iterable[Run], named: bool = False, allow_unequal_bu
         elif not has_test_result(run):
             omitted.append(LeftOut(run, "no test result; run evaluate"))
         elif kept and _test_set(run) != _test_set(kept[0]):
-            here, there = (one.params.get("dataset", "?") for one in (kept[0], run))
-            omitted.append(LeftOut(run, f"tested on other data than the newest run ({there}, not {here})"))
+            omitted.append(OtherTest(run, f"tested on other data than the newest run ({_describe_other_test(run, kept[0])})"))
         elif configuration(run) in seen:
             omitted.append(LeftOut(run, "a newer run repeats the same configuration"))
         else:
             seen.add(configuration(run))
             kept.append(run)
-    ranked = allow_unequal_budgets or len(list_budgets(kept)) < 2
+    ranked = allow_unequal_budgets or is_fair(kept)
     by_time = sorted(kept, key=lambda run: run.start_time)
     return Selection(tuple(by_time), tuple(omitted), unrepeated(failed, kept), ranked)
 
@@ -214,6 +220,31 @@ def _is_result(run: Run) -> bool:
     if run.stage == "trial":
         return has_test_result(run)
     return run.stage == "train" or (run.stage == "evaluate" and run.tags.get("strategy") == EXTERNAL)
+
+
+def _describe_other_test(run: Run, newest: Run) -> str:
+    """The data set, or else which options of its reading and cutting differ, or else its fingerprint."""
+    options = {name: (run.params.get(name), newest.params.get(name)) for name in _TEST_OPTIONS}
+    found = [f"{name} {there or 'none'}, not {here or 'none'}" for name, (there, here) in options.items() if there != here]
+    if options["dataset"][0] != options["dataset"][1]:
+        found = found[:1]
+    there, here = (one.tags["data_fingerprint"][:12] for one in (run, newest))
+    return "; ".join(found) or f"data fingerprint {there}, not {here}"
+
+
+_TEST_OPTIONS = (
+    *("dataset", "dataset_config_name", "dataset_revision", "train_file", "validation_file", "test_file", "label_type"),
+    *(
+        "text_column",
+        "text_pair_column",
+        "label_column",
+        "split",
+        "group_column",
+        "split_ratios",
+        "split_seed",
+        "max_eval_samples",
+    ),
+)
 
 
 def _test_set(run: Run) -> tuple[str, str | None, str | None]:

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from pipeline.comparison.recorded import RecordedPredictions
 from pipeline.comparison.table import label_rows
 from pipeline.config import SEEDS
-from pipeline.evaluation.metrics import POWER_Z
 from pipeline.evaluation.resampling import ResampledScores, resample_scores
 from pipeline.evaluation.significance import combine_dependent, exact_mcnemar, holm, letter_groups
 from pipeline.evaluation.uncertainty import LEVEL, Estimate, Interval, estimate
@@ -22,6 +21,10 @@ from pipeline.tracking.runs import Run
 _ALPHA = 1 - LEVEL
 _FEWEST_DISCORDANT = 25
 """With fewer texts on which just one model is right, the normal approximation of the difference is not trusted alone."""
+
+BOOTSTRAP, MCNEMAR = "paired bootstrap", "McNemar"
+
+_NOTHING_VARIES = 1e-9  # a gap that is rounding alone, as between two models that predict the same
 
 Floats = NDArray[np.float64]
 
@@ -60,10 +63,12 @@ class PairTest:
     p_mcnemar_holm: float
     discordance: float
     """Mean share of the texts on which just one of two models is right."""
-    accuracy_error: float
-    """Standard error of the difference in accuracy."""
+    smallest_gap: float
+    """The difference in macro F1 that the test of this pair would show with 80 % power; 0 where nothing varies."""
     paired_seeds: int
     """Seeds that both have; 0 where they have none in common, and the means are compared."""
+    decided_by: str = BOOTSTRAP
+    """Whose p-value `p_value` is."""
 
     @property
     def different(self) -> bool:
@@ -109,11 +114,13 @@ class Statistics:
 
     @property
     def smallest_gap(self) -> float | None:
-        """The difference in accuracy that the median pair would show with 80 % power at the 5 % level, as a share.
+        """The difference in macro F1 that the median pair would show with 80 % power at the 5 % level, as a share.
 
-        From the measured standard errors, so seeds and discordance are in it; without the correction for many pairs.
+        From the measured standard errors, so seeds and discordance are in it; without the correction for many pairs. Pairs
+        between which nothing varies are left out; None where there are no others.
         """
-        return POWER_Z * float(np.median([pair.accuracy_error for pair in self.pairs])) if self.pairs else None
+        gaps = [pair.smallest_gap for pair in self.pairs if pair.smallest_gap > _NOTHING_VARIES]
+        return float(np.median(gaps)) if gaps else None
 
 
 def compute_statistics(table: pd.DataFrame, runs: Sequence[Run], recorded: RecordedPredictions) -> Statistics:
@@ -181,9 +188,10 @@ def _test_pairs(
         p_mcnemar = combine_dependent(p_alone[mine, theirs])
         found = _estimates(scores, parts)
         p_value = found["f1_macro"].p_value()
-        if discordant < _FEWEST_DISCORDANT:
-            p_value = max(p_value, p_mcnemar)
-        tests.append((first, second, found, p_value, p_mcnemar, discordant, len(shared)))
+        decided_by = MCNEMAR if discordant < _FEWEST_DISCORDANT and p_mcnemar > p_value else BOOTSTRAP
+        if decided_by == MCNEMAR:
+            p_value = p_mcnemar
+        tests.append((first, second, found, p_value, p_mcnemar, discordant, len(shared), decided_by))
     adjusted = holm([test[3] for test in tests])
     adjusted_mcnemar = holm([test[4] for test in tests])
     return tuple(
@@ -197,10 +205,11 @@ def _test_pairs(
             p_mcnemar=p_mcnemar,
             p_mcnemar_holm=float(corrected_mcnemar),
             discordance=discordant / right.shape[1],
-            accuracy_error=found["accuracy"].standard_error,
+            smallest_gap=found["f1_macro"].smallest_gap(),
             paired_seeds=paired,
+            decided_by=decided_by,
         )
-        for (first, second, found, p_value, p_mcnemar, discordant, paired), corrected, corrected_mcnemar in zip(
+        for (first, second, found, p_value, p_mcnemar, discordant, paired, decided_by), corrected, corrected_mcnemar in zip(
             tests, adjusted, adjusted_mcnemar, strict=True
         )
     )
@@ -233,8 +242,8 @@ def add_statistics(table: pd.DataFrame, statistics: Statistics) -> pd.DataFrame:
     return table
 
 
-def tabulate_pairs(statistics: Statistics) -> pd.DataFrame:
-    """A row per pair of rows of the results table: `comparisons.csv`."""
+def tabulate_pairs(statistics: Statistics, ranked: bool = True) -> pd.DataFrame:
+    """A row per pair of rows of the results table: `comparisons.csv`. No row is called better if they are not to be ranked."""
     return pd.DataFrame(
         [
             {
@@ -253,7 +262,8 @@ def tabulate_pairs(statistics: Statistics) -> pd.DataFrame:
                 "discordance": pair.discordance,
                 "paired_seeds": pair.paired_seeds,
                 "different": pair.different,
-                "better": "" if pair.better is None else statistics.rows[pair.better].name,
+                "decided_by": pair.decided_by,
+                "better": "" if pair.better is None or not ranked else statistics.rows[pair.better].name,
             }
             for pair in statistics.pairs
         ],
@@ -264,5 +274,5 @@ def tabulate_pairs(statistics: Statistics) -> pd.DataFrame:
 _PAIR_COLUMNS = [
     *("first", "second", "f1_macro_difference", "f1_macro_low", "f1_macro_high", "accuracy_difference", "accuracy_low"),
     *("accuracy_high", "p_value", "p_holm", "p_mcnemar", "p_mcnemar_holm", "discordance", "paired_seeds"),
-    *("different", "better"),
+    *("different", "decided_by", "better"),
 ]

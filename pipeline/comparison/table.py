@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from tabulate import tabulate
 from pipeline.comparison.budgets import describe_tuning
 from pipeline.comparison.seeds import QUALITY, count_seeds, row_key, spread
 from pipeline.comparison.selection import describe_arguments, learning_rate
+from pipeline.comparison.settings import describe_settings, precision_of, tell_settings_apart
 from pipeline.objectives.registry import takes_pooling
 from pipeline.tracking.runs import Run
 
@@ -41,6 +42,12 @@ MEASURES = {
     "total_params": "model/total_params",
 }
 
+_OF_A_SETTING = ("train_seconds", "cache_seconds", "peak_cuda_mb", "peak_rss_mb")
+
+# Parameters that a row has as columns of that name.
+_CHOICES = ("model", "max_train_samples", "epochs", "batch_size", "dropout", "max_length", "weight_decay", "warmup_ratio")
+_ALL = "all"  # examples, where their number was not bounded
+
 # Column -> heading and format on a terminal and in Markdown; the CSV file holds all columns in full.
 _SHOWN = {
     "entry": ("entry", "{}"),
@@ -49,18 +56,27 @@ _SHOWN = {
     "pooling": ("pooling", "{}"),
     "changed_arguments": ("arguments", "{}"),
     "learning_rate": ("rate", "{}"),
-    "processes": ("processes", "{}"),
+    "model": ("model", "{}"),
+    "max_train_samples": ("trained on", "{}"),
+    "epochs": ("epochs", "{}"),
+    "dropout": ("dropout", "{}"),
+    "max_length": ("length", "{}"),
+    "weight_decay": ("decay", "{}"),
+    "warmup_ratio": ("warm-up", "{}"),
     "trainable_percent": ("trainable %", "{:.4g}"),
     "accuracy": ("accuracy", "{:.4f}"),
     "precision_macro": ("precision", "{:.4f}"),
     "recall_macro": ("recall", "{:.4f}"),
     "f1_macro": ("macro F1", "{:.4f}"),
+    "f1_macro_min": ("lowest", "{:.4f}"),
     "spearman": ("Spearman", "{:.4f}"),
+    "spearman_min": ("lowest", "{:.4f}"),
     "pearson": ("Pearson", "{:.4f}"),
     "f1_macro_low": ("95 % interval", "{:.3f} to {f1_macro_high:.3f}"),
     "group": ("group", "{}"),
     "transfer_f1_macro": ("transfer F1", "{:.4f}"),
     "train_loss": ("train loss", "{:.4f}"),
+    "setting": ("setting", "{}"),
     "train_seconds": ("train s", "{:.1f}"),
     "cache_seconds": ("+ once s", "{:.1f}"),
     "peak_cuda_mb": ("CUDA MB", "{:.0f}"),
@@ -69,7 +85,7 @@ _SHOWN = {
     "seeds": ("seeds", "{}"),
     "tuned": ("tuned", "{}"),
 }
-_TEXTS = frozenset({"entry", "strategy", "objective", "pooling", "changed_arguments", "group", "tuned"})
+_TEXTS = frozenset({"entry", "strategy", "objective", "pooling", "changed_arguments", "model", "group", "setting", "tuned"})
 
 # Column -> how it stands in the name of a row that shares its name with others.
 _TOLD_APART_BY = {
@@ -78,6 +94,16 @@ _TOLD_APART_BY = {
     "changed_arguments": "{} ({})",
     "processes": "{} by {} process(es)",
     "learning_rate": "{} at {}",
+    "model": "{}, {}",
+    "max_train_samples": "{} on {} examples",
+    "epochs": "{} for {} epochs",
+    "batch_size": "{}, batches of {}",
+    "compute_dtype": "{}, {}",
+    "dropout": "{}, dropout {}",
+    "max_length": "{}, length {}",
+    "weight_decay": "{}, decay {}",
+    "warmup_ratio": "{}, warm-up {}",
+    "tuned": "{}, {}",
 }
 
 _USUAL_OBJECTIVE = "classification"
@@ -89,8 +115,9 @@ def build_table(runs: Sequence[Run], failed: Sequence[Run] = (), ranked: bool = 
     In order of their names if they are not to be ranked.
 
     Measures are means over the runs that differ in their seed only; a run with other hyperparameters has its own row. The
-    test scores have their standard deviation and minimum beside them. A measure that no run has (CUDA memory on a CPU) is no
-    column, and neither is the objective where all have the usual one.
+    test scores have their standard deviation and minimum beside them. Times and memory of runs that were not trained in one
+    setting have no mean. A measure that no run has (CUDA memory on a CPU) is no column, and neither is the objective where all
+    have the usual one.
 
     Args:
         failed: Runs that failed; a row counts those which differ from its own in their seed only.
@@ -99,12 +126,14 @@ def build_table(runs: Sequence[Run], failed: Sequence[Run] = (), ranked: bool = 
     for run in runs:
         groups.setdefault(row_key(run), []).append(run)
     frame = pd.DataFrame([_row(members, failed) for members in groups.values()])
+    frame["setting"] = tell_settings_apart(groups.values())
     empty = [name for name in MEASURES if frame[name].isna().all()]
     empty += [f"{name}{ending}" for name in QUALITY if name in empty for ending in ("_std", "_min")]
     if (frame["objective"] == _USUAL_OBJECTIVE).all():
         empty += ["objective", "pooling"]
     if (frame["processes"] == 1).all():
         empty.append("processes")
+    empty += [name for name in (*_CHOICES, "compute_dtype", "setting") if frame[name].isin(["", _ALL]).all()]
     frame = frame.drop(columns=empty)
     names = ["strategy", "arguments"]
     order = (
@@ -135,21 +164,39 @@ def shown_columns(table: pd.DataFrame) -> list[Column]:
     return [
         Column(name, heading, [_cell(row, name, form) for _, row in table.iterrows()], name in _TEXTS)
         for name, (heading, form) in _SHOWN.items()
-        if name in table and not (table[name] == "").all()
+        if name in table and _says_something(name, table)
     ]
 
 
+def _says_something(name: str, table: pd.DataFrame) -> bool:
+    """Whether any cell is filled. What all rows chose alike is no column, nor the lowest score of a single seed."""
+    values = table[name]
+    if name.endswith("_min"):
+        return bool((table["seeds"] > 1).any())
+    return values[values != ""].nunique() > 1 if name in _CHOICES else not (values == "").all()
+
+
 def label_rows(table: pd.DataFrame) -> list[str]:
-    """A name for every row: entry or strategy; with objective, pooling, arguments, rate, number where others share the rest."""
+    """A name for every row: entry or strategy, with what tells it from others of that name; their number where nothing does."""
     entries = table["entry"] if "entry" in table else [""] * len(table)
     names = [str(entry or strategy) for entry, strategy in zip(entries, table["strategy"], strict=True)]
     for column, form in _TOLD_APART_BY.items():
         if column in table:
+            values = list(map(str, table[column]))
+            found = {name: {value for other, value in zip(names, values, strict=True) if other == name} for name in names}
             names = [
-                form.format(name, value) if names.count(name) > 1 and str(value) else name
-                for name, value in zip(names, table[column], strict=True)
+                form.format(name, value) if len(found[name]) > 1 and value else name
+                for name, value in zip(names, values, strict=True)
             ]
     return [f"{name} #{names[: place + 1].count(name)}" if names.count(name) > 1 else name for place, name in enumerate(names)]
+
+
+def group_runs(table: pd.DataFrame, runs: Iterable[Run]) -> dict[str, list[Run]]:
+    """Name of each row of the table, as `label_rows` gives it -> its runs."""
+    by_id = {run.run_id: run for run in runs}
+    return {
+        name: [by_id[run_id] for run_id in ids.split()] for name, ids in zip(label_rows(table), table["run_ids"], strict=True)
+    }
 
 
 def render_table(table: pd.DataFrame, style: str = "simple") -> str:
@@ -180,6 +227,11 @@ def _row(members: list[Run], failed: Sequence[Run]) -> dict[str, Any]:
         column: pd.Series([run.metrics.get(metric) for run in members], dtype=float) for column, metric in MEASURES.items()
     }
     measures = {column: series.mean() for column, series in values.items()}
+    if len(describe_settings(members)) > 1:
+        measures |= dict.fromkeys(_OF_A_SETTING, float("nan"))
+    choices = {name: first.params.get(name, "") for name in _CHOICES}
+    if first.stage != "evaluate":
+        choices["max_train_samples"] = choices["max_train_samples"] or _ALL
     spreads = {name: value for column in QUALITY for name, value in spread(column, values[column]).items()}
     return {
         "strategy": first.tags["strategy"],
@@ -194,6 +246,8 @@ def _row(members: list[Run], failed: Sequence[Run]) -> dict[str, Any]:
         "failed_seeds": count_seeds(run for run in failed if row_key(run) == row_key(first)),
         "tuned": describe_tuning(first),
         "learning_rate": learning_rate(first),
+        **choices,
+        "compute_dtype": precision_of(first),
         "processes": int(first.tags.get("num_processes", "1")),
         "run_ids": " ".join(run.run_id for run in members),
     }

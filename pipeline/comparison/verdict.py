@@ -10,6 +10,8 @@ import pandas as pd
 
 from pipeline.comparison.statistics import PairTest, RowStatistics, Statistics
 from pipeline.comparison.table import headline
+from pipeline.errors import enumerate_some
+from pipeline.evaluation.metrics import smallest_gap
 from pipeline.evaluation.uncertainty import Interval
 
 _NAMED = 6  # of more rows only the number is said
@@ -34,7 +36,12 @@ class Verdict:
 
 
 def reach_verdict(
-    statistics: Statistics, table: pd.DataFrame, left_out: int = 0, budgets: Sequence[str] = (), ranked: bool = True
+    statistics: Statistics,
+    table: pd.DataFrame,
+    left_out: int = 0,
+    unequal: Sequence[str] = (),
+    ranked: bool = True,
+    missing: Sequence[str] = (),
 ) -> Verdict:
     """Say what the tests of `statistics` show of the rows of `table`, and nothing else.
 
@@ -42,16 +49,17 @@ def reach_verdict(
 
     Args:
         left_out: Number of runs that are not in the table.
-        budgets: What the rows were tuned with, each once.
+        unequal: In what the rows were not treated alike.
         ranked: Whether the rows may be ranked; if not, no row is named as best, whatever the tests show.
+        missing: What a study has planned and not begun.
     """
     rows = statistics.rows
     untested = tuple(number for number, row in enumerate(rows) if row.f1_macro is None)
     if headline(table) == "spearman":
         return Verdict(None, (), (), (), untested, (_OF_SCORES,))
-    limits = _limits(statistics, untested, left_out, len(budgets) > 1)
+    limits = _limits(statistics, untested, left_out, unequal if ranked else (), missing)
     if not ranked:
-        rank = f"The strategies are not ranked: they were tuned with different budgets ({'; '.join(budgets)})."
+        rank = f"The strategies are not ranked: they were {' and '.join(unequal)}."
         return Verdict(None, (), (), (), untested, (rank, _UNRANKED_COST, limits))
     if not statistics.known:
         return Verdict(None, (), (), (), untested, (_NOTHING, _NO_COST, limits))
@@ -76,7 +84,7 @@ _NO_COST = "So nothing can be said either of what a cheaper strategy would lose.
 def _rank(statistics: Statistics, top: int, ahead: Sequence[int], tied: Sequence[int], behind: Sequence[int]) -> str:
     rows = statistics.rows
     best = rows[top].name
-    score = f"macro F1 {_figures(rows[top].f1_macro)}"
+    score = f"macro F1 {_figures(rows[top].f1_macro)}{_say_seeds(rows[top])}"
     if not (ahead or tied or behind):
         return f"{best} ({score}) stands alone: there is no other row to hold it against."
     if ahead:  # rows that lack some seeds are held against each other on those that both have
@@ -123,7 +131,9 @@ def _cost(
     return f"Of these, {rows[least].name} trains the smallest share of the parameters, {share[least]:.3g} %{against}{caution}."
 
 
-def _limits(statistics: Statistics, untested: Sequence[int], left_out: int, unequal: bool) -> str:
+def _limits(
+    statistics: Statistics, untested: Sequence[int], left_out: int, unequal: Sequence[str], missing: Sequence[str]
+) -> str:
     """What the figures cannot carry."""
     rows = statistics.rows
     limits = []
@@ -134,11 +144,15 @@ def _limits(statistics: Statistics, untested: Sequence[int], left_out: int, uneq
         limits.append(f"there is one seed{whom}, so this is said of the trained models and not of what another seed would give")
     elif fewest == 2:
         limits.append("two seeds do not tell how much seeds differ, so small differences may still be chance")
-    gap = statistics.smallest_gap
-    if gap is not None:
+    gap, kind, provided = statistics.smallest_gap, "macro F1", "before the correction for many pairs"
+    if gap is None and statistics.pairs:
+        gap, kind, provided = smallest_gap(statistics.texts), "accuracy", "if one text in twenty is judged differently"
+    if gap is not None and gap > 1:
+        limits.append(f"{statistics.texts:,} test texts and so few seeds cannot be relied on to show any difference at all")
+    elif gap is not None:
         limits.append(
-            f"{statistics.texts:,} test texts show a difference in accuracy of {100 * gap:.1f} points or more between two rows "
-            "(four times in five, before the correction for many pairs), hardly a smaller one"
+            f"{statistics.texts:,} test texts show a difference in {kind} of {100 * gap:.1f} points or more between two rows "
+            f"(four times in five, {provided}), hardly a smaller one"
         )
     elif known:
         limits.append(f"the interval is that of {statistics.texts:,} test texts of one data set")
@@ -147,9 +161,11 @@ def _limits(statistics: Statistics, untested: Sequence[int], left_out: int, uneq
     if partly := [number for number, row in enumerate(rows) if row.missing and row.f1_macro]:
         limits.append(f"some runs of {_enumerate(rows, partly)} have no predictions and are left out here")
     if unequal:
-        limits.append("the rows were not tuned with the same budget, so this is said of trained models and not of strategies")
+        limits.append(f"the rows were {' and '.join(unequal)}, so this is said of trained models and not of strategies")
     if left_out:
         limits.append(f"{left_out} run(s) are not in the table, and nothing is said of them")
+    if missing:
+        limits.append(f"planned and missing: {enumerate_some(missing, _NAMED)}")
     return f"Limits: {'; '.join(limits) or 'nothing was measured'}."
 
 
@@ -170,8 +186,14 @@ def _figures(interval: Interval | None) -> str:
     return f"{interval.value:.3f}, 95 % interval {interval.low:.3f} to {interval.high:.3f}"
 
 
+def _say_seeds(row: RowStatistics) -> str:
+    """Of how many seeds a score is, where that are not all of the table's."""
+    return f", over {row.seeds} of {row.seeds + row.missing} seeds" if row.missing else ""
+
+
 def _enumerate(rows: Sequence[RowStatistics], numbers: Sequence[int]) -> str:
     if len(numbers) > _NAMED:
         return f"{len(numbers)} others"
     names = [rows[number].name for number in numbers]
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+    between = "; " if any("," in name for name in names) else ", "
+    return names[0] if len(names) == 1 else f"{between.join(names[:-1])} and {names[-1]}"

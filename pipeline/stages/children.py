@@ -8,6 +8,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import traceback
 from collections.abc import Callable, Mapping
@@ -35,6 +36,7 @@ _PRELOADED = [
     "pipeline.tracking.mlflow_runs",
 ]
 _SECONDS_TO_CLOSE = 30
+_INTERRUPTED = 128 + signal.SIGINT  # exit status, as shells have it
 
 
 class Child(Generic[T]):
@@ -127,6 +129,8 @@ def _work(
         sender.send((True, function(*arguments, **keywords)))
     except PipelineError as error:
         sender.send((False, error))
+    except KeyboardInterrupt:  # the parent asked for it, or is gone; a traceback would tell nobody anything
+        sys.exit(_INTERRUPTED)
     except Exception as error:  # whatever it is, it must not end the other runs
         traceback.print_exc()
         hint = " Try a smaller --batch-size." if "memory" in str(error).lower() else ""

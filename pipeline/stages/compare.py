@@ -25,26 +25,28 @@ from pipeline.comparison.pareto_plot import draw_pareto
 from pipeline.comparison.plots import draw_all
 from pipeline.comparison.recorded import RecordedPredictions, read_predictions
 from pipeline.comparison.report import (
-    describe_budgets,
     describe_chance,
+    describe_fairness,
     describe_seeds,
     describe_statistics,
 )
-from pipeline.comparison.selection import Selection, select_runs
+from pipeline.comparison.seeds import describe_missing
+from pipeline.comparison.selection import OtherTest, Selection, row_name, select_runs
+from pipeline.comparison.settings import describe_unlike_settings
 from pipeline.comparison.statistics import (
     Statistics,
     add_statistics,
     compute_statistics,
     without_groups,
 )
-from pipeline.comparison.table import build_table, label_rows, render_table
+from pipeline.comparison.table import build_table, group_runs, label_rows, render_table
 from pipeline.comparison.transfer import describe_transfer
 from pipeline.errors import RunError
 from pipeline.evaluation.predictions import write_csv
 from pipeline.hashing import digest
 from pipeline.stages.export import export
 from pipeline.stages.progress import say
-from pipeline.stages.reuse import reused_by, unfit_in
+from pipeline.stages.reuse import planned_in, reused_by, unfit_in
 from pipeline.tracking import open_tracker
 from pipeline.tracking.provenance import git_commit
 from pipeline.tracking.runs import Run, Tracker, closing
@@ -69,10 +71,17 @@ def run(config: configs.CompareConfig, tracker: Tracker | None = None, parent_id
     tracker = tracker or open_tracker()
     candidates, title, study = _candidates(config, tracker)
     selection = select_runs(candidates, bool(config.run_ids), config.allow_unequal_budgets)
+    if config.run_ids and (strangers := [str(one) for one in selection.omitted if isinstance(one, OtherTest)]):
+        newest = selection.kept[-1]
+        raise RunError(
+            f"--run-ids: not all can stand in one table with {row_name(newest)} (run {newest.run_id}): {'; '.join(strangers)}. "
+            "Name runs that were tested on the same examples."
+        )
     if study:
+        missing = tuple(describe_missing(planned_in(study), candidates))
         unfit = tuple(f"{name}: cannot be run here: {reason}" for name, reason in unfit_in(study).items())
         reused = frozenset(reused_by(study)) & {run.run_id for run in selection.kept}
-        selection = dataclasses.replace(selection, unfit=unfit, reused=reused)
+        selection = dataclasses.replace(selection, unfit=unfit, reused=reused, missing=missing)
     if not selection.kept:
         reasons = ": " + "; ".join(selection.summarise_left_out()) if selection.left_out else ""
         raise RunError(f"No run with a test result to compare{reasons}. Train and evaluate one first.")
@@ -103,15 +112,17 @@ def run(config: configs.CompareConfig, tracker: Tracker | None = None, parent_id
     say(f"Results: {title}")
     say(render_table(table))
     chance = [] if statistics.pairs else [describe_chance(table, selection)]
-    warnings = [say_overlap(selection), *describe_transfer(selection.kept)]
+    unlike = describe_unlike_settings(group_runs(table, selection.kept))
+    warnings = [*unlike, say_overlap(selection), *describe_transfer(selection.kept)]
     verdict = describe_statistics(table, selection, statistics)
-    for line in (*verdict, *describe_budgets(selection), *chance, *describe_seeds(selection), *warnings):
+    for line in (*verdict, *describe_fairness(table, selection), *chance, *describe_seeds(selection), *warnings):
         say(line)
     for line in selection.summarise_left_out():
         say(f"Left out: {line}")
     if parent_id is None and (others := _evaluated_elsewhere(tracker, candidates)):
         say(f"{others} evaluated run(s) are not among these; --study all takes them in.")
     say(f"Table and pictures: artifacts of run {logger.run_id}" + (f", and {config.export_dir}" if config.export_dir else ""))
+    say(f"Report: {tracker.artifact_address(logger.run_id, 'report.html')}")
     return CompareResult(logger.run_id, table, selection.left_out, statistics)
 
 
@@ -178,7 +189,7 @@ def _write(
     hardest = hardest_examples(recorded, rows)
     if curves := read_curves(table, tracker):
         pictures["learning_curves"] = draw_curves(curves)
-    if points := find_points(table, selection.kept, statistics):
+    if points := find_points(table, selection.kept, statistics, selection.ranked):
         pictures["pareto"] = draw_pareto(points, statistics)
     for name, figure in pictures.items():
         figure.savefig(folder / f"{name}.png", dpi=120)

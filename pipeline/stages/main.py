@@ -18,7 +18,7 @@ from pipeline.stages.dry_run import describe_plan
 from pipeline.stages.inputs import TrainingInputs, find_inputs
 from pipeline.stages.plan import StudyPlan, plan_study
 from pipeline.stages.progress import say
-from pipeline.stages.reuse import find_finished, note_reused, note_unfit
+from pipeline.stages.reuse import find_finished, note_planned, note_reused, note_unfit
 from pipeline.stages.search_plan import search_config
 from pipeline.stages.transfer import check_transfer, find_transfer, refuse_idle_transfer
 from pipeline.tracking import open_to_read, open_tracker
@@ -170,6 +170,8 @@ def _log_start(plan: StudyPlan, logger: RunLogger) -> None:
         }
     )
     note_unfit(logger, plan.unfit)
+    seeds = {inputs.config.title: inputs.config.seed for inputs in plan.strategies}
+    note_planned(logger, {title: range(first, first + plan.config.seeds) for title, first in seeds.items()})
 
 
 def _introduce(plan: StudyPlan, run_id: str) -> Iterator[str]:

@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from dataclasses import asdict
 
 from pipeline import config as configs
-from pipeline.data.overlap import overlap_metrics, warn_of_overlap
+from pipeline.data.overlap import overlap_metrics
 from pipeline.data.plots import draw_overlap, draw_token_lengths
 from pipeline.data.prepared import PreparedData, prepare
 from pipeline.data.tokenization import clamp_length, tokenize
 from pipeline.hashing import digest
 from pipeline.modeling.addresses import find_model
 from pipeline.modeling.loading import load_tokenizer
+from pipeline.stages.data_summary import summarise_data
 from pipeline.stages.inputs import log_datasets
 from pipeline.stages.progress import say
 from pipeline.tracking import open_tracker
@@ -61,32 +62,9 @@ def run(config: configs.PrepareDataConfig, tracker: Tracker | None = None, paren
         logger.log_figure(
             draw_token_lengths(lengths, max_length, f"{manifest.name}, tokens of {config.model}"), "token_lengths.png"
         )
-    for line in describe(prepared):
+    for line in summarise_data(prepared):
         say(line)
     return prepared
-
-
-def describe(prepared: PreparedData) -> Iterator[str]:
-    """What is in prepared data, in lines."""
-    manifest = prepared.manifest
-    rows = ", ".join(f"{name} {count:,}" for name, count in manifest.rows.items())
-    classes = f"classes {', '.join(manifest.classes[:10])}{' ...' if len(manifest.classes) > 10 else ''}"
-    labels = "scores {:g} to {:g}".format(*manifest.score_range) if manifest.score_range else classes
-    yield f"{manifest.name}: {rows}{' pairs of texts' if manifest.pairs else ''}; {labels}."
-    if dropped := {reason: count for reason, count in manifest.dropped.items() if count}:
-        yield "  Dropped rows: " + ", ".join(f"{count:,} with {reason}" for reason, count in dropped.items()) + "."
-    things = "Pairs" if manifest.pairs else "Texts"
-    across = {pair: count for pair, count in manifest.audit["duplicates_across"].items() if count}
-    if across:
-        yield (
-            f"  {things} that stand in two splits: " + ", ".join(f"{count:,} in {pair}" for pair, count in across.items()) + "."
-        )
-    if warning := warn_of_overlap(overlap_metrics(manifest.overlap)):
-        yield f"  {warning}"
-    if manifest.audit["conflicting_labels"]:
-        yield f"  {things} with more than one label: {manifest.audit['conflicting_labels']:,}."
-    yield from (f"  {note}" for note in manifest.notes)
-    yield f"  Fingerprint {manifest.fingerprint[:12]}, kept in {prepared.folder}."
 
 
 def _counts(prepared: PreparedData) -> Iterator[tuple[str, float]]:

@@ -17,10 +17,11 @@ import pandas as pd
 from pipeline import config as configs
 from pipeline.comparison.reproduction import Reproduction, Trained, compare_trainings, explain
 from pipeline.comparison.selection import has_test_result
-from pipeline.errors import ConfigError, PipelineError, RunError
+from pipeline.errors import ConfigError, PipelineError, RunError, TrainingError
 from pipeline.evaluation.readings import CLASS_METRICS, SCORE_METRICS
 from pipeline.hashing import digest
 from pipeline.stages import evaluate, train
+from pipeline.stages.heads_together import train_heads_together
 from pipeline.stages.inputs import find_inputs
 from pipeline.stages.progress import say
 from pipeline.stages.record import check_base, check_data, check_finished, read_config
@@ -77,7 +78,7 @@ def run(config: configs.ReproduceConfig, tracker: Tracker | None = None, parent_
                     "git_commit": git_commit(),
                 }
             )
-            trained = train.run(again, tracker, logger.run_id, tags={"reproduces": original.run_id})
+            trained = _train(original, again, tracker, logger.run_id)
             if has_test_result(original):
                 tested = configs.EvaluateConfig(run_id=trained.run_id, cache_dir=config.cache_dir)
                 evaluate.run(tested, tracker, logger.run_id)
@@ -96,6 +97,21 @@ def run(config: configs.ReproduceConfig, tracker: Tracker | None = None, parent_
                 why = "; ".join(reasons) or "nothing in the records: training is not deterministic on this machine"
                 raise PipelineError(f"{message} What differs: {why}.")
     return ReproduceResult(logger.run_id, trained.run_id, found, tuple(reasons))
+
+
+def _train(original: Run, again: configs.TrainConfig, tracker: Tracker, parent_id: str) -> train.TrainResult:
+    """As it was trained then: by itself, or as one of several heads, which on a GPU draws other dropout masks.
+
+    Raises:
+        TrainingError: The loss became NaN or infinite.
+    """
+    tags = {"reproduces": original.run_id}
+    if "cost/grid_points" not in original.metrics:
+        return train.run(again, tracker, parent_id, tags)
+    [outcome] = train_heads_together([again], tracker, parent_id, [tags])
+    if isinstance(outcome, TrainingError):
+        raise outcome
+    return outcome
 
 
 def _check_repeatable(original: Run, store: RunStore) -> None:

@@ -1,9 +1,10 @@
-"""Finished trainings that need not be made again, and how a study says which it took and what it left out."""
+"""Finished trainings that need not be made again, and how a study says what it planned, took and left out."""
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from pipeline.comparison.selection import is_reproduction
 from pipeline.stages.inputs import TrainingInputs
@@ -13,8 +14,9 @@ from pipeline.training.precision import Precision
 
 _BUDGET = ("tuned_trials", "tuning_budget")
 """Tags by which rows tell settings that were searched."""
-# Tags of a study, one a run or a strategy: a single tag could not hold them all.
-_REUSED, _UNFIT = "reused/", "not_run/"
+# Tags of a study, one a run or a strategy: a single tag could not hold them all. Planned ones go by number, as an entry may
+# have any name.
+_REUSED, _UNFIT, _PLANNED = "reused/", "not_run/", "planned/"
 
 
 def find_finished(
@@ -80,3 +82,16 @@ def note_unfit(study: RunLogger, reasons: Mapping[str, str]) -> None:
 def unfit_in(study: Run) -> dict[str, str]:
     """Strategies that a study could not run -> why."""
     return {name.removeprefix(_UNFIT): reason for name, reason in study.tags.items() if name.startswith(_UNFIT)}
+
+
+def note_planned(study: RunLogger, planned: Mapping[str, Sequence[int]]) -> None:
+    """Write down which strategies will be trained, by what the study calls them, with which seeds (first and number)."""
+    noted = [json.dumps([title, seeds[0], len(seeds)], ensure_ascii=False) for title, seeds in planned.items()]
+    study.set_tags({f"{_PLANNED}{number}": text for number, text in enumerate(noted)})
+
+
+def planned_in(study: Run) -> dict[str, range]:
+    """Strategies that a study wanted to train, in its order -> with which seeds; none of a study that did not say."""
+    noted = {int(name.removeprefix(_PLANNED)): text for name, text in study.tags.items() if name.startswith(_PLANNED)}
+    plans = [json.loads(noted[number]) for number in sorted(noted)]
+    return {title: range(first, first + count) for title, first, count in plans}

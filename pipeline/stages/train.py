@@ -24,6 +24,7 @@ from pipeline.modeling.loading import load_tokenizer
 from pipeline.objectives.registry import refuse_idle_pooling
 from pipeline.stages.advise import resolve_strategy
 from pipeline.stages.claim import claim
+from pipeline.stages.data_summary import summarise_data
 from pipeline.stages.inputs import TrainingInputs, find_inputs
 from pipeline.stages.parallel import doubt_processes, run_processes
 from pipeline.stages.progress import TrainingObserver, describe_scores, say
@@ -81,8 +82,8 @@ def run(
         refuse_idle_pooling(config.given, [config.objective])
     inputs = find_inputs(resolve_strategy(config))
     if parent_id is None:
-        for note in (*inputs.prepared.manifest.notes, *doubt_processes(config.num_processes)):
-            say(note)
+        for line in (*summarise_data(inputs.prepared), *doubt_processes(config.num_processes)):
+            say(line)
     with _claim(inputs) as attempt:
         tracker = tracker or open_tracker()
         precision = attempt.choose_precision(config.precision)
@@ -130,7 +131,10 @@ def _train(
     only_helps: bool = False,
 ) -> TrainResult:
     config, problem = inputs.config, inputs.prepared.manifest.problem
-    settings = f"learning rate {config.learning_rate:g}, epochs {config.epochs}, batches of {config.batch_size}, {precision}"
+    settings = (
+        f"seed {config.seed}, learning rate {config.learning_rate:g}, epochs {config.epochs}, batches of {config.batch_size}, "
+        f"{precision}"
+    )
     say(f"{config.title} on {config.dataset} with {config.model} ({settings}): run {logger.run_id}")
     _log_start(inputs, logger, precision)
     logger.set_tags(tags)

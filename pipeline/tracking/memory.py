@@ -90,6 +90,10 @@ class MemoryTracker:
         """Whether it is there."""
         return self.artifact(run_id, path).exists()
 
+    def artifact_address(self, run_id: str, path: str) -> str:
+        """In the temporary folder."""
+        return str(self.artifact(run_id, path))
+
     def web_address(self, run_id: str) -> str:
         """Nowhere."""
         return ""

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import mlflow
 from mlflow.data.http_dataset_source import HTTPDatasetSource
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 EXPERIMENT = "fairtune"
+# Without it the MLflow UI opens an experiment on a page for language-model applications, which has nothing to show.
+_EXPERIMENT_KIND = "mlflow.experimentKind", "custom_model_development"
 _PARENT = "mlflow.parentRunId"
 _NO_SUCH_RUN = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 _BATCH = 500  # the tracking API takes at most 1000 metrics and 100 params a request
@@ -67,11 +71,13 @@ class MlflowTracker:
             logger = self.reopen(given)
             logger.set_tags(tags or {})
             with _store_errors("written"):
+                self._mark_experiment(self.client.get_run(given).info.experiment_id)
                 if _MADE_UP_NAME.fullmatch(self.client.get_run(given).info.run_name or ""):
                     self.client.update_run(given, name=name)
             return logger
         with _store_errors("written"):
             experiment_id = self._experiment_id(parent_id)
+            self._mark_experiment(experiment_id)
             self._check_artifacts(self.client.get_experiment(experiment_id).artifact_location)
             parent = {_PARENT: parent_id} if parent_id else {}
             run = self.client.create_run(experiment_id, run_name=name, tags={**(tags or {}), **parent, "mlflow.user": _user()})
@@ -166,6 +172,16 @@ class MlflowTracker:
         with _store_errors("read"):
             return any(item.path == path for item in self.client.list_artifacts(run_id, folder or None))
 
+    def artifact_address(self, run_id: str, path: str) -> str:
+        """Relative to the working folder, where it is below it."""
+        with _store_errors("read"):
+            uri = self.client.get_run(run_id).info.artifact_uri
+        address = urlsplit(uri)
+        if address.scheme not in ("", "file"):
+            return f"{uri}/{path}"
+        file = Path(url2pathname(address.path)) / path
+        return str(file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file)
+
     def web_address(self, run_id: str) -> str:
         """On the tracking server, or where `mlflow ui` serves a local store."""
         server = self.tracking_uri if self.tracking_uri.startswith("http") else "http://127.0.0.1:5000"
@@ -188,6 +204,11 @@ class MlflowTracker:
                 "or choose another by the environment variable MLFLOW_EXPERIMENT_NAME."
             )
         return str(existing.experiment_id)
+
+    def _mark_experiment(self, experiment_id: str) -> None:
+        name, value = _EXPERIMENT_KIND
+        if name not in self.client.get_experiment(experiment_id).tags:
+            self.client.set_experiment_tag(experiment_id, name, value)
 
     def _check_artifacts(self, uri: str) -> None:
         if uri.startswith("mlflow-artifacts:") and not self.tracking_uri.startswith("http"):

@@ -107,6 +107,9 @@ class RunStore(Protocol):
     def has_artifact(self, run_id: str, path: str) -> bool:
         """Whether the run has that artifact still."""
 
+    def artifact_address(self, run_id: str, path: str) -> str:
+        """Where an artifact lies: a path, where it is on this machine, else an address for people to read."""
+
     def web_address(self, run_id: str) -> str:
         """Where a browser shows the run; empty where no browser does."""
 

@@ -85,8 +85,8 @@ def fit_heads(plan: FitPlan, configs: Sequence[FitConfig], observer: Observer) -
     """Train the head of `plan.model` once per configuration, and leave the model as it was.
 
     Each result is that of `fit` under the configuration by itself: the same batches, and, but for rounding, the same losses and
-    weights without dropout. With dropout the masks have the same distribution and come from another stream, which depends on
-    the points that train beside. Seconds of a step are shared equally among the points that take it. There are no checkpoints:
+    weights. On a GPU, where `fit` leaves dropout to torch, the masks are others; on which points train beside they depend
+    nowhere. Seconds of a step are shared equally among the points that take it. There are no checkpoints:
     an interrupted search of heads begins anew. A point whose loss is no number fails alone.
 
     Args:

@@ -49,15 +49,31 @@ def drop(states: torch.Tensor, probability: float) -> torch.Tensor:
 
     Draws from torch's global generator.
     """
-    import torch
-
     threshold = round(probability * _RANGE)
     if threshold == _RANGE:
         return states * 0.0
-    elements = states.numel()
-    draws = torch.empty(-(-elements // 4), dtype=torch.int64).random_(-(2**63), None)
-    kept = draws.view(torch.int16)[:elements].view(states.shape) >= threshold - _RANGE // 2
+    kept = _draw(states) >= threshold - _RANGE // 2
     return states * kept.to(states.dtype).mul_(_RANGE / (_RANGE - threshold))
+
+
+def drop_stacked(states: torch.Tensor, probability: torch.Tensor) -> torch.Tensor:
+    """`drop` below `vmap`, with a probability for each of what is stacked: the masks that each would draw by itself.
+
+    Args:
+        probability: Below 1; no dimensions, but for the stacked one.
+    """
+    threshold = (probability * _RANGE).round()
+    kept = _draw(states) >= threshold - _RANGE // 2
+    return states * (kept.to(states.dtype) * (_RANGE / (_RANGE - threshold)).to(states.dtype))
+
+
+def _draw(like: torch.Tensor) -> torch.Tensor:
+    """Whole numbers from -2^15 to 2^15 - 1, each as likely, of the shape of `like`."""
+    import torch
+
+    elements = like.numel()
+    draws = torch.empty(-(-elements // 4), dtype=torch.int64, device=like.device).random_(-(2**63), None)
+    return draws.view(torch.int16)[:elements].view(like.shape)
 
 
 def attend(

@@ -12,6 +12,7 @@ from torch import nn
 
 from pipeline.config import FitConfig
 from pipeline.strategies.freezing import ParameterPlan
+from pipeline.training.dropout import drop_stacked
 from pipeline.training.optimizer import decays_weights
 
 if TYPE_CHECKING:
@@ -55,7 +56,8 @@ class Stack(nn.Module):
                 output = functional_call(self.model, weights, kwargs=inputs)
             return (output.logits, output.loss) if "labels" in inputs else (output.logits,)
 
-        logits, *loss = vmap(one, randomness="different")(self.weights, self.dropout)
+        # One draw for all, as each would draw by itself from the same seed: no point's masks depend on which train beside.
+        logits, *loss = vmap(one, randomness="same")(self.weights, self.dropout)
         return SimpleNamespace(logits=logits.transpose(0, 1), loss=loss[0] if loss else None)
 
     def keep(self, positions: list[int]) -> None:
@@ -81,12 +83,7 @@ def _dropping(model: nn.Module, probability: torch.Tensor) -> Iterator[None]:
 
 
 def _drop(module: nn.Dropout, probability: torch.Tensor, states: torch.Tensor) -> torch.Tensor:
-    import torch
-
-    if not module.training:
-        return states
-    kept = torch.rand_like(states, dtype=torch.float32) >= probability
-    return torch.where(kept, states / (1 - probability).to(states.dtype), 0)
+    return drop_stacked(states, probability) if module.training else states
 
 
 class StackedAdamW:

@@ -13,9 +13,9 @@ from pipeline.training import batched_heads
 from pipeline.training.model_folder import load_model_folder
 
 VARIED = [
-    {"learning_rate": 1e-2, "batch_size": 16, "epochs": 1},
+    {"learning_rate": 1e-2, "batch_size": 16, "epochs": 1, "dropout": 0.0},
     {"learning_rate": 3e-2, "batch_size": 16, "epochs": 2, "weight_decay": 0.3},
-    {"learning_rate": 3e-2, "batch_size": 32, "epochs": 2, "warmup_ratio": 0.5},
+    {"learning_rate": 3e-2, "batch_size": 32, "epochs": 2, "warmup_ratio": 0.5, "dropout": 0.3},
 ]
 NOT_COMPARED = {"cost/train_seconds", "cost/wall_seconds", "cost/examples_per_second", "cost/tokens_per_second"}
 NOT_COMPARED |= {"cost/model_flops_utilisation", "cost/peak_rss_mb", "cost/grid_seconds", "cost/grid_points"}
@@ -27,7 +27,7 @@ def points(tiny, tmp_path):
         strategy="head_only",
         model=str(tiny.folder()),
         dataset=str(tiny.csv()),
-        dropout=0.0,
+        dropout=0.1,
         precision="fp32",
         cache_dir=str(tmp_path / "cache"),
         logging_steps=3,

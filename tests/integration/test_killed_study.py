@@ -75,6 +75,11 @@ def test_a_dry_run_says_what_will_be_continued(workspace, killed):
     assert workspace.tracker.get(killed[0].run_id).status == "RUNNING", "nothing is written"
 
 
+def test_compare_names_what_was_not_begun(killed, capsys):
+    compare.run(CompareConfig(study=killed[0].run_id))
+    assert "Planned and missing: partial seed 43." in capsys.readouterr().out
+
+
 def test_the_same_command_goes_on(workspace, start, killed):
     parent, before = killed
     process = start()

@@ -113,6 +113,17 @@ def test_of_a_search_the_best_trial_alone_can_be_made_again(workspace):
     assert reproduce.run(ReproduceConfig(run_id=best)).reproduction.outcome == "equal"
 
 
+def test_the_best_of_trials_that_trained_at_once_can_be_made_again(workspace):
+    recipe = {"options": workspace.options, "space": {"learning_rate": [1e-3, 1e-2, 3e-2], "dropout": [0.1, 0.3]}}
+    Path("together.yaml").write_text(yaml.safe_dump(recipe))
+    best = tune.run(workspace.config(TuneConfig, strategy="head_only", recipe="together.yaml", epochs=2)).best_run_id
+    assert workspace.tracker.get(best).metrics["cost/grid_points"] == 6
+    result = reproduce.run(ReproduceConfig(run_id=best))
+    assert result.reproduction.outcome in ("equal", "equal within tolerance")
+    assert result.reproduction.largest_weight < 1e-4
+    assert workspace.tracker.get(result.trained_run_id).metrics["cost/grid_points"] == 1
+
+
 def test_several_processes_have_as_many_threads_as_then(workspace, monkeypatch):
     before = torch.get_num_threads()
     torch.set_num_threads(4)

@@ -10,6 +10,7 @@ import yaml
 from pipeline.config import CompareConfig, MainConfig, TrainConfig, TuneConfig
 from pipeline.errors import PipelineError
 from pipeline.stages import compare, main, train, tune
+from pipeline.stages.reuse import planned_in
 from pipeline.stages.search_loop import SearchLoop
 from pipeline.tracking import open_tracker
 
@@ -81,6 +82,8 @@ def test_a_study_goes_on_when_one_strategy_fails(workspace, study):
     assert "full: The training loss became" in study
     (parent,) = [run for run in workspace.tracker.search() if run.stage == "main"]
     assert (parent.status, parent.tags["status_detail"]) == ("FAILED", study)
+    first = int(parent.params["seed"])
+    assert planned_in(parent) == dict.fromkeys(("head_only", "full", "partial"), range(first, first + 1))
     found = {(run.stage, run.tags.get("strategy")): run for run in children_of(workspace.tracker, parent.run_id)}
     assert {("prepare_data", None), ("train", "head_only"), ("train", "partial"), ("compare", None)} <= found.keys()
     assert found["train", "full"].status == "FAILED"

@@ -38,6 +38,22 @@ def test_each_field_is_an_option_that_stays_none_where_it_is_not_given(stage: st
     assert set(context.params.values()) == {None}
 
 
+@pytest.mark.parametrize(
+    ("typed", "dry_run"),
+    [
+        (["--dry-run"], "true"),
+        (["--dry-run", "--seeds", "2"], "true"),
+        (["--dry-run", "false"], "false"),
+        (["--dry-run=True"], "True"),
+    ],
+    ids=str,
+)
+def test_a_switch_may_stand_alone_or_with_its_value(typed: list[str], dry_run: str) -> None:
+    params = click.Command("main", params=list(options_of("main").values())).make_context("main", [*typed]).params
+    assert params["dry_run"] == dry_run
+    assert params["seeds"] == ("2" if "--seeds" in typed else None)
+
+
 def test_help_names_the_default() -> None:
     assert "[default: 2e-05]" in str(options_of("train")["learning_rate"].help)
     assert "default" not in str(options_of("train")["data_seed"].help)

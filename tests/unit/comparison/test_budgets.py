@@ -1,10 +1,10 @@
 from collections.abc import Callable
 
-from pipeline.comparison.budgets import describe_tuning, list_budgets
-from pipeline.comparison.report import describe_budgets, describe_statistics
+from pipeline.comparison.budgets import describe_tuning, list_inequalities
+from pipeline.comparison.report import describe_fairness, describe_statistics, find_verdict
 from pipeline.comparison.selection import select_runs
 from pipeline.comparison.statistics import PairTest, RowStatistics, Statistics
-from pipeline.comparison.table import build_table
+from pipeline.comparison.table import build_table, group_runs, label_rows
 from pipeline.comparison.verdict import reach_verdict
 from pipeline.evaluation.uncertainty import Interval
 from pipeline.tracking.runs import Run
@@ -25,14 +25,15 @@ def test_rows_of_different_budgets_are_not_ranked_unless_told(make_run: MakeRun)
     refused = select_runs(runs)
     assert not refused.ranked
     assert list(build_table(refused.kept, ranked=refused.ranked)["strategy"]) == ["full", "lora", "partial"]
-    [said] = describe_budgets(refused)
+    [said] = describe_fairness(build_table(runs), refused)
     assert said.startswith("Not ranked, in order of names: the rows were tuned with different budgets (12 trials; 12 trials, h")
     assert said.endswith("--allow-unequal-budgets true.")
     told = select_runs(runs, allow_unequal_budgets=True)
     assert list(build_table(told.kept, ranked=told.ranked)["strategy"]) == ["partial", "lora", "full"]
-    verdict = reach_verdict(Statistics((), (), 0, 0, {}), build_table(told.kept), 0, list_budgets(told.kept), told.ranked)
-    assert "not tuned with the same budget" in verdict.sentences[2]
-    [said] = describe_budgets(told)
+    table = build_table(told.kept)
+    verdict = find_verdict(table, told, Statistics((), (), 0, 0, {}))
+    assert "the rows were tuned with different budgets" in verdict.sentences[2]
+    [said] = describe_fairness(table, told)
     assert said.endswith("so their ranking is not fair.")
 
 
@@ -41,9 +42,10 @@ def test_the_verdict_names_no_best_where_budgets_differ_whatever_the_tests_show(
     gap = Interval(0.3, 0.28, 0.32)
     statistics = Statistics(rows, (PairTest(0, 1, gap, gap, 0.001, 0.001, 0.001, 0.001, 0.1, 0.01, 1),), 100, 100, {})
     selection = select_runs([make_run("full", 0.9, tags=TWELVE), make_run("lora", 0.6)])
-    table, budgets = build_table(selection.kept, ranked=selection.ranked), list_budgets(selection.kept)
-    assert reach_verdict(statistics, table, 0, budgets, ranked=True).top == 0
-    verdict = reach_verdict(statistics, table, 0, budgets, selection.ranked)
+    table = build_table(selection.kept, ranked=selection.ranked)
+    unequal = list_inequalities(group_runs(table, selection.kept))
+    assert reach_verdict(statistics, table, 0, unequal, ranked=True).top == 0
+    verdict = reach_verdict(statistics, table, 0, unequal, selection.ranked)
     assert (verdict.top, verdict.behind) == (None, ())
     assert verdict.sentences[0] == "The strategies are not ranked: they were tuned with different budgets (12 trials; untuned)."
     assert "full" not in verdict.sentences[1]
@@ -59,4 +61,48 @@ def test_a_model_from_elsewhere_does_not_keep_the_others_from_being_ranked(make_
     runs = [make_run("lora", 0.7, tags=TWELVE), make_run("external", 0.9, tags={"stage": "evaluate"})]
     selection = select_runs(runs)
     assert selection.ranked
-    assert list(describe_budgets(selection)) == []
+    assert list(describe_fairness(build_table(runs), selection)) == []
+
+
+def test_rows_that_learned_from_different_data_are_not_ranked_unless_told_and_are_told_apart(make_run: MakeRun) -> None:
+    few, many = {"max_train_samples": "200"}, {"max_train_samples": "400"}
+    runs = [
+        make_run("head_only", 0.9, params=many | {"compute_dtype": "float32"}),
+        make_run("head_only", 0.8, params=many | {"compute_dtype": "bfloat16"}),
+        make_run("lora", 0.7, params=few),
+        make_run("external", 0.9, tags={"stage": "evaluate"}),
+    ]
+    selection = select_runs(runs)
+    table = build_table(selection.kept, ranked=selection.ranked)
+    assert (selection.ranked, sorted(label_rows(table))) == (
+        False,
+        ["external", "head_only, bf16", "head_only, fp32", "lora"],
+    )
+    unequal = (
+        "trained on different data (at most 400 examples for head_only, fp32 and head_only, bf16; "
+        "at most 200 examples for lora)"
+    )
+    _, said = describe_fairness(table, selection)
+    assert unequal in said
+    assert "--allow-unequal-budgets true" in said
+    nothing = Statistics((), (), 0, 0, {})
+    assert find_verdict(table, selection, nothing).sentences[0] == f"The strategies are not ranked: they were {unequal}."
+    told = select_runs(runs, allow_unequal_budgets=True)
+    table = build_table(told.kept)
+    assert table["strategy"].tolist() == ["head_only", "external", "head_only", "lora"]
+    assert unequal in find_verdict(table, told, nothing).sentences[2]
+
+
+def test_the_same_limit_is_the_same_data_only_with_the_same_seed_and_choices_of_a_row_do_not_stop_ranking(
+    make_run: MakeRun,
+) -> None:
+    first = make_run("full", params={"max_train_samples": "200", "split_seed": "1"})
+    other = make_run("lora", params={"max_train_samples": "200", "split_seed": "2", "epochs": "3"})
+    table = build_table([first, other])
+    assert not select_runs([first, other]).ranked
+    [_, said] = describe_fairness(table, select_runs([first, other]))
+    assert (
+        "at most 200 examples drawn with split seed 1 for full; at most 200 examples drawn with split seed 2 for lora" in said
+    )
+    choices = [{"epochs": "3"}, {"epochs": "4"}, {"batch_size": "8"}, {"compute_dtype": "bfloat16"}, {"split_seed": "7"}]
+    assert select_runs([make_run("full", params=choice) for choice in choices]).ranked

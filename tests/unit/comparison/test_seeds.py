@@ -29,6 +29,21 @@ def test_one_seed_has_no_deviation(make_run: MakeRun) -> None:
     assert "±" not in render_table(table)
 
 
+def test_transfer_scores_have_their_spread_and_the_lowest_score_is_shown_where_seeds_repeat(make_run: MakeRun) -> None:
+    runs = [
+        make_run(f1=f1, params={"seed": str(f1)}, metrics={"transfer/f1_macro": f1 - 0.1, "transfer/accuracy": f1})
+        for f1 in (0.7, 0.9)
+    ]
+    table = build_table(runs)
+    [row] = table.to_dict("records")
+    assert row["transfer_f1_macro_std"] == pytest.approx(0.2 / 2**0.5)
+    assert (row["transfer_f1_macro_min"], row["transfer_accuracy_min"]) == (pytest.approx(0.6), 0.7)
+    assert "0.7000 ± 0.1414" in render_table(table)
+    assert "lowest" in render_table(table)
+    assert "lowest" not in render_table(build_table(runs[:1]))
+    assert not {"transfer_f1_macro_std", "transfer_accuracy_min"} & set(build_table([make_run()]))
+
+
 def failed(make_run: MakeRun, seed: str, strategy: str = "full", **more: object) -> Run:
     return make_run(strategy, f1=None, status="FAILED", params={"seed": seed}, **more)
 

@@ -25,10 +25,17 @@ def test_comparable_runs_are_kept_in_the_order_of_their_making(make_run: MakeRun
         ({"status": "FAILED", "tags": {"status_detail": "The loss became NaN."}}, "status FAILED: The loss became NaN."),
         ({"status": "RUNNING"}, "status RUNNING"),
         ({"f1": None}, "no test result; run evaluate"),
-        ({"tags": {"data_fingerprint": "e" * 64}}, "tested on other data than the newest run (?, not ?)"),
         (
-            {"params": {"max_eval_samples": "100", "dataset": "imdb"}},
-            "tested on other data than the newest run (imdb, not ?)",
+            {"tags": {"data_fingerprint": "e" * 64}},
+            "tested on other data than the newest run (data fingerprint eeeeeeeeeeee, not ffffffffffff)",
+        ),
+        (
+            {"tags": {"data_fingerprint": "e" * 64}, "params": {"split": "official", "split_seed": "7"}},
+            "tested on other data than the newest run (split official, not none; split_seed 7, not none)",
+        ),
+        (
+            {"params": {"dataset": "imdb", "max_eval_samples": "100"}},
+            "tested on other data than the newest run (dataset imdb, not none)",
         ),
         ({"tags": {"config_hash": "same"}}, "a newer run repeats the same configuration"),
     ],
@@ -123,7 +130,8 @@ def test_a_reason_that_holds_for_many_runs_is_one_line(make_run: MakeRun) -> Non
     selection = select_runs([*failed, *old, make_run("full")])
     assert len(selection.left_out) == 7
     lines = list(selection.summarise_left_out())
-    assert "4 runs (prefix, full, 2 lora): tested on other data than the newest run (?, not ?)" in lines
+    other = "tested on other data than the newest run (data fingerprint eeeeeeeeeeee, not ffffffffffff)"
+    assert f"4 runs (prefix, full, 2 lora): {other}" in lines
     assert sorted(lines[1:]) == sorted(f"lora (run {run.run_id}): status FAILED: {n}" for n, run in enumerate(failed))
 
 

@@ -1,6 +1,6 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from itertools import combinations
+from itertools import combinations, permutations
 
 import numpy as np
 import pandas as pd
@@ -81,6 +81,10 @@ def test_seeds_are_paired_by_their_value_and_few_discordant_texts_show_nothing(m
     assert statistics.pair(number["full"], number["ia3"]).paired_seeds == 0
     close = statistics.pair(number["bitfit"], number["ia3"])
     assert close.p_value == pytest.approx(2 / 64)
+    assert close.decided_by == "McNemar"
+    assert close.f1_macro.low * close.f1_macro.high > 0, "the interval leaves 0 out, but McNemar's p decides"
+    pairs = tabulate_pairs(statistics).set_index(["first", "second"])["decided_by"]
+    assert set(pairs) == {"McNemar", "paired bootstrap"}
     assert close.discordance == pytest.approx(0.006)
 
 
@@ -95,6 +99,58 @@ def test_a_run_without_predictions_is_named_and_has_no_letter(make_run: MakeRun)
     nothing = compute_statistics(table, runs, RecordedPredictions((), np.empty(0, np.int64), [], {}, {}))
     assert add_statistics(table, nothing) is table
     assert reach_verdict(nothing, table).top is None
+
+
+def test_names_with_commas_are_kept_apart_in_the_verdict(make_run: MakeRun) -> None:
+    runs = [make_run("full", params={"compute_dtype": dtype}) for dtype in ("float32", "bfloat16")]
+    runs += [make_run("lora"), make_run("bitfit")]
+    table = build_table(runs)
+    statistics = compute_statistics(table, runs, record(runs, [0.9, 0.9, 0.8, 0.95]))
+    assert statistics.known[0] == label_rows(table).index("bitfit")
+    rank = reach_verdict(statistics, table).sentences[0]
+    assert any(f"{first}; {second} and lora" in rank for first, second in permutations(["full, fp32", "full, bf16"]))
+
+
+def test_pairs_that_predict_the_same_do_not_announce_that_any_difference_shows(make_run: MakeRun) -> None:
+    runs = [make_run(name, params={"seed": seed}) for name in ("bitfit", "ia3", "full") for seed in "123"]
+    recorded = record(runs, [0.9] * 9)
+    one_class = {run.run_id: np.zeros(1000, np.int64) for run in runs[:6]}
+    some = replace(recorded, predicted={**recorded.predicted, **one_class})
+    table = build_table(runs)
+    statistics = compute_statistics(table, runs, some)
+    gaps = sorted(pair.smallest_gap for pair in statistics.pairs)
+    assert gaps[0] == pytest.approx(0, abs=1e-9)
+    assert statistics.smallest_gap == pytest.approx(np.median(gaps[1:]))
+    assert "a difference in macro F1 of" in reach_verdict(statistics, table).sentences[2]
+    table = build_table(runs[:6])
+    statistics = compute_statistics(table, runs[:6], replace(some, predicted=one_class))
+    assert statistics.smallest_gap is None
+    limits = reach_verdict(statistics, table).sentences[2]
+    assert "1,000 test texts show a difference in accuracy of 2.0 points or more" in limits
+    assert "if one text in twenty is judged differently" in limits
+    hopeless = replace(statistics, pairs=tuple(replace(pair, smallest_gap=1.5) for pair in statistics.pairs))
+    assert "cannot be relied on to show any difference" in reach_verdict(hopeless, table).sentences[2]
+
+
+def test_pairs_of_rows_that_are_not_ranked_name_no_better_one(make_run: MakeRun) -> None:
+    runs = [make_run("full", 0.9), make_run("head_only", 0.6)]
+    statistics = compute_statistics(build_table(runs), runs, record(runs, [0.9, 0.6]))
+    assert tabulate_pairs(statistics)["better"].tolist() == ["full"]
+    assert tabulate_pairs(statistics, ranked=False)["better"].tolist() == [""]
+
+
+def test_a_seed_without_predictions_is_marked_where_scores_are_of_the_others(make_run: MakeRun) -> None:
+    runs = [make_run("full", 0.8, params={"seed": seed}) for seed in "123"] + [make_run("lora", 0.6)]
+    recorded = record([*runs[:2], runs[3]], [0.9, 0.9, 0.6])
+    table = build_table(runs)
+    statistics = compute_statistics(table, runs, replace(recorded, missing={runs[2].run_id: "gone"}))
+    said = list(describe_statistics(table, Selection(tuple(runs), ()), statistics))
+    assert ", over 2 of 3 seeds)" in said[0]
+    assert (
+        "full: the table's scores are means over 3 seeds; interval, group, tests and verdict are of the 2 whose predictions "
+        "could be read."
+    ) in said
+    assert not [line for line in said if line.startswith("lora: the table")]
 
 
 def test_rows_are_told_apart_by_arguments_then_rate_then_number() -> None:
@@ -329,7 +385,7 @@ def test_siamese_rows_are_told_apart_by_their_pooling(make_run: MakeRun) -> None
     runs = [make_run("full", params={"objective": "siamese", "pooling": pooling}) for pooling in poolings]
     runs.append(make_run("lora", params={"objective": "classification", "pooling": "mean"}))
     table = build_table(runs)
-    assert sorted(label_rows(table)) == ["full, siamese, cls", "full, siamese, mean", "lora"]
+    assert sorted(label_rows(table)) == ["full, cls", "full, mean", "lora"]
     assert sorted(table["pooling"]) == ["", "cls", "mean"], "to a classifier the option says nothing"
     assert "pooling" in render_table(table)
     assert "pooling" not in build_table(runs[2:])

@@ -2,7 +2,7 @@ from collections.abc import Callable
 
 import pytest
 
-from pipeline.comparison.table import MEASURES, build_table, render_table
+from pipeline.comparison.table import MEASURES, build_table, label_rows, render_table
 from pipeline.tracking.runs import Run
 
 MakeRun = Callable[..., Run]
@@ -76,6 +76,37 @@ def test_each_measure_is_read_from_its_metric_and_one_that_no_run_has_is_no_colu
     assert {column: full[column] for column in MEASURES} == {column: values[metric] for column, metric in MEASURES.items()}
     del values["cost/peak_cuda_mb"]
     assert "peak_cuda_mb" not in build_table([make_run(metrics=values)])
+
+
+@pytest.mark.parametrize(
+    ("params", "names"),
+    [
+        ({"compute_dtype": "bfloat16"}, ["full, fp32", "full, bf16"]),
+        ({"max_train_samples": "200"}, ["full on all examples", "full on 200 examples"]),
+        ({"epochs": "3"}, ["full for 2 epochs", "full for 3 epochs"]),
+        ({"batch_size": "64"}, ["full, batches of 32", "full, batches of 64"]),
+        ({"model": "bert"}, ["full, minilm", "full, bert"]),
+        ({"learning_rate": "3e-5", "epochs": "3"}, ["full at 2e-05", "full at 3e-5"]),
+        ({"no_option_that_is_known": "1"}, ["full #1", "full #2"]),
+    ],
+)
+def test_rows_of_one_name_are_told_apart_by_what_differs(make_run: MakeRun, params: dict[str, str], names: list[str]) -> None:
+    usual = {"compute_dtype": "float32", "epochs": "2", "batch_size": "32", "model": "minilm"}
+    table = build_table(
+        [make_run("full", 0.8, params=usual), make_run("full", 0.7, params=usual | params), make_run("lora", 0.6)]
+    )
+    assert label_rows(table) == [*names, "lora"]
+
+
+def test_a_choice_is_shown_where_rows_chose_differently(make_run: MakeRun) -> None:
+    runs = [make_run("full", params={"epochs": "2"}), make_run("lora", params={"epochs": "3", "max_train_samples": "9"})]
+    heading = render_table(build_table(runs)).splitlines()[0]
+    assert "epochs" in heading
+    assert "trained on" in heading
+    alike = build_table([make_run("full", params={"epochs": "2"}), make_run("lora", params={"epochs": "2"})])
+    assert "epochs" not in render_table(alike)
+    assert alike["epochs"].tolist() == ["2", "2"]
+    assert "max_train_samples" not in alike
 
 
 def test_the_table_says_what_was_tuned(make_run: MakeRun) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm, t, ttest_rel
 
-from pipeline.evaluation.uncertainty import estimate
+from pipeline.evaluation.uncertainty import Estimate, estimate
 
 
 def test_one_seed_is_judged_by_its_texts_alone() -> None:
@@ -54,3 +54,25 @@ def test_no_variance_and_no_difference_is_no_evidence() -> None:
 def test_intervals_end_where_scores_do() -> None:
     interval = estimate(np.array([0.99]), np.array([[0.0004]]), [np.eye(1)]).interval(lowest=0.0)
     assert interval.high == 1.0
+
+
+def test_the_smallest_gap_of_one_seed_is_that_of_the_normal_distribution() -> None:
+    found = estimate(np.array([0.8]), np.array([[0.0004]]), [np.eye(1)])
+    assert found.smallest_gap() == pytest.approx((norm.ppf(0.975) + norm.ppf(0.8)) * 0.02)
+    assert estimate(np.array([0.8]), np.zeros((1, 1)), [np.eye(1)]).smallest_gap() == 0
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+def test_the_test_has_80_percent_power_at_the_median_smallest_gap_of_few_seeds(seeds: int) -> None:
+    generator = np.random.default_rng(0)
+    covariance = np.full((seeds, seeds), 0.0001)  # of the texts, which all seeds share
+
+    def draw(gap: float) -> list[Estimate]:
+        texts, each = generator.normal(0, 0.01, (2000, 1)), generator.normal(0, 0.02, (2000, seeds))
+        return [estimate(scores, covariance, [np.eye(seeds)]) for scores in gap + texts + each]
+
+    gap = float(np.median([found.smallest_gap() for found in draw(0.0)]))
+    power = np.mean([found.p_value() < 0.05 for found in draw(gap)])
+    assert power == pytest.approx(0.8, abs=0.05)
+    plain = float(np.median([2.8 * found.standard_error for found in draw(0.0)]))
+    assert np.mean([found.p_value() < 0.05 for found in draw(plain)]) < 0.74

@@ -121,6 +121,9 @@ def test_interrupting_the_parent_lets_the_child_close_what_it_has_open(start, ch
         wait_until(lambda: not is_alive(pid))
     assert not is_alive(pid)
     assert (tmp_path / "closed").exists()
+    said = parent.stderr.read()
+    assert said.count("Traceback") <= 1, "the parent's own, which the command line answers; none of the child's"
+    assert "ForkServerProcess" not in said
 
 
 def test_a_child_ends_when_its_parent_is_killed(start, child, tmp_path):

@@ -236,8 +236,12 @@ def test_the_sample_queries_leave_out_what_was_made_again(document, monkeypatch)
 class TestMlflowAlone:
     def test_the_run_that_mlflow_run_made_is_used(self, mlflow_tracker, monkeypatch):
         given = mlflow_tracker.start("given").run_id
+        experiment_id = mlflow_tracker.client.get_run(given).info.experiment_id
+        mlflow_tracker.client.delete_experiment_tag(experiment_id, "mlflow.experimentKind")
         monkeypatch.setenv("MLFLOW_RUN_ID", given)
         assert mlflow_tracker.start("mine").run_id == given
+        kind = mlflow_tracker.client.get_experiment(experiment_id).tags["mlflow.experimentKind"]
+        assert kind == "custom_model_development", "else the UI opens a page for language-model applications"
         assert mlflow_tracker.start("nested", given).run_id != given
 
     @pytest.mark.parametrize(("given", "expected"), [("bright-shark-12", "mine"), ("my baseline", "my baseline")])

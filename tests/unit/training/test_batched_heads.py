@@ -60,12 +60,13 @@ def assert_same(found, expected, exact=()):
         assert own == pytest.approx(other, rel=1e-4), step
     assert found.weights.keys() == weights.keys()
     for name, weight in weights.items():
-        torch.testing.assert_close(found.weights[name], weight, rtol=1e-4, atol=1e-6, msg=name)
+        # AdamW makes whole steps of gradients that are nothing but rounding.
+        torch.testing.assert_close(found.weights[name], weight, rtol=1e-4, atol=1e-4, msg=name)
 
 
 def test_each_is_what_it_is_by_itself(tiny, prepare, alone, watch, family):
-    points = [{"dropout": 0.0, **point} for point in POINTS]
-    plan = prepare(family, dropout=0.0)
+    points = [{**point, "dropout": dropout} for point, dropout in zip(POINTS, (0.0, 0.1, 0.3, 0.5, 0.1), strict=True)]
+    plan = prepare(family)
     before = trained_state(plan.model, plan.parameters)
     found = fit_heads(plan, [tiny.config(**point) for point in points], watch())
     assert len(found) == len(points)
@@ -106,16 +107,12 @@ def test_dropout_has_each_points_own_probability(tiny, prepare, watch):
     assert variance[2] / variance[1] == pytest.approx((0.4 / 0.6) / (0.1 / 0.9), rel=0.1)
 
 
-def test_with_dropout_it_learns_as_by_itself(tiny, prepare, alone, watch):
-    point = {"learning_rate": 3e-2, "epochs": 8, "dropout": 0.3}
-    losses = [
-        fit_heads(prepare(dropout=0.3), [tiny.config(**point, dropout_seed=seed)] * 3, watch())[1].result.train_loss_mean
-        for seed in range(8)
-    ]
-    others = [alone(**point, dropout_seed=seed)[0].train_loss_mean for seed in range(8)]
-    own, other = torch.tensor(losses), torch.tensor(others)
-    assert len(set(losses)) == 8
-    assert abs(own.mean() - other.mean()) < 3 * ((own.var() + other.var()) / 8).sqrt()
+def test_masks_do_not_depend_on_what_trains_beside(tiny, prepare, watch):
+    point = tiny.config(learning_rate=3e-2, dropout=0.3)
+    few, many = (fit_heads(prepare(), [point, *[tiny.config(dropout=0.1)] * others], watch())[0] for others in (1, 3))
+    other = fit_heads(prepare(), [tiny.config(learning_rate=3e-2, dropout=0.3, dropout_seed=5)] * 2, watch())[0]
+    assert few.result.train_loss_mean == pytest.approx(many.result.train_loss_mean, rel=1e-5)
+    assert few.result.train_loss_mean != pytest.approx(other.result.train_loss_mean, rel=1e-3)
 
 
 def test_a_loss_that_is_no_number_fails_its_own_point_only(tiny, prepare, alone, watch):

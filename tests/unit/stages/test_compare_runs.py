@@ -1,0 +1,72 @@
+"""compare: what it refuses, and what it says of runs that a study never began."""
+
+import pytest
+
+from pipeline.config import CompareConfig
+from pipeline.errors import RunError
+from pipeline.stages import compare
+from pipeline.stages.reuse import note_planned, planned_in
+from pipeline.tracking.memory import MemoryTracker
+
+
+def train(tracker: MemoryTracker, strategy: str, seed: str = "42", parent_id: str | None = None, **params: str) -> str:
+    """A run as train and evaluate leave it, without predictions."""
+    logger = tracker.start(strategy, parent_id)
+    logger.log_params({"seed": seed, **params})
+    logger.set_tags(
+        {
+            "stage": "train",
+            "strategy": strategy,
+            "data_fingerprint": "f" * 64,
+            "config_hash": logger.run_id,
+            "settings_hash": strategy,
+        }
+    )
+    logger.log_metrics(
+        {
+            "test/f1_macro": 0.5,
+            "test/accuracy": 0.5,
+            "model/trainable_percent": 1.0,
+            "model/trainable_params": 1.0,
+            "train/loss_mean": 0.1,
+        }
+    )
+    logger.finish("FINISHED")
+    tracker.update(logger.run_id, start_time=len(tracker.runs))  # made within one millisecond, they would be equally new
+    return logger.run_id
+
+
+def test_runs_that_cannot_stand_in_one_table_are_refused_by_name() -> None:
+    tracker = MemoryTracker()
+    first = train(tracker, "lora", max_eval_samples="100")
+    second, third = (train(tracker, strategy) for strategy in ("full", "bitfit"))
+    with pytest.raises(
+        RunError, match=rf"lora \(run {first}\): tested on other data .*max_eval_samples 100, not none"
+    ) as caught:
+        compare.run(CompareConfig(run_ids=(first, second, third)), tracker)
+    assert caught.value.exit_status != 0
+    assert not tracker.search({"stage": "compare"})
+    assert len(compare.run(CompareConfig(run_ids=(second, third)), tracker).table) == 2
+
+
+def test_what_a_study_planned_and_never_began_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    tracker = MemoryTracker()
+    study = tracker.start("study")
+    study.set_tags({"stage": "main"})
+    note_planned(study, {"head_only": range(42, 45), "bitfit": range(42, 45), "a: b/../기쁨": range(7, 8)})
+    assert planned_in(tracker.get(study.run_id)) == {
+        "head_only": range(42, 45),
+        "bitfit": range(42, 45),
+        "a: b/../기쁨": range(7, 8),
+    }
+    for seed in ("42", "43"):
+        train(tracker, "head_only", seed, study.run_id)
+    compare.run(CompareConfig(study=study.run_id), tracker)
+    said = capsys.readouterr().out
+    missing = "head_only seed 44, bitfit (all 3 seeds), a: b/../기쁨"
+    assert f"Planned and missing: {missing}." in said
+    assert f"planned and missing: {missing}" in said.split("Limits:")[1].splitlines()[0]
+    for seed in ("44", "45"):
+        train(tracker, "head_only", seed, study.run_id)
+    compare.run(CompareConfig(study=study.run_id), tracker)
+    assert "Planned and missing: bitfit (all 3 seeds), a: b/../기쁨." in capsys.readouterr().out
