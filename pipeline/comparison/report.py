@@ -1,21 +1,21 @@
-"""What must be said about a results table, and both as Markdown."""
+"""What must be said about a results table."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import pandas as pd
 
 from pipeline.comparison.budgets import UNTUNED, list_budgets, list_inequalities
+from pipeline.comparison.overlap import say_overlap
 from pipeline.comparison.seeds import describe_failures, describe_mixed_times, describe_unequal_seeds
 from pipeline.comparison.selection import Selection, name_with_seed, row_name
 from pipeline.comparison.settings import describe_unlike_settings
 from pipeline.comparison.statistics import Statistics
-from pipeline.comparison.table import group_runs, headline, render_table
+from pipeline.comparison.table import group_runs, headline
 from pipeline.comparison.transfer import describe_transfer
 from pipeline.comparison.verdict import Verdict, reach_verdict
-from pipeline.data.overlap import warn_of_overlap
 from pipeline.evaluation.metrics import smallest_gap
 
 
@@ -25,7 +25,7 @@ def remarks(table: pd.DataFrame, selection: Selection, statistics: Statistics | 
         yield from describe_statistics(table, selection, statistics)
     fingerprint = selection.kept[0].tags["data_fingerprint"]
     yield f"All rows were tested on the same examples (data fingerprint {fingerprint[:12]})."
-    yield from overlap_warnings(selection)
+    yield say_overlap(selection)
     yield from describe_transfer(selection.kept)
     yield from describe_fairness(table, selection)
     if statistics is None or not statistics.pairs:
@@ -110,18 +110,3 @@ def describe_statistics(table: pd.DataFrame, selection: Selection, statistics: S
                 f"{row.name}: the table's scores are means over {row.seeds + row.missing} seeds; interval, group, tests and "
                 f"verdict are of the {row.seeds} whose predictions could be read."
             )
-
-
-def overlap_warnings(selection: Selection) -> list[str]:
-    """That test overlaps train, once, where it does."""
-    return list(dict.fromkeys(warning for run in selection.kept if (warning := warn_of_overlap(run.metrics))))
-
-
-def render_markdown(
-    table: pd.DataFrame, selection: Selection, title: str, pictures: Sequence[str], statistics: Statistics | None = None
-) -> str:
-    """`results.md`."""
-    lines = [f"# Results: {title}", "", render_table(table, "github"), ""]
-    lines += [f"- {remark}" for remark in remarks(table, selection, statistics)]
-    lines += [""] + [f"![{name.replace('_', ' ')}]({name}.png)" for name in pictures]
-    return "\n".join(lines) + "\n"

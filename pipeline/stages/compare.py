@@ -11,11 +11,16 @@ from pathlib import Path
 import pandas as pd
 
 from pipeline import config as configs
+from pipeline.comparison.breakdown import break_down
 from pipeline.comparison.curves import draw_curves, read_curves
+from pipeline.comparison.data_audit import read_audit
+from pipeline.comparison.files import list_tables
 from pipeline.comparison.hardest import hardest_examples
+from pipeline.comparison.markdown import render_markdown
+from pipeline.comparison.overlap import say_overlap
 from pipeline.comparison.page.content import Content, read_origins
 from pipeline.comparison.page.page import render_page
-from pipeline.comparison.pareto import find_points, tabulate_points
+from pipeline.comparison.pareto import find_points
 from pipeline.comparison.pareto_plot import draw_pareto
 from pipeline.comparison.plots import draw_all
 from pipeline.comparison.recorded import RecordedPredictions, read_predictions
@@ -24,8 +29,6 @@ from pipeline.comparison.report import (
     describe_fairness,
     describe_seeds,
     describe_statistics,
-    overlap_warnings,
-    render_markdown,
 )
 from pipeline.comparison.seeds import describe_missing
 from pipeline.comparison.selection import OtherTest, Selection, row_name, select_runs
@@ -34,10 +37,9 @@ from pipeline.comparison.statistics import (
     Statistics,
     add_statistics,
     compute_statistics,
-    tabulate_pairs,
     without_groups,
 )
-from pipeline.comparison.table import build_table, group_runs, headline, label_rows, render_table
+from pipeline.comparison.table import build_table, group_runs, label_rows, render_table
 from pipeline.comparison.transfer import describe_transfer
 from pipeline.errors import RunError
 from pipeline.evaluation.predictions import write_csv
@@ -113,7 +115,7 @@ def run(config: configs.CompareConfig, tracker: Tracker | None = None, parent_id
     say(render_table(table))
     chance = [] if statistics.pairs else [describe_chance(table, selection)]
     unlike = describe_unlike_settings(group_runs(table, selection.kept))
-    warnings = [*unlike, *overlap_warnings(selection), *describe_transfer(selection.kept)]
+    warnings = [*unlike, say_overlap(selection), *describe_transfer(selection.kept)]
     verdict = describe_statistics(table, selection, statistics)
     for line in (*verdict, *describe_fairness(table, selection), *chance, *describe_seeds(selection), *warnings):
         say(line)
@@ -191,13 +193,12 @@ def _write(
         pictures["learning_curves"] = draw_curves(curves)
     if points := find_points(table, selection.kept, statistics, selection.ranked):
         pictures["pareto"] = draw_pareto(points, statistics)
-        (folder / "pareto.csv").write_text(write_csv(tabulate_points(points, statistics)), encoding="utf-8", newline="")
     for name, figure in pictures.items():
         figure.savefig(folder / f"{name}.png", dpi=120)
-    (folder / "results.md").write_text(render_markdown(table, selection, title, list(pictures), statistics), encoding="utf-8")
-    analysis = {"comparisons.csv": tabulate_pairs(statistics, selection.ranked), "hardest_examples.csv": hardest}
-    for name, found in analysis.items() if headline(table) == "f1_macro" else ():  # of scores there is neither
-        (folder / name).write_text(write_csv(found), encoding="utf-8", newline="")
-    origins = read_origins(selection.kept, tracker)
-    content = Content(title, table, selection, statistics, curves, points, recorded, hardest, origins)
+    origins, audit = read_origins(selection.kept, tracker), read_audit(selection, tracker)
+    found = break_down(recorded, rows)
+    content = Content(title, table, selection, statistics, curves, points, recorded, hardest, origins, found, audit)
+    (folder / "results.md").write_text(render_markdown(content, list(pictures)), encoding="utf-8")
+    for name, listed in list_tables(content):
+        (folder / name).write_text(write_csv(listed), encoding="utf-8", newline="")
     (folder / "report.html").write_text(render_page(content), encoding="utf-8")

@@ -357,6 +357,9 @@ def _log_start(inputs: TrainingInputs, logger: RunLogger, precision: Precision) 
     )
     logger.log_text(json.dumps(dataclasses.asdict(config), indent=1), "config.json")
     logger.log_text(json.dumps(environment(), indent=1), "environment.json")
+    # `compare` shows what the data hold, also where no run of `prepare_data` says so.
+    manifest = json.dumps(dataclasses.asdict(inputs.prepared.manifest), indent=1, ensure_ascii=False)
+    logger.log_text(manifest, "manifest.json")
 
 
 def _log_end(

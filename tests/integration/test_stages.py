@@ -58,7 +58,7 @@ def test_a_trained_run_is_complete(workspace, trained, tmp_path):
         "batch_size": "8",
         "seed": "1",
     }
-    assert artifacts(workspace, trained) >= {"model", "config.json", "environment.json", "parameters.csv"}
+    assert artifacts(workspace, trained) >= {"model", "config.json", "environment.json", "manifest.json", "parameters.csv"}
     table = pd.read_csv(workspace.tracker.download(trained, "parameters.csv", tmp_path))
     assert table.loc[table["trains"], "size"].sum() == run.metrics["model/trainable_params"]
     assert table["size"].sum() == run.metrics["model/total_params"]
@@ -314,12 +314,16 @@ def test_only_comparable_runs_stand_in_the_table_and_the_others_are_named(worksp
         (line,) = [line for line in result.left_out if others[reason] in line]
         assert reason in line
         assert f"Left out: {line}" in said
-    assert artifacts(workspace, result.run_id) >= {"model_summary.csv", "results.md", "report.html"}
+    assert artifacts(workspace, result.run_id) >= {
+        *("model_summary.csv", "results.md", "report.html", "runs.csv", "audit.csv", "confusions.csv"),
+        *("per_class.csv", "per_length.csv", "reliability.csv", "comparisons.csv", "hardest_examples.csv"),
+    }
 
     exported = {str(path.relative_to("export")) for path in Path("export").rglob("*") if path.is_file()}
     for name in ("full", "head_only"):
         assert {f"results/{name}_test_outputs.csv", f"models/{name}/model.json"} <= exported
     assert "results/model_summary.csv" in exported
+    assert "The parts and their classes" in Path("export/results/results.md").read_text(), "nobody prepared, train says it"
     summary = pd.read_csv("export/results/model_summary.csv")
     assert set(summary["strategy"]) == {"full", "head_only"}
     run = workspace.tracker.get(evaluated)

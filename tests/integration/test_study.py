@@ -100,6 +100,9 @@ def test_the_export_has_the_studys_layout(study):
         assert {f"results/{strategy}_test_outputs.csv", f"models/{strategy}/model.json"} <= exported
         assert list(pd.read_csv(f"export/results/{strategy}_test_outputs.csv")) == ["sentence", "gold", "pred"]
     assert list(pd.read_csv("export/results/model_summary.csv")["strategy"].sort_values()) == ["head_only", "partial"]
+    report = Path("export/results/results.md").read_text()
+    assert "The parts and their classes" in report, "as prepare_data has recorded them"
+    assert "Whether test overlaps train was not measured" not in report
 
 
 def test_a_mistake_in_one_strategy_stops_the_study_before_it_begins(workspace):

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from html import escape
 
 COLORS = 10
-"""Classes `c0` to `c9` of the page's style; beyond, colours come again with another dash."""
+"""Classes `c0` to `c9` of the page's style; beyond, colours come again with another dash and another shape."""
 
-_WIDTH, _HEIGHT = 640, 340
 _LEFT, _RIGHT, _TOP, _BOTTOM = 62, 18, 14, 46
 _TICKS = 6
 _LETTER = 6.2  # width of a name's letter, about
+_CORNERS = ((), ((-5, -5), (5, -5), (5, 5), (-5, 5)), ((0, -6), (6, 5), (-6, 5)), ((0, -6.5), (6.5, 0), (0, 6.5), (-6.5, 0)))
+_KEY = '<line x1="1" y1="6" x2="21" y2="6"/>'
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,36 @@ class Line:
     points: Sequence[tuple[float, float]]
 
 
+@dataclass(frozen=True)
+class Bin:
+    """Answers of about the same confidence."""
+
+    confidence: float
+    accuracy: float
+    texts: int
+
+
+@dataclass(frozen=True)
+class _Area:
+    """How large a drawing is, in pixels, with room for the ticks' labels inside."""
+
+    width: int
+    height: int
+
+    @property
+    def across(self) -> tuple[float, float]:
+        """Where the horizontal axis starts and ends."""
+        return _LEFT, self.width - _RIGHT
+
+    @property
+    def up(self) -> tuple[float, float]:
+        """Where the vertical axis starts, at the bottom, and ends."""
+        return self.height - _BOTTOM, _TOP
+
+
+_WIDE, _SMALL = _Area(640, 340), _Area(340, 300)
+
+
 def draw_scatter(marks: Sequence[Mark], x_title: str, y_title: str, label: str) -> str:
     """Points with error bars; the horizontal axis is logarithmic where the values span more than a factor of thirty.
 
@@ -49,32 +80,54 @@ def draw_scatter(marks: Sequence[Mark], x_title: str, y_title: str, label: str) 
     xs = [value for mark in marks for value in (mark.x_low, mark.x, mark.x_high)]
     positive = min(xs) > 0
     logarithmic = positive and max(xs) / min(xs) > 30
-    horizontal = _Axis.over(xs, _LEFT, _WIDTH - _RIGHT, logarithmic)
-    vertical = _Axis.over([value for mark in marks for value in (mark.y_low, mark.y_high)], _HEIGHT - _BOTTOM, _TOP)
+    horizontal = _Axis.over(xs, *_WIDE.across, logarithmic)
+    vertical = _Axis.over([value for mark in marks for value in (mark.y_low, mark.y_high)], *_WIDE.up)
     names = _place_names([(mark.name, horizontal.place(mark.x), vertical.place(mark.y)) for mark in marks])
     body = "".join(_draw_mark(mark, names[number], number, horizontal, vertical) for number, mark in enumerate(marks))
     scale = " (log scale)" if logarithmic else ""
-    return _svg(_frame(horizontal, vertical, x_title + scale, y_title) + body, label)
+    return _svg(_WIDE, _frame(_WIDE, horizontal, vertical, x_title + scale, y_title) + body, label)
 
 
 def draw_lines(lines: Sequence[Line], x_title: str, y_title: str, label: str) -> str:
     """Curves with a mark at every value."""
     points = [point for line in lines for point in line.points]
-    horizontal = _Axis.over([0.0, *(x for x, _ in points)], _LEFT, _WIDTH - _RIGHT, margin=0)
-    vertical = _Axis.over([y for _, y in points], _HEIGHT - _BOTTOM, _TOP)
-    body = "".join(_draw_line(line, number, horizontal, vertical, x_title, y_title) for number, line in enumerate(lines))
-    return _svg(_frame(horizontal, vertical, x_title, y_title) + body, label)
+    horizontal = _Axis.over([0.0, *(x for x, _ in points)], *_WIDE.across, margin=0)
+    vertical = _Axis.over([y for _, y in points], *_WIDE.up)
+    body = "".join(
+        _draw_line(number, line.points, _say_points(line, x_title, y_title), horizontal, vertical)
+        for number, line in enumerate(lines)
+    )
+    return _svg(_WIDE, _frame(_WIDE, horizontal, vertical, x_title, y_title) + body, label)
 
 
-def legend(names: Iterable[str]) -> str:
-    """A list of names with their colours; pointing at one or focusing it brings its marks forward."""
+def draw_reliability(bins: Sequence[Bin], number: int, label: str) -> str:
+    """Accuracy against confidence, and the line on which a model is right as often as it says.
+
+    Args:
+        number: The row's, which its colour follows.
+    """
+    horizontal, vertical = (_Axis.over([0.0, 1.0], *ends, margin=0) for ends in (_SMALL.across, _SMALL.up))
+    points = [(one.confidence, one.accuracy) for one in bins]
+    said = [f"right in {one.accuracy:.1%} of {one.texts:,} answers given with {one.confidence:.1%}" for one in bins]
+    (left, right), (bottom, top) = _SMALL.across, _SMALL.up
+    diagonal = f'<line class="diagonal" x1="{left}" y1="{bottom}" x2="{right}" y2="{top}" aria-hidden="true"/>'
+    body = diagonal + _draw_line(number, points, said, horizontal, vertical)
+    return _svg(_SMALL, _frame(_SMALL, horizontal, vertical, "confidence", "accuracy") + body, label)
+
+
+def legend(names: Iterable[str], with_shapes: bool = False) -> str:
+    """Names with their colours; pointing at one or focusing it brings its marks forward.
+
+    Args:
+        with_shapes: Show each row's mark in place of its line.
+    """
     items = "".join(
-        f'<li><button type="button" data-series="{number}" aria-pressed="false">'
-        f'<svg width="22" height="10" aria-hidden="true"><line class="{_color(number)}" x1="1" y1="5" x2="21" y2="5"/></svg>'
-        f"{escape(name)}</button></li>"
+        f'<button type="button" data-series="{number}" aria-pressed="false">'
+        f'<svg class="{_color(number)}" width="22" height="12" aria-hidden="true">'
+        f"{_draw_point(number, 11, 6) if with_shapes else _KEY}</svg>{escape(name)}</button>"
         for number, name in enumerate(names)
     )
-    return f'<ul class="legend">{items}</ul>'
+    return f'<div class="legend" role="toolbar" aria-label="Rows">{items}</div>'
 
 
 @dataclass(frozen=True)
@@ -114,19 +167,19 @@ class _Axis:
         return round(self.start + share * (self.end - self.start), 1)
 
 
-def _frame(horizontal: _Axis, vertical: _Axis, x_title: str, y_title: str) -> str:
-    bottom, middle = _HEIGHT - _BOTTOM, (_TOP + _HEIGHT - _BOTTOM) / 2
+def _frame(area: _Area, horizontal: _Axis, vertical: _Axis, x_title: str, y_title: str) -> str:
+    (left, right), (bottom, top) = area.across, area.up
+    center, middle = (left + right) / 2, (bottom + top) / 2
     parts = []
     for tick in vertical.ticks:
         y = vertical.place(tick)
-        parts.append(f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y}" y2="{y}"/>')
-        parts.append(f'<text x="{_LEFT - 8}" y="{y + 4}" text-anchor="end">{_short(tick)}</text>')
+        parts.append(f'<line class="grid" x1="{left}" x2="{right}" y1="{y}" y2="{y}"/>')
+        parts.append(f'<text x="{left - 8}" y="{y + 4}" text-anchor="end">{_short(tick)}</text>')
     for tick in horizontal.ticks:
         x = horizontal.place(tick)
-        parts.append(f'<line class="grid" x1="{x}" x2="{x}" y1="{_TOP}" y2="{bottom}"/>')
+        parts.append(f'<line class="grid" x1="{x}" x2="{x}" y1="{top}" y2="{bottom}"/>')
         parts.append(f'<text x="{x}" y="{bottom + 18}" text-anchor="middle">{_short(tick)}</text>')
-    center = (_LEFT + _WIDTH - _RIGHT) / 2
-    parts.append(f'<text class="title" x="{center}" y="{_HEIGHT - 6}" text-anchor="middle">{escape(x_title)}</text>')
+    parts.append(f'<text class="title" x="{center}" y="{area.height - 6}" text-anchor="middle">{escape(x_title)}</text>')
     turned = f'transform="rotate(-90 14 {middle})"'
     parts.append(f'<text class="title" x="14" y="{middle}" text-anchor="middle" {turned}>{escape(y_title)}</text>')
     return f'<g aria-hidden="true">{"".join(parts)}</g>'
@@ -143,8 +196,8 @@ def _place_names(marks: Sequence[tuple[str, float, float]]) -> list[tuple[float,
         free = [
             (corner, box)
             for corner, box in zip(corners, boxes, strict=True)
-            if box[0] >= _LEFT
-            and box[2] <= _WIDTH - _RIGHT
+            if box[0] >= _WIDE.across[0]
+            and box[2] <= _WIDE.across[1]
             and box[1] >= 0
             and not any(_overlap(box, other) for other in taken)
         ]
@@ -170,18 +223,28 @@ def _draw_mark(mark: Mark, name: tuple[float, float] | None, number: int, horizo
     written = f'<text class="name" x="{name[0]:.1f}" y="{name[1]:.1f}">{escape(mark.name)}</text>' if name else ""
     return (
         f'<g class="mark {_color(number)}{hollow}" data-series="{number}" tabindex="0" role="img" aria-label="{escape(said)}">'
-        f'<title>{escape(said)}</title>{bars}<circle cx="{x}" cy="{y}" r="5"/>'
-        f"{written}</g>"
+        f"<title>{escape(said)}</title>{bars}{_draw_point(number, x, y)}{written}</g>"
     )
 
 
-def _draw_line(line: Line, number: int, horizontal: _Axis, vertical: _Axis, x_title: str, y_title: str) -> str:
-    places = [(horizontal.place(x), vertical.place(y)) for x, y in line.points]
+def _draw_point(number: int, x: float, y: float) -> str:
+    """A row's mark: a circle; of rows whose colour was there before a square, a triangle, a diamond."""
+    around = _CORNERS[number // COLORS % len(_CORNERS)]
+    if not around:
+        return f'<circle class="point" cx="{x}" cy="{y}" r="5"/>'
+    corners = " ".join(f"{x + right:.1f},{y + down:.1f}" for right, down in around)
+    return f'<polygon class="point" points="{corners}"/>'
+
+
+def _draw_line(
+    number: int, points: Sequence[tuple[float, float]], saying: Sequence[str], horizontal: _Axis, vertical: _Axis
+) -> str:
+    places = [(horizontal.place(x), vertical.place(y)) for x, y in points]
     path = " ".join(f"{x},{y}" for x, y in places)
     dots = "".join(
         f'<g class="mark" tabindex="0" role="img" aria-label="{escape(said)}"><title>{escape(said)}</title>'
-        f'<circle cx="{x}" cy="{y}" r="3.5"/></g>'
-        for (x, y), said in zip(places, _say_points(line, x_title, y_title), strict=True)
+        f'<circle class="point" cx="{x}" cy="{y}" r="3.5"/></g>'
+        for (x, y), said in zip(places, saying, strict=True)
     )
     return f'<g class="series {_color(number)}" data-series="{number}"><polyline points="{path}"/>{dots}</g>'
 
@@ -190,8 +253,10 @@ def _say_points(line: Line, x_title: str, y_title: str) -> list[str]:
     return [f"{line.name}: {y_title} {y:.4f} at {x_title} {_short(x)}" for x, y in line.points]
 
 
-def _svg(body: str, label: str) -> str:
-    return f'<svg class="chart" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="group" aria-label="{escape(label)}">{body}</svg>'
+def _svg(area: _Area, body: str, label: str) -> str:
+    kind = "chart small" if area is _SMALL else "chart"
+    box = f"0 0 {area.width} {area.height}"
+    return f'<svg class="{kind}" viewBox="{box}" role="group" aria-label="{escape(label)}">{body}</svg>'
 
 
 def _color(number: int) -> str:

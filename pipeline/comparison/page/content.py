@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import json
+import shlex
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
+from pipeline.comparison.breakdown import Breakdown
 from pipeline.comparison.curves import Curve
+from pipeline.comparison.data_audit import DataAudit
 from pipeline.comparison.pareto import Cost, Point
 from pipeline.comparison.recorded import RecordedPredictions
 from pipeline.comparison.selection import Selection
 from pipeline.comparison.statistics import Statistics
 from pipeline.errors import PipelineError
+from pipeline.evaluation.metrics import count_confusions
 from pipeline.tracking.runs import Run, RunStore
 
 
@@ -30,6 +36,17 @@ class Origin:
     environment: Mapping[str, Any]
     """Versions, hardware and command line; empty where they were not recorded."""
 
+    @property
+    def command(self) -> str:
+        """The command line that made it; a study's runs are made by processes of it, and share it."""
+        stage = [str(word) for word in (self.environment.get("command") or [])[1:]]
+        return f"python -m pipeline {shlex.join(stage)}" if stage else ""
+
+    @property
+    def remake(self) -> str:
+        """The command line that makes it again; none of a model that was not trained here."""
+        return f"python -m pipeline reproduce --run-id {self.run.run_id}" if self.run.stage != "evaluate" else ""
+
 
 @dataclass(frozen=True)
 class Content:
@@ -40,15 +57,25 @@ class Content:
     selection: Selection
     statistics: Statistics
     curves: Sequence[Curve]
-    points: Mapping[Cost, Sequence[Point]]
+    points: dict[Cost, list[Point]]
     recorded: RecordedPredictions
     hardest: pd.DataFrame
     origins: Sequence[Origin]
+    breakdown: Breakdown
+    audit: DataAudit
 
     @property
     def names(self) -> list[str]:
         """What each row of the table is called."""
         return [row.name for row in self.statistics.rows]
+
+    def confusions(self) -> Iterator[tuple[str, NDArray[np.int64]]]:
+        """Name of a row -> how often its first seed took a true class (rows) for another (columns); not of scores."""
+        classes = np.arange(len(self.recorded.classes))
+        for name, ids in zip(self.names, self.table["run_ids"], strict=True):
+            run_id = next((run_id for run_id in ids.split() if run_id in self.recorded.predicted), None)
+            if run_id is not None:
+                yield name, count_confusions(self.recorded.gold, self.recorded.predicted[run_id], classes)
 
 
 def read_origins(runs: Sequence[Run], store: RunStore) -> list[Origin]:

@@ -16,8 +16,8 @@ for (const table of document.querySelectorAll("table.sortable")) {
       for (const other of headings) other.setAttribute("aria-sort", "none");
       heading.setAttribute("aria-sort", falling ? "descending" : "ascending");
       const body = table.tBodies[0];
+      const numeric = [...body.rows].every((row) => "value" in row.cells[column].dataset);
       const key = (row) => row.cells[column].dataset.value ?? row.cells[column].textContent.trim();
-      const numeric = !heading.classList.contains("text");
       const sorted = [...body.rows].sort((one, other) => {
         const [a, b] = [key(one), key(other)];
         if (a === "" || b === "") return (a === "") - (b === "");
@@ -52,6 +52,22 @@ for (const mark of document.querySelectorAll(".mark")) {
   mark.addEventListener("blur", () => { tip.hidden = true; });
 }
 document.addEventListener("keydown", (event) => { if (event.key === "Escape") tip.hidden = true; });
+
+// A chart, or a legend, is one stop of the tab key; arrows go on from there.
+const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1, Home: -Infinity, End: Infinity };
+const rove = (group, selector) => {
+  const items = [...group.querySelectorAll(selector)];
+  const choose = (chosen) => { for (const item of items) item.setAttribute("tabindex", item === chosen ? 0 : -1); };
+  choose(items[0]);
+  group.addEventListener("focusin", (event) => choose(event.target));
+  group.addEventListener("keydown", (event) => {
+    if (!(event.key in step)) return;
+    event.preventDefault();
+    items[Math.max(0, Math.min(items.length - 1, items.indexOf(event.target) + step[event.key]))].focus();
+  });
+};
+for (const chart of document.querySelectorAll("svg.chart")) rove(chart, ".mark");
+for (const legend of document.querySelectorAll(".legend")) rove(legend, "button");
 
 // Legends: a pressed name stays forward, others step back.
 for (const figure of document.querySelectorAll("figure")) {

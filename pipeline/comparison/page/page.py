@@ -6,29 +6,21 @@ from html import escape
 from importlib import resources
 from string import Template
 
-from pipeline.comparison.page import sections
 from pipeline.comparison.page.content import Content
-
-_ORDER = (
-    sections.verdict,
-    sections.results,
-    sections.trade_offs,
-    sections.learning_curves,
-    sections.pairs,
-    sections.confusions,
-    sections.hardest,
-    sections.audit,
-    sections.provenance,
-)
+from pipeline.comparison.page.html import anchor, render_section
+from pipeline.comparison.page.sections import list_sections, verdict
 
 
 def render_page(content: Content) -> str:
     """`report.html`: opens from disk and fetches nothing; style and script are inside."""
+    sections = list_sections(content)
     return Template(_read("page.html")).substitute(
         title=f"Results: {escape(content.title)}",
         style=_read("page.css"),
         script=_read("page.js"),
-        body="\n".join(section(content) for section in _ORDER),
+        verdict="".join(f"<p>{escape(sentence)}</p>" for sentence in verdict(content)),
+        links="".join(f'<li><a href="#{anchor(section)}">{escape(section.title)}</a></li>' for section in sections),
+        body="\n".join(map(render_section, sections)),
     )
 
 

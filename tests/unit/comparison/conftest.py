@@ -1,12 +1,40 @@
 from collections.abc import Callable, Mapping
+from typing import Any
 
+import numpy as np
 import pytest
 
+from pipeline.comparison.breakdown import break_down
+from pipeline.comparison.curves import Curve
+from pipeline.comparison.data_audit import DataAudit
+from pipeline.comparison.hardest import hardest_examples
+from pipeline.comparison.overlap import find_overlap
+from pipeline.comparison.page.content import Content, Origin
+from pipeline.comparison.pareto import find_points
+from pipeline.comparison.recorded import RecordedPredictions
+from pipeline.comparison.selection import Selection
+from pipeline.comparison.statistics import add_statistics, compute_statistics
+from pipeline.comparison.table import build_table
 from pipeline.config import SEEDS
 from pipeline.hashing import digest
 from pipeline.tracking.runs import Run
 
 MakeRun = Callable[..., Run]
+MakeContent = Callable[..., Content]
+EVIL = "<script>alert('&')</script>$title{braces}"
+RATES, TRIALS = ("1e-05", "0.000175", "0.02"), ("100", "9", "12")
+"""In another order as numbers than as words."""
+MANIFEST: Mapping[str, Any] = {
+    "classes": ["bad", EVIL],
+    "rows": {"train": 3200, "validation": 400, "test": 400},
+    "rows_by_class": {"train": [1600, 1600], "validation": [300, 100], "test": [200, 200]},
+    "dropped": {"missing text": 7, "missing label": 0},
+    "audit": {
+        "duplicates_within": {"train": 31, "validation": 0, "test": 2},
+        "duplicates_across": {"train/validation": 4, "train/test": 5, "validation/test": 0},
+        "conflicting_labels": 6,
+    },
+}
 
 
 @pytest.fixture
@@ -48,3 +76,73 @@ def make_run() -> MakeRun:
         return run
 
     return make
+
+
+@pytest.fixture
+def make_content(make_run: MakeRun) -> MakeContent:
+    """Makes up the predictions of two seeds a strategy, right by chance."""
+
+    def make(
+        accuracies: Mapping[str, float],
+        title: str = EVIL,
+        texts: int = 400,
+        classes: tuple[str, str] = ("bad", EVIL),
+        tuned: bool = False,
+    ) -> Content:
+        generator = np.random.default_rng(0)
+        costs = {"cost/train_seconds": 10.0, "cost/artifact_mb": 3.0, "data/overlap_train_test_leaking": 12.5}
+        runs = [
+            make_run(
+                name,
+                accuracy,
+                metrics=costs | {"cost/peak_rss_mb": 100.0 * place, "test/ece": 0.1 / place},
+                params={"seed": seed, "dataset": EVIL, "learning_rate": RATES[place % len(RATES)]},
+                tags={"tuned_trials": TRIALS[place % len(TRIALS)]} if tuned else None,
+            )
+            for place, (name, accuracy) in enumerate(accuracies.items(), start=1)
+            for seed in "12"
+        ]
+        gold = np.arange(texts) % 2
+        predicted = {
+            run.run_id: np.where(generator.random(texts) < accuracies[run.tags["strategy"]], gold, 1 - gold) for run in runs
+        }
+        confidence = {run_id: np.full(texts, 0.9) for run_id in predicted}
+        said = [f"{EVIL} {number}" for number in range(texts)]
+        recorded = RecordedPredictions(said, gold, list(classes), predicted, confidence)
+        table = build_table(runs)
+        statistics = compute_statistics(table, runs, recorded)
+        table = add_statistics(table, statistics)
+        selection = Selection(tuple(runs), ())
+        curves = [
+            Curve(row.name, {"accuracy": {1.0: 0.5, 2.0: 0.6}, "loss": {1.0: 0.7, 2.0: 0.6}}, 2.0) for row in statistics.rows
+        ]
+        environment = {
+            "python": "3.11",
+            "packages": {"torch": "2.13.0"},
+            "hardware": {"cpu": "X"},
+            "command": ["main", "main", "--epochs", "1"],
+        }
+        origins = [Origin(run, f"http://127.0.0.1:5000/#/experiments/1/runs/{run.run_id}", environment) for run in runs]
+        points = find_points(table, runs, statistics)
+        rows = {row.name: ids.split() for row, ids in zip(statistics.rows, table["run_ids"], strict=True)}
+        return Content(
+            title=title,
+            table=table,
+            selection=selection,
+            statistics=statistics,
+            curves=curves,
+            points=points,
+            recorded=recorded,
+            hardest=hardest_examples(recorded),
+            origins=origins,
+            breakdown=break_down(recorded, rows),
+            audit=DataAudit(find_overlap(selection), MANIFEST),
+        )
+
+    return make
+
+
+@pytest.fixture
+def content(make_content: MakeContent) -> Content:
+    """Three rows, with names and texts that want to break out."""
+    return make_content({"full": 0.9, "lora": 0.88, "head_only": 0.6})

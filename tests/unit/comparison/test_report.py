@@ -2,9 +2,11 @@ from collections.abc import Callable
 
 import pytest
 
-from pipeline.comparison.report import remarks, render_markdown
+from pipeline.comparison.overlap import describe_overlap
+from pipeline.comparison.report import remarks
 from pipeline.comparison.selection import Selection, select_runs
 from pipeline.comparison.table import build_table
+from pipeline.data.overlap import warn_of_overlap
 from pipeline.tracking.runs import Run
 
 MakeRun = Callable[..., Run]
@@ -44,9 +46,16 @@ def test_overlap_of_test_with_train_is_said_once(make_run: MakeRun) -> None:
     selection = select_runs(runs)
     warning = "Test overlaps train: 74.5 % of the test texts repeat a training text (19.9 %)"
     assert remarks_on(selection).count(warning) == 1
-    table = build_table(selection.kept)
-    assert warning in render_markdown(table, selection, "title", [])
-    assert "overlaps" not in remarks_on(select_runs([make_run("full", metrics=dict.fromkeys(leaking, 0.5))]))
+
+
+def test_little_overlap_is_said_of_the_first_run_that_has_it(make_run: MakeRun) -> None:
+    little = {"data/overlap_train_test_leaking": 0.5, "data/overlap_train_test_normalised": 0.1}
+    external = make_run("external", tags={"stage": "evaluate"})
+    assert "Whether test overlaps train was not measured." in remarks_on(select_runs([external]))
+    text = remarks_on(select_runs([external, make_run("full", metrics=little)]))
+    assert "Test overlaps train: 0.5 % of its texts leaking, 0.1 % repeated." in text
+    limited = make_run("full", metrics=little, params={"max_train_samples": "100"})
+    assert "0.5 % of its texts leaking, 0.1 % repeated (of the whole split)." in remarks_on(select_runs([limited]))
 
 
 def test_a_single_seed_is_said_where_some_row_has_no_more(make_run: MakeRun) -> None:
@@ -62,17 +71,22 @@ def test_the_data_and_what_was_left_out_are_named(make_run: MakeRun) -> None:
     assert f"Left out: prefix (run {failed.run_id}): status FAILED." in text
 
 
-def test_markdown_holds_title_table_remarks_and_pictures(make_run: MakeRun) -> None:
-    selection = select_runs([make_run("full", 0.8), make_run("lora", 0.9)])
-    table = build_table(selection.kept)
-    text = render_markdown(table, selection, "my study", ["f1", "trainable_share"])
-    assert text.startswith("# Results: my study\n\n| strategy")
-    assert text.index("| lora") < text.index("| full")
-    for remark in remarks(table, selection):
-        assert f"\n- {remark}\n" in text
-    assert text.endswith("![f1](f1.png)\n![trainable share](trainable_share.png)\n")
-
-
 def test_what_so_many_texts_can_show_is_said(make_run: MakeRun) -> None:
     text = remarks_on(select_runs([make_run("full", metrics={"test/examples": 872})]))
     assert "872 test texts, one seed: differences below 2.1 points cannot be told from chance" in text
+
+
+def test_overlap_is_described_where_there_is_little_none_or_nobody_measured_it() -> None:
+    texts = {"data/overlap_train_test_leaking": 0.12, "data/overlap_train_test_normalised": 0.06}
+    assert describe_overlap(texts) == "Test overlaps train: 0.1 % of its texts leaking, 0.1 % repeated."
+    assert describe_overlap(texts, "of the whole split") == (
+        "Test overlaps train: 0.1 % of its texts leaking, 0.1 % repeated (of the whole split)."
+    )
+    pairs = {"data/overlap_train_test_either_text": 2.0, "data/overlap_train_test_pair": 0.0}
+    assert describe_overlap(pairs) == (
+        "Test overlaps train: 2.0 % of its pairs with a text that stands in train, 0.0 % repeated."
+    )
+    many = dict.fromkeys(texts, 50.0)
+    assert describe_overlap(many) == warn_of_overlap(many)
+    assert describe_overlap(many, "of the whole split").endswith("one side. The shares are of the whole split.")
+    assert describe_overlap({}) == "Whether test overlaps train was not measured."

@@ -1,0 +1,93 @@
+"""What is known of the data that compared runs share: their parts, what stands twice in them, how test overlaps train."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from pipeline.comparison.overlap import OVERLAP, find_overlap
+from pipeline.comparison.selection import Selection
+from pipeline.errors import PipelineError
+from pipeline.tracking.runs import RunStore
+
+
+@dataclass(frozen=True)
+class DataAudit:
+    """What was recorded of the data."""
+
+    overlap: Mapping[str, float] = field(default_factory=dict)
+    """Metric -> percentage of the test texts, or pairs, that overlap train; empty where no run has them."""
+    manifest: Mapping[str, Any] = field(default_factory=dict)
+    """That of the prepared data, as JSON; empty where no run has it."""
+
+    @property
+    def classes(self) -> list[str]:
+        """Those of the data; none of scores."""
+        return list(self.manifest.get("classes", []))
+
+    @property
+    def rows(self) -> Mapping[str, int]:
+        """Part -> how many texts or pairs it has."""
+        found: Mapping[str, int] = self.manifest.get("rows", {})
+        return found
+
+    def rows_by_class(self, part: str) -> dict[str, int]:
+        """Class -> how many texts or pairs of a part carry it."""
+        counts = self.manifest.get("rows_by_class", {}).get(part, [])
+        return {name: count or 0 for name, count in zip_longest(self.classes, counts[: len(self.classes)])}
+
+    def count(self, what: str) -> Mapping[str, int]:
+        """`duplicates_within` by part, or `duplicates_across` by `a/b`, as `pipeline.data.audit` counts them."""
+        found: Mapping[str, int] = self.manifest.get("audit", {}).get(what, {})
+        return found
+
+    @property
+    def conflicting_labels(self) -> int | None:
+        """Distinct texts or pairs with more than one label; None where nobody counted."""
+        found: int | None = self.manifest.get("audit", {}).get("conflicting_labels")
+        return found
+
+
+def read_audit(selection: Selection, store: RunStore) -> DataAudit:
+    """The audit of the compared runs' data, as a run of `prepare_data` on equal data or one of their trainings recorded it."""
+    fingerprint = selection.kept[0].tags["data_fingerprint"]
+    prepared = store.search({"stage": "prepare_data", "data_fingerprint": fingerprint})
+    manifests = (_read_manifest(run.run_id, store) for run in (*prepared, *selection.kept))
+    return DataAudit(find_overlap(selection), next(filter(None, manifests), {}))
+
+
+def tabulate_audit(audit: DataAudit) -> pd.DataFrame:
+    """`audit.csv`: a line per part or pair of parts and what was counted there; overlap in percent of the test part."""
+    return pd.DataFrame(_list_figures(audit), columns=["part", "what", "class", "value"], dtype=object)
+
+
+def _list_figures(audit: DataAudit) -> Iterator[tuple[str, str, str, float]]:
+    for part, rows in audit.rows.items():
+        yield part, "rows", "", rows
+        for name, count in audit.rows_by_class(part).items():
+            yield part, "rows_of_class", name, count
+    for what in ("duplicates_within", "duplicates_across"):
+        for part, count in audit.count(what).items():
+            yield part, what, "", count
+    if audit.conflicting_labels is not None:
+        yield "all", "conflicting_labels", "", audit.conflicting_labels
+    for reason, count in audit.manifest.get("dropped", {}).items():
+        yield "all", f"dropped: {reason}", "", count
+    for name, share in audit.overlap.items():
+        yield "train/test", f"overlap_{name.removeprefix(OVERLAP)}_percent", "", share
+
+
+def _read_manifest(run_id: str, store: RunStore) -> Mapping[str, Any]:
+    try:
+        with tempfile.TemporaryDirectory() as scratch:
+            found = json.loads(store.download(run_id, "manifest.json", Path(scratch)).read_text(encoding="utf-8"))
+    except (PipelineError, OSError, ValueError):  # deleted by hand
+        return {}
+    return found if isinstance(found, dict) else {}

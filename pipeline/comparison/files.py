@@ -1,0 +1,66 @@
+"""What the report shows, as tables for other programs: the CSV files of a comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+
+from pipeline.comparison.data_audit import tabulate_audit
+from pipeline.comparison.page.content import Content
+from pipeline.comparison.pareto import tabulate_points
+from pipeline.comparison.statistics import tabulate_pairs
+from pipeline.comparison.table import headline
+
+
+def list_tables(content: Content) -> Iterator[tuple[str, pd.DataFrame]]:
+    """File name -> table; of scores there are neither pairs nor anything by class."""
+    yield "runs.csv", tabulate_runs(content)
+    yield "audit.csv", tabulate_audit(content.audit)
+    if content.points:
+        yield "pareto.csv", tabulate_points(content.points, content.statistics)
+    if headline(content.table) == "f1_macro":
+        yield "comparisons.csv", tabulate_pairs(content.statistics, content.selection.ranked)
+        yield "hardest_examples.csv", content.hardest
+        yield "confusions.csv", tabulate_confusions(content)
+        yield "per_class.csv", content.breakdown.by_class
+        yield "per_length.csv", content.breakdown.by_length
+        yield "reliability.csv", content.breakdown.reliability
+
+
+def tabulate_runs(content: Content) -> pd.DataFrame:
+    """The compared runs, and those that were left out with the reason."""
+    rows = {run_id: name for name, ids in zip(content.names, content.table["run_ids"], strict=True) for run_id in ids.split()}
+    compared = [
+        (rows[origin.run.run_id], origin.run, origin.address, origin.command, origin.remake, "") for origin in content.origins
+    ]
+    left_out = [(one.name, one.run, "", "", "", one.reason + one.detail) for one in content.selection.omitted]
+    return pd.DataFrame(
+        [
+            {
+                "row": row,
+                "run_id": run.run_id,
+                "name": run.name,
+                "status": run.status,
+                "seed": run.params.get("seed", ""),
+                "git_commit": run.tags.get("git_commit", ""),
+                "link": link,
+                "command": command,
+                "make_again": again,
+                "left_out": reason,
+            }
+            for row, run, link, command, again, reason in (*compared, *left_out)
+        ]
+    )
+
+
+def tabulate_confusions(content: Content) -> pd.DataFrame:
+    """How many texts of a true class the first seed of each row took for which class, where there are any."""
+    classes = content.recorded.classes
+    found = [
+        (name, classes[true], classes[predicted], int(counts[true, predicted]))
+        for name, counts in content.confusions()
+        for true, predicted in zip(*np.nonzero(counts), strict=True)
+    ]
+    return pd.DataFrame(found, columns=["row", "true", "predicted", "texts"])

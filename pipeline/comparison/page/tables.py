@@ -1,0 +1,218 @@
+"""The report's tables."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from pipeline.comparison.data_audit import DataAudit
+from pipeline.comparison.overlap import OVERLAP
+from pipeline.comparison.page.blocks import Cell, Grid
+from pipeline.comparison.page.content import Content, Origin
+from pipeline.comparison.statistics import PairTest
+from pipeline.comparison.table import Column, headline, shown_columns
+from pipeline.data.overlap import KINDS
+from pipeline.data.pair_overlap import PAIR_KINDS
+
+_HARDEST = 20
+_CLASSES = 12  # more fit no page; those that are hardest are shown
+_DARKEST = 0.8  # a number must stay readable
+_SCORES = (
+    *("f1_macro_low", "group", "f1_macro_min", "spearman_min", "accuracy", "precision_macro", "recall_macro", "pearson"),
+    *("transfer_f1_macro", "ece"),
+)
+
+
+def results(content: Content) -> Grid:
+    """The results table: names, scores, and then settings and costs."""
+    columns = {column.name: column for column in shown_columns(content.table)}
+    if content.table["strategy"].tolist() == content.names:
+        del columns["strategy"]
+    columns.pop("entry", None)  # the name holds it
+    if "ece" in content.table:
+        columns["ece"] = Column("ece", "ECE", [_figure(value, ".3f") for value in content.table["ece"]], is_text=False)
+    order = [name for name in (headline(content.table), *_SCORES) if name in columns]
+    order += [name for name in columns if name not in order]
+    values = {name: _sort_values(columns[name], content.table[name]) for name in order}
+    rows = [
+        [Cell(name), *(Cell(columns[column].cells[row], values[column][row]) for column in order)]
+        for row, name in enumerate(content.names)
+    ]
+    headings = ["name", *(columns[name].heading for name in order)]
+    return Grid("Test scores and costs", headings, rows, named=True)
+
+
+def _sort_values(column: Column, found: pd.Series) -> Sequence[float | None]:
+    """What the cells of a column sort by: its numbers, also where they are written as words; None of other words."""
+    if column.name == "tuned":  # by the size of the budget, which its unit follows
+        return [float(match.group().replace(",", "")) if (match := re.search(r"\d[\d,.]*", cell)) else 0.0 for cell in found]
+    numbers = pd.to_numeric(found, errors="coerce")
+    if column.is_text or (numbers.isna() & found.notna() & (found != "")).any():
+        return [None] * len(found)
+    return [float(number) for number in numbers]
+
+
+def by_class(content: Content) -> Grid:
+    """F1 of every row and class; of many classes those that are hardest."""
+    table = content.breakdown.by_class
+    means = table.groupby("class", sort=False)["f1"].mean()
+    shown = means.nsmallest(_CLASSES).index if len(means) > _CLASSES else means.index
+    texts = table.drop_duplicates("class").set_index("class")["texts"]
+    wide = table.pivot_table("f1", "row", "class", sort=False)[shown].reindex(table["row"].unique())
+    of = (
+        f"the {_CLASSES} classes of {len(means):,} that are hardest; per_class.csv holds all" if len(shown) < len(means) else ""
+    )
+    caption = f"F1 by class{f', {of}' if of else ''}"
+    return _shaded(caption, wide, [f"{name} ({texts[name]:,})" for name in shown])
+
+
+def by_length(content: Content) -> Grid:
+    """Macro F1 of every row on short and on long texts."""
+    table = content.breakdown.by_length
+    parts = table.drop_duplicates("min_words")
+    wide = table.pivot_table("f1_macro", "row", "min_words", sort=False).reindex(table["row"].unique())
+    bounds = parts[["min_words", "max_words", "texts"]].to_numpy().tolist()
+    spans = [f"{low} to {high}" if low < high else f"{low}" for low, high, _ in bounds]
+    headings = [f"{span} words ({texts:,})" for span, (*_, texts) in zip(spans, bounds, strict=True)]
+    return _shaded("Macro F1 by length of text", wide[parts["min_words"]], headings)
+
+
+def certainty(content: Content) -> Grid:
+    """How often a row is right, how often it says that it is, and how far the two lie apart."""
+    rows = [
+        [
+            Cell(name),
+            Cell(f"{accuracy:.3f}", accuracy),
+            Cell(f"{confidence:.3f}", confidence),
+            Cell(f"{confidence - accuracy:+.3f}", confidence - accuracy),
+            Cell(f"{error:.3f}", error),
+        ]
+        for name, accuracy, confidence, error in content.breakdown.certainty.to_numpy().tolist()
+    ]
+    caption = "How sure it is: too sure where the mean confidence is above the accuracy; ECE is the expected calibration error"
+    return Grid(caption, ["name", "accuracy", "mean confidence", "too sure by", "ECE"], rows, named=True)
+
+
+def pairs(content: Content) -> Grid:
+    """Every pair of rows."""
+    names = content.names
+    rows = [
+        [
+            Cell(names[pair.first]),
+            Cell(names[pair.second]),
+            Cell(f"{100 * pair.f1_macro.value:+.2f}", pair.f1_macro.value),
+            Cell(f"{100 * pair.f1_macro.low:+.2f} to {100 * pair.f1_macro.high:+.2f}", pair.f1_macro.low),
+            Cell(f"{pair.p_holm:.3g}", pair.p_holm),
+            Cell(f"{pair.p_mcnemar_holm:.3g}", pair.p_mcnemar_holm),
+            Cell(_conclude(pair, names, content.selection.ranked)),
+        ]
+        for pair in content.statistics.pairs
+    ]
+    headings = ["first", "second", "macro F1, points", "95 % interval", "p (Holm)", "McNemar p (Holm)", "so"]
+    return Grid("First less second, on the same test texts", headings, rows)
+
+
+def _conclude(pair: PairTest, names: Sequence[str], ranked: bool) -> str:
+    if pair.better is None:
+        return "no difference shown"
+    return f"{names[pair.better]} is better" if ranked else "they differ"
+
+
+def confusions(counts: NDArray[np.int64], classes: Sequence[str]) -> Grid:
+    """One row's confusion matrix, shaded by the share of the true class."""
+    shares = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
+    rows = [
+        [Cell(name), *(Cell(f"{count:,}", count, share=share) for count, share in zip(mine, row, strict=True))]
+        for name, mine, row in zip(classes, counts.tolist(), (_DARKEST * shares).tolist(), strict=True)
+    ]
+    caption = "Rows are true classes, columns predicted ones; of the first seed"
+    return Grid(caption, ["true", *classes], rows, sortable=False, named=True)
+
+
+def hardest(content: Content) -> Grid:
+    """The texts that most strategies get wrong, and are sure of."""
+    table = content.hardest.head(_HARDEST)
+    texts = [name for name in ("sentence", "sentence_pair") if name in table]
+    rows = [
+        [
+            Cell("\n".join(str(row[name]) for name in texts), kind="long"),
+            Cell(str(row["gold"])),
+            Cell(str(row["usual_mistake"])),
+            Cell(f"{row['wrong_share']:.0%}", row["wrong_share"]),
+            Cell(f"{row['confidence']:.2f}", row["confidence"]),
+        ]
+        for row in table.to_dict("records")
+    ]
+    caption = "Share of the rows that are wrong, and how sure they are; such a label may itself be wrong"
+    return Grid(caption, ["text", "label", "mostly taken for", "wrong", "confidence"], rows)
+
+
+def parts(audit: DataAudit) -> Grid:
+    """Sizes of the parts, the classes in them, and what stands twice within."""
+    within = audit.count("duplicates_within")
+    classes = audit.classes[:_CLASSES] if len(audit.classes) <= _CLASSES else []
+    headings = ["part", "rows", *classes, *([] if classes or not audit.classes else ["rarest class", "largest class"])]
+    rows = []
+    for part, count in audit.rows.items():
+        by_name = audit.rows_by_class(part)
+        ends = sorted(by_name.items(), key=lambda item: item[1])
+        shown = [(by_name[name], "") for name in classes] or [(ends[end][1], f" {ends[end][0]}") for end in (0, -1) if ends]
+        cells = [Cell(f"{one:,} ({one / max(1, count):.0%}){name}", one) for one, name in shown]
+        rows.append([Cell(part), Cell(f"{count:,}", count), *cells, Cell(f"{within.get(part, 0):,}", within.get(part, 0))])
+    return Grid("The parts and their classes", [*headings, "repeated within"], rows, sortable=False, named=True)
+
+
+def twice(audit: DataAudit) -> Grid:
+    """What stands in two parts."""
+    found = audit.count("duplicates_across")
+    rows = [[Cell(pair.replace("/", " and ")), Cell(f"{count:,}", count)] for pair, count in found.items()]
+    return Grid("Texts or pairs that stand in two parts", ["parts", "in both"], rows, sortable=False, named=True)
+
+
+def overlap(audit: DataAudit) -> Grid:
+    """How test overlaps train, by kind."""
+    rows = [
+        [Cell(kind), Cell(meaning), Cell(f"{share:.2f} %", share)]
+        for kind, meaning in (KINDS | PAIR_KINDS).items()
+        if (share := audit.overlap.get(OVERLAP + kind)) is not None
+    ]
+    return Grid("Overlap of test with train, by kind", ["kind", "meaning", "test examples"], rows, named=True)
+
+
+def runs(content: Content) -> Grid:
+    """The compared runs, with links and how to make them again."""
+    headings = ["run", "strategy", "seed", "status", "commit", "make it again"]
+    return Grid("The compared runs", headings, [_run_cells(origin) for origin in content.origins])
+
+
+def _run_cells(origin: Origin) -> list[Cell]:
+    run = origin.run
+    seed = run.params.get("seed", "")
+    return [
+        Cell(run.name, link=origin.address),
+        Cell(run.tags.get("strategy", "")),
+        Cell(seed, float(seed) if seed.isdigit() else float("nan")),
+        Cell(run.status),
+        Cell(run.tags.get("git_commit", "")[:12]),
+        Cell(origin.remake, kind="code"),
+    ]
+
+
+def _shaded(caption: str, wide: pd.DataFrame, headings: Iterable[str]) -> Grid:
+    """A line per row of the results table; the lowest figure is not shaded, the highest most."""
+    values = wide.to_numpy(float)
+    shares = _DARKEST * (values - values.min()) / (np.ptp(values) or 1)
+    rows = [
+        [Cell(str(name)), *(Cell(f"{value:.3f}", value, share=share) for value, share in zip(mine, dark, strict=True))]
+        for name, mine, dark in zip(wide.index, values.tolist(), shares.tolist(), strict=True)
+    ]
+    return Grid(caption, ["name", *headings], rows, named=True)
+
+
+def _figure(value: Any, form: str) -> str:
+    return "" if pd.isna(value) else format(value, form)

@@ -1,0 +1,74 @@
+"""results.md: all that report.html says."""
+
+import dataclasses
+import re
+from collections.abc import Callable
+
+import pytest
+
+from pipeline.comparison.markdown import render_markdown
+from pipeline.comparison.page.content import Content
+from pipeline.comparison.page.page import render_page
+from pipeline.comparison.report import remarks
+
+MakeContent = Callable[..., Content]
+
+
+def test_it_has_the_verdict_the_sections_and_the_remarks_of_the_page(content: Content) -> None:
+    text, page = render_markdown(content, []), render_page(content)
+    headings = re.findall(r"(?m)^## (.*)$", text)
+    assert headings == [heading for heading in re.findall("<h2>(.*?)</h2>", page) if heading != "Learning curves"]
+    for remark in remarks(content.table, content.selection, content.statistics):
+        assert remark in text.replace("\\", "")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        r"\| full +\| *0\.9\d+ ± .* \| .* to .* \| a +\|",
+        r"\| full +\| head_only +\| *\+\d+",
+        r"### head_only\n\nRows are true classes.*\n\n\| true .*\n.*\n\| bad +\| +\d+ \| +\d+ \|",
+        r"\| .*script.* \d+ +\| .*script.* \| bad +\| +\d+% \| +0\.90 \|",
+        r"\| train +\| +3,200 \| +1,600 \(50%\) \| +1,600 \(50%\) \| +31 \|",
+        r"```\npython -m pipeline main --epochs 1\n```",
+        r"- torch: 2\.13\.0",
+        r"\| \[full\]\(http://127\.0\.0\.1:5000/\S+/runs/\w+\) +\| full .*`python -m pipeline reproduce --run-id \w+`",
+        r"Test overlaps train: 12\.5 % of the test texts",
+    ],
+    ids=["results", "pairs", "matrix", "hardest", "data", "command", "versions", "runs", "overlap"],
+)
+def test_everything_of_the_page_is_in_it(content: Content, line: str) -> None:
+    assert re.search(line, render_markdown(content, [])), render_markdown(content, [])
+
+
+def test_pictures_stand_where_the_page_has_charts_and_others_at_the_end(content: Content) -> None:
+    text = render_markdown(content, ["f1", "trainable_share", "learning_curves", "pareto"])
+    assert text.index("## What quality costs") < text.index("![pareto](pareto.png)") < text.index("## Where it is")
+    assert "## Learning curves\n\n![learning curves](learning_curves.png)\n" in text
+    assert text.endswith("## Pictures\n\n![f1](f1.png)\n![trainable share](trainable_share.png)\n")
+
+
+def test_charts_without_a_picture_leave_no_heading(make_content: MakeContent) -> None:
+    content = make_content({f"row{number}": 0.8 for number in range(7)})
+    assert "Reliability, 7 charts" in render_page(content)
+    text = render_markdown(content, [])
+    assert "Reliability" not in text
+    assert "Learning curves" not in text
+
+
+def test_what_comes_from_outside_is_read_as_it_stands(make_content: MakeContent) -> None:
+    evil = "a|b `c` *d* [e](http://f) ![g](h) <img src=x> \\ &amp;\n# i"
+    text = render_markdown(make_content({"full": 0.9, "lora": 0.6}, title=evil, classes=("bad", evil)), [])
+    shown = r"a\|b \`c\` \*d\* [e]\(http://f) !\[g]\(h) \<img src=x> \\ \&amp; # i"
+    assert text.startswith(f"# Results: {shown}\n")
+    assert f"| {shown} |" in text
+    assert not re.search(r"(?<!\\)<(script|img)", text)
+
+
+def test_a_command_cannot_end_its_block(content: Content) -> None:
+    origin = content.origins[0]
+    command = ["main", "main", "--dataset", "```"]
+    origins = [dataclasses.replace(origin, environment={"command": command})]
+    text = render_markdown(dataclasses.replace(content, origins=origins), [])
+    assert "```\npython -m pipeline main --dataset ''''''''\n```" not in text
+    assert text.count("```") == 2

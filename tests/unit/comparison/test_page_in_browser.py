@@ -1,0 +1,131 @@
+"""What a browser makes of report.html: sorting, keys, narrow windows, paper."""
+
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from html import unescape
+from pathlib import Path
+
+import pytest
+
+from pipeline.comparison.page.content import Content
+from pipeline.comparison.page.page import render_page
+
+MakeContent = Callable[..., Content]
+CHROMIUM = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None)
+
+PROBE = """
+<script>{
+const table = document.querySelector("table.sortable");
+const names = () => [...table.tBodies[0].rows].map((row) => row.cells[0].textContent).join(",");
+const button = [...table.tHead.rows[0].cells].find((cell) => cell.textContent.startsWith("macro F1")).querySelector("button");
+const seen = [names()];
+button.click(); seen.push(names());
+button.click(); seen.push(names());
+const mark = document.querySelector("g.mark");
+mark.dispatchEvent(new FocusEvent("focus"));
+const tip = document.querySelector("#tip");
+const tipped = tip.textContent === mark.getAttribute("aria-label") && !tip.hidden;
+const figure = document.querySelector("figure");
+figure.querySelector(".legend button").click();
+const dimmed = figure.classList.contains("dimmed") && figure.querySelectorAll("svg.chart [data-series].forward").length;
+const columns = [...document.querySelectorAll("table.sortable")].flatMap((table) =>
+  [...table.tHead.rows[0].cells].map((heading, column) => {
+    const cells = () => [...table.tBodies[0].rows].map((row) => row.cells[column].textContent);
+    const orders = { none: cells() };
+    for (const _ of "12") {
+      heading.querySelector("button").click();
+      orders[heading.getAttribute("aria-sort")] = cells();
+    }
+    return [heading.textContent, orders];
+  }));
+const press = (key) => document.activeElement.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
+const chart = document.querySelector("svg.chart");
+const marks = [...chart.querySelectorAll(".mark")];
+marks[0].focus();
+const walked = ["ArrowRight", "ArrowRight", "ArrowRight", "ArrowLeft", "Home", "End"].map((key) => {
+  press(key);
+  return marks.indexOf(document.activeElement);
+});
+const stops = (scope) => [...scope.querySelectorAll("[tabindex='0']")].length;
+const last = document.querySelector(".legend button:last-child");
+last.focus({ focusVisible: true });
+const first = document.querySelector("table.named th");
+first.closest(".scroll").scrollLeft = 200;
+document.body.style.width = "390px"; // windows of some browsers are no narrower than 500
+const narrow = document.body.scrollWidth;
+document.body.dataset.seen = JSON.stringify({
+  seen, columns, walked, tipped, dimmed, narrow,
+  wide: document.documentElement.scrollWidth - document.documentElement.clientWidth,
+  stops: [stops(chart), stops(figure.querySelector(".legend"))],
+  arrow: getComputedStyle(button, "::after").content, ring: getComputedStyle(last).outlineStyle,
+  letters: 12 * chart.getBoundingClientRect().width / chart.viewBox.baseVal.width,
+  stays: Math.round(first.getBoundingClientRect().left - first.closest(".scroll").getBoundingClientRect().left),
+});
+}</script></body>"""
+
+needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine")
+
+
+def browse(page: Path, *options: str) -> str:
+    usual = ("--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={page.parent / 'user'}")
+    command = [str(CHROMIUM), *usual, *options, page.as_uri()]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+
+
+@needs_browser
+@pytest.mark.parametrize("width", [390, 1280])
+def test_a_browser_sorts_shows_tips_and_does_not_scroll_sideways(make_content: MakeContent, tmp_path: Path, width: int) -> None:
+    content = make_content({"full": 0.9, "lora": 0.88, "head_only": 0.6}, tuned=True)
+    page = tmp_path / "report.html"
+    page.write_text(render_page(content).replace("</body>", PROBE), encoding="utf-8")
+    found = re.search(r'data-seen="(.*?)"', browse(page, f"--window-size={width},900", "--dump-dom"))
+    assert found is not None
+    seen = json.loads(unescape(found.group(1)))
+    assert seen["seen"] == ["full,lora,head_only", "full,lora,head_only", "head_only,lora,full"]
+    assert seen["tipped"]
+    assert seen["dimmed"] == 1
+    assert seen["wide"] == 0
+    assert seen["narrow"] <= 390
+    assert seen["walked"] == [1, 2, 2, 1, 0, 2]
+    assert seen["stops"] == [1, 1], "each is one stop of the tab key"
+    assert seen["ring"] == "solid"
+    assert seen["letters"] > 9.5
+    assert seen["stays"] == 0, "names stay in sight"
+    headings = [heading for heading, _ in seen["columns"]]
+    assert {"name", "macro F1", "rate", "tuned", "too sure by", "p (Holm)", "mostly taken for", "make it again"} <= {*headings}
+    assert seen["arrow"].endswith('/ ""'), "no part of the heading's name"
+    for heading, orders in seen["columns"]:
+        assert orders["ascending"] == sorted(orders["none"], key=as_sorted), heading
+        assert orders["descending"] == sorted(orders["none"], key=as_sorted, reverse=True), heading
+
+
+def as_sorted(cell: str) -> tuple[float, str]:
+    """By the number that a cell begins with, else by its words."""
+    number = re.match(r"[+-]?\d[\d.]*(e-?\d+)?(?=$|[ %])", cell)
+    return (float(number.group()), "") if number else (0.0, cell.casefold())
+
+
+@needs_browser
+def test_all_is_printed_without_scripts_too(make_content: MakeContent, tmp_path: Path) -> None:
+    content = make_content({f"row{number}": 0.8 for number in range(12)})
+    text = re.sub("(?s)<script>.*</script>", "", render_page(content))
+    assert text.count("<details>") > 12
+    pages = [
+        count_pages(tmp_path / f"{name}.html", version)
+        for name, version in {
+            "folded": text,
+            "open": text.replace("<details>", "<details open>"),
+            "without": re.sub("(?s)<details>.*?</details>", "", text),
+        }.items()
+    ]
+    assert pages[0] == pages[1] > pages[2]
+
+
+def count_pages(page: Path, text: str) -> int:
+    page.write_text(text, encoding="utf-8")
+    printed = page.with_suffix(".pdf")
+    browse(page, f"--print-to-pdf={printed}")
+    return len(re.findall(rb"/Type /Page\b", printed.read_bytes()))
