@@ -225,6 +225,7 @@ def test_the_sample_queries_leave_out_what_was_made_again(document, monkeypatch)
     original = tracker.start("original", tags=shared)
     again = tracker.start("again", tags={**shared, "reproduces": original.run_id})
     for logger in (original, again):
+        logger.log_params({"dataset": "mine.csv", "seed": 1})
         logger.finish("FINISHED")
     monkeypatch.setattr(pipeline, "load_results", lambda: frame_of(tracker), raising=False)
     query, *_ = re.findall(r"```python\n(.*?)```", (ROOT / document).read_text(), re.DOTALL)
