@@ -55,6 +55,9 @@ def _ours(runs: Iterable[Run]) -> Iterator[Run]:
 def _sample(run: Run) -> tuple[str, ...]:
     """What decides which of the training examples, the same for all compared runs, a run was trained on."""
     limit = run.params.get("max_train_samples")
+    used = run.metrics.get("data/train_examples")
+    if used is not None and used == run.metrics.get("data/rows_train"):
+        limit = None  # above what there is
     return (limit, run.params.get("split_seed", "")) if limit else ("",)
 
 

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import zip_longest
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from pipeline.comparison.overlap import OVERLAP, find_overlap
+from pipeline.comparison.recorded import read_record
 from pipeline.comparison.selection import Selection
-from pipeline.errors import PipelineError
 from pipeline.tracking.runs import RunStore
 
 
@@ -59,7 +56,7 @@ def read_audit(selection: Selection, store: RunStore) -> DataAudit:
     """The audit of the compared runs' data, as a run of `prepare_data` on equal data or one of their trainings recorded it."""
     fingerprint = selection.kept[0].tags["data_fingerprint"]
     prepared = store.search({"stage": "prepare_data", "data_fingerprint": fingerprint})
-    manifests = (_read_manifest(run.run_id, store) for run in (*prepared, *selection.kept))
+    manifests = (read_record(run.run_id, "manifest.json", store) for run in (*prepared, *selection.kept))
     return DataAudit(find_overlap(selection), next(filter(None, manifests), {}))
 
 
@@ -82,12 +79,3 @@ def _list_figures(audit: DataAudit) -> Iterator[tuple[str, str, str, float]]:
         yield "all", f"dropped: {reason}", "", count
     for name, share in audit.overlap.items():
         yield "train/test", f"overlap_{name.removeprefix(OVERLAP)}_percent", "", share
-
-
-def _read_manifest(run_id: str, store: RunStore) -> Mapping[str, Any]:
-    try:
-        with tempfile.TemporaryDirectory() as scratch:
-            found = json.loads(store.download(run_id, "manifest.json", Path(scratch)).read_text(encoding="utf-8"))
-    except (PipelineError, OSError, ValueError):  # deleted by hand
-        return {}
-    return found if isinstance(found, dict) else {}

@@ -1,4 +1,4 @@
-"""The report as Markdown: the same sections as `report.html`, with pictures in place of charts."""
+"""The report as Markdown: the same sections as `report.html`, with pictures in place of charts where there is one."""
 
 from __future__ import annotations
 
@@ -46,7 +46,8 @@ def _render_block(block: Block, pictures: dict[str, None]) -> Iterator[str]:
         case Lines(lines):
             yield from (f"- {_plain(line)}" for line in lines)
         case Code(text):
-            yield from ("```", text.replace("```", "'''"), "```")
+            fence = "`" * max(3, *(len(run) + 1 for run in re.findall("`+", text)), 0)
+            yield from (fence, text, fence)
         case Fold(summary, blocks):
             if body := [line for inner in blocks for line in _render_block(inner, pictures)]:
                 yield from (f"### {_plain(summary)}", "", *body)

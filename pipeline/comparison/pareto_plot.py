@@ -17,6 +17,7 @@ from pipeline.lettering import find_lettering
 
 _COLORS = ("#3b6fb6", "#c2773b", "#5a9e6f", "#8a5fb0", "#b04a5a", "#6b6b6b")
 _ROOM = (1.25, 1.9)  # that a name takes, as multiples of its width and height, so that it keeps off the points
+_MOST_NAMES = 40
 _MOST_MOVES = 150  # of the names: a limit in steps, where one in seconds would give another picture on a busy machine
 
 
@@ -86,7 +87,12 @@ def _draw_panel(axes: Axes, cost: Cost, points: Sequence[Point], settings: Seque
 
 
 def _name_points(axes: Axes, points: Sequence[Point], statistics: Statistics) -> None:
-    """Names beside the points, moved until none covers another; a thin line where a name had to go far."""
+    """Names beside the points, moved until none covers another; a thin line where a name had to go far.
+
+    Of very many points those on the front have names.
+    """
+    if len(points) > _MOST_NAMES:
+        points = [point for point in points if point.on_front]
     names = [statistics.rows[point.row].name for point in points]
     lettering = find_lettering(names)
     costs, scores = [point.cost.value for point in points], [point.f1_macro.value for point in points]

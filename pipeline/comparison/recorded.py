@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -81,6 +82,16 @@ def read_predictions(runs: Sequence[Run], store: RunStore) -> RecordedPrediction
         confidence,
         missing,
     )
+
+
+def read_record(run_id: str, name: str, store: RunStore) -> Mapping[str, Any]:
+    """A JSON file of a run; empty where it has none, as a model from elsewhere, or where it was deleted."""
+    try:
+        with tempfile.TemporaryDirectory() as scratch:
+            found = json.loads(store.download(run_id, name, Path(scratch)).read_text(encoding="utf-8"))
+    except (PipelineError, OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _classes(run_id: str, store: RunStore) -> list[str]:

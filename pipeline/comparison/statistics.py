@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import combinations
 
 import numpy as np
@@ -105,8 +106,11 @@ class Statistics:
 
     def pair(self, one: int, other: int) -> PairTest | None:
         """The test of two rows, in whichever order; None where there is none."""
-        wanted = {one, other}
-        return next((pair for pair in self.pairs if {pair.first, pair.second} == wanted), None)
+        return self._by_rows.get(frozenset((one, other)))
+
+    @cached_property
+    def _by_rows(self) -> Mapping[frozenset[int], PairTest]:
+        return {frozenset((pair.first, pair.second)): pair for pair in self.pairs}
 
     @property
     def known(self) -> list[int]:
@@ -149,12 +153,12 @@ def compute_statistics(table: pd.DataFrame, runs: Sequence[Run], recorded: Recor
         return Statistics(tuple(rows), (), texts, 0, recorded.missing)
     predicted = np.stack([recorded.predicted[run_id] for run_id in recorded.run_ids])
     scores = resample_scores(recorded.gold, predicted, len(recorded.classes))
-    identity = np.eye(len(predicted))
+    identity, several = np.eye(len(predicted)), len(np.unique(recorded.gold)) > 1
     for number, mine in enumerate(members):
         if mine:
             found = _estimates(scores, [identity[list(mine.values())]])
             f1_macro, accuracy = (found[name].interval(lowest=0.0) for name in ("f1_macro", "accuracy"))
-            constant = sum(len(np.unique(predicted[run])) == 1 for run in mine.values()) if texts > 1 else 0
+            constant = sum(len(np.unique(predicted[run])) == 1 for run in mine.values()) if several else 0
             rows[number] = replace(rows[number], f1_macro=f1_macro, accuracy=accuracy, constant=constant)
     pairs = _test_pairs(members, scores, predicted == recorded.gold)
     statistics = Statistics(tuple(rows), pairs, texts, scores.resamples, recorded.missing)

@@ -17,6 +17,13 @@ SCORE_NAMES = ("score", "similarity")
 """Looked for as well where labels are scores."""
 
 
+def find_label_column(columns: Sequence[str], config: SplitConfig) -> str | None:
+    """The column of the labels; None where it is not there."""
+    if config.label_column:
+        return config.label_column if config.label_column in columns else None
+    return find_column(columns, (*LABEL_NAMES, *(SCORE_NAMES if config.label_type == "score" else ())))
+
+
 def find_columns(columns: Sequence[str], where: str, config: SplitConfig) -> dict[str, str]:
     """Role -> column: which columns hold the text, the label and, where they were named, the second text and the group.
 

@@ -57,6 +57,9 @@ class Child(Generic[T]):
         try:
             succeeded, outcome = self.connection.recv()
         except EOFError as error:
+            self._process.join()
+            if self._process.exitcode == _INTERRUPTED:
+                raise ProcessLostError("The process of this run was told to end from outside, and closed its run.") from error
             raise ProcessLostError(
                 "The process of this run was killed from outside; the system may have run out of memory. "
                 "The same command goes on from the last checkpoint; a smaller --batch-size needs less."

@@ -17,30 +17,22 @@ from pipeline.comparison.data_audit import read_audit
 from pipeline.comparison.files import list_tables
 from pipeline.comparison.hardest import hardest_examples
 from pipeline.comparison.markdown import render_markdown
-from pipeline.comparison.overlap import say_overlap
 from pipeline.comparison.page.content import Content, read_origins
 from pipeline.comparison.page.page import render_page
 from pipeline.comparison.pareto import find_points
 from pipeline.comparison.pareto_plot import draw_pareto
 from pipeline.comparison.plots import draw_all
 from pipeline.comparison.recorded import RecordedPredictions, read_predictions
-from pipeline.comparison.report import (
-    describe_chance,
-    describe_fairness,
-    describe_seeds,
-    describe_statistics,
-)
+from pipeline.comparison.report import remarks
 from pipeline.comparison.seeds import describe_missing
 from pipeline.comparison.selection import OtherTest, Selection, row_name, select_runs
-from pipeline.comparison.settings import describe_unlike_settings
 from pipeline.comparison.statistics import (
     Statistics,
     add_statistics,
     compute_statistics,
     without_groups,
 )
-from pipeline.comparison.table import build_table, group_runs, label_rows, render_table
-from pipeline.comparison.transfer import describe_transfer
+from pipeline.comparison.table import build_table, label_rows, render_table
 from pipeline.errors import RunError
 from pipeline.evaluation.predictions import write_csv
 from pipeline.hashing import digest
@@ -113,14 +105,8 @@ def run(config: configs.CompareConfig, tracker: Tracker | None = None, parent_id
             export(Path(config.export_dir), folder, selection, tracker)
     say(f"Results: {title}")
     say(render_table(table))
-    chance = [] if statistics.pairs else [describe_chance(table, selection)]
-    unlike = describe_unlike_settings(group_runs(table, selection.kept))
-    warnings = [*unlike, say_overlap(selection), *describe_transfer(selection.kept)]
-    verdict = describe_statistics(table, selection, statistics)
-    for line in (*verdict, *describe_fairness(table, selection), *chance, *describe_seeds(selection), *warnings):
+    for line in remarks(table, selection, statistics):
         say(line)
-    for line in selection.summarise_left_out():
-        say(f"Left out: {line}")
     if parent_id is None and not config.run_ids and (others := _evaluated_elsewhere(tracker, candidates)):
         say(f"{others} evaluated run(s) are not among these; --study all takes them in.")
     say(f"Table and pictures: artifacts of run {logger.run_id}" + (f", and {config.export_dir}" if config.export_dir else ""))

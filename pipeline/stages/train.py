@@ -143,6 +143,7 @@ def _train(
     inputs.log_datasets(logger, "train", "validation")
     # `compare` works from the tracking store alone, so what it must warn of stands on the run.
     logger.log_metrics(overlap_metrics({"train/test": inputs.prepared.manifest.overlap["train/test"]}))
+    logger.log_metrics({"data/train_examples": len(train), "data/rows_train": inputs.prepared.manifest.rows["train"]})
 
     memory = MemoryMeter()
     seeds, context = Seeds.of(config), inputs.context()

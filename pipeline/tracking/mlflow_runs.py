@@ -176,10 +176,11 @@ class MlflowTracker:
         """Relative to the working folder, where it is below it."""
         with _store_errors("read"):
             uri = self.client.get_run(run_id).info.artifact_uri
-        address = urlsplit(uri)
-        if address.scheme not in ("", "file"):
-            return f"{uri}/{path}"
-        file = Path(url2pathname(address.path)) / path
+        if uri.startswith("file:"):
+            uri = url2pathname(urlsplit(uri).path)
+        if "://" in uri or uri.startswith("mlflow-artifacts:"):
+            return f"{path} at {self.web_address(run_id)}/artifacts"
+        file = Path(uri) / path
         return str(file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file)
 
     def web_address(self, run_id: str) -> str:
@@ -207,8 +208,9 @@ class MlflowTracker:
 
     def _mark_experiment(self, experiment_id: str) -> None:
         name, value = _EXPERIMENT_KIND
-        if name not in self.client.get_experiment(experiment_id).tags:
-            self.client.set_experiment_tag(experiment_id, name, value)
+        with contextlib.suppress(MlflowException):  # a server may refuse it; it is a matter of looks
+            if name not in self.client.get_experiment(experiment_id).tags:
+                self.client.set_experiment_tag(experiment_id, name, value)
 
     def _check_artifacts(self, uri: str) -> None:
         if uri.startswith("mlflow-artifacts:") and not self.tracking_uri.startswith("http"):

@@ -52,5 +52,7 @@ class ServedModel:
                 )
             return [model_input[name].tolist() for name in (names if set(names) <= set(given) else given)]
         if self._model.problem.pairs:
+            if isinstance(model_input, str) or any(isinstance(pair, str) or len(pair) != 2 for pair in model_input):
+                raise ValueError('The model takes pairs of texts, such as [("a film", "a movie")].')
             return [[pair[side] for pair in model_input] for side in range(2)]
         return [[model_input] if isinstance(model_input, str) else list(model_input)]

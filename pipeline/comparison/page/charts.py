@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
+from unicodedata import east_asian_width
 
 COLORS = 10
 """Classes `c0` to `c9` of the page's style; beyond, colours come again with another dash and another shape."""
@@ -21,6 +22,8 @@ _KEY = '<line x1="1" y1="6" x2="21" y2="6"/>'
 class Mark:
     """A point with its uncertainty."""
 
+    row: int
+    """Number in the results table, which colour and shape follow in every chart."""
     name: str
     x: float
     y: float
@@ -37,6 +40,8 @@ class Mark:
 class Line:
     """A curve."""
 
+    row: int
+    """Number in the results table, which the colour follows in every chart."""
     name: str
     points: Sequence[tuple[float, float]]
 
@@ -83,7 +88,7 @@ def draw_scatter(marks: Sequence[Mark], x_title: str, y_title: str, label: str) 
     horizontal = _Axis.over(xs, *_WIDE.across, logarithmic)
     vertical = _Axis.over([value for mark in marks for value in (mark.y_low, mark.y_high)], *_WIDE.up)
     names = _place_names([(mark.name, horizontal.place(mark.x), vertical.place(mark.y)) for mark in marks])
-    body = "".join(_draw_mark(mark, names[number], number, horizontal, vertical) for number, mark in enumerate(marks))
+    body = "".join(_draw_mark(mark, name, horizontal, vertical) for mark, name in zip(marks, names, strict=True))
     scale = " (log scale)" if logarithmic else ""
     return _svg(_WIDE, _frame(_WIDE, horizontal, vertical, x_title + scale, y_title) + body, label)
 
@@ -94,8 +99,7 @@ def draw_lines(lines: Sequence[Line], x_title: str, y_title: str, label: str) ->
     horizontal = _Axis.over([0.0, *(x for x, _ in points)], *_WIDE.across, margin=0)
     vertical = _Axis.over([y for _, y in points], *_WIDE.up)
     body = "".join(
-        _draw_line(number, line.points, _say_points(line, x_title, y_title), horizontal, vertical)
-        for number, line in enumerate(lines)
+        _draw_line(line.row, line.points, _say_points(line, x_title, y_title), horizontal, vertical) for line in lines
     )
     return _svg(_WIDE, _frame(_WIDE, horizontal, vertical, x_title, y_title) + body, label)
 
@@ -115,17 +119,13 @@ def draw_reliability(bins: Sequence[Bin], number: int, label: str) -> str:
     return _svg(_SMALL, _frame(_SMALL, horizontal, vertical, "confidence", "accuracy") + body, label)
 
 
-def legend(names: Iterable[str], with_shapes: bool = False) -> str:
-    """Names with their colours; pointing at one or focusing it brings its marks forward.
-
-    Args:
-        with_shapes: Show each row's mark in place of its line.
-    """
+def legend(shown: Iterable[Mark | Line]) -> str:
+    """Names with their marks or lines; pointing at one or focusing it brings it forward in the chart."""
     items = "".join(
-        f'<button type="button" data-series="{number}" aria-pressed="false">'
-        f'<svg class="{_color(number)}" width="22" height="12" aria-hidden="true">'
-        f"{_draw_point(number, 11, 6) if with_shapes else _KEY}</svg>{escape(name)}</button>"
-        for number, name in enumerate(names)
+        f'<button type="button" data-series="{one.row}" aria-pressed="false">'
+        f'<svg class="{_color(one.row)}" width="22" height="12" aria-hidden="true">'
+        f"{_draw_point(one.row, 11, 6) if isinstance(one, Mark) else _KEY}</svg>{escape(one.name)}</button>"
+        for one in shown
     )
     return f'<div class="legend" role="toolbar" aria-label="Rows">{items}</div>'
 
@@ -190,7 +190,7 @@ def _place_names(marks: Sequence[tuple[str, float, float]]) -> list[tuple[float,
     taken = [(x - 6, y - 6, x + 6, y + 6) for _, x, y in marks]
     found: list[tuple[float, float] | None] = []
     for name, x, y in marks:
-        width = _LETTER * len(name)
+        width = _LETTER * sum(2 if east_asian_width(letter) in "WF" else 1 for letter in name)
         corners = [(x + 8, y - 7), (x + 8, y + 15), (x - 8 - width, y - 7), (x - 8 - width, y + 15)]
         boxes = [(left, base - 10, left + width, base + 2) for left, base in corners]
         free = [
@@ -210,7 +210,7 @@ def _overlap(one: tuple[float, float, float, float], other: tuple[float, float, 
     return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
-def _draw_mark(mark: Mark, name: tuple[float, float] | None, number: int, horizontal: _Axis, vertical: _Axis) -> str:
+def _draw_mark(mark: Mark, name: tuple[float, float] | None, horizontal: _Axis, vertical: _Axis) -> str:
     x, y = horizontal.place(mark.x), vertical.place(mark.y)
     bars = (
         f'<line x1="{x}" x2="{x}" y1="{vertical.place(mark.y_low)}" y2="{vertical.place(mark.y_high)}"/>'
@@ -222,8 +222,9 @@ def _draw_mark(mark: Mark, name: tuple[float, float] | None, number: int, horizo
     hollow = " hollow" if mark.hollow else ""
     written = f'<text class="name" x="{name[0]:.1f}" y="{name[1]:.1f}">{escape(mark.name)}</text>' if name else ""
     return (
-        f'<g class="mark {_color(number)}{hollow}" data-series="{number}" tabindex="0" role="img" aria-label="{escape(said)}">'
-        f"<title>{escape(said)}</title>{bars}{_draw_point(number, x, y)}{written}</g>"
+        f'<g class="mark {_color(mark.row)}{hollow}" data-series="{mark.row}" tabindex="0" role="img" '
+        f'aria-label="{escape(said)}">'
+        f"<title>{escape(said)}</title>{bars}{_draw_point(mark.row, x, y)}{written}</g>"
     )
 
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import shlex
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,10 +15,9 @@ from pipeline.comparison.breakdown import Breakdown
 from pipeline.comparison.curves import Curve
 from pipeline.comparison.data_audit import DataAudit
 from pipeline.comparison.pareto import Cost, Point
-from pipeline.comparison.recorded import RecordedPredictions
+from pipeline.comparison.recorded import RecordedPredictions, read_record
 from pipeline.comparison.selection import Selection
 from pipeline.comparison.statistics import Statistics
-from pipeline.errors import PipelineError
 from pipeline.evaluation.metrics import count_confusions
 from pipeline.tracking.runs import Run, RunStore
 
@@ -72,21 +68,14 @@ class Content:
     def confusions(self) -> Iterator[tuple[str, NDArray[np.int64]]]:
         """Name of a row -> how often its first seed took a true class (rows) for another (columns); not of scores."""
         classes = np.arange(len(self.recorded.classes))
+        seeds = {run.run_id: int(run.params.get("seed") or 0) for run in self.selection.kept}
         for name, ids in zip(self.names, self.table["run_ids"], strict=True):
-            run_id = next((run_id for run_id in ids.split() if run_id in self.recorded.predicted), None)
-            if run_id is not None:
+            present = [run_id for run_id in ids.split() if run_id in self.recorded.predicted]
+            if present:
+                run_id = min(present, key=lambda run_id: seeds[run_id])
                 yield name, count_confusions(self.recorded.gold, self.recorded.predicted[run_id], classes)
 
 
 def read_origins(runs: Sequence[Run], store: RunStore) -> list[Origin]:
     """The compared runs with their records; what is gone is left empty."""
-    return [Origin(run, store.web_address(run.run_id), _read_environment(run, store)) for run in runs]
-
-
-def _read_environment(run: Run, store: RunStore) -> Mapping[str, Any]:
-    try:
-        with tempfile.TemporaryDirectory() as scratch:
-            content = json.loads(store.download(run.run_id, "environment.json", Path(scratch)).read_text(encoding="utf-8"))
-    except (PipelineError, OSError, ValueError):  # a model from elsewhere has none
-        return {}
-    return content if isinstance(content, dict) else {}
+    return [Origin(run, store.web_address(run.run_id), read_record(run.run_id, "environment.json", store)) for run in runs]

@@ -23,10 +23,14 @@ def draw_learning(content: Content) -> list[Chart]:
     """Validation scores and loss by epoch, a chart each."""
     charts = []
     for metric in content.curves[0].points:
-        lines = [Line(curve.name, list(curve.points[metric].items())) for curve in content.curves if curve.points.get(metric)]
+        lines = [
+            Line(content.names.index(curve.name), curve.name, list(curve.points[metric].items()))
+            for curve in content.curves
+            if curve.points.get(metric)
+        ]
         title = f"validation {metric}"
         chart = draw_lines(lines, "epochs", title, f"{title} by epoch, a line a row")
-        charts.append(Chart(chart + legend(line.name for line in lines), title))
+        charts.append(Chart(chart + legend(lines), title))
     return charts
 
 
@@ -45,6 +49,7 @@ def draw_calibration(content: Content) -> list[Chart]:
 def _draw_cost(cost: Cost, points: Sequence[Point], names: Sequence[str], setting: str) -> str:
     marks = [
         Mark(
+            row=point.row,
             name=names[point.row],
             x=point.cost.value,
             y=point.f1_macro.value,
@@ -58,7 +63,7 @@ def _draw_cost(cost: Cost, points: Sequence[Point], names: Sequence[str], settin
         for point in points
     ]
     label = f"macro F1 against {cost.title}{f' ({setting})' if setting else ''}, a mark a row"
-    return draw_scatter(marks, cost.title, "test macro F1", label) + legend((mark.name for mark in marks), with_shapes=True)
+    return draw_scatter(marks, cost.title, "test macro F1", label) + legend(marks)
 
 
 def _describe_rank(point: Point, names: Sequence[str]) -> str:

@@ -47,10 +47,11 @@ def _results(content: Content) -> Iterator[Block]:
 def _trade_offs(content: Content) -> Iterator[Block]:
     """Quality against each cost, a chart per cost and setting."""
     if content.points:
+        hollow = " A hollow mark is dominated: another row costs no more and was shown to be better."
+        judged = hollow if content.selection.ranked else ""
         yield Paragraph(
-            "Bars are 95 % intervals of macro F1, and the range of the cost over seeds. A hollow mark is dominated: another "
-            "row costs no more and was shown to be better. Times and memory are compared on the same hardware, precision and "
-            "batch size only."
+            f"Bars are 95 % intervals of macro F1, and the range of the cost over seeds.{judged} "
+            "Times and memory are compared on the same hardware, precision, batch size and number of processes only."
         )
         yield Charts(draw_costs(content), "pareto")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -51,7 +52,7 @@ def _sort_values(column: Column, found: pd.Series) -> Sequence[float | None]:
     """What the cells of a column sort by: its numbers, also where they are written as words; None of other words."""
     if column.name == "tuned":  # by the size of the budget, which its unit follows
         return [float(match.group().replace(",", "")) if (match := re.search(r"\d[\d,.]*", cell)) else 0.0 for cell in found]
-    numbers = pd.to_numeric(found, errors="coerce")
+    numbers = pd.to_numeric(found.replace("all", math.inf), errors="coerce")
     if column.is_text or (numbers.isna() & found.notna() & (found != "")).any():
         return [None] * len(found)
     return [float(number) for number in numbers]

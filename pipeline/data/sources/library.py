@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from pipeline.config import SplitConfig
-from pipeline.data.columns import LABEL, LABEL_NAMES, find_column, find_columns
+from pipeline.data.columns import LABEL, find_columns, find_label_column
 from pipeline.data.sources.base import PART_NAMES, Source, SourceTables
 from pipeline.data.tables import as_series, as_texts
 from pipeline.errors import DataError, enumerate_some
@@ -84,7 +84,7 @@ def _tables_of(loaded: Mapping[str, Any], name: str, config: SplitConfig) -> Sou
     parts, unlabelled, classes = {}, [], None
     for part, rows in _known_parts(loaded).items():
         where = f"{name} ({part})"
-        if part == "test" and (config.label_column or find_column(rows.column_names, LABEL_NAMES)) not in rows.column_names:
+        if part == "test" and find_label_column(rows.column_names, config) is None:
             unlabelled.append(part)
             continue
         columns = find_columns(rows.column_names, where, config)

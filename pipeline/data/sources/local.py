@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from pipeline.config import SplitConfig
-from pipeline.data.columns import LABEL_NAMES, find_column, find_columns
+from pipeline.data.columns import find_columns, find_label_column
 from pipeline.data.files import format_suffix
 from pipeline.data.sources.base import PART_NAMES, Source, SourceTables
 from pipeline.data.sources.library import saved
@@ -120,7 +120,7 @@ def _read(path: Path, where: str, config: SplitConfig, may_lack: bool = False) -
     found: dict[str, str] = {}
 
     def choose(columns: Sequence[str]) -> list[str]:
-        if may_lack and (config.label_column or find_column(columns, LABEL_NAMES)) not in columns:
+        if may_lack and find_label_column(columns, config) is None:
             raise _NoLabelColumnError
         found.update(find_columns(columns, where, config))
         return list(dict.fromkeys(found.values()))  # the text itself may be the group

@@ -1,6 +1,6 @@
 from collections.abc import Callable
 
-from pipeline.comparison.budgets import describe_tuning, list_inequalities
+from pipeline.comparison.budgets import describe_tuning, is_fair, list_inequalities
 from pipeline.comparison.report import describe_fairness, describe_statistics, find_verdict
 from pipeline.comparison.selection import select_runs
 from pipeline.comparison.statistics import PairTest, RowStatistics, Statistics
@@ -106,3 +106,12 @@ def test_the_same_limit_is_the_same_data_only_with_the_same_seed_and_choices_of_
     )
     choices = [{"epochs": "3"}, {"epochs": "4"}, {"batch_size": "8"}, {"compute_dtype": "bfloat16"}, {"split_seed": "7"}]
     assert select_runs([make_run("full", params=choice) for choice in choices]).ranked
+
+
+def test_a_limit_above_what_there_is_takes_all_examples(make_run: MakeRun) -> None:
+    all_of_them = {"data/rows_train": 150.0, "data/train_examples": 150.0}
+    limited = make_run("full", params={"max_train_samples": "200"}, metrics=all_of_them)
+    other = make_run("lora", params={"max_train_samples": "400"}, metrics=all_of_them)
+    few = make_run("ia3", params={"max_train_samples": "100"}, metrics={**all_of_them, "data/train_examples": 100.0})
+    assert is_fair([limited, other, make_run("bitfit")])
+    assert not is_fair([limited, few])

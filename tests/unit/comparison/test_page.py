@@ -114,7 +114,7 @@ def test_one_row_without_predictions_is_a_page_too(make_run: MakeRun) -> None:
 
 
 def test_names_do_not_cover_one_another() -> None:
-    marks = [Mark(f"row {number}", 1.0, 0.5 + number / 1e4, 1.0, 1.0, 0.4, 0.6) for number in range(30)]
+    marks = [Mark(number, f"row {number}", 1.0, 0.5 + number / 1e4, 1.0, 1.0, 0.4, 0.6) for number in range(30)]
     text = draw_scatter(marks, "x", "y", "label")
     places = [(float(x), float(y)) for x, y in re.findall(r'class="name" x="([-\d.]+)" y="([-\d.]+)"', text)]
     assert 1 <= len(places) < 30
@@ -124,10 +124,10 @@ def test_names_do_not_cover_one_another() -> None:
 
 def test_single_and_equal_values_have_a_place() -> None:
     for text in (
-        draw_scatter([Mark("a", 5.0, 0.5, 5.0, 5.0, 0.5, 0.5)], "x", "y", "label"),
-        draw_scatter([Mark("a", 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)], "x", "y", "label"),
-        draw_scatter([Mark(str(i), 10.0**i, 0.5, 10.0**i, 10.0**i, 0.4, 0.6) for i in (-3, 2, 7)], "x", "y", "label"),
-        draw_lines([Line("a", [(1.0, 0.5)])], "x", "y", "label"),
+        draw_scatter([Mark(0, "a", 5.0, 0.5, 5.0, 5.0, 0.5, 0.5)], "x", "y", "label"),
+        draw_scatter([Mark(0, "a", 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)], "x", "y", "label"),
+        draw_scatter([Mark(i + 3, str(i), 10.0**i, 0.5, 10.0**i, 10.0**i, 0.4, 0.6) for i in (-3, 2, 7)], "x", "y", "label"),
+        draw_lines([Line(0, "a", [(1.0, 0.5)])], "x", "y", "label"),
     ):
         assert "nan" not in text
         assert "inf" not in text
@@ -176,8 +176,8 @@ def test_of_many_classes_the_hardest_are_shown_and_of_the_data_the_ends(content:
 
 
 def test_shapes_tell_rows_of_one_colour_apart() -> None:
-    marks = [Mark(f"row {number}", 1.0 + number, 0.5, 1.0, 1.0, 0.4, 0.6) for number in range(45)]
-    text = draw_scatter(marks, "x", "y", "label") + legend((mark.name for mark in marks), with_shapes=True)
+    marks = [Mark(number, f"row {number}", 1.0 + number, 0.5, 1.0, 1.0, 0.4, 0.6) for number in range(45)]
+    text = draw_scatter(marks, "x", "y", "label") + legend(marks)
     assert text.count("<circle") == 2 * 15, "the first ten, and after four shapes again"
     corners = [len(points.split()) for points in re.findall(r'<polygon class="point" points="(.*?)"', text)]
     assert corners == 2 * ([4] * 10 + [3] * 10 + [4] * 10)

@@ -247,6 +247,14 @@ def test_a_row_that_predicts_one_class_is_said_to_have_learned_nothing(make_run:
     assert "bitfit trains the smallest share" not in " ".join(said)
 
 
+def test_a_model_that_is_right_on_a_single_class_has_not_failed_to_learn(make_run: MakeRun) -> None:
+    runs = [make_run("full")]
+    gold = np.zeros(20, np.int64)
+    said = {runs[0].run_id: gold}
+    recorded = RecordedPredictions(["text"] * 20, gold, ["a", "b"], said, {runs[0].run_id: np.full(20, 0.9)})
+    assert not compute_statistics(build_table(runs), runs, recorded).rows[0].constant
+
+
 SHARES = {"full": 100.0, "bitfit": 0.1, "lora": 1.0}
 
 

@@ -103,6 +103,14 @@ def test_a_labelled_test_part_is_kept_however_its_label_is_spelt(glue: Path, lab
     assert set(find_source(str(glue), CONFIG).read().parts) == {"train", "validation", "test"}
 
 
+def test_a_test_part_with_scores_is_labelled(tmp_path: Path) -> None:
+    for part in ("train", "dev", "test"):
+        (tmp_path / f"{part}.csv").write_text("sentence1,sentence2,score\na,b,0.5\n")
+    config = SplitConfig(text_pair_column="sentence2", label_type="score")
+    tables = find_source(str(tmp_path), config).read()
+    assert (set(tables.parts), tables.unlabelled) == ({"train", "validation", "test"}, ())
+
+
 def test_an_unlabelled_test_part_is_left_aside_also_where_the_label_column_was_named(glue: Path) -> None:
     assert set(find_source(str(glue), SplitConfig(label_column="label")).read().parts) == {"train", "validation"}
 
