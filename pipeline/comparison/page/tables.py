@@ -80,7 +80,11 @@ def by_length(content: Content) -> Grid:
     bounds = parts[["min_words", "max_words", "texts"]].to_numpy().tolist()
     spans = [f"{low} to {high}" if low < high else f"{low}" for low, high, _ in bounds]
     headings = [f"{span} words ({texts:,})" for span, (*_, texts) in zip(spans, bounds, strict=True)]
-    return _shaded("Macro F1 by length of text", wide[parts["min_words"]], headings)
+    return _shaded(
+        "Macro F1 by length of text; a class that stands in no text of a part counts 0 there",
+        wide[parts["min_words"]],
+        headings,
+    )
 
 
 def certainty(content: Content) -> Grid:
