@@ -8,7 +8,7 @@ from pathlib import Path
 from pipeline.config import NAMED_DATASETS, SplitConfig
 from pipeline.data.files import check_encoding
 from pipeline.data.sources.base import Source, SourceTables
-from pipeline.data.sources.library import HUB_NAMES, hub
+from pipeline.data.sources.datasets_library import HUB_NAMES, hub
 from pipeline.data.sources.local import local_file, local_folder, part_files, why_not_opened
 from pipeline.data.sources.packaged import packaged_reviews
 from pipeline.data.tables import is_table_file

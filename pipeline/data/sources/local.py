@@ -11,7 +11,7 @@ from pipeline.config import SplitConfig
 from pipeline.data.columns import find_columns, find_label_column
 from pipeline.data.files import format_suffix
 from pipeline.data.sources.base import PART_NAMES, Source, SourceTables
-from pipeline.data.sources.library import saved
+from pipeline.data.sources.datasets_library import saved
 from pipeline.data.tables import FORMATS, is_table_file, read_table
 from pipeline.errors import DataError, shorten
 from pipeline.hashing import digest, hash_file
