@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pipeline.comparison.recorded import RecordedPredictions
-from pipeline.evaluation.calibration import reliability
+from pipeline.evaluation.calibration import calibration_error, reliability
 from pipeline.evaluation.lengths import score_by_length
 
 _BY_CLASS = ["row", "class", "texts", "f1"]
@@ -57,7 +57,7 @@ def break_down(recorded: RecordedPredictions, rows: Mapping[str, Sequence[str]])
         if not np.isnan(confidence).any():
             table = reliability(np.concatenate(right), np.concatenate(confidence))
             bins.append(table.assign(row=name)[_RELIABILITY])
-            errors = [_calibration_error(reliability(*one)) for one in zip(right, confidence, strict=True)]
+            errors = [calibration_error(reliability(*one)) for one in zip(right, confidence, strict=True)]
             certainty.append((name, float(np.mean(right)), float(np.mean(confidence)), float(np.mean(errors))))
     return Breakdown(
         pd.DataFrame(by_class, columns=_BY_CLASS),
@@ -82,7 +82,3 @@ def _f1_by_class(gold: NDArray[np.int64], predicted: NDArray[np.int64], classes:
     said, true = (np.bincount(labels, minlength=classes) for labels in (predicted, gold))
     found: NDArray[np.float64] = 2 * right / np.maximum(1, said + true)
     return found
-
-
-def _calibration_error(table: pd.DataFrame) -> float:
-    return float((table["share"] * (table["accuracy"] - table["confidence"]).abs()).sum())

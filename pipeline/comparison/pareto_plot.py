@@ -93,6 +93,8 @@ def _name_points(axes: Axes, points: Sequence[Point], statistics: Statistics) ->
     """
     if len(points) > _MOST_NAMES:
         points = [point for point in points if point.on_front]
+    if not points:  # so many, and none of them judged
+        return
     names = [statistics.rows[point.row].name for point in points]
     lettering = find_lettering(names)
     costs, scores = [point.cost.value for point in points], [point.f1_macro.value for point in points]

@@ -23,8 +23,12 @@ def calibration(gold: NDArray[np.int64], found: Predictions, classes: Sequence[s
     """`ece`, the expected calibration error, and `nll`, the mean negative log-likelihood of the true class."""
     likelihood = _probability(found.scores, gold, classes, "score_gold")
     table = reliability(found.predicted == gold, confidence_of(found, classes))
-    ece = float((table["share"] * (table["accuracy"] - table["confidence"]).abs()).sum())
-    return {"ece": ece, "nll": float(-np.log(np.maximum(likelihood, np.finfo(float).tiny)).mean())}
+    return {"ece": calibration_error(table), "nll": float(-np.log(np.maximum(likelihood, np.finfo(float).tiny)).mean())}
+
+
+def calibration_error(table: pd.DataFrame) -> float:
+    """Expected calibration error: how far accuracy and confidence of a bin of `reliability` are apart, by its share."""
+    return float((table["share"] * (table["accuracy"] - table["confidence"]).abs()).sum())
 
 
 def reliability(right: NDArray[np.bool_], confidence: NDArray[np.float64], bins: int = BINS) -> pd.DataFrame:

@@ -297,6 +297,19 @@ def test_names_of_a_crowd_do_not_cover_each_other(make_run: MakeRun) -> None:
         assert [text.get_position() for text in axes.texts] == [text.get_position() for text in same.texts]
 
 
+@pytest.mark.parametrize("ranked", [True, False])
+def test_of_very_many_rows_those_on_the_front_are_named(make_run: MakeRun, ranked: bool) -> None:
+    runs = [make_run(f"strategy_{number}", metrics=costs(1 + number, 10)) for number in range(41)]
+    table = build_table(runs)
+    statistics = compute_statistics(table, runs, record(runs, [0.8] * 41))
+    points = find_points(table, runs, statistics, ranked)
+    axes = draw_pareto(points, statistics).axes[0]
+    shares = next(mine for cost, mine in points.items() if cost.name == "trainable_percent")
+    front = [statistics.rows[point.row].name for point in shares if point.on_front]
+    assert [text.get_text() for text in axes.texts] == front
+    assert bool(front) is ranked
+
+
 def test_only_a_shown_difference_dominates_and_machines_are_not_mixed(make_run: MakeRun) -> None:
     here, there = {"tags": {"hardware": "here"}}, {"tags": {"hardware": "there"}}
     runs = [

@@ -31,6 +31,9 @@ def add(left, right=0):
 def fail(kind):
     if kind == "dead":
         os.kill(os.getpid(), signal.SIGKILL)
+    if kind == "ended":
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(60)
     if kind == "ours":
         raise ConfigError("first", "second")
     if kind == "unpicklable":
@@ -99,7 +102,7 @@ def child(tmp_path):
 
 
 def test_every_failure_of_a_child_is_an_error_of_ours_and_the_next_child_works(start):
-    out, err = start("fail", "foreign", "memory", "ours", "dead", "unpicklable").communicate(timeout=60)
+    out, err = start("fail", "foreign", "memory", "ours", "dead", "ended", "unpicklable").communicate(timeout=60)
     *failures, last = out.splitlines()
     said = dict(line.split("|", 1) for line in failures)
     assert said["foreign"] == "PipelineError|RuntimeError: no kernel."
@@ -107,6 +110,7 @@ def test_every_failure_of_a_child_is_an_error_of_ours_and_the_next_child_works(s
     assert said["memory"] == "PipelineError|MemoryError: out of memory. Try a smaller --batch-size."
     assert said["ours"] == "ConfigError|first|second"
     assert said["dead"].startswith("ProcessLostError|The process of this run was killed from outside")
+    assert said["ended"] == "ProcessLostError|The process of this run was told to end from outside, and closed its run."
     assert said["unpicklable"].startswith("PipelineError|")
     assert last == "3"
 

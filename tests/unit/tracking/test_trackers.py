@@ -3,6 +3,7 @@
 import re
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import matplotlib.figure
 import pytest
@@ -235,6 +236,31 @@ def test_the_sample_queries_leave_out_what_was_made_again(document, monkeypatch)
 
 
 class TestMlflowAlone:
+    @pytest.mark.parametrize(
+        ("uri", "expected"),
+        [
+            ("{cwd}/mlruns/1/abc/artifacts", "mlruns/1/abc/artifacts/report.html"),
+            ("file://{cwd}/a%20folder/artifacts", "a folder/artifacts/report.html"),
+            ("/elsewhere/artifacts", "/elsewhere/artifacts/report.html"),
+            ("s3://bucket/1/abc/artifacts", "report.html at PAGE/artifacts"),
+            ("mlflow-artifacts:/1/abc/artifacts", "report.html at PAGE/artifacts"),
+        ],
+    )
+    def test_where_an_artifact_lies_is_said_so_that_it_can_be_opened(self, mlflow_tracker, monkeypatch, uri, expected):
+        run_id = mlflow_tracker.start("compare").run_id
+        page = mlflow_tracker.web_address(run_id)
+        run = SimpleNamespace(info=SimpleNamespace(artifact_uri=uri.format(cwd=Path.cwd()), experiment_id="1"))
+        monkeypatch.setattr(mlflow_tracker.client, "get_run", lambda run_id: run)
+        monkeypatch.setattr(mlflow_tracker, "web_address", lambda run_id: page)
+        assert mlflow_tracker.artifact_address(run_id, "report.html") == expected.replace("PAGE", page)
+
+    def test_a_store_that_refuses_to_mark_the_experiment_still_takes_runs(self, mlflow_tracker, monkeypatch):
+        def refuse(*given):
+            raise MlflowException("not allowed")
+
+        monkeypatch.setattr(mlflow_tracker.client, "set_experiment_tag", refuse)
+        assert mlflow_tracker.get(mlflow_tracker.start("mine").run_id).name == "mine"
+
     def test_the_run_that_mlflow_run_made_is_used(self, mlflow_tracker, monkeypatch):
         given = mlflow_tracker.start("given").run_id
         experiment_id = mlflow_tracker.client.get_run(given).info.experiment_id
