@@ -89,12 +89,10 @@ def _draw_panel(axes: Axes, cost: Cost, points: Sequence[Point], settings: Seque
 def _name_points(axes: Axes, points: Sequence[Point], statistics: Statistics) -> None:
     """Names beside the points, moved until none covers another; a thin line where a name had to go far.
 
-    Of very many points those on the front have names.
+    Of very many points those on the front have names; none where rows are not ranked.
     """
     if len(points) > _MOST_NAMES:
         points = [point for point in points if point.on_front]
-    if not points:  # so many, and none of them judged
-        return
     names = [statistics.rows[point.row].name for point in points]
     lettering = find_lettering(names)
     costs, scores = [point.cost.value for point in points], [point.f1_macro.value for point in points]
