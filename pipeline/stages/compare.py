@@ -75,9 +75,9 @@ def run(config: configs.CompareConfig, tracker: Tracker | None = None, parent_id
         reused = frozenset(reused_by(study)) & {run.run_id for run in selection.kept}
         selection = dataclasses.replace(selection, unfit=unfit, reused=reused, missing=missing, doubts=doubts_in(study))
     if not selection.kept:
-        reasons = ": " + "; ".join(selection.summarise_left_out()) if selection.left_out else ""
+        reasons = f" Left out: {'; '.join(selection.summarise_left_out())}." if selection.left_out else ""
         raise RunError(
-            f"No run with a test result to compare{reasons} in {tracker.tracking_uri}. Train and evaluate one first."
+            f"No run with a test result to compare in {tracker.tracking_uri}.{reasons} Train and evaluate one first."
         )
     title = f"{title}, {_describe_data(selection)}"
     table = build_table(selection.kept, selection.failed, selection.ranked)

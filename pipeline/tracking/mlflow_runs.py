@@ -1,4 +1,4 @@
-"""Runs in MLflow. The only module, with `served_model`, that imports mlflow."""
+"""Runs in MLflow. The only module, with `patient_client` and `served_model`, that imports mlflow."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from mlflow.data.http_dataset_source import HTTPDatasetSource
 from mlflow.data.meta_dataset import MetaDataset
 from mlflow.entities import DatasetInput, InputTag, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
-from mlflow.tracking import MlflowClient
 
 from pipeline.errors import RunError, StoreError
+from pipeline.tracking.patient_client import PatientClient, is_locked
 from pipeline.tracking.runs import Run, RunLogger, Status, fresh_params, only_folder
 
 if TYPE_CHECKING:
@@ -39,8 +39,9 @@ _BATCH = 500  # the tracking API takes at most 1000 metrics and 100 params a req
 _TEXT_LIMIT = 4000  # characters of a tag that every backend takes
 
 # Long names of migration steps and of run ids are of no use to whoever trains a model.
-for _name in ("alembic", "mlflow.store.db.utils", "mlflow.utils.autologging_utils"):
+for _name in ("alembic", "mlflow.utils.autologging_utils"):
     logging.getLogger(_name).setLevel(logging.WARNING)
+logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # tracebacks of errors that are said below
 
 # What MLflow calls a run that nobody has named, such as bright-shark-12.
 _MADE_UP_NAME = re.compile(r"[a-z]+-[a-z]+-\d+")
@@ -55,10 +56,13 @@ class MlflowTracker:
         Raises:
             StoreError: The store cannot be opened.
         """
-        with _store_errors("opened"):
-            self.client = MlflowClient(tracking_uri)
+        try:
+            self.client = PatientClient(tracking_uri)
             self.tracking_uri = self.client.tracking_uri
-            self.client.search_experiments(max_results=1)
+            with _environment("MLFLOW_HTTP_REQUEST_MAX_RETRIES", os.environ.get("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")):
+                self.client.search_experiments(max_results=1)  # a server that is not there is said in seconds, not minutes
+        except Exception as error:  # also what SQLAlchemy, a driver that is missing or the address itself raise
+            raise _store_error("opened", error) from error
 
     def __reduce__(self) -> tuple[type[MlflowTracker], tuple[str]]:
         """Handed to another process, it connects to the same store anew."""
@@ -147,7 +151,8 @@ class MlflowTracker:
         """Bring an artifact below `folder`."""
         folder.mkdir(parents=True, exist_ok=True)
         try:
-            with _quiet_progress():
+            # No progress bar, which MLflow draws even where there is no terminal.
+            with _environment("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false"):
                 return Path(self.client.download_artifacts(run_id, path, str(folder)))
         except (MlflowException, OSError) as error:
             raise RunError(
@@ -224,7 +229,7 @@ class MlflowTracker:
 class MlflowLogger:
     """Writes one MLflow run."""
 
-    client: MlflowClient
+    client: PatientClient
     run_id: str
 
     def log_params(self, params: Mapping[str, object]) -> None:
@@ -316,7 +321,7 @@ def store_exists() -> bool:
 def mark_failed(run_id: str, stage: str, reason: str, killed: bool = False) -> None:
     """Close the run that `mlflow run` made for a stage that failed before it could open it; never raises."""
     with contextlib.suppress(Exception):
-        client = MlflowClient()
+        client = PatientClient()
         client.set_tag(run_id, "stage", stage)
         client.set_tag(run_id, "status_detail", reason[:_TEXT_LIMIT])
         client.set_terminated(run_id, "KILLED" if killed else "FAILED")
@@ -349,19 +354,23 @@ def _store_errors(verb: str) -> Iterator[None]:
     try:
         yield
     except MlflowException as error:
-        text = " ".join(str(error).split())
-        raise StoreError(
-            f"The tracking store {mlflow.get_tracking_uri()} cannot be {verb}: {text[:500]}. "
-            "Check MLFLOW_TRACKING_URI and that the server is up."
-        ) from error
+        raise _store_error(verb, error) from error
+
+
+def _store_error(verb: str, error: Exception) -> StoreError:
+    text = " ".join(str(error).partition("[SQL:")[0].split())
+    advice = (
+        "Another process has locked it for minutes: end that process, or use a tracking server."
+        if is_locked(error)
+        else "Check MLFLOW_TRACKING_URI and that the server is up."
+    )
+    return StoreError(f"The tracking store {mlflow.get_tracking_uri()} cannot be {verb}: {text[:500].rstrip('.')}. {advice}")
 
 
 @contextlib.contextmanager
-def _quiet_progress() -> Iterator[None]:
-    """Without the progress bar that MLflow draws even where there is no terminal."""
-    name = "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"
+def _environment(name: str, value: str) -> Iterator[None]:
     before = os.environ.get(name)
-    os.environ[name] = "false"
+    os.environ[name] = value
     try:
         yield
     finally:

@@ -287,12 +287,20 @@ class TestMlflowAlone:
     def test_a_store_that_does_not_answer_is_no_mistake_in_the_run_id(self, mlflow_tracker, monkeypatch):
         run_id = mlflow_tracker.start("there").run_id
 
-        def fail(run_id):
+        def fail(*args):
             raise MlflowException("database is locked")
 
         monkeypatch.setattr(mlflow_tracker.client, "get_run", fail)
+        monkeypatch.setattr(mlflow_tracker.client, "list_artifacts", fail)
         with pytest.raises(StoreError, match="cannot be read: database is locked"):
             mlflow_tracker.get(run_id)
+        with pytest.raises(StoreError, match="locked it for minutes"):
+            mlflow_tracker.model_bytes(run_id)
+
+    def test_a_file_that_is_no_database_is_said_without_a_traceback(self, tmp_path):
+        (tmp_path / "mlflow.db").write_text("hello")
+        with pytest.raises(StoreError, match=r"cannot be opened: .*file is not a database\. Check MLFLOW_TRACKING_URI"):
+            MlflowTracker(f"sqlite:///{tmp_path / 'mlflow.db'}")
 
     def test_a_run_is_marked_failed_and_nothing_is_raised(self, mlflow_tracker, monkeypatch):
         monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_tracker.tracking_uri)

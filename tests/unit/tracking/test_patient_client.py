@@ -1,0 +1,92 @@
+"""A store that another process has locked is asked again; every other refusal is raised at once."""
+
+import logging
+
+import pytest
+import tenacity
+from mlflow.exceptions import MlflowException
+
+from pipeline.tracking import patient_client
+from pipeline.tracking.patient_client import PatientClient
+
+LOCKED = MlflowException("(sqlite3.OperationalError) database is locked")
+
+
+class Client:
+    """Refuses as often as told, then answers."""
+
+    tracking_uri = "sqlite:///mlflow.db"
+
+    def __init__(self, *refusals):
+        self.refusals = list(refusals)
+        self.calls = []
+
+    def __call__(self, tracking_uri):
+        """Stands for the class `MlflowClient`, too: connecting is a call like every other."""
+        self.search_experiments(tracking_uri)
+        return self
+
+    def search_experiments(self, *args, **kwargs):
+        self.calls.append((args, kwargs))
+        if self.refusals:
+            raise self.refusals.pop(0)
+        return "answer"
+
+
+@pytest.fixture
+def slept(monkeypatch):
+    slept = []
+    monkeypatch.setattr(tenacity.nap.time, "sleep", slept.append)
+    return slept
+
+
+@pytest.fixture
+def connect(monkeypatch, slept):
+    def connect(*refusals, connecting=()):
+        client = Client(*connecting)
+        monkeypatch.setattr(patient_client, "MlflowClient", client)
+        patient = PatientClient("sqlite:///mlflow.db")
+        client.calls.clear()
+        client.refusals = list(refusals)
+        return patient, client
+
+    return connect
+
+
+def test_a_locked_store_is_asked_again_with_the_same_words(connect, slept, caplog):
+    patient, client = connect(LOCKED, LOCKED)
+    with caplog.at_level(logging.WARNING):
+        assert patient.search_experiments("active", max_results=1) == "answer"
+    assert client.calls == [(("active",), {"max_results": 1})] * 3
+    assert len(slept) == 2
+    assert all(0.1 <= pause <= 1 for pause in slept)
+    assert caplog.text.count("locked the tracking store") == 1, "it is said once a call"
+
+
+def test_connecting_waits_too(connect, slept):
+    patient, _ = connect(connecting=[LOCKED])
+    assert len(slept) == 1
+    assert patient.search_experiments() == "answer"
+
+
+def test_other_refusals_are_raised_at_once(connect, slept):
+    patient, client = connect(MlflowException("no such run"))
+    with pytest.raises(MlflowException, match="no such run"):
+        patient.search_experiments()
+    assert len(client.calls) == 1
+    assert not slept
+
+
+def test_patience_has_an_end(connect, monkeypatch):
+    monkeypatch.setattr(patient_client, "_PATIENCE", 0)
+    patient, client = connect(LOCKED, LOCKED)
+    with pytest.raises(MlflowException, match="database is locked"):
+        patient.search_experiments()
+    assert len(client.calls) == 1
+
+
+def test_what_is_no_method_is_handed_through(connect):
+    patient, _ = connect()
+    assert patient.tracking_uri == "sqlite:///mlflow.db"
+    with pytest.raises(AttributeError):
+        patient.no_such_method  # noqa: B018
