@@ -12,6 +12,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Mapping
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
@@ -34,6 +35,8 @@ _PRELOADED = [
     "pipeline.stages.evaluate",
     "pipeline.stages.trial",
     "pipeline.tracking.mlflow_runs",
+    "pipeline.tracking.preloaded",
+    "pipeline.stages.frozen_heap",
 ]
 _SECONDS_TO_CLOSE = 30
 _INTERRUPTED = 128 + signal.SIGINT  # exit status, as shells have it
@@ -92,8 +95,9 @@ class Children:
     """Runs functions, each in a fresh process."""
 
     def __init__(self) -> None:
-        """Prepare to fork; the first call pays for the imports."""
+        """Prepare to fork: the imports begin now, beside whatever the caller does until the first call."""
         self._context = fork_context()
+        forkserver.ensure_running()
 
     def call(self, function: Callable[..., T], *arguments: Any, **keywords: Any) -> T:
         """The function's result, as `Child.result` has it."""

@@ -50,12 +50,13 @@ def run(config: configs.MainConfig, tracker: Tracker | None = None) -> StudyResu
         PipelineError: A training failed; the table of the others was made nevertheless.
     """
     refuse_idle_transfer(config)
+    children = None if config.dry_run else Children()  # they are made ready while the study is planned
     plan = plan_study(config)
     if config.transfer_dataset:
         manifest = plan.strategies[0].prepared.manifest
         check_transfer(config.transfer_dataset, manifest.problem)
         find_transfer(config, manifest.classes, config.split_seed)
-    if config.dry_run:
+    if children is None:
         for line in describe_plan(plan, tracker or open_to_read()):
             say(line)
         return None
@@ -67,7 +68,6 @@ def run(config: configs.MainConfig, tracker: Tracker | None = None) -> StudyResu
         names = set(describe_fields(configs.PrepareDataConfig)) - {"force"}
         shared = {name: value for name, value in as_dict(plan.config).items() if name in names}
         prepare_data.run(configs.PrepareDataConfig(**shared), tracker, logger.run_id)
-        children = Children()
         outcomes = [_run_strategy(inputs, plan, tracker, children, logger) for inputs in plan.strategies]
         failures = [failure for outcome in outcomes for failure in outcome.failures]
         if not any(outcome.finished for outcome in outcomes):

@@ -51,14 +51,16 @@ def _read(root: Path, module: str) -> tuple[str, tuple[str, ...]]:
     return digest(source), tuple(dict.fromkeys(_imports(root, ast.parse(source))))
 
 
-def _imports(root: Path, tree: ast.AST) -> Iterator[str]:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
-            # `from pipeline.modeling import loading` names a module, too.
-            yield from (name for alias in node.names if _file(root, name := f"{node.module}.{alias.name}"))
+def _imports(root: Path, node: ast.AST) -> Iterator[str]:
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom) and node.module:
+        yield node.module
+        # `from pipeline.modeling import loading` names a module, too.
+        yield from (name for alias in node.names if _file(root, name := f"{node.module}.{alias.name}"))
+    elif not isinstance(node, ast.expr):  # an import is a statement, and expressions, which are most of a file, hold none
+        for child in ast.iter_child_nodes(node):
+            yield from _imports(root, child)
 
 
 def _decides(module: str) -> bool:
