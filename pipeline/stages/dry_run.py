@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from tabulate import tabulate
 
-from pipeline.stages import train, tune
+from pipeline.stages import tune
+from pipeline.stages.attempt import find_interrupted
 from pipeline.stages.forecast import describe_seconds, expected_seconds
 from pipeline.stages.inputs import TrainingInputs, find_inputs
 from pipeline.stages.plan import StudyPlan
@@ -76,7 +77,7 @@ def _lines(plan: StudyPlan, inputs: TrainingInputs, store: RunStore, past: list[
             if plan.config.force
             else find_finished(store, training, choose_precision(training.config.precision), tuned=tuned)
         )
-        step = train.find_interrupted(training)
+        step = find_interrupted(training)
         if finished:
             yield _Line(name, arguments, seed, f"reused: run {finished.run_id}", 0, 0.0)
         elif step is not None:

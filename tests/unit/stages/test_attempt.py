@@ -3,18 +3,18 @@
 import pytest
 
 from pipeline.errors import ConfigError
-from pipeline.stages import train
+from pipeline.stages.attempt import Attempt
 from pipeline.training.checkpoints import CheckpointFolder
 
 
 @pytest.fixture
 def attempt(tmp_path):
-    return train._Attempt(CheckpointFolder(tmp_path / "checkpoints"))
+    return Attempt(CheckpointFolder(tmp_path / "checkpoints"))
 
 
 def test_it_goes_on_in_the_precision_that_it_began_in(attempt, tmp_path):
     attempt.note("a-run", "bf16", "code")
-    later = train._Attempt(CheckpointFolder(tmp_path / "checkpoints"))
+    later = Attempt(CheckpointFolder(tmp_path / "checkpoints"))
     later.read()
     assert (later.run_id, later.choose_precision("fp32")) == ("a-run", "bf16")
 

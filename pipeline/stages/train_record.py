@@ -1,0 +1,126 @@
+"""What a training run records: its settings and origin when it begins, its parameters, and what it cost when it has ended."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+import time
+from collections.abc import Mapping
+
+from pipeline import config as configs
+from pipeline.data.overlap import overlap_metrics
+from pipeline.modeling.addresses import PACKAGED
+from pipeline.stages.inputs import TrainingInputs
+from pipeline.strategies.freezing import ParameterPlan
+from pipeline.tracking.provenance import environment, git_commit, hardware
+from pipeline.tracking.runs import RunLogger
+from pipeline.training.model_folder import ModelRecord
+from pipeline.training.precision import Precision, compute_dtype
+from pipeline.training.progress import FitResult
+
+
+def log_start(inputs: TrainingInputs, logger: RunLogger, precision: Precision) -> None:
+    """What was asked for, by which code on which data and machine; enough to train it again."""
+    config = inputs.config
+    identity = configs.identity(config)
+    options = {name: value for name, value in identity.items() if name != "strategy_args"}
+    chosen = f" Chosen by auto: {config.strategy_reason}." if config.strategy_reason else ""
+    compute = {"compute_dtype": str(compute_dtype(precision)).removeprefix("torch.")}
+    logger.log_params({**options, **config.strategy_args, **compute})
+    logger.set_tags(
+        {
+            "stage": "train",
+            "strategy": config.strategy,
+            "strategy_args": json.dumps(config.strategy_args),
+            "recipe": config.recipe,
+            "data_fingerprint": inputs.prepared.manifest.fingerprint,
+            "num_processes": str(config.num_processes),
+            "config_hash": inputs.config_hash(precision),
+            "base_sha256": inputs.base_sha256,
+            "settings_hash": configs.settings_hash(config),
+            "git_commit": git_commit(),
+            "code_version": inputs.code_version,
+            "hardware": hardware(),
+            "mlflow.note.content": f"{inputs.strategy.summary()} Base: {config.model}; data: {config.dataset}.{chosen}",
+            **{name: value for name in ("strategy_reason", "entry") if (value := getattr(config, name))},
+        }
+    )
+    logger.log_text(json.dumps(dataclasses.asdict(config), indent=1), "config.json")
+    logger.log_text(json.dumps(environment(), indent=1), "environment.json")
+    # `compare` shows what the data hold, also where no run of `prepare_data` says so.
+    manifest = json.dumps(dataclasses.asdict(inputs.prepared.manifest), indent=1, ensure_ascii=False)
+    logger.log_text(manifest, "manifest.json")
+
+
+def log_data(inputs: TrainingInputs, logger: RunLogger, train_examples: int) -> None:
+    """Which parts go in, how many examples are trained on, and how far test overlaps them.
+
+    `compare` works from the tracking store alone, so what it must warn of stands on the run.
+    """
+    manifest = inputs.prepared.manifest
+    inputs.log_datasets(logger, "train", "validation")
+    logger.log_metrics(overlap_metrics({"train/test": manifest.overlap["train/test"]}))
+    logger.log_metrics({"data/train_examples": train_examples, "data/rows_train": manifest.rows["train"]})
+
+
+def parameter_table(parameters: ParameterPlan) -> str:
+    """CSV with a row per parameter tensor: name, shape (as 384x384), number of elements, whether it trains."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["name", "shape", "size", "trains"])
+    for parameter in parameters.parameters:
+        writer.writerow([parameter.name, "x".join(map(str, parameter.shape)), parameter.size, parameter.trains])
+    return text.getvalue()
+
+
+def model_record(inputs: TrainingInputs, max_length: int, validation: Mapping[str, float]) -> ModelRecord:
+    """What a model folder says of where its model comes from.
+
+    Args:
+        max_length: In tokens; longer texts are cut.
+        validation: Metrics of the selected checkpoint.
+    """
+    config, address, problem = inputs.config, inputs.address, inputs.prepared.manifest.problem
+    return ModelRecord(
+        base=config.model if address.revision or config.model == PACKAGED else str(address.folder),
+        base_revision=address.revision,
+        base_sha256=inputs.base_sha256,
+        strategy=config.strategy,
+        strategy_args=config.strategy_args,
+        classes=list(problem.classes),
+        max_length=max_length,
+        dropout=config.dropout,
+        epochs=config.epochs,
+        total_steps=inputs.context().total_steps,
+        head=config.head,
+        objective=config.objective,
+        pooling=config.pooling,
+        score_range=list(problem.score_range) if problem.score_range else None,
+        pairs=problem.pairs,
+        validation=dict(validation),
+    )
+
+
+def log_end(
+    logger: RunLogger, parameters: ParameterPlan, result: FitResult, measured: Mapping[str, float], began: float
+) -> None:
+    """What trained, how it went and what it cost; `measured` adds metrics under their full names."""
+    metrics: dict[str, float] = {
+        "model/trainable_params": parameters.trainable_count,
+        "model/total_params": parameters.total_count,
+        "model/trainable_percent": parameters.trainable_percent,
+        "train/loss_mean": result.train_loss_mean,
+        "cost/train_seconds": result.train_seconds,
+        "cost/cache_seconds": result.cache_seconds,
+        "cost/examples": result.examples,
+        "cost/examples_per_second": result.examples / result.train_seconds,
+        "cost/tokens_per_second": result.tokens / result.train_seconds,
+        "cost/total_flops": result.flops,
+        **measured,
+        "cost/wall_seconds": time.perf_counter() - began,
+    }
+    if result.best_step != result.steps:  # so that the selected checkpoint's are the run's latest
+        metrics |= {f"val/{name}": value for name, value in result.best.items()}
+    logger.log_metrics(metrics, result.steps)
