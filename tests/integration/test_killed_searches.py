@@ -99,12 +99,11 @@ def prepared(workspace):
     """A folder with prepared data and an empty store, from which every search starts."""
     folder = workspace.folder / "prepared"
     folder.mkdir()
-    options = {**workspace.options, "epochs": 3, "eval_steps": 5, "logging_steps": 5, "frozen_prefix_cache": False}
+    options = {**workspace.options, "epochs": 3, "eval_steps": 5, "logging_steps": 5}
     del options["learning_rate"]
-    options = {key: value for key, value in options.items() if key != "frozen_prefix_cache"}
     (folder / "local.yaml").write_text(yaml.safe_dump({"options": options, "space": SPACE}))
-    # Masks of dropout depend on which trials train beside, and so on when the search was killed.
-    together = {"options": {**options, "dropout": 0.0}, "space": {"learning_rate": RATES}}
+    # With dropout: its masks are the same whichever trials train beside, and so whenever the search was killed.
+    together = {"options": {**options, "dropout": 0.2}, "space": {"learning_rate": RATES}}
     (folder / "batched.yaml").write_text(yaml.safe_dump(together))
     shutil.copy(workspace.folder / "mlflow.db", folder)
     return folder
