@@ -4,6 +4,7 @@
 """
 
 import difflib
+import re
 from collections.abc import Iterable, Sequence
 
 
@@ -64,6 +65,11 @@ class StoreError(PipelineError):
 def shorten(text: str, longest: int = 100) -> str:
     """What a user gave, at a length that can be read in a message."""
     return text if len(text) <= longest else text[:longest] + "..."
+
+
+def hide_credentials(text: str) -> str:
+    """The text without user names and passwords of the addresses in it, such as `postgresql://user:password@host/runs`."""
+    return re.sub(r"://\S*@", "://...@", text)
 
 
 def enumerate_some(names: Sequence[str], most: int = 30) -> str:

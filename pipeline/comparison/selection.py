@@ -102,7 +102,7 @@ class Selection:
             for describe in (describe_arguments, _describe_seed):
                 if len({describe(other) for other in others}) > 1:
                     name = f"{name}_{describe(run)}"
-            name = re.sub(r"[^\w.-]+", "_", name).strip("_")
+            name = re.sub(r"[^\w.-]+", "_", name).strip("_.") or run.run_id[:8]  # never `..`, which is another folder
             named[f"{name}_{run.run_id[:8]}" if name in named else name] = run
         return named
 

@@ -131,7 +131,7 @@ def prepare(dataset: str, config: SplitConfig, force: bool = False) -> tuple[Pre
         }
     )
     folder = Path(config.cache_dir) / "prepared" / key[:16]
-    if not force and all((folder / file).is_file() for file in _FILES):
+    if not force and _is_whole(folder):
         return _open(folder), True
     where = source.option
     of_scores = config.label_type == "score"
@@ -165,17 +165,22 @@ def prepare(dataset: str, config: SplitConfig, force: bool = False) -> tuple[Pre
         pairs=pairs,
     )
     with writing(folder, config.cache_dir) as scratch:
-        for name in SPLITS:
-            splits[name].to_parquet(scratch / f"{name}.parquet", index=False)
-        (scratch / _EXAMPLES).write_text(json.dumps(overlap.examples, indent=1), encoding="utf-8")
-        (scratch / _MANIFEST).write_text(json.dumps(asdict(manifest), indent=1, ensure_ascii=False), encoding="utf-8")
+        if force or not _is_whole(folder):  # nobody was quicker
+            for name in SPLITS:
+                splits[name].to_parquet(scratch / f"{name}.parquet", index=False)
+            (scratch / _EXAMPLES).write_text(json.dumps(overlap.examples, indent=1), encoding="utf-8")
+            (scratch / _MANIFEST).write_text(json.dumps(asdict(manifest), indent=1, ensure_ascii=False), encoding="utf-8")
     return PreparedData(folder, manifest), False
+
+
+def _is_whole(folder: Path) -> bool:
+    return all((folder / file).is_file() for file in _FILES)
 
 
 def _open(folder: Path) -> PreparedData:
     try:
         manifest = Manifest(**json.loads((folder / _MANIFEST).read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError) as error:
         raise DataError(f"{folder}: {_MANIFEST} is damaged ({error}). Delete the folder.") from error
     return PreparedData(folder, manifest)
 

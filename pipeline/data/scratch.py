@@ -18,9 +18,10 @@ _PREFIX = ".writing-"
 
 @contextlib.contextmanager
 def writing(folder: Path, cache_dir: str) -> Iterator[Path]:
-    """A folder to write into, which becomes `folder` at the end, in the place of an older one.
+    """A folder to write into, which becomes `folder` at the end, in the place of an older one; left empty, it changes nothing.
 
-    Writers of one kind of folder wait for each other, so whatever else is found half written was left by a process that was
+    Writers of one kind of folder wait for each other. So who writes what others write, too, looks first whether it is there by
+    now, and does not take it away while they read it; and whatever else is found half written was left by a process that was
     killed, and is removed.
 
     Raises:
@@ -37,11 +38,13 @@ def writing(folder: Path, cache_dir: str) -> Iterator[Path]:
             scratch = Path(tempfile.mkdtemp(dir=folder.parent, prefix=_PREFIX))
             try:
                 yield scratch
-                shutil.rmtree(folder, ignore_errors=True)
-                scratch.replace(folder)
-            except BaseException:  # interrupted, or the disk is full
-                shutil.rmtree(scratch, ignore_errors=True)
-                raise
+                if any(scratch.iterdir()):
+                    if folder.exists():  # moved, not removed, so that there is one or the other but for a moment
+                        folder.replace(scratch.with_name(f"{scratch.name}-old"))
+                    scratch.replace(folder)
+            finally:  # also when interrupted, or the disk is full
+                for left in (scratch, scratch.with_name(f"{scratch.name}-old")):
+                    shutil.rmtree(left, ignore_errors=True)
     except OSError as error:
         raise _unwritable(cache_dir, error) from error
 

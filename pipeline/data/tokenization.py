@@ -125,7 +125,8 @@ def read_or_encode(
     if cached is None:
         encoded = encode()
         with writing(folder, cache_dir) as scratch:
-            encoded.write(scratch)
+            if _read(folder, labels, with_segments) is None:  # nobody was quicker
+                encoded.write(scratch)
         cached = _read(folder, labels, with_segments)
     if cached is None:
         raise DataError(f"--cache-dir {cache_dir}: {folder} cannot be read back. Give another folder.")

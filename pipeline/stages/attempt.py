@@ -25,7 +25,8 @@ class Attempt:
     checkpoints: CheckpointFolder
     run_id: str | None = None
     precision: Precision | None = None
-    code_version: str | None = None
+    goes_on: bool = False
+    """Whether it was begun by the same code."""
 
     @property
     def _file(self) -> Path:
@@ -49,14 +50,15 @@ class Attempt:
 
     def note(self, run_id: str, precision: Precision, code_version: str) -> None:
         """Write down which run this is, for whoever has to go on with it."""
-        self.run_id, self.precision, self.code_version = run_id, precision, code_version
+        self.run_id, self.precision, self.goes_on = run_id, precision, True
         replace_text(self._file, json.dumps({"run_id": run_id, "precision": precision, "code_version": code_version}))
 
-    def read(self) -> None:
-        """Take over what an earlier attempt wrote down."""
+    def read(self, code_version: str) -> None:
+        """Take over what an earlier attempt wrote down: of one by other code no more than which run it was."""
         with contextlib.suppress(OSError, ValueError, KeyError):
             noted = json.loads(self._file.read_text())
-            self.run_id, self.precision, self.code_version = noted["run_id"], noted["precision"], noted.get("code_version")
+            run_id, same = noted["run_id"], noted.get("code_version") == code_version
+            self.run_id, self.goes_on, self.precision = run_id, same, noted["precision"] if same else None
 
 
 @contextlib.contextmanager
@@ -65,16 +67,16 @@ def claim_attempt(inputs: TrainingInputs) -> Iterator[Attempt]:
     checkpoints = _folder(inputs)
     with claim(checkpoints.path.with_suffix(".lock"), "training"):
         attempt = Attempt(checkpoints)
-        attempt.read()
+        attempt.read(inputs.code_version)
         yield attempt
 
 
 def find_interrupted(inputs: TrainingInputs) -> int | None:
     """The step of the last checkpoint from which this training would go on; None where nothing is left of an earlier one."""
     attempt = Attempt(_folder(inputs))
-    attempt.read()
+    attempt.read(inputs.code_version)
     steps = attempt.checkpoints.steps()
-    return steps[-1] if steps and attempt.code_version == inputs.code_version else None
+    return steps[-1] if steps and attempt.goes_on else None
 
 
 def open_run(
@@ -84,7 +86,7 @@ def open_run(
     title = f"{inputs.config.title}-seed{inputs.config.seed}"
     if attempt.run_id is None:
         return tracker.start(title, parent_id, tags), False
-    if attempt.code_version != inputs.code_version:
+    if not attempt.goes_on:
         return _begin_anew(attempt, attempt.run_id, tracker, title, parent_id, tags), False
     try:
         old = tracker.get(attempt.run_id)

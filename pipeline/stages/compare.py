@@ -33,7 +33,7 @@ from pipeline.comparison.statistics import (
     without_groups,
 )
 from pipeline.comparison.table import build_table, label_rows, render_table
-from pipeline.errors import RunError
+from pipeline.errors import RunError, hide_credentials
 from pipeline.evaluation.predictions import write_csv
 from pipeline.hashing import digest
 from pipeline.stages.export import export
@@ -76,9 +76,8 @@ def run(config: configs.CompareConfig, tracker: Tracker | None = None, parent_id
         selection = dataclasses.replace(selection, unfit=unfit, reused=reused, missing=missing, doubts=doubts_in(study))
     if not selection.kept:
         reasons = f" Left out: {'; '.join(selection.summarise_left_out())}." if selection.left_out else ""
-        raise RunError(
-            f"No run with a test result to compare in {tracker.tracking_uri}.{reasons} Train and evaluate one first."
-        )
+        where = hide_credentials(tracker.tracking_uri)
+        raise RunError(f"No run with a test result to compare in {where}.{reasons} Train and evaluate one first.")
     title = f"{title}, {_describe_data(selection)}"
     table = build_table(selection.kept, selection.failed, selection.ranked)
     recorded = read_predictions(selection.kept, tracker)

@@ -30,9 +30,9 @@ def open_study(plan: StudyPlan, tracker: Tracker) -> Iterator[RunLogger]:
     note = folder / f"{name}.json"
     with claim(folder / f"{name}.lock", "study"):
         logger = _open(plan, note, tracker)
-        replace_text(note, json.dumps({"run_id": logger.run_id, "identity": plan.identity}))
         with closing(logger):
             try:
+                replace_text(note, json.dumps({"run_id": logger.run_id, "identity": plan.identity}))
                 yield logger
             except Exception:  # it came to an end, if a bad one; after an interruption the note stays
                 note.unlink(missing_ok=True)

@@ -12,11 +12,9 @@ import pandas as pd
 
 from pipeline import config as configs
 from pipeline.comparison.selection import EXTERNAL
-from pipeline.data.columns import LABEL, PAIR, TEXT
 from pipeline.data.overlap import overlap_metrics
 from pipeline.data.prepared import PreparedData, prepare
 from pipeline.data.problem import Problem
-from pipeline.data.splits import choose_sample
 from pipeline.errors import ConfigError, ModelError, enumerate_some
 from pipeline.evaluation.readings import CLASS_METRICS, SCORE_METRICS
 from pipeline.fields import describe_fields
@@ -27,6 +25,7 @@ from pipeline.options import flag
 from pipeline.stages.inputs import deciding_modules, log_datasets
 from pipeline.stages.progress import say
 from pipeline.stages.record import check_data, check_finished, read_config
+from pipeline.stages.testing import read_test, score_test
 from pipeline.stages.transfer import (
     TransferData,
     check_transfer,
@@ -108,7 +107,7 @@ def _of_run(config: configs.EvaluateConfig, tracker: Tracker, parent_id: str | N
         train_config = read_config(tracker, trained, config.cache_dir)
         prepared, _ = prepare(train_config.dataset, train_config)
         check_data(trained, prepared)
-        table = _read_test(prepared, train_config.max_eval_samples, train_config.split_seed)
+        table = read_test(prepared, train_config.max_eval_samples, train_config.split_seed)
         transfer = _find_transfer(config, prepared, train_config.split_seed)
         model = load_model_folder(tracker.download_model(trained.run_id, Path(scratch)))
         with closing(tracker.start(f"evaluate-{trained.name}", parent_id)) as logger:
@@ -170,7 +169,7 @@ def _code_version(trained: Run | None, *others: str) -> str:
     """Equal where the code that decides the test scores of a run is the same; of a model from elsewhere without one."""
     params, strategy = (trained.params, trained.tags["strategy"]) if trained else ({}, EXTERNAL)
     own = deciding_modules(strategy, params.get("objective", _USUAL.objective), params.get("head", _USUAL.head))
-    return code_version(("pipeline.stages.evaluate", *others, *own))
+    return code_version(("pipeline.stages.testing", "pipeline.training.model_folder", *others, *own))
 
 
 def _of_model(config: configs.EvaluateConfig, tracker: Tracker, parent_id: str | None) -> EvaluateResult:
@@ -185,7 +184,7 @@ def _of_model(config: configs.EvaluateConfig, tracker: Tracker, parent_id: str |
         address.encoder  # noqa: B018  # an unknown architecture is refused before any data is read
         prepared, _ = prepare(dataset, config)
         model = load_foreign_model(address, prepared.manifest.problem, config.max_length)
-    table = _read_test(prepared, config.max_eval_samples, config.split_seed)
+    table = read_test(prepared, config.max_eval_samples, config.split_seed)
     transfer = _find_transfer(config, prepared, config.split_seed)
     title = f"{EXTERNAL}-{folder.name}"
     with closing(tracker.start(title, parent_id)) as logger:
@@ -231,12 +230,6 @@ def _log_identity(logger: RunLogger, config: configs.EvaluateConfig, evaluates: 
     logger.set_tags(tags | ({"evaluates": evaluates.run_id} if evaluates else {}))
 
 
-def _read_test(prepared: PreparedData, limit: int | None, seed: int) -> pd.DataFrame:
-    """The test texts that are used."""
-    table = prepared.read("test")
-    return table.iloc[choose_sample(len(table), limit, seed)].reset_index(drop=True)
-
-
 def _test(
     model: FineTunedModel, prepared: PreparedData, table: pd.DataFrame, logger: RunLogger, title: str
 ) -> dict[str, float]:
@@ -244,13 +237,12 @@ def _test(
     classes = prepared.manifest.classes
     if warning := warn_of_missing(classes, "classes"):
         say(warning)
-    inputs = list(zip(*(table[name] for name in (TEXT, PAIR)), strict=True)) if PAIR in table else table[TEXT].tolist()
-    report = model.reading.test(inputs, table[LABEL].to_numpy(), model.predict, classes, title)
+    report = score_test(model, classes, table, title)
     for file, text in report.tables.items():
         logger.log_text(text, file)
     for file, figure in report.figures.items():
         logger.log_figure(figure, file)
     log_datasets(logger, prepared, "test")
     measured = {f"test/{name}": value for name, value in {**report.metrics, **report.calibration}.items()}
-    logger.log_metrics({**measured, "test/examples": len(inputs)})
+    logger.log_metrics({**measured, "test/examples": len(table)})
     return report.metrics

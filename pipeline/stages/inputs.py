@@ -56,7 +56,8 @@ class TrainingInputs:
     def code_version(self) -> str:
         """Equal where the code that decides what this training computes is the same."""
         own = deciding_modules(self.config.strategy, self.config.objective, self.config.head)
-        return code_version(("pipeline.stages.train", "pipeline.stages.inputs", *own), self.strategy.packages)
+        computing = ("pipeline.stages.assembly", "pipeline.stages.inputs", "pipeline.training.loop")
+        return code_version((*computing, *own), self.strategy.packages)
 
     def context(self) -> StrategyContext:
         """What the strategy is told."""

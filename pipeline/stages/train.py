@@ -7,30 +7,28 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 
 from pipeline import config as configs
 from pipeline.errors import TrainingError
-from pipeline.modeling.loading import load_tokenizer
 from pipeline.objectives.registry import refuse_idle_pooling
 from pipeline.stages.advise import resolve_strategy
+from pipeline.stages.assembly import build, describe_model, plan_fit, read_texts
 from pipeline.stages.attempt import Attempt, claim_attempt, logged_points, open_run, replay_history
 from pipeline.stages.data_summary import summarise_data
 from pipeline.stages.inputs import TrainingInputs, find_inputs
 from pipeline.stages.parallel import doubt_processes, run_processes
 from pipeline.stages.progress import TrainingObserver, describe_scores, say
-from pipeline.stages.train_record import log_data, log_end, log_start, model_record, parameter_table
+from pipeline.stages.train_record import log_data, log_end, log_start, parameter_table
 from pipeline.tracking import open_tracker
 from pipeline.tracking.memory import MemoryTracker
 from pipeline.tracking.runs import RunLogger, Tracker, closing
 from pipeline.training.loop import fit
 from pipeline.training.meters import MIB, MemoryMeter
-from pipeline.training.model_folder import NAME, BuiltModel, ModelRecord, build_model, write_model_folder
+from pipeline.training.model_folder import NAME, BuiltModel, ModelRecord, write_model_folder
 from pipeline.training.plan import FitPlan
 from pipeline.training.precision import Precision, peak_flops_per_second
 from pipeline.training.progress import FitResult, Observer
-from pipeline.training.seeding import Seeds
 
 StopRule = Callable[[int, Mapping[str, float]], bool]
 
@@ -78,9 +76,9 @@ def run(
         tracker = tracker or open_tracker()
         precision = attempt.choose_precision(config.precision)
         logger, replay = open_run(inputs, attempt, tracker, parent_id, tags)
-        attempt.note(logger.run_id, precision, inputs.code_version)
         job = _Job(inputs, attempt, tracker, precision, replay, began, tags or {}, model_folder, stop_rule, fit_with)
         with closing(logger):
+            attempt.note(logger.run_id, precision, inputs.code_version)
             try:
                 count = inputs.config.num_processes
                 result = _train(job, logger) if count == 1 else run_processes(count, _train_together, job, logger.run_id)
@@ -127,42 +125,23 @@ def _train(job: _Job, logger: RunLogger, only_helps: bool = False) -> TrainResul
     say(f"{config.title} on {config.dataset} with {config.model} ({settings}): run {logger.run_id}")
     log_start(inputs, logger, precision)
     logger.set_tags(job.tags)
-    tokenizer = load_tokenizer(inputs.address)
-    train, validation = inputs.tokens("train", tokenizer), inputs.tokens("validation", tokenizer)
-    log_data(inputs, logger, len(train))
-
+    texts = read_texts(inputs)
+    log_data(inputs, logger, len(texts.train))
     memory = MemoryMeter()
-    seeds, context = Seeds.of(config), inputs.context()
-    built = build_model(inputs.address, inputs.strategy, context, inputs.objective, seeds.head, seeds.adapters)
+    built = build(inputs)
     logger.log_text(parameter_table(built.parameters), "parameters.csv")
     already = frozenset[tuple[str, int]]() if job.replay else logged_points(job.tracker, logger.run_id)
     observer = TrainingObserver(logger, config.title, already, job.stop_rule)
     if job.replay:
         replay_history(job.attempt, logger)
     try:
-        result = job.fit_with(
-            FitPlan(
-                model=built.model,
-                encoder=context.encoder,
-                parameters=built.parameters,
-                train=train,
-                validation=validation,
-                reading=inputs.objective.reading,
-                pad_id=tokenizer.pad_token_id,
-                config=config,
-                precision=precision,
-                checkpoints=job.attempt.checkpoints,
-                strategy=inputs.strategy,
-                prefix_cache=inputs.prefix_cache(),
-                base_identity=[inputs.base_sha256, inputs.strategy.load_kwargs(context), version("transformers")],
-            ),
-            observer,
-        )
+        result = job.fit_with(plan_fit(inputs, texts, built, precision, job.attempt.checkpoints), observer)
     finally:
         observer.close()
     if not only_helps:
         peaks = memory.peaks()  # before saving, which takes memory of its own
-        model_bytes = _save(built, model_record(inputs, inputs.max_length(tokenizer), result.best), logger, job.model_folder)
+        record = describe_model(inputs, texts, built, result.best)
+        model_bytes = _save(built, record, logger, job.model_folder)
         available = peak_flops_per_second(precision) * config.num_processes
         measured = {
             **peaks,
@@ -181,7 +160,7 @@ def _save(built: BuiltModel, record: ModelRecord, logger: RunLogger, model_folde
         folder = model_folder or Path(scratch) / NAME
         write_model_folder(folder, built, record)
         if model_folder is None:
-            logger.log_model(folder)
+            logger.log_model(folder, built.strategy.packages)
         return sum(file.stat().st_size for file in folder.iterdir())
 
 

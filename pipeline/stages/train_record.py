@@ -11,12 +11,10 @@ from collections.abc import Mapping
 
 from pipeline import config as configs
 from pipeline.data.overlap import overlap_metrics
-from pipeline.modeling.addresses import PACKAGED
 from pipeline.stages.inputs import TrainingInputs
 from pipeline.strategies.freezing import ParameterPlan
 from pipeline.tracking.provenance import environment, git_commit, hardware
 from pipeline.tracking.runs import RunLogger
-from pipeline.training.model_folder import ModelRecord
 from pipeline.training.precision import Precision, compute_dtype
 from pipeline.training.progress import FitResult
 
@@ -75,34 +73,6 @@ def parameter_table(parameters: ParameterPlan) -> str:
     return text.getvalue()
 
 
-def model_record(inputs: TrainingInputs, max_length: int, validation: Mapping[str, float]) -> ModelRecord:
-    """What a model folder says of where its model comes from.
-
-    Args:
-        max_length: In tokens; longer texts are cut.
-        validation: Metrics of the selected checkpoint.
-    """
-    config, address, problem = inputs.config, inputs.address, inputs.prepared.manifest.problem
-    return ModelRecord(
-        base=config.model if address.revision or config.model == PACKAGED else str(address.folder),
-        base_revision=address.revision,
-        base_sha256=inputs.base_sha256,
-        strategy=config.strategy,
-        strategy_args=config.strategy_args,
-        classes=list(problem.classes),
-        max_length=max_length,
-        dropout=config.dropout,
-        epochs=config.epochs,
-        total_steps=inputs.context().total_steps,
-        head=config.head,
-        objective=config.objective,
-        pooling=config.pooling,
-        score_range=list(problem.score_range) if problem.score_range else None,
-        pairs=problem.pairs,
-        validation=dict(validation),
-    )
-
-
 def log_end(
     logger: RunLogger, parameters: ParameterPlan, result: FitResult, measured: Mapping[str, float], began: float
 ) -> None:
@@ -121,6 +91,7 @@ def log_end(
         **measured,
         "cost/wall_seconds": time.perf_counter() - began,
     }
+    logger.set_tags({"frozen_prefix_cache": result.cache})
     if result.best_step != result.steps:  # so that the selected checkpoint's are the run's latest
         metrics |= {f"val/{name}": value for name, value in result.best.items()}
     logger.log_metrics(metrics, result.steps)

@@ -166,5 +166,5 @@ def _settle_winner(plan: SearchPlan, search: Search, tracker: Tracker, result: T
             "the search began with, or delete the run: the same command then searches anew."
         )
     winner = tracker.amend(result.best_run_id)
-    winner.log_model(folder)
+    winner.log_model(folder, plan.inputs.strategy.packages)
     winner.set_tags(result.tags)

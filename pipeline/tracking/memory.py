@@ -8,7 +8,7 @@ import tempfile
 import time
 import uuid
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -143,7 +143,7 @@ class MemoryLogger:
         """Record a file."""
         shutil.copy(file, self._target(file.name))
 
-    def log_model(self, folder: Path) -> None:
+    def log_model(self, folder: Path, packages: Sequence[str] = ()) -> None:
         """Record a model folder."""
         target = self._target("model") / folder.name
         shutil.copytree(folder, target)

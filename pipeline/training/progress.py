@@ -125,7 +125,15 @@ def report(progress: Progress, observer: Observer, metrics: dict[str, float]) ->
 
 
 def note_evaluation(config: FitConfig, progress: Progress, observer: Observer, found: dict[str, float]) -> None:
-    """Report validation metrics, and keep in mind whether they are the best so far."""
+    """Report validation metrics, and keep in mind whether they are the best so far.
+
+    Raises:
+        TrainingError: The loss is NaN or infinite: the last steps have ruined the weights.
+    """
+    if not math.isfinite(loss := found["loss"]):
+        raise TrainingError(
+            f"The validation loss became {loss} by step {progress.step}. Lower --learning-rate, or raise --warmup-ratio."
+        )
     report(progress, observer, {f"val/{name}": value for name, value in found.items()})
     if _is_better(found, progress.best, config.metric_for_best_model):
         progress.best, progress.best_step, progress.evaluations_without_gain = found, progress.step, 0

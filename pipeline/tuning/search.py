@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pipeline.errors import ConfigError, StoreError, shorten
+from pipeline.errors import ConfigError, StoreError, hide_credentials, shorten
 from pipeline.ranges import Choices, Integers, LogUniform
 from pipeline.tuning.budget import Cost
 from pipeline.tuning.samplers import create_sampler, from_label, to_label
@@ -66,7 +66,7 @@ class StudyAddress:
         except Exception as error:  # the database's driver, SQLAlchemy and Optuna each raise their own
             reason = shorten(" ".join(str(error).split()), 200)
             raise ConfigError(
-                f"--storage {shorten(_without_password(self.url))}: cannot be opened ({reason}). Give the URL of a database "
+                f"--storage {shorten(hide_credentials(self.url))}: cannot be opened ({reason}). Give the URL of a database "
                 "that is up, such as sqlite:////path/to/searches.db, or leave it out."
             ) from error
 
@@ -221,7 +221,7 @@ def open_search(address: StudyAddress, space: Space, identity: str, sampler: str
         found = study.user_attrs.get(_IDENTITY)
         if found != identity and (found is not None or study.get_trials(deepcopy=False)):
             raise ConfigError(
-                f"--study-name {address.name}: {shorten(_without_password(address.url))} holds another search under this name, "
+                f"--study-name {address.name}: {shorten(hide_credentials(address.url))} holds another search under this name, "
                 "of other options, another space, other data or other code. Choose another name, or leave it out."
             )
         for name, value in ((_SEARCH_ID, uuid.uuid4().hex), (_IDENTITY, identity)):
@@ -252,11 +252,6 @@ def forget_search(address: StudyAddress) -> None:
         optuna.delete_study(study_name=address.name, storage=address.open_storage())
 
 
-def _without_password(url: str) -> str:
-    head, at, tail = url.rpartition("@")
-    return f"{head.partition('://')[0]}://...@{tail}" if at else url
-
-
 @contextlib.contextmanager
 def storage_errors(address: StudyAddress) -> Iterator[None]:
     """Errors of the storage as ours."""
@@ -267,4 +262,4 @@ def storage_errors(address: StudyAddress) -> Iterator[None]:
         yield
     except (optuna.exceptions.StorageInternalError, sqlalchemy.exc.SQLAlchemyError) as error:
         reason = shorten(" ".join(str(error).split()), 300)
-        raise StoreError(f"--storage {_without_password(address.url)}: the record of the search failed: {reason}.") from error
+        raise StoreError(f"--storage {hide_credentials(address.url)}: the record of the search failed: {reason}.") from error

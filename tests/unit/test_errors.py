@@ -1,6 +1,6 @@
 import pytest
 
-from pipeline.errors import ConfigError, DataError, PipelineError, TrainingError, unknown
+from pipeline.errors import ConfigError, DataError, PipelineError, TrainingError, hide_credentials, unknown
 
 
 def test_one_message_stands_alone_and_several_are_listed() -> None:
@@ -23,3 +23,15 @@ def test_a_mistake_of_input_exits_with_2_and_a_failure_with_1(error: type[Pipeli
 )
 def test_unknown_suggests_the_nearest_name_only_where_one_is_near(name: str, available: tuple[str, ...], message: str) -> None:
     assert unknown("strategy", name, available) == message
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("postgresql+psycopg2://me:se/c@ret@host/runs cannot", "postgresql+psycopg2://...@host/runs cannot"),
+        ("--storage=mysql://me@host/x and http://a:b@c", "--storage=mysql://...@host/x and http://...@c"),
+        ("sqlite:////data/a.db, somebody@example.org", "sqlite:////data/a.db, somebody@example.org"),
+    ],
+)
+def test_names_and_passwords_in_addresses_are_hidden(text: str, shown: str) -> None:
+    assert hide_credentials(text) == shown

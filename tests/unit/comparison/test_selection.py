@@ -115,6 +115,12 @@ def test_file_names_are_distinct_and_safe(make_run: MakeRun) -> None:
     assert list(named.values()) == runs
 
 
+@pytest.mark.parametrize("entry", ["..", "!?", ".", "../"])
+def test_no_entry_names_another_folder(make_run: MakeRun, entry: str) -> None:
+    run = make_run("full", tags={"entry": entry})
+    assert list(select_runs([run]).file_names()) == [run.run_id[:8]]
+
+
 def test_entries_name_files_and_lines(make_run: MakeRun) -> None:
     runs = [make_run("freeze_bottom", tags={"entry": name}) for name in ("freeze_6", "기쁨/../x", "기쁨/../x")]
     failed = make_run("freeze_bottom", status="FAILED", tags={"entry": "freeze_9"})

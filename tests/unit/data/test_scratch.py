@@ -32,6 +32,16 @@ def test_a_folder_is_there_when_it_is_whole_and_takes_the_place_of_an_older_one(
     assert names(tmp_path / "kind") == ["key"]
 
 
+def test_a_folder_that_is_left_empty_changes_nothing(tmp_path: Path) -> None:
+    target = tmp_path / "kind" / "key"
+    write(target, "old")
+    inode = target.stat().st_ino
+    with writing(target, str(tmp_path)):
+        pass
+    assert (target.stat().st_ino, (target / "file").read_text()) == (inode, "old")
+    assert names(tmp_path / "kind") == ["key"]
+
+
 @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
 def test_an_interruption_leaves_nothing_and_the_older_folder_as_it_was(tmp_path: Path, error: type[BaseException]) -> None:
     target = tmp_path / "kind" / "key"

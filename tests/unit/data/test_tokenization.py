@@ -71,6 +71,21 @@ def test_damaged_ids_are_made_anew(tmp_path: Path, name: str, content: bytes | s
     assert second.lengths.tolist() == [5, 2, 8]
 
 
+def test_what_another_process_has_made_meanwhile_stays(tmp_path: Path) -> None:
+    class Slow(Tokenizer):
+        """While it works, another process makes the same."""
+
+        def __call__(self, *arguments, **keywords):
+            if not self.calls:
+                encode(Tokenizer(), tmp_path)
+                found.append(next(tmp_path.rglob("ids.npy")).stat().st_ino)
+            return super().__call__(*arguments, **keywords)
+
+    found: list[int] = []
+    assert encode(Slow(), tmp_path).lengths.tolist() == [5, 2, 8]
+    assert [next(tmp_path.rglob("ids.npy")).stat().st_ino] == found
+
+
 def test_labels_are_those_of_the_table_and_not_of_the_cache(tmp_path: Path) -> None:
     encode(Tokenizer(), tmp_path)
     table = tokenize(TABLE.assign(label=[0, 0, 0]), Tokenizer(), "k", 8, "c", str(tmp_path))

@@ -15,12 +15,19 @@ def attempt(tmp_path):
 def test_it_goes_on_in_the_precision_that_it_began_in(attempt, tmp_path):
     attempt.note("a-run", "bf16", "code")
     later = Attempt(CheckpointFolder(tmp_path / "checkpoints"))
-    later.read()
+    later.read("code")
     assert (later.run_id, later.choose_precision("fp32")) == ("a-run", "bf16")
 
 
+def test_one_by_other_code_is_known_but_decides_nothing(attempt, tmp_path):
+    attempt.note("a-run", "bf16", "other code")
+    later = Attempt(CheckpointFolder(tmp_path / "checkpoints"))
+    later.read("code")
+    assert (later.run_id, later.goes_on, later.choose_precision("fp32")) == ("a-run", False, "fp32")
+
+
 def test_a_new_one_computes_as_the_option_says(attempt):
-    attempt.read()
+    attempt.read("code")
     assert (attempt.run_id, attempt.choose_precision("fp32")) == (None, "fp32")
 
 

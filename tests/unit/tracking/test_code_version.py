@@ -72,7 +72,9 @@ def test_every_file_that_a_training_needs_is_found() -> None:
     original = module._read
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "_read", lambda root, name: (read.append(name), original(root, name))[1])
-        code_version(("pipeline.stages.train", "pipeline.stages.inputs", "pipeline.strategies.qlora"))
+        code_version(
+            ("pipeline.stages.assembly", "pipeline.stages.inputs", "pipeline.training.loop", "pipeline.strategies.qlora")
+        )
     assert {
         "pipeline.training.loop",
         "pipeline.training.seeding",

@@ -311,6 +311,43 @@ class TestMlflowAlone:
         assert 1000 < len(run.tags["status_detail"]) < 9000
         mark_failed("no such run", "train", "reason")
 
+    def test_of_two_that_make_the_experiment_at_once_both_use_it(self, mlflow_tracker, monkeypatch):
+        monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "at once")
+        create = mlflow_tracker.client.create_experiment
+
+        def lose_the_race(name):
+            create(name)
+            return create(name)
+
+        monkeypatch.setattr(mlflow_tracker.client, "create_experiment", lose_the_race, raising=False)
+        run_id = mlflow_tracker.start("second").run_id
+        experiment = mlflow_tracker.client.get_run(run_id).info.experiment_id
+        assert mlflow_tracker.client.get_experiment(experiment).name == "at once"
+
+    def test_artifacts_that_cannot_be_written_are_no_traceback(self, mlflow_tracker, monkeypatch):
+        logger = mlflow_tracker.start("full disk")
+
+        def fail(*args):
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(mlflow_tracker.client, "log_text", fail, raising=False)
+        with pytest.raises(StoreError, match=r"cannot be written: .*No space left.* has the disk room\?"):
+            logger.log_text("text", "text.txt")
+        monkeypatch.delattr(mlflow_tracker.client, "log_text")
+
+    def test_a_model_says_which_packages_it_needs(self, mlflow_tracker, tmp_path):
+        (tmp_path / "fine_tuned").mkdir()
+        (tmp_path / "fine_tuned" / "model.json").write_text("{}")
+        logger = mlflow_tracker.start("needs more")
+        logger.log_model(tmp_path / "fine_tuned", ["tabulate"])
+        needed = mlflow_tracker.download(logger.run_id, "model/requirements.txt", tmp_path / "to").read_text()
+        assert {"tabulate", "torch", "mlflow", "sentencepiece"} <= {line.partition("==")[0] for line in needed.split()}
+
+    def test_a_link_holds_no_password(self, mlflow_tracker, monkeypatch):
+        run_id = mlflow_tracker.start("linked").run_id
+        monkeypatch.setattr(mlflow_tracker, "tracking_uri", "https://me:secret@host/mlflow")
+        assert mlflow_tracker.web_address(run_id).startswith("https://host/mlflow/#/experiments/")
+
     def test_an_experiment_that_only_a_server_can_write_is_refused(self, mlflow_tracker, monkeypatch):
         mlflow_tracker.client.create_experiment("made by the UI", artifact_location="mlflow-artifacts:/1")
         monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "made by the UI")

@@ -124,6 +124,16 @@ def test_a_loss_that_is_no_number_fails_its_own_point_only(tiny, prepare, alone,
         assert_same(found[position], alone(**points[position]))
 
 
+def test_a_validation_loss_that_is_no_number_does_so_too(tiny, prepare, watch, monkeypatch):
+    losses = iter([float("nan"), 0.5])
+    monkeypatch.setattr(
+        "pipeline.evaluation.readings.ClassReading.score", lambda *arguments: {"accuracy": 0.5, "loss": next(losses)}
+    )
+    ruined, fine = fit_heads(prepare(), [tiny.config(epochs=1, learning_rate=rate) for rate in (1e-2, 1e-3)], watch())
+    assert "The validation loss became nan" in str(ruined.error)
+    assert fine.result.best["loss"] == 0.5
+
+
 def test_seconds_are_shared(tiny, prepare, watch):
     watcher = watch()
     configs = [tiny.config(**point) for point in POINTS]

@@ -153,6 +153,13 @@ def test_a_loss_that_is_no_number_is_an_error(prepare, every):
         train()
 
 
+def test_a_validation_loss_that_is_no_number_is_an_error(prepare, scripted):
+    scripted("loss", [0.5, float("nan")])
+    _, train = prepare(epochs=3, metric_for_best_model="loss")
+    with pytest.raises(TrainingError, match=r"The validation loss became nan by step \d+\. Lower --learning-rate"):
+        train()
+
+
 @typed
 class Watching(Strategy):
     """Trains everything and keeps what it is told."""

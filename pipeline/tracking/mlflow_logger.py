@@ -1,0 +1,96 @@
+"""Writes one MLflow run."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mlflow.data.http_dataset_source import HTTPDatasetSource
+from mlflow.data.meta_dataset import MetaDataset
+from mlflow.entities import DatasetInput, InputTag, Metric, Param, RunTag
+
+from pipeline.tracking.patient_client import PatientClient
+from pipeline.tracking.runs import Status, fresh_params
+from pipeline.tracking.servable import save_servable
+from pipeline.tracking.store_errors import store_errors
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+TEXT_LIMIT = 4000
+"""Characters of a tag that every backend takes."""
+_METRICS_AT_ONCE = 500  # the tracking API takes at most 1000 metrics
+_PARAMS_AT_ONCE = 100  # and 100 params a request
+
+
+@dataclass(frozen=True)
+class MlflowLogger:
+    """Writes one MLflow run."""
+
+    client: PatientClient
+    run_id: str
+
+    def log_params(self, params: Mapping[str, object]) -> None:
+        """Record hyperparameters. What `mlflow run` logged already as raw text stays if it means the same."""
+        with self._writing():
+            present = self.client.get_run(self.run_id).data.params
+            fresh = [Param(name, value) for name, value in fresh_params(present, params).items()]
+            for start in range(0, len(fresh), _PARAMS_AT_ONCE):
+                self.client.log_batch(self.run_id, params=fresh[start : start + _PARAMS_AT_ONCE])
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
+        """Record measured numbers."""
+        now = time.time_ns() // 1_000_000
+        entries = [Metric(name, float(value), now, step) for name, value in metrics.items()]
+        with self._writing():
+            for start in range(0, len(entries), _METRICS_AT_ONCE):
+                self.client.log_batch(self.run_id, metrics=entries[start : start + _METRICS_AT_ONCE])
+
+    def set_tags(self, tags: Mapping[str, str]) -> None:
+        """Record tags."""
+        with self._writing():
+            self.client.log_batch(self.run_id, tags=[RunTag(name, value[:TEXT_LIMIT]) for name, value in tags.items()])
+
+    def log_text(self, text: str, path: str) -> None:
+        """Record a text."""
+        with self._writing():
+            self.client.log_text(self.run_id, text, path)
+
+    def log_figure(self, figure: Figure, path: str) -> None:
+        """Record a picture."""
+        with self._writing():
+            self.client.log_figure(self.run_id, figure, path)
+
+    def log_file(self, file: Path) -> None:
+        """Record a file."""
+        with self._writing():
+            self.client.log_artifact(self.run_id, str(file))
+
+    def log_model(self, folder: Path, packages: Sequence[str] = ()) -> None:
+        """Record a model folder as `model/`, with what `mlflow models serve` needs beside it."""
+        with tempfile.TemporaryDirectory() as scratch, self._writing():
+            servable = Path(scratch) / "model"
+            save_servable(folder, servable, packages)
+            self.client.log_artifacts(self.run_id, str(servable), "model")
+
+    def log_dataset(self, name: str, source: str, sha256: str, context: str) -> None:
+        """Record which data went in, under our own SHA-256: MLflow's digest looks at a sample only."""
+        dataset = MetaDataset(HTTPDatasetSource(source), name=name, digest=sha256[:32])
+        entry = DatasetInput(dataset._to_mlflow_entity(), [InputTag("mlflow.data.context", context)])
+        with self._writing():
+            self.client.log_inputs(self.run_id, [entry])
+
+    def finish(self, status: Status, detail: str = "") -> None:
+        """Close the run."""
+        with self._writing():
+            if detail:
+                self.client.set_tag(self.run_id, "status_detail", detail[:TEXT_LIMIT])
+            self.client.set_terminated(self.run_id, status)
+
+    def _writing(self) -> AbstractContextManager[None]:
+        return store_errors("written", self.client.tracking_uri)
