@@ -210,11 +210,16 @@ class ParameterPlan:
 
 
 def plan_parameters(
-    model: nn.Module, encoder: Encoder, phases: Sequence[Phase], newly_initialised: Collection[str] = ()
+    model: nn.Module,
+    encoder: Encoder,
+    phases: Sequence[Phase],
+    own_names: Collection[str],
+    newly_initialised: Collection[str] = (),
 ) -> ParameterPlan:
-    """Resolve a strategy's phases against a model's parameters.
+    """Resolve a strategy's phases against the parameters of the model that it has adapted.
 
     Args:
+        own_names: `parameter_names` of the model before the strategy adapted it.
         newly_initialised: Plain names of parameters that the checkpoint lacked. Outside the head they train in every phase,
             whatever the strategy: freezing spares pretrained parts only.
 
@@ -224,9 +229,10 @@ def plan_parameters(
     start_epochs = tuple(phase.start_epoch for phase in phases)
     if not start_epochs or start_epochs[0] != 0 or list(start_epochs) != sorted(set(start_epochs)):
         raise ConfigError(f"A strategy's phases must start at epoch 0 and rise, not at {list(start_epochs)}.")
+    places = locate(model, own_names, encoder)
     planned = []
     for name, parameter in model.named_parameters():
-        place = locate(name, encoder)
+        place = places[name]
         forced = place.name in newly_initialised and place.part not in ("head", "added", "spare")
         factors = tuple(phase.factor(place) or (1.0 if forced else 0.0) for phase in phases)
         planned.append(PlannedParameter(name, place, _logical_shape(parameter), factors))
@@ -253,24 +259,49 @@ def _logical_shape(parameter: nn.Parameter) -> tuple[int, ...]:
     return tuple(quantised.shape if quantised is not None else parameter.shape)
 
 
-def locate(name: str, encoder: Encoder) -> Place:
-    """The place of a parameter, seen through the wrappers that peft and torch's parametrizations put around modules.
+def parameter_names(model: nn.Module) -> frozenset[str]:
+    """Names of all parameters of a model, as `model.named_parameters()` calls them."""
+    return frozenset(name for name, _ in model.named_parameters())
 
-    peft keeps the untouched classifier beside the copy that trains: that one is `spare` and never selected.
+
+def locate(model: nn.Module, own_names: Collection[str], encoder: Encoder) -> dict[str, Place]:
+    """Name -> place of the parameters of a model that a strategy has adapted, seen through what now stands around them.
+
+    What was in the model before is found behind the wrappers of peft and of torch's parametrizations; all else is `added`,
+    whatever it is called. `spare`, which nothing selects, are the untouched classifier that peft keeps beside the copy that
+    trains, and what the strategy put in without a gradient, such as the rank that AdaLoRA counts.
+
+    Args:
+        own_names: `parameter_names` of the model before.
     """
-    plain = _unwrap(name, encoder)
-    if ".original_module." in plain:
-        return Place(plain.replace(".original_module.", "."), "spare")
-    if ".modules_to_save." in plain:
-        return encoder.place(re.sub(r"\.modules_to_save\.[^.]+\.", ".", plain))
-    if re.search(r"(^prompt_encoder\.|\.(lora|ia3|vera|oft|adapter|subset)_\w+)", plain):
-        return Place(plain, "added")
+    parameters = dict(model.named_parameters())
+    outer = _outer_name(parameters, own_names)
+    places = {}
+    for name, parameter in parameters.items():
+        inner = name.removeprefix(outer)
+        plain = _without_wrappers(inner)
+        if ".original_module." in inner:
+            places[name] = Place(plain, "spare")
+        elif plain in own_names:
+            places[name] = encoder.place(plain)
+        else:
+            places[name] = Place(inner, "added" if parameter.requires_grad else "spare")
+    return places
+
+
+def _outer_name(names: Collection[str], own_names: Collection[str]) -> str:
+    """What peft puts before the names of the model that it wraps: the longer around adapters, the other around virtual tokens.
+
+    ModernBERT's own names begin with `model.`, too, so a name alone does not tell.
+    """
+    for outer in ("base_model.model.", "base_model."):
+        if any(name.startswith(outer) and _without_wrappers(name.removeprefix(outer)) in own_names for name in names):
+            return outer
+    return ""
+
+
+def _without_wrappers(inner: str) -> str:
+    """The name that a parameter had before a module of it was wrapped; without sense for one that was not there."""
+    plain = re.sub(r"\.modules_to_save\.[^.]+\.", ".", inner.replace(".original_module.", "."))
     plain = re.sub(r"\.parametrizations\.(\w+)\.original$", r".\1", plain)
-    return encoder.place(plain.replace(".base_layer.", "."))
-
-
-def _unwrap(name: str, encoder: Encoder) -> str:
-    """The name without what peft puts before it: `base_model.` for virtual tokens, `base_model.model.` for other adapters."""
-    inner = name.removeprefix("base_model.")
-    # ModernBERT's own names begin with `model.`, too.
-    return inner if inner == name or encoder.place(inner).part != "added" else inner.removeprefix("model.")
+    return plain.replace(".base_layer.", ".")
