@@ -17,7 +17,8 @@ from pipeline.fields import describe_fields
 from pipeline.modeling.encoder import ARCHITECTURES, Encoder, describe_encoder
 from pipeline.options import STAGE_CONFIGS, flag, is_typed, render_mlproject
 from pipeline.strategies.base import Strategy, StrategyContext
-from pipeline.strategies.freezing import ParameterPlan, parameter_names, plan_parameters
+from pipeline.strategies.freezing.parameter_plan import ParameterPlan, plan_parameters
+from pipeline.strategies.freezing.wrapped_names import parameter_names
 from pipeline.strategies.registry import create_strategy, list_strategies, strategy_class
 
 ROOT = Path(__file__).parents[1]

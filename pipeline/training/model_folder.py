@@ -25,7 +25,8 @@ from pipeline.modeling.loading import load_classifier, load_tokenizer
 from pipeline.objectives.base import Objective, Tokenization
 from pipeline.objectives.registry import create_objective
 from pipeline.strategies.base import Strategy, StrategyContext
-from pipeline.strategies.freezing import ParameterPlan, parameter_names, plan_parameters
+from pipeline.strategies.freezing.parameter_plan import ParameterPlan, plan_parameters
+from pipeline.strategies.freezing.wrapped_names import parameter_names
 from pipeline.strategies.registry import create_strategy
 from pipeline.training.checkpoints import load_trained_state, trained_state
 from pipeline.training.inference import predict_logits

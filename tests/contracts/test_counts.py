@@ -6,7 +6,8 @@ from transformers import BertConfig, BertForSequenceClassification
 
 from pipeline.modeling.encoder import describe_encoder
 from pipeline.strategies.base import StrategyContext
-from pipeline.strategies.freezing import parameter_names, plan_parameters
+from pipeline.strategies.freezing.parameter_plan import plan_parameters
+from pipeline.strategies.freezing.wrapped_names import parameter_names
 from pipeline.strategies.registry import create_strategy
 
 BERT_BASE = 109_483_778

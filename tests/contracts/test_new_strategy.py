@@ -17,7 +17,8 @@ from pipeline.strategies.registry import create_strategy, list_strategies, strat
 MODULE = '''
 from pipeline.fields import Count, typed
 from pipeline.strategies.base import Strategy
-from pipeline.strategies.freezing import Phase, head, layers
+from pipeline.strategies.freezing.phases import Phase
+from pipeline.strategies.freezing.selectors import head, layers
 
 
 @typed

@@ -11,7 +11,8 @@ from pipeline.modeling.encoder import ARCHITECTURES, describe_encoder
 from pipeline.modeling.first_token import compute_first_token_only
 from pipeline.modeling.loading import load_classifier
 from pipeline.strategies.base import StrategyContext
-from pipeline.strategies.freezing import parameter_names, plan_parameters
+from pipeline.strategies.freezing.parameter_plan import plan_parameters
+from pipeline.strategies.freezing.wrapped_names import parameter_names
 from pipeline.strategies.registry import create_strategy
 from pipeline.training.meters import FlopCounter
 from pipeline.training.model_folder import build_model
