@@ -7,10 +7,11 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from pipeline.comparison.budgets import UNTUNED, list_budgets, list_inequalities
+from pipeline.comparison.budgets import list_budgets, list_inequalities
 from pipeline.comparison.overlap import say_overlap
+from pipeline.comparison.rows import UNTUNED, name_with_seed, row_name
 from pipeline.comparison.seeds import describe_failures, describe_mixed_times, describe_unequal_seeds
-from pipeline.comparison.selection import Selection, name_with_seed, row_name
+from pipeline.comparison.selection import Selection
 from pipeline.comparison.settings import describe_unlike_settings
 from pipeline.comparison.statistics import Statistics
 from pipeline.comparison.table import group_runs, headline

@@ -24,8 +24,9 @@ from pipeline.comparison.pareto_plot import draw_pareto
 from pipeline.comparison.plots import draw_all
 from pipeline.comparison.recorded import RecordedPredictions, read_predictions
 from pipeline.comparison.report import remarks
+from pipeline.comparison.rows import row_name
 from pipeline.comparison.seeds import describe_missing
-from pipeline.comparison.selection import OtherTest, Selection, row_name, select_runs
+from pipeline.comparison.selection import OtherTest, Selection, select_runs
 from pipeline.comparison.statistics import (
     Statistics,
     add_statistics,
