@@ -9,9 +9,9 @@ from pipeline.comparison.curves import Curve
 from pipeline.comparison.data_audit import DataAudit
 from pipeline.comparison.hardest import hardest_examples
 from pipeline.comparison.overlap import find_overlap
-from pipeline.comparison.page.content import Content, Origin
 from pipeline.comparison.pareto import find_points
 from pipeline.comparison.recorded import RecordedPredictions
+from pipeline.comparison.report.content import Content, Origin
 from pipeline.comparison.selection import Selection
 from pipeline.comparison.statistics import add_statistics, compute_statistics
 from pipeline.comparison.table import build_table

@@ -12,7 +12,7 @@ from pipeline.comparison.hardest import hardest_examples
 from pipeline.comparison.pareto import COSTS, find_points, tabulate_points
 from pipeline.comparison.pareto_plot import draw_pareto
 from pipeline.comparison.recorded import RecordedPredictions, read_predictions
-from pipeline.comparison.report import describe_statistics
+from pipeline.comparison.remarks import describe_statistics
 from pipeline.comparison.selection import Selection
 from pipeline.comparison.statistics import (
     PairTest,
