@@ -23,10 +23,9 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.stats import multivariate_normal, norm
 
-from pipeline.evaluation.metrics import POWER_Z
 from pipeline.evaluation.resampling import resample_scores
 from pipeline.evaluation.significance import combine_dependent, exact_mcnemar
-from pipeline.evaluation.uncertainty import Estimate, estimate
+from pipeline.evaluation.uncertainty import Estimate, estimate, needed_errors
 
 ACCURACY = 0.8
 WITHIN = 0.7  # two seeds of a strategy disagree this much as often as two strategies do
@@ -109,7 +108,7 @@ def measure_power(setting: Setting, studies: int, resamples: int) -> dict[str, f
     generator = np.random.default_rng(7)
     equal = [_compare(study, setting, resamples) for study in simulate(setting, studies, generator)]
     found: dict[str, float] = {}
-    announced = {"": [one.smallest_gap() for one in equal], "normal_": [POWER_Z * one.standard_error for one in equal]}
+    announced = {"": [one.smallest_gap() for one in equal], "normal_": [needed_errors() * one.standard_error for one in equal]}
     for name, gaps in announced.items():
         gap = float(np.median(gaps))
         apart = [_compare(study, setting, resamples) for study in simulate(setting, studies, generator, gap)]

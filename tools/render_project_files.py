@@ -17,7 +17,8 @@ from pipeline.fields import describe_fields
 from pipeline.modeling.encoder import ARCHITECTURES, Encoder, describe_encoder
 from pipeline.options import STAGE_CONFIGS, flag, is_typed, render_mlproject
 from pipeline.strategies.base import Strategy, StrategyContext
-from pipeline.strategies.freezing import ParameterPlan, plan_parameters
+from pipeline.strategies.freezing.parameter_plan import ParameterPlan, plan_parameters
+from pipeline.strategies.freezing.wrapped_names import parameter_names
 from pipeline.strategies.registry import create_strategy, list_strategies, strategy_class
 
 ROOT = Path(__file__).parents[1]
@@ -146,8 +147,10 @@ def _plan_on_bert_base(name: str) -> ParameterPlan:
     context = _context(strategy, _encoder("bert", "bert-base-uncased"))
     with torch.device("meta"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        model = strategy.adapt(BertForSequenceClassification(BertConfig(num_labels=2)), context)
-    return plan_parameters(model, context.encoder, strategy.phases(context))
+        model = BertForSequenceClassification(BertConfig(num_labels=2))
+        own_names = parameter_names(model)
+        model = strategy.adapt(model, context)
+    return plan_parameters(model, context.encoder, strategy.phases(context), own_names)
 
 
 def _percent(plan: ParameterPlan) -> str:

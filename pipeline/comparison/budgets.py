@@ -4,16 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from pipeline.comparison.rows import budget_of, was_trained_here
 from pipeline.tracking.runs import Run
 
-UNTUNED = "untuned"
 _NAMED = 6  # of more rows only the number is said
-
-
-def budget_of(run: Run) -> str:
-    """What the search behind a run was allowed to spend; `untuned` without one."""
-    trials = run.tags.get("tuned_trials")
-    return run.tags.get("tuning_budget") or (f"{trials} trials" if trials else UNTUNED)
 
 
 def describe_tuning(run: Run) -> str:
@@ -49,7 +43,7 @@ def list_inequalities(rows: Mapping[str, Iterable[Run]]) -> list[str]:
 
 
 def _ours(runs: Iterable[Run]) -> Iterator[Run]:
-    return (run for run in runs if run.stage != "evaluate")
+    return filter(was_trained_here, runs)
 
 
 def _sample(run: Run) -> tuple[str, ...]:

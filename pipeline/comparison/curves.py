@@ -11,6 +11,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from pipeline.comparison.rows import was_trained_here
 from pipeline.comparison.table import headline, label_rows
 from pipeline.lettering import find_lettering
 from pipeline.tracking.runs import Run, RunStore
@@ -40,7 +41,7 @@ def read_curves(table: pd.DataFrame, store: RunStore) -> list[Curve]:
     curves = []
     quality = "spearman" if headline(table) == "spearman" else "accuracy"
     for name, run_ids in zip(label_rows(table), table["run_ids"], strict=True):
-        runs = [run for run_id in run_ids.split() if (run := store.get(run_id)).stage != "evaluate"]
+        runs = [run for run_id in run_ids.split() if was_trained_here(run := store.get(run_id))]
         found = {metric: [_history(store, run, metric) for run in runs] for metric in (quality, "loss")}
         if runs and all(found[quality]):
             kept = {_kept_epoch(store, run) for run in runs}

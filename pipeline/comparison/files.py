@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from pipeline.comparison.data_audit import tabulate_audit
-from pipeline.comparison.page.content import Content
 from pipeline.comparison.pareto import tabulate_points
+from pipeline.comparison.report.content import Content
 from pipeline.comparison.statistics import tabulate_pairs
 from pipeline.comparison.table import headline
 

@@ -7,9 +7,9 @@ from collections.abc import Collection, Iterator
 
 from tabulate import tabulate
 
-from pipeline.comparison.page.blocks import Block, Cell, Charts, Code, Fold, Grid, Lines, Paragraph, Section
-from pipeline.comparison.page.content import Content
-from pipeline.comparison.page.sections import list_sections, verdict
+from pipeline.comparison.report.blocks import Block, Cell, Charts, Code, Fold, Grid, Lines, Paragraph, Section
+from pipeline.comparison.report.content import Content
+from pipeline.comparison.report.sections import list_sections, verdict
 
 _SPECIAL = re.compile(r"[\\`*|<&]|(?<=\])\(|(?<=!)\[")
 """What would not be read as it stands: emphasis, code, HTML, the bars of tables, links. An underscore in a name would be."""

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pipeline.comparison.selection import predicts_scores
+from pipeline.comparison.rows import predicts_scores
 from pipeline.data.problem import Input
 from pipeline.errors import PipelineError
 from pipeline.tracking.runs import Run, RunStore

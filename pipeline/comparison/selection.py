@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from pipeline.comparison.budgets import is_fair
-from pipeline.comparison.seeds import configuration, unrepeated
-from pipeline.errors import ConfigError, enumerate_some
-from pipeline.modeling.encoder import FAMILY_HEAD
-from pipeline.strategies.registry import create_strategy, strategy_arguments
+from pipeline.comparison.rows import (
+    configuration,
+    describe_arguments,
+    has_test_result,
+    is_external,
+    is_reproduction,
+    row_name,
+)
+from pipeline.errors import enumerate_some
 from pipeline.tracking.runs import Run
-
-EXTERNAL = "external"
-"""What stands as strategy of a model that was not trained here."""
-
 
 _NAMED_ONE_BY_ONE = 3  # more runs that are left out for one reason are counted
 
@@ -33,7 +33,7 @@ class LeftOut:
     @property
     def name(self) -> str:
         """What the run is called; one that failed early may have no strategy yet."""
-        return row_name(self.run) if "strategy" in self.run.tags else self.run.name
+        return row_name(self.run)
 
     def __str__(self) -> str:
         """A line about this run alone."""
@@ -148,80 +148,30 @@ def select_runs(candidates: Iterable[Run], named: bool = False, allow_unequal_bu
             kept.append(run)
     ranked = allow_unequal_budgets or is_fair(kept)
     by_time = sorted(kept, key=lambda run: run.start_time)
-    return Selection(tuple(by_time), tuple(omitted), unrepeated(failed, kept), ranked)
+    return Selection(tuple(by_time), tuple(omitted), _unrepeated(failed, kept), ranked)
 
 
-def has_test_result(run: Run) -> bool:
-    """Whether `evaluate` has written its scores, of classes or of scores, onto the run."""
-    return "test/f1_macro" in run.metrics or predicts_scores(run)
-
-
-def predicts_scores(run: Run) -> bool:
-    """Whether what was tested on the run are scores, not classes."""
-    return "test/spearman" in run.metrics
-
-
-def is_reproduction(run: Run) -> bool:
-    """Whether `reproduce` made the run, to be held against another one and nothing else."""
-    return "reproduces" in run.tags
-
-
-def row_name(run: Run) -> str:
-    """What a row is called: the recipe's entry where it has a name of its own, else the strategy."""
-    return run.tags.get("entry") or run.tags["strategy"]
-
-
-def name_with_seed(run: Run) -> str:
-    """What one of a row's runs is called; a model from elsewhere has no seed."""
-    return f"{row_name(run)} (seed {run.params['seed']})" if "seed" in run.params else row_name(run)
+def _unrepeated(failed: Iterable[Run], kept: Sequence[Run]) -> tuple[Run, ...]:
+    """Of each configuration that failed on the data of `kept` the newest run, unless another try of it was kept."""
+    done = {configuration(run) for run in kept}
+    fingerprints = {run.tags["data_fingerprint"] for run in kept}
+    found: dict[tuple[str, ...], Run] = {}
+    for run in failed:
+        # One that failed before it could say what it is stands among those left out, and nowhere else.
+        if "settings_hash" in run.tags and run.tags.get("data_fingerprint") in fingerprints and configuration(run) not in done:
+            found.setdefault(configuration(run), run)
+    return tuple(found.values())
 
 
 def _describe_seed(run: Run) -> str:
     return f"seed{run.params.get('seed', '')}"
 
 
-def describe_arguments(run: Run, changed_only: bool = False) -> str:
-    """The strategy's arguments as they would be typed, and the head where it is not the family's own.
-
-    Args:
-        changed_only: Leave those out that are as the strategy has them by default.
-    """
-    if run.tags["strategy"] == EXTERNAL:
-        return f"model={run.params.get('model', '')}"
-    arguments = json.loads(run.tags.get("strategy_args", "{}"))
-    if changed_only:
-        usual = _default_arguments(run.tags["strategy"])
-        arguments = {name: value for name, value in arguments.items() if name not in usual or usual[name] != value}
-    head = run.params.get("head", FAMILY_HEAD)
-    arguments = ({"head": head} if head != FAMILY_HEAD else {}) | arguments
-    return ",".join(f"{name}={_typed_value(value)}" for name, value in arguments.items() if value not in ([], None))
-
-
-def learning_rate(run: Run) -> str:
-    """As it was set; nothing where no optimizer is stepped, because the strategy solves for its weights."""
-    try:
-        solved = create_strategy(run.tags["strategy"], {}).is_solved
-    except ConfigError:
-        solved = False
-    return "" if solved else run.params.get("learning_rate", "")
-
-
-def _default_arguments(strategy: str) -> dict[str, object]:
-    try:
-        return strategy_arguments(create_strategy(strategy, {}))
-    except ConfigError:  # of another version of the project, or a plug-in that is gone
-        return {}
-
-
-def _typed_value(value: object) -> str:
-    return "[" + ",".join(map(str, value)) + "]" if isinstance(value, list) else str(value)
-
-
 def _is_result(run: Run) -> bool:
     """Trained here, a trial that was evaluated, or a model from elsewhere."""
     if run.stage == "trial":
         return has_test_result(run)
-    return run.stage == "train" or (run.stage == "evaluate" and run.tags.get("strategy") == EXTERNAL)
+    return run.stage == "train" or is_external(run)
 
 
 def _describe_other_test(run: Run, newest: Run) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from pipeline.comparison.rows import count_processes, was_trained_here
 from pipeline.tracking.runs import Run
 
 _SHORT = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
@@ -25,7 +26,7 @@ def tell_settings_apart(rows: Iterable[Sequence[Run]]) -> list[str]:
 
     Empty where all agree, and for a model from elsewhere, whose training nobody measured.
     """
-    found = [sorted({_parts(run) for run in runs if run.stage != "evaluate"}) for runs in rows]
+    found = [sorted({_parts(run) for run in runs if was_trained_here(run)}) for runs in rows]
     by_part = zip(*(setting for settings in found for setting in settings), strict=True)
     differing = [place for place, values in enumerate(by_part) if len(set(values)) > 1]
     return [" / ".join(", ".join(setting[place] for place in differing) for setting in settings) for settings in found]
@@ -53,10 +54,10 @@ _ONE_PROCESS = "1 process"
 
 
 def _parts(run: Run) -> tuple[str, ...]:
-    processes = run.tags.get("num_processes", "1")
+    processes = count_processes(run)
     return (
         run.tags.get("hardware", "unknown hardware"),
         precision_of(run) or "unknown precision",
         f"batches of {run.params.get('batch_size', 'unknown size')}",
-        _ONE_PROCESS if processes == "1" else f"{processes} processes",
+        _ONE_PROCESS if processes == 1 else f"{processes} processes",
     )

@@ -28,6 +28,8 @@ BOOTSTRAP, MCNEMAR = "paired bootstrap", "McNemar"
 _NOTHING_VARIES = 1e-9  # a gap that is rounding alone, as between two models that predict the same
 
 Floats = NDArray[np.float64]
+Seeds = tuple[object, ...]
+"""A run's seeds, and how many runs of its row with the same ones stand before it."""
 
 
 @dataclass(frozen=True)
@@ -165,9 +167,9 @@ def compute_statistics(table: pd.DataFrame, runs: Sequence[Run], recorded: Recor
     return replace(statistics, rows=_with_groups(statistics))
 
 
-def _by_seed(runs: Sequence[Run], number_of: Mapping[str, int]) -> dict[tuple[object, ...], int]:
+def _by_seed(runs: Sequence[Run], number_of: Mapping[str, int]) -> dict[Seeds, int]:
     """Seeds -> number among the recorded runs; a seed that stands twice is counted on."""
-    found: dict[tuple[object, ...], int] = {}
+    found: dict[Seeds, int] = {}
     for run in runs:
         seeds = tuple(run.params.get(name) for name in SEEDS)
         repetition = sum(key[:-1] == seeds for key in found)
@@ -180,50 +182,66 @@ def _estimates(scores: ResampledScores, parts: Sequence[Floats]) -> dict[str, Es
 
 
 def _test_pairs(
-    members: Sequence[Mapping[tuple[object, ...], int]], scores: ResampledScores, right: NDArray[np.bool_]
+    members: Sequence[Mapping[Seeds, int]], scores: ResampledScores, right: NDArray[np.bool_]
 ) -> tuple[PairTest, ...]:
-    identity = np.eye(len(right))
-    weights = right.astype(np.float32)
-    alone = np.rint(weights @ (1 - weights).T).astype(np.int64)  # [run, other]: texts on which only the run is right
-    p_alone = exact_mcnemar(alone, alone.T)
-    tests = []
-    for first, second in combinations([number for number, mine in enumerate(members) if mine], 2):
-        one, other = members[first], members[second]
-        shared = [key for key in one if key in other]
-        if shared:
-            mine, theirs = [one[key] for key in shared], [other[key] for key in shared]
-            parts = [identity[mine] - identity[theirs]]
-        else:
-            mine, theirs = ([*x] for x in zip(*((a, b) for a in one.values() for b in other.values()), strict=True))
-            parts = [identity[list(one.values())], -identity[list(other.values())]]
-        discordant = float((alone[mine, theirs] + alone[theirs, mine]).mean())
-        p_mcnemar = combine_dependent(p_alone[mine, theirs])
-        found = _estimates(scores, parts)
-        p_value = found["f1_macro"].p_value()
-        decided_by = MCNEMAR if discordant < _FEWEST_DISCORDANT and p_mcnemar > p_value else BOOTSTRAP
-        if decided_by == MCNEMAR:
-            p_value = p_mcnemar
-        tests.append((first, second, found, p_value, p_mcnemar, discordant, len(shared), decided_by))
-    adjusted = holm([test[3] for test in tests])
-    adjusted_mcnemar = holm([test[4] for test in tests])
+    judged = _Judged.of(scores, right)
+    known = [number for number, mine in enumerate(members) if mine]
+    tests = [_test_pair(first, second, members[first], members[second], judged) for first, second in combinations(known, 2)]
+    corrected = holm([test.p_value for test in tests])
+    corrected_mcnemar = holm([test.p_mcnemar for test in tests])
     return tuple(
-        PairTest(
-            first=first,
-            second=second,
-            f1_macro=found["f1_macro"].interval(),
-            accuracy=found["accuracy"].interval(),
-            p_value=p_value,
-            p_holm=float(corrected),
-            p_mcnemar=p_mcnemar,
-            p_mcnemar_holm=float(corrected_mcnemar),
-            discordance=discordant / right.shape[1],
-            smallest_gap=found["f1_macro"].smallest_gap(),
-            paired_seeds=paired,
-            decided_by=decided_by,
-        )
-        for (first, second, found, p_value, p_mcnemar, discordant, paired, decided_by), corrected, corrected_mcnemar in zip(
-            tests, adjusted, adjusted_mcnemar, strict=True
-        )
+        replace(test, p_holm=float(p_holm), p_mcnemar_holm=float(p_mcnemar_holm))
+        for test, p_holm, p_mcnemar_holm in zip(tests, corrected, corrected_mcnemar, strict=True)
+    )
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """What every run got right; runs are counted as they were recorded."""
+
+    scores: ResampledScores
+    texts: int
+    only: NDArray[np.int64]
+    """On how many texts only the first of two runs is right; shape [runs, runs]."""
+    p_mcnemar: Floats
+    """That both are right equally often; shape [runs, runs]."""
+
+    @staticmethod
+    def of(scores: ResampledScores, right: NDArray[np.bool_]) -> _Judged:
+        """From whether each run is right on each text; shape [runs, texts]."""
+        weights = right.astype(np.float32)
+        only = np.rint(weights @ (1 - weights).T).astype(np.int64)
+        return _Judged(scores, right.shape[1], only, exact_mcnemar(only, only.T))
+
+
+def _test_pair(first: int, second: int, one: Mapping[Seeds, int], other: Mapping[Seeds, int], judged: _Judged) -> PairTest:
+    """The test of two rows, given the runs of both by seed; its p-values are not corrected yet."""
+    identity = np.eye(len(judged.only))
+    shared = [seeds for seeds in one if seeds in other]
+    if shared:
+        mine, theirs = [one[seeds] for seeds in shared], [other[seeds] for seeds in shared]
+        parts = [identity[mine] - identity[theirs]]
+    else:  # every run with every other
+        mine, theirs = np.repeat(list(one.values()), len(other)).tolist(), [*other.values()] * len(one)
+        parts = [identity[list(one.values())], -identity[list(other.values())]]
+    discordant = float((judged.only[mine, theirs] + judged.only[theirs, mine]).mean())
+    found = _estimates(judged.scores, parts)
+    p_bootstrap, p_mcnemar = found["f1_macro"].p_value(), combine_dependent(judged.p_mcnemar[mine, theirs])
+    decided_by = MCNEMAR if discordant < _FEWEST_DISCORDANT and p_mcnemar > p_bootstrap else BOOTSTRAP
+    p_value = p_mcnemar if decided_by == MCNEMAR else p_bootstrap
+    return PairTest(
+        first=first,
+        second=second,
+        f1_macro=found["f1_macro"].interval(),
+        accuracy=found["accuracy"].interval(),
+        p_value=p_value,
+        p_holm=p_value,
+        p_mcnemar=p_mcnemar,
+        p_mcnemar_holm=p_mcnemar,
+        discordance=discordant / judged.texts,
+        smallest_gap=found["f1_macro"].smallest_gap(),
+        paired_seeds=len(shared),
+        decided_by=decided_by,
     )
 
 

@@ -10,8 +10,8 @@ import pandas as pd
 from tabulate import tabulate
 
 from pipeline.comparison.budgets import describe_tuning
-from pipeline.comparison.seeds import QUALITY, count_seeds, row_key, spread
-from pipeline.comparison.selection import describe_arguments, learning_rate
+from pipeline.comparison.rows import count_processes, describe_arguments, group_by_row, learning_rate, row_key, was_trained_here
+from pipeline.comparison.seeds import QUALITY, count_seeds, spread
 from pipeline.comparison.settings import describe_settings, precision_of, tell_settings_apart
 from pipeline.objectives.registry import takes_pooling
 from pipeline.tracking.runs import Run
@@ -122,9 +122,7 @@ def build_table(runs: Sequence[Run], failed: Sequence[Run] = (), ranked: bool = 
     Args:
         failed: Runs that failed; a row counts those which differ from its own in their seed only.
     """
-    groups: dict[tuple[str, ...], list[Run]] = {}
-    for run in runs:
-        groups.setdefault(row_key(run), []).append(run)
+    groups = group_by_row(runs)
     frame = pd.DataFrame([_row(members, failed) for members in groups.values()])
     frame["setting"] = tell_settings_apart(groups.values())
     empty = [name for name in MEASURES if frame[name].isna().all()]
@@ -230,7 +228,7 @@ def _row(members: list[Run], failed: Sequence[Run]) -> dict[str, Any]:
     if len(describe_settings(members)) > 1:
         measures |= dict.fromkeys(_OF_A_SETTING, float("nan"))
     choices = {name: first.params.get(name, "") for name in _CHOICES}
-    if first.stage != "evaluate":
+    if was_trained_here(first):
         choices["max_train_samples"] = choices["max_train_samples"] or _ALL
     spreads = {name: value for column in QUALITY for name, value in spread(column, values[column]).items()}
     return {
@@ -248,6 +246,6 @@ def _row(members: list[Run], failed: Sequence[Run]) -> dict[str, Any]:
         "learning_rate": learning_rate(first),
         **choices,
         "compute_dtype": precision_of(first),
-        "processes": int(first.tags.get("num_processes", "1")),
+        "processes": count_processes(first),
         "run_ids": " ".join(run.run_id for run in members),
     }

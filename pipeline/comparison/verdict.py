@@ -11,8 +11,7 @@ import pandas as pd
 from pipeline.comparison.statistics import PairTest, RowStatistics, Statistics
 from pipeline.comparison.table import headline
 from pipeline.errors import enumerate_some
-from pipeline.evaluation.metrics import smallest_gap
-from pipeline.evaluation.uncertainty import Interval
+from pipeline.evaluation.uncertainty import Interval, smallest_accuracy_gap
 
 _NAMED = 6  # of more rows only the number is said
 
@@ -147,7 +146,7 @@ def _limits(
         limits.append("two seeds do not tell how much seeds differ, so small differences may still be chance")
     gap, kind, provided = statistics.smallest_gap, "macro F1", "before the correction for many pairs"
     if gap is None and statistics.pairs:
-        gap, kind, provided = smallest_gap(statistics.texts), "accuracy", "if one text in twenty is judged differently"
+        gap, kind, provided = smallest_accuracy_gap(statistics.texts), "accuracy", "if one text in twenty is judged differently"
     if gap is not None and gap > 1:
         limits.append(f"{statistics.texts:,} test texts and so few seeds cannot be relied on to show any difference at all")
     elif gap is not None:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import combinations
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.data.folding import Ints, fold_texts
+from pipeline.data.folding import FoldedTexts, Ints, fold_texts
 from pipeline.data.line_index import Flags, LineIndex
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ KINDS = {
     "leaking": "normalised, inside_long or contains",
 }
 """What is counted of each text of one split as against those of another."""
+_SHOWN_KINDS = ("exact", "normalised", "inside", "inside_long", "contains", "ngram")
 
 LEAKING_PERCENT = 5.0
 REPEATED_PERCENT = 1.0
@@ -91,51 +93,82 @@ def measure_overlap(splits: Mapping[str, pd.Series | Sequence[str]]) -> Overlap:
     bounds = np.cumsum([0, *(len(splits[name]) for name in names)])
     rows = {name: slice(bounds[index], bounds[index + 1]) for index, name in enumerate(names)}
     folded = fold_texts(splits)
-    text_of, line_of, key_of = folded.text_of, folded.line_of, folded.key_of
     index = LineIndex(folded.tokens, folded.lengths)
-
     counts: dict[str, dict[str, int]] = {}
     examples: dict[str, dict[str, list[dict[str, str]]]] = {}
-    is_long = index.lengths >= LONG_TOKENS
     for a, b in combinations(names, 2):
-        in_a = _mark(len(is_long), line_of[rows[a]])
-        mine = line_of[rows[b]]
-        inside, contains = index.inside(in_a)[mine], index.containing(in_a & is_long)[mine]
-        found = {
-            "exact": _mark(text_of.max(initial=-1) + 1, text_of[rows[a]])[text_of[rows[b]]],
-            "normalised": _mark(key_of.max(initial=-1) + 1, key_of[rows[a]])[key_of[rows[b]]],
-            "inside": inside,
-            "inside_long": inside & is_long[mine],
-            "contains": contains,
-            "ngram": index.sharing(in_a, NGRAM_TOKENS)[mine],
-        }
-        found["either"] = inside | contains
-        found["leaking"] = found["normalised"] | found["inside_long"] | contains
-        counts[f"{a}/{b}"] = {"rows": len(mine), **{kind: int(found[kind].sum()) for kind in KINDS}}
-
-        def other(kind: str, row: int, a: str = a, mine: Ints = mine, in_a: Flags = in_a, b: str = b) -> str:
-            if kind == "exact":
-                return splits[b][row]
-            if kind == "normalised":
-                return splits[a][int(np.flatnonzero(key_of[rows[a]] == key_of[rows[b]][row])[0])]
-            line = int(mine[row])
-            if kind in ("inside", "inside_long"):
-                found = index.container(line, in_a)
-            elif kind == "contains":
-                found = index.content(line, in_a & is_long)
-            else:
-                found = index.sharer(line, in_a, NGRAM_TOKENS)
-            return splits[a][int(np.flatnonzero(line_of[rows[a]] == found)[0])]
-
-        shown = dict(found, normalised=found["normalised"] & ~found["exact"])  # an example that shows more than the kind before
+        pair = _SplitPair(folded, index, rows[a], rows[b])
+        found = pair.find()
+        counts[f"{a}/{b}"] = {"rows": len(splits[b]), **{kind: int(found[kind].sum()) for kind in KINDS}}
+        shown = found | {"normalised": found["normalised"] & ~found["exact"]}  # more than the kind before shows
         examples[f"{a}/{b}"] = {
             kind: [
-                {b: splits[b][row][:EXAMPLE_CHARACTERS], a: other(kind, row)[:EXAMPLE_CHARACTERS]}
+                {b: splits[b][row][:EXAMPLE_CHARACTERS], a: splits[a][pair.partner(kind, row)][:EXAMPLE_CHARACTERS]}
                 for row in spread(np.flatnonzero(shown[kind]))
             ]
-            for kind in ("exact", "normalised", "inside", "inside_long", "contains", "ngram")
+            for kind in _SHOWN_KINDS
         }
     return Overlap(counts, examples)
+
+
+@dataclass(frozen=True)
+class _SplitPair:
+    """Two splits of folded texts, each a slice of the rows; what is asked is which rows of `b` overlap `a`."""
+
+    folded: FoldedTexts
+    index: LineIndex
+    a: slice
+    b: slice
+
+    @cached_property
+    def lines_of_a(self) -> Flags:
+        """Which lines stand in `a`; shape [lines]."""
+        return _mark(len(self.index.lengths), self.folded.line_of[self.a])
+
+    @cached_property
+    def is_long(self) -> Flags:
+        """Which lines are more than a common phrase; shape [lines]."""
+        return self.index.lengths >= LONG_TOKENS
+
+    def find(self) -> dict[str, Flags]:
+        """Kind of `KINDS` -> which rows of `b` overlap `a` in that way; shape [rows of b]."""
+        lines_of_b = self.folded.line_of[self.b]
+        inside = self.index.inside(self.lines_of_a)[lines_of_b]
+        contains = self.index.containing(self.lines_of_a & self.is_long)[lines_of_b]
+        inside_long = inside & self.is_long[lines_of_b]
+        normalised = self._stand_in_a(self.folded.key_of)
+        return {
+            "exact": self._stand_in_a(self.folded.text_of),
+            "normalised": normalised,
+            "inside": inside,
+            "inside_long": inside_long,
+            "contains": contains,
+            "ngram": self.index.sharing(self.lines_of_a, NGRAM_TOKENS)[lines_of_b],
+            "either": inside | contains,
+            "leaking": normalised | inside_long | contains,
+        }
+
+    def partner(self, kind: str, row: int) -> int:
+        """The first row of `a` that `row` of `b`, which `find` has found, overlaps in that way; both counted from 0."""
+        if kind in ("exact", "normalised"):
+            number_of = self.folded.text_of if kind == "exact" else self.folded.key_of
+            return _first(number_of[self.a], int(number_of[self.b][row]))
+        line = int(self.folded.line_of[self.b][row])
+        if kind in ("inside", "inside_long"):
+            found = self.index.container(line, self.lines_of_a)
+        elif kind == "contains":
+            found = self.index.content(line, self.lines_of_a & self.is_long)
+        else:
+            found = self.index.sharer(line, self.lines_of_a, NGRAM_TOKENS)
+        return _first(self.folded.line_of[self.a], found)
+
+    def _stand_in_a(self, number_of: Ints) -> Flags:
+        """Which rows of `b` have the number of some row of `a`."""
+        return _mark(number_of.max(initial=-1) + 1, number_of[self.a])[number_of[self.b]]
+
+
+def _first(numbers: Ints, number: int) -> int:
+    return int(np.flatnonzero(numbers == number)[0])
 
 
 def _mark(size: int, chosen: Ints) -> Flags:

@@ -1,6 +1,5 @@
 """Scores of predicted against true classes."""
 
-import math
 from typing import Any
 
 import numpy as np
@@ -8,8 +7,6 @@ from numpy.typing import NDArray
 from sklearn.metrics import accuracy_score, precision_recall_fscore_support
 
 _AT_ONCE = 20_000_000  # scores turned into float64 at a time
-POWER_Z = 1.96 + 0.84
-"""Standard errors that a difference must be worth to be shown with 80 % power at the two-sided 5 % level."""
 
 
 def score(gold: NDArray[np.int64], logits: NDArray[np.float32], classes: int) -> dict[str, float]:
@@ -79,14 +76,3 @@ def count_confusions(gold: NDArray[np.int64], predicted: NDArray[np.int64], clas
     both = (rows >= 0) & (columns >= 0)
     counts: NDArray[np.int64] = np.bincount(rows[both] * len(classes) + columns[both], minlength=len(classes) ** 2)
     return counts.reshape(len(classes), len(classes))
-
-
-def smallest_gap(examples: int, discordance: float = 0.05) -> float:
-    """The smallest difference in accuracy that two models can show on so many texts, as a share.
-
-    z·sqrt(d/n) with z = 1.96 + 0.84, for 80 % power at the 5 % level of the paired comparison (McNemar 1947; Connor 1987).
-
-    Args:
-        discordance: Share d of the texts on which exactly one of the two models is right.
-    """
-    return POWER_Z * math.sqrt(discordance / examples)

@@ -15,6 +15,7 @@ from pipeline.data.tokenization import Labels
 from pipeline.evaluation.calibration import calibration, confidence_of, draw_reliability, reliability
 from pipeline.evaluation.correlation import choose_threshold, correlate, mean_squared_error
 from pipeline.evaluation.lengths import score_by_length
+from pipeline.evaluation.metric_names import CLASS_METRICS, SCORE_METRICS
 from pipeline.evaluation.metrics import report_by_class, score, score_predictions, softmax
 from pipeline.evaluation.plots import draw_confusion, draw_scores
 from pipeline.evaluation.predictions import Predictions, predict, tabulate, write_csv
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
 Outputs = NDArray[np.float32]
 """What a model says of examples; shape [examples, outputs]."""
 Answer = Callable[[Sequence[Input]], Outputs]
-
-CLASS_METRICS = ("accuracy", "precision_macro", "recall_macro", "f1_macro")
-SCORE_METRICS = ("spearman", "pearson")
 
 
 @dataclass(frozen=True)

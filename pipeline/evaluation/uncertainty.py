@@ -61,7 +61,7 @@ class Estimate:
         from scipy.stats import chi2, norm, t
 
         if self.standard_error == 0 or self.seed_variance == 0:
-            return float(norm.ppf((1 + LEVEL) / 2) + norm.ppf(POWER)) * self.standard_error
+            return needed_errors() * self.standard_error
         freedom = self.degrees_of_freedom * (self.seed_variance / self.standard_error**2) ** 2  # of the variance between seeds
         texts = self.standard_error**2 - self.seed_variance
         seeds = self.seed_variance * freedom / chi2.ppf(0.5, freedom)
@@ -69,6 +69,24 @@ class Estimate:
         needed = t.ppf((1 + LEVEL) / 2, freedom * (1 + texts / drawn) ** 2) * np.sqrt(texts + drawn)
         deviation = math.sqrt(texts + seeds)
         return float(brentq(lambda gap: norm.sf((needed - gap) / deviation).mean() - POWER, 0.0, needed[-1] + 9 * deviation))
+
+
+def needed_errors() -> float:
+    """Standard errors, 2.8, that a difference must be worth for the two-sided 5 % test to show it with 80 % power."""
+    from scipy.stats import norm
+
+    return float(norm.ppf((1 + LEVEL) / 2) + norm.ppf(POWER))
+
+
+def smallest_accuracy_gap(texts: int, discordance: float = 0.05) -> float:
+    """The smallest difference in accuracy that two models can show on so many texts, as a share.
+
+    z·sqrt(d/n) with the z of `needed_errors`, for the paired comparison (McNemar 1947; Connor 1987).
+
+    Args:
+        discordance: Share d of the texts on which exactly one of the two models is right.
+    """
+    return needed_errors() * math.sqrt(discordance / texts)
 
 
 def estimate(scores: NDArray[np.float64], covariance: NDArray[np.float64], parts: Sequence[NDArray[np.float64]]) -> Estimate:

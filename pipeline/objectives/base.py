@@ -13,7 +13,7 @@ from pipeline.modeling.addresses import ModelAddress
 from pipeline.modeling.encoder import Encoder
 from pipeline.modeling.loading import LoadedModel
 from pipeline.strategies.base import Strategy
-from pipeline.strategies.freezing import Phase
+from pipeline.strategies.freezing.phases import Phase
 
 if TYPE_CHECKING:
     import pandas as pd

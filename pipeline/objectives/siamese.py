@@ -15,7 +15,7 @@ from pipeline.modeling.encoder import Encoder, Place
 from pipeline.modeling.loading import LoadedModel, load_classifier
 from pipeline.objectives.base import Objective, Tokenization
 from pipeline.strategies.base import Strategy
-from pipeline.strategies.freezing import Phase
+from pipeline.strategies.freezing.phases import Phase
 
 if TYPE_CHECKING:
     import pandas as pd

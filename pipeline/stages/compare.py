@@ -17,15 +17,16 @@ from pipeline.comparison.data_audit import read_audit
 from pipeline.comparison.files import list_tables
 from pipeline.comparison.hardest import hardest_examples
 from pipeline.comparison.markdown import render_markdown
-from pipeline.comparison.page.content import Content, read_origins
 from pipeline.comparison.page.page import render_page
 from pipeline.comparison.pareto import find_points
 from pipeline.comparison.pareto_plot import draw_pareto
 from pipeline.comparison.plots import draw_all
 from pipeline.comparison.recorded import RecordedPredictions, read_predictions
-from pipeline.comparison.report import remarks
+from pipeline.comparison.remarks import remarks
+from pipeline.comparison.report.content import Content, read_origins
+from pipeline.comparison.rows import row_name
 from pipeline.comparison.seeds import describe_missing
-from pipeline.comparison.selection import OtherTest, Selection, row_name, select_runs
+from pipeline.comparison.selection import OtherTest, Selection, select_runs
 from pipeline.comparison.statistics import (
     Statistics,
     add_statistics,

@@ -11,12 +11,12 @@ from pathlib import Path
 import pandas as pd
 
 from pipeline import config as configs
-from pipeline.comparison.selection import EXTERNAL
+from pipeline.comparison.rows import EXTERNAL
 from pipeline.data.overlap import overlap_metrics
 from pipeline.data.prepared import PreparedData, prepare
 from pipeline.data.problem import Problem
 from pipeline.errors import ConfigError, ModelError, enumerate_some
-from pipeline.evaluation.readings import CLASS_METRICS, SCORE_METRICS
+from pipeline.evaluation.metric_names import CLASS_METRICS, SCORE_METRICS
 from pipeline.fields import describe_fields
 from pipeline.hashing import digest
 from pipeline.lettering import warn_of_missing

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from pipeline.comparison.selection import Selection, name_with_seed
+from pipeline.comparison.rows import name_with_seed, was_trained_here
+from pipeline.comparison.selection import Selection
 from pipeline.errors import PipelineError, RunError
 from pipeline.evaluation.predictions import write_csv
 from pipeline.stages.progress import say
@@ -37,7 +38,7 @@ def export(target: Path, written: Path, selection: Selection, tracker: Tracker) 
     for name, run in selection.file_names().items():
         with tempfile.TemporaryDirectory() as scratch:
             _export_predictions(run, results / f"{name}_test_outputs.csv", tracker, Path(scratch))
-            if run.stage != "evaluate":
+            if was_trained_here(run):
                 _export_model(run, models / name, tracker, Path(scratch))
 
 

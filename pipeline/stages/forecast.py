@@ -5,11 +5,11 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 
+from pipeline.comparison.rows import was_trained_here
 from pipeline.stages.inputs import TrainingInputs
 from pipeline.tracking.runs import Run
 from pipeline.training.precision import Precision, compute_dtype
 
-_TRAINED = ("train", "trial")
 _NEEDED = ("cost/wall_seconds", "cost/train_seconds", "cost/examples_per_second")
 
 
@@ -23,7 +23,7 @@ def expected_seconds(past: Sequence[Run], inputs: TrainingInputs, precision: Pre
     found = [
         _scaled(run, planned)
         for run in past
-        if run.stage in _TRAINED
+        if was_trained_here(run)
         and run.status == "FINISHED"
         and run.tags.get("strategy") == inputs.config.strategy
         and run.tags.get("base_sha256") == inputs.base_sha256

@@ -8,13 +8,12 @@ import tempfile
 from pathlib import Path
 
 from pipeline import config as configs
+from pipeline.comparison.rows import was_trained_here
 from pipeline.data.prepared import PreparedData
 from pipeline.errors import DataError, ModelError, RunError
 from pipeline.fields import build
 from pipeline.options import flag
 from pipeline.tracking.runs import Run, RunStore
-
-_TRAINED = ("train", "trial")
 
 
 def check_finished(trained: Run) -> None:
@@ -23,7 +22,7 @@ def check_finished(trained: Run) -> None:
     Raises:
         RunError: It was not.
     """
-    if trained.stage not in _TRAINED:
+    if not was_trained_here(trained):
         made_by = f"made by the stage {trained.stage}" if trained.stage else "not made by this project"
         raise RunError(f"--run-id {trained.run_id}: was {made_by}, not by train. Give the id of a trained run.")
     if trained.status != "FINISHED":

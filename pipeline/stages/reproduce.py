@@ -16,9 +16,9 @@ import pandas as pd
 
 from pipeline import config as configs
 from pipeline.comparison.reproduction import Reproduction, Trained, compare_trainings, explain
-from pipeline.comparison.selection import has_test_result
+from pipeline.comparison.rows import has_test_result
 from pipeline.errors import ConfigError, PipelineError, RunError, TrainingError
-from pipeline.evaluation.readings import CLASS_METRICS, SCORE_METRICS
+from pipeline.evaluation.metric_names import CLASS_METRICS, SCORE_METRICS
 from pipeline.hashing import digest
 from pipeline.stages import evaluate, train
 from pipeline.stages.heads_together import train_heads_together

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from pipeline.comparison.selection import is_reproduction
+from pipeline.comparison.rows import is_reproduction
 from pipeline.stages.inputs import TrainingInputs
 from pipeline.tracking.runs import Run, RunStore
 from pipeline.training.meters import MIB

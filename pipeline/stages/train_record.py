@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pipeline import config as configs
 from pipeline.data.overlap import overlap_metrics
 from pipeline.stages.inputs import TrainingInputs
-from pipeline.strategies.freezing import ParameterPlan
+from pipeline.strategies.freezing.parameter_plan import ParameterPlan
 from pipeline.tracking.provenance import environment, git_commit, hardware
 from pipeline.tracking.runs import RunLogger
 from pipeline.training.precision import Precision, compute_dtype

@@ -1,1 +1,1 @@
-"""Fine-tuning strategies: `base`, `registry` and `freezing`, then one file per strategy."""
+"""Fine-tuning strategies: `base`, `registry`, `adapters`, `advice` and the package `freezing`, then one file per strategy."""

@@ -10,7 +10,7 @@ from pipeline.fields import Count, Names, Probability, Rate, Share, typed
 from pipeline.ranges import Choices, LogUniform, Range
 from pipeline.strategies.adapters import QUERY_VALUE, LinearAdapter
 from pipeline.strategies.base import StrategyContext
-from pipeline.strategies.freezing import Phase
+from pipeline.strategies.freezing.phases import Phase
 
 if TYPE_CHECKING:
     from torch import nn

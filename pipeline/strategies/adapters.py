@@ -13,7 +13,8 @@ from pipeline.modeling.encoder import Encoder
 from pipeline.modeling.heads.base import leave_out_virtual_tokens
 from pipeline.modeling.layer_parts import LAYER_PARTS
 from pipeline.strategies.base import Strategy, StrategyContext
-from pipeline.strategies.freezing import Phase, added, head
+from pipeline.strategies.freezing.phases import Phase
+from pipeline.strategies.freezing.selectors import added, head
 
 if TYPE_CHECKING:
     from torch import nn

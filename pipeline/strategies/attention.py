@@ -6,7 +6,8 @@ from pipeline.fields import typed
 from pipeline.modeling.layer_parts import LAYER_PARTS
 from pipeline.ranges import LogUniform, Range
 from pipeline.strategies.base import Strategy, StrategyContext
-from pipeline.strategies.freezing import Phase, head, inside_layers, pooler
+from pipeline.strategies.freezing.phases import Phase
+from pipeline.strategies.freezing.selectors import head, inside_layers, pooler
 
 
 @typed

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.errors import ConfigError
 from pipeline.modeling.encoder import Encoder
 from pipeline.ranges import LogUniform, Range
-from pipeline.strategies.freezing import Phase
+from pipeline.strategies.freezing.phases import Phase
 
 if TYPE_CHECKING:
     import numpy as np

@@ -6,7 +6,8 @@ from pipeline.errors import ConfigError
 from pipeline.fields import typed
 from pipeline.ranges import LogUniform, Range
 from pipeline.strategies.base import Strategy, StrategyContext
-from pipeline.strategies.freezing import Phase, biases
+from pipeline.strategies.freezing.phases import Phase
+from pipeline.strategies.freezing.selectors import biases
 
 
 @typed

@@ -10,7 +10,8 @@ from pipeline.modeling.layer_parts import LAYER_PARTS
 from pipeline.ranges import Choices, LogUniform, Range
 from pipeline.strategies.adapters import linear_layers
 from pipeline.strategies.base import Strategy, StrategyContext
-from pipeline.strategies.freezing import Phase, added, head, norms
+from pipeline.strategies.freezing.phases import Phase
+from pipeline.strategies.freezing.selectors import added, head, norms
 
 if TYPE_CHECKING:
     from torch import nn

@@ -8,7 +8,9 @@ from pydantic import Field
 from pipeline.fields import typed
 from pipeline.ranges import Choices, LogUniform, Range
 from pipeline.strategies.base import Strategy, StrategyContext
-from pipeline.strategies.freezing import Phase, RateGroup, embeddings, head, layers, pooler, require_own_layers
+from pipeline.strategies.freezing.layer_counts import require_own_layers
+from pipeline.strategies.freezing.phases import Phase, RateGroup
+from pipeline.strategies.freezing.selectors import embeddings, head, layers, pooler
 
 Decay = Annotated[float, Field(gt=0, le=1)]
 

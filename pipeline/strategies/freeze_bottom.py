@@ -5,7 +5,9 @@ from collections.abc import Mapping, Sequence
 from pipeline.fields import Rate, typed
 from pipeline.ranges import Choices, LogUniform, Range
 from pipeline.strategies.base import Strategy, StrategyContext
-from pipeline.strategies.freezing import Phase, count_layers, either, embeddings, head, layers, pooler, require_own_layers
+from pipeline.strategies.freezing.layer_counts import count_layers, require_own_layers
+from pipeline.strategies.freezing.phases import Phase
+from pipeline.strategies.freezing.selectors import either, embeddings, head, layers, pooler
 
 
 @typed

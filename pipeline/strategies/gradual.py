@@ -6,7 +6,9 @@ from pipeline.errors import ConfigError
 from pipeline.fields import Count, Rate, typed
 from pipeline.ranges import LogUniform, Range
 from pipeline.strategies.base import Strategy, StrategyContext
-from pipeline.strategies.freezing import Phase, count_layers, everything, head, layers, pooler, require_own_layers
+from pipeline.strategies.freezing.layer_counts import count_layers, require_own_layers
+from pipeline.strategies.freezing.phases import Phase
+from pipeline.strategies.freezing.selectors import everything, head, layers, pooler
 
 
 @typed

@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from pipeline.fields import typed
 from pipeline.ranges import LogUniform, Range
 from pipeline.strategies.base import Strategy, StrategyContext
-from pipeline.strategies.freezing import Phase, head, norms
+from pipeline.strategies.freezing.phases import Phase
+from pipeline.strategies.freezing.selectors import head, norms
 
 
 @typed

@@ -9,7 +9,8 @@ from pipeline.errors import ConfigError, TrainingError
 from pipeline.fields import Rate, typed
 from pipeline.ranges import LogUniform, Range
 from pipeline.strategies.base import LinearLayer, Strategy, StrategyContext
-from pipeline.strategies.freezing import Phase, head
+from pipeline.strategies.freezing.phases import Phase
+from pipeline.strategies.freezing.selectors import head
 
 if TYPE_CHECKING:
     import numpy as np

@@ -9,7 +9,7 @@ from pipeline.modeling.layer_parts import LAYER_PARTS
 from pipeline.ranges import LogUniform, Range
 from pipeline.strategies.adapters import QUERY_VALUE, LinearAdapter
 from pipeline.strategies.base import StrategyContext
-from pipeline.strategies.freezing import Phase
+from pipeline.strategies.freezing.phases import Phase
 
 
 @typed

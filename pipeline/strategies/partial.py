@@ -6,7 +6,9 @@ from pipeline.errors import ConfigError
 from pipeline.fields import Count, typed
 from pipeline.ranges import Integers, LogUniform, Range
 from pipeline.strategies.base import Strategy, StrategyContext
-from pipeline.strategies.freezing import Phase, head, layers, require_own_layers
+from pipeline.strategies.freezing.layer_counts import require_own_layers
+from pipeline.strategies.freezing.phases import Phase
+from pipeline.strategies.freezing.selectors import head, layers
 
 
 @typed

@@ -11,7 +11,8 @@ from pipeline.fields import Count, Seed, typed
 from pipeline.ranges import LogUniform, Range
 from pipeline.strategies.adapters import linear_layers
 from pipeline.strategies.base import Strategy, StrategyContext
-from pipeline.strategies.freezing import Phase, added, biases, head
+from pipeline.strategies.freezing.phases import Phase
+from pipeline.strategies.freezing.selectors import added, biases, head
 
 if TYPE_CHECKING:
     from torch import nn

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pipeline.evaluation.metric_names import CLASS_METRICS
 from pipeline.tracking.runs import Run, RunStore
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ _ALWAYS = (
     "strategy",
     "reproduces",
     "learning_rate",
-    *(f"{split}/{name}" for split in ("val", "test") for name in ("accuracy", "precision_macro", "recall_macro", "f1_macro")),
+    *(f"{split}/{name}" for split in ("val", "test") for name in CLASS_METRICS),
     "model/trainable_percent",
     "cost/train_seconds",
 )

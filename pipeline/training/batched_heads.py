@@ -16,7 +16,7 @@ from pipeline.errors import TrainingError
 from pipeline.fields import as_dict
 from pipeline.modeling.encoder import Encoder
 from pipeline.strategies.base import Strategy
-from pipeline.strategies.freezing import ParameterPlan
+from pipeline.strategies.freezing.parameter_plan import ParameterPlan
 from pipeline.training.checkpoints import trained_state
 from pipeline.training.distributed import World
 from pipeline.training.feeds import Feed, Feeds

@@ -25,7 +25,8 @@ from pipeline.modeling.loading import load_classifier, load_tokenizer
 from pipeline.objectives.base import Objective, Tokenization
 from pipeline.objectives.registry import create_objective
 from pipeline.strategies.base import Strategy, StrategyContext
-from pipeline.strategies.freezing import ParameterPlan, plan_parameters
+from pipeline.strategies.freezing.parameter_plan import ParameterPlan, plan_parameters
+from pipeline.strategies.freezing.wrapped_names import parameter_names
 from pipeline.strategies.registry import create_strategy
 from pipeline.training.checkpoints import load_trained_state, trained_state
 from pipeline.training.inference import predict_logits
@@ -137,11 +138,11 @@ def build_model(
     load_kwargs = strategy.load_kwargs(context)
     loaded = objective.load(address, context.dropout, head_seed, load_kwargs)
     context = replace(context, newly_initialised=loaded.newly_initialised)
-    phases = strategy.phases(context)
+    phases, own_names = strategy.phases(context), parameter_names(loaded.model)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(adapter_seed)
         model = strategy.adapt(loaded.model, context)
-    parameters = plan_parameters(model, context.encoder, phases, loaded.newly_initialised)
+    parameters = plan_parameters(model, context.encoder, phases, own_names, loaded.newly_initialised)
     return BuiltModel(model, strategy, parameters, address, context)
 
 

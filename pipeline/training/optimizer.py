@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
-from pipeline.strategies.freezing import ParameterPlan, PlannedParameter
+from pipeline.strategies.freezing.parameter_plan import ParameterPlan, PlannedParameter
 
 if TYPE_CHECKING:
     import torch

@@ -12,7 +12,7 @@ from pipeline.data.tokenization import TokenTable
 from pipeline.evaluation.readings import Reading
 from pipeline.modeling.encoder import Encoder
 from pipeline.strategies.base import Strategy
-from pipeline.strategies.freezing import ParameterPlan
+from pipeline.strategies.freezing.parameter_plan import ParameterPlan
 from pipeline.training.checkpoints import CheckpointFolder
 from pipeline.training.precision import Precision
 from pipeline.training.prefix_cache import PrefixCache

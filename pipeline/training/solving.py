@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.data.batching import Examples
 from pipeline.errors import TrainingError
 from pipeline.strategies.base import Strategy
-from pipeline.strategies.freezing import ParameterPlan
+from pipeline.strategies.freezing.parameter_plan import ParameterPlan
 from pipeline.training.inference import predict_logits
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from pipeline.config import FitConfig
-from pipeline.strategies.freezing import ParameterPlan
+from pipeline.strategies.freezing.parameter_plan import ParameterPlan
 from pipeline.training.dropout import drop_stacked
 from pipeline.training.optimizer import decays_weights
 

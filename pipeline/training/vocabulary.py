@@ -16,7 +16,7 @@ import numpy as np
 
 from pipeline.data.text_pairs import TextPairs
 from pipeline.data.tokenization import TokenTable
-from pipeline.strategies.freezing import ParameterPlan
+from pipeline.strategies.freezing.parameter_plan import ParameterPlan
 
 if TYPE_CHECKING:
     import torch

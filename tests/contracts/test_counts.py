@@ -6,7 +6,8 @@ from transformers import BertConfig, BertForSequenceClassification
 
 from pipeline.modeling.encoder import describe_encoder
 from pipeline.strategies.base import StrategyContext
-from pipeline.strategies.freezing import plan_parameters
+from pipeline.strategies.freezing.parameter_plan import plan_parameters
+from pipeline.strategies.freezing.wrapped_names import parameter_names
 from pipeline.strategies.registry import create_strategy
 
 BERT_BASE = 109_483_778
@@ -53,8 +54,10 @@ def test_trainable_parameters_on_bert_base(name, arguments, trainable, total, pe
     strategy = create_strategy(name, arguments)
     context = StrategyContext(describe_encoder(config.to_dict(), "bert-base-uncased"), epochs=5, total_steps=30, dropout=0.1)
     with torch.device("meta"):
-        model = strategy.adapt(BertForSequenceClassification(config), context)
-    plan = plan_parameters(model, context.encoder, strategy.phases(context))
+        model = BertForSequenceClassification(config)
+        own_names = parameter_names(model)
+        model = strategy.adapt(model, context)
+    plan = plan_parameters(model, context.encoder, strategy.phases(context), own_names)
     assert plan.trainable_count == trainable
     if total:
         assert plan.total_count == total

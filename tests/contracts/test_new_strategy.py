@@ -17,7 +17,8 @@ from pipeline.strategies.registry import create_strategy, list_strategies, strat
 MODULE = '''
 from pipeline.fields import Count, typed
 from pipeline.strategies.base import Strategy
-from pipeline.strategies.freezing import Phase, head, layers
+from pipeline.strategies.freezing.phases import Phase
+from pipeline.strategies.freezing.selectors import head, layers
 
 
 @typed
@@ -30,6 +31,19 @@ class SingleLayer(Strategy):
     def phases(self, context):
         return [Phase.training(head, layers(self.layer, self.layer + 1))]
 '''
+
+
+PEFT_MODULE = """
+from pipeline.fields import typed
+from pipeline.strategies.adapters import LinearAdapter
+
+
+@typed
+class ByPeft(LinearAdapter):
+
+    def peft_config(self, peft, context, shared):
+        return peft.{config}, **shared)
+"""
 
 
 @pytest.fixture
@@ -75,6 +89,30 @@ def test_the_example_of_the_guide_is_a_strategy(add_module, tiny, tmp_path):
     tiny.fit(built, tiny.config(), tmp_path / "checkpoints")
     moved = {name for name, parameter in built.model.named_parameters() if not torch.equal(parameter, before[name])}
     assert moved == set(factors)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("family", ["bert", "modernbert"])
+@pytest.mark.parametrize(
+    ("config", "own"),
+    [
+        ("BOFTConfig(boft_block_size=4", {"boft_R", "boft_s"}),
+        ("FourierFTConfig(n_frequency=20", {"fourierft_spectrum"}),
+        ("LoHaConfig(r=8", {"hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b"}),
+    ],
+)
+def test_what_a_method_of_peft_puts_in_trains_whatever_it_is_called(add_module, tiny, tmp_path, family, config, own):
+    add_module("by_peft", PEFT_MODULE.format(config=config))
+    built = tiny.build(create_strategy("by_peft", {}), tiny.folder(family), tiny.config(epochs=2), total_steps=2)
+    places = {parameter.name: parameter.place for parameter in built.parameters.parameters}
+    new = {name for name, place in places.items() if place.part == "added"}
+    assert {word for name in new for word in name.split(".")} >= own
+    assert all(any(word in own for word in name.split(".")) for name in new)
+    assert {place.layer for place in places.values() if place.part == "layer"} == set(range(tiny.depth))
+    before = {name: parameter.clone() for name, parameter in built.model.named_parameters()}
+    tiny.fit(built, tiny.config(epochs=2), tmp_path / "checkpoints")
+    moved = {name for name, parameter in built.model.named_parameters() if not torch.equal(parameter, before[name])}
+    assert moved == new | {name for name, place in places.items() if place.part == "head"}
 
 
 @pytest.mark.parametrize("text", ["", MODULE + MODULE.replace("SingleLayer", "OtherLayer")], ids=["none", "two"])

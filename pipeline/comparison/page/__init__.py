@@ -1,1 +1,1 @@
-"""The report: one HTML file that opens from disk and fetches nothing, for eyes, keyboards, screen readers and printers."""
+"""The report as one HTML file that opens from disk and fetches nothing, for eyes, keyboards, screen readers and printers."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from html import escape
 
-from pipeline.comparison.page.blocks import Block, Cell, Charts, Code, Fold, Grid, Lines, Paragraph, Section
+from pipeline.comparison.report.blocks import Block, Cell, Charts, Code, Fold, Grid, Lines, Paragraph, Section
 
 _LONGEST_WORD = 18  # letters; longer ones, of classes or arguments, may be broken
 _LONGEST_LINE = 40  # of a field

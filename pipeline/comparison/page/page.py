@@ -6,9 +6,9 @@ from html import escape
 from importlib import resources
 from string import Template
 
-from pipeline.comparison.page.content import Content
 from pipeline.comparison.page.html import anchor, render_section
-from pipeline.comparison.page.sections import list_sections, verdict
+from pipeline.comparison.report.content import Content
+from pipeline.comparison.report.sections import list_sections, verdict
 
 
 def render_page(content: Content) -> str:

@@ -1,4 +1,4 @@
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,9 +9,9 @@ from pipeline.comparison.curves import Curve
 from pipeline.comparison.data_audit import DataAudit
 from pipeline.comparison.hardest import hardest_examples
 from pipeline.comparison.overlap import find_overlap
-from pipeline.comparison.page.content import Content, Origin
 from pipeline.comparison.pareto import find_points
 from pipeline.comparison.recorded import RecordedPredictions
+from pipeline.comparison.report.content import Content, Origin
 from pipeline.comparison.selection import Selection
 from pipeline.comparison.statistics import add_statistics, compute_statistics
 from pipeline.comparison.table import build_table
@@ -20,6 +20,7 @@ from pipeline.hashing import digest
 from pipeline.tracking.runs import Run
 
 MakeRun = Callable[..., Run]
+Record = Callable[..., RecordedPredictions]
 MakeContent = Callable[..., Content]
 EVIL = "<script>alert('&')</script>$title{braces}"
 RATES, TRIALS = ("1e-05", "0.000175", "0.02"), ("100", "9", "12")
@@ -74,6 +75,23 @@ def make_run() -> MakeRun:
         )
         made.append(run)
         return run
+
+    return make
+
+
+@pytest.fixture
+def record() -> Record:
+    """Makes up predictions of two balanced classes where each run is right with its chance, independently."""
+
+    def make(runs: Sequence[Run], accuracies: Sequence[float], texts: int = 1000) -> RecordedPredictions:
+        generator = np.random.default_rng(0)
+        gold = np.arange(texts) % 2
+        predicted = {
+            run.run_id: np.where(generator.random(texts) < accuracy, gold, 1 - gold)
+            for run, accuracy in zip(runs, accuracies, strict=True)
+        }
+        confidence = {run_id: np.full(texts, 0.9) for run_id in predicted}
+        return RecordedPredictions([f"text {number}" for number in range(texts)], gold, ["bad", "good"], predicted, confidence)
 
     return make
 

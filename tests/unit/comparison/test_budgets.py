@@ -1,7 +1,7 @@
 from collections.abc import Callable
 
 from pipeline.comparison.budgets import describe_tuning, is_fair, list_inequalities
-from pipeline.comparison.report import describe_fairness, describe_statistics, find_verdict
+from pipeline.comparison.remarks import describe_fairness, describe_statistics, find_verdict
 from pipeline.comparison.selection import select_runs
 from pipeline.comparison.statistics import PairTest, RowStatistics, Statistics
 from pipeline.comparison.table import build_table, group_runs, label_rows

@@ -2,7 +2,7 @@ import dataclasses
 from collections.abc import Callable
 
 from pipeline.comparison.files import list_tables
-from pipeline.comparison.page.content import Content
+from pipeline.comparison.report.content import Content
 from pipeline.comparison.selection import LeftOut, Selection
 from pipeline.tracking.runs import Run
 

@@ -7,9 +7,9 @@ from collections.abc import Callable
 import pytest
 
 from pipeline.comparison.markdown import render_markdown
-from pipeline.comparison.page.content import Content
 from pipeline.comparison.page.page import render_page
-from pipeline.comparison.report import remarks
+from pipeline.comparison.remarks import remarks
+from pipeline.comparison.report.content import Content
 
 MakeContent = Callable[..., Content]
 

@@ -12,11 +12,11 @@ import pytest
 from pipeline.comparison.breakdown import break_down
 from pipeline.comparison.data_audit import DataAudit
 from pipeline.comparison.hardest import hardest_examples
-from pipeline.comparison.page import tables
-from pipeline.comparison.page.charts import Line, Mark, draw_lines, draw_scatter, legend
-from pipeline.comparison.page.content import Content, Origin
 from pipeline.comparison.page.page import render_page
 from pipeline.comparison.recorded import RecordedPredictions
+from pipeline.comparison.report import tables
+from pipeline.comparison.report.charts import Line, Mark, draw_lines, draw_scatter, legend
+from pipeline.comparison.report.content import Content, Origin
 from pipeline.comparison.selection import Selection
 from pipeline.comparison.statistics import compute_statistics
 from pipeline.comparison.table import build_table

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.comparison.page.content import Content
 from pipeline.comparison.page.page import render_page
+from pipeline.comparison.report.content import Content
 
 MakeContent = Callable[..., Content]
 CHROMIUM = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None)

@@ -3,7 +3,7 @@ from collections.abc import Callable
 
 import pytest
 
-from pipeline.comparison.report import remarks
+from pipeline.comparison.remarks import remarks
 from pipeline.comparison.seeds import describe_failures, describe_mixed_times
 from pipeline.comparison.selection import select_runs
 from pipeline.comparison.table import build_table, render_table

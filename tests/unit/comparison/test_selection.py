@@ -4,7 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from pipeline.comparison.selection import EXTERNAL, describe_arguments, select_runs
+from pipeline.comparison.rows import EXTERNAL, describe_arguments
+from pipeline.comparison.selection import select_runs
 from pipeline.stages.compare import _evaluated_elsewhere
 from pipeline.tracking.runs import Run
 

@@ -8,7 +8,7 @@ import pytest
 from pipeline.comparison.pareto import find_points, tabulate_points
 from pipeline.comparison.pareto_plot import draw_pareto
 from pipeline.comparison.plots import draw_all
-from pipeline.comparison.report import remarks
+from pipeline.comparison.remarks import remarks
 from pipeline.comparison.selection import select_runs
 from pipeline.comparison.statistics import RowStatistics, Statistics
 from pipeline.comparison.table import build_table, label_rows, render_table

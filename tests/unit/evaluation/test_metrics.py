@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from sklearn import metrics as sklearn_metrics
 
 from pipeline.evaluation import metrics
-from pipeline.evaluation.metrics import count_confusions, cross_entropy, report_by_class, score, smallest_gap, softmax
+from pipeline.evaluation.metrics import count_confusions, cross_entropy, report_by_class, score, softmax
 
 
 def logits_for(predicted: list[int], classes: int) -> NDArray[np.float32]:
@@ -98,8 +98,3 @@ def test_the_loss_does_not_depend_on_how_many_scores_are_taken_at_once(monkeypat
     whole = cross_entropy(gold, logits)
     monkeypatch.setattr(metrics, "_AT_ONCE", 40)
     assert cross_entropy(gold, logits) == whole
-
-
-@pytest.mark.parametrize(("examples", "points"), [(872, 2.1), (1821, 1.5), (853, 2.1)])
-def test_the_smallest_gap_is_that_of_published_tables(examples, points):
-    assert 100 * smallest_gap(examples) == pytest.approx(points, abs=0.05)

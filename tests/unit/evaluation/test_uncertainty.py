@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm, t, ttest_rel
 
-from pipeline.evaluation.uncertainty import Estimate, estimate
+from pipeline.evaluation.uncertainty import Estimate, estimate, needed_errors, smallest_accuracy_gap
 
 
 def test_one_seed_is_judged_by_its_texts_alone() -> None:
@@ -74,5 +74,10 @@ def test_the_test_has_80_percent_power_at_the_median_smallest_gap_of_few_seeds(s
     gap = float(np.median([found.smallest_gap() for found in draw(0.0)]))
     power = np.mean([found.p_value() < 0.05 for found in draw(gap)])
     assert power == pytest.approx(0.8, abs=0.05)
-    plain = float(np.median([2.8 * found.standard_error for found in draw(0.0)]))
+    plain = float(np.median([needed_errors() * found.standard_error for found in draw(0.0)]))
     assert np.mean([found.p_value() < 0.05 for found in draw(plain)]) < 0.74
+
+
+@pytest.mark.parametrize(("texts", "points"), [(872, 2.1), (1821, 1.5), (853, 2.1)])
+def test_the_smallest_gap_in_accuracy_is_that_of_published_tables(texts: int, points: float) -> None:
+    assert 100 * smallest_accuracy_gap(texts) == pytest.approx(points, abs=0.05)

@@ -11,7 +11,8 @@ from pipeline.modeling.encoder import ARCHITECTURES, describe_encoder
 from pipeline.modeling.first_token import compute_first_token_only
 from pipeline.modeling.loading import load_classifier
 from pipeline.strategies.base import StrategyContext
-from pipeline.strategies.freezing import plan_parameters
+from pipeline.strategies.freezing.parameter_plan import plan_parameters
+from pipeline.strategies.freezing.wrapped_names import parameter_names
 from pipeline.strategies.registry import create_strategy
 from pipeline.training.meters import FlopCounter
 from pipeline.training.model_folder import build_model
@@ -129,9 +130,10 @@ def test_operations_are_those_that_torch_counts(family: str, name: str) -> None:
     context = context_of(config)
     strategy = create_strategy(name, {})
     compute_first_token_only(model, context.encoder)
+    own_names = parameter_names(model)
     with torch.device("meta"):
         model = strategy.adapt(model, context)
-    plan = plan_parameters(model, context.encoder, strategy.phases(context))
+    plan = plan_parameters(model, context.encoder, strategy.phases(context), own_names)
     plan.enter_phase(model, 0)
     ids = torch.ones(4, 128, dtype=torch.long, device="meta")
     with FlopCounterMode(display=False) as counter:

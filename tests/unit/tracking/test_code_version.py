@@ -81,7 +81,9 @@ def test_every_file_that_a_training_needs_is_found() -> None:
         "pipeline.modeling.cut",
         "pipeline.data.batching",
         "pipeline.evaluation.metrics",
-        "pipeline.strategies.freezing",
+        "pipeline.strategies.freezing.parameter_plan",
+        "pipeline.strategies.freezing.selectors",
+        "pipeline.strategies.freezing.wrapped_names",
         "pipeline.strategies.adapters",
         "pipeline.strategies.lora",
     } <= set(read)

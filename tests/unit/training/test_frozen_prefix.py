@@ -8,7 +8,8 @@ import torch
 
 from pipeline.data.batching import plan_epoch
 from pipeline.strategies.base import Strategy
-from pipeline.strategies.freezing import Phase, everything, head, layers
+from pipeline.strategies.freezing.phases import Phase
+from pipeline.strategies.freezing.selectors import everything, head, layers
 from pipeline.strategies.registry import create_strategy
 from pipeline.training.checkpoints import trained_state
 from pipeline.training.meters import FlopCounter

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from pipeline.comparison.page.blocks import Chart
-from pipeline.comparison.page.charts import Bin, Line, Mark, draw_lines, draw_reliability, draw_scatter, legend
-from pipeline.comparison.page.content import Content
 from pipeline.comparison.pareto import Cost, Point
+from pipeline.comparison.report.blocks import Chart
+from pipeline.comparison.report.charts import Bin, Line, Mark, draw_lines, draw_reliability, draw_scatter, legend
+from pipeline.comparison.report.content import Content
 
 
 def draw_costs(content: Content) -> list[Chart]:

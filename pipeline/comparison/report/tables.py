@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from pipeline.comparison.data_audit import DataAudit
 from pipeline.comparison.overlap import OVERLAP
-from pipeline.comparison.page.blocks import Cell, Grid
-from pipeline.comparison.page.content import Content, Origin
+from pipeline.comparison.report.blocks import Cell, Grid
+from pipeline.comparison.report.content import Content, Origin
 from pipeline.comparison.statistics import PairTest
 from pipeline.comparison.table import Column, headline, shown_columns
 from pipeline.data.overlap import KINDS

@@ -7,16 +7,17 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from pipeline.comparison.budgets import UNTUNED, list_budgets, list_inequalities
+from pipeline.comparison.budgets import list_budgets, list_inequalities
 from pipeline.comparison.overlap import say_overlap
+from pipeline.comparison.rows import UNTUNED, name_with_seed, row_name
 from pipeline.comparison.seeds import describe_failures, describe_mixed_times, describe_unequal_seeds
-from pipeline.comparison.selection import Selection, name_with_seed, row_name
+from pipeline.comparison.selection import Selection
 from pipeline.comparison.settings import describe_unlike_settings
 from pipeline.comparison.statistics import Statistics
 from pipeline.comparison.table import group_runs, headline
 from pipeline.comparison.transfer import describe_transfer
 from pipeline.comparison.verdict import Verdict, reach_verdict
-from pipeline.evaluation.metrics import smallest_gap
+from pipeline.evaluation.uncertainty import smallest_accuracy_gap
 
 
 def remarks(table: pd.DataFrame, selection: Selection, statistics: Statistics | None = None) -> Iterator[str]:
@@ -77,7 +78,7 @@ def describe_chance(table: pd.DataFrame, selection: Selection) -> str:
         return f"{seeds.capitalize()}: differences of a point or two may be chance."
     if headline(table) != "f1_macro":
         return f"{int(examples):,} test examples, {seeds}: differences of one or two hundredths may be chance."
-    gap = 100 * smallest_gap(int(examples))
+    gap = 100 * smallest_accuracy_gap(int(examples))
     return (
         f"{int(examples):,} test texts, {seeds}: differences below {gap:.1f} points cannot be told from chance (80 % power at "
         "the 5 % level, where one text in twenty is judged differently)."

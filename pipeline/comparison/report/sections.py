@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from pipeline.comparison.overlap import say_overlap
-from pipeline.comparison.page import tables
-from pipeline.comparison.page.blocks import Block, Charts, Code, Fold, Lines, Paragraph, Section
-from pipeline.comparison.page.content import Content
-from pipeline.comparison.page.drawings import draw_calibration, draw_costs, draw_learning
-from pipeline.comparison.report import find_verdict, remarks
+from pipeline.comparison.remarks import find_verdict, remarks
+from pipeline.comparison.report import tables
+from pipeline.comparison.report.blocks import Block, Charts, Code, Fold, Lines, Paragraph, Section
+from pipeline.comparison.report.content import Content
+from pipeline.comparison.report.drawings import draw_calibration, draw_costs, draw_learning
 
 _MATRIX_CLASSES = 12  # of more, a matrix fits no page
 _OPEN_CHARTS = 6  # more of a kind are folded

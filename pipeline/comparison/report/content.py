@@ -16,6 +16,7 @@ from pipeline.comparison.curves import Curve
 from pipeline.comparison.data_audit import DataAudit
 from pipeline.comparison.pareto import Cost, Point
 from pipeline.comparison.recorded import RecordedPredictions, read_record
+from pipeline.comparison.rows import was_trained_here
 from pipeline.comparison.selection import Selection
 from pipeline.comparison.statistics import Statistics
 from pipeline.evaluation.metrics import count_confusions
@@ -41,7 +42,7 @@ class Origin:
     @property
     def remake(self) -> str:
         """The command line that makes it again; none of a model that was not trained here."""
-        return f"python -m pipeline reproduce --run-id {self.run.run_id}" if self.run.stage != "evaluate" else ""
+        return f"python -m pipeline reproduce --run-id {self.run.run_id}" if was_trained_here(self.run) else ""
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@ from collections.abc import Callable
 import pytest
 
 from pipeline.comparison.overlap import describe_overlap
-from pipeline.comparison.report import remarks
+from pipeline.comparison.remarks import remarks
 from pipeline.comparison.selection import Selection, select_runs
 from pipeline.comparison.table import build_table
 from pipeline.data.overlap import warn_of_overlap

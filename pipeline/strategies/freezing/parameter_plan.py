@@ -1,133 +1,22 @@
-"""Which parameters train, from which epoch, at which share of the learning rate: declared in phases, resolved here.
+"""A strategy's phases resolved against a model: which of its parameters train when.
 
 Optimizer groups, trainable counts, the parameters that are saved and `requires_grad` all derive from the one `ParameterPlan`.
 """
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipeline.errors import ConfigError
 from pipeline.modeling.encoder import Encoder, Place
+from pipeline.strategies.freezing.phases import Phase
+from pipeline.strategies.freezing.wrapped_names import locate
 
 if TYPE_CHECKING:
     from torch import nn
-
-Selector = Callable[[Place], bool]
-
-
-def everything(place: Place) -> bool:
-    """Select every parameter of the model."""
-    return place.part != "spare"
-
-
-def head(place: Place) -> bool:
-    """Select the classifier."""
-    return place.part == "head"
-
-
-def added(place: Place) -> bool:
-    """Select what the strategy put into the model, such as adapters."""
-    return place.part == "added"
-
-
-def biases(place: Place) -> bool:
-    """Select every `bias`, the classifier's included, and no weight."""
-    return place.part != "spare" and place.name.endswith(".bias")
-
-
-def pooler(place: Place) -> bool:
-    """Select what stands between the top layer and the classifier, such as BERT's pooler."""
-    return place.part == "pooler"
-
-
-def embeddings(place: Place) -> bool:
-    """Select the embedding tables, with their norm and projection."""
-    return place.part == "embeddings"
-
-
-def norms(place: Place) -> bool:
-    """Select scale and shift of every layer norm."""
-    return place.part not in ("spare", "added") and "norm" in place.name.lower()
-
-
-def inside_layers(*components: str) -> Selector:
-    """Select those parameters of the encoder layers that have one of the components in their dotted name."""
-    return lambda place: place.part == "layer" and not set(components).isdisjoint(place.name.split("."))
-
-
-def layers(start: int, stop: int) -> Selector:
-    """Select the encoder layers from `start` up to but not including `stop`, counted from 0 at the bottom."""
-    return lambda place: place.layer is not None and start <= place.layer < stop
-
-
-def either(*selectors: Selector) -> Selector:
-    """Select what any of the selectors selects."""
-    return lambda place: any(selects(place) for selects in selectors)
-
-
-def count_layers(label: str, size: float, encoder: Encoder) -> int:
-    """How many layers a size means: a whole number as it is, less than 1 a share of the depth, to the nearest layer.
-
-    Halves go up, so that of 6 layers two thirds and three quarters are not the same.
-
-    Args:
-        label: Strategy and argument as they are typed, such as `freeze_bottom: bottom`.
-
-    Raises:
-        ConfigError: Not a whole number, or more layers than there are.
-    """
-    depth = encoder.depth
-    if size < 1:
-        return min(depth, max(1, math.floor(size * depth + 0.5)))
-    if size != int(size):
-        raise ConfigError(f"{label}={size:g} is neither a whole number of layers nor a share of the depth below 1.")
-    if size > depth:
-        raise ConfigError(f"{label}={size:g} exceeds the {depth} layers of {encoder.name}. Choose 1 to {depth}.")
-    return int(size)
-
-
-def require_own_layers(strategy: str, encoder: Encoder) -> None:
-    """Refuse an encoder whose layers cannot train differently.
-
-    Raises:
-        ConfigError: Layers share weights.
-    """
-    if encoder.shares_layers:
-        sets = "one set" if encoder.layer_sets == 1 else f"{encoder.layer_sets} sets"
-        raise ConfigError(
-            f"{strategy} cannot work on {encoder.model_type}: the {encoder.depth} layers of {encoder.name} share {sets} of "
-            "weights, so the top ones cannot train otherwise than those below. Choose another strategy."
-        )
-
-
-@dataclass(frozen=True)
-class RateGroup:
-    """Parameters that train at `factor` times the learning rate."""
-
-    selects: Selector
-    factor: float = 1.0
-
-
-@dataclass(frozen=True)
-class Phase:
-    """From `start_epoch` (counted from 0) the groups train; the first group that selects a parameter decides its rate."""
-
-    groups: tuple[RateGroup, ...]
-    start_epoch: int = 0
-
-    @staticmethod
-    def training(*selectors: Selector, start_epoch: int = 0) -> Phase:
-        """A phase in which everything selected trains at the full learning rate."""
-        return Phase((RateGroup(either(*selectors)),), start_epoch)
-
-    def factor(self, place: Place) -> float:
-        """Share of the learning rate for a parameter; 0 where it is frozen."""
-        return next((group.factor for group in self.groups if group.selects(place)), 0.0)
 
 
 @dataclass(frozen=True)
@@ -210,11 +99,16 @@ class ParameterPlan:
 
 
 def plan_parameters(
-    model: nn.Module, encoder: Encoder, phases: Sequence[Phase], newly_initialised: Collection[str] = ()
+    model: nn.Module,
+    encoder: Encoder,
+    phases: Sequence[Phase],
+    own_names: Collection[str],
+    newly_initialised: Collection[str] = (),
 ) -> ParameterPlan:
-    """Resolve a strategy's phases against a model's parameters.
+    """Resolve a strategy's phases against the parameters of the model that it has adapted.
 
     Args:
+        own_names: `parameter_names` of the model before the strategy adapted it.
         newly_initialised: Plain names of parameters that the checkpoint lacked. Outside the head they train in every phase,
             whatever the strategy: freezing spares pretrained parts only.
 
@@ -224,9 +118,10 @@ def plan_parameters(
     start_epochs = tuple(phase.start_epoch for phase in phases)
     if not start_epochs or start_epochs[0] != 0 or list(start_epochs) != sorted(set(start_epochs)):
         raise ConfigError(f"A strategy's phases must start at epoch 0 and rise, not at {list(start_epochs)}.")
+    places = locate(model, own_names, encoder)
     planned = []
     for name, parameter in model.named_parameters():
-        place = locate(name, encoder)
+        place = places[name]
         forced = place.name in newly_initialised and place.part not in ("head", "added", "spare")
         factors = tuple(phase.factor(place) or (1.0 if forced else 0.0) for phase in phases)
         planned.append(PlannedParameter(name, place, _logical_shape(parameter), factors))
@@ -251,26 +146,3 @@ def _logical_shape(parameter: nn.Parameter) -> tuple[int, ...]:
     """The shape that a weight stands for: quantised ones are packed into bytes, and bitsandbytes keeps theirs beside."""
     quantised = getattr(parameter, "quant_state", None)
     return tuple(quantised.shape if quantised is not None else parameter.shape)
-
-
-def locate(name: str, encoder: Encoder) -> Place:
-    """The place of a parameter, seen through the wrappers that peft and torch's parametrizations put around modules.
-
-    peft keeps the untouched classifier beside the copy that trains: that one is `spare` and never selected.
-    """
-    plain = _unwrap(name, encoder)
-    if ".original_module." in plain:
-        return Place(plain.replace(".original_module.", "."), "spare")
-    if ".modules_to_save." in plain:
-        return encoder.place(re.sub(r"\.modules_to_save\.[^.]+\.", ".", plain))
-    if re.search(r"(^prompt_encoder\.|\.(lora|ia3|vera|oft|adapter|subset)_\w+)", plain):
-        return Place(plain, "added")
-    plain = re.sub(r"\.parametrizations\.(\w+)\.original$", r".\1", plain)
-    return encoder.place(plain.replace(".base_layer.", "."))
-
-
-def _unwrap(name: str, encoder: Encoder) -> str:
-    """The name without what peft puts before it: `base_model.` for virtual tokens, `base_model.model.` for other adapters."""
-    inner = name.removeprefix("base_model.")
-    # ModernBERT's own names begin with `model.`, too.
-    return inner if inner == name or encoder.place(inner).part != "added" else inner.removeprefix("model.")

@@ -1,0 +1,1 @@
+"""What stands in the report, as sections of blocks, before it is HTML or Markdown."""
