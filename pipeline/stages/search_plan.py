@@ -87,7 +87,8 @@ class SearchPlan:
     @property
     def address(self) -> StudyAddress:
         """Where its record is."""
-        return StudyAddress(self.config.storage or f"sqlite:///{self.folder / 'search.db'}", self.name)
+        storage = self.config.storage
+        return StudyAddress(storage, self.name) if storage else StudyAddress.in_file(self.folder / "search.db", self.name)
 
     def candidate(self, point: Mapping[str, Any], precision: str) -> configs.TrainConfig:
         """What a trial of this point trains."""
