@@ -94,10 +94,7 @@ def _parse(path: Path, content: object) -> Recipe:
         if own is not None and not isinstance(own, dict):
             messages.append(f"{where} strategy {name!r} must hold key: value lines, not {shorten(repr(own))}.")
             continue
-        if "," in str(name) or not str(name).strip():
-            messages.append(
-                f"{where} {name!r} cannot name an entry: --strategies separates names by commas. Name it otherwise."
-            )
+        messages += [f"{where} {name!r} cannot name an entry: {reason}. Name it otherwise." for reason in _flaws(str(name))]
         strategy = (own or {}).get(_STRATEGY, "")
         if not isinstance(strategy, str):
             messages.append(f"{where} 'strategy' of {name!r} must be a strategy's name, not {shorten(repr(strategy))}.")
@@ -121,6 +118,15 @@ def _parse(path: Path, content: object) -> Recipe:
         space=space,
         own_spaces=own_spaces,
     )
+
+
+def _flaws(name: str) -> list[str]:
+    """Why an entry cannot be called so; empty where it can."""
+    if "," in name or not name.strip():
+        return ["--strategies separates names by commas"]
+    if not any(character.isalnum() for character in name):  # of `!?` no file name is left, and `..` names another folder
+        return ["files are called after it, so it needs a letter or a digit"]
+    return []
 
 
 def _parse_space(given: Mapping[Any, object]) -> dict[str, Range]:
