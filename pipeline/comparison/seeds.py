@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from pipeline.comparison.budgets import budget_of
-from pipeline.config import SEEDS
 from pipeline.errors import enumerate_some
+from pipeline.identity import SEEDS
 from pipeline.tracking.runs import Run
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ import yaml
 from pipeline import config as configs
 from pipeline.errors import ConfigError, shorten, unknown
 from pipeline.fields import describe_fields
+from pipeline.identity import operational_options
 from pipeline.ranges import Range, parse_range
 from pipeline.recipes import FOLDER, list_recipes
 
@@ -133,8 +134,8 @@ def _parse_space(given: Mapping[Any, object]) -> dict[str, Range]:
     return {str(name): parse_range(str(name), values) for name, values in given.items()}
 
 
-def _settable(cls: type) -> set[str]:
-    return set(describe_fields(cls)) - configs.DECLARED - configs.OPERATIONAL
+def _settable(cls: type[configs.StageConfig]) -> set[str]:
+    return set(describe_fields(cls)) - configs.DECLARED - operational_options(cls)
 
 
 def _misnamed(where: str, given: Mapping[Any, Any], available: set[str]) -> list[str]:

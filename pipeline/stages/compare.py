@@ -36,6 +36,7 @@ from pipeline.comparison.table import build_table, label_rows, render_table
 from pipeline.errors import RunError
 from pipeline.evaluation.predictions import write_csv
 from pipeline.hashing import digest
+from pipeline.identity import identify
 from pipeline.stages.export import export
 from pipeline.stages.progress import say
 from pipeline.stages.study_notes import doubts_in, planned_in, reused_by, unfit_in
@@ -87,12 +88,12 @@ def run(config: configs.CompareConfig, tracker: Tracker | None = None, parent_id
         statistics = without_groups(statistics)
     table = add_statistics(table, statistics)
     with closing(tracker.start("compare", parent_id)) as logger, tempfile.TemporaryDirectory() as scratch:
-        logger.log_params(configs.identity(config))
+        logger.log_params(identify(config))
         logger.set_tags(
             {
                 "stage": "compare",
                 "data_fingerprint": selection.kept[0].tags["data_fingerprint"],
-                "config_hash": digest(configs.identity(config)),
+                "config_hash": digest(identify(config)),
                 "git_commit": git_commit(),
             }
         )

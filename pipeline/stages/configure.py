@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pipeline import config as configs
+from pipeline.arguments import parse_arguments
 from pipeline.errors import ConfigError, shorten, unknown
 from pipeline.fields import build, describe_fields
 from pipeline.modeling.heads.registry import check_head
@@ -153,7 +154,7 @@ def _arguments(recipe: Recipe, entry: str, given: object) -> tuple[dict[str, Any
     """All arguments of an entry's strategy, the names of those that were typed, and what is wrong with them."""
     try:
         strategy = _find_strategy(recipe, entry)
-        explicit = configs.parse_arguments(given)
+        explicit = parse_arguments(given)
         if strategy == AUTO:
             if explicit:
                 raise ConfigError(

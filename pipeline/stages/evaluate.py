@@ -21,6 +21,7 @@ from pipeline.errors import ConfigError, ModelError, enumerate_some
 from pipeline.evaluation.readings import CLASS_METRICS, SCORE_METRICS
 from pipeline.fields import describe_fields
 from pipeline.hashing import digest
+from pipeline.identity import identify, settings_hash
 from pipeline.lettering import warn_of_missing
 from pipeline.modeling.addresses import find_model
 from pipeline.options import flag
@@ -219,12 +220,12 @@ def _check_fits(name: str, known: Problem, dataset: str, asked: Problem) -> None
 
 
 def _log_identity(logger: RunLogger, config: configs.EvaluateConfig, evaluates: Run | None, fingerprint: str) -> None:
-    logger.log_params({"run_id": config.run_id} if config.run_id else configs.identity(config))
+    logger.log_params({"run_id": config.run_id} if config.run_id else identify(config))
     tags = {
         "stage": "evaluate",
         "data_fingerprint": fingerprint,
-        "config_hash": digest(configs.identity(config)),
-        "settings_hash": configs.settings_hash(config),
+        "config_hash": digest(identify(config)),
+        "settings_hash": settings_hash(config),
         "git_commit": git_commit(),
         "code_version": _code_version(evaluates),
     }

@@ -10,6 +10,7 @@ from pipeline import config as configs
 from pipeline.errors import PipelineError
 from pipeline.fields import as_dict, describe_fields
 from pipeline.hashing import digest
+from pipeline.identity import identify
 from pipeline.recipes.recipe import load_recipe
 from pipeline.stages import compare, evaluate, prepare_data, train, tune
 from pipeline.stages.children import Children
@@ -161,12 +162,12 @@ def _count_failures(outcomes: Sequence[_Outcome]) -> str:
 
 
 def _log_start(plan: StudyPlan, logger: RunLogger) -> None:
-    logger.log_params(configs.identity(plan.config))
+    logger.log_params(identify(plan.config))
     logger.set_tags(
         {
             "stage": "main",
             "recipe": plan.config.recipe,
-            "config_hash": digest([configs.identity(inputs.config) for inputs in plan.strategies]),
+            "config_hash": digest([identify(inputs.config) for inputs in plan.strategies]),
             "git_commit": git_commit(),
         }
     )

@@ -12,6 +12,7 @@ from pipeline.data.plots import draw_overlap, draw_token_lengths
 from pipeline.data.prepared import PreparedData, prepare
 from pipeline.data.tokenization import clamp_length, tokenize
 from pipeline.hashing import digest
+from pipeline.identity import identify
 from pipeline.modeling.addresses import find_model
 from pipeline.modeling.loading import load_tokenizer
 from pipeline.stages.data_summary import summarise_data
@@ -34,13 +35,13 @@ def run(config: configs.PrepareDataConfig, tracker: Tracker | None = None, paren
     manifest = prepared.manifest
     tracker = tracker or open_tracker()
     with closing(tracker.start(f"prepare-{manifest.name}", parent_id)) as logger:
-        logger.log_params(configs.identity(config))
+        logger.log_params(identify(config))
         logger.set_tags(
             {
                 "stage": "prepare_data",
                 "recipe": config.recipe,
                 "data_fingerprint": manifest.fingerprint,
-                "config_hash": digest(configs.identity(config)),
+                "config_hash": digest(identify(config)),
                 "git_commit": git_commit(),
                 "reused": str(reused),
             }

@@ -20,6 +20,7 @@ from pipeline.comparison.selection import has_test_result
 from pipeline.errors import ConfigError, PipelineError, RunError, TrainingError
 from pipeline.evaluation.readings import CLASS_METRICS, SCORE_METRICS
 from pipeline.hashing import digest
+from pipeline.identity import identify
 from pipeline.stages import evaluate, train
 from pipeline.stages.heads_together import train_heads_together
 from pipeline.stages.inputs import find_inputs
@@ -74,7 +75,7 @@ def run(config: configs.ReproduceConfig, tracker: Tracker | None = None, parent_
                     "strategy": original.tags["strategy"],
                     "reproduces": original.run_id,
                     "data_fingerprint": original.tags["data_fingerprint"],
-                    "config_hash": digest(configs.identity(config)),
+                    "config_hash": digest(identify(config)),
                     "git_commit": git_commit(),
                 }
             )
