@@ -28,11 +28,17 @@ INTERNAL = frozenset({"given", "strategy_reason", "entry"})
 # Declared in MLproject with a default, hence always given by `mlflow run`: a recipe could never set them.
 DECLARED = frozenset({"recipe", "strategy", "strategy_args", "seed", "strategies", "run_id", "study"})
 
+# Shares of train, validation and test.
+DEFAULT_RATIOS = (0.8, 0.1, 0.1)
+
 # Data that comes as a file a part, instead of --dataset.
 PART_FILES = ("train_file", "validation_file", "test_file")
 
-# Data that are found by name. Their columns and classes are known.
-NAMED_DATASETS = ("rotten_tomatoes", "imdb", "sst2")
+# Data that are found by name: those that come with a package, and short names of what is on the hub. Their columns and classes
+# are known.
+PACKAGED_DATASETS = ("rotten_tomatoes", "imdb")
+HUB_DATASETS = {"sst2": "stanfordnlp/sst2"}
+NAMED_DATASETS = (*PACKAGED_DATASETS, *HUB_DATASETS)
 TABLE_OPTIONS = ("text_column", "label_column", "group_column", "labels", "encoding", "dataset_config_name", "dataset_revision")
 
 
@@ -78,7 +84,7 @@ class SplitConfig(StageConfig):
     --split-ratios, with overlapping texts, or the rows of one value of --group-column, on one side."""
     group_column: str | None = None
     """Column whose rows of equal value stay on one side with --split grouped, such as an author or a film."""
-    split_ratios: Ratios = (0.8, 0.1, 0.1)
+    split_ratios: Ratios = DEFAULT_RATIOS
     """Shares of train, validation and test with --split random or grouped."""
     split_seed: Seed = 42
     """Seed of the random split and of the choice of --max-train-samples."""

@@ -11,7 +11,7 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
-from pipeline.config import SplitConfig
+from pipeline.config import DEFAULT_RATIOS, SplitConfig
 from pipeline.data.audit import audit
 from pipeline.data.cleaning import clean
 from pipeline.data.columns import LABEL, PAIR, TEXT
@@ -22,7 +22,7 @@ from pipeline.data.problem import Problem
 from pipeline.data.scores import as_labels, clean_scores, score_range
 from pipeline.data.scratch import writing
 from pipeline.data.sources import find_source
-from pipeline.data.splits import DEFAULT_RATIOS, SPLITS, SplitName, split_by_groups, split_officially, split_randomly
+from pipeline.data.splits import SPLITS, SplitName, split_by_groups, split_officially, split_randomly
 from pipeline.errors import DataError
 from pipeline.hashing import digest
 

@@ -15,6 +15,7 @@ from pipeline.options import flag
 from pipeline.recipes.recipe import Recipe, load_recipe
 from pipeline.strategies.advice import AUTO
 from pipeline.strategies.registry import create_strategy, list_strategies, strategy_arguments
+from pipeline.surrogates import has_surrogate
 
 C = TypeVar("C", bound=configs.StageConfig)
 T = TypeVar("T", bound=configs.TrainConfig)
@@ -28,7 +29,7 @@ def configure(cls: type[C], given: Mapping[str, Any]) -> C:
     """
     described = describe_fields(cls)
     values: dict[str, Any] = {}
-    strange = {name: value for name, value in given.items() if isinstance(value, str) and not _is_unicode(value)}
+    strange = {name: value for name, value in given.items() if isinstance(value, str) and has_surrogate(value)}
     messages = [
         f"{flag(name)}: got {shorten(value)!a}, which is not text in UTF-8. Name it otherwise."
         for name, value in strange.items()
@@ -112,11 +113,6 @@ def replace_options(config: T, changes: Mapping[str, Any]) -> T:
     values = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
     values |= own | {"strategy_args": strategy_arguments(strategy)}
     return build(type(config), values, label=flag, kind="option")
-
-
-def _is_unicode(value: str) -> bool:
-    """Whether a value can be written anywhere; what is typed in another encoding than the terminal's cannot."""
-    return not any("\ud800" <= character <= "\udfff" for character in value)
 
 
 def _settle_data(values: dict[str, Any], explicit: Mapping[str, Any]) -> list[str]:
