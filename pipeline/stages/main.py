@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from pipeline import config as configs
 from pipeline.errors import PipelineError
@@ -66,8 +67,7 @@ def run(config: configs.MainConfig, tracker: Tracker | None = None) -> StudyResu
         _log_start(plan, logger)
         for line in _introduce(plan, logger.run_id):
             say(line)
-        names = set(describe_fields(configs.PrepareDataConfig)) - {"force"}
-        shared = {name: value for name, value in as_dict(plan.config).items() if name in names}
+        shared = _shared(configs.PrepareDataConfig, plan.config, without="force")
         prepare_data.run(configs.PrepareDataConfig(**shared), tracker, logger.run_id)
         outcomes = [_run_strategy(inputs, plan, tracker, children, logger) for inputs in plan.strategies]
         failures = [failure for outcome in outcomes for failure in outcome.failures]
@@ -82,6 +82,12 @@ def run(config: configs.MainConfig, tracker: Tracker | None = None) -> StudyResu
         if failures:
             raise PipelineError(f"{_count_failures(outcomes)}. " + "; ".join(failures))
     return StudyResult(logger.run_id, comparison)
+
+
+def _shared(cls: type[configs.StageConfig], config: configs.MainConfig, without: str) -> dict[str, Any]:
+    """What a study says of the options of another class, all but one."""
+    names = describe_fields(cls)
+    return {name: value for name, value in as_dict(config).items() if name in names and name != without}
 
 
 @dataclass
@@ -130,14 +136,8 @@ def _complete(
         if found.parent_id != study.run_id:
             note_reused(study, run_id, inputs.config.title)
         say(f"{inputs.config.title}{which}: reused, run {run_id} did the same.")
-    evaluation = configs.EvaluateConfig(
-        run_id=run_id,
-        cache_dir=inputs.config.cache_dir,
-        transfer_dataset=plan.config.transfer_dataset,
-        transfer_labels=plan.config.transfer_labels,
-        transfer_text_column=plan.config.transfer_text_column,
-        transfer_label_column=plan.config.transfer_label_column,
-    )
+    transfer = _shared(configs.TransferConfig, plan.config, without="given")
+    evaluation = configs.EvaluateConfig(run_id=run_id, **transfer)
     if found is None or not evaluate.is_done(evaluation, found, tracker):
         children.call(evaluate.run, evaluation, parent_id=study.run_id)
 

@@ -19,15 +19,13 @@ from pipeline.comparison.reproduction import Reproduction, Trained, compare_trai
 from pipeline.comparison.selection import has_test_result
 from pipeline.errors import ConfigError, PipelineError, RunError, TrainingError
 from pipeline.evaluation.readings import CLASS_METRICS, SCORE_METRICS
-from pipeline.hashing import digest
-from pipeline.identity import identify
 from pipeline.stages import evaluate, train
 from pipeline.stages.heads_together import train_heads_together
 from pipeline.stages.inputs import find_inputs
+from pipeline.stages.origin import origin_tags
 from pipeline.stages.progress import say
 from pipeline.stages.record import check_base, check_data, check_finished, read_config
 from pipeline.tracking import open_tracker
-from pipeline.tracking.provenance import git_commit
 from pipeline.tracking.runs import Run, RunStore, Tracker, closing
 from pipeline.training.model_folder import read_weights
 from pipeline.training.precision import precision_of
@@ -71,12 +69,9 @@ def run(config: configs.ReproduceConfig, tracker: Tracker | None = None, parent_
             logger.log_params({"run_id": original.run_id, "tolerance": config.tolerance})
             logger.set_tags(
                 {
-                    "stage": "reproduce",
+                    **origin_tags("reproduce", config, original.tags["data_fingerprint"]),
                     "strategy": original.tags["strategy"],
                     "reproduces": original.run_id,
-                    "data_fingerprint": original.tags["data_fingerprint"],
-                    "config_hash": digest(identify(config)),
-                    "git_commit": git_commit(),
                 }
             )
             trained = _train(original, again, tracker, logger.run_id)
