@@ -1,6 +1,6 @@
 import pytest
 
-from pipeline.errors import ConfigError, DataError, PipelineError, TrainingError, unknown
+from pipeline.errors import ConfigError, DataError, PipelineError, TrainingError, unforeseen, unknown
 
 
 def test_one_message_stands_alone_and_several_are_listed() -> None:
@@ -23,3 +23,14 @@ def test_a_mistake_of_input_exits_with_2_and_a_failure_with_1(error: type[Pipeli
 )
 def test_unknown_suggests_the_nearest_name_only_where_one_is_near(name: str, available: tuple[str, ...], message: str) -> None:
     assert unknown("strategy", name, available) == message
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (KeyError("a"), "KeyError: 'a'."),
+        (RuntimeError("CUDA out of memory"), "RuntimeError: CUDA out of memory. Try a smaller --batch-size."),
+    ],
+)
+def test_an_unforeseen_error_says_what_it_is_and_of_memory_the_way_out(error: Exception, message: str) -> None:
+    assert unforeseen(error).messages == (message,)
