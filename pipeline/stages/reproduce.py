@@ -28,7 +28,7 @@ from pipeline.stages.record import check_base, check_data, check_finished, read_
 from pipeline.tracking import open_tracker
 from pipeline.tracking.runs import Run, RunStore, Tracker, closing
 from pipeline.training.model_folder import read_weights
-from pipeline.training.precision import precision_of
+from pipeline.training.precision import PRECISIONS
 
 _SCORES = tuple(f"{split}/{name}" for split in ("val", "test") for name in (*CLASS_METRICS, *SCORE_METRICS))
 """What is held to the tolerance; losses, calibration, thresholds and counts are on other scales."""
@@ -134,7 +134,7 @@ def _config(tracker: Tracker, original: Run, cache_dir: str) -> configs.TrainCon
     """The recorded configuration, in the precision that `auto` meant then."""
     recorded = read_config(tracker, original, cache_dir)
     used = original.params.get("compute_dtype")
-    return dataclasses.replace(recorded, precision=precision_of(used)) if used else recorded
+    return dataclasses.replace(recorded, precision=PRECISIONS[used]) if used else recorded
 
 
 def _read_environment(store: RunStore, original: Run) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from pipeline.strategies.freezing import ParameterPlan
 from pipeline.tracking.provenance import environment, git_commit, hardware
 from pipeline.tracking.runs import RunLogger
 from pipeline.training.model_folder import ModelRecord
-from pipeline.training.precision import Precision, compute_dtype
+from pipeline.training.precision import Precision, dtype_name
 from pipeline.training.progress import FitResult
 
 
@@ -27,7 +27,7 @@ def log_start(inputs: TrainingInputs, logger: RunLogger, precision: Precision) -
     identity = identify(config)
     options = {name: value for name, value in identity.items() if name != "strategy_args"}
     chosen = f" Chosen by auto: {config.strategy_reason}." if config.strategy_reason else ""
-    compute = {"compute_dtype": str(compute_dtype(precision)).removeprefix("torch.")}
+    compute = {"compute_dtype": dtype_name(precision)}
     logger.log_params({**options, **config.strategy_args, **compute})
     logger.set_tags(
         {
