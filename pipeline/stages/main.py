@@ -12,10 +12,10 @@ from pipeline.errors import PipelineError
 from pipeline.fields import as_dict, describe_fields
 from pipeline.hashing import digest
 from pipeline.identity import identify
-from pipeline.recipes.recipe import load_recipe
 from pipeline.stages import compare, evaluate, prepare_data, train, tune
 from pipeline.stages.children import Children
 from pipeline.stages.continuation import open_study
+from pipeline.stages.doubts import find_doubts
 from pipeline.stages.dry_run import describe_plan
 from pipeline.stages.inputs import TrainingInputs, find_inputs
 from pipeline.stages.plan import StudyPlan, plan_study
@@ -174,7 +174,7 @@ def _log_start(plan: StudyPlan, logger: RunLogger) -> None:
     note_unfit(logger, plan.unfit)
     seeds = {inputs.config.title: inputs.config.seed for inputs in plan.strategies}
     note_planned(logger, {title: range(first, first + plan.config.seeds) for title, first in seeds.items()})
-    note_doubts(logger, _doubts(plan))
+    note_doubts(logger, find_doubts(plan))
 
 
 def _introduce(plan: StudyPlan, run_id: str) -> Iterator[str]:
@@ -184,27 +184,4 @@ def _introduce(plan: StudyPlan, run_id: str) -> Iterator[str]:
     yield f"Study {config.recipe}: {', '.join(inputs.config.title for inputs in plan.strategies)}{seeds}. Run {run_id}"
     for strategy, reason in plan.unfit.items():
         yield f"Not run: {strategy}: {reason}"
-    yield from (f"Note: {doubt}" for doubt in _doubts(plan))
-
-
-def _doubts(plan: StudyPlan) -> list[str]:
-    """What makes a comparison unfair: settings that were chosen for something else, or for nothing."""
-    config, recipe = plan.config, load_recipe(plan.config.recipe)
-    plans = [inputs.config for inputs in plan.strategies if not inputs.strategy.is_solved]
-    lines = []
-    without = [plan.title for plan in plans if plan.title not in recipe.strategies]
-    if without and recipe.strategies and not config.tune and "learning_rate" not in config.given:
-        lines.append(
-            f"Recipe {config.recipe} knows no learning rate for {', '.join(without)}: the default suits full tuning. "
-            "Add --tune true, or give rates in a recipe of your own (docs/studies.md)."
-        )
-    given = set(config.given)
-    options = ("model", "dataset", *configs.PART_FILES)
-    changed = [name for name in options if name in given and getattr(config, name) != recipe.options.get(name)]
-    other = dict.fromkeys("dataset" if name in configs.PART_FILES else name for name in changed)
-    if other and len(without) < len(plans) and not config.tune and "learning_rate" not in given:
-        lines.append(
-            f"The learning rates of recipe {config.recipe} were chosen for another {' and '.join(other)}. "
-            "For a fair comparison add --tune true."
-        )
-    return lines
+    yield from (f"Note: {doubt}" for doubt in find_doubts(plan))
