@@ -93,12 +93,12 @@ def describe_machine() -> str:
     import torch
     import transformers
 
-    from pipeline.tracking.provenance import cpu_name
+    from pipeline.tracking.provenance import hardware
     from pipeline.training.precision import bf16_speedup_on_cpu, choose_precision
 
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{cpu_name()}, {torch.get_num_threads()} threads"
     return (
-        f"{device}; Python {platform.python_version()}, torch {torch.__version__}, transformers {transformers.__version__}; "
+        f"{hardware()}; Python {platform.python_version()}, torch {torch.__version__}, "
+        f"transformers {transformers.__version__}; "
         f"a linear layer runs {bf16_speedup_on_cpu():.2f} times as fast in bf16 as in fp32, "
         f"so `auto` takes {choose_precision('auto')}."
     )

@@ -5,38 +5,22 @@ The command line, MLproject, the recipes and the record of a run are derived fro
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
-from pydantic_core import ArgsKwargs
+from pydantic import Field, model_validator
 
-from pipeline.errors import ConfigError, shorten
-from pipeline.fields import Count, Names, NonNegative, Probability, Rate, Ratios, Seed, Share, as_dict, typed
-from pipeline.hashing import digest
-
-# How a run is carried out, as against what it computes: left out of a configuration's identity. So an interrupted training goes
-# on with another num_processes; what compares finished runs looks at that number beside the identity (comparison/seeds.py).
-OPERATIONAL = frozenset(
-    {
-        "cache_dir",
-        "force",
-        "dry_run",
-        "recipe",
-        "export_dir",
-        "given",
-        "strategy_reason",
-        "entry",
-        "frozen_prefix_cache",
-        "frozen_prefix_cache_gb",
-        "workers",
-        "executor",
-        "ray_address",
-        "storage",
-        "study_name",
-        "num_processes",
-    }
+from pipeline.arguments import Arguments
+from pipeline.fields import (
+    Count,
+    Names,
+    NonNegative,
+    Operational,
+    Probability,
+    Rate,
+    Ratios,
+    Seed,
+    Share,
+    change_values,
+    typed,
 )
-
-# What may differ between runs that count as repetitions of one another.
-SEEDS = ("seed", "data_seed", "init_seed", "dropout_seed")
 
 # Filled in by the command line itself, never typed.
 INTERNAL = frozenset({"given", "strategy_reason", "entry"})
@@ -44,62 +28,28 @@ INTERNAL = frozenset({"given", "strategy_reason", "entry"})
 # Declared in MLproject with a default, hence always given by `mlflow run`: a recipe could never set them.
 DECLARED = frozenset({"recipe", "strategy", "strategy_args", "seed", "strategies", "run_id", "study"})
 
+# Shares of train, validation and test.
+DEFAULT_RATIOS = (0.8, 0.1, 0.1)
+
 # Data that comes as a file a part, instead of --dataset.
 PART_FILES = ("train_file", "validation_file", "test_file")
 
-# Data that are found by name. Their columns and classes are known.
-NAMED_DATASETS = ("rotten_tomatoes", "imdb", "sst2")
+# Data that are found by name: those that come with a package, and short names of what is on the hub. Their columns and classes
+# are known.
+PACKAGED_DATASETS = ("rotten_tomatoes", "imdb")
+HUB_DATASETS = {"sst2": "stanfordnlp/sst2"}
+NAMED_DATASETS = (*PACKAGED_DATASETS, *HUB_DATASETS)
 TABLE_OPTIONS = ("text_column", "label_column", "group_column", "labels", "encoding", "dataset_config_name", "dataset_revision")
-
-
-def parse_arguments(value: object) -> object:
-    """`{"top_k": "4", "layers": ["1", "2"]}` from `top_k=4,layers=[1,2]`; a mapping passes through.
-
-    Raises:
-        ConfigError: A part is not `key=value`, a bracket is not closed, or a key stands twice.
-    """
-    if value is None:
-        return {}
-    if not isinstance(value, str):
-        return value
-    arguments: dict[str, object] = {}
-    for part in _split_outside_brackets(value):
-        key, equals, text = (piece.strip() for piece in part.partition("="))
-        if not equals or not key:
-            raise ConfigError(f"--strategy-args: {shorten(part)!r} is not key=value. Write for example r=16,alpha=32.")
-        if key in arguments:
-            raise ConfigError(f"--strategy-args: {shorten(key)!r} is given twice. Give it once.")
-        is_list = text.startswith("[") and text.endswith("]")
-        arguments[key] = [item.strip() for item in text[1:-1].split(",") if item.strip()] if is_list else text
-    return arguments
-
-
-def _split_outside_brackets(text: str) -> list[str]:
-    parts, depth, start = [], 0, 0
-    for position, character in enumerate(text):
-        depth += (character == "[") - (character == "]")
-        if depth not in (0, 1):
-            break
-        if character == "," and depth == 0:
-            parts.append(text[start:position])
-            start = position + 1
-    if depth != 0:
-        raise ConfigError(f"--strategy-args: the brackets of {shorten(text)!r} do not match. Write a list as key=[a,b].")
-    parts.append(text[start:])
-    return [part.strip() for part in parts if part.strip()]
-
-
-Arguments = Annotated[dict[str, Any], BeforeValidator(parse_arguments)]
 
 
 @typed
 class StageConfig:
     """What every stage takes."""
 
-    cache_dir: str = ".cache"
+    cache_dir: Annotated[str, Operational()] = ".cache"
     """Folder for prepared data, token tables, hidden states, checkpoints and searches. Deleted, all are made again: also trials
     of a search, and what was done of an interrupted training. Runs stay in the tracking store."""
-    given: Names = ()
+    given: Annotated[Names, Operational()] = ()
     """Names of the options and strategy arguments that were typed: a recipe's strategies and grid do not change them."""
 
 
@@ -134,7 +84,7 @@ class SplitConfig(StageConfig):
     --split-ratios, with overlapping texts, or the rows of one value of --group-column, on one side."""
     group_column: str | None = None
     """Column whose rows of equal value stay on one side with --split grouped, such as an author or a film."""
-    split_ratios: Ratios = (0.8, 0.1, 0.1)
+    split_ratios: Ratios = DEFAULT_RATIOS
     """Shares of train, validation and test with --split random or grouped."""
     split_seed: Seed = 42
     """Seed of the random split and of the choice of --max-train-samples."""
@@ -143,14 +93,15 @@ class SplitConfig(StageConfig):
     @classmethod
     def _derive(cls, given: Any) -> Any:
         """Data named by files is called after the training file, and the parts that were given are the split."""
-        values = dict(given.kwargs or {}) if isinstance(given, ArgsKwargs) else given
-        files = {name: values.get(name) for name in PART_FILES}
-        if files["train_file"]:
-            if "dataset" in cls.__dataclass_fields__:
-                values.setdefault("dataset", files["train_file"])
-            if files["validation_file"] or files["test_file"]:
-                values.setdefault("split", "official")
-        return ArgsKwargs(given.args, values) if isinstance(given, ArgsKwargs) else values
+
+        def settle(values: dict[str, Any]) -> None:
+            if values.get("train_file"):
+                if "dataset" in cls.__dataclass_fields__:
+                    values.setdefault("dataset", values["train_file"])
+                if values.get("validation_file") or values.get("test_file"):
+                    values.setdefault("split", "official")
+
+        return change_values(given, settle)
 
 
 @typed
@@ -165,7 +116,7 @@ class EncoderConfig(SplitConfig):
     """Branch, tag or commit of a hub model."""
     max_length: Count = 128
     """Longest input in tokens; longer texts are cut. Clamped to what the model's positions allow."""
-    recipe: str = "quickstart"
+    recipe: Annotated[str, Operational()] = "quickstart"
     """Name of a recipe, or path of a recipe file, that sets options not given here."""
 
 
@@ -173,7 +124,7 @@ class EncoderConfig(SplitConfig):
 class PrepareDataConfig(EncoderConfig):
     """Read, clean, split, audit and fingerprint the labelled text."""
 
-    force: bool = False
+    force: Annotated[bool, Operational()] = False
     """Prepare again even where the same data was prepared before."""
 
 
@@ -218,11 +169,11 @@ class FitConfig(EncoderConfig):
     """Stop after so many evaluations in a row without improvement; never if not given."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """Type of matrix products; auto: on a CPU bf16 if a short measurement shows it faster, on a GPU bf16 or fp16, else fp32."""
-    frozen_prefix_cache: bool = True
+    frozen_prefix_cache: Annotated[bool, Operational()] = True
     """Compute what frozen lower layers make of the texts once, and keep it on disk for all epochs, trials and seeds."""
-    frozen_prefix_cache_gb: Rate = 20.0
+    frozen_prefix_cache_gb: Annotated[Rate, Operational()] = 20.0
     """Bound of that cache in GiB: the entries used least recently go; what would not fit is computed for every batch."""
-    num_processes: Count = 1
+    num_processes: Annotated[Count, Operational()] = 1
     """Train one model with so many processes, a GPU each where there are any; each takes its share of every batch."""
     seed: Seed = 42
     """Seed of order, initialisation and dropout, unless they have their own."""
@@ -237,10 +188,12 @@ class FitConfig(EncoderConfig):
     @classmethod
     def _choose_metric(cls, given: Any) -> Any:
         """Of scores no accuracy can be measured."""
-        values = dict(given.kwargs or {}) if isinstance(given, ArgsKwargs) else given
-        if values.get("label_type") == "score":
-            values.setdefault("metric_for_best_model", "spearman")
-        return ArgsKwargs(given.args, values) if isinstance(given, ArgsKwargs) else values
+
+        def settle(values: dict[str, Any]) -> None:
+            if values.get("label_type") == "score":
+                values.setdefault("metric_for_best_model", "spearman")
+
+        return change_values(given, settle)
 
 
 @typed
@@ -251,9 +204,9 @@ class TrainConfig(FitConfig):
     """Name of the fine-tuning strategy; auto takes one by the number of training examples."""
     strategy_args: Arguments = Field(default_factory=dict)
     """The strategy's own arguments, such as top_k=4 or r=16,alpha=32."""
-    strategy_reason: str = ""
+    strategy_reason: Annotated[str, Operational()] = ""
     """Why `auto` took the strategy."""
-    entry: str = ""
+    entry: Annotated[str, Operational()] = ""
     """The recipe's entry, where it has another name than its strategy."""
 
     @property
@@ -280,14 +233,14 @@ class SearchConfig(FitConfig):
     pruner: Literal["none", "halving"] = "none"
     """halving: end the worse half of the trials after 1, 2, 4, ... evaluations. Slow starters lose by it, and equal numbers of
     trials no longer cost the same."""
-    workers: Count = 1
+    workers: Annotated[Count, Operational()] = 1
     """Trials that run at once, each in a process with its share of the cores, or a GPU."""
-    executor: str = "auto"
+    executor: Annotated[str, Operational()] = "auto"
     """Where trials run. local: in processes of this machine; batched: all at once in one process, where they train a head
     alone; ray: on a Ray cluster; auto: batched where that is possible, else local."""
-    ray_address: str | None = None
+    ray_address: Annotated[str | None, Operational()] = None
     """The cluster of --executor ray, such as 10.0.0.1:6379; RAY_ADDRESS if not given."""
-    storage: str | None = None
+    storage: Annotated[str | None, Operational()] = None
     """Database of Optuna that keeps a search, such as postgresql+psycopg2://...; a file below --cache-dir if not given."""
 
 
@@ -295,9 +248,9 @@ class SearchConfig(FitConfig):
 class TuneConfig(TrainConfig, SearchConfig):
     """Search hyperparameters of one strategy; the best trial by a validation metric wins."""
 
-    study_name: str | None = None
+    study_name: Annotated[str | None, Operational()] = None
     """Name of the search in --storage; made from what is searched if not given."""
-    force: bool = False
+    force: Annotated[bool, Operational()] = False
     """Search again although the same search was finished."""
 
 
@@ -331,12 +284,20 @@ class EvaluateConfig(TransferConfig, SplitConfig):
     """Longest input in tokens for --model; a run, and a folder that train wrote, keep their own."""
     max_eval_samples: Count | None = None
     """Test on at most so many examples with --model; a run keeps its own."""
-    force: bool = False
+    force: Annotated[bool, Operational()] = False
     """Evaluate again although the run has its test result already."""
 
 
 @typed
-class CompareConfig(StageConfig):
+class ExportConfig(StageConfig):
+    """Where a comparison is written to, beside the tracking store."""
+
+    export_dir: Annotated[str | None, Operational()] = None
+    """Also write results/ (predictions per strategy) and models/ below this folder."""
+
+
+@typed
+class CompareConfig(ExportConfig):
     """Build the results table and its pictures from the tracking store alone."""
 
     study: str | None = None
@@ -345,8 +306,6 @@ class CompareConfig(StageConfig):
     """Compare exactly these runs instead, separated by commas."""
     allow_unequal_budgets: bool = False
     """Rank the rows although they were tuned with different budgets, or some not at all, or trained on different data."""
-    export_dir: str | None = None
-    """Also write results/ (predictions per strategy) and models/ below this folder."""
 
 
 @typed
@@ -361,7 +320,7 @@ class ReproduceConfig(StageConfig):
 
 
 @typed
-class MainConfig(TransferConfig, SearchConfig):
+class MainConfig(TransferConfig, SearchConfig, ExportConfig):
     """The whole study of a recipe: prepare, tune if asked, train every strategy, evaluate, compare."""
 
     strategies: Names = ()
@@ -371,26 +330,7 @@ class MainConfig(TransferConfig, SearchConfig):
     seeds: Count = 5
     """How many seeds each strategy is trained with: --seed, --seed + 1 and so on, the same ones for all. Without --recipe the
     recipe is quickstart, with 1 seed; add --seeds 5."""
-    force: bool = False
+    force: Annotated[bool, Operational()] = False
     """Train and evaluate again what an earlier run has done with the same code, configuration and data."""
-    dry_run: bool = False
+    dry_run: Annotated[bool, Operational()] = False
     """Say what would be trained, what reused, and how long that takes by past runs; run nothing."""
-    export_dir: str | None = None
-    """Also write results/ (predictions per strategy) and models/ below this folder."""
-
-
-def identity(config: StageConfig) -> dict[str, Any]:
-    """The options that decide what a run computes, ready for JSON."""
-    return {
-        name: list(value) if isinstance(value, tuple) else value
-        for name, value in as_dict(config).items()
-        if name not in OPERATIONAL
-    }
-
-
-def settings_hash(config: StageConfig) -> str:
-    """Equal for runs that differ in their seeds only, however their values were typed.
-
-    Precision is left out: `auto` means another type on another machine, and the type that was used is logged by itself.
-    """
-    return digest({name: value for name, value in identity(config).items() if name not in (*SEEDS, "precision")})

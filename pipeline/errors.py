@@ -62,6 +62,12 @@ class StoreError(PipelineError):
     """The tracking store cannot be written or read."""
 
 
+def unforeseen(error: BaseException) -> PipelineError:
+    """An error that is none of ours, as one to show; of memory it says the way out."""
+    hint = " Try a smaller --batch-size." if "memory" in str(error).lower() else ""
+    return PipelineError(f"{type(error).__name__}: {error}.{hint}")
+
+
 def shorten(text: str, longest: int = 100) -> str:
     """What a user gave, at a length that can be read in a message."""
     return text if len(text) <= longest else text[:longest] + "..."

@@ -14,6 +14,7 @@ import annotated_types
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 from pydantic.fields import FieldInfo
+from pydantic_core import ArgsKwargs
 
 from pipeline.errors import ConfigError, shorten, unknown
 
@@ -54,6 +55,15 @@ class Expects:
     words: str
 
 
+@dataclasses.dataclass(frozen=True)
+class Operational:
+    """Stands among a field's annotations where it says how work is carried out, as against what that computes.
+
+    Such a field is left out of a configuration's identity, and no recipe sets it. So an interrupted training goes on with
+    another `num_processes`; what compares finished runs looks at that number beside the identity (comparison/seeds.py).
+    """
+
+
 def _check_ratios(shares: tuple[float, ...]) -> tuple[float, ...]:
     if not all(share > 0 for share in shares) or abs(sum(shares) - 1) > 1e-9:
         raise ValueError("must be positive and sum to 1")
@@ -78,6 +88,7 @@ class FieldDescription:
     expects: str
     choices: tuple[str, ...] = ()
     optional: bool = False
+    operational: bool = False
 
     @property
     def metavar(self) -> str:
@@ -116,6 +127,7 @@ def describe_fields(cls: type) -> dict[str, FieldDescription]:
             expects=_expects(annotation, [*info.metadata, *_nested_metadata(info.annotation)]),
             choices=choices,
             optional=optional,
+            operational=any(isinstance(item, Operational) for item in info.metadata),
         )
     return described
 
@@ -156,6 +168,18 @@ def build(cls: type[T], values: Mapping[str, object], label: Callable[[str], str
 def as_dict(instance: object) -> dict[str, Any]:
     """Field name -> value, in order of declaration; values stay as they are."""
     return {field.name: getattr(instance, field.name) for field in dataclasses.fields(instance)}  # type: ignore[arg-type]
+
+
+def change_values(given: Any, change: Callable[[dict[str, Any]], None]) -> Any:
+    """What a typed class is made of, changed: for validators that run before any field is parsed.
+
+    Args:
+        given: As pydantic hands it over.
+        change: Is given the values by their names, and changes them in place.
+    """
+    values = dict(given.kwargs or {}) if isinstance(given, ArgsKwargs) else given
+    change(values)
+    return ArgsKwargs(given.args, values) if isinstance(given, ArgsKwargs) else values
 
 
 def _complaint(field: FieldDescription, label: str, value: object) -> str:

@@ -8,9 +8,9 @@ import pandas as pd
 
 from pipeline.comparison.rows import group_by_row, row_key, row_name
 from pipeline.comparison.selection import Selection
-from pipeline.config import SEEDS
 from pipeline.errors import enumerate_some
 from pipeline.evaluation.metric_names import CLASS_METRICS, SCORE_METRICS
+from pipeline.identity import SEEDS
 from pipeline.tracking.runs import Run
 
 QUALITY = (*CLASS_METRICS, *SCORE_METRICS, "transfer_accuracy", "transfer_f1_macro")

@@ -6,14 +6,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from pipeline.comparison.rows import count_processes, was_trained_here
 from pipeline.tracking.runs import Run
-
-_SHORT = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
+from pipeline.training.precision import PRECISIONS
 
 
 def precision_of(run: Run) -> str:
     """The type of the run's matrix products, as `--precision` calls it; empty where it is not recorded."""
     dtype = run.params.get("compute_dtype", "")
-    return _SHORT.get(dtype, dtype)
+    return PRECISIONS.get(dtype, dtype)
 
 
 def describe_settings(runs: Iterable[Run]) -> list[str]:

@@ -21,7 +21,7 @@ def find_label_column(columns: Sequence[str], config: SplitConfig) -> str | None
     """The column of the labels; None where it is not there."""
     if config.label_column:
         return config.label_column if config.label_column in columns else None
-    return find_column(columns, (*LABEL_NAMES, *(SCORE_NAMES if config.label_type == "score" else ())))
+    return find_column(columns, _label_names(config))
 
 
 def find_columns(columns: Sequence[str], where: str, config: SplitConfig) -> dict[str, str]:
@@ -41,7 +41,7 @@ def find_columns(columns: Sequence[str], where: str, config: SplitConfig) -> dic
     messages, found = [], {}
     for role, given, names in (
         (TEXT, config.text_column, (*(FIRST_TEXT_NAMES if config.text_pair_column else ()), *TEXT_NAMES)),
-        (LABEL, config.label_column, (*LABEL_NAMES, *(SCORE_NAMES if config.label_type == "score" else ()))),
+        (LABEL, config.label_column, _label_names(config)),
     ):
         column = given if given in columns else None if given else find_column(columns, names)
         if column is None:
@@ -74,6 +74,10 @@ def find_columns(columns: Sequence[str], where: str, config: SplitConfig) -> dic
     if messages:
         raise DataError(*messages)
     return found
+
+
+def _label_names(config: SplitConfig) -> tuple[str, ...]:
+    return (*LABEL_NAMES, *(SCORE_NAMES if config.label_type == "score" else ()))
 
 
 def find_column(columns: Sequence[str], names: Sequence[str]) -> str | None:

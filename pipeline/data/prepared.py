@@ -11,18 +11,18 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
-from pipeline.config import SplitConfig
+from pipeline.config import DEFAULT_RATIOS, SplitConfig
 from pipeline.data.audit import audit
 from pipeline.data.cleaning import clean
 from pipeline.data.columns import LABEL, PAIR, TEXT
 from pipeline.data.notes import note_hidden_test, note_unseen_classes
-from pipeline.data.overlap import measure_overlap
+from pipeline.data.overlap import Overlap, measure_overlap
 from pipeline.data.pair_overlap import as_texts_of_pairs, measure_pair_overlap
 from pipeline.data.problem import Problem
 from pipeline.data.scores import as_labels, clean_scores, score_range
 from pipeline.data.scratch import writing
-from pipeline.data.sources import find_source
-from pipeline.data.splits import DEFAULT_RATIOS, SPLITS, SplitName, split_by_groups, split_officially, split_randomly
+from pipeline.data.sources import Source, find_source
+from pipeline.data.splits import SPLITS, SplitName, split_by_groups, split_officially, split_randomly
 from pipeline.errors import DataError
 from pipeline.hashing import digest
 
@@ -102,6 +102,42 @@ def prepare(dataset: str, config: SplitConfig, force: bool = False) -> tuple[Pre
     Raises:
         DataError: The data cannot be found, read, or split.
     """
+    _check_options(config)
+    source = find_source(dataset, config)
+    folder = Path(config.cache_dir) / "prepared" / _key(source, config)[:16]
+    if not force and _is_whole(folder):
+        return _open(folder), True
+    cut = _cut(source, config)
+    splits = cut.splits
+    overlap = measure_pair_overlap(splits) if cut.pairs else measure_overlap({name: splits[name][TEXT] for name in splits})
+    manifest = _describe(source, cut, overlap)
+    with writing(folder, config.cache_dir) as scratch:
+        if force or not _is_whole(folder):  # nobody was quicker
+            for name in SPLITS:
+                splits[name].to_parquet(scratch / f"{name}.parquet", index=False)
+            (scratch / _EXAMPLES).write_text(json.dumps(overlap.examples, indent=1), encoding="utf-8")
+            (scratch / _MANIFEST).write_text(json.dumps(asdict(manifest), indent=1, ensure_ascii=False), encoding="utf-8")
+    return PreparedData(folder, manifest), False
+
+
+@dataclass(frozen=True)
+class _Cut:
+    """Clean splits, and what became of the rows that are in none."""
+
+    splits: dict[SplitName, pd.DataFrame]
+    classes: tuple[str, ...]
+    """Empty where labels are scores."""
+    dropped: dict[str, int]
+    notes: list[str]
+    score_range: list[float] | None
+
+    @property
+    def pairs(self) -> bool:
+        """Whether an example is a pair of texts."""
+        return PAIR in self.splits["train"]
+
+
+def _check_options(config: SplitConfig) -> None:
     if config.group_column and config.split != "grouped":
         raise DataError(
             f"--group-column {config.group_column}: --split {config.split} does not look at groups. "
@@ -109,8 +145,11 @@ def prepare(dataset: str, config: SplitConfig, force: bool = False) -> tuple[Pre
         )
     if config.labels and config.label_type == "score":
         raise DataError(f"--labels {','.join(config.labels)}: names classes, and --label-type score says that there are none.")
-    source = find_source(dataset, config)
-    key = digest(
+
+
+def _key(source: Source, config: SplitConfig) -> str:
+    """Equal where the same content would be prepared in the same way."""
+    return digest(
         {
             "format": _FORMAT,
             "source": source.sha256,
@@ -130,11 +169,15 @@ def prepare(dataset: str, config: SplitConfig, force: bool = False) -> tuple[Pre
             **({} if config.split_ratios == DEFAULT_RATIOS else {"split_ratios": list(config.split_ratios)}),
         }
     )
-    folder = Path(config.cache_dir) / "prepared" / key[:16]
-    if not force and _is_whole(folder):
-        return _open(folder), True
-    where = source.option
-    of_scores = config.label_type == "score"
+
+
+def _cut(source: Source, config: SplitConfig) -> _Cut:
+    """Read the source, clean it and split it.
+
+    Raises:
+        DataError: It cannot be read, cleaned or split.
+    """
+    where, of_scores = source.option, config.label_type == "score"
     tables = clean_scores(source.read(), where) if of_scores else clean(source.read(), where, config.labels)
     notes = note_hidden_test(tables, config, where)
     dropped: dict[str, int] = {}
@@ -146,31 +189,34 @@ def prepare(dataset: str, config: SplitConfig, force: bool = False) -> tuple[Pre
     if of_scores:
         splits = {name: as_labels(table) for name, table in splits.items()}
     classes = () if of_scores else tables.classes
-    pairs = PAIR in splits["train"]
-    overlap = measure_pair_overlap(splits) if pairs else measure_overlap({name: table[TEXT] for name, table in splits.items()})
-    split_sha256 = {name: _hash_rows(table) for name, table in splits.items()}
-    manifest = Manifest(
-        name=source.name,
-        address=source.address,
-        classes=list(classes),
-        rows={name: len(table) for name, table in splits.items()},
-        rows_by_class={name: _count_classes(table[LABEL], len(classes)) for name, table in splits.items()},
+    return _Cut(
+        splits=splits,
+        classes=classes,
         dropped=tables.dropped | dropped,
         notes=[*notes, *note_unseen_classes(splits, classes)],
-        audit=audit({name: as_texts_of_pairs(table) for name, table in splits.items()} if pairs else splits),
+        score_range=list(score_range(splits["train"][LABEL])) if of_scores else None,
+    )
+
+
+def _describe(source: Source, cut: _Cut, overlap: Overlap) -> Manifest:
+    """Count, audit and hash the splits."""
+    splits, classes = cut.splits, list(cut.classes)
+    split_sha256 = {name: _hash_rows(table) for name, table in splits.items()}
+    return Manifest(
+        name=source.name,
+        address=source.address,
+        classes=classes,
+        rows={name: len(table) for name, table in splits.items()},
+        rows_by_class={name: _count_classes(table[LABEL], len(classes)) for name, table in splits.items()},
+        dropped=cut.dropped,
+        notes=cut.notes,
+        audit=audit({name: as_texts_of_pairs(table) for name, table in splits.items()} if cut.pairs else splits),
         overlap=overlap.counts,
         split_sha256=split_sha256,
-        fingerprint=digest({"classes": list(classes), "splits": split_sha256}),
-        score_range=list(score_range(splits["train"][LABEL])) if of_scores else None,
-        pairs=pairs,
+        fingerprint=digest({"classes": classes, "splits": split_sha256}),
+        score_range=cut.score_range,
+        pairs=cut.pairs,
     )
-    with writing(folder, config.cache_dir) as scratch:
-        if force or not _is_whole(folder):  # nobody was quicker
-            for name in SPLITS:
-                splits[name].to_parquet(scratch / f"{name}.parquet", index=False)
-            (scratch / _EXAMPLES).write_text(json.dumps(overlap.examples, indent=1), encoding="utf-8")
-            (scratch / _MANIFEST).write_text(json.dumps(asdict(manifest), indent=1, ensure_ascii=False), encoding="utf-8")
-    return PreparedData(folder, manifest), False
 
 
 def _is_whole(folder: Path) -> bool:

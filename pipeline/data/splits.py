@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.model_selection import train_test_split
 
+from pipeline.config import DEFAULT_RATIOS
 from pipeline.data.columns import GROUP, LABEL, PAIR, TEXT
 from pipeline.data.grouping import AlikeTexts, assign_groups, number_groups
 from pipeline.data.overlap import LONG_TOKENS
@@ -17,7 +18,6 @@ from pipeline.errors import DataError
 
 SplitName = Literal["train", "validation", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
-DEFAULT_RATIOS = (0.8, 0.1, 0.1)
 
 
 def split_randomly(

@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 
 from pipeline.data.files import COMPRESSIONS, format_suffix, open_bytes, read_lines
 from pipeline.errors import DataError, shorten
+from pipeline.surrogates import has_surrogate
 
 _DELIMITERS = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
 _JSON = (".jsonl", ".ndjson", ".json")
@@ -143,7 +144,7 @@ def _array(texts: list[str | None], where: str, name: str, rows: Sequence[int] |
     try:
         return pa.array(texts, pa.large_string())
     except UnicodeEncodeError as error:
-        index = next(index for index, text in enumerate(texts) if text and any("\ud800" <= c <= "\udfff" for c in text))
+        index = next(index for index, text in enumerate(texts) if text and has_surrogate(text))
         row = rows[index] if rows else index + 1
         raise DataError(
             f"{where}: row {row}: {shorten(name)!r} holds half of a surrogate pair, which is no character. "
@@ -240,7 +241,7 @@ def _read_json(path: Path, where: str, choose: Choose, encoding: str | None) -> 
         if chosen is None:
             # A key may be half a surrogate pair, which no table takes for a name.
             keys = dict.fromkeys(key for record in chunk for key in record)
-            chosen = choose([key for key in keys if not any("\ud800" <= character <= "\udfff" for character in key)])
+            chosen = choose([key for key in keys if not has_surrogate(key)])
             chunks.update({name: [] for name in chosen})
         for name in chosen:
             values = [record.get(name) for record in chunk]

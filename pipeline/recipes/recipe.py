@@ -10,6 +10,7 @@ import yaml
 from pipeline import config as configs
 from pipeline.errors import ConfigError, shorten, unknown
 from pipeline.fields import describe_fields
+from pipeline.identity import operational_options
 from pipeline.ranges import Range, parse_range
 from pipeline.recipes import FOLDER, list_recipes
 
@@ -94,10 +95,7 @@ def _parse(path: Path, content: object) -> Recipe:
         if own is not None and not isinstance(own, dict):
             messages.append(f"{where} strategy {name!r} must hold key: value lines, not {shorten(repr(own))}.")
             continue
-        if "," in str(name) or not str(name).strip():
-            messages.append(
-                f"{where} {name!r} cannot name an entry: --strategies separates names by commas. Name it otherwise."
-            )
+        messages += [f"{where} {name!r} cannot name an entry: {reason}. Name it otherwise." for reason in _flaws(str(name))]
         strategy = (own or {}).get(_STRATEGY, "")
         if not isinstance(strategy, str):
             messages.append(f"{where} 'strategy' of {name!r} must be a strategy's name, not {shorten(repr(strategy))}.")
@@ -123,12 +121,21 @@ def _parse(path: Path, content: object) -> Recipe:
     )
 
 
+def _flaws(name: str) -> list[str]:
+    """Why an entry cannot be called so; empty where it can."""
+    if "," in name or not name.strip():
+        return ["--strategies separates names by commas"]
+    if not any(character.isalnum() for character in name):  # of `!?` no file name is left, and `..` names another folder
+        return ["files are called after it, so it needs a letter or a digit"]
+    return []
+
+
 def _parse_space(given: Mapping[Any, object]) -> dict[str, Range]:
     return {str(name): parse_range(str(name), values) for name, values in given.items()}
 
 
-def _settable(cls: type) -> set[str]:
-    return set(describe_fields(cls)) - configs.DECLARED - configs.OPERATIONAL
+def _settable(cls: type[configs.StageConfig]) -> set[str]:
+    return set(describe_fields(cls)) - configs.DECLARED - operational_options(cls)
 
 
 def _misnamed(where: str, given: Mapping[Any, Any], available: set[str]) -> list[str]:

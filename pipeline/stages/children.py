@@ -18,7 +18,7 @@ from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 from typing import Any, Generic, TypeVar
 
-from pipeline.errors import PipelineError, ProcessLostError
+from pipeline.errors import PipelineError, ProcessLostError, unforeseen
 from pipeline.strategies.registry import list_strategies
 
 T = TypeVar("T")
@@ -38,7 +38,8 @@ _PRELOADED = [
     "pipeline.tracking.preloaded",
     "pipeline.stages.frozen_heap",
 ]
-_SECONDS_TO_CLOSE = 30
+SECONDS_TO_CLOSE = 30
+"""How long a process that was told to end may take to close its run."""
 _INTERRUPTED = 128 + signal.SIGINT  # exit status, as shells have it
 
 
@@ -85,7 +86,7 @@ class Child(Generic[T]):
     def join(self) -> None:
         """Wait until the process has ended, which it is made to do if it was asked and takes too long."""
         if self._interrupted:
-            self._process.join(_SECONDS_TO_CLOSE)
+            self._process.join(SECONDS_TO_CLOSE)
             self._process.kill()
         self._process.join()
         self.connection.close()
@@ -140,8 +141,7 @@ def _work(
         sys.exit(_INTERRUPTED)
     except Exception as error:  # whatever it is, it must not end the other runs
         traceback.print_exc()
-        hint = " Try a smaller --batch-size." if "memory" in str(error).lower() else ""
-        sender.send((False, PipelineError(f"{type(error).__name__}: {error}.{hint}")))
+        sender.send((False, unforeseen(error)))
 
 
 def _interrupt_once(number: int, _frame: object) -> None:

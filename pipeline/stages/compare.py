@@ -36,12 +36,12 @@ from pipeline.comparison.statistics import (
 from pipeline.comparison.table import build_table, label_rows, render_table
 from pipeline.errors import RunError, hide_credentials
 from pipeline.evaluation.predictions import write_csv
-from pipeline.hashing import digest
+from pipeline.identity import identify
 from pipeline.stages.export import export
+from pipeline.stages.origin import origin_tags
 from pipeline.stages.progress import say
 from pipeline.stages.study_notes import doubts_in, planned_in, reused_by, unfit_in
 from pipeline.tracking import open_tracker
-from pipeline.tracking.provenance import git_commit
 from pipeline.tracking.runs import Run, Tracker, closing
 
 
@@ -87,15 +87,8 @@ def run(config: configs.CompareConfig, tracker: Tracker | None = None, parent_id
         statistics = without_groups(statistics)
     table = add_statistics(table, statistics)
     with closing(tracker.start("compare", parent_id)) as logger, tempfile.TemporaryDirectory() as scratch:
-        logger.log_params(configs.identity(config))
-        logger.set_tags(
-            {
-                "stage": "compare",
-                "data_fingerprint": selection.kept[0].tags["data_fingerprint"],
-                "config_hash": digest(configs.identity(config)),
-                "git_commit": git_commit(),
-            }
-        )
+        logger.log_params(identify(config))
+        logger.set_tags(origin_tags("compare", config, selection.kept[0].tags["data_fingerprint"]))
         logger.log_metrics({"compare/runs": len(selection.kept), "compare/left_out": len(selection.left_out)})
         folder = Path(scratch)
         _write(folder, table, selection, title, statistics, recorded, tracker)

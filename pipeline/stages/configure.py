@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pipeline import config as configs
+from pipeline.arguments import parse_arguments
 from pipeline.errors import ConfigError, shorten, unknown
 from pipeline.fields import build, describe_fields
 from pipeline.modeling.heads.registry import check_head
@@ -14,6 +15,7 @@ from pipeline.options import flag
 from pipeline.recipes.recipe import Recipe, load_recipe
 from pipeline.strategies.advice import AUTO
 from pipeline.strategies.registry import create_strategy, list_strategies, strategy_arguments
+from pipeline.surrogates import has_surrogate
 
 C = TypeVar("C", bound=configs.StageConfig)
 T = TypeVar("T", bound=configs.TrainConfig)
@@ -27,7 +29,7 @@ def configure(cls: type[C], given: Mapping[str, Any]) -> C:
     """
     described = describe_fields(cls)
     values: dict[str, Any] = {}
-    strange = {name: value for name, value in given.items() if isinstance(value, str) and not _is_unicode(value)}
+    strange = {name: value for name, value in given.items() if isinstance(value, str) and has_surrogate(value)}
     messages = [
         f"{flag(name)}: got {shorten(value)!a}, which is not text in UTF-8. Name it otherwise."
         for name, value in strange.items()
@@ -113,11 +115,6 @@ def replace_options(config: T, changes: Mapping[str, Any]) -> T:
     return build(type(config), values, label=flag, kind="option")
 
 
-def _is_unicode(value: str) -> bool:
-    """Whether a value can be written anywhere; what is typed in another encoding than the terminal's cannot."""
-    return not any("\ud800" <= character <= "\udfff" for character in value)
-
-
 def _settle_data(values: dict[str, Any], explicit: Mapping[str, Any]) -> list[str]:
     """Take from a recipe's values what was typed otherwise: data are named either as a whole or file by file.
 
@@ -153,7 +150,7 @@ def _arguments(recipe: Recipe, entry: str, given: object) -> tuple[dict[str, Any
     """All arguments of an entry's strategy, the names of those that were typed, and what is wrong with them."""
     try:
         strategy = _find_strategy(recipe, entry)
-        explicit = configs.parse_arguments(given)
+        explicit = parse_arguments(given)
         if strategy == AUTO:
             if explicit:
                 raise ConfigError(

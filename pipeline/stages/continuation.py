@@ -7,10 +7,10 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from pipeline import config as configs
 from pipeline.data.scratch import replace_text
 from pipeline.errors import RunError
 from pipeline.hashing import digest
+from pipeline.identity import identify
 from pipeline.stages.claim import claim
 from pipeline.stages.plan import StudyPlan
 from pipeline.stages.progress import say
@@ -26,7 +26,7 @@ def open_study(plan: StudyPlan, tracker: Tracker) -> Iterator[RunLogger]:
     """
     folder = Path(plan.config.cache_dir) / "studies"
     # By what was asked for, not by what comes of it: with changed data or code the old study has to be found, too, and closed.
-    name = digest([configs.identity(plan.config), plan.config.recipe])[:16]
+    name = digest([identify(plan.config), plan.config.recipe])[:16]
     note = folder / f"{name}.json"
     with claim(folder / f"{name}.lock", "study"):
         logger = _open(plan, note, tracker)

@@ -18,11 +18,12 @@ from pipeline.data.problem import Problem
 from pipeline.errors import ConfigError, ModelError, enumerate_some
 from pipeline.evaluation.metric_names import CLASS_METRICS, SCORE_METRICS
 from pipeline.fields import describe_fields
-from pipeline.hashing import digest
+from pipeline.identity import identify, settings_hash
 from pipeline.lettering import warn_of_missing
 from pipeline.modeling.addresses import find_model
 from pipeline.options import flag
 from pipeline.stages.inputs import deciding_modules, log_datasets
+from pipeline.stages.origin import origin_tags
 from pipeline.stages.progress import say
 from pipeline.stages.record import check_data, check_finished, read_config
 from pipeline.stages.testing import read_test, score_test
@@ -36,7 +37,6 @@ from pipeline.stages.transfer import (
 )
 from pipeline.tracking import open_tracker
 from pipeline.tracking.code_version import code_version
-from pipeline.tracking.provenance import git_commit
 from pipeline.tracking.runs import Run, RunLogger, RunStore, Tracker, closing
 from pipeline.training.model_folder import (
     FineTunedModel,
@@ -218,13 +218,10 @@ def _check_fits(name: str, known: Problem, dataset: str, asked: Problem) -> None
 
 
 def _log_identity(logger: RunLogger, config: configs.EvaluateConfig, evaluates: Run | None, fingerprint: str) -> None:
-    logger.log_params({"run_id": config.run_id} if config.run_id else configs.identity(config))
+    logger.log_params({"run_id": config.run_id} if config.run_id else identify(config))
     tags = {
-        "stage": "evaluate",
-        "data_fingerprint": fingerprint,
-        "config_hash": digest(configs.identity(config)),
-        "settings_hash": configs.settings_hash(config),
-        "git_commit": git_commit(),
+        **origin_tags("evaluate", config, fingerprint),
+        "settings_hash": settings_hash(config),
         "code_version": _code_version(evaluates),
     }
     logger.set_tags(tags | ({"evaluates": evaluates.run_id} if evaluates else {}))

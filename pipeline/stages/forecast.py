@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pipeline.comparison.rows import was_trained_here
 from pipeline.stages.inputs import TrainingInputs
 from pipeline.tracking.runs import Run
-from pipeline.training.precision import Precision, compute_dtype
+from pipeline.training.precision import Precision, dtype_name
 
 _NEEDED = ("cost/wall_seconds", "cost/train_seconds", "cost/examples_per_second")
 
@@ -18,7 +18,7 @@ def expected_seconds(past: Sequence[Run], inputs: TrainingInputs, precision: Pre
 
     Steps are scaled by the examples that went through them; loading, evaluating and saving are taken as they were.
     """
-    dtype = str(compute_dtype(precision)).removeprefix("torch.")
+    dtype = dtype_name(precision)
     planned = len(inputs.sample("train")) * inputs.config.epochs
     found = [
         _scaled(run, planned)

@@ -14,6 +14,7 @@ from pipeline.data.text_pairs import TextPairs
 from pipeline.data.tokenization import TokenTable, clamp_length
 from pipeline.errors import ConfigError
 from pipeline.hashing import digest
+from pipeline.identity import identify
 from pipeline.modeling.addresses import ModelAddress, find_model
 from pipeline.modeling.heads.registry import with_head
 from pipeline.modeling.loading import check_weights, load_tokenizer
@@ -46,11 +47,11 @@ class TrainingInputs:
     @property
     def identity(self) -> str:
         """Equal for two trainings that compute the same."""
-        return digest([configs.identity(self.config), self.prepared.manifest.fingerprint, self.base_sha256])
+        return digest([identify(self.config), self.prepared.manifest.fingerprint, self.base_sha256])
 
     def config_hash(self, precision: Precision) -> str:
         """Equal for configurations that compute the same, once it is known what `--precision` means."""
-        return digest({**configs.identity(self.config), "precision": precision})
+        return digest({**identify(self.config), "precision": precision})
 
     @property
     def code_version(self) -> str:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from pipeline import config as configs
 from pipeline.errors import PipelineError
 from pipeline.fields import as_dict, describe_fields
 from pipeline.hashing import digest
-from pipeline.recipes.recipe import load_recipe
+from pipeline.identity import identify
 from pipeline.stages import compare, evaluate, prepare_data, train, tune
 from pipeline.stages.children import Children
 from pipeline.stages.continuation import open_study
+from pipeline.stages.doubts import find_doubts
 from pipeline.stages.dry_run import describe_plan
 from pipeline.stages.inputs import TrainingInputs, find_inputs
 from pipeline.stages.plan import StudyPlan, plan_study
@@ -65,8 +67,7 @@ def run(config: configs.MainConfig, tracker: Tracker | None = None) -> StudyResu
         _log_start(plan, logger)
         for line in _introduce(plan, logger.run_id):
             say(line)
-        names = set(describe_fields(configs.PrepareDataConfig)) - {"force"}
-        shared = {name: value for name, value in as_dict(plan.config).items() if name in names}
+        shared = _shared(configs.PrepareDataConfig, plan.config, without="force")
         prepare_data.run(configs.PrepareDataConfig(**shared), tracker, logger.run_id)
         outcomes = [_run_strategy(inputs, plan, tracker, children, logger) for inputs in plan.strategies]
         failures = [failure for outcome in outcomes for failure in outcome.failures]
@@ -81,6 +82,12 @@ def run(config: configs.MainConfig, tracker: Tracker | None = None) -> StudyResu
         if failures:
             raise PipelineError(f"{_count_failures(outcomes)}. " + "; ".join(failures))
     return StudyResult(logger.run_id, comparison)
+
+
+def _shared(cls: type[configs.StageConfig], config: configs.MainConfig, without: str) -> dict[str, Any]:
+    """What a study says of the options of another class, all but one."""
+    names = describe_fields(cls)
+    return {name: value for name, value in as_dict(config).items() if name in names and name != without}
 
 
 @dataclass
@@ -129,14 +136,8 @@ def _complete(
         if found.parent_id != study.run_id:
             note_reused(study, run_id, inputs.config.title)
         say(f"{inputs.config.title}{which}: reused, run {run_id} did the same.")
-    evaluation = configs.EvaluateConfig(
-        run_id=run_id,
-        cache_dir=inputs.config.cache_dir,
-        transfer_dataset=plan.config.transfer_dataset,
-        transfer_labels=plan.config.transfer_labels,
-        transfer_text_column=plan.config.transfer_text_column,
-        transfer_label_column=plan.config.transfer_label_column,
-    )
+    transfer = _shared(configs.TransferConfig, plan.config, without="given")
+    evaluation = configs.EvaluateConfig(run_id=run_id, **transfer)
     if found is None or not evaluate.is_done(evaluation, found, tracker):
         children.call(evaluate.run, evaluation, parent_id=study.run_id)
 
@@ -161,19 +162,19 @@ def _count_failures(outcomes: Sequence[_Outcome]) -> str:
 
 
 def _log_start(plan: StudyPlan, logger: RunLogger) -> None:
-    logger.log_params(configs.identity(plan.config))
+    logger.log_params(identify(plan.config))
     logger.set_tags(
         {
             "stage": "main",
             "recipe": plan.config.recipe,
-            "config_hash": digest([configs.identity(inputs.config) for inputs in plan.strategies]),
+            "config_hash": digest([identify(inputs.config) for inputs in plan.strategies]),
             "git_commit": git_commit(),
         }
     )
     note_unfit(logger, plan.unfit)
     seeds = {inputs.config.title: inputs.config.seed for inputs in plan.strategies}
     note_planned(logger, {title: range(first, first + plan.config.seeds) for title, first in seeds.items()})
-    note_doubts(logger, _doubts(plan))
+    note_doubts(logger, find_doubts(plan))
 
 
 def _introduce(plan: StudyPlan, run_id: str) -> Iterator[str]:
@@ -183,27 +184,4 @@ def _introduce(plan: StudyPlan, run_id: str) -> Iterator[str]:
     yield f"Study {config.recipe}: {', '.join(inputs.config.title for inputs in plan.strategies)}{seeds}. Run {run_id}"
     for strategy, reason in plan.unfit.items():
         yield f"Not run: {strategy}: {reason}"
-    yield from (f"Note: {doubt}" for doubt in _doubts(plan))
-
-
-def _doubts(plan: StudyPlan) -> list[str]:
-    """What makes a comparison unfair: settings that were chosen for something else, or for nothing."""
-    config, recipe = plan.config, load_recipe(plan.config.recipe)
-    plans = [inputs.config for inputs in plan.strategies if not inputs.strategy.is_solved]
-    lines = []
-    without = [plan.title for plan in plans if plan.title not in recipe.strategies]
-    if without and recipe.strategies and not config.tune and "learning_rate" not in config.given:
-        lines.append(
-            f"Recipe {config.recipe} knows no learning rate for {', '.join(without)}: the default suits full tuning. "
-            "Add --tune true, or give rates in a recipe of your own (docs/studies.md)."
-        )
-    given = set(config.given)
-    options = ("model", "dataset", *configs.PART_FILES)
-    changed = [name for name in options if name in given and getattr(config, name) != recipe.options.get(name)]
-    other = dict.fromkeys("dataset" if name in configs.PART_FILES else name for name in changed)
-    if other and len(without) < len(plans) and not config.tune and "learning_rate" not in given:
-        lines.append(
-            f"The learning rates of recipe {config.recipe} were chosen for another {' and '.join(other)}. "
-            "For a fair comparison add --tune true."
-        )
-    return lines
+    yield from (f"Note: {doubt}" for doubt in find_doubts(plan))

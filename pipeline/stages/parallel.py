@@ -20,7 +20,7 @@ from multiprocessing.connection import Connection
 from typing import Any, TypeVar
 
 from pipeline.config import FitConfig
-from pipeline.errors import ConfigError, PipelineError
+from pipeline.errors import ConfigError, PipelineError, unforeseen
 from pipeline.stages.children import end_with_parent, fork_context
 
 T = TypeVar("T")
@@ -127,8 +127,7 @@ def _work(senders: Sequence[Connection], threads: int | None, function: Callable
     except Exception as error:
         time.sleep(_SECONDS_BEFORE_FOREIGN_FAILURE)
         traceback.print_exc()
-        hint = " Try a smaller --batch-size." if "memory" in str(error).lower() else ""
-        senders[rank].send(PipelineError(f"{type(error).__name__}: {error}.{hint}"))
+        senders[rank].send(unforeseen(error))
     raise SystemExit(1)
 
 

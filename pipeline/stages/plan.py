@@ -10,6 +10,7 @@ from pipeline import config as configs
 from pipeline.errors import ConfigError, InputError
 from pipeline.fields import SEED_LIMIT
 from pipeline.hashing import digest
+from pipeline.identity import SEEDS, identify
 from pipeline.objectives.registry import refuse_idle_pooling
 from pipeline.options import flag
 from pipeline.recipes.recipe import load_recipe
@@ -41,7 +42,7 @@ class StudyPlan:
     def identity(self) -> str:
         """Equal for two plans that compute the same with the same code."""
         parts = [[inputs.identity, inputs.config.num_processes, inputs.code_version] for inputs in self.strategies]
-        return digest([parts, configs.identity(self.config), self.config.force])
+        return digest([parts, identify(self.config), self.config.force])
 
     def trainings(self, inputs: TrainingInputs) -> list[TrainingInputs]:
         """A strategy's trainings, one a seed: `--seed` and those that follow it."""
@@ -128,7 +129,7 @@ def _check_searches(config: configs.MainConfig, plans: Sequence[configs.TrainCon
 
 def _check_seeds(seeds: int, plans: Sequence[configs.TrainConfig]) -> None:
     """Refuse seeds that would repeat one training: the spread over them would be nought, and say nothing."""
-    sources = [name for name in configs.SEEDS if name != "seed"]
+    sources = [name for name in SEEDS if name != "seed"]
     fixed = [plan.title for plan in plans if all(getattr(plan, name) is not None for name in sources)]
     if seeds > 1 and fixed:
         raise ConfigError(

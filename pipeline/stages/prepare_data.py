@@ -11,14 +11,14 @@ from pipeline.data.overlap import overlap_metrics
 from pipeline.data.plots import draw_overlap, draw_token_lengths
 from pipeline.data.prepared import PreparedData, prepare
 from pipeline.data.tokenization import clamp_length, tokenize
-from pipeline.hashing import digest
+from pipeline.identity import identify
 from pipeline.modeling.addresses import find_model
 from pipeline.modeling.loading import load_tokenizer
 from pipeline.stages.data_summary import summarise_data
 from pipeline.stages.inputs import log_datasets
+from pipeline.stages.origin import origin_tags
 from pipeline.stages.progress import say
 from pipeline.tracking import open_tracker
-from pipeline.tracking.provenance import git_commit
 from pipeline.tracking.runs import Tracker, closing
 
 
@@ -34,14 +34,11 @@ def run(config: configs.PrepareDataConfig, tracker: Tracker | None = None, paren
     manifest = prepared.manifest
     tracker = tracker or open_tracker()
     with closing(tracker.start(f"prepare-{manifest.name}", parent_id)) as logger:
-        logger.log_params(configs.identity(config))
+        logger.log_params(identify(config))
         logger.set_tags(
             {
-                "stage": "prepare_data",
+                **origin_tags("prepare_data", config, manifest.fingerprint),
                 "recipe": config.recipe,
-                "data_fingerprint": manifest.fingerprint,
-                "config_hash": digest(configs.identity(config)),
-                "git_commit": git_commit(),
                 "reused": str(reused),
             }
         )

@@ -19,17 +19,16 @@ from pipeline.comparison.reproduction import Reproduction, Trained, compare_trai
 from pipeline.comparison.rows import has_test_result
 from pipeline.errors import ConfigError, PipelineError, RunError, TrainingError
 from pipeline.evaluation.metric_names import CLASS_METRICS, SCORE_METRICS
-from pipeline.hashing import digest
 from pipeline.stages import evaluate, train
 from pipeline.stages.heads_together import train_heads_together
 from pipeline.stages.inputs import find_inputs
+from pipeline.stages.origin import origin_tags
 from pipeline.stages.progress import say
 from pipeline.stages.record import check_base, check_data, check_finished, read_config
 from pipeline.tracking import open_tracker
-from pipeline.tracking.provenance import git_commit
 from pipeline.tracking.runs import Run, RunStore, Tracker, closing
 from pipeline.training.model_folder import read_weights
-from pipeline.training.precision import precision_of
+from pipeline.training.precision import PRECISIONS
 
 _SCORES = tuple(f"{split}/{name}" for split in ("val", "test") for name in (*CLASS_METRICS, *SCORE_METRICS))
 """What is held to the tolerance; losses, calibration, thresholds and counts are on other scales."""
@@ -70,12 +69,9 @@ def run(config: configs.ReproduceConfig, tracker: Tracker | None = None, parent_
             logger.log_params({"run_id": original.run_id, "tolerance": config.tolerance})
             logger.set_tags(
                 {
-                    "stage": "reproduce",
+                    **origin_tags("reproduce", config, original.tags["data_fingerprint"]),
                     "strategy": original.tags["strategy"],
                     "reproduces": original.run_id,
-                    "data_fingerprint": original.tags["data_fingerprint"],
-                    "config_hash": digest(configs.identity(config)),
-                    "git_commit": git_commit(),
                 }
             )
             trained = _train(original, again, tracker, logger.run_id)
@@ -138,7 +134,7 @@ def _config(tracker: Tracker, original: Run, cache_dir: str) -> configs.TrainCon
     """The recorded configuration, in the precision that `auto` meant then."""
     recorded = read_config(tracker, original, cache_dir)
     used = original.params.get("compute_dtype")
-    return dataclasses.replace(recorded, precision=precision_of(used)) if used else recorded
+    return dataclasses.replace(recorded, precision=PRECISIONS[used]) if used else recorded
 
 
 def _read_environment(store: RunStore, original: Run) -> dict[str, Any]:

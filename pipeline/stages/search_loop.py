@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from pipeline import config as configs
 from pipeline.errors import PipelineError, ProcessLostError, StoreError
 from pipeline.hashing import digest
+from pipeline.identity import identify
 from pipeline.stages.executors.base import Executor, Outcome
 from pipeline.stages.progress import say
 from pipeline.stages.search_plan import SearchPlan
@@ -171,7 +172,7 @@ class SearchLoop:
 
     @staticmethod
     def _key(candidate: configs.TrainConfig) -> str:
-        return digest(configs.identity(candidate))
+        return digest(identify(candidate))
 
 
 def is_hopeless(trials: Iterable[Trial]) -> bool:

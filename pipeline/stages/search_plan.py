@@ -12,6 +12,7 @@ from pipeline import config as configs
 from pipeline.errors import ConfigError, InputError
 from pipeline.fields import as_dict, describe_fields
 from pipeline.hashing import digest
+from pipeline.identity import identify
 from pipeline.options import flag
 from pipeline.ranges import Range
 from pipeline.recipes.recipe import load_recipe
@@ -57,7 +58,7 @@ class SearchPlan:
     @property
     def identity(self) -> str:
         """Equal for two searches that draw and train the same, wherever and however many at once."""
-        options = configs.identity(self.config)
+        options = identify(self.config)
         if "precision" not in self.config.given:  # what `auto` comes to is measured; a search keeps to what it began with
             options["precision"] = "auto"
         if self.config.num_processes > 1:  # with dropout another number of processes is another draw
@@ -87,7 +88,8 @@ class SearchPlan:
     @property
     def address(self) -> StudyAddress:
         """Where its record is."""
-        return StudyAddress(self.config.storage or f"sqlite:///{self.folder / 'search.db'}", self.name)
+        storage = self.config.storage
+        return StudyAddress(storage, self.name) if storage else StudyAddress.in_file(self.folder / "search.db", self.name)
 
     def candidate(self, point: Mapping[str, Any], precision: str) -> configs.TrainConfig:
         """What a trial of this point trains."""

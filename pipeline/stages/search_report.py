@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 from pipeline import config as configs
 from pipeline.errors import PipelineError
-from pipeline.hashing import digest
+from pipeline.identity import identify
+from pipeline.stages.origin import origin_tags
 from pipeline.stages.progress import say
 from pipeline.stages.search_loop import MOST_FAILURES, is_hopeless, list_records
 from pipeline.stages.search_plan import SearchPlan
-from pipeline.tracking.provenance import git_commit
 from pipeline.tracking.runs import RunLogger, Tracker
 from pipeline.tuning.budget import Cost
 from pipeline.tuning.plots import draw_expected_best, draw_importances, draw_trials
@@ -75,17 +75,15 @@ def find_winner(plan: SearchPlan, trials: Sequence[Trial], run_id: str, precisio
 def log_start(plan: SearchPlan, logger: RunLogger) -> None:
     """Record what is going to be searched."""
     config, space = plan.config, plan.space
-    fixed = {name: value for name, value in configs.identity(config).items() if name not in {"strategy_args", *space.ranges}}
+    fixed = {name: value for name, value in identify(config).items() if name not in {"strategy_args", *space.ranges}}
     arguments = {name: value for name, value in config.strategy_args.items() if name not in space.ranges}
     logger.log_params({**fixed, **arguments})
     logger.set_tags(
         {
+            **origin_tags("tune", config, plan.inputs.prepared.manifest.fingerprint),
             "strategy": config.strategy,
             **({"entry": config.entry} if config.entry else {}),
             "recipe": config.recipe,
-            "data_fingerprint": plan.inputs.prepared.manifest.fingerprint,
-            "config_hash": digest(configs.identity(config)),
-            "git_commit": git_commit(),
             "tuning_budget": str(plan.budget),
         }
     )

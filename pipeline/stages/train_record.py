@@ -9,23 +9,23 @@ import json
 import time
 from collections.abc import Mapping
 
-from pipeline import config as configs
 from pipeline.data.overlap import overlap_metrics
+from pipeline.identity import identify, settings_hash
 from pipeline.stages.inputs import TrainingInputs
 from pipeline.strategies.freezing.parameter_plan import ParameterPlan
 from pipeline.tracking.provenance import environment, git_commit, hardware
 from pipeline.tracking.runs import RunLogger
-from pipeline.training.precision import Precision, compute_dtype
+from pipeline.training.precision import Precision, dtype_name
 from pipeline.training.progress import FitResult
 
 
 def log_start(inputs: TrainingInputs, logger: RunLogger, precision: Precision) -> None:
     """What was asked for, by which code on which data and machine; enough to train it again."""
     config = inputs.config
-    identity = configs.identity(config)
+    identity = identify(config)
     options = {name: value for name, value in identity.items() if name != "strategy_args"}
     chosen = f" Chosen by auto: {config.strategy_reason}." if config.strategy_reason else ""
-    compute = {"compute_dtype": str(compute_dtype(precision)).removeprefix("torch.")}
+    compute = {"compute_dtype": dtype_name(precision)}
     logger.log_params({**options, **config.strategy_args, **compute})
     logger.set_tags(
         {
@@ -37,7 +37,7 @@ def log_start(inputs: TrainingInputs, logger: RunLogger, precision: Precision) -
             "num_processes": str(config.num_processes),
             "config_hash": inputs.config_hash(precision),
             "base_sha256": inputs.base_sha256,
-            "settings_hash": configs.settings_hash(config),
+            "settings_hash": settings_hash(config),
             "git_commit": git_commit(),
             "code_version": inputs.code_version,
             "hardware": hardware(),

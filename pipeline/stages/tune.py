@@ -93,7 +93,7 @@ def run(
 def find_search(plan: SearchPlan, store: RunStore, parent_id: str | None = None) -> tuple[int, TuneResult | None] | None:
     """How many trials of this search are settled, and what it found if it is finished; None where nothing of it is to be used.
 
-    Nothing is written.
+    Nothing is written, but for what `peek_search` says of a database.
     """
     search = peek_search(plan.address, plan.space, plan.identity)
     parent = None if search is None else _parent_of(search, store)

@@ -1,13 +1,15 @@
-"""Finds the strategies by their file names. Listing them imports none."""
+"""Finds the strategies by their file names. Listing them imports none, nor the options, for `--help` lists them."""
+
+from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pipeline.config import TrainConfig
 from pipeline.discovery import list_modules, only_class
 from pipeline.errors import ConfigError, unknown
-from pipeline.fields import as_dict, build, describe_fields
-from pipeline.strategies.base import Strategy
+
+if TYPE_CHECKING:
+    from pipeline.strategies.base import Strategy
 
 _PACKAGE = "pipeline.strategies"
 _MACHINERY = frozenset({"base", "registry", "freezing", "adapters", "advice"})
@@ -26,6 +28,10 @@ def strategy_class(name: str) -> type[Strategy]:
         TypeError: The module does not define exactly one strategy, or an argument has the name of an option; a mistake of
             whoever wrote it.
     """
+    from pipeline.config import TrainConfig
+    from pipeline.fields import describe_fields
+    from pipeline.strategies.base import Strategy
+
     if name not in list_strategies():
         raise ConfigError(unknown("strategy", name, list_strategies()))
     cls = only_class(f"{_PACKAGE}.{name}", Strategy)
@@ -41,9 +47,13 @@ def create_strategy(name: str, arguments: Mapping[str, Any]) -> Strategy:
     Raises:
         ConfigError: Unknown strategy or argument, or a value that does not fit; all mistakes together.
     """
+    from pipeline.fields import build
+
     return build(strategy_class(name), arguments, label=lambda key: f"{name}: {key}", kind=f"argument of strategy {name!r}:")
 
 
 def strategy_arguments(strategy: Strategy) -> dict[str, Any]:
     """Every argument of a strategy with its value, ready for JSON; `create_strategy` takes it back."""
+    from pipeline.fields import as_dict
+
     return {name: list(value) if isinstance(value, tuple) else value for name, value in as_dict(strategy).items()}

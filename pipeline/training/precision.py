@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 Precision = Literal["fp32", "bf16", "fp16"]
 
+PRECISIONS: dict[str, Precision] = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
+"""Torch's name of a type of matrix products, as runs log it in `compute_dtype` -> what `--precision` calls it."""
+
 # bf16 must win clearly: where it is about as fast, fp32 is the better choice, and the choice should not waver from run to run.
 _CLEARLY_FASTER = 1.3
 
@@ -50,13 +53,13 @@ def compute_dtype(precision: Precision) -> torch.dtype:
     """The type of matrix products in that precision."""
     import torch
 
-    return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+    dtype: torch.dtype = getattr(torch, dtype_name(precision))
+    return dtype
 
 
-def precision_of(dtype: str) -> Precision:
-    """The precision in which runs log that `compute_dtype`, such as `bfloat16`."""
-    names: dict[str, Precision] = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
-    return names[dtype]
+def dtype_name(precision: Precision) -> str:
+    """Torch's name of that type, such as `bfloat16`."""
+    return next(name for name, short in PRECISIONS.items() if short == precision)
 
 
 def dtype_of_states(precision: Precision) -> torch.dtype:

@@ -51,6 +51,25 @@ class StudyAddress:
     url: str
     name: str
 
+    @classmethod
+    def in_file(cls, path: Path, name: str) -> StudyAddress:
+        """In an SQLite file, whatever its folders are called: `?` or `%` in them mean something in a URL."""
+        from sqlalchemy.engine import URL
+
+        return cls(URL.create("sqlite", database=str(path)).render_as_string(), name)
+
+    def file(self) -> Path | None:
+        """The SQLite file; None where the record is with a server, or the URL says more than a file.
+
+        Raises:
+            StoreError: The address is no URL.
+        """
+        from sqlalchemy.engine import make_url
+
+        with storage_errors(self):
+            url = make_url(self.url)
+        return Path(url.database) if url.get_backend_name() == "sqlite" and url.database and not url.query else None
+
     def open_storage(self) -> optuna.storages.RDBStorage:
         """The database, made where it is not there yet.
 
@@ -231,16 +250,20 @@ def open_search(address: StudyAddress, space: Space, identity: str, sampler: str
 
 
 def peek_search(address: StudyAddress, space: Space, identity: str) -> Search | None:
-    """The search of that name and identity, to read; None if there is none, or its storage cannot be read. Nothing is made."""
+    """The search of that name and identity, to read; None if there is none, or its storage cannot be read.
+
+    No file is made. In a database that is there, such as a server's, Optuna makes its tables if it has none yet.
+    """
     import optuna
 
-    file = address.url.removeprefix("sqlite:///")
-    if file != address.url and not Path(file).exists():
-        return None
     try:
-        study = optuna.load_study(study_name=address.name, storage=address.open_storage())
-        return Search(address, study, space) if study.user_attrs.get(_IDENTITY) == identity else None
-    except (KeyError, ConfigError):
+        file = address.file()
+        if file is not None and not file.exists():
+            return None
+        with storage_errors(address):
+            study = optuna.load_study(study_name=address.name, storage=address.open_storage())
+            return Search(address, study, space) if study.user_attrs.get(_IDENTITY) == identity else None
+    except (KeyError, ConfigError, StoreError):
         return None
 
 

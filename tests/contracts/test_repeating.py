@@ -6,7 +6,8 @@ import json
 import pytest
 from pairs import OWN_HEADS, PAIRS, STRATEGIES, WITH_MEAN, fewest_epochs, make, moved
 
-from pipeline.config import TrainConfig, identity
+from pipeline.config import TrainConfig
+from pipeline.identity import identify
 from pipeline.stages.configure import configure
 from pipeline.strategies.registry import create_strategy, strategy_arguments
 from pipeline.training.checkpoints import trained_state
@@ -66,4 +67,4 @@ def test_arguments_and_config_survive_json(name):
     config = configure(TrainConfig, {"strategy": name, "head": "mean", "learning_rate": "3e-4", "max_train_samples": "100"})
     again = TrainConfig(**json.loads(json.dumps(dataclasses.asdict(config))))
     assert again == config
-    assert identity(again) == identity(config)
+    assert identify(again) == identify(config)

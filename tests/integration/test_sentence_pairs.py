@@ -54,11 +54,30 @@ def trained(workspace, scores):
 
 
 def test_prepared_pairs_are_described(workspace, scores, capsys):
+    prepared, said = prepare(workspace, scores, capsys)
+    assert "pairs.csv: train 192, validation 24, test 24 pairs of texts; scores 0.45 to 5." in said
+    assert prepared.manifest.overlap["train/test"] == {"rows": 24, "pair": 0, "both_texts": 0, "either_text": 0}
+    assert "overlaps" not in said
+
+
+def test_pairs_of_test_with_a_text_of_train_are_said(workspace, scores, capsys, tmp_path):
+    table = pd.read_csv(scores["dataset"])
+    table["one"] = [*table["one"][:120], *table["one"][:120]]
+    table.to_csv(tmp_path / "twice.csv", index=False)
+    prepared, said = prepare(workspace, {**scores, "dataset": tmp_path / "twice.csv"}, capsys)
+    train, test = prepared.read("train"), prepared.read("test")
+    share = 100 * test["text"].isin(train["text"]).mean()
+    assert 50 < share < 100
+    assert (
+        f"Test overlaps train: 0.0 % of the test pairs repeat a training pair, {share:.1f} % hold a text that stands in train."
+    ) in said
+
+
+def prepare(workspace, scores, capsys):
+    """The prepared data, and what was said of them."""
     given = {name: value for name, value in scores.items() if name != "max_eval_samples"}
-    prepare_data.run(workspace.config(PrepareDataConfig, model=workspace.options["model"], **given))
-    said = capsys.readouterr().out
-    assert "pairs of texts; scores 0" in said
-    assert "hold a text that stands in train" in said or "Test overlaps train" not in said
+    prepared = prepare_data.run(workspace.config(PrepareDataConfig, model=workspace.options["model"], **given))
+    return prepared, capsys.readouterr().out
 
 
 def test_correlations_are_those_of_the_predictions_that_are_kept(workspace, trained, tmp_path):

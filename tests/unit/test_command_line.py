@@ -59,7 +59,7 @@ def test_help_imports_nothing_heavy_and_lists_what_there_is() -> None:
     output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60).stdout
     text, _, loaded = output.partition("LOADED")
     assert "pipeline" in loaded.split()
-    heavy = {"torch", "mlflow", "pandas", "numpy", "sklearn", "transformers", "datasets", "peft", "matplotlib"}
+    heavy = {"pydantic", "torch", "mlflow", "pandas", "numpy", "sklearn", "transformers", "datasets", "peft", "matplotlib"}
     assert heavy & set(loaded.split()) == set()
     for name in (*STAGE_CONFIGS, *list_strategies(), *list_recipes()):
         assert name in text

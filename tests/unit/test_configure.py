@@ -5,6 +5,7 @@ import pytest
 
 from pipeline import config as configs
 from pipeline.errors import ConfigError
+from pipeline.identity import identify, settings_hash
 from pipeline.stages.configure import configure, configure_strategy, replace_options
 
 RECIPE = """
@@ -186,8 +187,8 @@ def test_an_entrys_name_is_no_part_of_what_a_run_computes(write: Callable[[str, 
     recipe = str(write("mine.yaml", "strategies: {slow: {strategy: full}, full: {}}"))
     slow, full = train(recipe=recipe, strategy="slow"), train(recipe=recipe, strategy="full")
     assert slow != full
-    assert configs.identity(slow) == configs.identity(full)
-    assert configs.settings_hash(slow) == configs.settings_hash(full)
+    assert identify(slow) == identify(full)
+    assert settings_hash(slow) == settings_hash(full)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from pipeline import config as configs
 from pipeline.__main__ import cli
 from pipeline.errors import ConfigError
 from pipeline.fields import describe_fields
+from pipeline.identity import identify
 from pipeline.options import LONGER_SPELLINGS, STAGE_CONFIGS, click_options, flag, render_mlproject
 from pipeline.stages.configure import configure
 
@@ -86,7 +87,7 @@ def test_the_defaults_declared_in_mlproject_are_those_of_the_config(stage: str) 
     given = {name: parameter["default"] for name, parameter in parameters.items()}
     cls = STAGE_CONFIGS[stage]
     by_mlflow, by_hand = configure(cls, given), configure(cls, {})
-    assert configs.identity(by_mlflow) == configs.identity(by_hand)
+    assert identify(by_mlflow) == identify(by_hand)
 
 
 def test_a_recipe_cannot_set_what_mlproject_always_gives(tmp_path: Path) -> None:

@@ -67,6 +67,9 @@ def test_a_recipe_is_read_from_a_path(write: Write) -> None:
             "space: {learning_rate: 1e-5}\n",
             "space: 'learning_rate' must hold a list of values, {integers: [low, high]} or",
         ),
+        ("strategies: {'..': {strategy: full}}\n", "mine.yaml: '..' cannot name an entry: files are called after it"),
+        ("strategies: {'!?': {strategy: full}}\n", "'!?' cannot name an entry: files are called after it, so"),
+        ("strategies: {' ': {strategy: full}}\n", "' ' cannot name an entry: --strategies separates names by commas."),
         ("strategies: {full: {space: {epochs: []}}}\n", "space: 'epochs' holds no value."),
     ],
 )
@@ -75,6 +78,12 @@ def test_a_faulty_recipe_is_answered_with_what_is_wrong(write: Write, content: s
         load_recipe(str(write("mine.yaml", content)))
     assert str(caught.value).startswith("--recipe: ")
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["절반", "половина", "آخر", "r = 16 (4/12 layers)", "..r16"])
+def test_an_entry_has_a_name_in_any_script(write: Write, name: str) -> None:
+    path = write("mine.yaml", f"strategies:\n  {name!r}: {{strategy: full}}\n")
+    assert load_recipe(str(path)).strategy_of(name) == "full"
 
 
 def test_several_mistakes_in_a_recipe_are_reported_together(write: Write) -> None:

@@ -5,14 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from pipeline.config import NAMED_DATASETS, SplitConfig
+from pipeline.config import HUB_DATASETS, NAMED_DATASETS, PACKAGED_DATASETS, SplitConfig
 from pipeline.data.files import check_encoding
 from pipeline.data.sources.base import Source, SourceTables
-from pipeline.data.sources.datasets_library import HUB_NAMES, hub
+from pipeline.data.sources.datasets_library import hub
 from pipeline.data.sources.local import local_file, local_folder, part_files, why_not_opened
 from pipeline.data.sources.packaged import packaged_reviews
 from pipeline.data.tables import is_table_file
 from pipeline.errors import DataError, shorten, unknown
+from pipeline.surrogates import has_surrogate
 
 __all__ = ["Source", "SourceTables", "find_source"]
 
@@ -25,7 +26,7 @@ def find_source(dataset: str, config: SplitConfig) -> Source:
     """
     check_encoding(config.encoding)
     for name in (dataset, config.train_file, config.validation_file, config.test_file):
-        if name and not name.isprintable() and any("\ud800" <= character <= "\udfff" for character in name):
+        if name and has_surrogate(name):
             raise DataError(f"--dataset: got {name!a}, a name that is not in UTF-8. Rename the file.")
     if config.train_file or config.validation_file or config.test_file:
         return part_files(dataset, config)
@@ -33,7 +34,7 @@ def find_source(dataset: str, config: SplitConfig) -> Source:
 
 
 def _find(dataset: str, config: SplitConfig) -> Source:
-    if dataset in ("rotten_tomatoes", "imdb"):
+    if dataset in PACKAGED_DATASETS:
         if config.group_column:
             raise DataError(
                 f"--group-column {config.group_column}: {dataset} has text and label only. Leave --group-column out."
@@ -56,7 +57,7 @@ def _find(dataset: str, config: SplitConfig) -> Source:
         raise DataError(f"{where}: is neither a file nor a folder. Give one.")
     if is_table_file(path) or dataset.startswith((".", "/", "~")):
         raise DataError(f"{where}: no such file. Relative paths start at {Path.cwd()}.")
-    if dataset not in HUB_NAMES and "/" not in dataset:
+    if dataset not in HUB_DATASETS and "/" not in dataset:
         raise DataError(
             "--dataset: "
             + unknown("data set", shorten(dataset), NAMED_DATASETS)

@@ -8,16 +8,13 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.config import SplitConfig
+from pipeline.config import HUB_DATASETS, SplitConfig
 from pipeline.data.columns import LABEL, find_columns, find_label_column
 from pipeline.data.sources.base import PART_NAMES, Source, SourceTables
 from pipeline.data.tables import as_series, as_texts
 from pipeline.errors import DataError, enumerate_some
 from pipeline.hashing import digest, hash_file
 from pipeline.hub import fetch_snapshot
-
-HUB_NAMES = {"sst2": "stanfordnlp/sst2"}
-"""Short names of data sets on the hub."""
 
 
 def hub(name: str, config: SplitConfig) -> Source:
@@ -26,7 +23,7 @@ def hub(name: str, config: SplitConfig) -> Source:
     Raises:
         DataError: The hub cannot be reached and the data set is not in its cache, or there is none of this name.
     """
-    repo_id = HUB_NAMES.get(name, name)
+    repo_id = HUB_DATASETS.get(name, name)
     snapshot = fetch_snapshot(repo_id, config.dataset_revision, "dataset", DataError)
 
     def load() -> Any:

@@ -65,15 +65,17 @@ def part_files(dataset: str, config: SplitConfig) -> Source:
         messages.append(f"{', '.join(options.values())}: needs --train-file as well: nothing is trained on the other parts.")
     elif dataset not in ("", named["train"]):
         messages.append(f"--dataset {shorten(dataset)} and {options['train']}: which of them? Give one.")
-    files = {}
+    files: dict[str, Path] = {}
     for part, name in named.items():
         try:
-            files[part] = Path(name).expanduser()
-            if not files[part].is_file():
+            file = Path(name).expanduser()
+            if file.is_file():
+                files[part] = file
+            else:
                 messages.append(f"{options[part]}: no such file. Relative paths start at {Path.cwd()}.")
         except (OSError, RuntimeError, ValueError) as error:
             messages.append(f"{options[part]}: cannot be opened: {why_not_opened(error)}. Give the path of a file.")
-    if len(set(named.values())) < len(named):
+    if len({file.resolve() for file in files.values()}) < len(files):  # however they were typed
         messages.append(
             f"{', '.join(options.values())}: the same file twice. A model cannot be tested on what it was trained on."
         )

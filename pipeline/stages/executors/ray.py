@@ -9,18 +9,18 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import traceback
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import ConfigError, PipelineError, ProcessLostError, shorten
-from pipeline.stages.children import Children
+from pipeline.errors import ConfigError, PipelineError, ProcessLostError, shorten, unforeseen
+from pipeline.stages.children import SECONDS_TO_CLOSE, Children
 from pipeline.stages.executors.base import Outcome
 from pipeline.stages.search_plan import SearchPlan
 from pipeline.stages.trial import TrialTask, run_trial
 from pipeline.tracking import open_tracker
 
 _PROJECT = Path(__file__).parents[3]
-_SECONDS_TO_CLOSE = 30
 
 
 def create(plan: SearchPlan, _precision: str, _children: Children) -> RayExecutor:
@@ -93,8 +93,8 @@ class RayExecutor:
         number = self._running.pop(ready).number
         try:
             found: str | PipelineError = ray.get(ready)
-        except ray.exceptions.RayTaskError as error:  # an error of nobody's
-            found = PipelineError(shorten(" ".join(str(error.cause).split()), 500))
+        except ray.exceptions.RayTaskError as error:  # before the trial began, such as a task that cannot be unpacked
+            found = unforeseen(error.cause)
         except ray.exceptions.RayError as error:  # worker, node or connection
             found = ProcessLostError(f"Ray lost the process of this trial ({type(error).__name__}).")
         return Outcome(number, error=found) if isinstance(found, PipelineError) else Outcome(number, run_id=found)
@@ -108,14 +108,14 @@ class RayExecutor:
         for reference in left:
             ray.cancel(reference)
         if left:
-            _, late = ray.wait(left, num_returns=len(left), timeout=_SECONDS_TO_CLOSE)
+            _, late = ray.wait(left, num_returns=len(left), timeout=SECONDS_TO_CLOSE)
             for reference in late:
                 ray.cancel(reference, force=True)
         ray.shutdown()
 
 
 def run_with_cpus(cpus: int, folder: str, task: TrialTask) -> str | PipelineError:
-    """Train the trial in the folder in which the search runs; errors of ours are handed back as they are."""
+    """Train the trial in the folder in which the search runs; an error is handed back as one of ours."""
     import torch
 
     os.chdir(folder)
@@ -124,3 +124,6 @@ def run_with_cpus(cpus: int, folder: str, task: TrialTask) -> str | PipelineErro
         return run_trial(task)
     except PipelineError as error:
         return error
+    except Exception as error:  # whatever it is, it must not end the other trials
+        traceback.print_exc()
+        return unforeseen(error)

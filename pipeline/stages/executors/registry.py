@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import importlib
-import pkgutil
 from typing import TYPE_CHECKING
 
+from pipeline.discovery import list_modules
 from pipeline.errors import ConfigError, unknown
 
 if TYPE_CHECKING:
@@ -20,8 +20,7 @@ _MACHINERY = frozenset({"base", "registry"})
 
 def list_executors() -> list[str]:
     """Names of all executors, sorted."""
-    path = importlib.import_module(_PACKAGE).__path__
-    return sorted(module.name for module in pkgutil.iter_modules(path) if module.name not in _MACHINERY)
+    return list_modules(_PACKAGE, _MACHINERY)
 
 
 def check_executor(config: TuneConfig) -> None:

@@ -15,8 +15,8 @@ from pipeline.comparison.report.content import Content, Origin
 from pipeline.comparison.selection import Selection
 from pipeline.comparison.statistics import add_statistics, compute_statistics
 from pipeline.comparison.table import build_table
-from pipeline.config import SEEDS
 from pipeline.hashing import digest
+from pipeline.identity import SEEDS
 from pipeline.tracking.runs import Run
 
 MakeRun = Callable[..., Run]

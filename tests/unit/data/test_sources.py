@@ -228,7 +228,9 @@ def test_one_file_a_part_is_named_by_options(write: Write) -> None:
     [
         ("", {"test": "a.csv"}, ["--test-file a.csv: needs --train-file as well"]),
         ("imdb", {"train": "a.csv"}, ["--dataset imdb and --train-file a.csv: which of them?"]),
-        ("", {"train": "a.csv", "test": "a.csv"}, ["the same file twice"]),
+        ("", {"train": "a.csv", "test": "a.csv"}, ["--train-file a.csv, --test-file a.csv: the same file twice"]),
+        ("", {"train": "a.csv", "test": "./a.csv"}, ["--train-file a.csv, --test-file ./a.csv: the same file twice"]),
+        ("", {"train": "a.csv", "validation": "link.csv"}, ["the same file twice"]),
         ("", {"train": "x.csv", "test": "y.csv"}, ["--train-file x.csv: no such file.", "--test-file y.csv: no such file."]),
     ],
 )
@@ -236,6 +238,7 @@ def test_mistakes_in_files_are_reported_together(
     write: Write, monkeypatch: pytest.MonkeyPatch, dataset: str, files: dict[str, str], messages: list[str]
 ) -> None:
     monkeypatch.chdir(write("a.csv", "text,label\nfine,1\n").parent)
+    Path("link.csv").symlink_to("a.csv")
     with pytest.raises(DataError) as caught:
         find_source(dataset, SplitConfig(**{f"{part}_file": name for part, name in files.items()}))
     assert len(caught.value.messages) == len(messages)

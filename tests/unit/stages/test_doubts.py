@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.config import MainConfig
 from pipeline.stages.configure import configure, configure_strategy
-from pipeline.stages.main import _doubts
+from pipeline.stages.doubts import find_doubts
 from pipeline.stages.plan import StudyPlan
 from pipeline.strategies.registry import create_strategy
 
@@ -16,7 +16,7 @@ def doubts(strategies: list[str], **given: str) -> str:
     plans = [
         SimpleNamespace(config=configure_strategy(config, name), strategy=create_strategy(name, {})) for name in strategies
     ]
-    return "\n".join(_doubts(StudyPlan(config, "fp32", tuple(plans))))  # type: ignore[arg-type]
+    return "\n".join(find_doubts(StudyPlan(config, "fp32", tuple(plans))))  # type: ignore[arg-type]
 
 
 def test_the_recipes_own_study_needs_no_note() -> None:

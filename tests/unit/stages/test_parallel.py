@@ -2,8 +2,9 @@
 
 import pytest
 
-from pipeline.config import TrainConfig, identity
+from pipeline.config import TrainConfig
 from pipeline.errors import ConfigError
+from pipeline.identity import identify
 from pipeline.stages.inputs import find_strategy
 from pipeline.stages.parallel import check_processes, doubt_processes
 
@@ -53,4 +54,4 @@ def test_other_numbers_are_refused(value):
 
 
 def test_an_interrupted_training_is_found_by_another_number_of_processes():
-    assert identity(TrainConfig(num_processes=2)) == identity(TrainConfig())
+    assert identify(TrainConfig(num_processes=2)) == identify(TrainConfig())

@@ -3,7 +3,7 @@ from types import ModuleType
 
 import pytest
 
-from pipeline import config as configs
+from pipeline.arguments import parse_arguments
 from pipeline.errors import ConfigError
 from pipeline.fields import describe_fields, typed
 from pipeline.options import STAGE_CONFIGS
@@ -40,7 +40,7 @@ def test_no_strategy_argument_shadows_an_option() -> None:
 
 
 def test_arguments_are_typed_and_ready_for_json() -> None:
-    strategy = create_strategy("lora", configs.parse_arguments("r=16,alpha=3e1,targets=[query, value]"))  # type: ignore[arg-type]
+    strategy = create_strategy("lora", parse_arguments("r=16,alpha=3e1,targets=[query, value]"))  # type: ignore[arg-type]
     arguments = strategy_arguments(strategy)
     assert arguments == {"r": 16, "alpha": 30.0, "lora_dropout": 0.0, "targets": ["query", "value"]}
     assert create_strategy("partial", {"top_k": "4"}) == create_strategy("partial", {"top_k": 4})

@@ -1,11 +1,14 @@
 """What `--precision` means on each device; calls to CUDA are replaced."""
 
+import itertools
+from types import SimpleNamespace
+
 import pytest
 import torch
 
 from pipeline.errors import ConfigError
 from pipeline.training import precision
-from pipeline.training.precision import bf16_speedup_on_cpu, choose_precision, peak_flops_per_second
+from pipeline.training.precision import PRECISIONS, choose_precision, compute_dtype, dtype_name, peak_flops_per_second
 
 
 @pytest.fixture
@@ -45,13 +48,39 @@ def test_what_cannot_work_is_refused(machine, option, device, message):
         choose_precision(option)
 
 
-def test_the_measurement_is_how_many_times_faster_bf16_is(monkeypatch):
-    monkeypatch.setattr(precision, "_seconds", {torch.float32: 0.6, torch.bfloat16: 0.2}.__getitem__)
-    assert bf16_speedup_on_cpu() == pytest.approx(3)
+@pytest.mark.parametrize(
+    ("fp32", "bf16", "chosen"),
+    [
+        ([9, 0.6], [9, 0.2], "bf16"),
+        ([0.6], [9, 9, 0.9, 0.2], "bf16"),
+        ([0.6], [0.5], "fp32"),
+        ([0.2], [0.6], "fp32"),
+        ([9, 0.2], [0.6], "fp32"),
+    ],
+    ids=["faster", "faster once warm", "hardly faster", "slower", "slower than what is warm"],
+)
+def test_auto_on_a_cpu_takes_what_the_clock_says(monkeypatch, fp32, bf16, chosen):
+    """What the layer takes, call by call; the last of the seconds is for all further calls."""
+    seconds = {
+        dtype: itertools.chain(given, itertools.repeat(given[-1]))
+        for dtype, given in ((torch.float32, fp32), (torch.bfloat16, bf16))
+    }
+    now = 0.0
+
+    def linear(tokens, weight):
+        nonlocal now
+        now += next(seconds[tokens.dtype])
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.nn.functional, "linear", linear)
+    monkeypatch.setattr(precision, "time", SimpleNamespace(perf_counter=lambda: now))
+    assert choose_precision("auto") == chosen
 
 
-def test_a_type_takes_time():
-    assert 0 < precision._seconds(torch.float32) < 10
+@pytest.mark.parametrize("option", ["fp32", "bf16", "fp16"])
+def test_the_type_that_a_run_logs_says_its_precision(option):
+    assert str(compute_dtype(option)) == f"torch.{dtype_name(option)}"
+    assert PRECISIONS[dtype_name(option)] == option
 
 
 def test_a_large_product_is_measured_once():

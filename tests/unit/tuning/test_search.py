@@ -1,13 +1,15 @@
 """The record of a search, in a real database."""
 
+import sqlite3
+
 import pytest
 
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, StoreError
 from pipeline.ranges import Choices, Integers, LogUniform
 from pipeline.tuning.budget import Cost
 from pipeline.tuning.halving import Halving
 from pipeline.tuning.plots import draw_expected_best, draw_importances, draw_trials
-from pipeline.tuning.search import MIN_TRIALS, StudyAddress, forget_search, open_search
+from pipeline.tuning.search import MIN_TRIALS, StudyAddress, forget_search, open_search, peek_search
 from pipeline.tuning.space import Space
 
 SPACE = Space(
@@ -80,6 +82,41 @@ def test_a_storage_that_cannot_be_reached_is_named_without_its_password(url):
     assert str(caught.value).startswith("--storage ")
     assert "cannot be opened" in str(caught.value)
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("folder", ["a?b", "a%3Fb", "a b#c@d"])
+def test_a_folder_may_have_any_name(tmp_path, folder):
+    path = tmp_path / folder / "search.db"
+    path.parent.mkdir()
+    address = StudyAddress.in_file(path, "lora")
+    assert address.file() == path
+    opened(address)
+    assert [file.name for file in tmp_path.rglob("*")] == [folder, "search.db"]
+    assert peek_search(address, SPACE, "a") is not None
+
+
+def test_a_search_is_looked_at_without_making_a_file(address):
+    assert peek_search(address, SPACE, "a") is None
+    assert not address.file().exists()
+    search = opened(address)
+    search.ask()
+    assert peek_search(address, SPACE, "b") is None
+    assert [dict(trial.point) for trial in peek_search(address, SPACE, "a").trials()] == [SPACE.draw(0, 3)]
+
+
+@pytest.mark.parametrize("url", ["nonsense", "nodriver://host/db"])
+def test_no_search_is_seen_in_a_storage_that_cannot_be_opened(url):
+    assert peek_search(StudyAddress(url, "lora"), SPACE, "a") is None
+
+
+def test_no_search_is_seen_in_a_damaged_storage(address):
+    opened(address)
+    with sqlite3.connect(address.file()) as connection:
+        connection.execute("ALTER TABLE studies RENAME COLUMN study_name TO called")
+    connection.close()
+    with pytest.raises(StoreError, match="the record of the search failed"):
+        opened(address)
+    assert peek_search(address, SPACE, "a") is None
 
 
 def test_halving_ends_the_worse_half_and_counts_an_evaluation_once(address):

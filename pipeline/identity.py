@@ -1,0 +1,35 @@
+"""What a configuration computes, as against how that is carried out: equal for runs that may stand for one another."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pipeline.config import StageConfig
+from pipeline.fields import as_dict, describe_fields
+from pipeline.hashing import digest
+
+# What may differ between runs that count as repetitions of one another.
+SEEDS = ("seed", "data_seed", "init_seed", "dropout_seed")
+
+
+def identify(config: StageConfig) -> dict[str, Any]:
+    """The options that decide what a run computes, ready for JSON."""
+    left_out = operational_options(type(config))
+    return {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in as_dict(config).items()
+        if name not in left_out
+    }
+
+
+def settings_hash(config: StageConfig) -> str:
+    """Equal for runs that differ in their seeds only, however their values were typed.
+
+    Precision is left out: `auto` means another type on another machine, and the type that was used is logged by itself.
+    """
+    return digest({name: value for name, value in identify(config).items() if name not in (*SEEDS, "precision")})
+
+
+def operational_options(cls: type[StageConfig]) -> frozenset[str]:
+    """The options of a stage that say how it is carried out."""
+    return frozenset(name for name, field in describe_fields(cls).items() if field.operational)

@@ -1,0 +1,29 @@
+"""What a worker of Ray does with a trial; no cluster is needed for it."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from pipeline.errors import ConfigError
+from pipeline.stages.executors import ray
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (ConfigError("no such thing"), "no such thing"),
+        (RuntimeError("out of memory"), "RuntimeError: out of memory. Try a smaller --batch-size."),
+    ],
+)
+def test_every_failure_of_a_trial_is_handed_back_as_an_error_of_ours(monkeypatch, tmp_path, error, message):
+    folders = []
+
+    def fail(task):
+        folders.append(Path.cwd())
+        raise error
+
+    monkeypatch.chdir(tmp_path.parent)
+    monkeypatch.setattr(ray, "run_trial", fail)
+    assert str(ray.run_with_cpus(torch.get_num_threads(), str(tmp_path), None)) == message
+    assert folders == [tmp_path]

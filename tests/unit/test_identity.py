@@ -1,0 +1,66 @@
+import pytest
+
+from pipeline import config as configs
+from pipeline.hashing import digest
+from pipeline.identity import SEEDS, identify, operational_options, settings_hash
+from pipeline.options import STAGE_CONFIGS
+
+# Another hash makes every finished training anew. An option that says how a run is carried out is marked Operational.
+HASHES = {
+    "main": "c00453f1c058b799",
+    "prepare_data": "75a821a740ade180",
+    "tune": "d4ba9d5479b3ae70",
+    "train": "3bb2d8e8551fa73c",
+    "evaluate": "1ac69bc818d72a7f",
+    "compare": "1d5ad771ca39a786",
+    "reproduce": "5e1f1455e1b67372",
+}
+
+
+@pytest.mark.parametrize("stage", STAGE_CONFIGS)
+def test_the_hash_of_a_default_config_stays(stage: str) -> None:
+    assert digest(identify(STAGE_CONFIGS[stage]()))[:16] == HASHES[stage]
+
+
+def test_the_hash_of_typed_values_stays() -> None:
+    arguments = "r=4,targets=[query,value]"
+    config = configs.TrainConfig(strategy="lora", strategy_args=arguments, seed=7, split_ratios="0.7,0.1,0.2", labels="a,b")  # type: ignore[arg-type]
+    typed = configs.TrainConfig(**{**config.__dict__, "cache_dir": "x", "precision": "bf16"})
+    assert digest(identify(typed))[:16] == "c078dac81e542cad"
+    assert settings_hash(typed) == settings_hash(config)
+    assert settings_hash(config)[:16] == "df4adff1ce43e670"
+
+
+def test_what_is_marked_in_a_class_is_so_in_those_below_it() -> None:
+    assert operational_options(configs.CompareConfig) == {"cache_dir", "given", "export_dir"}
+    assert operational_options(configs.MainConfig) > {
+        "cache_dir",
+        "export_dir",
+        "dry_run",
+        "workers",
+        "storage",
+        "num_processes",
+    }
+
+
+def test_identity_leaves_out_how_a_run_is_carried_out() -> None:
+    config = configs.TrainConfig(strategy="partial", strategy_args={"top_k": 2})
+    same = configs.TrainConfig(strategy="partial", strategy_args={"top_k": 2}, cache_dir="elsewhere", recipe="other")
+    assert identify(config) == identify(same)
+    assert identify(config) != identify(configs.TrainConfig(strategy="partial", strategy_args={"top_k": 3}))
+    assert identify(configs.CompareConfig(run_ids=("a", "b")))["run_ids"] == ["a", "b"]
+
+
+@pytest.mark.parametrize("differs", [*({seed: 7} for seed in SEEDS), {"precision": "bf16"}, {"cache_dir": "x"}], ids=str)
+def test_repetitions_have_the_same_settings(differs: dict[str, object]) -> None:
+    config, other = configs.TrainConfig(), configs.TrainConfig(**differs)  # type: ignore[arg-type]
+    assert settings_hash(config) == settings_hash(other)
+    assert (identify(config) == identify(other)) == ("cache_dir" in differs)
+
+
+@pytest.mark.parametrize(
+    "differs", [{"learning_rate": 1e-4}, {"strategy": "bitfit"}, {"strategy_args": {"top_k": 2}}, {"split_seed": 7}], ids=str
+)
+def test_what_is_no_repetition_has_other_settings(differs: dict[str, object]) -> None:
+    other = configs.TrainConfig(**differs)  # type: ignore[arg-type]
+    assert settings_hash(configs.TrainConfig()) != settings_hash(other)
