@@ -96,8 +96,11 @@ class Children:
     """Runs functions, each in a fresh process."""
 
     def __init__(self) -> None:
-        """Prepare to fork: the imports begin now, beside whatever the caller does until the first call."""
+        """Nothing is started yet."""
         self._context = fork_context()
+
+    def prepare(self) -> None:
+        """Start the process to fork from: it imports beside what the caller does, who else waits for that with the first call."""
         forkserver.ensure_running()
 
     def call(self, function: Callable[..., T], *arguments: Any, **keywords: Any) -> T:

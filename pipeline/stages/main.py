@@ -52,16 +52,17 @@ def run(config: configs.MainConfig, tracker: Tracker | None = None) -> StudyResu
         PipelineError: A training failed; the table of the others was made nevertheless.
     """
     refuse_idle_transfer(config)
-    children = None if config.dry_run else Children()  # they are made ready while the study is planned
     plan = plan_study(config)
     if config.transfer_dataset:
         manifest = plan.strategies[0].prepared.manifest
         check_transfer(config.transfer_dataset, manifest.problem)
         find_transfer(config, manifest.classes, config.split_seed)
-    if children is None:
+    if config.dry_run:
         for line in describe_plan(plan, tracker or open_to_read()):
             say(line)
         return None
+    children = Children()
+    children.prepare()  # no sooner: where there is a mistake, no process of ours shall go on after the message
     tracker = tracker or open_tracker()
     with open_study(plan, tracker) as logger:
         _log_start(plan, logger)
