@@ -100,7 +100,7 @@ class Children:
         self._context = fork_context()
 
     def prepare(self) -> None:
-        """Start the process to fork from: it imports beside what the caller does, who else waits for that with the first call."""
+        """Start the process to fork from: it imports beside what the caller does, instead of when it first calls."""
         forkserver.ensure_running()
 
     def call(self, function: Callable[..., T], *arguments: Any, **keywords: Any) -> T:
