@@ -65,7 +65,7 @@ class StoreError(PipelineError):
 def unforeseen(error: BaseException) -> PipelineError:
     """An error that is none of ours, as one to show; of memory it says the way out."""
     hint = " Try a smaller --batch-size." if "memory" in str(error).lower() else ""
-    return PipelineError(f"{type(error).__name__}: {error}.{hint}")
+    return PipelineError(f"{type(error).__name__}: {shorten(' '.join(str(error).split()), 500)}.{hint}")
 
 
 def shorten(text: str, longest: int = 100) -> str:
@@ -75,7 +75,8 @@ def shorten(text: str, longest: int = 100) -> str:
 
 def hide_credentials(text: str) -> str:
     """The text without user names and passwords of the addresses in it, such as `postgresql://user:password@host/runs`."""
-    return re.sub(r"://\S*@", "://...@", text)
+    text = re.sub(r"://(?:[^\s/@:]*:\S*|[^\s/@:]+)@", "://...@", text)
+    return re.sub(r"(?<=[?&])(user|password|passwd|token)=[^&\s]*", r"\1=...", text)
 
 
 def enumerate_some(names: Sequence[str], most: int = 30) -> str:

@@ -23,7 +23,7 @@ from pipeline.strategies.registry import list_strategies
 
 T = TypeVar("T")
 
-# Imported once, before the first fork. None of them starts a thread or touches a device.
+# Imported once, before the first fork. None of them starts a thread of Python's or touches a device.
 _PRELOADED = [
     "torch",
     "accelerate",
@@ -101,7 +101,14 @@ class Children:
 
     def prepare(self) -> None:
         """Start the process to fork from: it imports beside what the caller does, instead of when it first calls."""
-        forkserver.ensure_running()
+        # It would answer Ctrl-C with a traceback until it has imported everything; it ends with us in any case.
+        in_main = threading.current_thread() is threading.main_thread()
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN) if in_main else None
+        try:
+            forkserver.ensure_running()
+        finally:
+            if in_main:
+                signal.signal(signal.SIGINT, before)
 
     def call(self, function: Callable[..., T], *arguments: Any, **keywords: Any) -> T:
         """The function's result, as `Child.result` has it."""

@@ -45,6 +45,8 @@ from pipeline.training.model_folder import (
     load_model_folder,
 )
 
+TESTING = ("pipeline.stages.testing", "pipeline.training.model_folder")
+"""Where the code begins that decides a test score."""
 _TESTED_BY = "test_code_version"
 _WITH_A_RUN = ("run_id", "force", *describe_fields(configs.TransferConfig))
 _USUAL = configs.TrainConfig()
@@ -169,7 +171,7 @@ def _code_version(trained: Run | None, *others: str) -> str:
     """Equal where the code that decides the test scores of a run is the same; of a model from elsewhere without one."""
     params, strategy = (trained.params, trained.tags["strategy"]) if trained else ({}, EXTERNAL)
     own = deciding_modules(strategy, params.get("objective", _USUAL.objective), params.get("head", _USUAL.head))
-    return code_version(("pipeline.stages.testing", "pipeline.training.model_folder", *others, *own))
+    return code_version((*TESTING, *others, *own))
 
 
 def _of_model(config: configs.EvaluateConfig, tracker: Tracker, parent_id: str | None) -> EvaluateResult:

@@ -33,6 +33,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+COMPUTING = ("pipeline.stages.assembly", "pipeline.stages.inputs", "pipeline.stages.train_record", "pipeline.training.loop")
+"""Where the code begins that decides what a training computes, and what its costs on the run mean."""
+
+
 @dataclass(frozen=True)
 class TrainingInputs:
     """Data, model and strategy of one training."""
@@ -57,8 +61,7 @@ class TrainingInputs:
     def code_version(self) -> str:
         """Equal where the code that decides what this training computes is the same."""
         own = deciding_modules(self.config.strategy, self.config.objective, self.config.head)
-        computing = ("pipeline.stages.assembly", "pipeline.stages.inputs", "pipeline.training.loop")
-        return code_version((*computing, *own), self.strategy.packages)
+        return code_version((*COMPUTING, *own), self.strategy.packages)
 
     def context(self) -> StrategyContext:
         """What the strategy is told."""

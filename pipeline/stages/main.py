@@ -61,10 +61,9 @@ def run(config: configs.MainConfig, tracker: Tracker | None = None) -> StudyResu
         for line in describe_plan(plan, tracker or open_to_read()):
             say(line)
         return None
-    children = Children()
-    children.prepare()  # no sooner: where there is a mistake, no process of ours shall go on after the message
-    tracker = tracker or open_tracker()
+    tracker, children = tracker or open_tracker(), Children()
     with open_study(plan, tracker) as logger:
+        children.prepare()  # no sooner: where there is a mistake, no process of ours shall go on after the message
         _log_start(plan, logger)
         for line in _introduce(plan, logger.run_id):
             say(line)

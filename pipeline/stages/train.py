@@ -24,10 +24,10 @@ from pipeline.tracking import open_tracker
 from pipeline.tracking.memory import MemoryTracker
 from pipeline.tracking.runs import RunLogger, Tracker, closing
 from pipeline.training.loop import fit
-from pipeline.training.meters import MIB, MemoryMeter
+from pipeline.training.meters import MemoryMeter
 from pipeline.training.model_folder import NAME, BuiltModel, ModelRecord, write_model_folder
 from pipeline.training.plan import FitPlan
-from pipeline.training.precision import Precision, peak_flops_per_second
+from pipeline.training.precision import Precision
 from pipeline.training.progress import FitResult, Observer
 
 StopRule = Callable[[int, Mapping[str, float]], bool]
@@ -142,15 +142,7 @@ def _train(job: _Job, logger: RunLogger, only_helps: bool = False) -> TrainResul
         peaks = memory.peaks()  # before saving, which takes memory of its own
         record = describe_model(inputs, texts, built, result.best)
         model_bytes = _save(built, record, logger, job.model_folder)
-        available = peak_flops_per_second(precision) * config.num_processes
-        measured = {
-            **peaks,
-            "train/steps_per_epoch": result.total_steps / config.epochs,
-            "cost/artifact_mb": model_bytes / MIB,
-            "cost/model_flops_utilisation": result.flops / result.train_seconds / available,
-            **result.figures,
-        }
-        log_end(logger, built.parameters, result, measured, job.began)
+        log_end(logger, precision, built.parameters, result, peaks, model_bytes, config, job.began)
     return TrainResult(logger.run_id, config.strategy, dict(result.best))
 
 

@@ -9,13 +9,15 @@ import json
 import time
 from collections.abc import Mapping
 
+from pipeline.config import TrainConfig
 from pipeline.data.overlap import overlap_metrics
 from pipeline.identity import identify, settings_hash
 from pipeline.stages.inputs import TrainingInputs
 from pipeline.strategies.freezing.parameter_plan import ParameterPlan
 from pipeline.tracking.provenance import environment, git_commit, hardware
 from pipeline.tracking.runs import RunLogger
-from pipeline.training.precision import Precision, dtype_name
+from pipeline.training.meters import MIB
+from pipeline.training.precision import Precision, dtype_name, peak_flops_per_second
 from pipeline.training.progress import FitResult
 
 
@@ -74,21 +76,39 @@ def parameter_table(parameters: ParameterPlan) -> str:
 
 
 def log_end(
-    logger: RunLogger, parameters: ParameterPlan, result: FitResult, measured: Mapping[str, float], began: float
+    logger: RunLogger,
+    precision: Precision,
+    parameters: ParameterPlan,
+    result: FitResult,
+    peaks: Mapping[str, float],
+    model_bytes: int,
+    config: TrainConfig,
+    began: float,
 ) -> None:
-    """What trained, how it went and what it cost; `measured` adds metrics under their full names."""
+    """What trained, how it went and what it cost.
+
+    Args:
+        peaks: Of memory, under the names of their metrics, in MiB.
+        model_bytes: What the saved model's files hold.
+        began: When the stage did, by `time.perf_counter`.
+    """
+    seconds = result.train_seconds
     metrics: dict[str, float] = {
         "model/trainable_params": parameters.trainable_count,
         "model/total_params": parameters.total_count,
         "model/trainable_percent": parameters.trainable_percent,
         "train/loss_mean": result.train_loss_mean,
-        "cost/train_seconds": result.train_seconds,
+        "train/steps_per_epoch": result.total_steps / config.epochs,
+        "cost/train_seconds": seconds,
         "cost/cache_seconds": result.cache_seconds,
         "cost/examples": result.examples,
-        "cost/examples_per_second": result.examples / result.train_seconds,
-        "cost/tokens_per_second": result.tokens / result.train_seconds,
+        "cost/examples_per_second": result.examples / seconds,
+        "cost/tokens_per_second": result.tokens / seconds,
         "cost/total_flops": result.flops,
-        **measured,
+        "cost/model_flops_utilisation": result.flops / seconds / (peak_flops_per_second(precision) * config.num_processes),
+        "cost/artifact_mb": model_bytes / MIB,
+        **peaks,
+        **result.figures,
         "cost/wall_seconds": time.perf_counter() - began,
     }
     logger.set_tags({"frozen_prefix_cache": result.cache})

@@ -10,7 +10,7 @@ from __future__ import annotations
 import shutil
 
 from pipeline import config as configs
-from pipeline.errors import PipelineError, RunError
+from pipeline.errors import PipelineError, RunError, StoreError
 from pipeline.objectives.registry import refuse_idle_pooling
 from pipeline.stages.advise import resolve_strategy
 from pipeline.stages.children import Children
@@ -97,9 +97,12 @@ def find_search(plan: SearchPlan, store: RunStore, parent_id: str | None = None)
     """
     search = peek_search(plan.address, plan.space, plan.identity)
     parent = None if search is None else _parent_of(search, store)
-    if search is None or parent is None or _is_lost(search, store):
+    try:
+        if search is None or parent is None or _is_lost(search, store):
+            return None
+        trials = search.trials()
+    except StoreError:  # the record is damaged; the search itself will say so
         return None
-    trials = search.trials()
     settled = sum(trial.state != "running" for trial in trials)
     if parent.status != "FINISHED":
         return settled, None

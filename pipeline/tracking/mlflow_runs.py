@@ -8,21 +8,19 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 import mlflow
 from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
 
 from pipeline.errors import RunError, StoreError, hide_credentials
 from pipeline.tracking.mlflow_logger import TEXT_LIMIT, MlflowLogger
 from pipeline.tracking.patient_client import PatientClient
 from pipeline.tracking.runs import Run, RunLogger, Status, only_folder
 from pipeline.tracking.store_errors import store_error, store_errors
-
-if TYPE_CHECKING:
-    pass
 
 EXPERIMENT = "fairtune"
 # Without it the MLflow UI opens an experiment on a page for language-model applications, which has nothing to show.
@@ -148,8 +146,8 @@ class MlflowTracker:
                 return Path(self.client.download_artifacts(run_id, path, str(folder)))
         except (MlflowException, OSError) as error:
             raise RunError(
-                f"Run {run_id} has no artifact {path!r}, or it cannot be fetched: {error}. Was it deleted, or moved "
-                "together with the checkout? Artifact addresses are absolute."
+                f"Run {run_id} has no artifact {path!r}, or it cannot be fetched: {hide_credentials(str(error))}. "
+                "Was it deleted, or moved together with the checkout? Artifact addresses are absolute."
             ) from error
 
     def download_model(self, run_id: str, folder: Path) -> Path:
@@ -183,7 +181,7 @@ class MlflowTracker:
     def web_address(self, run_id: str) -> str:
         """On the tracking server, or where `mlflow ui` serves a local store."""
         server = self.tracking_uri if self.tracking_uri.startswith("http") else "http://127.0.0.1:5000"
-        server = re.sub(r"://\S*@", "://", server)  # a link is shown, so no password may be in it
+        server = hide_credentials(server).replace("://...@", "://")  # a link is shown, so no password may be in it
         with store_errors("read", self.tracking_uri):
             experiment_id = self.client.get_run(run_id).info.experiment_id
         return f"{server.rstrip('/')}/#/experiments/{experiment_id}/runs/{run_id}"
@@ -231,8 +229,9 @@ def store_exists() -> bool:
 
 def mark_failed(run_id: str, stage: str, reason: str, killed: bool = False) -> None:
     """Close the run that `mlflow run` made for a stage that failed before it could open it; never raises."""
-    with contextlib.suppress(Exception):
-        client = PatientClient()
+    # What failed may be the store itself, and the user waits for the message: it is not asked for long.
+    with contextlib.suppress(Exception), _environment("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2"):
+        client = MlflowClient()
         client.set_tag(run_id, "stage", stage)
         client.set_tag(run_id, "status_detail", reason[:TEXT_LIMIT])
         client.set_terminated(run_id, "KILLED" if killed else "FAILED")

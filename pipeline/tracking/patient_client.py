@@ -20,8 +20,8 @@ def is_locked(error: BaseException) -> bool:
 class PatientClient:
     """An `MlflowClient` whose calls are made again while the store's file is locked.
 
-    What SQLite refuses this way it has not begun, or has taken back: nothing is written twice. What else goes wrong is
-    raised at once; of servers MLflow's own client asks again.
+    What SQLite refuses this way it has not begun, or has taken back, so no run is made twice. Once three minutes did not
+    help, later calls are refused at once. What else goes wrong is raised at once, too; MLflow's own client asks servers again.
 
     Raises:
         Exception: What MLflow or SQLAlchemy raised last, after three minutes.
@@ -36,16 +36,25 @@ class PatientClient:
             before_sleep=_say,
             reraise=True,
         )
+        self._gave_up = False
         self._client = self._asking(MlflowClient, tracking_uri)
 
     def __getattr__(self, name: str) -> Any:
         """The method of `MlflowClient`."""
+        if name.startswith("_"):  # of an object that is being copied, which has no client yet
+            raise AttributeError(name)
         found = getattr(self._client, name)
         if not callable(found):
             return found
 
         def ask(*args: Any, **kwargs: Any) -> Any:
-            return self._asking(found, *args, **kwargs)
+            if self._gave_up:  # whoever closes the run after that error need not wait for as long again
+                return found(*args, **kwargs)
+            try:
+                return self._asking(found, *args, **kwargs)
+            except Exception as error:
+                self._gave_up = is_locked(error)
+                raise
 
         return ask
 

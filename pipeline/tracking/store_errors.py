@@ -26,7 +26,7 @@ def store_error(verb: str, address: str, error: Exception) -> StoreError:
     reason = shorten(" ".join(str(error).partition("[SQL:")[0].split()), 500).rstrip(".")
     if is_locked(error):
         advice = "Another process has locked it for minutes: end that process, or use a tracking server."
-    elif isinstance(error, OSError):
+    elif verb == "written" and isinstance(error, OSError) and error.errno:  # the system's own, not what a server answered
         advice = "Is the folder of the artifacts there, may you write to it, and has the disk room?"
     else:
         advice = "Check MLFLOW_TRACKING_URI and that the server is up."

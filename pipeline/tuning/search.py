@@ -65,9 +65,12 @@ class StudyAddress:
             StoreError: The address is no URL.
         """
         from sqlalchemy.engine import make_url
+        from sqlalchemy.exc import ArgumentError
 
-        with storage_errors(self):
+        try:
             url = make_url(self.url)
+        except (ValueError, ArgumentError) as error:  # such as a port that is no number
+            raise StoreError(f"--storage {hide_credentials(self.url)}: is no URL of a database ({error}).") from error
         return Path(url.database) if url.get_backend_name() == "sqlite" and url.database and not url.query else None
 
     def open_storage(self) -> optuna.storages.RDBStorage:
@@ -83,7 +86,7 @@ class StudyAddress:
         try:
             return optuna.storages.RDBStorage(self.url, engine_kwargs={"connect_args": arguments})
         except Exception as error:  # the database's driver, SQLAlchemy and Optuna each raise their own
-            reason = shorten(" ".join(str(error).split()), 200)
+            reason = shorten(hide_credentials(" ".join(str(error).split())), 200)
             raise ConfigError(
                 f"--storage {shorten(hide_credentials(self.url))}: cannot be opened ({reason}). Give the URL of a database "
                 "that is up, such as sqlite:////path/to/searches.db, or leave it out."
@@ -284,5 +287,5 @@ def storage_errors(address: StudyAddress) -> Iterator[None]:
     try:
         yield
     except (optuna.exceptions.StorageInternalError, sqlalchemy.exc.SQLAlchemyError) as error:
-        reason = shorten(" ".join(str(error).split()), 300)
+        reason = shorten(hide_credentials(" ".join(str(error).split())), 300)
         raise StoreError(f"--storage {hide_credentials(address.url)}: the record of the search failed: {reason}.") from error

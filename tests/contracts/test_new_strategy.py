@@ -115,6 +115,47 @@ def test_what_a_method_of_peft_puts_in_trains_whatever_it_is_called(add_module, 
     assert moved == new | {name for name, place in places.items() if place.part == "head"}
 
 
+HIDING_MODULE = '''
+from torch import nn
+from pipeline.fields import typed
+from pipeline.strategies.base import Strategy
+from pipeline.strategies.freezing.phases import Phase
+from pipeline.strategies.freezing.selectors import added, head
+
+
+class Wrapper(nn.Module):
+    def __init__(self, dense):
+        super().__init__()
+        self.{inner} = dense
+        self.scale = nn.Linear(dense.out_features, dense.out_features)
+
+    def forward(self, x):
+        return self.scale(self.{inner}(x))
+
+
+@typed
+class ByWrapper(Strategy):
+    """Train what stands around one layer."""
+
+    def adapt(self, model, context):
+        output = model.bert.encoder.layer[0].output
+        output.dense = Wrapper(output.dense)
+        return model
+
+    def phases(self, context):
+        return [Phase.training(added, head)]
+'''
+
+
+def test_a_wrapper_that_hides_what_it_wraps_is_no_silent_mistake(add_module, tiny):
+    add_module("by_wrapper", HIDING_MODULE.format(inner="base_layer"))
+    built = tiny.build(create_strategy("by_wrapper", {}), tiny.folder(), tiny.config())
+    assert {parameter.place.part for parameter in built.parameters.trainable} == {"added", "head"}
+    add_module("by_hiding", HIDING_MODULE.format(inner="inner").replace("ByWrapper", "ByHiding"))
+    with pytest.raises(TypeError, match=r"has hidden .*output\.dense.* of the model\. A wrapper holds .* as `base_layer`"):
+        tiny.build(create_strategy("by_hiding", {}), tiny.folder(), tiny.config())
+
+
 @pytest.mark.parametrize("text", ["", MODULE + MODULE.replace("SingleLayer", "OtherLayer")], ids=["none", "two"])
 def test_a_file_must_hold_one_strategy(add_module, text):
     add_module("odd", text)

@@ -18,6 +18,9 @@ from pipeline.tracking import code_version
 class InProcess:
     """In place of processes of their own."""
 
+    def prepare(self):
+        pass
+
     def call(self, function, *arguments, **keywords):
         return function(*arguments, **keywords)
 

@@ -30,7 +30,12 @@ def test_unknown_suggests_the_nearest_name_only_where_one_is_near(name: str, ava
     [
         ("postgresql+psycopg2://me:se/c@ret@host/runs cannot", "postgresql+psycopg2://...@host/runs cannot"),
         ("--storage=mysql://me@host/x and http://a:b@c", "--storage=mysql://...@host/x and http://...@c"),
-        ("sqlite:////data/a.db, somebody@example.org", "sqlite:////data/a.db, somebody@example.org"),
+        ("postgresql://h/db?user=me&password=secret&ssl=1", "postgresql://h/db?user=...&password=...&ssl=1"),
+        *((text, text) for text in ("sqlite:////data/a.db, somebody@example.org", "hf://datasets/a/b@main/x.csv")),
+        *(
+            (text, text)
+            for text in ("sqlite:////home/me@corp.example/mlflow.db", "file:///data/x@1.csv", "http://host:5000/a?b=c")
+        ),
     ],
 )
 def test_names_and_passwords_in_addresses_are_hidden(text: str, shown: str) -> None:

@@ -26,19 +26,27 @@ def locate(model: nn.Module, own_names: Collection[str], encoder: Encoder) -> di
 
     Args:
         own_names: `parameter_names` of the model before.
+
+    Raises:
+        TypeError: A parameter of the model is found no more, so what stands in its place would train as if it were new.
     """
     parameters = dict(model.named_parameters())
     outer = _outer_name(parameters, own_names)
     places = {}
+    found: set[str] = set()
     for name, parameter in parameters.items():
         inner = name.removeprefix(outer)
         plain = _without_wrappers(inner)
         if ".original_module." in inner:
             places[name] = Place(plain, "spare")
+            found.add(plain)
         elif plain in own_names:
             places[name] = encoder.place(plain)
+            found.add(plain)
         else:
             places[name] = Place(inner, "added" if parameter.requires_grad else "spare")
+    if lost := sorted(set(own_names) - found):
+        raise TypeError(f"The strategy has hidden {lost[0]} of the model. A wrapper holds the module it wraps as `base_layer`.")
     return places
 
 

@@ -39,6 +39,22 @@ def data(tmp_path: Path) -> Data:
     return made
 
 
+def test_what_another_process_has_prepared_meanwhile_stays(data: Data, monkeypatch: pytest.MonkeyPatch) -> None:
+    cut, inodes = module._cut, []
+
+    def slow(*arguments: object) -> object:
+        with monkeypatch.context() as quick:
+            quick.setattr(module, "_cut", cut)
+            prepared, reused = data.prepare()
+        assert not reused
+        inodes.append(prepared.folder.stat().st_ino)
+        return cut(*arguments)
+
+    monkeypatch.setattr(module, "_cut", slow)
+    prepared, _ = data.prepare()
+    assert [prepared.folder.stat().st_ino] == inodes
+
+
 def test_prepared_splits_hold_every_row_once_and_the_manifest_describes_them(data: Data) -> None:
     prepared, reused = data.prepare()
     assert not reused

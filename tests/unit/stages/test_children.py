@@ -143,3 +143,22 @@ def test_a_child_has_the_environment_of_the_moment(monkeypatch):
     for value in ("first", "second"):
         monkeypatch.setenv("A_NAME_OF_TESTS", value)
         assert pool.call(os.getenv, "A_NAME_OF_TESTS") == value
+
+
+def test_everything_that_is_imported_before_the_fork_can_be(tmp_path):
+    """The fork server passes over an import that fails, and what it holds must be as `children` says."""
+    script = (
+        "import gc, importlib, threading\nfrom multiprocessing import forkserver\n"
+        "from pipeline.stages import children\nfrom mlflow.utils import requirements_utils\n"
+        "assert len(children._PRELOADED) > 20\n"
+        "for name in children._PRELOADED: importlib.import_module(name)\n"
+        "assert children._PRELOADED[-1] == 'pipeline.stages.frozen_heap' and gc.get_freeze_count() > 100_000\n"
+        "assert requirements_utils._MODULES_TO_PACKAGES, 'MLflow has another name for it now'\n"
+        "assert threading.active_count() == 1, threading.enumerate()\n"
+        "children.Children().prepare()\nassert forkserver._forkserver._forkserver_pid\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.stages.evaluate import TESTING
+from pipeline.stages.inputs import COMPUTING
 from pipeline.tracking import code_version as module
 from pipeline.tracking.code_version import code_version
 
@@ -66,25 +68,47 @@ def test_versions_of_libraries_count(root: Path, monkeypatch: pytest.MonkeyPatch
             assert code_version(START) != first, library
 
 
-def test_every_file_that_a_training_needs_is_found() -> None:
+@pytest.mark.parametrize(
+    ("roots", "needed"),
+    [
+        (
+            (*COMPUTING, "pipeline.strategies.qlora"),
+            {
+                "pipeline.training.optimizer",
+                "pipeline.training.meters",
+                "pipeline.training.seeding",
+                "pipeline.training.model_folder",
+                "pipeline.modeling.cut",
+                "pipeline.data.batching",
+                "pipeline.evaluation.metrics",
+                "pipeline.strategies.freezing.parameter_plan",
+                "pipeline.strategies.freezing.selectors",
+                "pipeline.strategies.freezing.wrapped_names",
+                "pipeline.strategies.adapters",
+                "pipeline.strategies.lora",
+            },
+        ),
+        (
+            TESTING,
+            {
+                "pipeline.training.inference",
+                "pipeline.modeling.loading",
+                "pipeline.data.splits",
+                "pipeline.evaluation.readings",
+                "pipeline.evaluation.metrics",
+                "pipeline.evaluation.calibration",
+            },
+        ),
+    ],
+    ids=["training", "test"],
+)
+def test_every_file_that_decides_is_found(roots: tuple[str, ...], needed: set[str]) -> None:
     module._read.cache_clear()
     read: list[str] = []
     original = module._read
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "_read", lambda root, name: (read.append(name), original(root, name))[1])
-        code_version(
-            ("pipeline.stages.assembly", "pipeline.stages.inputs", "pipeline.training.loop", "pipeline.strategies.qlora")
-        )
-    assert {
-        "pipeline.training.loop",
-        "pipeline.training.seeding",
-        "pipeline.modeling.cut",
-        "pipeline.data.batching",
-        "pipeline.evaluation.metrics",
-        "pipeline.strategies.freezing.parameter_plan",
-        "pipeline.strategies.freezing.selectors",
-        "pipeline.strategies.freezing.wrapped_names",
-        "pipeline.strategies.adapters",
-        "pipeline.strategies.lora",
-    } <= set(read)
+        code_version(roots)
+    assert needed <= set(read)
+    assert not needed & set(roots), "named there they would be found in any case"
     assert not [name for name in read if "plots" in name or ".comparison" in name or ".tracking" in name]

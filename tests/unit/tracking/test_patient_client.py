@@ -1,5 +1,6 @@
 """A store that another process has locked is asked again; every other refusal is raised at once."""
 
+import copy
 import logging
 
 import pytest
@@ -83,6 +84,15 @@ def test_patience_has_an_end(connect, monkeypatch):
     with pytest.raises(MlflowException, match="database is locked"):
         patient.search_experiments()
     assert len(client.calls) == 1
+    monkeypatch.setattr(patient_client, "_PATIENCE", 180)
+    with pytest.raises(MlflowException, match="database is locked"):
+        patient.search_experiments()
+    assert len(client.calls) == 2, "who closes the run does not wait again"
+
+
+def test_it_can_be_copied(connect):
+    patient, _ = connect()
+    assert copy.copy(patient).search_experiments() == "answer"
 
 
 def test_what_is_no_method_is_handed_through(connect):

@@ -104,7 +104,7 @@ def test_a_search_is_looked_at_without_making_a_file(address):
     assert [dict(trial.point) for trial in peek_search(address, SPACE, "a").trials()] == [SPACE.draw(0, 3)]
 
 
-@pytest.mark.parametrize("url", ["nonsense", "nodriver://host/db"])
+@pytest.mark.parametrize("url", ["nonsense", "nodriver://host/db", "postgresql://host:port/db"])
 def test_no_search_is_seen_in_a_storage_that_cannot_be_opened(url):
     assert peek_search(StudyAddress(url, "lora"), SPACE, "a") is None
 
