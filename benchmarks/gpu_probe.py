@@ -238,7 +238,8 @@ def attention(workshop: Workshop, batch_size: int, in_order: bool) -> dict[str, 
 
     forget()
     found: dict[str, Any] = {}
-    batches = batches_of_lengths(batch_size, in_order, 2 if workshop.tiny else 12)
+    size, count = (batch_size // 16, 2) if workshop.tiny else (batch_size, 12)
+    batches = batches_of_lengths(size, in_order, count)
     found["padding"] = 1 - sum(int(lengths.sum()) for lengths in batches) / sum(int(b.max()) * len(b) for b in batches)
 
     def states(*shape: int) -> list[torch.Tensor]:
@@ -399,7 +400,7 @@ def syncs(workshop: Workshop, cell: Cell, system: str, first: int = 12, last: in
     return {"per_step": sum(places.values()) / steps, "where": {where: n / steps for where, n in places.most_common(25)}}
 
 
-def profile(workshop: Workshop, cell: Cell, system: str, first: int = 15, last: int = 25) -> dict[str, Any]:
+def profile(workshop: Workshop, cell: Cell, system: str, first: int = 15, last: int = 20) -> dict[str, Any]:
     """What the GPU does in a step: kernels, how long it is busy, and for how much of the wall's time."""
     from torch.profiler import ProfilerActivity
     from torch.profiler import profile as profiler_of
