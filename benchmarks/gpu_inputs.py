@@ -84,6 +84,7 @@ def write_encoder(folder: Path, sizes: dict[str, int]) -> Path:
 
     The weights are wider than BERT's own before training, so that the losses of the first steps are not all the same.
     """
+    import torch
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
     from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
@@ -96,6 +97,7 @@ def write_encoder(folder: Path, sizes: dict[str, int]) -> Path:
     )
     names = dict(zip(("pad_token", "unk_token", "cls_token", "sep_token", "mask_token"), _SPECIAL, strict=True))
     PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=512, **names).save_pretrained(folder)
+    torch.manual_seed(0)
     BertModel(BertConfig(vocab_size=VOCABULARY, initializer_range=0.05, **sizes)).save_pretrained(folder)
     return folder
 
