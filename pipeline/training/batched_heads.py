@@ -7,6 +7,7 @@ the same batches, so one pass over the hidden states serves all of them: weights
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ from pipeline.training.distributed import World
 from pipeline.training.feeds import Feed, Feeds
 from pipeline.training.inference import predict_logits
 from pipeline.training.loop import make_accelerator
+from pipeline.training.masks import masks_without_waiting
 from pipeline.training.meters import FlopCounter, Stopwatch
 from pipeline.training.plan import FitPlan
 from pipeline.training.precision import Precision
@@ -99,13 +101,14 @@ def fit_heads(plan: FitPlan, configs: Sequence[FitConfig], observer: Observer) -
     plan.parameters.enter_phase(plan.model, 0)
     largest = replace(plan, config=max(configs, key=lambda config: config.batch_size))
     shared = Progress()
-    feed = Feeds(largest, observer, accelerator.device, World()).of(0, shared)
     found: dict[int, HeadFit] = {}
-    for batch_size in sorted({config.batch_size for config in configs}):
-        members = [position for position, config in enumerate(configs) if config.batch_size == batch_size]
-        points = [_Point(replace(plan, config=configs[position]), Progress(cached=dict(shared.cached))) for position in members]
-        _Group(points, feed, accelerator, observer, largest.largest_batch).train()
-        found |= {position: point.finish() for position, point in zip(members, points, strict=True)}
+    with masks_without_waiting(plan.model) if accelerator.device.type == "cuda" else nullcontext():
+        feed = Feeds(largest, observer, accelerator.device, World()).of(0, shared)
+        for size in sorted({config.batch_size for config in configs}):
+            members = [position for position, config in enumerate(configs) if config.batch_size == size]
+            points = [_Point(replace(plan, config=configs[member]), Progress(cached=dict(shared.cached))) for member in members]
+            _Group(points, feed, accelerator, observer, largest.largest_batch).train()
+            found |= {position: point.finish() for position, point in zip(members, points, strict=True)}
     return [found[position] for position in range(len(configs))]
 
 
@@ -203,10 +206,9 @@ class _Group:
         rates = [point.rate for point in self._active]
         self._stack.train()
         with watch.running():
-            batch = self._feed.train.batch(indices)
-            inputs = {name: tensor.to(self._accelerator.device) for name, tensor in batch.inputs.items()}
+            batch = self._feed.train.batch(indices).to(self._accelerator.device)
             with self._feed.train.feeding(), self._accelerator.autocast():
-                losses = self._stack(**inputs, labels=batch.labels.to(self._accelerator.device)).loss
+                losses = self._stack(**batch.inputs, labels=batch.labels).loss
             losses.sum().backward()  # of each point's weights only its own loss is a function
             self._optimizer.step(rates)
             self._unread.append(losses.detach())

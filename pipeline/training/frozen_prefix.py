@@ -60,7 +60,7 @@ class CachedPrefix(AbovePrefix):
         import torch
 
         states, lengths = self.states.read(indices)
-        inputs = {"inputs_embeds": states.float(), "attention_mask": mask_padding(lengths)}
+        inputs = {"inputs_embeds": states, "attention_mask": mask_padding(lengths)}
         tokens = self.lengths[indices]
         shape = len(indices), int(tokens.max())
         return Batch(inputs, torch.from_numpy(self.labels[indices]), int(tokens.sum()), shape)
@@ -76,10 +76,10 @@ class RecomputedPrefix(AbovePrefix):
     def batch(self, indices: NDArray[np.int64]) -> Batch:
         """The examples at `indices`, padded, on the model's device."""
         batch = self.tokens.batch(indices)
-        inputs = {name: tensor.to(self.device) for name, tensor in batch.inputs.items()}
+        inputs = batch.to(self.device).inputs
         states = self.cut.run_prefix(**inputs).to(self.dtype)
         mask = inputs["attention_mask"][:, : states.shape[1]]
-        return replace(batch, inputs={"inputs_embeds": states.float(), "attention_mask": mask})
+        return replace(batch, inputs={"inputs_embeds": states, "attention_mask": mask})
 
 
 def feed_above(
@@ -108,7 +108,7 @@ def feed_above(
 
     def compute(indices: NDArray[np.int64]) -> torch.Tensor:
         nonlocal done
-        states = recomputed.batch(indices).inputs["inputs_embeds"].to(dtype)
+        states = recomputed.batch(indices).inputs["inputs_embeds"]
         done += len(indices)
         on_progress(done, len(tokens.labels))
         return states

@@ -32,9 +32,9 @@ def predict_logits(
     rows, order = [], []
     with torch.inference_mode():
         for indices in world.deal(plan_inference(examples.lengths, min(max_tokens, MAX_TOKENS))):
-            batch = examples.batch(indices)
+            batch = examples.batch(indices).to(device)
             with examples.feeding():
-                output = model(**{name: tensor.to(device) for name, tensor in batch.inputs.items()})
+                output = model(**batch.inputs)
             rows.append(output.logits.float())
             order.append(indices)
     model.train(was_training)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from dataclasses import asdict, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from pipeline.training.dropout import quick_dropout
 from pipeline.training.feeds import Feeds
 from pipeline.training.fused_lora import fused_lora
 from pipeline.training.inference import predict_logits
+from pipeline.training.masks import masks_without_waiting
 from pipeline.training.meters import FlopCounter, Stopwatch
 from pipeline.training.optimizer import build_optimizer, set_learning_rate
 from pipeline.training.plan import FitPlan
@@ -42,7 +42,7 @@ def fit(plan: FitPlan, observer: Observer) -> FitResult:
     world = find_world(plan.config.num_processes)
     accelerator = make_accelerator(plan.precision, **world.accelerator_options())
     with (
-        quick_dropout(plan.model) if accelerator.device.type == "cpu" else nullcontext(),
+        quick_dropout(plan.model) if accelerator.device.type == "cpu" else masks_without_waiting(plan.model),
         fused_lora(plan.model),
         used_vocabulary(plan.model, plan.parameters, [plan.train, plan.validation], plan.pad_id) as parameters,
     ):
@@ -51,7 +51,7 @@ def fit(plan: FitPlan, observer: Observer) -> FitResult:
 
 
 def _fit(plan: FitPlan, observer: Observer, accelerator: Any, world: World) -> FitResult:
-    from torch import manual_seed
+    from torch import manual_seed, stack
 
     seeds = Seeds.of(plan.config)
     optimizer = build_optimizer(plan.model, plan.parameters, plan.config.weight_decay)
@@ -64,7 +64,7 @@ def _fit(plan: FitPlan, observer: Observer, accelerator: Any, world: World) -> F
     warmup = warmup_steps(plan.total_steps, plan.config.warmup_ratio)
     watch = Stopwatch(progress.train_seconds)
     feeds = Feeds(plan, observer, accelerator.device, world)
-    losses: list[torch.Tensor] = []  # read at logging points only: reading waits for the device
+    losses: list[torch.Tensor] = []  # read at logging points only, all at once: reading waits for the device
 
     while progress.step < plan.total_steps and not progress.stopped:
         epoch, position = divmod(progress.step, plan.steps_per_epoch)
@@ -78,12 +78,11 @@ def _fit(plan: FitPlan, observer: Observer, accelerator: Any, world: World) -> F
         for indices in batches[position:]:
             with watch.running():
                 share = world.share(indices)
-                batch = feed.train.batch(share.indices)
-                inputs = {name: tensor.to(accelerator.device) for name, tensor in batch.inputs.items()}
+                batch = feed.train.batch(share.indices).to(accelerator.device)
                 rate = plan.config.learning_rate * linear_warmup_decay(progress.step, plan.total_steps, warmup)
                 set_learning_rate(optimizer, rate, phase)
                 with feed.train.feeding():
-                    loss = world.weigh(wrapped(**inputs, labels=batch.labels.to(accelerator.device)).loss, share)
+                    loss = world.weigh(wrapped(**batch.inputs, labels=batch.labels).loss, share)
                 accelerator.backward(loss)
                 norm = accelerator.clip_grad_norm_(model.parameters(), plan.config.max_grad_norm)
                 optimizer.step()
@@ -102,7 +101,8 @@ def _fit(plan: FitPlan, observer: Observer, accelerator: Any, world: World) -> F
             evaluates = evaluates or stop
             if logs or evaluates:
                 with watch.running():
-                    read_losses(progress, world.average(losses))
+                    read_losses(progress, stack(world.average(losses)).tolist())
+                    losses.clear()
             if logs:
                 mean = sum(progress.window) / len(progress.window)
                 report(progress, observer, {"train/loss": mean, "train/learning_rate": rate})

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from pipeline.config import FitConfig
+from pipeline.data.batching import move
 from pipeline.strategies.freezing.parameter_plan import ParameterPlan
 from pipeline.training.dropout import drop_stacked
 from pipeline.training.optimizer import decays_weights
@@ -119,7 +120,7 @@ class StackedAdamW:
         scale = (self._max_norms / (torch.stack(squares).sum(0).sqrt() + 1e-6)).clamp(max=1)
         self._steps += 1
         corrections = [1 - beta**self._steps for beta in _BETAS]
-        rate = torch.tensor(rates, device=scale.device)
+        rate = move(torch.tensor(rates), scale.device)
         with torch.no_grad():
             for name, gradient in gradients.items():
                 weight, (first, second) = weights[name], self._moments[name]

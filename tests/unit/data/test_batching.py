@@ -1,9 +1,10 @@
 import numpy as np
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from pipeline.data.batching import TokenExamples, plan_epoch, plan_inference
+from pipeline.data.batching import Batch, TokenExamples, move, plan_epoch, plan_inference
 from pipeline.data.tokenization import TokenTable
 
 LENGTHS = st.lists(st.integers(1, 128), max_size=120).map(lambda lengths: np.array(lengths, np.int64))
@@ -63,3 +64,41 @@ def test_a_batch_is_padded_to_its_longest_example() -> None:
     assert batch.tokens == 4
     assert batch.shape == (2, 3)
     assert {str(tensor.dtype) for tensor in (*batch.inputs.values(), batch.labels)} == {"torch.int64"}
+
+
+class OnTheHost:
+    """Stands for a tensor in the machine's memory, and notes how it is brought to a GPU."""
+
+    device = torch.device("cpu")
+
+    def __init__(self) -> None:
+        self.calls: list[object] = []
+
+    def pin_memory(self) -> "OnTheHost":
+        self.calls.append("pin_memory")
+        return self
+
+    def to(self, device: torch.device, **options: object) -> "OnTheHost":
+        self.calls.append((device.type, options))
+        return self
+
+
+def test_a_gpu_is_given_pinned_memory_and_not_waited_for() -> None:
+    tensor = OnTheHost()
+    move(tensor, torch.device("cuda"))
+    assert tensor.calls == ["pin_memory", ("cuda", {"non_blocking": True})]
+
+
+def test_on_a_cpu_a_batch_stays_where_it_is() -> None:
+    table = TokenTable(np.array([5, 6, 7], np.int32), np.array([0, 2, 3]), np.array([1, 0]))
+    batch = TokenExamples(table, pad_id=0).batch(np.array([0, 1]))
+    moved = batch.to(torch.device("cpu"))
+    assert moved.labels is batch.labels
+    assert all(moved.inputs[name] is tensor for name, tensor in batch.inputs.items())
+
+
+def test_hidden_states_are_widened_where_they_arrive() -> None:
+    states = torch.tensor([[[1.5]]], dtype=torch.bfloat16)
+    batch = Batch({"inputs_embeds": states}, torch.zeros(1), 1, (1, 1)).to(torch.device("meta"))
+    assert batch.inputs["inputs_embeds"].dtype == torch.float32
+    assert batch.inputs["inputs_embeds"].device.type == "meta"

@@ -1,0 +1,56 @@
+"""The GPU benchmark goes on when a measurement fails, and its report says what was found and what was not."""
+
+import json
+
+from benchmarks.gpu import Notebook, cells
+from benchmarks.gpu_inputs import LENGTHS, draw_lengths, write_texts
+from benchmarks.gpu_report import write_report
+
+
+def fail() -> None:
+    raise RuntimeError("out of memory")
+
+
+def test_texts_are_as_long_as_those_of_sst2(tmp_path) -> None:
+    assert sum(LENGTHS.values()) == 67_349
+    lengths = draw_lengths(20_000, 0)
+    assert abs(lengths.mean() - 13.32) < 0.2
+    rows = write_texts(tmp_path / "train.csv", 200, 3).read_text().splitlines()[1:]
+    assert [len(row.rpartition(",")[0].split()) + 2 for row in rows] == draw_lengths(200, 3).tolist()
+
+
+def test_the_settings_with_goals_come_first() -> None:
+    names = [cell.name for cell in cells()]
+    assert names[:2] == ["bert-base full 32", "minilm full 32"]
+    assert len(names) == len(set(names)) == 16
+
+
+def test_what_fails_and_what_has_no_time_is_written_down(tmp_path) -> None:
+    path = tmp_path / "gpu.jsonl"
+    notebook = Notebook(path, "steps", seconds=60)
+    assert notebook.measure("works", lambda: {"ms": 2.0}) == {"ms": 2.0}
+    assert notebook.measure("fails", fail) is None
+    assert Notebook(path, "steps", seconds=-1).measure("late", fail) is None
+    works, fails, late = map(json.loads, path.read_text().splitlines())
+    assert works["found"] == {"ms": 2.0}
+    assert fails["error"] == "RuntimeError: out of memory"
+    assert "in fail" in fails["traceback"]
+    assert "skipped" in late
+
+
+def test_the_report_holds_ratios_memory_and_failures(tmp_path) -> None:
+    notebook = Notebook(tmp_path / "gpu.jsonl", "steps", seconds=60)
+    notebook.measure("peaks", lambda: {"bf16_tflops": 500.0})
+    about = {"shape": "bert-base", "strategy": "full", "batch_size": 32}
+    for system, milliseconds in (("ours", 2.0), ("B", 6.0), ("A", 20.0)):
+        found = {"ms": milliseconds, "examples_per_second": 32_000 / milliseconds, "allocated_mb": 100.0 * milliseconds}
+        found |= {"reserved_mb": 0.0, "flops_per_example": 1e10, "cache_seconds": 0.0}
+        notebook.measure(f"bert-base full 32 {system}", lambda f=found: f, system=system, **about)
+    notebook.measure("breaks", fail)
+    write_report(tmp_path)
+    report = (tmp_path / "gpu.md").read_text()
+    assert "| bert-base | full | 32 | 20.00 | 6.00 | 2.00 | **10.0** | **3.0** | 5 / 2.5 | 16,000 | 32.0% | 0.00 |" in report
+    assert "| bert-base | full | 32 | 2,000 | 600 | 200 |" in report
+    assert "breaks: RuntimeError: out of memory" in report
+    assert (tmp_path / "gpu.png").stat().st_size > 1000
+    assert json.loads((tmp_path / "gpu.json").read_text())["steps"][0]["B / ours"] == 3.0
