@@ -21,6 +21,7 @@ from pipeline.tracking.mlflow_logger import TEXT_LIMIT, MlflowLogger
 from pipeline.tracking.patient_client import PatientClient
 from pipeline.tracking.runs import Run, RunLogger, Status, only_folder
 from pipeline.tracking.store_errors import store_error, store_errors
+from pipeline.tracking.store_file import database_file, ensure_store
 
 EXPERIMENT = "fairtune"
 # Without it the MLflow UI opens an experiment on a page for language-model applications, which has nothing to show.
@@ -47,10 +48,13 @@ class MlflowTracker:
             StoreError: The store cannot be opened.
         """
         try:
+            ensure_store(tracking_uri or mlflow.get_tracking_uri())
             self.client = PatientClient(tracking_uri)
             self.tracking_uri = self.client.tracking_uri
             with _environment("MLFLOW_HTTP_REQUEST_MAX_RETRIES", os.environ.get("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")):
                 self.client.search_experiments(max_results=1)  # a server that is not there is said in seconds, not minutes
+        except StoreError:
+            raise
         except Exception as error:  # also what SQLAlchemy, a driver that is missing or the address itself raise
             raise store_error("opened", tracking_uri or mlflow.get_tracking_uri(), error) from error
 
@@ -223,14 +227,16 @@ class MlflowTracker:
 
 def store_exists() -> bool:
     """Whether the store of the environment is there already; only a database in a file can be missing, and is then made."""
-    uri = mlflow.get_tracking_uri()
-    return not uri.startswith("sqlite:///") or Path(uri.removeprefix("sqlite:///")).exists()
+    file = database_file(mlflow.get_tracking_uri())
+    return file is None or file.exists()
 
 
 def mark_failed(run_id: str, stage: str, reason: str, killed: bool = False) -> None:
     """Close the run that `mlflow run` made for a stage that failed before it could open it; never raises."""
     # What failed may be the store itself, and the user waits for the message: it is not asked for long.
     with contextlib.suppress(Exception), _environment("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2"):
+        if not store_exists():  # MLflow would make it, and not all at once
+            return
         client = MlflowClient()
         client.set_tag(run_id, "stage", stage)
         client.set_tag(run_id, "status_detail", reason[:TEXT_LIMIT])
