@@ -15,7 +15,7 @@ from mlflow.data.meta_dataset import MetaDataset
 from mlflow.entities import DatasetInput, InputTag, Metric, Param, RunTag
 
 from pipeline.tracking.patient_client import PatientClient
-from pipeline.tracking.runs import Status, fresh_params
+from pipeline.tracking.runs import Status, checksum_tag, fresh_params
 from pipeline.tracking.servable import save_servable
 from pipeline.tracking.store_errors import store_errors
 
@@ -60,6 +60,7 @@ class MlflowLogger:
         """Record a text."""
         with self._writing():
             self.client.log_text(self.run_id, text, path)
+        self.set_tags(checksum_tag(path, text))
 
     def log_figure(self, figure: Figure, path: str) -> None:
         """Record a picture."""

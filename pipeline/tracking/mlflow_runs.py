@@ -19,7 +19,7 @@ from mlflow.tracking import MlflowClient
 from pipeline.errors import RunError, StoreError, hide_credentials
 from pipeline.tracking.mlflow_logger import TEXT_LIMIT, MlflowLogger
 from pipeline.tracking.patient_client import PatientClient
-from pipeline.tracking.runs import Run, RunLogger, Status, only_folder
+from pipeline.tracking.runs import Run, RunLogger, Status, check_artifact, only_folder
 from pipeline.tracking.store_errors import store_error, store_errors
 from pipeline.tracking.store_file import database_file, ensure_store
 
@@ -147,12 +147,13 @@ class MlflowTracker:
         try:
             # No progress bar, which MLflow draws even where there is no terminal.
             with _environment("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false"):
-                return Path(self.client.download_artifacts(run_id, path, str(folder)))
+                file = Path(self.client.download_artifacts(run_id, path, str(folder)))
         except (MlflowException, OSError) as error:
             raise RunError(
                 f"Run {run_id} has no artifact {path!r}, or it cannot be fetched: {hide_credentials(str(error))}. "
                 "Was it deleted, or moved together with the checkout? Artifact addresses are absolute."
             ) from error
+        return check_artifact(self.get(run_id), path, file) if file.is_file() else file
 
     def download_model(self, run_id: str, folder: Path) -> Path:
         """Bring the model below `folder`; MLflow keeps it below `model/data`."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from mlflow.tracking import MlflowClient
+
 from pipeline.errors import StoreError
 from pipeline.tracking import open_to_read, open_tracker, store_file
 from pipeline.tracking.mlflow_runs import MlflowTracker
@@ -26,7 +27,8 @@ def forked(make) -> int:
     if (pid := os.fork()) == 0:
         status = 1
         try:
-            signal.signal(signal.SIGTERM, signal.default_int_handler)  # as the command line has it
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, signal.default_int_handler)  # as the command line has it
             make()
             status = 0
         finally:
