@@ -9,15 +9,13 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 import mlflow
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from pipeline.errors import RunError, StoreError, hide_credentials
-from pipeline.tracking.mlflow_logger import TEXT_LIMIT, MlflowLogger
+from pipeline.tracking.mlflow_logger import TEXT_LIMIT, MlflowLogger, local_folder
 from pipeline.tracking.patient_client import PatientClient
 from pipeline.tracking.runs import Run, RunLogger, Status, check_artifact, only_folder
 from pipeline.tracking.store_errors import store_error, store_errors
@@ -176,11 +174,10 @@ class MlflowTracker:
         """Relative to the working folder, where it is below it."""
         with store_errors("read", self.tracking_uri):
             uri = self.client.get_run(run_id).info.artifact_uri
-        if uri.startswith("file:"):
-            uri = url2pathname(urlsplit(uri).path)
-        if "://" in uri or uri.startswith("mlflow-artifacts:"):
+        folder = local_folder(uri)
+        if folder is None:
             return f"{path} at {self.web_address(run_id)}/artifacts"
-        file = Path(uri) / path
+        file = folder / path
         return str(file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file)
 
     def web_address(self, run_id: str) -> str:

@@ -60,9 +60,11 @@ def ensure_store(uri: str) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         lock = file.with_name(f".{file.name}.lock")
         with FileLock(lock):
-            if _is_empty(file):  # nobody was quicker
-                _make(file)
-            lock.unlink(missing_ok=True)  # whoever waits for it looks whether it is still there
+            try:
+                if _is_empty(file):  # nobody was quicker
+                    _make(file)
+            finally:
+                lock.unlink(missing_ok=True)  # whoever waits for it looks whether it is still there
     elif _is_half_made(file):
         files = " and ".join(str(path) for path in (named, _journal(file)) if path.exists())
         raise StoreError(

@@ -14,14 +14,14 @@ from pipeline.training import loop
 
 # Frozen lower layers, so that their hidden states are kept, too.
 TRAINING = {"strategy": "partial", "strategy_args": "top_k=1", "eval_steps": 6, "dropout": "0.2"}
-# The first is read by nobody. In the middle of the second stands the checksum of a Parquet file, which has another in the manifest.
+# The first is read by nobody. In the middle of the second is the checksum of a Parquet file, which has another in the manifest.
 NOT_READ_BACK = {"tokens/about.json", "prepared/checksums.json"}
 
 
 def flip(file: Path) -> None:
-    """Flip one bit in the middle of the file, where its content is."""
+    """Flip one bit where the content is: in the middle, or of Parquet, which ends with much about itself, at the beginning."""
     content = bytearray(file.read_bytes())
-    content[len(content) // 2] ^= 1
+    content[64 if file.suffix == ".parquet" else len(content) // 2] ^= 1
     file.write_bytes(content)
 
 
