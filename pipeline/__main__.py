@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 import click
 
 from pipeline.errors import PipelineError, unknown
+from pipeline.failures import foreseen
 
 _STAGES = {
     "main": "The whole study of a recipe: prepare, tune if asked, train, evaluate, compare.",
@@ -125,9 +126,14 @@ def _run(stage: str, given: dict[str, str]) -> None:
         run = importlib.import_module(f"pipeline.stages.{stage}").run
         run(config)
     except PipelineError as error:
-        _fail(stage, str(error), error.exit_status)
+        shown = foreseen(error) or error
+        _fail(stage, str(shown), shown.exit_status)
     except KeyboardInterrupt:
         _fail(stage, "Interrupted. With the same command it goes on from its last checkpoint.", 130)
+    except Exception as error:
+        if (failure := foreseen(error)) is None:
+            raise
+        _fail(stage, str(failure), failure.exit_status)
 
 
 def _fail(stage: str, message: str, status: int) -> NoReturn:

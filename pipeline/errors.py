@@ -54,6 +54,21 @@ class TrainingError(PipelineError):
     """Training failed while it ran, for example because the loss became NaN."""
 
 
+class DamageError(PipelineError):
+    """What was written is not what is read back, and cannot be made anew by itself."""
+
+
+class DamagedModelError(ModelError, DamageError):
+    """A model's files are not what training wrote."""
+
+    exit_status = 1
+
+    def __init__(self, message: str, file: str = "") -> None:
+        """Keep which file it is."""
+        super().__init__(message)
+        self.file = file
+
+
 class ProcessLostError(PipelineError):
     """A process that worked for us was killed from outside."""
 
@@ -62,10 +77,24 @@ class StoreError(PipelineError):
     """The tracking store cannot be written or read."""
 
 
-def unforeseen(error: BaseException) -> PipelineError:
-    """An error that is none of ours, as one to show; of memory it says the way out."""
-    hint = " Try a smaller --batch-size." if "memory" in str(error).lower() else ""
-    return PipelineError(f"{type(error).__name__}: {shorten(' '.join(str(error).split()), 500)}.{hint}")
+class SystemFailureError(PipelineError):
+    """The system gave out: a full disk, no memory left, a folder that may not be written to. See `pipeline.failures`."""
+
+
+class ExhaustedStoreError(StoreError, SystemFailureError):
+    """The tracking store cannot be written or read, because the system gave out."""
+
+
+def refused_pickle(error: BaseException) -> str | None:
+    """What a pickle holds beside weights, as said by torch, which refuses to read it; None of other errors.
+
+    What torch itself says advises to read it nevertheless, which lets the file run any code.
+    """
+    text = str(error)
+    if "Weights only load failed" not in text and "weights_only" not in text:
+        return None
+    named = re.search(r"Unsupported global: GLOBAL (\S+)", text)
+    return f"Python objects ({named[1]})" if named else "Python objects"
 
 
 def shorten(text: str, longest: int = 100) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,10 +16,11 @@ from numpy.typing import NDArray
 
 from pipeline.comparison.rows import predicts_scores
 from pipeline.data.problem import Input
-from pipeline.errors import PipelineError
+from pipeline.errors import DamageError, PipelineError
 from pipeline.tracking.runs import Run, RunStore
 
 FILE = "predictions.csv"
+_LOG = logging.getLogger(__name__)
 
 _BLOCK_BYTES = 2**26  # no text may be longer
 
@@ -89,6 +91,9 @@ def read_record(run_id: str, name: str, store: RunStore) -> Mapping[str, Any]:
     try:
         with tempfile.TemporaryDirectory() as scratch:
             found = json.loads(store.download(run_id, name, Path(scratch)).read_text(encoding="utf-8"))
+    except DamageError as error:
+        _LOG.warning("%s It is left out here.", error)
+        return {}
     except (PipelineError, OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
@@ -100,6 +105,9 @@ def _classes(run_id: str, store: RunStore) -> list[str]:
         with tempfile.TemporaryDirectory() as scratch:
             file = store.download(run_id, "per_class.csv", Path(scratch))
             return pd.read_csv(file, usecols=["class"], dtype=str, keep_default_na=False)["class"].tolist()
+    except DamageError as error:
+        _LOG.warning("%s It is left out here.", error)
+        return []
     except (PipelineError, OSError, ValueError):
         return []
 

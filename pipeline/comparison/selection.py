@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from pipeline.comparison.rows import (
 from pipeline.errors import enumerate_some
 from pipeline.tracking.runs import Run
 
+_LONGEST_NAME = 200
+"""Bytes of a file's name, so that an ending and what a file system may add still fit."""
 _NAMED_ONE_BY_ONE = 3  # more runs that are left out for one reason are counted
 
 
@@ -96,6 +99,7 @@ class Selection:
         That are arguments, the seed, and at last the run's id.
         """
         named: dict[str, Run] = {}
+        taken: set[str] = set()
         for run in self.kept:
             others = [other for other in self.kept if row_name(other) == row_name(run)]
             name = row_name(run)
@@ -103,7 +107,12 @@ class Selection:
                 if len({describe(other) for other in others}) > 1:
                     name = f"{name}_{describe(run)}"
             name = re.sub(r"[^\w.-]+", "_", name).strip("_.") or run.run_id[:8]  # never `..`, which is another folder
-            named[f"{name}_{run.run_id[:8]}" if name in named else name] = run
+            short = name if len(name.encode()) <= _LONGEST_NAME else name[: _LONGEST_NAME // 4]  # a character has up to 4 bytes
+            # Names that some file systems hold for one: of other case, or the same letters composed otherwise.
+            clashes = short != name or unicodedata.normalize("NFKC", name).casefold() in taken
+            name = f"{short}_{run.run_id[:8]}" if clashes else name
+            taken.add(unicodedata.normalize("NFKC", name).casefold())
+            named[name] = run
         return named
 
 

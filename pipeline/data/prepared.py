@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -11,6 +12,7 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
+from pipeline.checksums import CHECKSUMS, find_damage, seal
 from pipeline.config import DEFAULT_RATIOS, SplitConfig
 from pipeline.data.audit import audit
 from pipeline.data.cleaning import clean
@@ -24,13 +26,15 @@ from pipeline.data.scratch import writing
 from pipeline.data.sources import Source, find_source
 from pipeline.data.splits import SPLITS, SplitName, split_by_groups, split_officially, split_randomly
 from pipeline.errors import DataError
+from pipeline.failures import is_exhausted
 from pipeline.hashing import digest
 
 _FORMAT = 5  # raise it when the same source and options would be prepared differently
 _CHUNK = 50_000
 _SPLITTERS = {"random": split_randomly, "official": split_officially}
 _MANIFEST, _EXAMPLES = "manifest.json", "overlap.json"
-_FILES = (_MANIFEST, _EXAMPLES, *(f"{name}.parquet" for name in SPLITS))
+_LOG = logging.getLogger(__name__)
+_FILES = (CHECKSUMS, _MANIFEST, _EXAMPLES, *(f"{name}.parquet" for name in SPLITS))
 Examples = dict[str, dict[str, list[dict[str, str]]]]
 
 
@@ -69,35 +73,59 @@ class PreparedData:
 
     folder: Path
     manifest: Manifest
+    dataset: str
+    config: SplitConfig
+    """What they were prepared from, and how, so that what is damaged can be made anew."""
 
     def read(self, split: SplitName) -> pd.DataFrame:
         """The rows of a split: `text`, of pairs `text_pair`, and `label`, the index of the class or the score.
 
+        A file that is damaged is made anew.
+
         Raises:
-            DataError: The file is not what was prepared.
+            DataError: It is damaged, and the data are no longer what was prepared.
         """
-        try:
-            table = pd.read_parquet(self.folder / f"{split}.parquet")
-        except (OSError, ValueError) as error:
-            raise DataError(f"{self.folder}: {split}.parquet cannot be read ({error}). Delete the folder.") from error
-        if _hash_rows(table) != self.manifest.split_sha256[split]:
-            raise DataError(f"{self.folder}: {split}.parquet was changed after it was prepared. Delete the folder.")
+        table = self._rows(split)
+        if table is None:
+            self._make_anew(f"{split}.parquet")
+            table = self._rows(split)
+        if table is None:
+            raise DataError(f"{self.folder}: {split}.parquet cannot be read back. Give another --cache-dir.")
         return table
 
     def examples(self) -> Examples:
-        """`a/b` -> kind of overlap -> a few texts of b, each with one of a, for people to read.
+        """`a/b` -> kind of overlap -> a few texts of b, each with one of a, for people to read; made anew where damaged.
 
         Raises:
-            DataError: The file cannot be read.
+            DataError: The file is damaged, and the data are no longer what was prepared.
         """
+        if find_damage(self.folder, [_EXAMPLES]):
+            self._make_anew(_EXAMPLES)
+        return cast(Examples, json.loads((self.folder / _EXAMPLES).read_text(encoding="utf-8")))
+
+    def _rows(self, split: SplitName) -> pd.DataFrame | None:
+        """The rows of a split; None where they are not those that the manifest knows."""
         try:
-            return cast(Examples, json.loads((self.folder / _EXAMPLES).read_text(encoding="utf-8")))
-        except (OSError, ValueError) as error:
-            raise DataError(f"{self.folder}: {_EXAMPLES} cannot be read ({error}). Delete the folder.") from error
+            table = pd.read_parquet(self.folder / f"{split}.parquet")
+            return table if _hash_rows(table) == self.manifest.split_sha256[split] else None
+        except Exception as error:  # of what is no Parquet any more each part of the reader raises its own
+            if is_exhausted(error):
+                raise
+            return None
+
+    def _make_anew(self, damaged: str) -> None:
+        _say_damaged(self.folder, damaged)
+        again, _ = prepare(self.dataset, self.config, force=True)
+        if again.folder != self.folder or again.manifest.fingerprint != self.manifest.fingerprint:
+            raise DataError(
+                f"{self.folder}: {damaged} was damaged, and the data have changed meanwhile. Run the command again."
+            )
 
 
 def prepare(dataset: str, config: SplitConfig, force: bool = False) -> tuple[PreparedData, bool]:
-    """The prepared data, and whether it was there already. If a file of it is gone, all are made anew.
+    """The prepared data, and whether it was there already. If a file of it is gone or damaged, all are made anew.
+
+    The splits themselves are held against their hashes when they are read, so that the test part is not opened here.
 
     Raises:
         DataError: The data cannot be found, read, or split.
@@ -106,7 +134,11 @@ def prepare(dataset: str, config: SplitConfig, force: bool = False) -> tuple[Pre
     source = find_source(dataset, config)
     folder = Path(config.cache_dir) / "prepared" / _key(source, config)[:16]
     if not force and _is_whole(folder):
-        return _open(folder), True
+        damaged = find_damage(folder, (_MANIFEST, _EXAMPLES))
+        if damaged is None:
+            return PreparedData(folder, _open(folder), dataset, config), True
+        _say_damaged(folder, damaged)
+        force = True
     cut = _cut(source, config)
     splits = cut.splits
     overlap = measure_pair_overlap(splits) if cut.pairs else measure_overlap({name: splits[name][TEXT] for name in splits})
@@ -117,7 +149,8 @@ def prepare(dataset: str, config: SplitConfig, force: bool = False) -> tuple[Pre
                 splits[name].to_parquet(scratch / f"{name}.parquet", index=False)
             (scratch / _EXAMPLES).write_text(json.dumps(overlap.examples, indent=1), encoding="utf-8")
             (scratch / _MANIFEST).write_text(json.dumps(asdict(manifest), indent=1, ensure_ascii=False), encoding="utf-8")
-    return PreparedData(folder, manifest), False
+            seal(scratch)
+    return PreparedData(folder, manifest, dataset, config), False
 
 
 @dataclass(frozen=True)
@@ -223,12 +256,15 @@ def _is_whole(folder: Path) -> bool:
     return all((folder / file).is_file() for file in _FILES)
 
 
-def _open(folder: Path) -> PreparedData:
+def _say_damaged(folder: Path, name: str) -> None:
+    _LOG.warning("Prepared data are damaged (%s): they are made anew.", folder / name)
+
+
+def _open(folder: Path) -> Manifest:
     try:
-        manifest = Manifest(**json.loads((folder / _MANIFEST).read_text(encoding="utf-8")))
+        return Manifest(**json.loads((folder / _MANIFEST).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
-        raise DataError(f"{folder}: {_MANIFEST} is damaged ({error}). Delete the folder.") from error
-    return PreparedData(folder, manifest)
+        raise DataError(f"{folder}: {_MANIFEST} was written by another version ({error}). Delete the folder.") from error
 
 
 def _count_classes(labels: pd.Series, classes: int) -> list[int]:

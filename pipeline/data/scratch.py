@@ -11,7 +11,8 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from pipeline.errors import DataError
+from pipeline.errors import DataError, PipelineError
+from pipeline.failures import is_exhausted, unforeseen, writing_to
 
 _PREFIX = ".writing-"
 
@@ -26,6 +27,7 @@ def writing(folder: Path, cache_dir: str) -> Iterator[Path]:
 
     Raises:
         DataError: The cache cannot be written.
+        SystemFailureError: The disk is full.
     """
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -51,14 +53,17 @@ def writing(folder: Path, cache_dir: str) -> Iterator[Path]:
 
 def replace_text(file: Path, text: str) -> None:
     """Write a file, in the place of an older one: it is the old or the new one whole, also where several processes write it."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    scratch = file.with_name(f"{_PREFIX}{uuid.uuid4().hex}-{file.name}")  # each its own, or one would take away the other's
-    try:
-        scratch.write_text(text, encoding="utf-8")
-        scratch.replace(file)
-    finally:
-        scratch.unlink(missing_ok=True)
+    with writing_to(file.parent):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        scratch = file.with_name(f"{_PREFIX}{uuid.uuid4().hex}-{file.name}")  # each its own, or one would take away the other's
+        try:
+            scratch.write_text(text, encoding="utf-8")
+            scratch.replace(file)
+        finally:
+            scratch.unlink(missing_ok=True)
 
 
-def _unwritable(cache_dir: str, error: Exception) -> DataError:
+def _unwritable(cache_dir: str, error: Exception) -> PipelineError:
+    if is_exhausted(error):
+        return unforeseen(error, f"--cache-dir {cache_dir}")
     return DataError(f"--cache-dir {cache_dir}: cannot be written ({error}). Give another folder.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.checksums import find_damage, is_sealed, seal
 from pipeline.data.columns import LABEL, PAIR, TEXT
 from pipeline.data.problem import Input
 from pipeline.data.scratch import writing
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from pipeline.data.batching import Examples
 
 _CHUNK = 10_000
+_LOG = logging.getLogger(__name__)
 Labels = NDArray[np.int64] | NDArray[np.float32]
 """Index of the class, or the score."""
 
@@ -157,6 +160,7 @@ class Encoded:
             np.save(folder / "segments.npy", self.segments)
         about = {"examples": len(self.offsets) - 1, "tokens": len(self.ids)}
         (folder / "about.json").write_text(json.dumps(about))
+        seal(folder)
 
 
 def encode_columns(
@@ -185,7 +189,12 @@ def encode_columns(
 
 
 def _read(folder: Path, labels: NDArray[Any], with_segments: bool) -> TokenTable | None:
-    """What was written for these examples; None if it is not there, or damaged."""
+    """What was written for these examples; None if it is not there, or damaged, which is said."""
+    if not is_sealed(folder):  # not there, half gone, or of a version that wrote no checksums
+        return None
+    if damaged := find_damage(folder, ["ids.npy", "offsets.npy", *(["segments.npy"] if with_segments else [])]):
+        _LOG.warning("Token ids are damaged (%s): they are made anew.", folder / damaged)
+        return None
     try:
         ids, offsets = np.load(folder / "ids.npy", mmap_mode="r"), np.load(folder / "offsets.npy")
         segments = np.load(folder / "segments.npy", mmap_mode="r") if with_segments else None

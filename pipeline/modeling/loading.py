@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pipeline.errors import ModelError, shorten
+from pipeline.errors import ModelError, refused_pickle, shorten
+from pipeline.failures import is_exhausted
 from pipeline.modeling.addresses import ModelAddress, check_files
 from pipeline.modeling.encoder import FAMILY_HEAD, Encoder
 from pipeline.modeling.first_token import compute_first_token_only
@@ -183,6 +184,13 @@ def _model_errors(address: ModelAddress) -> Iterator[None]:
     except ModelError:
         raise
     except Exception as error:  # transformers, safetensors, pickle and json each raise their own
+        if is_exhausted(error):  # memory, say; the folder is as good as ever
+            raise
+        if objects := refused_pickle(error):
+            raise ModelError(
+                f"--model {address.name}: its pickled weights in {address.folder} hold {objects}, which could run code and are "
+                "not read. Save the model as model.safetensors (`save_pretrained`) where you trust it, and give that folder."
+            ) from error
         reason = " ".join(str(error).split())[:300]
         raise ModelError(
             f"--model {address.name}: cannot be loaded from {address.folder}: {reason.rstrip('.')}. "

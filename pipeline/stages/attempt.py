@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
+from pipeline.checksums import read_with_checksum, with_checksum
 from pipeline.data.scratch import replace_text
 from pipeline.errors import ConfigError, RunError
 from pipeline.stages.claim import claim
@@ -29,7 +30,8 @@ class Attempt:
     """Whether it was begun by the same code."""
 
     @property
-    def _file(self) -> Path:
+    def note_file(self) -> Path:
+        """Where it is written down which run this is."""
         return self.checkpoints.path / "run.json"
 
     def choose_precision(self, option: str) -> Precision:
@@ -51,13 +53,18 @@ class Attempt:
     def note(self, run_id: str, precision: Precision, code_version: str) -> None:
         """Write down which run this is, for whoever has to go on with it."""
         self.run_id, self.precision, self.goes_on = run_id, precision, True
-        replace_text(self._file, json.dumps({"run_id": run_id, "precision": precision, "code_version": code_version}))
+        noted = {"run_id": run_id, "precision": precision, "code_version": code_version}
+        replace_text(self.note_file, with_checksum(noted))
 
     def read(self, code_version: str) -> None:
-        """Take over what an earlier attempt wrote down: of one by other code no more than which run it was."""
-        with contextlib.suppress(OSError, ValueError, KeyError):
-            noted = json.loads(self._file.read_text())
-            run_id, same = noted["run_id"], noted.get("code_version") == code_version
+        """Take over what an earlier attempt wrote down: of one by other code no more than which run it was.
+
+        Raises:
+            ValueError: It is damaged.
+        """
+        with contextlib.suppress(FileNotFoundError, KeyError, TypeError):
+            noted = cast(dict[str, Any], read_with_checksum(self.note_file.read_text(encoding="utf-8")))
+            run_id, same = noted["run_id"], noted["code_version"] == code_version
             self.run_id, self.goes_on, self.precision = run_id, same, noted["precision"] if same else None
 
 
@@ -67,16 +74,25 @@ def claim_attempt(inputs: TrainingInputs) -> Iterator[Attempt]:
     checkpoints = _folder(inputs)
     with claim(checkpoints.path.with_suffix(".lock"), "training"):
         attempt = Attempt(checkpoints)
-        attempt.read(inputs.code_version)
+        try:
+            attempt.read(inputs.code_version)
+        except ValueError:  # or of a version that wrote no checksum
+            say(
+                f"{attempt.note_file} is damaged, or of another version: which training it was is not known, so it begins anew."
+            )
+            checkpoints.delete()
+        if attempt.goes_on:
+            for damage in checkpoints.drop_damaged():
+                say(damage)
         yield attempt
 
 
 def find_interrupted(inputs: TrainingInputs) -> int | None:
     """The step of the last checkpoint from which this training would go on; None where nothing is left of an earlier one."""
     attempt = Attempt(_folder(inputs))
-    attempt.read(inputs.code_version)
-    steps = attempt.checkpoints.steps()
-    return steps[-1] if steps and attempt.goes_on else None
+    with contextlib.suppress(ValueError):
+        attempt.read(inputs.code_version)
+    return attempt.checkpoints.find_usable() if attempt.goes_on else None
 
 
 def open_run(
@@ -98,7 +114,7 @@ def open_run(
         attempt.checkpoints.delete()
         return tracker.start(title, parent_id, tags), False
     steps = attempt.checkpoints.steps()
-    where = f"step {steps[-1]}" if steps else "the start: no checkpoint was written yet"
+    where = f"step {steps[-1]}" if steps else "the start: there is no checkpoint"
     say(f"Continuing run {old.run_id} from {where}.")
     if parent_id == old.parent_id and tracker.given_run_id() in (None, old.run_id):
         return tracker.reopen(old.run_id), False

@@ -18,7 +18,8 @@ from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 from typing import Any, Generic, TypeVar
 
-from pipeline.errors import PipelineError, ProcessLostError, unforeseen
+from pipeline.errors import PipelineError, ProcessLostError
+from pipeline.failures import foreseen, unforeseen
 from pipeline.strategies.registry import list_strategies
 
 T = TypeVar("T")
@@ -146,11 +147,12 @@ def _work(
     try:
         sender.send((True, function(*arguments, **keywords)))
     except PipelineError as error:
-        sender.send((False, error))
+        sender.send((False, foreseen(error) or error))
     except KeyboardInterrupt:  # the parent asked for it, or is gone; a traceback would tell nobody anything
         sys.exit(_INTERRUPTED)
     except Exception as error:  # whatever it is, it must not end the other runs
-        traceback.print_exc()
+        if not foreseen(error):
+            traceback.print_exc()
         sender.send((False, unforeseen(error)))
 
 

@@ -38,6 +38,7 @@ from pipeline.errors import RunError, hide_credentials
 from pipeline.evaluation.predictions import write_csv
 from pipeline.identity import identify
 from pipeline.stages.export import export
+from pipeline.stages.export_folder import check_export_folder
 from pipeline.stages.origin import origin_tags
 from pipeline.stages.progress import say
 from pipeline.stages.study_notes import doubts_in, planned_in, reused_by, unfit_in
@@ -60,7 +61,10 @@ def run(config: configs.CompareConfig, tracker: Tracker | None = None, parent_id
 
     Raises:
         RunError: There is no such study or run, or none with a test result.
+        ConfigError: `export_dir` holds files that this project did not write.
     """
+    if config.export_dir:
+        check_export_folder(Path(config.export_dir))
     tracker = tracker or open_tracker()
     candidates, title, study = _candidates(config, tracker)
     selection = select_runs(candidates, bool(config.run_ids), config.allow_unequal_budgets)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
+from pipeline.checksums import read_with_checksum, with_checksum
 from pipeline.data.scratch import replace_text
 from pipeline.errors import RunError
 from pipeline.hashing import digest
@@ -32,7 +33,7 @@ def open_study(plan: StudyPlan, tracker: Tracker) -> Iterator[RunLogger]:
         logger = _open(plan, note, tracker)
         with closing(logger):
             try:
-                replace_text(note, json.dumps({"run_id": logger.run_id, "identity": plan.identity}))
+                replace_text(note, with_checksum({"run_id": logger.run_id, "identity": plan.identity}))
                 yield logger
             except Exception:  # it came to an end, if a bad one; after an interruption the note stays
                 note.unlink(missing_ok=True)
@@ -43,8 +44,12 @@ def open_study(plan: StudyPlan, tracker: Tracker) -> Iterator[RunLogger]:
 def _open(plan: StudyPlan, note: Path, tracker: Tracker) -> RunLogger:
     title = f"study-{plan.config.recipe}"
     noted: dict[str, str] = {}
-    with contextlib.suppress(OSError, ValueError):
-        noted = json.loads(note.read_text(encoding="utf-8"))
+    try:
+        noted = cast(dict[str, str], read_with_checksum(note.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        pass
+    except ValueError:  # or of a version that wrote no checksum
+        say(f"{note} is damaged, or of another version: the study begins a run of its own, and reuses what is finished.")
     try:
         old = tracker.get(noted["run_id"])
     except (KeyError, TypeError, RunError):  # there is none, or it is in another store, or was deleted

@@ -25,7 +25,7 @@ from pipeline.options import flag
 from pipeline.stages.inputs import deciding_modules, log_datasets
 from pipeline.stages.origin import origin_tags
 from pipeline.stages.progress import say
-from pipeline.stages.record import check_data, check_finished, read_config
+from pipeline.stages.record import check_data, check_finished, fetch_model, read_config
 from pipeline.stages.testing import read_test, score_test
 from pipeline.stages.transfer import (
     TransferData,
@@ -111,7 +111,7 @@ def _of_run(config: configs.EvaluateConfig, tracker: Tracker, parent_id: str | N
         check_data(trained, prepared)
         table = read_test(prepared, train_config.max_eval_samples, train_config.split_seed)
         transfer = _find_transfer(config, prepared, train_config.split_seed)
-        model = load_model_folder(tracker.download_model(trained.run_id, Path(scratch)))
+        model = load_model_folder(fetch_model(tracker, trained, Path(scratch)))
         with closing(tracker.start(f"evaluate-{trained.name}", parent_id)) as logger:
             _log_identity(logger, config, trained, prepared.manifest.fingerprint)
             target = tracker.amend(trained.run_id)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from pipeline import config as configs
@@ -17,6 +18,7 @@ from pipeline.stages.children import Children
 from pipeline.stages.continuation import open_study
 from pipeline.stages.doubts import find_doubts
 from pipeline.stages.dry_run import describe_plan
+from pipeline.stages.export_folder import check_export_folder
 from pipeline.stages.inputs import TrainingInputs, find_inputs
 from pipeline.stages.plan import StudyPlan, plan_study
 from pipeline.stages.progress import say
@@ -52,6 +54,8 @@ def run(config: configs.MainConfig, tracker: Tracker | None = None) -> StudyResu
         PipelineError: A training failed; the table of the others was made nevertheless.
     """
     refuse_idle_transfer(config)
+    if config.export_dir:  # not after hours of training
+        check_export_folder(Path(config.export_dir))
     plan = plan_study(config)
     if config.transfer_dataset:
         manifest = plan.strategies[0].prepared.manifest

@@ -20,7 +20,8 @@ from multiprocessing.connection import Connection
 from typing import Any, TypeVar
 
 from pipeline.config import FitConfig
-from pipeline.errors import ConfigError, PipelineError, unforeseen
+from pipeline.errors import ConfigError, PipelineError
+from pipeline.failures import foreseen, unforeseen
 from pipeline.stages.children import end_with_parent, fork_context
 
 T = TypeVar("T")
@@ -123,10 +124,11 @@ def _work(senders: Sequence[Connection], threads: int | None, function: Callable
     try:
         return function(rank, *arguments)
     except PipelineError as error:
-        senders[rank].send(error)
+        senders[rank].send(foreseen(error) or error)
     except Exception as error:
         time.sleep(_SECONDS_BEFORE_FOREIGN_FAILURE)
-        traceback.print_exc()
+        if not foreseen(error):
+            traceback.print_exc()
         senders[rank].send(unforeseen(error))
     raise SystemExit(1)
 

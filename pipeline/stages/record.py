@@ -10,10 +10,11 @@ from pathlib import Path
 from pipeline import config as configs
 from pipeline.comparison.rows import was_trained_here
 from pipeline.data.prepared import PreparedData
-from pipeline.errors import DataError, ModelError, RunError
+from pipeline.errors import DamagedModelError, DataError, ModelError, RunError
 from pipeline.fields import build
 from pipeline.options import flag
 from pipeline.tracking.runs import Run, RunStore
+from pipeline.training.model_folder import check_model_folder
 
 
 def check_finished(trained: Run) -> None:
@@ -31,6 +32,25 @@ def check_finished(trained: Run) -> None:
             f"--run-id {trained.run_id}: did not finish, its status is {trained.status}{detail}. "
             "Run the same train command again; it continues where it stopped."
         )
+
+
+def fetch_model(store: RunStore, trained: Run, scratch: Path) -> Path:
+    """A run's model below `scratch`, held against its checksums.
+
+    Raises:
+        DamagedModelError: It is not what training wrote.
+        RunError: The run has none.
+    """
+    folder = store.download_model(trained.run_id, scratch)
+    try:
+        check_model_folder(folder)
+    except DamagedModelError as error:
+        where = store.artifact_address(trained.run_id, "model")
+        raise DamagedModelError(
+            f"Run {trained.run_id}: a file of its model is damaged: {error.file} of {where}. Bring it back from a copy, or "
+            f"delete the run (`mlflow runs delete --run-id {trained.run_id}`) and train again."
+        ) from error
+    return folder
 
 
 def read_config(store: RunStore, trained: Run, cache_dir: str) -> configs.TrainConfig:

@@ -24,7 +24,7 @@ from pipeline.stages.heads_together import train_heads_together
 from pipeline.stages.inputs import find_inputs
 from pipeline.stages.origin import origin_tags
 from pipeline.stages.progress import say
-from pipeline.stages.record import check_base, check_data, check_finished, read_config
+from pipeline.stages.record import check_base, check_data, check_finished, fetch_model, read_config
 from pipeline.tracking import open_tracker
 from pipeline.tracking.runs import Run, RunStore, Tracker, closing
 from pipeline.training.model_folder import read_weights
@@ -149,7 +149,7 @@ def _read_outcome(store: RunStore, trained: Run) -> Trained:
     tested = {name: [(0, value)] for name, value in trained.metrics.items() if name.startswith("test/")}
     scores = {name: trained.metrics[name] for name in _SCORES if name in trained.metrics}
     with tempfile.TemporaryDirectory() as scratch:
-        weights = read_weights(store.download_model(trained.run_id, Path(scratch) / "model"))
+        weights = read_weights(fetch_model(store, trained, Path(scratch) / "model"))
         predictions: list[str] = []
         if has_test_result(trained):
             file = store.download(trained.run_id, "predictions.csv", Path(scratch))

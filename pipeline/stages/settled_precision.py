@@ -8,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import get_args
 
+from pipeline.checksums import read_with_checksum, with_checksum
 from pipeline.data.scratch import replace_text
 from pipeline.hashing import digest
 from pipeline.tracking.provenance import cpu_name
@@ -24,11 +25,13 @@ def settle_precision(option: str, cache_dir: str) -> Precision:
         return choose_precision(option)
     file = Path(cache_dir) / "precision" / f"{_machine()[:16]}.json"
     with contextlib.suppress(OSError, ValueError):
-        kept = json.loads(file.read_text(encoding="utf-8"))
+        text = file.read_text(encoding="utf-8")
+        # Older versions wrote the name alone, which nothing that is damaged can look like.
+        kept = json.loads(text) if text.startswith('"') else read_with_checksum(text)
         if kept in get_args(Precision):
-            return choose_precision(kept)
+            return choose_precision(str(kept))
     precision = choose_precision(option)
-    replace_text(file, json.dumps(precision))
+    replace_text(file, with_checksum(precision))
     return precision
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.errors import RunError
-from pipeline.tracking.runs import Run, RunLogger, Status, fresh_params, only_folder
+from pipeline.tracking.runs import Run, RunLogger, Status, check_artifact, checksum_tag, fresh_params, only_folder
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -77,7 +77,9 @@ class MemoryTracker:
             raise RunError(f"Run {run_id} has no artifact {path!r}.")
         target = folder / path
         target.parent.mkdir(parents=True, exist_ok=True)
-        return Path(shutil.copytree(source, target) if source.is_dir() else shutil.copy(source, target))
+        if source.is_dir():
+            return Path(shutil.copytree(source, target))
+        return check_artifact(self.get(run_id), path, Path(shutil.copy(source, target)))
 
     def download_model(self, run_id: str, folder: Path) -> Path:
         """Copy the model below `folder`."""
@@ -134,6 +136,7 @@ class MemoryLogger:
     def log_text(self, text: str, path: str) -> None:
         """Record a text."""
         self._target(path).write_text(text, encoding="utf-8")
+        self.set_tags(checksum_tag(path, text))
 
     def log_figure(self, figure: Figure, path: str) -> None:
         """Record a picture."""

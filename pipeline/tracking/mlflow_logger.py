@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from mlflow.data.http_dataset_source import HTTPDatasetSource
 from mlflow.data.meta_dataset import MetaDataset
 from mlflow.entities import DatasetInput, InputTag, Metric, Param, RunTag
+from mlflow.exceptions import MlflowException
 
+from pipeline.errors import ExhaustedStoreError
 from pipeline.tracking.patient_client import PatientClient
-from pipeline.tracking.runs import Status, fresh_params
+from pipeline.tracking.runs import Status, checksum_tag, fresh_params
 from pipeline.tracking.servable import save_servable
 from pipeline.tracking.store_errors import store_errors
 
@@ -26,6 +32,14 @@ TEXT_LIMIT = 4000
 """Characters of a tag that every backend takes."""
 _METRICS_AT_ONCE = 500  # the tracking API takes at most 1000 metrics
 _PARAMS_AT_ONCE = 100  # and 100 params a request
+
+
+def local_folder(artifact_uri: str) -> Path | None:
+    """The folder on this machine in which artifacts lie; None where they are elsewhere."""
+    if artifact_uri.startswith("file:"):
+        return Path(url2pathname(urlsplit(artifact_uri).path))
+    elsewhere = "://" in artifact_uri or artifact_uri.startswith("mlflow-artifacts:")
+    return None if elsewhere else Path(artifact_uri)
 
 
 @dataclass(frozen=True)
@@ -58,22 +72,23 @@ class MlflowLogger:
 
     def log_text(self, text: str, path: str) -> None:
         """Record a text."""
-        with self._writing():
+        with self._adding(path):
             self.client.log_text(self.run_id, text, path)
+        self.set_tags(checksum_tag(path, text))
 
     def log_figure(self, figure: Figure, path: str) -> None:
         """Record a picture."""
-        with self._writing():
+        with self._adding(path):
             self.client.log_figure(self.run_id, figure, path)
 
     def log_file(self, file: Path) -> None:
         """Record a file."""
-        with self._writing():
+        with self._adding(file.name):
             self.client.log_artifact(self.run_id, str(file))
 
     def log_model(self, folder: Path, packages: Sequence[str] = ()) -> None:
         """Record a model folder as `model/`, with what `mlflow models serve` needs beside it."""
-        with tempfile.TemporaryDirectory() as scratch, self._writing():
+        with tempfile.TemporaryDirectory() as scratch, self._adding("model"):
             servable = Path(scratch) / "model"
             save_servable(folder, servable, packages)
             self.client.log_artifacts(self.run_id, str(servable), "model")
@@ -91,6 +106,21 @@ class MlflowLogger:
             if detail:
                 self.client.set_tag(self.run_id, "status_detail", detail[:TEXT_LIMIT])
             self.client.set_terminated(self.run_id, status)
+
+    @contextlib.contextmanager
+    def _adding(self, path: str) -> Iterator[None]:
+        """Write an artifact; what is half written when the disk is full is removed, so that it does not stay full."""
+        try:
+            with self._writing():
+                yield
+        except ExhaustedStoreError:
+            with contextlib.suppress(MlflowException, OSError):
+                folder = local_folder(self.client.get_run(self.run_id).info.artifact_uri)
+                if folder is not None and (folder / path).is_dir():
+                    shutil.rmtree(folder / path)
+                elif folder is not None:
+                    (folder / path).unlink(missing_ok=True)
+            raise
 
     def _writing(self) -> AbstractContextManager[None]:
         return store_errors("written", self.client.tracking_uri)

@@ -9,18 +9,17 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 import mlflow
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from pipeline.errors import RunError, StoreError, hide_credentials
-from pipeline.tracking.mlflow_logger import TEXT_LIMIT, MlflowLogger
+from pipeline.tracking.mlflow_logger import TEXT_LIMIT, MlflowLogger, local_folder
 from pipeline.tracking.patient_client import PatientClient
-from pipeline.tracking.runs import Run, RunLogger, Status, only_folder
+from pipeline.tracking.runs import Run, RunLogger, Status, check_artifact, only_folder
 from pipeline.tracking.store_errors import store_error, store_errors
+from pipeline.tracking.store_file import database_file, ensure_store
 
 EXPERIMENT = "fairtune"
 # Without it the MLflow UI opens an experiment on a page for language-model applications, which has nothing to show.
@@ -47,10 +46,13 @@ class MlflowTracker:
             StoreError: The store cannot be opened.
         """
         try:
+            ensure_store(tracking_uri or mlflow.get_tracking_uri())
             self.client = PatientClient(tracking_uri)
             self.tracking_uri = self.client.tracking_uri
             with _environment("MLFLOW_HTTP_REQUEST_MAX_RETRIES", os.environ.get("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")):
                 self.client.search_experiments(max_results=1)  # a server that is not there is said in seconds, not minutes
+        except StoreError:
+            raise
         except Exception as error:  # also what SQLAlchemy, a driver that is missing or the address itself raise
             raise store_error("opened", tracking_uri or mlflow.get_tracking_uri(), error) from error
 
@@ -143,12 +145,13 @@ class MlflowTracker:
         try:
             # No progress bar, which MLflow draws even where there is no terminal.
             with _environment("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false"):
-                return Path(self.client.download_artifacts(run_id, path, str(folder)))
+                file = Path(self.client.download_artifacts(run_id, path, str(folder)))
         except (MlflowException, OSError) as error:
             raise RunError(
                 f"Run {run_id} has no artifact {path!r}, or it cannot be fetched: {hide_credentials(str(error))}. "
                 "Was it deleted, or moved together with the checkout? Artifact addresses are absolute."
             ) from error
+        return check_artifact(self.get(run_id), path, file) if file.is_file() else file
 
     def download_model(self, run_id: str, folder: Path) -> Path:
         """Bring the model below `folder`; MLflow keeps it below `model/data`."""
@@ -171,11 +174,10 @@ class MlflowTracker:
         """Relative to the working folder, where it is below it."""
         with store_errors("read", self.tracking_uri):
             uri = self.client.get_run(run_id).info.artifact_uri
-        if uri.startswith("file:"):
-            uri = url2pathname(urlsplit(uri).path)
-        if "://" in uri or uri.startswith("mlflow-artifacts:"):
+        folder = local_folder(uri)
+        if folder is None:
             return f"{path} at {self.web_address(run_id)}/artifacts"
-        file = Path(uri) / path
+        file = folder / path
         return str(file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file)
 
     def web_address(self, run_id: str) -> str:
@@ -223,14 +225,16 @@ class MlflowTracker:
 
 def store_exists() -> bool:
     """Whether the store of the environment is there already; only a database in a file can be missing, and is then made."""
-    uri = mlflow.get_tracking_uri()
-    return not uri.startswith("sqlite:///") or Path(uri.removeprefix("sqlite:///")).exists()
+    file = database_file(mlflow.get_tracking_uri())
+    return file is None or file.exists()
 
 
 def mark_failed(run_id: str, stage: str, reason: str, killed: bool = False) -> None:
     """Close the run that `mlflow run` made for a stage that failed before it could open it; never raises."""
     # What failed may be the store itself, and the user waits for the message: it is not asked for long.
     with contextlib.suppress(Exception), _environment("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2"):
+        if not store_exists():  # MLflow would make it, and not all at once
+            return
         client = MlflowClient()
         client.set_tag(run_id, "stage", stage)
         client.set_tag(run_id, "status_detail", reason[:TEXT_LIMIT])

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from pipeline.errors import PipelineError, RunError
+from pipeline.errors import DamageError, PipelineError, RunError, StoreError
+from pipeline.failures import foreseen
+from pipeline.hashing import hash_file
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+_CHECKSUM = "sha256/"
 Status = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
 
 
@@ -96,6 +100,7 @@ class RunStore(Protocol):
 
         Raises:
             RunError: The run has no such artifact.
+            DamageError: It is a text, and is not what was recorded.
         """
 
     def download_model(self, run_id: str, folder: Path) -> Path:
@@ -141,6 +146,27 @@ class Tracker(RunStore, Protocol):
         """The id of the run that `mlflow run` has made for this process, if any."""
 
 
+def checksum_tag(path: str, text: str) -> dict[str, str]:
+    """The tag by which a text that is recorded as the artifact `path` is known when it is read back."""
+    return {_CHECKSUM + path: hashlib.sha256(text.encode()).hexdigest()}
+
+
+def check_artifact(run: Run, path: str, file: Path) -> Path:
+    """The file, held against the checksum that its run has of it; older runs have none.
+
+    Raises:
+        DamageError: It is not what was recorded.
+    """
+    sha256 = run.tags.get(_CHECKSUM + path)
+    if sha256 is None or not file.is_file() or hash_file(file) == sha256:
+        return file
+    again = f"`python -m pipeline evaluate --run-id {run.run_id} --force true` writes it anew"
+    raise DamageError(
+        f"Run {run.run_id}: its artifact {path} is damaged, it is not what was recorded. Bring it back from a copy, or "
+        f"{again if path == 'predictions.csv' else 'make the run again'}."
+    )
+
+
 def fresh_params(present: Mapping[str, str], params: Mapping[str, object]) -> dict[str, str]:
     """What has to be recorded of `params` beside what a run holds `present`.
 
@@ -171,15 +197,21 @@ def closing(logger: RunLogger) -> Iterator[RunLogger]:
     try:
         yield logger
     except KeyboardInterrupt:
-        logger.finish("KILLED", "interrupted")
+        _close(logger, "KILLED", "interrupted")
         raise
     except PipelineError as error:
-        logger.finish("FAILED", str(error))
+        _close(logger, "FAILED", str(foreseen(error) or error))
         raise
     except BaseException as error:
-        logger.finish("FAILED", f"{type(error).__name__}: {error}")
+        _close(logger, "FAILED", str(foreseen(error) or f"{type(error).__name__}: {error}"))
         raise
     logger.finish("FINISHED")
+
+
+def _close(logger: RunLogger, status: Status, detail: str) -> None:
+    """Close the run if the store can be reached; what went wrong before is what is said, and not that it cannot."""
+    with contextlib.suppress(StoreError):
+        logger.finish(status, detail)
 
 
 def close_unfinished(tracker: Tracker, parent_id: str, reason: str, status: Status = "FAILED") -> None:

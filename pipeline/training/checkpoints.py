@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.errors import PipelineError
+from pipeline.checksums import find_damage, seal
+from pipeline.errors import DamageError, PipelineError, refused_pickle
+from pipeline.failures import is_exhausted, writing_to
 from pipeline.strategies.base import Strategy
 from pipeline.strategies.freezing.parameter_plan import ParameterPlan
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 _PREFIX = "step-"
+_WEIGHTS, _STATE, _PROGRESS = "trained.safetensors", "optimizer.pt", "progress.json"
 
 
 @dataclass(frozen=True)
@@ -56,27 +59,59 @@ class CheckpointFolder:
             scaler: The gradient scaler of fp16; None in other precisions.
             generators: `generator_states()` of every process that trains, in order of rank; this one's if not given.
         """
-        import torch
-        from safetensors.torch import save_file
-
-        scratch = self.path / f".writing-{step}"
-        shutil.rmtree(scratch, ignore_errors=True)
-        scratch.mkdir(parents=True)
-        save_file(trained_state(model, plan), scratch / "trained.safetensors")
         first, *others = generators or [generator_states()]
         state = {"optimizer": optimizer.state_dict(), "generators": first, "strategy": strategy.state(model)}
         if others:
             state["generators_of_others"] = others
         if scaler is not None:
             state["scaler"] = scaler.state_dict()
-        torch.save(state, scratch / "optimizer.pt")
-        (scratch / "progress.json").write_text(json.dumps(progress))
-        target = self._folder(step)
-        shutil.rmtree(target, ignore_errors=True)
-        scratch.replace(target)
+        with writing_to(self.path):
+            self._write(step, trained_state(model, plan), state, progress)
         for other in self.steps():
             if other not in (step, best_step):
                 shutil.rmtree(self._folder(other))
+
+    def _write(self, step: int, weights: dict[str, torch.Tensor], state: dict[str, Any], progress: dict[str, Any]) -> None:
+        """Write beside and rename; nothing is left where that fails, such as on a full disk."""
+        import torch
+        from safetensors.torch import save_file
+
+        scratch = self.path / f".writing-{step}"
+        shutil.rmtree(scratch, ignore_errors=True)
+        scratch.mkdir(parents=True)
+        try:
+            save_file(weights, scratch / _WEIGHTS)
+            with (scratch / _STATE).open("wb") as file:  # given a name, torch does not say that the disk is full
+                torch.save(state, file)
+            (scratch / _PROGRESS).write_text(json.dumps(progress))
+            seal(scratch)
+            target = self._folder(step)
+            shutil.rmtree(target, ignore_errors=True)
+            scratch.replace(target)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+    def find_usable(self) -> int | None:
+        """The newest step from which training can go on: it is whole, and so is the best one that belongs to it."""
+        return next((step for step in reversed(self.steps()) if self._damage_of(step) is None), None)
+
+    def drop_damaged(self) -> list[str]:
+        """Delete the checkpoints from which training cannot go on; what was damaged, a sentence each."""
+        usable, said = self.find_usable(), []
+        then = "training begins anew" if usable is None else f"training goes on from step {usable}"
+        for step in self.steps():
+            if usable is None or step > usable:
+                if damaged := find_damage(self._folder(step), (_WEIGHTS, _STATE, _PROGRESS)):
+                    said.append(f"The checkpoint of step {step} is damaged ({self._folder(step) / damaged}): {then}.")
+                shutil.rmtree(self._folder(step))
+        return said
+
+    def _damage_of(self, step: int) -> str | None:
+        """The damaged file of a checkpoint, or of the best one that belongs to it."""
+        if damaged := find_damage(self._folder(step), (_WEIGHTS, _STATE, _PROGRESS)):
+            return damaged
+        best = json.loads((self._folder(step) / _PROGRESS).read_text()).get("best_step", step)
+        return find_damage(self._folder(best), [_WEIGHTS]) if best != step else None
 
     def restore(
         self, model: nn.Module, plan: ParameterPlan, optimizer: Any, scaler: Any, strategy: Strategy, rank: int = 0
@@ -100,7 +135,7 @@ class CheckpointFolder:
         folder = self._folder(steps[-1])
         self.load_weights(steps[-1], model, plan)
         with self._readable(folder):
-            state = torch.load(folder / "optimizer.pt", map_location="cpu", weights_only=True)
+            state = torch.load(folder / _STATE, map_location="cpu", weights_only=True)
             optimizer.load_state_dict(state["optimizer"])
             strategy.restore(model, state["strategy"])
             if scaler is not None:
@@ -110,7 +145,7 @@ class CheckpointFolder:
                 torch.set_rng_state(generators[rank]["cpu"])
                 if "cuda" in generators[rank] and torch.cuda.is_available():
                     torch.cuda.set_rng_state(generators[rank]["cuda"])
-            progress: dict[str, Any] = json.loads((folder / "progress.json").read_text())
+            progress: dict[str, Any] = json.loads((folder / _PROGRESS).read_text())
         return progress
 
     def history(self) -> list[tuple[int, dict[str, float]]]:
@@ -119,7 +154,7 @@ class CheckpointFolder:
         if not steps:
             return []
         with self._readable(self._folder(steps[-1])):
-            progress = json.loads((self._folder(steps[-1]) / "progress.json").read_text())
+            progress = json.loads((self._folder(steps[-1]) / _PROGRESS).read_text())
             return [(int(step), metrics) for step, metrics in progress["history"]]
 
     def load_weights(self, step: int, model: nn.Module, plan: ParameterPlan) -> None:
@@ -127,17 +162,21 @@ class CheckpointFolder:
         from safetensors.torch import load_file
 
         with self._readable(self._folder(step)):
-            load_trained_state(model, plan, load_file(self._folder(step) / "trained.safetensors"))
+            load_trained_state(model, plan, load_file(self._folder(step) / _WEIGHTS))
 
     @contextlib.contextmanager
     def _readable(self, folder: Path) -> Iterator[None]:
+        way_out = f"Delete {self.path} to train from the beginning."
+        if damaged := find_damage(folder, (_WEIGHTS, _STATE, _PROGRESS)):
+            raise DamageError(f"The checkpoint {folder} cannot be read ({damaged} is damaged). {way_out}")
         try:
             yield
         except Exception as error:  # safetensors, pickle, json and the optimizer each raise their own
-            reason = " ".join(str(error).split())[:200]
-            raise PipelineError(
-                f"The checkpoint {folder} cannot be read ({reason}). Delete {self.path} to train from the beginning."
-            ) from error
+            if is_exhausted(error):
+                raise
+            objects = refused_pickle(error)
+            reason = f"it holds {objects}, which training does not write" if objects else " ".join(str(error).split())[:200]
+            raise PipelineError(f"The checkpoint {folder} cannot be read ({reason}). {way_out}") from error
 
     def delete(self) -> None:
         """Remove the folder and all in it."""

@@ -8,17 +8,20 @@ held against its SHA-256.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline.checksums import find_damage, is_sealed, seal
 from pipeline.data.batching import TokenExamples
 from pipeline.data.problem import Input, Problem
 from pipeline.data.tokenization import clamp_length
-from pipeline.errors import ConfigError, ModelError, enumerate_some
+from pipeline.errors import ConfigError, DamagedModelError, ModelError, enumerate_some
 from pipeline.evaluation.metrics import softmax
 from pipeline.evaluation.readings import Reading
+from pipeline.failures import is_exhausted
 from pipeline.modeling.addresses import ModelAddress, find_model
 from pipeline.modeling.encoder import FAMILY_HEAD, Encoder
 from pipeline.modeling.loading import load_classifier, load_tokenizer
@@ -39,6 +42,7 @@ if TYPE_CHECKING:
 NAME = "fine_tuned"
 _RECORD, _DELTA = "model.json", "delta.safetensors"
 _FORMAT = 1
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -153,11 +157,27 @@ def write_model_folder(folder: Path, built: BuiltModel, record: ModelRecord) -> 
     folder.mkdir(parents=True, exist_ok=True)
     save_file(trained_state(built.model, built.parameters), folder / _DELTA)
     (folder / _RECORD).write_text(json.dumps(asdict(record), indent=1, ensure_ascii=False), encoding="utf-8")
+    seal(folder)
 
 
 def is_model_folder(folder: Path) -> bool:
     """Whether training wrote this folder."""
     return (folder / _RECORD).is_file() and (folder / _DELTA).is_file()
+
+
+def check_model_folder(folder: Path) -> None:
+    """Hold the folder's files against their checksums.
+
+    Raises:
+        DamagedModelError: One of them is not what training wrote.
+    """
+    if not is_sealed(folder):
+        _LOG.warning("%s was written by a version without checksums: whether it is damaged cannot be told.", folder)
+    elif damaged := find_damage(folder, (_RECORD, _DELTA)):
+        raise DamagedModelError(
+            f"{folder}: {damaged} is missing or damaged, it is not what training wrote. Copy the folder again, or train again.",
+            damaged,
+        )
 
 
 def read_record(folder: Path) -> ModelRecord:
@@ -166,6 +186,7 @@ def read_record(folder: Path) -> ModelRecord:
     Raises:
         ModelError: It is missing or damaged.
     """
+    check_model_folder(folder)
     try:
         content = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
         if content["format"] != _FORMAT:
@@ -183,9 +204,12 @@ def read_weights(folder: Path) -> dict[str, NDArray[Any]]:
     """
     from safetensors.torch import load_file
 
+    check_model_folder(folder)
     try:
         return {name: tensor.float().numpy() for name, tensor in load_file(folder / _DELTA).items()}
     except Exception as error:  # safetensors raises an error of its own
+        if is_exhausted(error):
+            raise
         raise ModelError(f"{folder}: {_DELTA} is missing or damaged: {error}") from error
 
 
@@ -216,6 +240,8 @@ def load_model_folder(folder: Path) -> FineTunedModel:
     try:
         load_trained_state(built.model, built.parameters, load_file(folder / _DELTA))
     except Exception as error:  # safetensors raises an error of its own
+        if is_exhausted(error):
+            raise
         raise ModelError(f"{folder}: {_DELTA} cannot be put on {record.base}: {error}") from error
     reading = objective.reading.settled(record.validation)
     return FineTunedModel(built.model, load_tokenizer(address), objective, reading, record.max_length, context.encoder)

@@ -23,15 +23,16 @@ import numpy as np
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
+from pipeline.checksums import find_damage, is_sealed, seal
 from pipeline.data.tokenization import TokenTable
 from pipeline.errors import TrainingError
-from pipeline.hashing import digest, hash_file
+from pipeline.hashing import digest
 
 if TYPE_CHECKING:
     import torch
 
 GIB = 2**30
-_FORMAT = 2
+_FORMAT = 3
 _STATES, _ABOUT, _WRITING = "states.bin", "about.json", ".writing-"
 _LOG = logging.getLogger(__name__)
 
@@ -124,6 +125,7 @@ class PrefixCache:
             if about is None:
                 return None
             (scratch / _ABOUT).write_text(json.dumps(about))
+            seal(scratch)
             scratch.replace(entry)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
@@ -150,7 +152,7 @@ class PrefixCache:
                     piece = rows[row, : offsets[index + 1] - offsets[index]]
                     if os.pwrite(file.fileno(), piece.data, int(offsets[index]) * row_bytes) != piece.nbytes:
                         raise OSError("the disk is full")
-        return about | {"build_seconds": time.perf_counter() - began, "sha256": hash_file(path)}
+        return about | {"build_seconds": time.perf_counter() - began}
 
     def _make_room(self, needed: int, mine: str) -> bool:
         """Delete the least recently used entries until `needed` bytes fit into the bound; False if they never will.
@@ -202,10 +204,13 @@ def _open(entry: Path, offsets: NDArray[np.int64], found: bool) -> HiddenStates 
     """The entry if it is there and whole."""
     import torch
 
+    if not is_sealed(entry):
+        return None
+    if damaged := find_damage(entry, (_STATES, _ABOUT)):
+        _LOG.warning("Hidden states of frozen layers are damaged (%s): they are computed anew.", entry / damaged)
+        return None
     try:
         about = json.loads((entry / _ABOUT).read_text())
-        if hash_file(entry / _STATES) != about["sha256"]:
-            return None
         dtype: torch.dtype = getattr(torch, about["dtype"])
         file = (entry / _STATES).open("rb", buffering=0)
         return HiddenStates(file, offsets, about["width"], dtype, about["build_seconds"], found)

@@ -182,7 +182,7 @@ def test_what_cannot_work_is_refused_before_a_run_is_made(workspace, scores, opt
     assert message in str(caught.value)
 
 
-def test_two_classes_by_cosine_and_by_cross_encoder_are_tested_against_each_other(workspace, classes, tmp_path):
+def test_two_classes_by_cosine_and_by_cross_encoder_are_tested_against_each_other(workspace, classes, trained, tmp_path):
     runs = [workspace.train(objective=name, strategy="partial", **classes) for name in ("siamese", "classification")]
     for run_id in runs:
         workspace.evaluate(run_id)
@@ -193,3 +193,9 @@ def test_two_classes_by_cosine_and_by_cross_encoder_are_tested_against_each_othe
     assert {row.name for row in found.statistics.rows} == {"partial, siamese", "partial, classification"}
     hardest = pd.read_csv(tmp_path / "results" / "hardest_examples.csv")
     assert list(hardest)[:3] == ["sentence", "sentence_pair", "gold"]
+    compare.run(CompareConfig(run_ids=tuple(trained.values()), export_dir=str(tmp_path)))
+    of_scores = {path.name for path in (tmp_path / "results").iterdir()}
+    of_classes = {"comparisons.csv", "confusions.csv", "hardest_examples.csv", "f1.png", "pareto.csv", "per_class.csv"}
+    of_classes |= {"per_length.csv", "reliability.csv", "pareto.png", "partial_test_outputs.csv"}
+    assert not of_classes & of_scores
+    assert "spearman.png" in of_scores

@@ -1,6 +1,6 @@
 import pytest
 
-from pipeline.errors import ConfigError, DataError, PipelineError, TrainingError, hide_credentials, unforeseen, unknown
+from pipeline.errors import ConfigError, DataError, PipelineError, TrainingError, hide_credentials, unknown
 
 
 def test_one_message_stands_alone_and_several_are_listed() -> None:
@@ -40,14 +40,3 @@ def test_unknown_suggests_the_nearest_name_only_where_one_is_near(name: str, ava
 )
 def test_names_and_passwords_in_addresses_are_hidden(text: str, shown: str) -> None:
     assert hide_credentials(text) == shown
-
-
-@pytest.mark.parametrize(
-    ("error", "message"),
-    [
-        (KeyError("a"), "KeyError: 'a'."),
-        (RuntimeError("CUDA out of memory"), "RuntimeError: CUDA out of memory. Try a smaller --batch-size."),
-    ],
-)
-def test_an_unforeseen_error_says_what_it_is_and_of_memory_the_way_out(error: Exception, message: str) -> None:
-    assert unforeseen(error).messages == (message,)

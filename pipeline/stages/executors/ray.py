@@ -13,7 +13,8 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import ConfigError, PipelineError, ProcessLostError, shorten, unforeseen
+from pipeline.errors import ConfigError, PipelineError, ProcessLostError, shorten
+from pipeline.failures import foreseen, unforeseen
 from pipeline.stages.children import SECONDS_TO_CLOSE, Children
 from pipeline.stages.executors.base import Outcome
 from pipeline.stages.search_plan import SearchPlan
@@ -123,7 +124,8 @@ def run_with_cpus(cpus: int, folder: str, task: TrialTask) -> str | PipelineErro
     try:
         return run_trial(task)
     except PipelineError as error:
-        return error
+        return foreseen(error) or error
     except Exception as error:  # whatever it is, it must not end the other trials
-        traceback.print_exc()
+        if not foreseen(error):
+            traceback.print_exc()
         return unforeseen(error)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.failures import foreseen
 from pipeline.stages.children import Children
 
 SCRIPT = """
@@ -107,7 +108,8 @@ def test_every_failure_of_a_child_is_an_error_of_ours_and_the_next_child_works(s
     said = dict(line.split("|", 1) for line in failures)
     assert said["foreign"] == "PipelineError|RuntimeError: no kernel."
     assert "RuntimeError: no kernel" in err, "with its traceback, for whoever has to find it"
-    assert said["memory"] == "PipelineError|MemoryError: out of memory. Try a smaller --batch-size."
+    assert said["memory"] == "SystemFailureError|" + str(foreseen(MemoryError()))
+    assert "\nMemoryError" not in err, "it was foreseen, and is said once"
     assert said["ours"] == "ConfigError|first|second"
     assert said["dead"].startswith("ProcessLostError|The process of this run was killed from outside")
     assert said["ended"] == "ProcessLostError|The process of this run was told to end from outside, and closed its run."

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from pipeline.errors import ConfigError
+from pipeline.failures import foreseen
 from pipeline.stages.executors import ray
 
 
@@ -13,7 +14,7 @@ from pipeline.stages.executors import ray
     ("error", "message"),
     [
         (ConfigError("no such thing"), "no such thing"),
-        (RuntimeError("out of memory"), "RuntimeError: out of memory. Try a smaller --batch-size."),
+        (RuntimeError("out of memory"), str(foreseen(MemoryError()))),
     ],
 )
 def test_every_failure_of_a_trial_is_handed_back_as_an_error_of_ours(monkeypatch, tmp_path, error, message):

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.checksums import read_with_checksum
 from pipeline.errors import ConfigError
 from pipeline.stages import settled_precision
 from pipeline.stages.settled_precision import settle_precision
@@ -25,7 +26,18 @@ def test_what_cannot_be_read_is_measured_again(tmp_path: Path, monkeypatch: pyte
     [file] = (tmp_path / "precision").iterdir()
     file.write_text(content)
     assert settle_precision("auto", str(tmp_path)) == "fp32"
-    assert file.read_text() == '"fp32"'
+    assert read_with_checksum(file.read_text()) == "fp32"
+
+
+def test_a_flipped_bit_is_no_other_precision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = {"auto": "bf16", "bf16": "bf16", "fp32": "fp32", "fp16": "fp16"}
+    monkeypatch.setattr(settled_precision, "choose_precision", answers.__getitem__)
+    settle_precision("auto", str(tmp_path))
+    [file] = (tmp_path / "precision").iterdir()
+    file.write_text(file.read_text().replace("bf16", "fp16"))
+    assert settle_precision("auto", str(tmp_path)) == "bf16"
+    file.write_text('"fp32"')  # as older versions wrote it
+    assert settle_precision("auto", str(tmp_path)) == "fp32"
 
 
 def test_what_was_asked_for_is_taken_or_refused(tmp_path: Path) -> None:

@@ -188,6 +188,7 @@ def test_checkpoints_hold_the_newest_and_the_best_only(prepare, scripted, tmp_pa
     assert {file.name for file in (folder.path / f"step-{4 * STEPS}").iterdir()} == {
         "trained.safetensors",
         "optimizer.pt",
+        "checksums.json",
         "progress.json",
     }
     json.loads((folder.path / f"step-{4 * STEPS}" / "progress.json").read_text())

@@ -5,8 +5,9 @@ import shutil
 
 import pytest
 
+from pipeline.checksums import seal
 from pipeline.data.problem import Problem
-from pipeline.errors import ModelError
+from pipeline.errors import DamagedModelError, ModelError
 from pipeline.modeling.addresses import find_model
 from pipeline.strategies.registry import create_strategy
 from pipeline.training.model_folder import (
@@ -68,16 +69,19 @@ def test_another_base_is_refused(folder, base):
 def test_a_changed_record_is_refused(folder, change, message):
     record = json.loads((folder / "model.json").read_text())
     (folder / "model.json").write_text(json.dumps({**record, **change}))
+    seal(folder)
     with pytest.raises(ModelError, match=message):
         load_model_folder(folder)
 
 
-def test_a_folder_without_a_head_is_older_than_heads(folder):
+def test_a_folder_without_a_head_or_checksums_is_older_than_they_are(folder, caplog):
     record = json.loads((folder / "model.json").read_text())
     assert record.pop("head") == "pooler"
     (folder / "model.json").write_text(json.dumps(record))
+    (folder / "checksums.json").unlink()
     assert read_record(folder).head == "pooler"
     assert load_model_folder(folder).predict_texts(["a fine film"]).shape == (1, 2)
+    assert "was written by a version without checksums" in caplog.text
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]"])
@@ -90,6 +94,9 @@ def test_a_damaged_record_is_refused(folder, content):
 def test_a_damaged_delta_is_refused(folder):
     delta = folder / "delta.safetensors"
     delta.write_bytes(delta.read_bytes()[:-7])
+    with pytest.raises(DamagedModelError, match=r"delta\.safetensors is missing or damaged"):
+        load_model_folder(folder)
+    seal(folder)
     with pytest.raises(ModelError, match="cannot be put on"):
         load_model_folder(folder)
 
