@@ -21,6 +21,7 @@ from pipeline.fields import describe_fields
 from pipeline.identity import identify, settings_hash
 from pipeline.lettering import warn_of_missing
 from pipeline.modeling.addresses import find_model
+from pipeline.modeling.folders import find_trained_model
 from pipeline.options import flag
 from pipeline.stages.inputs import deciding_modules, log_datasets
 from pipeline.stages.origin import origin_tags
@@ -40,7 +41,6 @@ from pipeline.tracking.code_version import code_version
 from pipeline.tracking.runs import Run, RunLogger, RunStore, Tracker, closing
 from pipeline.training.model_folder import (
     FineTunedModel,
-    is_model_folder,
     load_foreign_model,
     load_model_folder,
 )
@@ -177,15 +177,19 @@ def _code_version(trained: Run | None, *others: str) -> str:
 def _of_model(config: configs.EvaluateConfig, tracker: Tracker, parent_id: str | None) -> EvaluateResult:
     name, dataset = config.model or "", config.dataset or ""
     folder = Path(name).expanduser()
-    if folder.is_dir() and is_model_folder(folder):
+    if trained := find_trained_model(folder) if folder.is_dir() else None:
+        if config.model_labels:
+            raise ConfigError(f"--model-labels: {name} was trained here and knows its classes. Leave --model-labels out.")
         prepared, _ = prepare(dataset, config)
-        model = load_model_folder(folder)
+        model = load_model_folder(trained)
         _check_fits(name, model.problem, dataset, prepared.manifest.problem)
     else:
         address = find_model(name, config.model_revision)
         address.encoder  # noqa: B018  # an unknown architecture is refused before any data is read
         prepared, _ = prepare(dataset, config)
-        model = load_foreign_model(address, prepared.manifest.problem, config.max_length)
+        model, note = load_foreign_model(address, prepared.manifest.problem, config.max_length, config.model_labels)
+        if note:
+            say(note)
     table = read_test(prepared, config.max_eval_samples, config.split_seed)
     transfer = _find_transfer(config, prepared, config.split_seed)
     title = f"{EXTERNAL}-{folder.name}"

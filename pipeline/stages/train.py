@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pipeline import config as configs
 from pipeline.errors import TrainingError
-from pipeline.objectives.registry import refuse_idle_pooling
+from pipeline.objectives.registry import refuse_idle_model_labels, refuse_idle_pooling
 from pipeline.stages.advise import resolve_strategy
 from pipeline.stages.assembly import build, describe_model, plan_fit, read_texts
 from pipeline.stages.attempt import Attempt, claim_attempt, logged_points, open_run, replay_history
@@ -68,9 +68,10 @@ def run(
     began = time.perf_counter()
     if parent_id is None:  # in a study others may take what this objective does not
         refuse_idle_pooling(config.given, [config.objective])
+        refuse_idle_model_labels(config.given, [(config.objective, config.head)])
     inputs = find_inputs(resolve_strategy(config))
     if parent_id is None:
-        for line in (*summarise_data(inputs.prepared), *doubt_processes(config.num_processes)):
+        for line in (*summarise_data(inputs.prepared), *inputs.notes, *doubt_processes(config.num_processes)):
             say(line)
     with claim_attempt(inputs) as attempt:
         tracker = tracker or open_tracker()
