@@ -44,8 +44,8 @@ def describe_adapter_beside(folder: Path, holds_classifier: bool) -> str:
     adapter = _read(folder / ADAPTER)
     neither = "" if holds_classifier or _adapter_classes(folder) else " Neither of them holds a trained classifier."
     return (
-        f"{folder} holds the weights of a whole model and, beside them, {_name_adapter(adapter)}. Whether it was merged into them "
-        f"cannot be seen, so neither is used.{neither} Move {ADAPTER} and adapter_model.* to a folder of their own; if it was "
+        f"{folder} holds the weights of a whole model and, beside them, {_name_adapter(adapter)}. Whether it was merged into "
+        f"them cannot be seen, so neither is used.{neither} Move {ADAPTER} and adapter_model.* to a folder of their own; if it was "
         f"merged, that is all. If not: {_way_to_merge(folder, adapter, str(folder), 'THAT_FOLDER')}"
     )
 
@@ -67,7 +67,7 @@ def _trained_here(folder: Path) -> str:
     base = shorten(str(record.get("base", "")))
     test = f"--run-id {run[1]}" if run else f"--model {found} --dataset DATA"
     return (
-        f"{folder} is a model that fairtune trained ({shorten(str(record.get('strategy', '')))} on {base}): what training "
+        f"It is a model that fairtune trained ({shorten(str(record.get('strategy', '')))} on {base}): what training "
         f"changed, without the encoder below it. To test it, run `python -m pipeline evaluate {test}`. To train on the same "
         f"encoder, give --model {base}."
     )
@@ -78,7 +78,7 @@ def _adapter(folder: Path) -> str:
         return ""
     adapter = _read(folder / ADAPTER)
     base = str(adapter.get("base_model_name_or_path") or "BASE")
-    return f"{folder} is {_name_adapter(adapter)}, without the model below it. {_way_to_merge(folder, adapter, base)}"
+    return f"It is {_name_adapter(adapter)}, without the model below it. {_way_to_merge(folder, adapter, base, str(folder))}"
 
 
 def _name_adapter(adapter: Mapping[str, Any]) -> str:
@@ -86,7 +86,13 @@ def _name_adapter(adapter: Mapping[str, Any]) -> str:
     return f"a peft adapter ({shorten(str(adapter.get('peft_type')))}) of {base}"
 
 
-def _way_to_merge(folder: Path, adapter: Mapping[str, Any], base: str) -> str:
+def _way_to_merge(folder: Path, adapter: Mapping[str, Any], base: str, place: str) -> str:
+    """What to type to merge it.
+
+    Args:
+        base: Where the model below it is.
+        place: Where the adapter is when that is done: beside its base, transformers would put it on top unasked.
+    """
     if _is_prompt(str(adapter.get("peft_type"))):
         return (
             "An adapter of this kind puts virtual tokens before the text and cannot be merged. Train one here, with --strategy "
@@ -94,9 +100,10 @@ def _way_to_merge(folder: Path, adapter: Mapping[str, Any], base: str) -> str:
         )
     classes = _adapter_classes(folder)
     count = f", num_labels={classes}" if classes else ""
+    auto = "AutoModelForSequenceClassification" if adapter.get("task_type") == "SEQ_CLS" else "AutoModel"
     return (
-        f'Merge it in Python: base = AutoModelForSequenceClassification.from_pretrained("{shorten(base)}"{count}); '
-        f'PeftModel.from_pretrained(base, "{folder}").merge_and_unload().save_pretrained("merged"). Save the tokenizer there, '
+        f'Merge it in Python: base = {auto}.from_pretrained("{shorten(base)}"{count}); '
+        f'PeftModel.from_pretrained(base, "{place}").merge_and_unload().save_pretrained("merged"). Save the tokenizer there, '
         "too, and give --model merged."
     )
 
@@ -133,13 +140,13 @@ def _trainer_output(folder: Path) -> str:
     whole = [step for step in steps if has_weights(numbered[step]) or (numbered[step] / ADAPTER).is_file()]
     names = enumerate_some([numbered[step].name for step in steps], _MOST)
     if not whole:
-        return f"{folder} is the output folder of a Trainer, and none of its checkpoints ({names}) holds weights."
+        return f"It is the output folder of a Trainer, and none of its checkpoints ({names}) holds weights."
     newest = numbered[whole[-1]]
     best = Path(str(_read(newest / "trainer_state.json").get("best_model_checkpoint") or newest)).name
     by_score = f" The Trainer's best one is {folder / best}." if best != newest.name and (folder / best).is_dir() else ""
     adapter = " It holds an adapter." if not has_weights(newest) else ""
     return (
-        f"{folder} is the output folder of a Trainer; the models are in its checkpoints ({names}). Give the newest, --model "
+        f"It is the output folder of a Trainer; the models are in its checkpoints ({names}). Give the newest, --model "
         f"{newest}.{adapter}{by_score}"
     )
 
@@ -152,16 +159,14 @@ def _model_below(folder: Path) -> str:
         return ""
     newest = max(models, key=lambda path: (path / "config.json").stat().st_mtime)
     what = "a model below" if len(models) == 1 else f"{len(models)} models below, such as"
-    return f"{folder} holds {what} {newest.relative_to(folder)}. Give --model {newest}."
+    return f"It holds {what} {newest.relative_to(folder)}. Give --model {newest}."
 
 
 def _sharded_training(folder: Path) -> str:
     if (folder / "zero_to_fp32.py").is_file():
-        return (
-            f"{folder} is a checkpoint of DeepSpeed. Run `python zero_to_fp32.py . .` in it, which writes the weights as one."
-        )
+        return "It is a checkpoint of DeepSpeed. Run `python zero_to_fp32.py . .` in it, which writes the weights as one."
     if any(folder.glob("*_fsdp_*")):
-        return f"{folder} is a sharded checkpoint of FSDP. Run `accelerate merge-weights`, which writes the weights as one."
+        return "It is a sharded checkpoint of FSDP. Run `accelerate merge-weights`, which writes the weights as one."
     return ""
 
 
@@ -178,7 +183,7 @@ def _data(folder: Path) -> str:
 
 
 def _empty(folder: Path) -> str:
-    return f"{folder} is empty." if not any(folder.iterdir()) else ""
+    return "It is empty." if not any(folder.iterdir()) else ""
 
 
 _LOOKS: tuple[Callable[[Path], str], ...] = (

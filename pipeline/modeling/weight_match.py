@@ -77,8 +77,8 @@ def match_weights(
         )
     if relative := [name for name in homeless if _RELATIVE in name]:
         messages.append(
-            f"{begin} its weights hold relative positions in {len(relative)} tensors ({_some(relative)}), which this version of "
-            "transformers does not compute: without them it is another model. Choose a model with absolute positions."
+            f"{begin} its weights hold relative positions in {len(relative)} tensors ({_some(relative)}), which this "
+            "version of transformers does not compute: without them it is another model. Choose a model with absolute positions."
         )
     elif homeless:
         messages.append(
