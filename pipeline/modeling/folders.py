@@ -45,8 +45,8 @@ def describe_adapter_beside(folder: Path, holds_classifier: bool) -> str:
     neither = "" if holds_classifier or _adapter_classes(folder) else " Neither of them holds a trained classifier."
     return (
         f"{folder} holds the weights of a whole model and, beside them, {_name_adapter(adapter)}. Whether it was merged into "
-        f"them cannot be seen, so neither is used.{neither} Move {ADAPTER} and adapter_model.* to a folder of their own; if it was "
-        f"merged, that is all. If not: {_way_to_merge(folder, adapter, str(folder), 'THAT_FOLDER')}"
+        f"them cannot be seen, so neither is used.{neither} Move {ADAPTER} and adapter_model.* to a folder of their own; if "
+        f"it was merged, that is all. If not: {_way_to_merge(folder, adapter, str(folder), 'THAT_FOLDER')}"
     )
 
 

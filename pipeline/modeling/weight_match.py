@@ -78,7 +78,7 @@ def match_weights(
     if relative := [name for name in homeless if _RELATIVE in name]:
         messages.append(
             f"{begin} its weights hold relative positions in {len(relative)} tensors ({_some(relative)}), which this "
-            "version of transformers does not compute: without them it is another model. Choose a model with absolute positions."
+            "version of transformers does not compute; without them it is another model. Choose one with absolute positions."
         )
     elif homeless:
         messages.append(
