@@ -12,10 +12,12 @@ import pandas as pd
 
 from pipeline import config as configs
 from pipeline.comparison.rows import EXTERNAL
+from pipeline.data.columns import LABEL
 from pipeline.data.overlap import overlap_metrics
 from pipeline.data.prepared import PreparedData, prepare
 from pipeline.data.problem import Problem
 from pipeline.errors import ConfigError, ModelError, enumerate_some
+from pipeline.evaluation.chance import SWAPPED, is_far_below_chance
 from pipeline.evaluation.metric_names import CLASS_METRICS, SCORE_METRICS
 from pipeline.fields import describe_fields
 from pipeline.identity import identify, settings_hash
@@ -25,7 +27,7 @@ from pipeline.modeling.folders import find_trained_model
 from pipeline.options import flag
 from pipeline.stages.inputs import deciding_modules, log_datasets
 from pipeline.stages.origin import origin_tags
-from pipeline.stages.progress import say
+from pipeline.stages.progress import WAY_OUT, count_classes, say
 from pipeline.stages.record import check_data, check_finished, read_config
 from pipeline.stages.testing import read_test, score_test
 from pipeline.stages.transfer import (
@@ -245,6 +247,9 @@ def _test(
         logger.log_text(text, file)
     for file, figure in report.figures.items():
         logger.log_figure(figure, file)
+    counts = count_classes(table[LABEL].to_numpy(), classes)
+    if is_far_below_chance(report.metrics.get("recall_macro", 1.0), counts):
+        say(f"{title}: the test scores are {SWAPPED}. {WAY_OUT}")
     log_datasets(logger, prepared, "test")
     measured = {f"test/{name}": value for name, value in {**report.metrics, **report.calibration}.items()}
     logger.log_metrics({**measured, "test/examples": len(table)})

@@ -18,7 +18,7 @@ from pipeline.stages.attempt import Attempt, claim_attempt, logged_points, open_
 from pipeline.stages.data_summary import summarise_data
 from pipeline.stages.inputs import TrainingInputs, find_inputs
 from pipeline.stages.parallel import doubt_processes, run_processes
-from pipeline.stages.progress import TrainingObserver, describe_scores, say
+from pipeline.stages.progress import TrainingObserver, count_classes, describe_scores, say
 from pipeline.stages.train_record import log_data, log_end, log_start, parameter_table
 from pipeline.tracking import open_tracker
 from pipeline.tracking.memory import MemoryTracker
@@ -132,7 +132,8 @@ def _train(job: _Job, logger: RunLogger, only_helps: bool = False) -> TrainResul
     built = build(inputs)
     logger.log_text(parameter_table(built.parameters), "parameters.csv")
     already = frozenset[tuple[str, int]]() if job.replay else logged_points(job.tracker, logger.run_id)
-    observer = TrainingObserver(logger, config.title, already, job.stop_rule)
+    counts = count_classes(texts.validation.labels, inputs.prepared.manifest.classes)
+    observer = TrainingObserver(logger, config.title, already, job.stop_rule, counts)
     if job.replay:
         replay_history(job.attempt, logger)
     try:
