@@ -130,4 +130,6 @@ def _read_config(name: str, folder: Path) -> dict[str, Any]:
         raise ModelError(f"--model {name}: {path} is not JSON: {error}.") from error
     if not isinstance(config, dict):
         raise ModelError(f"--model {name}: {path} holds no JSON object.")
+    if "model_type" not in config and not has_weights(folder) and (described := describe_folder(folder)):
+        raise ModelError(f"--model {name}: {path} describes no model. {described}")  # a run's artifacts have one, too
     return config

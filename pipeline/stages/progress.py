@@ -1,5 +1,7 @@
 """How a running stage shows itself: a bar on a terminal, plain lines elsewhere."""
 
+from __future__ import annotations
+
 import math
 import sys
 import time
