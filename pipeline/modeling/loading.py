@@ -99,13 +99,14 @@ def check_weights(address: ModelAddress) -> WeightsReport:
             parts of another one.
     """
     check_files(address)
-    known = address.encoder.architecture
+    encoder = address.encoder
     _refuse_adapter(address)
     model, match, shapes = _put_in(address, {}, 0, {"device_map": "meta"})
-    heads = {name for name, _ in model.named_parameters() if address.encoder.place(name).part == "head"}
-    logits = f"{known.logits}.weight"
-    whole = logits in shapes and not match.lacking & {name for name in heads if not name.startswith(known.logits + ".")}
-    outputs = shapes[logits][0] if whole and _classifies_texts(address) else None
+    heads = {name for name, _ in model.named_parameters() if encoder.place(name).part == "head"}
+    logits = encoder.architecture.logits
+    below = {name for name in heads if not name.startswith(f"{logits}.")}
+    whole = f"{logits}.weight" in shapes and not match.lacking & below
+    outputs = shapes[f"{logits}.weight"][0] if whole and _classifies_texts(address) else None
     return WeightsReport(match.lacking, outputs, match.note(address.name))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -44,7 +44,7 @@ class WeightMatch:
 
 
 def match_weights(
-    address: ModelAddress, model: PreTrainedModel, tensors: Iterable[str], info: Mapping[str, Collection[Any]]
+    address: ModelAddress, model: PreTrainedModel, tensors: Collection[str], info: Mapping[str, Collection[Any]]
 ) -> WeightMatch:
     """Judge what transformers reports of loading.
 
@@ -53,7 +53,7 @@ def match_weights(
         info: Its report.
 
     Raises:
-        ModelError: A tensor of embeddings or layers has no place in the model or another shape, or a place has no tensor.
+        ModelError: A tensor of embeddings or layers has no place in the model or another shape, a place has no tensor, or two.
     """
     encoder = address.encoder
     mismatched = {item[0] if isinstance(item, tuple) else item for item in info["mismatched_keys"]}
@@ -85,10 +85,25 @@ def match_weights(
             f"{begin} its weights hold {len(homeless)} tensors of an encoder that have no place in {described}: "
             f"{_some(homeless)}. {_BESIDE}"
         )
+    buffers = {tensor for tensor in tensors if _BUFFERS.search(tensor)}
+    if len(tensors) - len(buffers) - len(unexpected) > len(model.state_dict()) - len(missing):
+        twice = _find_twice(tensors, model.base_model_prefix)
+        messages.append(
+            f"{begin} its weights hold {twice or 'a tensor'} twice, under two names of which transformers would take one "
+            "without a word. Remove the other, and save the weights again."
+        )
     if messages:
         raise ModelError(*messages)
-    buffers = {tensor for tensor in tensors if _BUFFERS.search(tensor)}
     return WeightMatch(frozenset(missing | mismatched), tuple(sorted(unexpected | buffers)))
+
+
+def _find_twice(tensors: Collection[str], base_prefix: str) -> str:
+    """Tensors that come to one name: with and without the family's prefix, or the old and the new name of a layer norm."""
+    by_name: dict[str, list[str]] = {}
+    for tensor in sorted(tensors):
+        plain = tensor.removeprefix(f"{base_prefix}.").replace("LayerNorm.gamma", "LayerNorm.weight")
+        by_name.setdefault(plain.replace("LayerNorm.beta", "LayerNorm.bias"), []).append(tensor)
+    return _some([" and ".join(names) for names in by_name.values() if len(names) > 1])
 
 
 def _some(names: list[str]) -> str:

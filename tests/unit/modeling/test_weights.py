@@ -216,6 +216,13 @@ def test_a_tensor_that_stands_twice_is_refused(copy) -> None:
     assert "hold embeddings.LayerNorm.bias twice, as embeddings.LayerNorm.bias and as module." in refusal(folder)
 
 
+@pytest.mark.parametrize("other", ["bert.embeddings.LayerNorm.bias", "embeddings.LayerNorm.beta"])
+def test_two_names_of_one_parameter_are_refused(copy, other: str) -> None:
+    folder = copy()
+    change(folder, lambda weights: {**weights, other: torch.rand(32)})
+    assert f"hold {' and '.join(sorted([other, 'embeddings.LayerNorm.bias']))} twice, under two names" in refusal(folder)
+
+
 @pytest.mark.parametrize(("inner", "shown"), [("", "backbone."), ("bert.", "backbone.")])
 def test_another_prefix_is_named(copy, inner: str, shown: str) -> None:
     folder = copy()
