@@ -105,8 +105,8 @@ def check_weights(address: ModelAddress) -> WeightsReport:
     heads = {name for name, _ in model.named_parameters() if encoder.place(name).part == "head"}
     logits = encoder.architecture.logits
     below = {name for name in heads if not name.startswith(f"{logits}.")}
-    whole = f"{logits}.weight" in shapes and not match.lacking & below
-    outputs = shapes[f"{logits}.weight"][0] if whole and _classifies_texts(address) else None
+    shape = shapes.get(f"{logits}.weight", [])
+    outputs = shape[0] if len(shape) == 2 and not match.lacking & below and _classifies_texts(address) else None
     return WeightsReport(match.lacking, outputs, match.note(address.name))
 
 
