@@ -143,6 +143,8 @@ class FitConfig(EncoderConfig):
     """Evaluate on at most so many examples of validation and of test."""
     head: str = "pooler"
     """Classifier on the encoder: pooler (its family's own), mean or attention (over all tokens), mlp, or one of your own."""
+    model_labels: Names = ()
+    """The data's classes in the order in which the model's own classifier puts them out; matched by name if not given."""
     learning_rate: Rate = 2e-5
     """Peak learning rate of AdamW, reached after warm-up, then falling linearly to zero."""
     batch_size: Count = 32
@@ -280,6 +282,8 @@ class EvaluateConfig(TransferConfig, SplitConfig):
     """Branch, tag or commit of a hub model."""
     dataset: str | None = None
     """Data for --model: a data set's name, a file, a folder, or a hub id."""
+    model_labels: Names = ()
+    """The data's classes in the order in which --model puts them out; matched by name if not given."""
     max_length: Count = 128
     """Longest input in tokens for --model; a run, and a folder that train wrote, keep their own."""
     max_eval_samples: Count | None = None

@@ -47,7 +47,7 @@ GROUPS = {
         "split_ratios split_seed group_column train_file validation_file test_file encoding dataset_config_name "
         "dataset_revision transfer_dataset transfer_labels transfer_text_column transfer_label_column"
     ),
-    "Model": "head objective pooling model_revision dropout",
+    "Model": "head objective pooling model_revision model_labels dropout",
     "Training": (
         "weight_decay warmup_ratio max_grad_norm eval_steps logging_steps metric_for_best_model early_stopping_patience "
         "precision num_processes data_seed init_seed dropout_seed"

@@ -17,6 +17,7 @@ from pipeline.comparison.statistics import Statistics
 from pipeline.comparison.table import group_runs, headline
 from pipeline.comparison.transfer import describe_transfer
 from pipeline.comparison.verdict import Verdict, reach_verdict
+from pipeline.evaluation.chance import SWAPPED
 from pipeline.evaluation.uncertainty import smallest_accuracy_gap
 
 
@@ -106,6 +107,9 @@ def describe_statistics(table: pd.DataFrame, selection: Selection, statistics: S
         if row.constant:
             seeds = "" if row.seeds == 1 else f" with {row.constant} of its {row.seeds} seeds"
             yield f"{row.name} predicts one class for every text{seeds}: it has not learned. Another learning rate may help."
+        if row.below_chance:
+            seeds = "" if row.seeds == 1 else f" with {row.below_chance} of its {row.seeds} seeds"
+            yield f"{row.name} is {SWAPPED}{seeds}."
         if row.seeds and row.missing:
             yield (
                 f"{row.name}: the table's scores are means over {row.seeds + row.missing} seeds; interval, group, tests and "

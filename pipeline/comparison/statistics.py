@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from pipeline.comparison.recorded import RecordedPredictions
 from pipeline.comparison.table import label_rows
+from pipeline.evaluation.chance import is_far_below_chance
 from pipeline.evaluation.resampling import ResampledScores, resample_scores
 from pipeline.evaluation.significance import combine_dependent, exact_mcnemar, holm, letter_groups
 from pipeline.evaluation.uncertainty import LEVEL, Estimate, Interval, estimate
@@ -48,6 +49,8 @@ class RowStatistics:
     """Rows that share a letter cannot be told apart; empty where there are no predictions."""
     constant: int = 0
     """Runs that predict one class for every text."""
+    below_chance: int = 0
+    """Runs that are so far below chance that their classes may be swapped."""
 
     @property
     def learned_nothing(self) -> bool:
@@ -161,10 +164,18 @@ def compute_statistics(table: pd.DataFrame, runs: Sequence[Run], recorded: Recor
             found = _estimates(scores, [identity[list(mine.values())]])
             f1_macro, accuracy = (found[name].interval(lowest=0.0) for name in ("f1_macro", "accuracy"))
             constant = sum(len(np.unique(predicted[run])) == 1 for run in mine.values()) if several else 0
-            rows[number] = replace(rows[number], f1_macro=f1_macro, accuracy=accuracy, constant=constant)
+            below = sum(_is_below_chance(recorded.gold, predicted[run], len(recorded.classes)) for run in mine.values())
+            known = replace(rows[number], f1_macro=f1_macro, accuracy=accuracy)
+            rows[number] = replace(known, constant=constant, below_chance=below)
     pairs = _test_pairs(members, scores, predicted == recorded.gold)
     statistics = Statistics(tuple(rows), pairs, texts, scores.resamples, recorded.missing)
     return replace(statistics, rows=_with_groups(statistics))
+
+
+def _is_below_chance(gold: NDArray[np.int64], predicted: NDArray[np.int64], classes: int) -> bool:
+    counts = np.bincount(gold, minlength=classes)
+    right = np.bincount(gold[gold == predicted], minlength=classes)
+    return is_far_below_chance(float((right / np.maximum(counts, 1)).mean()), counts.tolist())
 
 
 def _by_seed(runs: Sequence[Run], number_of: Mapping[str, int]) -> dict[Seeds, int]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,10 +13,11 @@ from pipeline.errors import ModelError
 from pipeline.hashing import hash_file
 from pipeline.hub import fetch_snapshot
 from pipeline.modeling.encoder import Encoder, describe_encoder
+from pipeline.modeling.folders import describe_folder
+from pipeline.modeling.weights import find_damages, has_weights
 
 PACKAGED = "minilm"
 _PACKAGED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-_WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
 _TOKENIZERS = (
     "tokenizer.json",
     "vocab.txt",
@@ -76,12 +76,14 @@ def find_model(name: str, revision: str | None = None) -> ModelAddress:
         folder, commit = _packaged_folder(), None
     elif Path(name).expanduser().is_dir():
         folder, commit = Path(name).expanduser().resolve(), None
+    elif Path(name).expanduser().is_file():
+        raise ModelError(f"--model {name}: is a file. Give the folder that holds it with config.json and a tokenizer.")
     elif name.startswith((".", "/", "~")):
         raise ModelError(f"--model {name}: no such folder. Relative paths start at {Path.cwd()}.")
     else:
         snapshot = fetch_snapshot(name, revision, "model", ModelError, ["*.json", "*.txt", "*.model", "*.safetensors"])
         folder, commit = snapshot.folder, snapshot.commit
-        if not any((folder / file).is_file() for file in _WEIGHTS):
+        if not has_weights(folder):
             folder = fetch_snapshot(name, revision, "model", ModelError, ["pytorch_model*"]).folder
     return ModelAddress(name, folder, commit, _read_config(name, folder))
 
@@ -92,51 +94,14 @@ def check_files(address: ModelAddress) -> None:
     Raises:
         ModelError: Naming everything that is missing or damaged.
     """
-    messages = _check_weights(address)
+    messages = find_damages(address.name, address.folder)
+    if not has_weights(address.folder) and (described := describe_folder(address.folder)):
+        messages = [f"{messages[0]} {described}"]
     present = [file for file in _TOKENIZERS if (address.folder / file).is_file()]
     if not present:
         messages.append(f"--model {address.name}: no tokenizer in {address.folder}. Needed: one of {', '.join(_TOKENIZERS)}.")
     if messages:
         raise ModelError(*messages)
-
-
-def _check_weights(address: ModelAddress) -> list[str]:
-    """What is wrong with the weight files that would be loaded; reads their beginnings and ends only."""
-    begin = f"--model {address.name}:"
-    first = next((address.folder / file for file in _WEIGHTS if (address.folder / file).is_file()), None)
-    if first is None:
-        return [f"{begin} no weights in {address.folder}. Needed: one of {', '.join(_WEIGHTS)}."]
-    files = [first]
-    if first.suffix == ".json":
-        try:
-            files = [address.folder / name for name in sorted(set(json.loads(first.read_text("utf-8"))["weight_map"].values()))]
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            return [f"{begin} {first} is not an index of weight files: {error!r}."]
-    damages = {file: _damage(file) for file in files}
-    return [f"{begin} {file} {damage}" for file, damage in damages.items() if damage]
-
-
-def _damage(file: Path) -> str | None:
-    """What is wrong with one weight file; None if it is whole as far as can be seen without reading it through."""
-    from safetensors import SafetensorError, safe_open
-
-    if not file.is_file():
-        return "is missing, though the index of weight files names it."
-    with file.open("rb") as opened:
-        start = opened.read(40)
-    if start.startswith(b"version https://git-lfs"):
-        return "is a Git LFS pointer, not the weights. Run `git lfs pull` in the folder it was cloned to."
-    again = "Download or copy it again."
-    if not start:
-        return f"is empty. {again}"
-    if file.suffix == ".safetensors":
-        try:
-            with safe_open(file, "numpy"):  # holds the length of the file against its header
-                return None
-        except (SafetensorError, OSError) as error:
-            return f"is damaged: {error}. {again}"
-    # Older checkpoints are bare pickles, whose end cannot be seen from outside.
-    return f"is damaged: it breaks off. {again}" if start.startswith(b"PK") and not zipfile.is_zipfile(file) else None
 
 
 def _packaged_folder() -> Path:
@@ -155,14 +120,16 @@ def _packaged_folder() -> Path:
 def _read_config(name: str, folder: Path) -> dict[str, Any]:
     path = folder / "config.json"
     if not path.is_file():
-        raise ModelError(
-            f"--model {name}: {folder} holds no config.json. A model folder has config.json, weights and a tokenizer, "
-            "as `save_pretrained` writes them."
+        described = describe_folder(folder) or (
+            "A model folder has config.json, weights and a tokenizer, as `save_pretrained` writes them."
         )
+        raise ModelError(f"--model {name}: {folder} holds no config.json. {described}")
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ModelError(f"--model {name}: {path} is not JSON: {error}.") from error
     if not isinstance(config, dict):
         raise ModelError(f"--model {name}: {path} holds no JSON object.")
+    if "model_type" not in config and not has_weights(folder) and (described := describe_folder(folder)):
+        raise ModelError(f"--model {name}: {path} describes no model. {described}")  # a run's artifacts have one, too
     return config

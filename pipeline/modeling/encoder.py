@@ -44,6 +44,8 @@ class Architecture:
     """Name in `config.json` of the number of sets of weights that the layers share, where they do."""
     pooler_is_norm: bool = False
     """Whether `pooler` is a norm that every token passes, so that it stays below every head."""
+    logits: str = "classifier.out_proj"
+    """The linear layer with an output per class."""
     linear_head: bool = False
     """Whether one linear layer is all of the head that has parameters."""
     lays_out_layers_as_bert: bool = False
@@ -76,6 +78,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         linear=("query", "key", "value", "dense", "ffn", "ffn_output", "pooler"),
         dropouts=("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout_prob"),
         takes_prefix=False,
+        logits="classifier",
         linear_head=True,
         layer_sets="num_hidden_groups",
     ),
@@ -86,6 +89,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         head=("classifier",),
         linear=_BERT_LINEAR,
         dropouts=_BERT_DROPOUTS,
+        logits="classifier",
         linear_head=True,
         lays_out_layers_as_bert=True,
     ),
@@ -96,6 +100,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         head=("pre_classifier", "classifier"),
         linear=("q_lin", "k_lin", "v_lin", "out_lin", "lin1", "lin2"),
         dropouts=("dropout", "attention_dropout", "seq_classif_dropout"),
+        logits="classifier",
         takes_prefix=False,
     ),
     "electra": Architecture(
@@ -113,6 +118,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         pooler="model.final_norm",
         pooler_is_norm=True,
         head=("head", "classifier"),
+        logits="classifier",
         linear=("Wqkv", "Wo", "Wi"),
         dropouts=("embedding_dropout", "mlp_dropout", "attention_dropout", "classifier_dropout"),
         takes_prefix=False,

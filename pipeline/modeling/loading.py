@@ -10,15 +10,21 @@ from typing import TYPE_CHECKING, Any
 from pipeline.errors import ModelError, refused_pickle, shorten
 from pipeline.failures import is_exhausted
 from pipeline.modeling.addresses import ModelAddress, check_files
+from pipeline.modeling.class_order import NEW, Outputs, check_model_labels, order_outputs
 from pipeline.modeling.encoder import FAMILY_HEAD, Encoder
 from pipeline.modeling.first_token import compute_first_token_only
+from pipeline.modeling.folders import ADAPTER, describe_adapter_beside
 from pipeline.modeling.heads.registry import head_class
+from pipeline.modeling.weight_match import WeightMatch, match_weights
+from pipeline.modeling.weights import open_weights
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 _SHORTEST_INPUT = 4  # tokens; two of them are special ones
 _TRIAL = "A text, to try it."
+_OTHER_HEADS = ("TokenClassification", "MultipleChoice")
+"""Tasks whose heads have the names, and may have the shapes, of a text classifier's."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +36,18 @@ class LoadedModel:
     """Names of the parameters that the checkpoint did not hold, those of a head that was put on included."""
 
 
+@dataclass(frozen=True)
+class WeightsReport:
+    """What a checkpoint's weights hold, of which no value was read."""
+
+    lacking: frozenset[str]
+    """Names of the parameters of the family's classification model that the checkpoint lacks."""
+    outputs: int | None
+    """How many its trained classifier has; None where it has none."""
+    note: str
+    """What of the weights has no use, as a sentence; empty where all have."""
+
+
 def load_classifier(
     address: ModelAddress,
     classes: Sequence[str],
@@ -38,6 +56,7 @@ def load_classifier(
     load_kwargs: Mapping[str, Any] | None = None,
     head: str = FAMILY_HEAD,
     encoder: Encoder | None = None,
+    model_labels: Sequence[str] = (),
 ) -> LoadedModel:
     """The model with a classifier for `classes`; whatever the checkpoint lacks is drawn from `seed`.
 
@@ -47,74 +66,141 @@ def load_classifier(
         classes: Empty for one output that is trained by its mean squared error.
         head: Name of what classifies; `FAMILY_HEAD` leaves the family's own.
         encoder: As the head has it, unless more than the head reads is needed of the top layer.
+        model_labels: The classes in the order of the outputs of the checkpoint's own classifier; matched by name if empty.
 
     Raises:
+        ConfigError: The checkpoint has no outputs that the labels could name.
         ModelError: The files are missing, damaged, or of another shape than config.json says.
     """
-    check_files(address)
-    outputs = classes or ("score",)
+    names = classes or ("score",)
     settings = {
-        "num_labels": len(outputs),
-        "id2label": dict(enumerate(outputs)),
-        "label2id": {name: index for index, name in enumerate(outputs)},
+        "num_labels": len(names),
+        "id2label": dict(enumerate(names)),
+        "label2id": {name: index for index, name in enumerate(names)},
         "problem_type": "single_label_classification" if classes else "regression",
         **dict.fromkeys(address.encoder.architecture.dropouts, dropout),
     }
-    loaded = _load(address, settings, seed, load_kwargs or {})
+    rows = find_outputs(address, check_weights(address), classes, model_labels).rows if head == FAMILY_HEAD else None
+    loaded = _load(address, settings, seed, load_kwargs or {}, rows)
     if _was_drawn_elsewhere(loaded):  # by another generator; the head shall be that of every other strategy
-        _copy_parameters(_load(address, settings, seed, {}), loaded)
+        _copy_parameters(_load(address, settings, seed, {}, rows), loaded)
     chosen = head_class(head)
-    drawn = chosen.put_on(loaded.model, address.encoder, len(outputs), dropout, seed, loaded.newly_initialised)
+    drawn = chosen.put_on(loaded.model, address.encoder, len(names), dropout, seed, loaded.newly_initialised)
     compute_first_token_only(loaded.model, encoder or chosen.describe(address.encoder))
     return LoadedModel(loaded.model, drawn)
 
 
-def check_weights(address: ModelAddress) -> frozenset[str]:
+def check_weights(address: ModelAddress) -> WeightsReport:
     """Hold the weights' names and shapes against `config.json`; the weights themselves are not read into memory.
 
     Of a pickle in the format before PyTorch 1.6, whose end cannot be seen from outside, the whole file is read.
 
-    Returns:
-        Names of the parameters of the family's classification model that the checkpoint lacks.
-
     Raises:
-        ModelError: They are missing, damaged, of another shape than config.json says, or lack a part of the encoder.
+        ModelError: They are missing, damaged, of another shape than config.json says, lack a part of the encoder, or hold
+            parts of another one.
     """
     check_files(address)
-    return _load(address, {}, 0, {"device_map": "meta"}).newly_initialised
-
-
-def _load(address: ModelAddress, settings: Mapping[str, Any], seed: int, load_kwargs: Mapping[str, Any]) -> LoadedModel:
-    import torch
-    from transformers import AutoConfig, AutoModelForSequenceClassification
-
     encoder = address.encoder
+    _refuse_adapter(address)
+    model, match, shapes = _put_in(address, {}, 0, {"device_map": "meta"})
+    heads = {name for name, _ in model.named_parameters() if encoder.place(name).part == "head"}
+    logits = encoder.architecture.logits
+    below = {name for name in heads if not name.startswith(f"{logits}.")}
+    shape = shapes.get(f"{logits}.weight", [])
+    outputs = shape[0] if len(shape) == 2 and not match.lacking & below and _classifies_texts(address) else None
+    return WeightsReport(match.lacking, outputs, match.note(address.name))
+
+
+def _refuse_adapter(address: ModelAddress) -> None:
+    """Refuse weights that may have the adapter in them that lies beside: from_pretrained would put it on top, again or not."""
+    if (address.folder / ADAPTER).is_file():
+        with _model_errors(address), open_weights(address.name, address.folder, "", values=False) as tensors:
+            names = {name.partition(".")[0] for name in tensors}
+        heads = {head.partition(".")[0] for head in address.encoder.architecture.head}
+        raise ModelError(f"--model {address.name}: {describe_adapter_beside(address.folder, bool(names & heads))}")
+
+
+def find_outputs(
+    address: ModelAddress, report: WeightsReport, classes: Sequence[str], model_labels: Sequence[str] = ()
+) -> Outputs:
+    """Which outputs of the checkpoint's classifier stand for which classes of the data.
+
+    Args:
+        classes: Empty for one output that is trained by its mean squared error.
+
+    Raises:
+        ConfigError: `--model-labels` names other classes, or outputs that are not there.
+    """
+    if not classes:
+        check_model_labels(model_labels, classes)
+        return Outputs((0,)) if report.outputs == 1 else NEW
+    return order_outputs(address.name, address.config, report.outputs, classes, model_labels)
+
+
+def _classifies_texts(address: ModelAddress) -> bool:
+    """Whether `config.json` does not say that the head is for another task."""
+    return not any(task in str(address.config.get("architectures")) for task in _OTHER_HEADS)
+
+
+def _load(
+    address: ModelAddress, settings: Mapping[str, Any], seed: int, load_kwargs: Mapping[str, Any], rows: Sequence[int] | None
+) -> LoadedModel:
+    model, match, _ = _put_in(address, settings, seed, load_kwargs, rows)
+    return LoadedModel(model, match.lacking)
+
+
+def _put_in(
+    address: ModelAddress,
+    settings: Mapping[str, Any],
+    seed: int,
+    load_kwargs: Mapping[str, Any],
+    rows: Sequence[int] | None = (),
+) -> tuple[PreTrainedModel, WeightMatch, dict[str, list[int]]]:
+    """Put a checkpoint's tensors into the family's classification model.
+
+    They are read here and handed over: from a folder, transformers would put an adapter that lies in it on top, and tell of
+    the adapter's tensors alone.
+
+    Args:
+        settings: Instead of what `config.json` says.
+        rows: Outputs of the checkpoint's classifier in the order in which they are taken; all as they are if empty, none at
+            all if None.
+
+    Returns:
+        The model, what was found, and the shapes of the checkpoint's tensors.
+    """
+    import torch
+    from transformers import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING, AutoConfig
+
+    logits = address.encoder.architecture.logits
+    values = load_kwargs.get("device_map") != "meta"
     with _model_errors(address), _quiet(), torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
         config = AutoConfig.from_pretrained(address.folder, trust_remote_code=False, **settings)
-        model, info = AutoModelForSequenceClassification.from_pretrained(
-            address.folder,
-            config=config,
-            dtype=torch.float32,
-            trust_remote_code=False,
-            ignore_mismatched_sizes=True,  # a classifier for another number of classes is replaced
-            output_loading_info=True,
-            **load_kwargs,
-        )
-    mismatched = {item[0] if isinstance(item, tuple) else item for item in info["mismatched_keys"]}
-    strange = sorted(name for name in mismatched if encoder.place(name).part != "head")
-    if strange:
-        raise ModelError(
-            f"--model {address.name}: {strange[0]} has another shape in the weights than in config.json. "
-            "Put the config.json beside the weights that it belongs to."
-        )
-    lacking = sorted(name for name in info["missing_keys"] if encoder.place(name).part in ("embeddings", "layer"))
-    if lacking:
-        raise ModelError(
-            f"--model {address.name}: its weights lack {len(lacking)} parameters of the {encoder.model_type} that config.json "
-            f"describes, such as {lacking[0]}. Put the config.json beside the weights that it belongs to."
-        )
-    return LoadedModel(model, frozenset(info["missing_keys"]) | mismatched)
+        family = MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING[type(config)]
+        with open_weights(address.name, address.folder, family.base_model_prefix, values) as tensors:
+            shapes = {name: list(_shape(tensor)) for name, tensor in tensors.items()}
+            for name in [name for name in (f"{logits}.weight", f"{logits}.bias") if name in tensors]:
+                if rows is None:
+                    del tensors[name]
+                elif rows:
+                    tensors[name] = tensors[name][:][list(rows)]
+            torch.manual_seed(seed)
+            model, info = family.from_pretrained(
+                None,
+                config=config,
+                state_dict=tensors,
+                dtype=torch.float32,
+                ignore_mismatched_sizes=True,  # told apart in `match_weights`
+                output_loading_info=True,
+                **load_kwargs,
+            )
+        model.name_or_path = model.config.name_or_path = str(address.folder)
+    return model, match_weights(address, model, tensors, info), shapes
+
+
+def _shape(tensor: Any) -> Sequence[int]:
+    shape: Sequence[int] = tensor.get_shape() if hasattr(tensor, "get_shape") else tensor.shape
+    return shape
 
 
 def _was_drawn_elsewhere(loaded: LoadedModel) -> bool:

@@ -11,7 +11,7 @@ from pipeline.errors import ConfigError
 from pipeline.evaluation.readings import ClassReading, Reading
 from pipeline.modeling.addresses import ModelAddress
 from pipeline.modeling.encoder import Encoder
-from pipeline.modeling.loading import LoadedModel
+from pipeline.modeling.loading import LoadedModel, WeightsReport
 from pipeline.strategies.base import Strategy
 from pipeline.strategies.freezing.phases import Phase
 
@@ -44,6 +44,8 @@ class Objective:
     pooling: str
     head: str
     """Name of the head; the family's own where heads are not taken."""
+    model_labels: tuple[str, ...] = ()
+    """The classes in the order of the outputs of the checkpoint's own classifier; matched by name if empty."""
 
     peft_task: ClassVar[str] = "SEQ_CLS"
     """What peft calls a model of this kind."""
@@ -79,6 +81,14 @@ class Objective:
             ModelError: It cannot be loaded.
         """
         raise NotImplementedError
+
+    def describe_outputs(self, address: ModelAddress, report: WeightsReport) -> str:
+        """What a user should know of the outputs of the checkpoint's own classifier; empty where it is not used.
+
+        Raises:
+            ConfigError: It has no outputs that `model_labels` could name.
+        """
+        return ""
 
     @property
     def trains_heads_together(self) -> bool:

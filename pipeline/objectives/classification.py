@@ -10,9 +10,9 @@ from pipeline.data.problem import Input, Problem
 from pipeline.data.tokenization import TokenTable, encode_texts, tokenize
 from pipeline.evaluation.readings import ClassReading, ScoreReading
 from pipeline.modeling.addresses import ModelAddress
-from pipeline.modeling.encoder import Encoder
+from pipeline.modeling.encoder import FAMILY_HEAD, Encoder
 from pipeline.modeling.heads.registry import with_head
-from pipeline.modeling.loading import LoadedModel, load_classifier
+from pipeline.modeling.loading import LoadedModel, WeightsReport, find_outputs, load_classifier
 from pipeline.objectives.base import Objective, Tokenization
 
 if TYPE_CHECKING:
@@ -45,7 +45,14 @@ class Classification(Objective):
 
     def load(self, address: ModelAddress, dropout: float, seed: int, load_kwargs: Mapping[str, Any]) -> LoadedModel:
         """The model with a classifier, as transformers has it, or with another head."""
-        return load_classifier(address, self.problem.classes, dropout, seed, load_kwargs, self.head)
+        labels = self.model_labels
+        return load_classifier(address, self.problem.classes, dropout, seed, load_kwargs, self.head, model_labels=labels)
+
+    def describe_outputs(self, address: ModelAddress, report: WeightsReport) -> str:
+        """Of the family's own head alone: another one is always new."""
+        if self.head != FAMILY_HEAD:
+            return ""
+        return find_outputs(address, report, self.problem.classes, self.model_labels).note
 
     def tokenize(
         self, table: pd.DataFrame, how: Tokenization, address: ModelAddress, content_sha256: str, cache_dir: str

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 from pipeline.data.problem import Problem
 from pipeline.discovery import list_modules, only_class
@@ -50,14 +51,38 @@ def refuse_idle_pooling(given: Collection[str], names: Collection[str]) -> None:
         )
 
 
-def create_objective(name: str, problem: Problem, pooling: str, head: str = FAMILY_HEAD) -> Objective:
+def refuse_idle_model_labels(given: Collection[str], trained: Collection[tuple[str, str]]) -> None:
+    """Refuse `--model-labels` that were typed where every classifier is a new one.
+
+    Args:
+        given: Names of the options that were typed.
+        trained: Objective and head of each training.
+
+    Raises:
+        ConfigError: They would say nothing.
+    """
+    if "model_labels" in given and not any(
+        head == FAMILY_HEAD and name in list_objectives() and _objective_class(name, head).takes_heads for name, head in trained
+    ):
+        raise ConfigError(
+            "--model-labels: says what the outputs of the model's own classifier stand for, and a new one is trained instead. "
+            f"Leave it out, or choose --objective classification with --head {FAMILY_HEAD}."
+        )
+
+
+def create_objective(
+    name: str, problem: Problem, pooling: str, head: str = FAMILY_HEAD, model_labels: Sequence[str] = ()
+) -> Objective:
     """The objective of that name for a problem.
+
+    Args:
+        model_labels: The classes in the order of the outputs of the checkpoint's own classifier; matched by name if empty.
 
     Raises:
         ConfigError: There is no objective of that name, or it cannot be trained for the problem or with the head.
         TypeError: The module does not define exactly one objective; a mistake of whoever wrote it.
     """
-    return _objective_class(name, head).of(problem, pooling, head)
+    return replace(_objective_class(name, head).of(problem, pooling, head), model_labels=tuple(model_labels))
 
 
 def _objective_class(name: str, head: str) -> type[Objective]:

@@ -85,5 +85,6 @@ def describe_model(inputs: TrainingInputs, texts: Texts, built: BuiltModel, vali
         pooling=config.pooling,
         score_range=list(problem.score_range) if problem.score_range else None,
         pairs=problem.pairs,
+        model_labels=list(config.model_labels),
         validation=dict(validation),
     )

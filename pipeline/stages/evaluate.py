@@ -12,19 +12,22 @@ import pandas as pd
 
 from pipeline import config as configs
 from pipeline.comparison.rows import EXTERNAL
+from pipeline.data.columns import LABEL
 from pipeline.data.overlap import overlap_metrics
 from pipeline.data.prepared import PreparedData, prepare
 from pipeline.data.problem import Problem
 from pipeline.errors import ConfigError, ModelError, enumerate_some
+from pipeline.evaluation.chance import SWAPPED, is_far_below_chance
 from pipeline.evaluation.metric_names import CLASS_METRICS, SCORE_METRICS
 from pipeline.fields import describe_fields
 from pipeline.identity import identify, settings_hash
 from pipeline.lettering import warn_of_missing
 from pipeline.modeling.addresses import find_model
+from pipeline.modeling.folders import find_trained_model
 from pipeline.options import flag
 from pipeline.stages.inputs import deciding_modules, log_datasets
 from pipeline.stages.origin import origin_tags
-from pipeline.stages.progress import say
+from pipeline.stages.progress import WAY_OUT, count_classes, say
 from pipeline.stages.record import check_data, check_finished, fetch_model, read_config
 from pipeline.stages.testing import read_test, score_test
 from pipeline.stages.transfer import (
@@ -40,7 +43,6 @@ from pipeline.tracking.code_version import code_version
 from pipeline.tracking.runs import Run, RunLogger, RunStore, Tracker, closing
 from pipeline.training.model_folder import (
     FineTunedModel,
-    is_model_folder,
     load_foreign_model,
     load_model_folder,
 )
@@ -177,15 +179,19 @@ def _code_version(trained: Run | None, *others: str) -> str:
 def _of_model(config: configs.EvaluateConfig, tracker: Tracker, parent_id: str | None) -> EvaluateResult:
     name, dataset = config.model or "", config.dataset or ""
     folder = Path(name).expanduser()
-    if folder.is_dir() and is_model_folder(folder):
+    if trained := find_trained_model(folder) if folder.is_dir() else None:
+        if config.model_labels:
+            raise ConfigError(f"--model-labels: {name} was trained here and knows its classes. Leave --model-labels out.")
         prepared, _ = prepare(dataset, config)
-        model = load_model_folder(folder)
+        model = load_model_folder(trained)
         _check_fits(name, model.problem, dataset, prepared.manifest.problem)
     else:
         address = find_model(name, config.model_revision)
         address.encoder  # noqa: B018  # an unknown architecture is refused before any data is read
         prepared, _ = prepare(dataset, config)
-        model = load_foreign_model(address, prepared.manifest.problem, config.max_length)
+        model, note = load_foreign_model(address, prepared.manifest.problem, config.max_length, config.model_labels)
+        if note:
+            say(note)
     table = read_test(prepared, config.max_eval_samples, config.split_seed)
     transfer = _find_transfer(config, prepared, config.split_seed)
     title = f"{EXTERNAL}-{folder.name}"
@@ -241,6 +247,9 @@ def _test(
         logger.log_text(text, file)
     for file, figure in report.figures.items():
         logger.log_figure(figure, file)
+    counts = count_classes(table[LABEL].to_numpy(), classes)
+    if is_far_below_chance(report.metrics.get("recall_macro", 1.0), counts):
+        say(f"{title}: the test scores are {SWAPPED}. {WAY_OUT}")
     log_datasets(logger, prepared, "test")
     measured = {f"test/{name}": value for name, value in {**report.metrics, **report.calibration}.items()}
     logger.log_metrics({**measured, "test/examples": len(table)})

@@ -47,6 +47,8 @@ class TrainingInputs:
     prepared: PreparedData
     base_sha256: str
     objective: Objective
+    notes: tuple[str, ...] = ()
+    """What a user should know of the model's weights and outputs, as sentences."""
 
     @property
     def identity(self) -> str:
@@ -133,12 +135,14 @@ def find_inputs(config: configs.TrainConfig) -> TrainingInputs:
         InputError: Model, data or strategy cannot be used; nothing was begun.
     """
     address, strategy = find_strategy(config)
-    _check_strategy(config, address, strategy, check_weights(address))
+    weights = check_weights(address)
+    _check_strategy(config, address, strategy, weights.lacking)
     load_tokenizer(address)
     prepared, _ = prepare(config.dataset, config)
-    objective = create_objective(config.objective, prepared.manifest.problem, config.pooling, config.head)
+    objective = create_objective(config.objective, prepared.manifest.problem, config.pooling, config.head, config.model_labels)
     objective.check_metric(config.metric_for_best_model)
-    inputs = TrainingInputs(config, address, strategy, prepared, address.sha256(), objective)
+    notes = tuple(note for note in (weights.note, objective.describe_outputs(address, weights)) if note)
+    inputs = TrainingInputs(config, address, strategy, prepared, address.sha256(), objective, notes)
     objective.check(address, strategy, strategy.phases(inputs.context()))
     if not len(inputs.sample("train")):
         raise ConfigError(f"--dataset {config.dataset}: no training example is left.")

@@ -186,6 +186,7 @@ def _introduce(plan: StudyPlan, run_id: str) -> Iterator[str]:
     config = plan.config
     seeds = f", {config.seeds} seeds from {config.seed} on" if config.seeds > 1 else ""
     yield f"Study {config.recipe}: {', '.join(inputs.config.title for inputs in plan.strategies)}{seeds}. Run {run_id}"
+    yield from dict.fromkeys(note for inputs in plan.strategies for note in inputs.notes)
     for strategy, reason in plan.unfit.items():
         yield f"Not run: {strategy}: {reason}"
     yield from (f"Note: {doubt}" for doubt in find_doubts(plan))

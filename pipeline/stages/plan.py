@@ -11,7 +11,7 @@ from pipeline.errors import ConfigError, InputError
 from pipeline.fields import SEED_LIMIT
 from pipeline.hashing import digest
 from pipeline.identity import SEEDS, identify
-from pipeline.objectives.registry import refuse_idle_pooling
+from pipeline.objectives.registry import refuse_idle_model_labels, refuse_idle_pooling
 from pipeline.options import flag
 from pipeline.recipes.recipe import load_recipe
 from pipeline.stages.advise import resolve_strategy
@@ -58,6 +58,7 @@ def plan_study(config: configs.MainConfig) -> StudyPlan:
     precision = settle_precision(config.precision, config.cache_dir)
     plans = [dataclasses.replace(plan, precision=precision) for plan in map(resolve_strategy, _plan(config))]
     refuse_idle_pooling(config.given, [plan.objective for plan in plans])
+    refuse_idle_model_labels(config.given, [(plan.objective, plan.head) for plan in plans])
     found, unfit = _check_strategies(plans, named=not _is_open(config))
     fitting = [inputs.config for inputs in found]
     _check_seeds(config.seeds, fitting)

@@ -1,14 +1,21 @@
 """How a running stage shows itself: a bar on a terminal, plain lines elsewhere."""
 
+from __future__ import annotations
+
 import math
 import sys
 import time
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
+from pipeline.evaluation.chance import SWAPPED, is_far_below_chance
 from pipeline.tracking.runs import RunLogger
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 _SECONDS_BETWEEN_LINES = 10.0
+WAY_OUT = "--model-labels names the data's classes in the order of the outputs of --model."
 _TELLING = {"accuracy": "accuracy", "f1_macro": "macro F1", "spearman": "Spearman", "pearson": "Pearson"}
 
 
@@ -22,6 +29,14 @@ def describe_scores(found: Mapping[str, float]) -> str:
     return ", ".join(f"{name} {found[key]:.4f}" for key, name in _TELLING.items() if key in found)
 
 
+def count_classes(labels: NDArray[Any], classes: Sequence[str]) -> list[int]:
+    """How many of the labels, indices of classes, are of each class; empty where labels are scores."""
+    import numpy as np
+
+    counts: list[int] = np.bincount(labels.astype(np.int64), minlength=len(classes)).tolist() if classes else []
+    return counts
+
+
 class TrainingObserver:
     """Hands what training reports to the run, and shows it."""
 
@@ -31,14 +46,17 @@ class TrainingObserver:
         title: str,
         already_logged: frozenset[tuple[str, int]] = frozenset(),
         stop_rule: Callable[[int, Mapping[str, float]], bool] | None = None,
+        class_counts: Sequence[int] = (),
     ) -> None:
         """Watch one training.
 
         Args:
             already_logged: (metric, step) that the run holds from before it was interrupted.
             stop_rule: Asked after each evaluation whether to end, with step and validation metrics by their bare names.
+            class_counts: Validation examples of each class; empty where labels are scores.
         """
         self._stop_rule, self._stops = stop_rule, False
+        self._class_counts, self._remarked = class_counts, False
         self._logger = logger
         self._title = title
         self._already_logged = already_logged
@@ -72,6 +90,7 @@ class TrainingObserver:
             found = {name.removeprefix("val/"): value for name, value in metrics.items()}
             say(f"  {self._title}: step {step}, validation {describe_scores(found)}, loss {found['loss']:.4f}")
             self._last_line = time.monotonic()
+            self._remark(step, found)
             self._ask_stop_rule(step, {name.removeprefix("val/"): value for name, value in metrics.items()})
 
     def on_prefix(self, examples: int, total: int) -> None:
@@ -88,6 +107,12 @@ class TrainingObserver:
         """Take the bar away."""
         if self._bar is not None:
             self._bar.close()
+
+    def _remark(self, step: int, found: Mapping[str, float]) -> None:
+        """Say once what a score says of the model rather than of the training."""
+        if not self._remarked and is_far_below_chance(found.get("recall_macro", 1.0), self._class_counts):
+            self._remarked = True
+            say(f"  {self._title}: the validation scores of step {step} are {SWAPPED}. {WAY_OUT}")
 
     def _ask_stop_rule(self, step: int, metrics: Mapping[str, float]) -> None:
         if self._stop_rule is not None and not self._stops and self._stop_rule(step, metrics):

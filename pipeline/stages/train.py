@@ -11,14 +11,14 @@ from pathlib import Path
 
 from pipeline import config as configs
 from pipeline.errors import TrainingError
-from pipeline.objectives.registry import refuse_idle_pooling
+from pipeline.objectives.registry import refuse_idle_model_labels, refuse_idle_pooling
 from pipeline.stages.advise import resolve_strategy
 from pipeline.stages.assembly import build, describe_model, plan_fit, read_texts
 from pipeline.stages.attempt import Attempt, claim_attempt, logged_points, open_run, replay_history
 from pipeline.stages.data_summary import summarise_data
 from pipeline.stages.inputs import TrainingInputs, find_inputs
 from pipeline.stages.parallel import doubt_processes, run_processes
-from pipeline.stages.progress import TrainingObserver, describe_scores, say
+from pipeline.stages.progress import TrainingObserver, count_classes, describe_scores, say
 from pipeline.stages.train_record import log_data, log_end, log_start, parameter_table
 from pipeline.tracking import open_tracker
 from pipeline.tracking.memory import MemoryTracker
@@ -68,9 +68,10 @@ def run(
     began = time.perf_counter()
     if parent_id is None:  # in a study others may take what this objective does not
         refuse_idle_pooling(config.given, [config.objective])
+        refuse_idle_model_labels(config.given, [(config.objective, config.head)])
     inputs = find_inputs(resolve_strategy(config))
     if parent_id is None:
-        for line in (*summarise_data(inputs.prepared), *doubt_processes(config.num_processes)):
+        for line in (*summarise_data(inputs.prepared), *inputs.notes, *doubt_processes(config.num_processes)):
             say(line)
     with claim_attempt(inputs) as attempt:
         tracker = tracker or open_tracker()
@@ -131,7 +132,8 @@ def _train(job: _Job, logger: RunLogger, only_helps: bool = False) -> TrainResul
     built = build(inputs)
     logger.log_text(parameter_table(built.parameters), "parameters.csv")
     already = frozenset[tuple[str, int]]() if job.replay else logged_points(job.tracker, logger.run_id)
-    observer = TrainingObserver(logger, config.title, already, job.stop_rule)
+    counts = count_classes(texts.validation.labels, inputs.prepared.manifest.classes)
+    observer = TrainingObserver(logger, config.title, already, job.stop_rule, counts)
     if job.replay:
         replay_history(job.attempt, logger)
     try:

@@ -17,10 +17,11 @@ from pipeline.data.prepared import PreparedData, prepare
 from pipeline.data.problem import Problem
 from pipeline.data.splits import choose_sample
 from pipeline.errors import ConfigError, DataError, enumerate_some, shorten
+from pipeline.evaluation.chance import SWAPPED, is_far_below_chance
 from pipeline.evaluation.metrics import report_by_class, score_predictions
 from pipeline.evaluation.predictions import predict, tabulate, write_csv
 from pipeline.options import flag
-from pipeline.stages.progress import say
+from pipeline.stages.progress import count_classes, say
 from pipeline.tracking.runs import Run, RunLogger
 from pipeline.training.model_folder import FineTunedModel
 
@@ -182,6 +183,8 @@ def log_transfer(
         }
     )
     logger.set_tags(tags)
+    if is_far_below_chance(scores["recall_macro"], count_classes(gold, data.classes)):
+        say(f"Transfer to {data.asked.transfer_dataset}: the scores are {SWAPPED}. --transfer-labels says which is which.")
     say(
         f"Transfer to {data.asked.transfer_dataset}: accuracy {scores['accuracy']:.4f}, f1 macro {scores['f1_macro']:.4f} on "
         f"{len(gold):,} texts of its test part, {repeated:,} of which stand in the train part of the first data set"

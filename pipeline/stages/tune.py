@@ -11,7 +11,7 @@ import shutil
 
 from pipeline import config as configs
 from pipeline.errors import PipelineError, RunError, StoreError
-from pipeline.objectives.registry import refuse_idle_pooling
+from pipeline.objectives.registry import refuse_idle_model_labels, refuse_idle_pooling
 from pipeline.stages.advise import resolve_strategy
 from pipeline.stages.children import Children
 from pipeline.stages.claim import claim
@@ -44,7 +44,10 @@ def run(
     """
     if parent_id is None:  # in a study others may take what this objective does not
         refuse_idle_pooling(config.given, [config.objective])
+        refuse_idle_model_labels(config.given, [(config.objective, config.head)])
     plan = plan_search(resolve_strategy(config))
+    for note in plan.inputs.notes if parent_id is None else ():
+        say(note)
     with claim(plan.folder / "lock", "search"):
         search = _open_search(plan)
         tracker = tracker or open_tracker()

@@ -23,8 +23,10 @@ from pipeline.evaluation.metrics import softmax
 from pipeline.evaluation.readings import Reading
 from pipeline.failures import is_exhausted
 from pipeline.modeling.addresses import ModelAddress, find_model
+from pipeline.modeling.class_order import read_class_names
 from pipeline.modeling.encoder import FAMILY_HEAD, Encoder
-from pipeline.modeling.loading import load_classifier, load_tokenizer
+from pipeline.modeling.folders import DELTA, RECORD, find_trained_model
+from pipeline.modeling.loading import check_weights, find_outputs, load_tokenizer
 from pipeline.objectives.base import Objective, Tokenization
 from pipeline.objectives.registry import create_objective
 from pipeline.strategies.base import Strategy, StrategyContext
@@ -40,7 +42,6 @@ if TYPE_CHECKING:
     from torch import nn
 
 NAME = "fine_tuned"
-_RECORD, _DELTA = "model.json", "delta.safetensors"
 _FORMAT = 1
 _LOG = logging.getLogger(__name__)
 
@@ -67,6 +68,8 @@ class ModelRecord:
     score_range: list[float] | None = None
     """The scores that 0 and 1 stand for, where labels are scores."""
     pairs: bool = False
+    model_labels: list[str] = field(default_factory=list)
+    """The classes in the order of the outputs of the base's own classifier, where that was said."""
     validation: dict[str, float] = field(default_factory=dict)
     """Metrics of the checkpoint that was kept, and what was chosen with them."""
 
@@ -155,14 +158,14 @@ def write_model_folder(folder: Path, built: BuiltModel, record: ModelRecord) -> 
     from safetensors.torch import save_file
 
     folder.mkdir(parents=True, exist_ok=True)
-    save_file(trained_state(built.model, built.parameters), folder / _DELTA)
-    (folder / _RECORD).write_text(json.dumps(asdict(record), indent=1, ensure_ascii=False), encoding="utf-8")
+    save_file(trained_state(built.model, built.parameters), folder / DELTA)
+    (folder / RECORD).write_text(json.dumps(asdict(record), indent=1, ensure_ascii=False), encoding="utf-8")
     seal(folder)
 
 
 def is_model_folder(folder: Path) -> bool:
     """Whether training wrote this folder."""
-    return (folder / _RECORD).is_file() and (folder / _DELTA).is_file()
+    return find_trained_model(folder) == folder
 
 
 def check_model_folder(folder: Path) -> None:
@@ -173,7 +176,7 @@ def check_model_folder(folder: Path) -> None:
     """
     if not is_sealed(folder):
         _LOG.warning("%s was written by a version without checksums: whether it is damaged cannot be told.", folder)
-    elif damaged := find_damage(folder, (_RECORD, _DELTA)):
+    elif damaged := find_damage(folder, (RECORD, DELTA)):
         raise DamagedModelError(
             f"{folder}: {damaged} is missing or damaged, it is not what training wrote. Copy the folder again, or train again.",
             damaged,
@@ -188,12 +191,12 @@ def read_record(folder: Path) -> ModelRecord:
     """
     check_model_folder(folder)
     try:
-        content = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
+        content = json.loads((folder / RECORD).read_text(encoding="utf-8"))
         if content["format"] != _FORMAT:
             raise ModelError(f"{folder}: written in format {content['format']}; this version reads {_FORMAT}.")
         return ModelRecord(**content)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"{folder}: {_RECORD} is missing or damaged: {error}.") from error
+        raise ModelError(f"{folder}: {RECORD} is missing or damaged: {error}.") from error
 
 
 def read_weights(folder: Path) -> dict[str, NDArray[Any]]:
@@ -206,11 +209,11 @@ def read_weights(folder: Path) -> dict[str, NDArray[Any]]:
 
     check_model_folder(folder)
     try:
-        return {name: tensor.float().numpy() for name, tensor in load_file(folder / _DELTA).items()}
+        return {name: tensor.float().numpy() for name, tensor in load_file(folder / DELTA).items()}
     except Exception as error:  # safetensors raises an error of its own
         if is_exhausted(error):
             raise
-        raise ModelError(f"{folder}: {_DELTA} is missing or damaged: {error}") from error
+        raise ModelError(f"{folder}: {DELTA} is missing or damaged: {error}") from error
 
 
 def load_model_folder(folder: Path) -> FineTunedModel:
@@ -229,28 +232,37 @@ def load_model_folder(folder: Path) -> FineTunedModel:
             f"{address.sha256()[:12]}.... Put the old base back, or train again."
         )
     problem = Problem.of(record.classes, record.score_range, record.pairs)
-    objective = create_objective(record.objective, problem, record.pooling, record.head)
+    objective = create_objective(record.objective, problem, record.pooling, record.head, record.model_labels)
     try:
         encoder = objective.encoder(address)
     except ConfigError as error:  # such as one of the user's own, whose file is not here
-        raise ModelError(f"{folder}: {_RECORD} names a head that is not here. {error}") from error
+        raise ModelError(f"{folder}: {RECORD} names a head that is not here. {error}") from error
     context = StrategyContext(encoder, record.epochs, record.total_steps, record.dropout, peft_task=objective.peft_task)
     strategy = create_strategy(record.strategy, record.strategy_args)
     built = build_model(address, strategy, context, objective, head_seed=0, adapter_seed=0)
     try:
-        load_trained_state(built.model, built.parameters, load_file(folder / _DELTA))
+        load_trained_state(built.model, built.parameters, load_file(folder / DELTA))
     except Exception as error:  # safetensors raises an error of its own
         if is_exhausted(error):
             raise
-        raise ModelError(f"{folder}: {_DELTA} cannot be put on {record.base}: {error}") from error
+        raise ModelError(f"{folder}: {DELTA} cannot be put on {record.base}: {error}") from error
     reading = objective.reading.settled(record.validation)
     return FineTunedModel(built.model, load_tokenizer(address), objective, reading, record.max_length, context.encoder)
 
 
-def load_foreign_model(address: ModelAddress, problem: Problem, max_length: int) -> FineTunedModel:
-    """A classifier that was trained elsewhere, as `save_pretrained` wrote it.
+def load_foreign_model(
+    address: ModelAddress, problem: Problem, max_length: int, model_labels: Sequence[str] = ()
+) -> tuple[FineTunedModel, str]:
+    """A classifier that was trained elsewhere, as `save_pretrained` wrote it, with outputs in the order of the data's classes.
+
+    Args:
+        model_labels: The classes in the order of its own outputs; matched by name if empty.
+
+    Returns:
+        The model, and what a user should know of its outputs and weights, as sentences; empty where there is nothing to say.
 
     Raises:
+        ConfigError: `model_labels` names other classes, or outputs that are not there.
         ModelError: It has no trained head, or other classes than the data, or the data has scores.
     """
     classes = problem.classes
@@ -259,17 +271,32 @@ def load_foreign_model(address: ModelAddress, problem: Problem, max_length: int)
             f"--model {address.name}: a model from elsewhere is tested on classes, for it does not say on which scale its "
             "scores are. Give a folder that train wrote, or data with classes."
         )
-    loaded = load_classifier(address, classes, dropout=0.0, seed=0)
-    untrained = [name for name in loaded.newly_initialised if address.encoder.place(name).part == "head"]
-    if untrained:
+    report = check_weights(address)
+    if report.outputs is None:
+        untrained = sorted(name for name in report.lacking if address.encoder.place(name).part in ("head", "pooler"))
+        why = f"{', '.join(untrained)} would be random" if untrained else "its head is for another task"
         raise ModelError(
-            f"--model {address.name}: holds no classifier for {len(classes)} classes ({', '.join(sorted(untrained))} would be "
-            "random). Give a model that was fine-tuned on these classes, or train one first."
+            f"--model {address.name}: holds no classifier for {len(classes)} classes ({why}). Give a model that was fine-tuned "
+            "on these classes, or train one first."
+        )
+    found = find_outputs(address, report, classes, model_labels)
+    if found.rows is None:
+        own = read_class_names(address.config, report.outputs)
+        knows = f"the classes {enumerate_some(own)}" if own else f"{report.outputs} classes without names"
+        same = "the classes in the order of its outputs as --model-labels"
+        raise ModelError(
+            f"--model {address.name}: knows {knows}, but the data has {enumerate_some(classes)}. "
+            + (f"Give {same}, where they mean the same." if len(classes) == report.outputs else "Give data with its classes.")
+        )
+    objective = create_objective("classification", problem, "mean", model_labels=model_labels)
+    loaded = objective.load(address, dropout=0.0, seed=0, load_kwargs={})
+    if untrained := sorted(loaded.newly_initialised):
+        raise ModelError(
+            f"--model {address.name}: {enumerate_some(untrained, 3)} would be random, for its weights lack it. Give all of the "
+            "model that was fine-tuned."
         )
     tokenizer = load_tokenizer(address)
-    own = replace(problem, classes=tuple(_own_classes(address, classes)))
-    objective = create_objective("classification", own, "mean")
-    return FineTunedModel(
+    model = FineTunedModel(
         loaded.model,
         tokenizer,
         objective,
@@ -277,18 +304,4 @@ def load_foreign_model(address: ModelAddress, problem: Problem, max_length: int)
         clamp_length(max_length, tokenizer, address.encoder.max_positions),
         address.encoder,
     )
-
-
-def _own_classes(address: ModelAddress, classes: Sequence[str]) -> list[str]:
-    """The model's classes in the order of its scores; those of the data where it has no names but `LABEL_0`."""
-    named = address.config.get("id2label") or {}
-    own = [str(named[index]) for index in sorted(named, key=int)]
-    if not own or own == [f"LABEL_{index}" for index in range(len(own))]:
-        return list(classes)
-    by_lower = {name.lower(): name for name in classes}
-    if sorted(by_lower) != sorted(name.lower() for name in own):
-        raise ModelError(
-            f"--model {address.name}: knows the classes {enumerate_some(own)}, but the data has {enumerate_some(classes)}. "
-            "Rename the labels of one of them."
-        )
-    return [by_lower[name.lower()] for name in own]
+    return model, " ".join(note for note in (report.note, found.note) if note)

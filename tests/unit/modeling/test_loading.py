@@ -359,8 +359,8 @@ def test_what_the_checkpoint_lacked_is_taken_from_the_plainly_loaded_model(tiny,
     address = find_model(str(tiny.folder()))
     load = loading._load
 
-    def load_elsewhere(address, settings, seed, load_kwargs):
-        return load(address, settings, seed + len(load_kwargs), {})  # another generator draws
+    def load_elsewhere(address, settings, seed, load_kwargs, rows):
+        return load(address, settings, seed + len(load_kwargs), {}, rows)  # another generator draws
 
     monkeypatch.setattr(loading, "_load", load_elsewhere)
     monkeypatch.setattr(loading, "_was_drawn_elsewhere", lambda loaded: True)
