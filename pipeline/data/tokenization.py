@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.data.columns import LABEL, PAIR, TEXT
+from pipeline.data.long_pairs import shorten_long_pairs
 from pipeline.data.problem import Input
 from pipeline.data.scratch import writing
 from pipeline.data.token_losses import TokenLosses, count_losses
@@ -180,7 +181,7 @@ def encode_columns(
     for start in range(0, len(texts), _CHUNK):  # of a column, so many only are Python objects at once
         columns = [list(column[start : start + _CHUNK]) for column in (texts, seconds) if column is not None]
         chunk = tokenizer(
-            *columns,
+            *shorten_long_pairs(columns, tokenizer, max_length),
             truncation=True,
             max_length=max_length,
             return_attention_mask=False,
