@@ -15,6 +15,7 @@ from pipeline.comparison.seeds import QUALITY, count_seeds, spread
 from pipeline.comparison.settings import describe_settings, precision_of, tell_settings_apart
 from pipeline.data.token_losses import TEXTS_CUT, TOKENS_CUT, UNKNOWN
 from pipeline.objectives.registry import takes_pooling
+from pipeline.printable import printable
 from pipeline.tracking.runs import Run
 
 # Column -> metric, in the order of the table.
@@ -215,7 +216,7 @@ def group_runs(table: pd.DataFrame, runs: Iterable[Run]) -> dict[str, list[Run]]
 def render_table(table: pd.DataFrame, style: str = "simple") -> str:
     """The table as text; `github` gives Markdown."""
     columns = shown_columns(table)
-    rows = list(zip(*(column.cells for column in columns), strict=True))
+    rows = list(zip(*(map(printable, column.cells) for column in columns), strict=True))
     align = ["left" if column.is_text else "right" for column in columns]
     headings = [column.heading for column in columns]
     return tabulate(rows, headings, tablefmt=style, disable_numparse=True, colalign=align)

@@ -14,6 +14,7 @@ from mlflow.data.http_dataset_source import HTTPDatasetSource
 from mlflow.data.meta_dataset import MetaDataset
 from mlflow.entities import DatasetInput, InputTag, Metric, Param, RunTag
 
+from pipeline.printable import printable
 from pipeline.tracking.patient_client import PatientClient
 from pipeline.tracking.runs import Status, fresh_params
 from pipeline.tracking.servable import save_servable
@@ -62,7 +63,11 @@ class MlflowLogger:
             self.client.log_text(self.run_id, text, path)
 
     def log_figure(self, figure: Figure, path: str) -> None:
-        """Record a picture."""
+        """Record a picture. Names in it that hold controls have no glyph, and matplotlib's warning would print them raw."""
+        from matplotlib.text import Text
+
+        for text in figure.findobj(Text):
+            text.set_text("\n".join(map(printable, text.get_text().split("\n"))))
         with self._writing():
             self.client.log_figure(self.run_id, figure, path)
 
