@@ -111,15 +111,18 @@ def describe_statistics(table: pd.DataFrame, selection: Selection, statistics: S
             "Rows that share a letter of group cannot be told apart by macro F1 (all pairs tested on the same texts, corrected "
             "by Holm's method for their number; comparisons.csv holds each)."
         )
-    names, losses = {run.run_id: row_name(run) for run in selection.kept}, explain_unknown_tokens(table, selection)
+    names, unknown = {run.run_id: row_name(run) for run in selection.kept}, explain_unknown_tokens(table, selection)
     for run_id, reason in statistics.missing.items():
         yield f"No interval and no group from {names[run_id]} (run {run_id}): {reason}."
     for row in statistics.rows:
         if row.constant:
             seeds = "" if row.seeds == 1 else f" with {row.constant} of its {row.seeds} seeds"
-            unknown = losses.get(row.name)
-            cause = f"because {unknown}" if unknown else "Another learning rate may help."
-            yield f"{row.name} predicts one class for every text{seeds}: it has not learned{', ' if unknown else '. '}{cause}"
+            way_out = (
+                "Most of what it reads is unknown to its tokenizer, which no learning rate mends."
+                if row.name in unknown
+                else "Another learning rate may help."
+            )
+            yield f"{row.name} predicts one class for every text{seeds}: it has not learned. {way_out}"
         if row.seeds and row.missing:
             yield (
                 f"{row.name}: the table's scores are means over {row.seeds + row.missing} seeds; interval, group, tests and "

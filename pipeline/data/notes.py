@@ -76,7 +76,7 @@ def note_mojibake(texts: pd.Series, encoding: str | None) -> list[str]:
     better = find_better_reading("\n".join(telling)[:SAMPLE], encoding)
     if better is None:
         return []
-    strange = max(re.findall(r"[^\x00-\x7f]+(?:\s*[^\x00-\x7f]+)*", "\n".join(telling[:20])), key=len)[:20]
+    strange = max(re.findall(r"[^\x00-\x7f]+(?: *[^\x00-\x7f]+)*", "\n".join(telling[:20])), key=len)[:20]
     if encoding:
         return [
             f"--encoding {encoding}: the texts do not look like writing ({strange!r}), and their bytes fit {better}. "
