@@ -11,6 +11,7 @@ import click
 
 from pipeline.errors import PipelineError, unknown
 from pipeline.failures import foreseen
+from pipeline.printable import printable
 
 _STAGES = {
     "main": "The whole study of a recipe: prepare, tune if asked, train, evaluate, compare.",
@@ -45,10 +46,11 @@ class StageCommand(click.Command):
             else:
                 message = unknown("option", error.option_name, known)
             _close_given_run(str(self.name), message)
-            raise click.UsageError(message, ctx) from error
+            raise click.UsageError(printable(message), ctx) from error
         except click.UsageError as error:
-            _close_given_run(str(self.name), error.format_message())
-            raise
+            message = printable(error.format_message())
+            _close_given_run(str(self.name), message)
+            raise click.UsageError(message, ctx) from error
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Options below headings, the most used first."""

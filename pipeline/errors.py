@@ -7,6 +7,8 @@ import difflib
 import re
 from collections.abc import Iterable, Sequence
 
+from pipeline.printable import printable
+
 
 class PipelineError(Exception):
     """Root of every error that is shown to a user as a message, never as a traceback.
@@ -22,10 +24,9 @@ class PipelineError(Exception):
         self.messages = messages
 
     def __str__(self) -> str:
-        """The message, or a list of them, so that all are mended in one go."""
-        if len(self.messages) == 1:
-            return self.messages[0]
-        return f"{len(self.messages)} mistakes:\n" + "\n".join(f"  - {message}" for message in self.messages)
+        """The message, or a list of them, so that all are mended in one go; a line each, whatever names stand in them."""
+        lines = [printable(message) for message in self.messages]
+        return lines[0] if len(lines) == 1 else f"{len(lines)} mistakes:\n" + "\n".join(f"  - {line}" for line in lines)
 
 
 class InputError(PipelineError):
@@ -100,6 +101,11 @@ def refused_pickle(error: BaseException) -> str | None:
 def shorten(text: str, longest: int = 100) -> str:
     """What a user gave, at a length that can be read in a message."""
     return text if len(text) <= longest else text[:longest] + "..."
+
+
+def in_one_line(error: Exception) -> str:
+    """The message of an error, or several of them one behind the other."""
+    return "; ".join(error.messages) if isinstance(error, PipelineError) else str(error)
 
 
 def hide_credentials(text: str) -> str:

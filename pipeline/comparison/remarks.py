@@ -17,6 +17,7 @@ from pipeline.comparison.statistics import Statistics
 from pipeline.comparison.table import group_runs, headline
 from pipeline.comparison.transfer import describe_transfer
 from pipeline.comparison.verdict import Verdict, reach_verdict
+from pipeline.data.token_losses import MOSTLY_UNKNOWN, UNKNOWN, explain_unknown
 from pipeline.evaluation.chance import SWAPPED
 from pipeline.evaluation.uncertainty import smallest_accuracy_gap
 
@@ -29,6 +30,7 @@ def remarks(table: pd.DataFrame, selection: Selection, statistics: Statistics | 
     yield f"All rows were tested on the same examples (data fingerprint {fingerprint[:12]})."
     yield say_overlap(selection)
     yield from describe_transfer(selection.kept)
+    yield from (f"{name}: {reason}" for name, reason in explain_unknown_tokens(table, selection).items())
     yield from describe_fairness(table, selection)
     if statistics is None or not statistics.pairs:
         yield describe_chance(table, selection)
@@ -92,6 +94,16 @@ def find_verdict(table: pd.DataFrame, selection: Selection, statistics: Statisti
     return reach_verdict(statistics, table, len(selection.left_out), unequal, selection.ranked, selection.missing)
 
 
+def explain_unknown_tokens(table: pd.DataFrame, selection: Selection) -> dict[str, str]:
+    """Row -> why it can hardly learn, for those whose tokenizer knows next to nothing of the texts."""
+    found = {}
+    for name, runs in group_runs(table, selection.kept).items():
+        percent = max(run.metrics.get(UNKNOWN, 0) for run in runs)
+        if percent >= MOSTLY_UNKNOWN:
+            found[name] = explain_unknown(percent, runs[0].params.get("model", "the encoder"))
+    return found
+
+
 def describe_statistics(table: pd.DataFrame, selection: Selection, statistics: Statistics) -> Iterator[str]:
     """The verdict, how to read the groups, and whose predictions are missing."""
     yield from find_verdict(table, selection, statistics).sentences
@@ -100,13 +112,18 @@ def describe_statistics(table: pd.DataFrame, selection: Selection, statistics: S
             "Rows that share a letter of group cannot be told apart by macro F1 (all pairs tested on the same texts, corrected "
             "by Holm's method for their number; comparisons.csv holds each)."
         )
-    names = {run.run_id: row_name(run) for run in selection.kept}
+    names, unknown = {run.run_id: row_name(run) for run in selection.kept}, explain_unknown_tokens(table, selection)
     for run_id, reason in statistics.missing.items():
         yield f"No interval and no group from {names[run_id]} (run {run_id}): {reason}."
     for row in statistics.rows:
         if row.constant:
             seeds = "" if row.seeds == 1 else f" with {row.constant} of its {row.seeds} seeds"
-            yield f"{row.name} predicts one class for every text{seeds}: it has not learned. Another learning rate may help."
+            way_out = (
+                "Most of what it reads is unknown to its tokenizer, which no learning rate mends."
+                if row.name in unknown
+                else "Another learning rate may help."
+            )
+            yield f"{row.name} predicts one class for every text{seeds}: it has not learned. {way_out}"
         if row.below_chance:
             seeds = "" if row.seeds == 1 else f" with {row.below_chance} of its {row.seeds} seeds"
             yield f"{row.name} is {SWAPPED}{seeds}."

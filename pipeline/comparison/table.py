@@ -13,7 +13,9 @@ from pipeline.comparison.budgets import describe_tuning
 from pipeline.comparison.rows import count_processes, describe_arguments, group_by_row, learning_rate, row_key, was_trained_here
 from pipeline.comparison.seeds import QUALITY, count_seeds, spread
 from pipeline.comparison.settings import describe_settings, precision_of, tell_settings_apart
+from pipeline.data.token_losses import TEXTS_CUT, TOKENS_CUT, UNKNOWN
 from pipeline.objectives.registry import takes_pooling
+from pipeline.printable import printable
 from pipeline.tracking.runs import Run
 
 # Column -> metric, in the order of the table.
@@ -32,6 +34,9 @@ MEASURES = {
     "overlap_normalised": "data/overlap_train_test_normalised",
     "overlap_either_text": "data/overlap_train_test_either_text",
     "overlap_pair": "data/overlap_train_test_pair",
+    "texts_cut_percent": TEXTS_CUT,
+    "tokens_cut_percent": TOKENS_CUT,
+    "unknown_tokens_percent": UNKNOWN,
     "train_loss": "train/loss_mean",
     "train_seconds": "cost/train_seconds",
     "cache_seconds": "cost/cache_seconds",
@@ -43,6 +48,9 @@ MEASURES = {
 }
 
 _OF_A_SETTING = ("train_seconds", "cache_seconds", "peak_cuda_mb", "peak_rss_mb")
+
+_LOSSES = ("texts_cut_percent", "tokens_cut_percent", "unknown_tokens_percent")
+_WORTH_SHOWING = 1.0  # percent of what is lost
 
 # Parameters that a row has as columns of that name.
 _CHOICES = ("model", "max_train_samples", "epochs", "batch_size", "dropout", "max_length", "weight_decay", "warmup_ratio")
@@ -75,6 +83,9 @@ _SHOWN = {
     "f1_macro_low": ("95 % interval", "{:.3f} to {f1_macro_high:.3f}"),
     "group": ("group", "{}"),
     "transfer_f1_macro": ("transfer F1", "{:.4f}"),
+    "texts_cut_percent": ("texts cut %", "{:.1f}"),
+    "tokens_cut_percent": ("tokens cut %", "{:.1f}"),
+    "unknown_tokens_percent": ("unknown tokens %", "{:.1f}"),
     "train_loss": ("train loss", "{:.4f}"),
     "setting": ("setting", "{}"),
     "train_seconds": ("train s", "{:.1f}"),
@@ -167,8 +178,13 @@ def shown_columns(table: pd.DataFrame) -> list[Column]:
 
 
 def _says_something(name: str, table: pd.DataFrame) -> bool:
-    """Whether any cell is filled. What all rows chose alike is no column, nor the lowest score of a single seed."""
+    """Whether any cell is filled, and of losses worth a column.
+
+    What all rows chose alike is no column, nor the lowest score of a single seed.
+    """
     values = table[name]
+    if name in _LOSSES:
+        return bool((values >= _WORTH_SHOWING).any())
     if name.endswith("_min"):
         return bool((table["seeds"] > 1).any())
     return values[values != ""].nunique() > 1 if name in _CHOICES else not (values == "").all()
@@ -200,7 +216,7 @@ def group_runs(table: pd.DataFrame, runs: Iterable[Run]) -> dict[str, list[Run]]
 def render_table(table: pd.DataFrame, style: str = "simple") -> str:
     """The table as text; `github` gives Markdown."""
     columns = shown_columns(table)
-    rows = list(zip(*(column.cells for column in columns), strict=True))
+    rows = list(zip(*(map(printable, column.cells) for column in columns), strict=True))
     align = ["left" if column.is_text else "right" for column in columns]
     headings = [column.heading for column in columns]
     return tabulate(rows, headings, tablefmt=style, disable_numparse=True, colalign=align)

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
+from pipeline.data.encodings import count_utf8, fitting_encodings, gather_sample, is_mostly_utf8
 from pipeline.errors import DataError, shorten
 
 COMPRESSIONS = (".gz", ".bz2", ".xz", ".zip", ".zst")
@@ -27,6 +28,12 @@ _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
 )
 _BLOCK = 2**20
+_OPENERS: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+
+# Text packs to a third or a tenth; a file that holds hardly more than repetitions fills the memory with one line of them.
+_WINDOW = 2**25
+_MOST_UNPACKED = 200
+"""Bytes that a packed byte may become, over every window of what is unpacked."""
 _DAMAGED = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, RuntimeError)
 
 
@@ -55,18 +62,51 @@ def open_bytes(path: Path, where: str) -> Iterator[IO[bytes]]:
     """
     with _readable(path, where), contextlib.ExitStack() as stack:
         suffix = path.suffix.lower()
+        packed = stack.enter_context(path.open("rb"))
         file: Any
+        if suffix not in COMPRESSIONS:
+            yield packed
+            return
         if suffix == ".zip":
-            archive = stack.enter_context(zipfile.ZipFile(path))
+            archive = stack.enter_context(zipfile.ZipFile(packed))
             file = archive.open(_only_member(archive, where))
         elif suffix == ".zst":
             import pyarrow as pa
 
-            file = pa.input_stream(str(path), compression="zstd")
+            file = pa.CompressedInputStream(pa.PythonFile(packed, mode="r"), "zstd")
         else:
-            opener: Any = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}.get(suffix, Path.open)
-            file = opener(path, "rb")
-        yield stack.enter_context(file)
+            file = _OPENERS[suffix](packed)
+        yield io.BufferedReader(_Unpacking(stack.enter_context(file), packed, where), _BLOCK)
+
+
+class _Unpacking(io.RawIOBase):
+    """What is unpacked, as long as it does not grow out of hand."""
+
+    def __init__(self, file: IO[bytes], packed: IO[bytes], where: str) -> None:
+        self._file, self._packed, self._where = file, packed, where
+        self._unpacked = self._taken = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill the buffer, or a part of it.
+
+        Raises:
+            DataError: A window's worth came out of next to nothing.
+        """
+        block = self._file.read(len(buffer))
+        buffer[: len(block)] = block
+        self._unpacked += len(block)
+        if self._unpacked > _WINDOW:
+            taken = self._packed.tell()
+            if self._unpacked > _MOST_UNPACKED * (taken - self._taken):
+                raise DataError(
+                    f"{self._where}: unpacks to more than {_MOST_UNPACKED} times its size, which no text does. If that is "
+                    "meant, unpack it and give what it holds."
+                )
+            self._unpacked, self._taken = 0, taken
+        return len(block)
 
 
 def read_lines(path: Path, where: str, encoding: str | None = None) -> Iterator[str]:
@@ -143,26 +183,41 @@ def _undecodable(path: Path, where: str, encoding: str, given: bool) -> DataErro
     decoder = codecs.getincrementaldecoder(encoding)()
     position = 0
     start: int | None = None
+    for block in _blocks(path, where):
+        if not given and encoding.startswith("utf-8") and b"\0" in block:
+            return _nul_bytes(where)
+        if start is None:
+            pending = len(decoder.getstate()[0])
+            try:
+                decoder.decode(block)
+            except UnicodeDecodeError as error:
+                start = position - pending + error.start
+            except UnicodeError:  # of codecs that do not say where
+                start = position
+        position += len(block)
+    place = position if start is None else start  # cut within its last character
+    name = encoding if given else encoding.upper().removesuffix("-SIG")
+    question = f" Is --encoding {encoding} right?" if given else ""
+    return DataError(f"{where}: byte {place} is not {name}.{question} {_advise_encoding(gather_sample(_blocks(path, where)))}")
+
+
+def _advise_encoding(sample: bytes) -> str:
+    """What to do with a file whose bytes are not what they were taken for."""
+    if is_mostly_utf8(sample):
+        whole, broken = count_utf8(sample)
+        damage = f" and {broken:,} place(s) are damaged" if broken else ", and this place is damaged"
+        return f"The file is UTF-8 ({whole:,} characters outside ASCII were looked at{damage}): mend what is damaged."
+    fitting = fitting_encodings(sample)
+    if not fitting:
+        return "Its bytes fit no encoding that is known here: save the file as UTF-8, or say what it is with --encoding."
+    others = f" (or {', '.join(fitting[1:])})" if fitting[1:] else ""
+    return f"Its bytes fit {fitting[0]}{others}: pass --encoding {fitting[0]}, or save the file as UTF-8."
+
+
+def _blocks(path: Path, where: str) -> Iterator[bytes]:
     with open_bytes(path, where) as file:
         while block := file.read(_BLOCK):
-            if not given and encoding.startswith("utf-8") and b"\0" in block:
-                return _nul_bytes(where)
-            if start is None:
-                pending = len(decoder.getstate()[0])
-                try:
-                    decoder.decode(block)
-                except UnicodeDecodeError as error:
-                    start = position - pending + error.start
-                except UnicodeError:  # of codecs that do not say where
-                    start = position
-            position += len(block)
-    place = position if start is None else start  # cut within its last character
-    name = encoding.upper().removesuffix("-SIG")
-    if given:
-        return DataError(f"{where}: byte {place} is not {encoding}. Is --encoding {encoding} right?")
-    return DataError(
-        f"{where}: byte {place} is not {name}. Save the file as UTF-8, or say what it is, such as --encoding latin-1."
-    )
+            yield block
 
 
 def _nul_bytes(where: str) -> DataError:

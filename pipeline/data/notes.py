@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ import numpy as np
 from pipeline.config import SplitConfig
 from pipeline.data.cleaning import CleanTables
 from pipeline.data.columns import LABEL
+from pipeline.data.encodings import SAMPLE, find_better_reading
 from pipeline.errors import DataError, shorten
 
 if TYPE_CHECKING:
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 
     from pipeline.data.splits import SplitName
 
+_LOOKED_AT = 5_000
+"""Texts of which is asked whether they are writing."""
 HELD_OUT: tuple[SplitName, ...] = ("validation", "test")
 
 
@@ -60,3 +64,25 @@ def note_unseen_classes(splits: Mapping[SplitName, pd.DataFrame], classes: Seque
             listed = ", ".join(f"{shorten(name)} ({count:,})" for name, count in unseen[:5]) + (", ..." if unseen[5:] else "")
             notes.append(f"Classes that stand in {part} but never in train, so no model can learn them: {listed}.")
     return notes
+
+
+def note_mojibake(texts: pd.Series, encoding: str | None) -> list[str]:
+    """What is said of texts that are no writing, because their bytes were read in another encoding than they were written in.
+
+    Args:
+        encoding: What `--encoding` says of the files.
+    """
+    telling = [text for text in texts.iloc[:_LOOKED_AT] if not text.isascii()]
+    better = find_better_reading("\n".join(telling)[:SAMPLE], encoding)
+    if better is None:
+        return []
+    strange = max(re.findall(r"[^\x00-\x7f]+(?: *[^\x00-\x7f]+)*", "\n".join(telling[:20])), key=len)[:20]
+    if encoding:
+        return [
+            f"--encoding {encoding}: the texts do not look like writing ({strange!r}), and their bytes fit {better}. "
+            f"Is --encoding {better} meant?"
+        ]
+    return [
+        f"The texts do not look like writing ({strange!r}): as it seems {better} was read as cp1252 before they were saved. "
+        "Save them anew from where they come from."
+    ]

@@ -17,7 +17,7 @@ from pipeline.config import DEFAULT_RATIOS, SplitConfig
 from pipeline.data.audit import audit
 from pipeline.data.cleaning import clean
 from pipeline.data.columns import LABEL, PAIR, TEXT
-from pipeline.data.notes import note_hidden_test, note_unseen_classes
+from pipeline.data.notes import note_hidden_test, note_mojibake, note_unseen_classes
 from pipeline.data.overlap import Overlap, measure_overlap
 from pipeline.data.pair_overlap import as_texts_of_pairs, measure_pair_overlap
 from pipeline.data.problem import Problem
@@ -226,7 +226,7 @@ def _cut(source: Source, config: SplitConfig) -> _Cut:
         splits=splits,
         classes=classes,
         dropped=tables.dropped | dropped,
-        notes=[*notes, *note_unseen_classes(splits, classes)],
+        notes=[*notes, *note_unseen_classes(splits, classes), *note_mojibake(splits["train"][TEXT], config.encoding)],
         score_range=list(score_range(splits["train"][LABEL])) if of_scores else None,
     )
 

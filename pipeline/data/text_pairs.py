@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pipeline.data.batching import Batch, Examples
 from pipeline.data.columns import LABEL, PAIR, TEXT
 from pipeline.data.problem import Input
+from pipeline.data.token_losses import TokenLosses
 from pipeline.data.tokenization import Labels, TokenTable, encode_columns, encode_texts, read_or_encode
 
 if TYPE_CHECKING:
@@ -40,6 +41,11 @@ class TextPairs:
     def ids(self) -> NDArray[np.int32]:
         """Token ids of all texts, one after another."""
         return self.texts.ids
+
+    @property
+    def losses(self) -> TokenLosses | None:
+        """What the ids lack of the texts."""
+        return self.texts.losses
 
     def subset(self, indices: NDArray[np.int64]) -> TextPairs:
         """The pairs at `indices`, in that order."""

@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 
 from pipeline.checksums import find_damage, is_sealed, seal
 from pipeline.data.columns import LABEL, PAIR, TEXT
+from pipeline.data.long_pairs import shorten_long_pairs
 from pipeline.data.problem import Input
 from pipeline.data.scratch import writing
+from pipeline.data.token_losses import TokenLosses, count_losses
 from pipeline.errors import DataError
 from pipeline.hashing import digest
 
@@ -43,6 +45,8 @@ class TokenTable:
     """Shape [examples]; index of the class, or the score."""
     segments: NDArray[np.int8] | None = None
     """Shape [tokens]; 0 for the first text of a pair and 1 for the second, where the model tells them apart by that."""
+    losses: TokenLosses | None = None
+    """What the ids lack of the texts; None of ids that were made of none."""
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -67,7 +71,8 @@ class TokenTable:
             return np.concatenate([column[place] for place in places]) if places else column[:0]
 
         segments = None if self.segments is None else pick(self.segments)
-        return TokenTable(pick(self.ids), offsets, self.labels[indices], segments)
+        losses = None if self.losses is None else self.losses.subset(indices)
+        return TokenTable(pick(self.ids), offsets, self.labels[indices], segments, losses)
 
     def feed(self, make: Callable[[TokenTable], Examples]) -> Examples:
         """What a model is fed with, given how it is made of a table: each example is one row of the model's input."""
@@ -112,7 +117,8 @@ def encode_texts(inputs: Sequence[Input], tokenizer: Any, max_length: int, with_
     firsts = [one if isinstance(one, str) else one[0] for one in inputs]
     seconds = [one[1] for one in inputs if not isinstance(one, str)] or None
     encoded = encode_columns(firsts, seconds, tokenizer, max_length, with_segments and seconds is not None)
-    return TokenTable(encoded.ids, encoded.offsets, np.zeros(len(inputs), np.int64), encoded.segments)
+    labels = np.zeros(len(inputs), np.int64)
+    return TokenTable(encoded.ids, encoded.offsets, labels, encoded.segments, TokenLosses(encoded.losses))
 
 
 def read_or_encode(
@@ -151,11 +157,14 @@ class Encoded:
     ids: NDArray[np.int32]
     offsets: NDArray[np.int64]
     segments: NDArray[np.int8] | None
+    losses: NDArray[np.int32]
+    """The counts of `TokenLosses`."""
 
     def write(self, folder: Path) -> None:
         """Into a folder of the cache."""
         np.save(folder / "ids.npy", self.ids)
         np.save(folder / "offsets.npy", self.offsets)
+        np.save(folder / "losses.npy", self.losses)
         if self.segments is not None:
             np.save(folder / "segments.npy", self.segments)
         about = {"examples": len(self.offsets) - 1, "tokens": len(self.ids)}
@@ -172,9 +181,11 @@ def encode_columns(
 ) -> Encoded:
     """Token ids of texts, or of pairs of them as one input each."""
     flat, kinds, lengths = [np.zeros(0, np.int32)], [np.zeros(0, np.int8)], [np.zeros(0, np.int64)]
+    losses = [np.zeros((0, 3), np.int32)]
     for start in range(0, len(texts), _CHUNK):  # of a column, so many only are Python objects at once
+        columns = [list(column[start : start + _CHUNK]) for column in (texts, seconds) if column is not None]
         chunk = tokenizer(
-            *(list(column[start : start + _CHUNK]) for column in (texts, seconds) if column is not None),
+            *shorten_long_pairs(columns, tokenizer, max_length),
             truncation=True,
             max_length=max_length,
             return_attention_mask=False,
@@ -182,10 +193,11 @@ def encode_columns(
         )
         flat.append(np.fromiter((token for ids in chunk["input_ids"] for token in ids), np.int32))
         lengths.append(np.fromiter(map(len, chunk["input_ids"]), np.int64))
+        losses.append(count_losses(flat[-1], lengths[-1], columns, tokenizer, max_length))
         if with_segments:
             kinds.append(np.fromiter((kind for row in chunk["token_type_ids"] for kind in row), np.int8))
     offsets = np.cumsum(np.concatenate([[0], *lengths])).astype(np.int64)
-    return Encoded(np.concatenate(flat), offsets, np.concatenate(kinds) if with_segments else None)
+    return Encoded(np.concatenate(flat), offsets, np.concatenate(kinds) if with_segments else None, np.concatenate(losses))
 
 
 def _read(folder: Path, labels: NDArray[Any], with_segments: bool) -> TokenTable | None:
@@ -197,8 +209,10 @@ def _read(folder: Path, labels: NDArray[Any], with_segments: bool) -> TokenTable
         return None
     try:
         ids, offsets = np.load(folder / "ids.npy", mmap_mode="r"), np.load(folder / "offsets.npy")
+        losses = np.load(folder / "losses.npy")  # not in folders that were written before losses were counted
         segments = np.load(folder / "segments.npy", mmap_mode="r") if with_segments else None
     except (OSError, ValueError, EOFError):
         return None
     whole = len(offsets) == len(labels) + 1 and offsets[-1] == len(ids) and (segments is None or len(segments) == len(ids))
-    return TokenTable(ids, offsets, labels, segments) if whole else None
+    whole &= losses.shape == (len(labels), 3)
+    return TokenTable(ids, offsets, labels, segments, TokenLosses(losses)) if whole else None

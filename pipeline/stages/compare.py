@@ -101,7 +101,8 @@ def run(config: configs.CompareConfig, tracker: Tracker | None = None, parent_id
         if config.export_dir:
             export(Path(config.export_dir), folder, selection, tracker)
     say(f"Results: {title}")
-    say(render_table(table))
+    for row in render_table(table).splitlines():
+        say(row)
     for line in remarks(table, selection, statistics):
         say(line)
     if parent_id is None and not config.run_ids and (others := _evaluated_elsewhere(tracker, candidates)):

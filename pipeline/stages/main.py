@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import config as configs
-from pipeline.errors import PipelineError
+from pipeline.errors import PipelineError, in_one_line
 from pipeline.fields import as_dict, describe_fields
 from pipeline.hashing import digest
 from pipeline.identity import identify
@@ -153,8 +153,8 @@ def _going_on(name: str, which: str, outcome: _Outcome, tracker: Tracker, study:
         yield
     except PipelineError as error:
         close_unfinished(tracker, study.run_id, str(error))
-        say(f"{name} failed{which}: {error}")
-        outcome.failures.append(f"{name}: {error}{which}")
+        say(f"{name} failed{which}: {in_one_line(error)}")
+        outcome.failures.append(f"{name}: {in_one_line(error)}{which}")
 
 
 def _count_failures(outcomes: Sequence[_Outcome]) -> str:

@@ -10,6 +10,7 @@ from pipeline import config as configs
 from pipeline.data.overlap import overlap_metrics
 from pipeline.data.plots import draw_overlap, draw_token_lengths
 from pipeline.data.prepared import PreparedData, prepare
+from pipeline.data.token_losses import describe_losses
 from pipeline.data.tokenization import clamp_length, tokenize
 from pipeline.identity import identify
 from pipeline.modeling.addresses import find_model
@@ -50,17 +51,23 @@ def run(config: configs.PrepareDataConfig, tracker: Tracker | None = None, paren
         )
         log_datasets(logger, prepared, "train", "validation", "test")
         max_length = clamp_length(config.max_length, tokenizer, address.encoder.max_positions)
-        lengths = {}
+        lengths, losses = {}, dict[str, float]()
         for split in ("train", "validation"):  # test texts are for `evaluate` alone
             table = prepared.read(split)
             key = address.tokenizer_sha256()
             sha256, segments = manifest.split_sha256[split], address.encoder.tells_segments
-            lengths[split] = tokenize(table, tokenizer, key, max_length, sha256, config.cache_dir, segments).lengths
+            tokens = tokenize(table, tokenizer, key, max_length, sha256, config.cache_dir, segments)
+            lengths[split] = tokens.lengths
+            if split == "train" and tokens.losses is not None:
+                losses = tokens.losses.metrics()
+        logger.log_metrics(losses)
         logger.log_figure(
             draw_token_lengths(lengths, max_length, f"{manifest.name}, tokens of {config.model}"), "token_lengths.png"
         )
     for line in summarise_data(prepared):
         say(line)
+    for line in describe_losses(losses, max_length, config.model):
+        say(f"  {line}")
     return prepared
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pipeline.evaluation.chance import SWAPPED, is_far_below_chance
+from pipeline.printable import printable
 from pipeline.tracking.runs import RunLogger
 
 if TYPE_CHECKING:
@@ -20,8 +21,8 @@ _TELLING = {"accuracy": "accuracy", "f1_macro": "macro F1", "spearman": "Spearma
 
 
 def say(line: str) -> None:
-    """A line for whoever watches; results go to standard output."""
-    print(line, flush=True)  # noqa: T201
+    """A line for whoever watches; results go to standard output. Names and texts of users in it give the terminal no orders."""
+    print(printable(line), flush=True)  # noqa: T201
 
 
 def describe_scores(found: Mapping[str, float]) -> str:
@@ -71,7 +72,7 @@ class TrainingObserver:
             if self._bar is None:
                 from tqdm import tqdm
 
-                self._bar = tqdm(total=total_steps, initial=step - 1, desc=self._title, unit="step", leave=False)
+                self._bar = tqdm(total=total_steps, initial=step - 1, desc=printable(self._title), unit="step", leave=False)
             self._bar.update(step - self._bar.n)
         elif time.monotonic() - self._last_line > _SECONDS_BETWEEN_LINES:
             loss = "" if math.isnan(self._loss) else f", loss {self._loss:.4f}"

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from pipeline import config as configs
-from pipeline.errors import PipelineError, ProcessLostError, StoreError
+from pipeline.errors import PipelineError, ProcessLostError, StoreError, in_one_line
 from pipeline.hashing import digest
 from pipeline.identity import identify
 from pipeline.stages.executors.base import Executor, Outcome
@@ -159,7 +159,7 @@ class SearchLoop:
     def _fail(self, number: int, error: PipelineError, cost: Cost) -> None:
         self._search.fail(number, str(error), cost)
         self._trials[number] = self._search.trial(number)
-        say(f"  trial {number + 1} failed: {error}")
+        say(f"  trial {number + 1} failed: {in_one_line(error)}")
         for run in self._tracker.search({"search": self._search.search_id, "trial": str(number + 1)}):
             if run.status == "RUNNING":
                 self._tracker.amend(run.run_id).finish("FAILED", str(error))

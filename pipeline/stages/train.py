@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline import config as configs
+from pipeline.data.token_losses import describe_losses
 from pipeline.errors import TrainingError
 from pipeline.objectives.registry import refuse_idle_model_labels, refuse_idle_pooling
 from pipeline.stages.advise import resolve_strategy
@@ -77,7 +78,9 @@ def run(
         tracker = tracker or open_tracker()
         precision = attempt.choose_precision(config.precision)
         logger, replay = open_run(inputs, attempt, tracker, parent_id, tags)
-        job = _Job(inputs, attempt, tracker, precision, replay, began, tags or {}, model_folder, stop_rule, fit_with)
+        job = _Job(
+            inputs, attempt, tracker, precision, replay, began, tags or {}, model_folder, stop_rule, fit_with, parent_id is None
+        )
         with closing(logger):
             attempt.note(logger.run_id, precision, inputs.code_version)
             try:
@@ -93,7 +96,7 @@ def run(
 
 @dataclass(frozen=True)
 class _Job:
-    """What there is to do, settled before the first process begins; `run` says what the last three are."""
+    """What there is to do, settled before the first process begins; `run` says what those without a word are."""
 
     inputs: TrainingInputs
     attempt: Attempt
@@ -107,6 +110,8 @@ class _Job:
     model_folder: Path | None
     stop_rule: StopRule | None
     fit_with: Callable[[FitPlan, Observer], FitResult]
+    is_alone: bool
+    """Whether no study has said what the data hold."""
 
 
 def _train_together(rank: int, job: _Job, run_id: str) -> TrainResult:
@@ -127,7 +132,10 @@ def _train(job: _Job, logger: RunLogger, only_helps: bool = False) -> TrainResul
     log_start(inputs, logger, precision)
     logger.set_tags(job.tags)
     texts = read_texts(inputs)
-    log_data(inputs, logger, len(texts.train))
+    log_data(inputs, logger, texts.train)
+    if job.is_alone and not only_helps and texts.train.losses is not None:
+        for line in describe_losses(texts.train.losses.metrics(), inputs.max_length(texts.tokenizer), config.model):
+            say(f"  {line}")
     memory = MemoryMeter()
     built = build(inputs)
     logger.log_text(parameter_table(built.parameters), "parameters.csv")

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 
 from pipeline.config import TrainConfig
 from pipeline.data.overlap import overlap_metrics
+from pipeline.data.text_pairs import TextPairs
+from pipeline.data.tokenization import TokenTable
 from pipeline.identity import identify, settings_hash
 from pipeline.stages.inputs import TrainingInputs
 from pipeline.strategies.freezing.parameter_plan import ParameterPlan
@@ -54,15 +56,17 @@ def log_start(inputs: TrainingInputs, logger: RunLogger, precision: Precision) -
     logger.log_text(manifest, "manifest.json")
 
 
-def log_data(inputs: TrainingInputs, logger: RunLogger, train_examples: int) -> None:
-    """Which parts go in, how many examples are trained on, and how far test overlaps them.
+def log_data(inputs: TrainingInputs, logger: RunLogger, train: TokenTable | TextPairs) -> None:
+    """Which parts go in, how many examples are trained on, what is lost of them, and how far test overlaps them.
 
     `compare` works from the tracking store alone, so what it must warn of stands on the run.
     """
     manifest = inputs.prepared.manifest
     inputs.log_datasets(logger, "train", "validation")
     logger.log_metrics(overlap_metrics({"train/test": manifest.overlap["train/test"]}))
-    logger.log_metrics({"data/train_examples": train_examples, "data/rows_train": manifest.rows["train"]})
+    logger.log_metrics({"data/train_examples": len(train), "data/rows_train": manifest.rows["train"]})
+    if train.losses is not None:
+        logger.log_metrics(train.losses.metrics())
 
 
 def parameter_table(parameters: ParameterPlan) -> str:

@@ -41,6 +41,32 @@ def code_version(modules: Sequence[str], packages: Sequence[str] = ()) -> str:
     return digest([found, {name: _version(name) for name in (*_LIBRARIES, *packages)}])
 
 
+def list_imported(modules: Sequence[str]) -> list[Path]:
+    """The files of the package that the modules and all that they import are made of, relative to the package's folder.
+
+    What stands in functions is followed, too; of a package on the way to a module only what importing it runs.
+    """
+    files: set[Path] = set()
+    waiting, seen = list(modules), set[str]()
+    while waiting:
+        name = waiting.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        path = _file(ROOT, name)
+        if path is not None:
+            files.add(path)
+            waiting += _read(ROOT, name)[1]
+    for folder in {parent for file in files for parent in file.parents if parent.is_relative_to(ROOT)}:
+        package = folder / "__init__.py"
+        files.add(package)
+        for statement in ast.parse(package.read_text(encoding="utf-8")).body:
+            if isinstance(statement, ast.Import | ast.ImportFrom):
+                missing = [name for name in _imports(ROOT, statement) if (path := _file(ROOT, name)) and path not in files]
+                files.update(ROOT / file for file in (list_imported(missing) if missing else ()))
+    return sorted(file.relative_to(ROOT) for file in files)
+
+
 @cache
 def _read(root: Path, module: str) -> tuple[str, tuple[str, ...]]:
     """The hash of a module's file and the names of our modules that it imports, wherever in the file it does."""

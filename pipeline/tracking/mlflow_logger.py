@@ -20,6 +20,7 @@ from mlflow.entities import DatasetInput, InputTag, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 
 from pipeline.errors import ExhaustedStoreError
+from pipeline.printable import printable
 from pipeline.tracking.patient_client import PatientClient
 from pipeline.tracking.runs import Status, checksum_tag, fresh_params
 from pipeline.tracking.servable import save_servable
@@ -77,7 +78,11 @@ class MlflowLogger:
         self.set_tags(checksum_tag(path, text))
 
     def log_figure(self, figure: Figure, path: str) -> None:
-        """Record a picture."""
+        """Record a picture. Names in it that hold controls have no glyph, and matplotlib's warning would print them raw."""
+        from matplotlib.text import Text
+
+        for text in figure.findobj(Text):
+            text.set_text("\n".join(map(printable, text.get_text().split("\n"))))
         with self._adding(path):
             self.client.log_figure(self.run_id, figure, path)
 

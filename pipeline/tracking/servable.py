@@ -9,6 +9,10 @@ from importlib.metadata import version
 from pathlib import Path
 
 import mlflow
+import pandas as pd
+
+from pipeline.tracking.code_version import ROOT, list_imported
+from pipeline.training.model_folder import read_record
 
 _PACKAGES = (
     "torch",
@@ -25,19 +29,37 @@ _PACKAGES = (
 )
 
 
+_SERVED = "pipeline.tracking.served_model"
+
+
 def save_servable(folder: Path, target: Path, packages: Sequence[str] = ()) -> None:
-    """Write the model folder as an MLflow model (flavour `python_function`) to `target`.
+    """Write the model folder as an MLflow model (flavour `python_function`) to `target`, with an input example.
+
+    It has no signature: MLflow would hold what is sent against it before our code sees it, and no signature lets through all
+    shapes that are answered rightly without (docs/adr, serving without a signature).
 
     Args:
         packages: What the model needs besides what every one does, such as bitsandbytes.
     """
+    record = read_record(folder)
+    names = ("strategies", record.strategy), ("objectives", record.objective), ("modeling.heads", record.head)
     with tempfile.TemporaryDirectory() as scratch:
         code = Path(scratch) / "pipeline"
-        shutil.copytree(Path(__file__).parents[1], code, ignore=shutil.ignore_patterns("__pycache__"))
+        for file in list_imported([_SERVED, *(f"pipeline.{package}.{name}" for package, name in names)]):
+            (code / file).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / file, code / file)
         mlflow.pyfunc.save_model(
             path=str(target),
-            loader_module="pipeline.tracking.served_model",
+            loader_module=_SERVED,
             data_path=str(folder),
             code_paths=[str(code)],
             pip_requirements=[f"{name}=={version(name)}" for name in (*_PACKAGES, *packages)],
+            signature=False,
+            input_example=_example(record.pairs),
         )
+
+
+def _example(pairs: bool) -> pd.DataFrame:
+    """What may be sent; made up, for texts of the data need not be for everyone who may see the model."""
+    texts = {"text": ["a gripping film", "two hours of nothing"]}
+    return pd.DataFrame(texts | ({"text_pair": ["a film that grips", "an hour of fun"]} if pairs else {}))

@@ -109,13 +109,20 @@ class FineTunedModel:
 
     def predict(self, inputs: Sequence[Input]) -> NDArray[np.float32]:
         """What the model puts out for texts or pairs of them; shape [inputs, outputs]."""
+        return self.predict_and_count(inputs)[0]
+
+    def predict_and_count(self, inputs: Sequence[Input]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """The same, and how many tokens at the end of each text, or of both of a pair, were too many to be read."""
+        import numpy as np
         import torch
 
         how = Tokenization(self.tokenizer, self.max_length)
         table = self.objective.encode(inputs, how, self.encoder)
         examples = table.feed(lambda texts: TokenExamples(texts, self.tokenizer.pad_token_id))
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        return predict_logits(self.model.to(device), examples, device)
+        losses = table.losses
+        cut = np.zeros(len(inputs), np.int64) if losses is None else losses.cut.reshape(len(inputs), -1).sum(1, dtype=np.int64)
+        return predict_logits(self.model.to(device), examples, device), cut
 
     def predict_texts(self, texts: Sequence[Input]) -> NDArray[np.float64]:
         """Probability of every class; shape [texts, classes]."""

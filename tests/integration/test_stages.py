@@ -18,6 +18,7 @@ METRICS = (
     {"train/loss", "train/learning_rate", "train/loss_mean", "val/loss", *(f"val/{name}" for name in SCORES)}
     | {"model/trainable_params", "model/total_params", "model/trainable_percent"}
     | {"cost/train_seconds", "cost/cache_seconds", "cost/wall_seconds", "cost/peak_rss_mb"}
+    | {"data/texts_cut_percent", "data/tokens_cut_percent", "data/unknown_tokens_percent"}
     | {"cost/examples_per_second", "cost/total_flops", "cost/model_flops_utilisation", "cost/artifact_mb"}
 )
 TAGS = {"stage", "strategy", "recipe", "data_fingerprint", "config_hash", "git_commit"}
@@ -144,6 +145,26 @@ def test_a_classifier_from_elsewhere_is_scored_in_its_own_order(workspace, evalu
     load_tokenizer(find_model(workspace.options["model"])).save_pretrained(tmp_path / "foreign")
     result = evaluate.run(EvaluateConfig(model=str(tmp_path / "foreign"), dataset=workspace.options["dataset"]))
     assert result.test == pytest.approx(workspace.evaluate(evaluated).test)
+
+
+def test_what_is_lost_between_text_and_model_is_said_and_recorded(workspace, tmp_path, capsys):
+    path = tmp_path / "korean.csv"
+    rows = [f"{('최고의 영화 ' * 12, '지루한 영화')[row % 2]} {row},{row % 2}" for row in range(60)]
+    path.write_text("\n".join(["text,label", *rows]), encoding="utf-8")
+    options = {"model": workspace.options["model"], "dataset": path, "max_length": 16}
+    prepare_data.run(workspace.config(PrepareDataConfig, **options))
+    said = [capsys.readouterr().out]
+    trained = workspace.train(**{**workspace.options, **options}, strategy="head_only")
+    said.append(capsys.readouterr().out)
+    for text in said:
+        assert "50.0 % of the training texts are cut at 16 tokens" in text
+        assert f"Warning: the tokenizer of {options['model']} makes [UNK] of " in text
+        assert text.index("whatever the learning rate") < (text + "step").index("step"), "before training"
+    (prepared,) = workspace.tracker.search({"stage": "prepare_data"})[:1]
+    for run in (prepared, workspace.tracker.get(trained)):
+        assert run.metrics["data/texts_cut_percent"] == 50
+        assert 30 < run.metrics["data/tokens_cut_percent"] < 50
+        assert run.metrics["data/unknown_tokens_percent"] > 60
 
 
 def test_training_never_opens_the_test_data(workspace):

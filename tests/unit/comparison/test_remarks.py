@@ -90,3 +90,11 @@ def test_overlap_is_described_where_there_is_little_none_or_nobody_measured_it()
     assert describe_overlap(many) == warn_of_overlap(many)
     assert describe_overlap(many, "of the whole split").endswith("one side. The shares are of the whole split.")
     assert describe_overlap({}) == "Whether test overlaps train was not measured."
+
+
+def test_a_tokenizer_that_knows_nothing_of_the_texts_is_named(make_run: MakeRun) -> None:
+    unknown = make_run("full", metrics={"data/unknown_tokens_percent": 93.2}, params={"model": "english-bert"})
+    text = remarks_on(select_runs([unknown, make_run("lora", metrics={"data/unknown_tokens_percent": 12.0})]))
+    assert "full: the tokenizer of english-bert makes [UNK] of 93 % of the tokens" in text
+    assert "whatever the learning rate. Take an encoder whose vocabulary has the script and language of the texts." in text
+    assert "lora: the tokenizer" not in text

@@ -82,6 +82,13 @@ def test_a_row_that_predicts_one_class_is_said_to_have_learned_nothing(make_run:
     )
     assert any(line.startswith("lora predicts one class for every text with 1 of its 2 seeds") for line in said)
     assert "bitfit trains the smallest share" not in " ".join(said)
+    for run in runs[2:4]:
+        run.metrics["data/unknown_tokens_percent"] = 93.0
+    said = list(describe_statistics(table, Selection(tuple(runs), ()), statistics))
+    assert any(
+        "it has not learned. Most of what it reads is unknown to its tokenizer, which no learning rate" in line for line in said
+    )
+    assert not any("bitfit" in line and "Another learning rate" in line for line in said)
 
 
 def test_a_model_that_is_right_on_a_single_class_has_not_failed_to_learn(make_run: MakeRun) -> None:

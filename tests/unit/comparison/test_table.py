@@ -151,3 +151,17 @@ def test_an_entry_stands_beside_its_strategy(make_run: MakeRun) -> None:
     assert table["entry"].tolist() == ["freeze_6", ""]
     assert render_table(table).startswith("entry")
     assert "entry" not in render_table(table[1:])
+
+
+def test_what_texts_lose_is_shown_where_it_is_more_than_next_to_nothing_and_older_runs_lack_it(make_run: MakeRun) -> None:
+    cut = {"data/texts_cut_percent": 43.75, "data/tokens_cut_percent": 7.5, "data/unknown_tokens_percent": 0.2}
+    table = build_table([make_run("full", 0.9, metrics=cut), make_run("lora", 0.8)])
+    shown = render_table(table).splitlines()
+    assert "texts cut %" in shown[0]
+    assert "tokens cut %" in shown[0]
+    assert "unknown" not in shown[0]
+    assert "43.8" in shown[2]
+    assert table["unknown_tokens_percent"].tolist() == [0.2, pytest.approx(float("nan"), nan_ok=True)]
+    little = build_table([make_run("full", metrics=dict.fromkeys(cut, 0.4)), make_run("lora")])
+    assert "cut" not in render_table(little)
+    assert set(build_table([make_run("full")])) & {"texts_cut_percent", "unknown_tokens_percent"} == set()

@@ -101,7 +101,7 @@ def test_arbitrary_bytes_give_a_table_or_a_data_error(folder: Path, content: byt
         (
             "a.csv",
             "text,label\ncafé,1\n".encode("latin-1"),
-            "byte 14 is not UTF-8. Save the file as UTF-8, or say what it is, such as --encoding latin-1.",
+            "byte 14 is not UTF-8. Its bytes fit cp1252: pass --encoding cp1252, or save the file as UTF-8.",
         ),
         ("a.csv", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "holds NUL bytes"),
         ("a.json", "[]", "the file is empty. It needs one JSON object a line."),

@@ -16,11 +16,13 @@ class Tokenizer:
     """A token a letter between 1 and 2; counts how often it is called."""
 
     calls = 0
+    all_special_ids = (1, 2, ord("?"))
+    unk_token_id = ord("?")
 
-    def __call__(self, texts: list[str], max_length: int, **options: Any) -> dict[str, list[list[int]]]:
-        assert options["truncation"]
-        self.calls += 1
-        return {"input_ids": [[1, *map(ord, text[: max_length - 2]), 2] for text in texts]}
+    def __call__(self, texts: list[str], max_length: int = 0, **options: Any) -> dict[str, list[list[int]]]:
+        self.calls += options["truncation"]
+        longest = max_length - 2 if options["truncation"] else None
+        return {"input_ids": [[1, *map(ord, text[:longest]), 2] for text in texts]}
 
 
 TABLE = pd.DataFrame({"text": ["abc", "", "hello world"], "label": [1, 0, 1]})
@@ -55,7 +57,7 @@ def test_the_same_content_is_tokenised_once_and_another_key_again(tmp_path: Path
         assert tokenizer.calls == before + 1
 
 
-@pytest.mark.parametrize("name", ["ids.npy", "offsets.npy"])
+@pytest.mark.parametrize("name", ["ids.npy", "offsets.npy", "losses.npy"])
 @pytest.mark.parametrize("content", [None, b"", b"noise", "cut"])
 def test_damaged_ids_are_made_anew(tmp_path: Path, name: str, content: bytes | str | None) -> None:
     tokenizer = Tokenizer()
@@ -90,6 +92,35 @@ def test_labels_are_those_of_the_table_and_not_of_the_cache(tmp_path: Path) -> N
     encode(Tokenizer(), tmp_path)
     table = tokenize(TABLE.assign(label=[0, 0, 0]), Tokenizer(), "k", 8, "c", str(tmp_path))
     assert table.labels.tolist() == [0, 0, 0]
+
+
+def test_what_is_cut_and_what_is_unknown_is_counted_once_and_kept(tmp_path: Path) -> None:
+    table = encode(Tokenizer(), tmp_path)
+    again = encode(Tokenizer(), tmp_path)
+    for found in (table.losses, again.losses):
+        assert found is not None
+        assert found.counts.tolist() == [[3, 0, 0], [0, 0, 0], [6, 0, 5]]
+    assert table.losses.metrics() == pytest.approx(
+        {
+            "data/texts_cut_percent": 100 / 3,
+            "data/tokens_cut_percent": 100 * 5 / 14,
+            "data/unknown_tokens_percent": 0,
+        }
+    )
+    chosen = table.subset(np.array([2, 0])).losses
+    assert chosen is not None
+    assert chosen.counts.tolist() == [[6, 0, 5], [3, 0, 0]]
+    unknown = encode_texts(["a?b?", "??????????", "abcdef"], Tokenizer(), 8).losses
+    assert unknown is not None
+    assert unknown.counts.tolist() == [[4, 2, 0], [6, 6, 4], [6, 0, 0]]
+
+
+def test_an_unknown_token_that_has_another_use_is_not_counted() -> None:
+    tokenizer = Tokenizer()
+    tokenizer.unk_token_id = tokenizer.sep_token_id = 2
+    losses = encode_texts(["ab", "c"], tokenizer, 8).losses
+    assert losses is not None
+    assert losses.counts.tolist() == [[2, 0, 0], [1, 0, 0]]
 
 
 def test_chunks_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:

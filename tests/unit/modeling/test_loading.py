@@ -281,7 +281,7 @@ def test_an_older_pickle_that_breaks_off_is_refused(copy, missing: int) -> None:
     os.truncate(file, file.stat().st_size - missing)
     with pytest.raises(ModelError, match=r"cannot be loaded from .* Download or copy the folder again"):
         check_weights(find_model(str(file.parent)))
-    with pytest.raises(ModelError, match="cannot be loaded from"):
+    with pytest.raises(ModelError, match="hold Python objects"):
         load(file.parent)
 
 
@@ -299,7 +299,7 @@ def test_weights_can_run_no_code(copy, tmp_path: Path) -> None:
     with (folder / "pytorch_model.bin").open("wb") as file:
         pickle.dump(Evil(trace), file)
     for use in (check_weights, lambda address: load(address.folder)):
-        with pytest.raises(ModelError, match="cannot be loaded from"):
+        with pytest.raises(ModelError, match="hold Python objects"):
             use(find_model(str(folder)))
     assert not trace.exists()
 

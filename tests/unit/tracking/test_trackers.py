@@ -1,7 +1,9 @@
 """What the code may ask of a tracker: the same of MLflow on SQLite as of the one in memory."""
 
+import json
 import re
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,6 +18,7 @@ from pipeline.tracking.memory import MemoryTracker
 from pipeline.tracking.mlflow_runs import MlflowTracker, mark_failed
 from pipeline.tracking.results import frame_of
 from pipeline.tracking.runs import close_unfinished, closing
+from pipeline.training.model_folder import ModelRecord
 
 ROOT = Path(__file__).parents[3]
 
@@ -159,10 +162,28 @@ def test_artifacts_come_back(tracker, tmp_path):
         tracker.download(logger.run_id, "none.txt", tmp_path / "to")
 
 
+RECORD = json.dumps(
+    asdict(
+        ModelRecord(
+            base="base",
+            base_revision=None,
+            base_sha256="0",
+            strategy="lora",
+            strategy_args={},
+            classes=["bad", "good"],
+            max_length=8,
+            dropout=0.0,
+            epochs=1,
+            total_steps=1,
+        )
+    )
+)
+
+
 def test_a_model_comes_back_as_it_was_given(tracker, tmp_path):
     folder = tmp_path / "fine_tuned"
     folder.mkdir()
-    (folder / "model.json").write_text("{}")
+    (folder / "model.json").write_text(RECORD)
     (folder / "delta.safetensors").write_bytes(b"\0")
     logger = tracker.start("model")
     with pytest.raises(RunError):
@@ -170,7 +191,10 @@ def test_a_model_comes_back_as_it_was_given(tracker, tmp_path):
     logger.log_model(folder)
     found = tracker.download_model(logger.run_id, tmp_path / "there")
     assert found.name == "fine_tuned"
-    assert {path.name: path.read_bytes() for path in found.iterdir()} == {"model.json": b"{}", "delta.safetensors": b"\0"}
+    assert {path.name: path.read_bytes() for path in found.iterdir()} == {
+        "model.json": RECORD.encode(),
+        "delta.safetensors": b"\0",
+    }
 
 
 def test_a_model_whose_files_were_deleted_is_an_input_error(tracker, tmp_path, monkeypatch):
@@ -337,7 +361,7 @@ class TestMlflowAlone:
 
     def test_a_model_says_which_packages_it_needs(self, mlflow_tracker, tmp_path):
         (tmp_path / "fine_tuned").mkdir()
-        (tmp_path / "fine_tuned" / "model.json").write_text("{}")
+        (tmp_path / "fine_tuned" / "model.json").write_text(RECORD)
         logger = mlflow_tracker.start("needs more")
         logger.log_model(tmp_path / "fine_tuned", ["tabulate"])
         needed = mlflow_tracker.download(logger.run_id, "model/requirements.txt", tmp_path / "to").read_text()
