@@ -34,6 +34,10 @@ def find_source(dataset: str, config: SplitConfig) -> Source:
 
 
 def _find(dataset: str, config: SplitConfig) -> Source:
+    if config.delimiter or config.no_header:
+        option = f"--delimiter {config.delimiter}" if config.delimiter else "--no-header true"
+        if dataset in NAMED_DATASETS:
+            raise DataError(f"{option}: {dataset} is no text file. Leave it out.")
     if dataset in PACKAGED_DATASETS:
         if config.group_column:
             raise DataError(

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import pandas as pd
+import pyarrow as pa
+
+from pipeline.data.annotations import ANSWER
+from pipeline.data.cells import as_series
 
 # GLUE calls its labelled validation part `dev`; its test labels are withheld.
 PART_NAMES = {"train": ("train",), "validation": ("validation", "dev", "valid", "val"), "test": ("test",)}
@@ -35,3 +39,15 @@ class SourceTables:
     classes: tuple[str, ...] | None = None
     unlabelled: tuple[str, ...] = ()
     """Parts that were left aside because they have no label column."""
+
+
+def by_role(roles: Mapping[str, str], columns: Mapping[str, pa.ChunkedArray]) -> pd.DataFrame:
+    """The columns that were read under the names that they have here, annotators' answers among them if there are any.
+
+    Args:
+        roles: Role -> column.
+    """
+    read = {role: as_series(columns[column]) for role, column in roles.items()}
+    if ANSWER in columns and ANSWER not in roles.values():
+        read[ANSWER] = as_series(columns[ANSWER])
+    return pd.DataFrame(read)
