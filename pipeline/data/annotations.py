@@ -6,6 +6,7 @@ marks records that were discarded.
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -13,40 +14,66 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from pipeline.surrogates import has_surrogate
+
 ANSWER = "answer"
 _PRODIGY = frozenset({"accept", "reject", "ignore"})
 _ARGILLA = frozenset({"pending", "draft", "submitted", "completed", "discarded", "default", "edited", "validated"})
+_NO_ANSWER = "?"
 _REASONS = {"reject": "rejected annotation", "ignore": "ignored annotation", "discarded": "discarded annotation"}
 
 
-def find_answer_column(columns: Sequence[str]) -> str | None:
-    """The column that may say whether a row's annotation was accepted; what it does hold is known when it is read."""
+def find_answer_column(columns: Sequence[str], label: str) -> str | None:
+    """The column that may say whether a row's label was accepted; what it does hold is known when it is read.
+
+    Args:
+        label: The column of the labels.
+    """
     if ANSWER in columns:
         return ANSWER
-    argilla = "_server_id" in columns or any(column.endswith(".responses") for column in columns)
-    argilla = argilla or {"annotation", "prediction"} <= set(columns)
-    return "status" if argilla and "status" in columns else None
+    if f"{label}.status" in columns:  # Argilla 2: a list of statuses beside a list of responses
+        return f"{label}.status"
+    return "status" if {"annotation", "prediction", "status"} <= set(columns) else None  # Argilla 1
+
+
+def read_answer(cell: Any) -> str | None:
+    """The word that a cell holds; of several responses the one that was not left out, if there is one."""
+    if isinstance(cell, str) and cell.startswith("["):
+        try:
+            cell = ast.literal_eval(cell)
+        except (ValueError, SyntaxError):
+            return _NO_ANSWER
+    words = cell if isinstance(cell, list) else [cell]
+    if not all(isinstance(word, str) or word is None for word in words):
+        return _NO_ANSWER
+    read = [word.strip().lower() for word in words if word and not has_surrogate(word)]
+    return next((word for word in read if not is_left_out(word)), read[0] if read else None)
 
 
 def are_answers(values: Collection[str | None]) -> bool:
     """Whether values are nothing but a tool's words for accepted, rejected and skipped."""
-    words = {value.lower() for value in values if value}
+    words = {value for value in values if value}
     return words <= _PRODIGY or words <= _ARGILLA
 
 
 def is_left_out(answer: str | None) -> bool:
     """Whether an annotation was rejected or skipped."""
-    return (answer or "").lower() in _REASONS
+    return answer in _REASONS
 
 
 def leave_out(table: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
     """A part without the rows whose annotation was rejected or skipped, and how many these were, by reason."""
     if ANSWER not in table:
         return table, {}
-    answers = table[ANSWER].str.lower()
+    answers = table[ANSWER]
     dropped = {reason: int((answers == word).sum()) for word, reason in _REASONS.items()}
     kept: NDArray[np.bool_] = ~answers.isin(list(_REASONS)).to_numpy(bool)
     return table[kept].drop(columns=[ANSWER]).reset_index(drop=True), {name: n for name, n in dropped.items() if n}
+
+
+def is_nested_argilla(record: Mapping[str, Any]) -> bool:
+    """Whether a record is one of Argilla's own JSON, which does not say which responses were discarded."""
+    return all(isinstance(record.get(name), dict) for name in ("fields", "responses", "suggestions"))
 
 
 def as_row(record: dict[str, Any]) -> dict[str, Any]:

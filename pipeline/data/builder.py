@@ -9,8 +9,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.data.annotations import ANSWER, are_answers, is_left_out
-from pipeline.data.cells import as_texts, scalar_as_text, scalars_as_texts, text_array, without_wrapping
+from pipeline.data.annotations import ANSWER, are_answers, is_left_out, read_answer
+from pipeline.data.cells import as_texts, scalars_as_texts, text_array, without_wrapping
 from pipeline.data.label_cells import NoLabelError, SeveralLabelsError, read_label
 from pipeline.errors import DataError, enumerate_some, shorten
 
@@ -64,7 +64,7 @@ class TableBuilder:
         """
         answers: list[str | None] = [None] * len(rows)
         if self.chosen.answer:
-            answers = [_word(cell) for cell in cells[self.chosen.answer]]
+            answers = [read_answer(cell) for cell in cells[self.chosen.answer]]
             if not self._strange_answers:
                 self._answers.update(answers)
                 self._strange_answers = not are_answers(self._answers)
@@ -136,11 +136,3 @@ def _may_hold_lists(column: pa.ChunkedArray) -> bool:
     if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type) or pa.types.is_string_view(column.type)):
         return False
     return bool(pc.any(pc.match_substring_regex(column.cast(pa.large_string()), r"^\s*[\[{]")).as_py())
-
-
-def _word(cell: Any) -> str | None:
-    try:
-        text = scalar_as_text(cell)
-    except TypeError:
-        return "?"  # no word of an annotation tool
-    return text.strip().encode("utf-8", "replace").decode() if text else None

@@ -95,7 +95,7 @@ def choose_columns(columns: Sequence[str], where: str, config: SplitConfig) -> t
         DataError: A column was not found.
     """
     found = find_columns(columns, where, config)
-    answer = find_answer_column(columns)
+    answer = find_answer_column(columns, found[LABEL])
     used = list(dict.fromkeys(found.values()))  # the text itself may be the group
     return found, Chosen(used, found[LABEL], None if answer in used else answer)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.data.annotations import as_row
+from pipeline.data.annotations import as_row, is_nested_argilla
 from pipeline.data.builder import CHUNK, Choose, TableBuilder
 from pipeline.data.files import format_suffix, read_lines
 from pipeline.errors import DataError, enumerate_some
@@ -31,6 +31,11 @@ def read_json(path: Path, where: str, choose: Choose, encoding: str | None, head
     records = _records(path, where, encoding, header)
     builder: TableBuilder | None = None
     while chunk := list(itertools.islice(records, CHUNK)):
+        if is_nested_argilla(chunk[0][1]):
+            raise DataError(
+                f"{where}: is Argilla's own JSON, which does not say which responses were discarded. Export records.to_list("
+                "flatten=True) and name the column of the responses, such as --label-column label.responses."
+            )
         rows = [as_row(record) for _, record in chunk]
         if builder is None:
             # A key may be half a surrogate pair, which no table takes for a name.
