@@ -11,7 +11,7 @@ import ast
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from pipeline.data.cells import scalar_as_text
@@ -125,7 +125,7 @@ def parts_of(label: str) -> list[str]:
     return parts if len(parts) > 1 and all(parts) else []
 
 
-def find_joined(labels: Iterable[str]) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+def find_joined(labels: Collection[str]) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
     """Labels that seem to be several in one cell, such as `2,10` beside `2` and `10`, each with its parts.
 
     Returns:
