@@ -64,7 +64,7 @@ class Operational:
     """
 
 
-_DELIMITERS = {"\t": "tab", "\\t": "tab", "comma": ",", "semicolon": ";", "bar": "|", "pipe": "|"}
+_DELIMITERS = {"tab": "tab", "\t": "tab", "\\t": "tab", "comma": ",", "semicolon": ";", "bar": "|", "pipe": "|"}
 
 
 def _settle_delimiter(value: object) -> object:

@@ -154,7 +154,15 @@ def _quotation_mark(path: Path, where: str, encoding: str | None, dialect: Diale
         return "'"
     if dialect.delimiter in ",;" or _is_quoted(lines(), dialect.delimiter):
         return '"'
-    return None
+    return '"' if dialect.delimiter != "\t" and _is_regular(lines(), dialect.delimiter) else None
+
+
+def _is_regular(lines: Iterator[str], delimiter: str) -> bool:
+    """Whether rows with quoted fields, perhaps around line breaks, are of one length."""
+    try:
+        return len({len(row) for row in parse_rows(lines, delimiter, '"')}) == 1
+    except csv.Error:
+        return False
 
 
 def _is_quoted(lines: Iterator[str], delimiter: str) -> bool:

@@ -44,6 +44,15 @@ class _Table:
         """The share of rows that are as long as the first one; 0 where nothing is parted."""
         return mean(len(row) == self.width for row in self.rows) if self.width > 1 else 0.0
 
+    def guess_columns(self) -> tuple[int, int | None]:
+        """Where text and label may stand: in the longest column, and in that of the others whose values repeat most."""
+        rows = [row for row in self.rows if len(row) == self.width]
+        columns = [[row[place].strip() for row in rows] for place in range(self.width)]
+        text = max(range(self.width), key=lambda place: mean(map(len, columns[place])))
+        kinds = {place: len(set(columns[place])) for place in range(self.width) if place != text}
+        repeated = [place for place, count in kinds.items() if 1 < count <= max(2, len(rows) // 2)]
+        return text, min(repeated, key=lambda place: kinds[place], default=None)
+
 
 def describe_file(path: Path, where: str, config: SplitConfig) -> str | None:
     """What a text file seems to be, and which options read it; None where nothing speaks for another layout."""
@@ -67,7 +76,7 @@ def describe_file(path: Path, where: str, config: SplitConfig) -> str | None:
             f"{shorten(first.split()[0])!r}. Pass --no-header true."
         )
     used = _delimiter(config.delimiter) or DELIMITERS[suffix]
-    table = _best_table(lines, used)
+    table = _best_table(lines, used, config)
     if table is None:
         return None
     sentences, options = [], []
@@ -79,11 +88,11 @@ def describe_file(path: Path, where: str, config: SplitConfig) -> str | None:
     if config.no_header:
         cells = (f"{number} is {shorten(cell, 40)!r}" for number, cell in enumerate(table.rows[0][:_SHOWN], start=1))
         sentences.append(f"with --no-header true columns are named by number; in the first row {', '.join(cells)}.")
-        options += _guess_columns(table, config)
+        options += _name_columns(table, config)
     elif seems_headless(table.rows):
         top = ", ".join(shorten(cell, 40) for cell in table.rows[0][:_SHOWN])
         sentences.append(f"the file seems to have no header, for its first row, {top!r}, looks like the rows below it.")
-        options += ["--no-header true", *_guess_columns(table, config)]
+        options += ["--no-header true", *_name_columns(table, config)]
     if not options:
         return None
     first_sentence, *more = sentences
@@ -106,14 +115,17 @@ def _is_json(line: str) -> bool:
         return False
 
 
-def _best_table(lines: Sequence[str], used: str) -> _Table | None:
-    """The file as it is delimited; by `used` unless that does not part it and another character does."""
-    tables = [table for delimiter in (used, *_GUESSED) if (table := _try_delimiter(lines, delimiter))]
-    regular = [table for table in tables if table.regularity >= _MOSTLY]
-    mine = next((table for table in tables if table.delimiter == used), None)
-    if mine is not None and (mine in regular or not regular):
-        return mine
-    return max(regular, key=lambda table: (table.regularity, table.width), default=None)
+def _best_table(lines: Sequence[str], used: str, config: SplitConfig) -> _Table | None:
+    """The file as it is delimited: by `used`, unless another character gives columns with the names or looks of those asked."""
+    tables = [table for delimiter in dict.fromkeys((used, *_GUESSED)) if (table := _try_delimiter(lines, delimiter))]
+    wanted = {*TEXT_NAMES, *LABEL_NAMES, str(config.text_column).lower(), str(config.label_column).lower()}
+
+    def rank(table: _Table) -> tuple[int, bool, bool, float, int]:
+        names = len(wanted.intersection(cell.strip().lower() for cell in table.rows[0])) if table.width > 1 else 0
+        text, label = table.guess_columns()
+        return names, label is not None and text != label, table.delimiter == used, table.regularity, table.width
+
+    return max((t for t in tables if t.delimiter == used or t.regularity >= _MOSTLY), key=rank, default=None)
 
 
 def _try_delimiter(lines: Sequence[str], delimiter: str) -> _Table | None:
@@ -122,10 +134,8 @@ def _try_delimiter(lines: Sequence[str], delimiter: str) -> _Table | None:
             rows = list(parse_rows(iter(lines), delimiter, mark))
         except csv.Error:
             continue
-        if rows and (mark != "'" or all(any(cell for cell in row) for row in rows)):
-            table = _Table(delimiter, rows)
-            if mark is None or table.regularity >= _MOSTLY:
-                return table
+        if rows and (mark is None or _Table(delimiter, rows).regularity >= _MOSTLY):
+            return _Table(delimiter, rows)
     return None
 
 
@@ -150,17 +160,9 @@ def seems_headless(rows: Sequence[Sequence[str]]) -> bool:
     return False
 
 
-def _guess_columns(table: _Table, config: SplitConfig) -> list[str]:
-    """The options that name text and label by number, as far as they were not given: the longest, and the least varied."""
-    rows = [row for row in table.rows if len(row) == table.width]
-    columns = [[row[place].strip() for row in rows] for place in range(table.width)]
-    text = max(range(table.width), key=lambda place: mean(map(len, columns[place])))
-    others = [place for place in range(table.width) if place != text and len(set(columns[place])) > 1]
-    label = min(others, key=lambda place: len(set(columns[place])), default=None)
-    numbers = {str(number + 1) for number in range(table.width)}
-    options = []
-    if config.text_column not in numbers or not config.no_header:
-        options.append(f"--text-column {text + 1}")
-    if label is not None and (config.label_column not in numbers or not config.no_header):
-        options.append(f"--label-column {label + 1}")
-    return options
+def _name_columns(table: _Table, config: SplitConfig) -> list[str]:
+    """The options that name text and label by number, as far as they were not given."""
+    numbers = {str(number + 1) for number in range(table.width)} if config.no_header else set()
+    text, label = table.guess_columns()
+    options = [] if config.text_column in numbers else [f"--text-column {text + 1}"]
+    return options if label is None or config.label_column in numbers else [*options, f"--label-column {label + 1}"]

@@ -130,7 +130,7 @@ def _tables_of(loaded: Mapping[str, Any], name: str, config: SplitConfig) -> Sou
 
     parts, unlabelled, classes = {}, [], None
     for part, rows in _known_parts(loaded).items():
-        where = f"{name} ({part})"
+        where = f"--dataset {name} ({part})"
         if part == "test" and find_label_column(rows.column_names, config) is None:
             unlabelled.append(part)
             continue

@@ -195,12 +195,14 @@ def test_joined_labels_are_refused_by_name_and_may_be_declared_classes(write: Wr
     written = ("27", "3", '"2,10"')
     rows = "".join(f"text {row},{written[row % 3]}\n" for row in range(60))
     path = write("a.csv", "text,label\n" + rows)
-    with pytest.raises(DataError, match=r"label '2,10' \(row 3 of the data, 20 rows in all\) seems to be several labels, 2 and 10"):
+    with pytest.raises(
+        DataError, match=r"label '2,10' \(row 3 of the data, 20 rows in all\) seems to be several labels, 2 and"
+    ):
         prepared(path)
     assert prepared(path, labels=["2,10", "3", "27"]).classes == ["2,10", "3", "27"]
     named = "".join(f"text {row},{('joy', 'joy;fear', 'rage')[row % 3]}\n" for row in range(60))
     notes = prepared(write("b.csv", "text,label\n" + named)).notes
     assert notes == [
-        "Class 'joy;fear' holds what looks like several labels (joy, fear): if so, keep one in each row, for one class per text "
-        "is needed."
+        "Class 'joy;fear' holds what looks like several labels (joy, fear): if so, keep one in each row, for one class per "
+        "text is needed."
     ]
