@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import pyarrow.parquet as pq
 
 _PARQUET = (".parquet", ".pq")
+_SPREADSHEETS = (".xlsx", ".xls", ".xlsm", ".ods", ".numbers")
 FORMATS = (*DELIMITERS, *JSON, *_PARQUET)
 LFS = b"version https://git-lfs"
 """How a pointer begins that Git LFS leaves in place of a file."""
@@ -82,6 +83,8 @@ def read_columns(
     if delimiter or suffix in DELIMITERS:
         given = "\t" if delimiter == "tab" else delimiter
         return read_delimited(path, where, choose, encoding, Dialect(given or DELIMITERS[suffix], bool(given), header))
+    if suffix in _SPREADSHEETS:
+        raise DataError(f"{where}: is a spreadsheet, which is not read. Save the sheet as CSV in UTF-8.")
     raise DataError(
         f"{where}: files ending in {suffix or 'nothing'!r} are not read. "
         f"Give .csv or .tsv, {', '.join(JSON)}, .parquet, or one of these compressed ({', '.join(COMPRESSIONS)}); or say how "

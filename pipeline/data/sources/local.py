@@ -9,7 +9,7 @@ import pandas as pd
 
 from pipeline.config import SplitConfig
 from pipeline.data.builder import Chosen
-from pipeline.data.columns import LABEL, choose_columns, find_label_column
+from pipeline.data.columns import LABEL, LABEL_NAMES, TEXT, TEXT_NAMES, choose_columns, find_label_column
 from pipeline.data.files import format_suffix
 from pipeline.data.inspection import describe_file
 from pipeline.data.sources.base import PART_NAMES, Source, SourceTables, by_role
@@ -51,7 +51,7 @@ def local_folder(path: Path, config: SplitConfig) -> Source:
         messages.append(
             f"--dataset {path}: the folder holds no train.tsv, nor train.csv or the like. GLUE's layout is train.tsv, dev.tsv, "
             f"test.tsv; other endings are {', '.join(ending for ending in FORMATS if ending != '.tsv')}. "
-            "Or name the files: --train-file, --validation-file, --test-file."
+            f"Or name the files: --train-file, --validation-file, --test-file.{_hint_at_folder(path)}"
         )
     if messages:
         raise DataError(*messages)
@@ -60,6 +60,15 @@ def local_folder(path: Path, config: SplitConfig) -> Source:
     sha256 = digest({part: _identify(file, options[part]) for part, file in files.items()})
     return Source(
         path.resolve().name, path.resolve().as_uri(), sha256, lambda: _read_parts(files, options, config, may_lack=True)
+    )
+
+
+def _hint_at_folder(path: Path) -> str:
+    """Where the parts lie, if one folder further down."""
+    stems = PART_NAMES["train"]
+    found = next((file for file in sorted(path.glob("*/*")) if is_table_file(file) and file.name.split(".")[0] in stems), None)
+    return (
+        f" There is {shorten(str(found.relative_to(path)))}: is --dataset {shorten(str(found.parent))} meant?" if found else ""
     )
 
 
@@ -153,7 +162,24 @@ def _read(path: Path, where: str, config: SplitConfig, may_lack: bool = False) -
         if seems is None:
             raise
         raise DataError(seems) from error
-    return by_role(roles, columns), class_names(path, where).get(roles[LABEL])
+    table = by_role(roles, columns)
+    if config.no_header:
+        _check_first_row(table, where)
+    return table, class_names(path, where).get(roles[LABEL])
+
+
+def _check_first_row(table: pd.DataFrame, where: str) -> None:
+    """Refuse a header that would be read as an example, of a class of its own.
+
+    Raises:
+        DataError: The first row holds the usual names of both columns.
+    """
+    first = table.iloc[0].astype(str).str.strip()
+    if first[TEXT].lower() in TEXT_NAMES and first[LABEL].lower() in LABEL_NAMES:
+        raise DataError(
+            f"{where}: the first row holds {first[TEXT]!r} and {first[LABEL]!r}, which are names of columns. Leave --no-header "
+            "out, and name columns as the header does."
+        )
 
 
 def _check_text_options(files: Mapping[str, Path], config: SplitConfig) -> None:

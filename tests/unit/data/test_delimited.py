@@ -142,3 +142,14 @@ def test_the_same_file_read_in_another_way_is_other_data(write: Write) -> None:
     other, reused = prepare(str(path), SplitConfig(cache_dir=config.cache_dir, delimiter=","))
     assert not reused
     assert other.manifest.fingerprint == first.manifest.fingerprint
+
+
+def test_a_header_is_not_taken_for_an_example(write: Write) -> None:
+    path = write("a.csv", "Text,label\n" + "".join(f"text {row},{row % 2}\n" for row in range(40)))
+    with pytest.raises(DataError, match=r"the first row holds 'Text' and 'label', which are names of columns\. Leave"):
+        prepared(path, no_header=True, text_column="1", label_column="2")
+
+
+def test_a_spreadsheet_is_named(write: Write) -> None:
+    with pytest.raises(DataError, match=r"is a spreadsheet, which is not read\. Save the sheet as CSV in UTF-8\."):
+        prepared(write("a.xlsx", b"PK"))

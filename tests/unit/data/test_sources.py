@@ -1,3 +1,4 @@
+import re
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -355,3 +356,9 @@ def test_class_names_of_lists_are_known_and_others_are_not_made_up(tmp_path: Pat
 
     pd.DataFrame({"text": ["a"], "label": [1]}).to_parquet(tmp_path / "b.parquet")
     assert find_source(str(tmp_path / "b.parquet"), CONFIG).read().classes is None
+
+
+def test_a_folder_whose_parts_lie_further_down_is_answered_with_where(write: Write) -> None:
+    folder = write("clone/data/train.csv", "text,label\n").parent.parent
+    with pytest.raises(DataError, match=rf"There is data/train\.csv: is --dataset {re.escape(str(folder / 'data'))} meant\?"):
+        find_source(str(folder), CONFIG)
