@@ -13,7 +13,7 @@ set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 python3 -m venv "$work/venv"
-"$work/venv/bin/pip" install -q argilla==2.8.0
+"$work/venv/bin/pip" install -q argilla==2.8.0 requests  # which argilla imports, and does not declare
 cd "$work"
 "$work/venv/bin/python" - <<'PYTHON'
 import json

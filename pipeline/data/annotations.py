@@ -84,14 +84,13 @@ def as_row(record: dict[str, Any]) -> dict[str, Any]:
     annotations = record.get("annotations", record.get("completions"))
     if not isinstance(record.get("data"), dict) or not isinstance(annotations, list):
         return record
-    row = dict(record["data"])
     made = [item for item in annotations if isinstance(item, dict)]
     finished = [item for item in made if not (item.get("was_cancelled") or item.get("skipped"))]
+    chosen: dict[str, list[Any]] = {}
     for annotation in finished:
         for control, choices in _choices(annotation):
-            row.setdefault(control, [])
-            if isinstance(row[control], list):
-                row[control] += choices
+            chosen.setdefault(control, []).extend(choices)
+    row: dict[str, Any] = record["data"] | chosen
     if made and not finished:
         row[ANSWER] = "ignore"
     return row

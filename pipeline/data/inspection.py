@@ -80,16 +80,18 @@ def describe_file(path: Path, where: str, config: SplitConfig) -> str | None:
     if table is None:
         return None
     sentences, options = [], []
+    headless = config.no_header or seems_headless(table.rows)
     if table.delimiter != used:
         otherwise = f"not by --delimiter {config.delimiter}" if config.delimiter else ""
         otherwise = otherwise or f"and {suffix} files are read as delimited by {NAMES[used]}s"
-        sentences.append(f"the header {shorten(first.strip())!r} looks delimited by {NAMES[table.delimiter]}s, {otherwise}.")
+        top = "first line" if headless else "header"
+        sentences.append(f"the {top} {shorten(first.strip())!r} looks delimited by {NAMES[table.delimiter]}s, {otherwise}.")
         options.append("--delimiter " + ("tab" if table.delimiter == "\t" else f'"{table.delimiter}"'))
     if config.no_header:
         cells = (f"{number} is {shorten(cell, 40)!r}" for number, cell in enumerate(table.rows[0][:_SHOWN], start=1))
         sentences.append(f"with --no-header true columns are named by number; in the first row {', '.join(cells)}.")
         options += _name_columns(table, config)
-    elif seems_headless(table.rows):
+    elif headless:
         top = ", ".join(shorten(cell, 40) for cell in table.rows[0][:_SHOWN])
         sentences.append(f"the file seems to have no header, for its first row, {top!r}, looks like the rows below it.")
         options += ["--no-header true", *_name_columns(table, config)]

@@ -11,6 +11,7 @@ import ast
 import json
 import math
 import re
+import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -22,7 +23,7 @@ _KEYS = ("choices", "label", "labels", "value")
 _QUOTED = re.compile(r"'((?:[^'\\]|\\.)*)'|\"((?:[^\"\\]|\\.)*)\"")
 _NUMPY_TEXTS = re.compile(rf"\[\s*(?:{_QUOTED.pattern})(?:\s+(?:{_QUOTED.pattern}))+\s*\]")
 _NUMPY_NUMBERS = re.compile(r"\[\s*[-+.\deE]+(?:\s+[-+.\deE]+)+\s*\]")
-_STRUCTURE = re.compile(r"[\[{]\s*(?:[\[{\"']|u'|$)")
+_STRUCTURE = re.compile(r"[\[{]\s*[\[{]?\s*u?[\"']")
 _SEPARATORS = re.compile(r"[,;|#]")
 _WHOLE = re.compile(r"\d+", re.ASCII)
 
@@ -76,7 +77,8 @@ def _parse(text: str) -> Any:
     if _NUMPY_NUMBERS.fullmatch(text):
         return text.strip("[]").split()
     try:
-        value = ast.literal_eval(text)
+        with warnings.catch_warnings(action="ignore", category=SyntaxWarning):  # of backslashes
+            value = ast.literal_eval(text)
     except (ValueError, SyntaxError, RecursionError, MemoryError):
         if _STRUCTURE.match(text):
             raise NoLabelError(f"{shorten(text)}, which looks like JSON and cannot be read as such") from None

@@ -163,6 +163,8 @@ def test_an_older_export_of_label_studio_is_read_likewise() -> None:
     old["completions"] = old.pop("annotations")
     assert as_row(old) == {"text": "text 1", "sentiment": ["positive"]}
     assert as_row({"text": "a", "data": "b"}) == {"text": "a", "data": "b"}
+    old["data"]["sentiment"] = "what a model had said"
+    assert as_row(old)["sentiment"] == ["positive"]
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,9 @@ NAMES = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=
         ("[UNK]", "[UNK]"),
         ("[spam] or not", "[spam] or not"),
         ("{curly}", "{curly}"),
+        ("[", "["),
+        ("{", "{"),
+        ("['a\\d']", "a\\d"),
     ],
 )
 def test_the_label_of_a_cell(cell: object, label: str | None) -> None:
