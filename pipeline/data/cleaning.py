@@ -101,9 +101,10 @@ def clean(tables: SourceTables, where: str, labels: Sequence[str] = ()) -> Clean
             raise DataError(f"{where}: every label is -1, which marks labels that are hidden. Get the data with their labels.")
         others = f" of those whose annotation was accepted ({sum(left_out.values()):,} were not)" if left_out else ""
         raise DataError(f"{where}: no row{others} has both a text and a label. Check --text-column and --label-column.")
+    notes = []
     if not named:
+        notes = _note_joined(found, {part: columns[part] for part in parts}, where)
         _check_are_classes(found, sum(map(len, parts.values())), where)
-    notes = [] if named else _note_joined(found, {part: columns[part] for part in parts}, where)
     classes, number = _number_classes(found, tables.classes, listed, where)
     if len({number[label] for label in found}) < 2:
         raise DataError(f"{where}: every row has the label {found[0]!r}. Classification needs two classes or more.")

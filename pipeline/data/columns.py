@@ -21,10 +21,6 @@ PRODIGY_CHOICE = "accept"
 """Where Prodigy writes what was chosen of `options`."""
 
 
-class NoColumnError(DataError):
-    """A column that is used was not found; perhaps the file is laid out otherwise."""
-
-
 def find_label_column(columns: Sequence[str], config: SplitConfig) -> str | None:
     """The column of the labels; None where it is not there."""
     if config.label_column:
@@ -73,7 +69,7 @@ def find_columns(columns: Sequence[str], where: str, config: SplitConfig) -> dic
     elif config.group_column:
         messages.append(f"{where}: column {config.group_column!r} not found. Columns: {listed}. Change --group-column.")
     if messages:
-        raise NoColumnError(*messages)
+        raise DataError(*messages)
     if found[TEXT] == found[LABEL]:
         messages.append(
             f"{where}: column {found[TEXT]!r} cannot be both text and label. Pass --text-column and --label-column."

@@ -77,7 +77,7 @@ def _parse(text: str) -> Any:
     if _NUMPY_NUMBERS.fullmatch(text):
         return text.strip("[]").split()
     try:
-        with warnings.catch_warnings(action="ignore", category=SyntaxWarning):  # of backslashes
+        with warnings.catch_warnings(action="ignore"):  # of backslashes
             value = ast.literal_eval(text)
     except (ValueError, SyntaxError, RecursionError, MemoryError):
         if _STRUCTURE.match(text):

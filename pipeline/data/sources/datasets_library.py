@@ -10,7 +10,7 @@ from typing import Any
 from pipeline.config import HUB_DATASETS, SplitConfig
 from pipeline.data.builder import read_arrow
 from pipeline.data.columns import LABEL, choose_columns, find_label_column
-from pipeline.data.sources.base import PART_NAMES, Source, SourceTables, by_role
+from pipeline.data.sources.base import PART_NAMES, Source, SourceTables, by_role, refuse_text_options
 from pipeline.data.tables import LFS, is_table_file
 from pipeline.errors import DataError, enumerate_some
 from pipeline.hashing import digest, hash_file
@@ -25,6 +25,7 @@ def hub(name: str, config: SplitConfig) -> Source:
     Raises:
         DataError: The hub cannot be reached and the data set is not in its cache, or there is none of this name.
     """
+    refuse_text_options(config, name)
     repo_id = HUB_DATASETS.get(name, name)
     snapshot = fetch_snapshot(repo_id, config.dataset_revision, "dataset", DataError)
 
@@ -86,6 +87,7 @@ def cloned(path: Path, config: SplitConfig) -> Source:
 
 
 def _folder(path: Path, config: SplitConfig, load: Callable[[], Any], way_out: str) -> Source:
+    refuse_text_options(config, str(path))
     files = [file for file in sorted(path.rglob("*")) if file.is_file() and ".git" not in file.relative_to(path).parts]
     sha256 = digest({str(file.relative_to(path)): hash_file(file) for file in files})
     return Source(
