@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from pipeline.arguments import Arguments
 from pipeline.fields import (
     Count,
+    Delimiter,
     Names,
     NonNegative,
     Operational,
@@ -39,7 +40,17 @@ PART_FILES = ("train_file", "validation_file", "test_file")
 PACKAGED_DATASETS = ("rotten_tomatoes", "imdb")
 HUB_DATASETS = {"sst2": "stanfordnlp/sst2"}
 NAMED_DATASETS = (*PACKAGED_DATASETS, *HUB_DATASETS)
-TABLE_OPTIONS = ("text_column", "label_column", "group_column", "labels", "encoding", "dataset_config_name", "dataset_revision")
+TABLE_OPTIONS = (
+    "text_column",
+    "label_column",
+    "group_column",
+    "labels",
+    "encoding",
+    "delimiter",
+    "no_header",
+    "dataset_config_name",
+    "dataset_revision",
+)
 
 
 @typed
@@ -69,6 +80,10 @@ class SplitConfig(StageConfig):
     """Beside --train-file: a file to test on."""
     encoding: str | None = None
     """Encoding of text files, such as latin-1; UTF-8, or what a byte-order mark says, if not given."""
+    delimiter: Delimiter | None = None
+    """What delimits the fields of text files, such as ";" or tab; a comma or a tab, by the file's ending, if not given."""
+    no_header: bool = False
+    """true: text files begin with data and not with names of columns; columns are then named by number, the first is 1."""
     text_column: str | None = None
     """Column that holds the text; found by its usual names if not given."""
     text_pair_column: str | None = None

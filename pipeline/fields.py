@@ -64,6 +64,30 @@ class Operational:
     """
 
 
+_DELIMITERS = {"tab": "tab", "\t": "tab", "\\t": "tab", "comma": ",", "semicolon": ";", "bar": "|", "pipe": "|"}
+
+
+def _settle_delimiter(value: object) -> object:
+    """One spelling for each, so that equal files are read, and known again, whatever was typed."""
+    if isinstance(value, str) and value not in ("\t", " "):
+        value = value.strip()
+    return _DELIMITERS.get(value.lower(), value) if isinstance(value, str) else value
+
+
+def _check_delimiter(value: str) -> str:
+    if value != "tab" and (len(value) != 1 or value in "\"'\r\n\0" or value.isalnum()):
+        raise ValueError("must be one character")
+    return value
+
+
+Delimiter = Annotated[
+    str,
+    BeforeValidator(_settle_delimiter),
+    AfterValidator(_check_delimiter),
+    Expects('one character that is no letter, digit or quotation mark, such as ";", or tab'),
+]
+
+
 def _check_ratios(shares: tuple[float, ...]) -> tuple[float, ...]:
     if not all(share > 0 for share in shares) or abs(sum(shares) - 1) > 1e-9:
         raise ValueError("must be positive and sum to 1")

@@ -11,6 +11,9 @@ from pipeline.hashing import digest
 # What may differ between runs that count as repetitions of one another.
 SEEDS = ("seed", "data_seed", "init_seed", "dropout_seed")
 
+# Options that came later: where they are not used, a configuration is known by the same hash as before there were any.
+_LATER = {"delimiter": None, "no_header": False}
+
 
 def identify(config: StageConfig) -> dict[str, Any]:
     """The options that decide what a run computes, ready for JSON."""
@@ -18,7 +21,7 @@ def identify(config: StageConfig) -> dict[str, Any]:
     return {
         name: list(value) if isinstance(value, tuple) else value
         for name, value in as_dict(config).items()
-        if name not in left_out
+        if name not in left_out and not (name in _LATER and value == _LATER[name])
     }
 
 

@@ -44,8 +44,8 @@ GROUPS = {
     ),
     "Data": (
         "text_column text_pair_column label_column label_type labels max_length max_train_samples max_eval_samples split "
-        "split_ratios split_seed group_column train_file validation_file test_file encoding dataset_config_name "
-        "dataset_revision transfer_dataset transfer_labels transfer_text_column transfer_label_column"
+        "split_ratios split_seed group_column train_file validation_file test_file encoding delimiter no_header "
+        "dataset_config_name dataset_revision transfer_dataset transfer_labels transfer_text_column transfer_label_column"
     ),
     "Model": "head objective pooling model_revision model_labels dropout",
     "Training": (

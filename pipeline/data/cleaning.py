@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 
@@ -15,14 +16,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from pipeline.data.annotations import leave_out
+from pipeline.data.cells import as_series, as_texts, scalars_as_texts
 from pipeline.data.columns import LABEL, PAIR, TEXT
+from pipeline.data.label_cells import find_joined
 from pipeline.data.sources import SourceTables
-from pipeline.data.tables import as_series, as_texts, scalars_as_texts
 from pipeline.errors import DataError, enumerate_some, shorten
 
 _HIDDEN = "-1"  # how GLUE and the hub mark labels that are withheld
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _SPACES = "".join(filter(str.isspace, map(chr, range(0x3001))))  # what str.strip takes; none stands beyond
+_NOTED = 3  # classes that notes name
 _ENOUGH_ROWS = 20  # to tell a column of ids or scores from one of classes
 
 
@@ -36,6 +40,8 @@ class CleanTables:
     """Rows left out, by reason."""
     unlabelled: tuple[str, ...] = ()
     """Parts that are left out because every label is hidden or there is no label column."""
+    notes: list[str] = field(default_factory=list)
+    """What is odd about the labels, in sentences."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +72,7 @@ def clean(tables: SourceTables, where: str, labels: Sequence[str] = ()) -> Clean
             lies outside the given or the source's classes.
     """
     listed = _check_listed(labels)
+    tables, left_out = leave_out_rejected(tables)
     columns = _canonical(
         {part: _encode(table[LABEL], where, part) for part, table in tables.parts.items()}, tables, listed, where
     )
@@ -87,12 +94,16 @@ def clean(tables: SourceTables, where: str, labels: Sequence[str] = ()) -> Clean
             kept_columns[part] = column
         elif hidden.any():
             unlabelled.append(part)
+    dropped = left_out | dropped
     found = sorted({columns[part].names[code] for part, table in parts.items() for code in np.unique(table[LABEL])})
     if not parts or found == [_HIDDEN]:
         if dropped["hidden label"] or found:
             raise DataError(f"{where}: every label is -1, which marks labels that are hidden. Get the data with their labels.")
-        raise DataError(f"{where}: no row has both a text and a label. Check --text-column and --label-column.")
+        others = f" of those whose annotation was accepted ({sum(left_out.values()):,} were not)" if left_out else ""
+        raise DataError(f"{where}: no row{others} has both a text and a label. Check --text-column and --label-column.")
+    notes = []
     if not named:
+        notes = _note_joined(found, {part: columns[part] for part in parts}, where)
         _check_are_classes(found, sum(map(len, parts.values())), where)
     classes, number = _number_classes(found, tables.classes, listed, where)
     if len({number[label] for label in found}) < 2:
@@ -100,7 +111,16 @@ def clean(tables: SourceTables, where: str, labels: Sequence[str] = ()) -> Clean
     for part, table in parts.items():
         numbers = np.array([number.get(name, -1) for name in kept_columns[part].names], np.int64)
         table[LABEL] = numbers[table[LABEL].to_numpy()]
-    return CleanTables(parts, classes, dropped, tuple(unlabelled))
+    return CleanTables(parts, classes, dropped, tuple(unlabelled), notes)
+
+
+def leave_out_rejected(tables: SourceTables) -> tuple[SourceTables, dict[str, int]]:
+    """The tables without the rows whose annotation was rejected or skipped, and how many these were, by reason."""
+    parts, dropped = {}, Counter[str]()
+    for part, table in tables.parts.items():
+        parts[part], counts = leave_out(table)
+        dropped.update(counts)
+    return replace(tables, parts=parts), dict(dropped)
 
 
 def strip_texts(table: pd.DataFrame, where: str) -> tuple[dict[str, pa.ChunkedArray], NDArray[np.bool_]]:
@@ -214,6 +234,31 @@ def _check_are_classes(found: list[str], rows: int, where: str) -> None:
             f"{where}: {rows:,} rows hold {len(found):,} different labels, such as {shorten(found[0])!r}: too many to be "
             "classes. Does --label-column name texts, ids or scores? If they are classes, list them all with --labels."
         )
+
+
+def _note_joined(found: Sequence[str], columns: Mapping[str, _Column], where: str) -> list[str]:
+    """What is said of classes that seem to be several labels in one cell.
+
+    Raises:
+        DataError: They must be.
+    """
+    certain, possible = find_joined(found)
+    if certain:
+        label = min(certain)
+        marked = {part: np.flatnonzero(column.marks([label])) for part, column in columns.items()}
+        part, places = next((part, places) for part, places in marked.items() if len(places))
+        first = f"row {places[0] + 1:,} of the data" if part == "all" else f"row {places[0] + 1:,} of {part}"
+        more = f"; {len(certain) - 1:,} more labels are like it" if len(certain) > 1 else ""
+        raise DataError(
+            f"{where}: label {shorten(label)!r} ({first}, {sum(map(len, marked.values())):,} rows in all{more}) seems to be "
+            f"several labels, {' and '.join(map(shorten, certain[label]))}; one class per text is needed. Keep one label in "
+            "each row. If it is a class of its own, list all classes with --labels, in a recipe where names hold commas."
+        )
+    return [
+        f"Class {shorten(label)!r} holds what looks like several labels ({', '.join(map(shorten, names))}): if so, keep one in "
+        "each row, for one class per text is needed."
+        for label, names in sorted(possible.items())[:_NOTED]
+    ]
 
 
 def _number_classes(

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from itertools import combinations
 
 from pipeline.config import SplitConfig
+from pipeline.data.annotations import find_answer_column
+from pipeline.data.builder import Chosen
 from pipeline.errors import DataError, enumerate_some
 
 TEXT, PAIR, LABEL, GROUP = "text", "text_pair", "label", "group"
@@ -15,13 +17,16 @@ FIRST_TEXT_NAMES = ("sentence1", "text1", "question1", "premise")
 """Looked for as well where a column for the second text was named."""
 SCORE_NAMES = ("score", "similarity")
 """Looked for as well where labels are scores."""
+PRODIGY_CHOICE = "accept"
+"""Where Prodigy writes what was chosen of `options`."""
 
 
 def find_label_column(columns: Sequence[str], config: SplitConfig) -> str | None:
     """The column of the labels; None where it is not there."""
     if config.label_column:
         return config.label_column if config.label_column in columns else None
-    return find_column(columns, _label_names(config))
+    found = find_column(columns, _label_names(config))
+    return PRODIGY_CHOICE if found is None and {PRODIGY_CHOICE, "options"} <= set(columns) else found
 
 
 def find_columns(columns: Sequence[str], where: str, config: SplitConfig) -> dict[str, str]:
@@ -39,34 +44,37 @@ def find_columns(columns: Sequence[str], where: str, config: SplitConfig) -> dic
         if column and column == same:
             raise DataError(f"{one} and {other} are both {column!r}. Name two columns.")
     messages, found = [], {}
-    for role, given, names in (
-        (TEXT, config.text_column, (*(FIRST_TEXT_NAMES if config.text_pair_column else ()), *TEXT_NAMES)),
-        (LABEL, config.label_column, _label_names(config)),
+    there = [column for column in columns if column]
+    listed = enumerate_some(there) + (
+        f", and {len(columns) - len(there):,} without a name" if len(there) < len(columns) else ""
+    )
+    text_names = (*(FIRST_TEXT_NAMES if config.text_pair_column else ()), *TEXT_NAMES)
+    text = config.text_column if config.text_column in columns else None
+    text = text or (None if config.text_column else find_column(columns, text_names))
+    for role, given, column, names in (
+        (TEXT, config.text_column, text, text_names),
+        (LABEL, config.label_column, find_label_column(columns, config), _label_names(config)),
     ):
-        column = given if given in columns else None if given else find_column(columns, names)
         if column is None:
             wanted = f"column {given!r}" if given else f"a {role} column ({', '.join(names)})"
-            messages.append(f"{where}: {wanted} not found. Columns: {enumerate_some(columns)}. Pass --{role}-column.")
+            messages.append(f"{where}: {wanted} not found. Columns: {listed}. Pass --{role}-column.")
         else:
             found[role] = column
     if config.text_pair_column in columns:
         found[PAIR] = str(config.text_pair_column)
     elif config.text_pair_column:
-        messages.append(
-            f"{where}: column {config.text_pair_column!r} not found. Columns: {enumerate_some(columns)}. "
-            "Change --text-pair-column."
-        )
+        messages.append(f"{where}: column {config.text_pair_column!r} not found. Columns: {listed}. Change --text-pair-column.")
     if config.group_column in columns:
         found[GROUP] = str(config.group_column)
     elif config.group_column:
-        messages.append(
-            f"{where}: column {config.group_column!r} not found. Columns: {enumerate_some(columns)}. Change --group-column."
-        )
-    if not messages and found[TEXT] == found[LABEL]:
+        messages.append(f"{where}: column {config.group_column!r} not found. Columns: {listed}. Change --group-column.")
+    if messages:
+        raise DataError(*messages)
+    if found[TEXT] == found[LABEL]:
         messages.append(
             f"{where}: column {found[TEXT]!r} cannot be both text and label. Pass --text-column and --label-column."
         )
-    if not messages and PAIR in found and found[PAIR] in (found[TEXT], found[LABEL]):
+    elif PAIR in found and found[PAIR] in (found[TEXT], found[LABEL]):
         role = "first and second text" if found[PAIR] == found[TEXT] else "second text and label"
         messages.append(
             f"{where}: column {found[PAIR]!r} cannot be both {role}. Pass --text-column, --text-pair-column and --label-column."
@@ -74,6 +82,18 @@ def find_columns(columns: Sequence[str], where: str, config: SplitConfig) -> dic
     if messages:
         raise DataError(*messages)
     return found
+
+
+def choose_columns(columns: Sequence[str], where: str, config: SplitConfig) -> tuple[dict[str, str], Chosen]:
+    """Role -> column, and what to read of a table.
+
+    Raises:
+        DataError: A column was not found.
+    """
+    found = find_columns(columns, where, config)
+    answer = find_answer_column(columns, found[LABEL])
+    used = list(dict.fromkeys(found.values()))  # the text itself may be the group
+    return found, Chosen(used, found[LABEL], None if answer in used else answer)
 
 
 def _label_names(config: SplitConfig) -> tuple[str, ...]:

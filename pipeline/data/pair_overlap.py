@@ -16,10 +16,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from pipeline.data.cells import as_series
 from pipeline.data.columns import LABEL, PAIR, TEXT
 from pipeline.data.folding import Ints, fold_texts
 from pipeline.data.overlap import EXAMPLE_CHARACTERS, Overlap, spread
-from pipeline.data.tables import as_series
 
 PAIR_KINDS = {
     "pair": "the same two texts, in either order",

@@ -29,7 +29,7 @@ from pipeline.errors import DataError
 from pipeline.failures import is_exhausted
 from pipeline.hashing import digest
 
-_FORMAT = 5  # raise it when the same source and options would be prepared differently
+_FORMAT = 6  # raise it when the same source and options would be prepared differently
 _CHUNK = 50_000
 _SPLITTERS = {"random": split_randomly, "official": split_officially}
 _MANIFEST, _EXAMPLES = "manifest.json", "overlap.json"
@@ -198,6 +198,8 @@ def _key(source: Source, config: SplitConfig) -> str:
             # Absent where they say nothing, so that data prepared before there were pairs and scores is found.
             **({"text_pair_column": config.text_pair_column} if config.text_pair_column else {}),
             **({"label_type": config.label_type} if config.label_type != "class" else {}),
+            **({"delimiter": config.delimiter} if config.delimiter else {}),
+            **({"no_header": True} if config.no_header else {}),
             # So that data prepared before there was a choice are found again.
             **({} if config.split_ratios == DEFAULT_RATIOS else {"split_ratios": list(config.split_ratios)}),
         }
@@ -212,7 +214,7 @@ def _cut(source: Source, config: SplitConfig) -> _Cut:
     """
     where, of_scores = source.option, config.label_type == "score"
     tables = clean_scores(source.read(), where) if of_scores else clean(source.read(), where, config.labels)
-    notes = note_hidden_test(tables, config, where)
+    notes = [*tables.notes, *note_hidden_test(tables, config, where)]
     dropped: dict[str, int] = {}
     if config.split == "grouped":
         splits, dropped = split_by_groups(tables.parts, tables.classes, config.split_seed, where, config.split_ratios)

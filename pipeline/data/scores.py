@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pipeline.data.cleaning import CleanTables, keep_rows, label_texts, strip_texts
+from pipeline.data.cleaning import CleanTables, keep_rows, label_texts, leave_out_rejected, strip_texts
 from pipeline.data.columns import LABEL
 from pipeline.data.sources import SourceTables
 from pipeline.errors import DataError, shorten
@@ -27,6 +27,7 @@ def clean_scores(tables: SourceTables, where: str) -> CleanTables:
         DataError: A label is no finite number, nothing is left, or all scores are the same.
     """
     dropped = {"missing text": 0, "missing label": 0, "hidden label": 0}
+    tables, left_out = leave_out_rejected(tables)
     parts, unlabelled = {}, list(tables.unlabelled)
     for part, table in tables.parts.items():
         texts, no_text = strip_texts(table, where)
@@ -48,7 +49,7 @@ def clean_scores(tables: SourceTables, where: str) -> CleanTables:
     if len(values) < 2:
         raise DataError(f"{where}: every row has the score {values[0]:g}, so there is nothing to learn.")
     names = tuple(f"fifth {number + 1} of the scores" for number in range(_STRATA))
-    return CleanTables(parts, names, dropped, tuple(unlabelled))
+    return CleanTables(parts, names, left_out | dropped, tuple(unlabelled))
 
 
 def as_labels(table: pd.DataFrame) -> pd.DataFrame:

@@ -204,12 +204,12 @@ def _read(folder: Path, labels: NDArray[Any], with_segments: bool) -> TokenTable
     """What was written for these examples; None if it is not there, or damaged, which is said."""
     if not is_sealed(folder):  # not there, half gone, or of a version that wrote no checksums
         return None
-    if damaged := find_damage(folder, ["ids.npy", "offsets.npy", *(["segments.npy"] if with_segments else [])]):
+    if damaged := find_damage(folder, ["ids.npy", "offsets.npy", "losses.npy", *(["segments.npy"] if with_segments else [])]):
         _LOG.warning("Token ids are damaged (%s): they are made anew.", folder / damaged)
         return None
     try:
         ids, offsets = np.load(folder / "ids.npy", mmap_mode="r"), np.load(folder / "offsets.npy")
-        losses = np.load(folder / "losses.npy")  # not in folders that were written before losses were counted
+        losses = np.load(folder / "losses.npy")
         segments = np.load(folder / "segments.npy", mmap_mode="r") if with_segments else None
     except (OSError, ValueError, EOFError):
         return None

@@ -16,7 +16,8 @@ def summarise_data(prepared: PreparedData) -> Iterator[str]:
     labels = "scores {:g} to {:g}".format(*manifest.score_range) if manifest.score_range else classes
     yield f"{manifest.name}: {rows}{' pairs of texts' if manifest.pairs else ''}; {labels}."
     if dropped := {reason: count for reason, count in manifest.dropped.items() if count}:
-        yield "  Dropped rows: " + ", ".join(f"{count:,} with {reason}" for reason, count in dropped.items()) + "."
+        reasons = ", ".join(f"{count:,} with {reason}" for reason, count in dropped.items())
+        yield f"  Dropped rows: {sum(dropped.values()):,} in all, {reasons}."
     things = "Pairs" if manifest.pairs else "Texts"
     across = {pair: count for pair, count in manifest.audit["duplicates_across"].items() if count}
     if across:

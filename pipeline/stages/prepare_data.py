@@ -77,6 +77,7 @@ def _counts(prepared: PreparedData) -> Iterator[tuple[str, float]]:
     for name, count in manifest.rows.items():
         yield f"data/rows_{name}", count
         yield f"data/duplicates_within_{name}", manifest.audit["duplicates_within"][name]
+    yield "data/dropped_rows", sum(manifest.dropped.values())
     for reason, count in manifest.dropped.items():
         yield "data/dropped_" + reason.replace(" ", "_"), count
     for pair, count in manifest.audit["duplicates_across"].items():

@@ -27,7 +27,7 @@ from pipeline.training.model_folder import FineTunedModel
 
 _MEASURED_BY = "transfer_code_version"
 _OF_FIRST = re.compile(r"(?<![\w-])--(dataset|text-column|label-column|labels)(?![\w-])")
-_OF_FIRST_ALONE = re.compile(r"(?<![\w-])--(label-type|encoding|dataset-config-name)(?![\w-])")
+_OF_FIRST_ALONE = re.compile(r"(?<![\w-])--(label-type|encoding|delimiter|no-header|dataset-config-name)(?![\w-])")
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,10 @@ def _name_second(message: str, dataset: str) -> str:
     """What is wrong with data, said of the second data set and its options: those of the first would mend nothing."""
     named = _OF_FIRST.sub(r"--transfer-\1", message)
     if _OF_FIRST_ALONE.search(named):
-        named += " (Those are options of the first data set alone: save the second as one UTF-8 table of texts and classes.)"
+        named += (
+            " (Those are options of the first data set alone: save the second as one UTF-8 table of texts and classes, with a "
+            "header.)"
+        )
     return named if "--transfer-dataset" in named else f"--transfer-dataset {shorten(dataset)}: {named}"
 
 

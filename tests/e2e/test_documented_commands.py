@@ -4,6 +4,7 @@ import gzip
 import json
 import os
 import re
+import shlex
 import shutil
 import socket
 import subprocess
@@ -50,14 +51,12 @@ COMMANDS = documented_commands()
 @pytest.fixture(scope="module")
 def project(tiny, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("project")
-    for name in ("MLproject", "conda.yaml", "pipeline", "benchmarks", "Makefile", "pyproject.toml"):
+    for name in ("MLproject", "conda.yaml", "pipeline", "benchmarks", "examples", "Makefile", "pyproject.toml"):
         source = ROOT / name
         if source.is_dir():
             shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(source, folder / name)
-    rows = [f'"a film number {i}, quite {word}",{stars}' for i in range(30) for word, stars in (("good", 5), ("bad", 1))]
-    (folder / "reviews.csv").write_text("review,stars\n" + "\n".join(rows) + "\n")
     write_data(folder)
     write_emotions(folder)
     shutil.copytree(tiny.folder("distilbert"), folder / "my-encoder")
@@ -85,6 +84,9 @@ def write_data(folder: Path) -> None:
     (folder / "reviews.jsonl.gz").write_bytes(gzip.compress(records.encode()))
     (folder / "reviews_train.csv").write_text(table)
     pd.DataFrame(rows[:10], columns=["sentence", "class"]).to_parquet(folder / "reviews_test.parquet")
+    (folder / "survey.csv").write_text("text;label\n" + "".join(f'"{text}";{label}\n' for text, label in rows))
+    (folder / "ag_news.csv").write_text("".join(f'"{label}","{label}","{text}"\n' for text, label in rows))
+    (folder / "fasttext.txt").write_text("".join(f"__label__{label} {text}\n" for text, label in rows))
     (folder / "umlauts.csv").write_bytes(table.replace("film", "Märchen").encode("latin-1"))
     (folder / "reviews_folder").mkdir()
     for part in ("train", "dev"):
@@ -134,7 +136,7 @@ def test_there_are_commands_to_run() -> None:
 def test_documented_command_works(command: str, project: Path) -> None:
     command = command.replace("--seeds 5", "--seeds 1")  # five take minutes, and show no more; nor do more than two trials
     command = re.sub(r"(--trials |\btrials=)\d+", r"\g<1>2", command)
-    arguments = (command.replace("RUN_ID", newest_run(project)) if "RUN_ID" in command else command).split()
+    arguments = shlex.split(command.replace("RUN_ID", newest_run(project)) if "RUN_ID" in command else command)
     if arguments[0] == "make":  # running it from here would never end; that its recipe resolves is what can be seen
         assert run(["make", "--dry-run", arguments[1]], project)
     elif command == "mlflow ui":

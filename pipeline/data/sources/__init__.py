@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pipeline.config import HUB_DATASETS, NAMED_DATASETS, PACKAGED_DATASETS, SplitConfig
 from pipeline.data.files import check_encoding
-from pipeline.data.sources.base import Source, SourceTables
+from pipeline.data.sources.base import Source, SourceTables, refuse_text_options
 from pipeline.data.sources.datasets_library import hub
 from pipeline.data.sources.local import local_file, local_folder, part_files, why_not_opened
 from pipeline.data.sources.packaged import packaged_reviews
@@ -35,6 +35,7 @@ def find_source(dataset: str, config: SplitConfig) -> Source:
 
 def _find(dataset: str, config: SplitConfig) -> Source:
     if dataset in PACKAGED_DATASETS:
+        refuse_text_options(config, dataset)
         if config.group_column:
             raise DataError(
                 f"--group-column {config.group_column}: {dataset} has text and label only. Leave --group-column out."

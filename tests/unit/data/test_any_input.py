@@ -80,6 +80,10 @@ CLASSES: list[list[object]] = [
     ["only"],
     [-1],
     [[1], "a"],
+    [["a"], ["b"], []],
+    ['["a"]', '{"choices": ["b"]}', "a"],
+    ["a", "b", "a;b"],
+    ["2", "10", "2,10"],
     [1, "1", True, 1.5],
     [2**70, -1e300],
 ]
@@ -217,14 +221,24 @@ def prepare_or_refuse(dataset: str, folder: Path, **options: object) -> str:
     split=st.sampled_from(["random"] * 4 + ["official", "grouped"]),
     labels=st.sampled_from([()] * 12 + [("neg", "pos"), ("1", "0"), ("a", "a"), ("a",)]),
     encoding=st.sampled_from([None] * 30 + ENCODINGS),
-    columns=st.sampled_from([{}] * 12 + [{"text_column": "id"}, {"label_column": "id"}, {"text_column": "\ud800"}]),
+    layout=st.sampled_from([{}] * 12 + [{"delimiter": ";"}, {"delimiter": "tab"}, {"no_header": True}]),
+    columns=st.sampled_from(
+        [{}] * 12
+        + [{"text_column": "id"}, {"label_column": "id"}, {"text_column": "\ud800"}, {"text_column": "1", "label_column": "2"}]
+    ),
 )
 def test_a_table_in_a_file(
-    folder: Path, file: tuple[str, bytes], split: str, labels: tuple[str, ...], encoding: str | None, columns: dict[str, str]
+    folder: Path,
+    file: tuple[str, bytes],
+    split: str,
+    labels: tuple[str, ...],
+    encoding: str | None,
+    layout: dict[str, object],
+    columns: dict[str, str],
 ) -> None:
     path = folder / f"table{file[0]}"
     path.write_bytes(file[1])
-    prepare_or_refuse(str(path), folder, split=split, labels=labels, encoding=encoding, **columns)
+    prepare_or_refuse(str(path), folder, split=split, labels=labels, encoding=encoding, **layout, **columns)
 
 
 @given(

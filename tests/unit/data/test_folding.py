@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.data import folding
+from pipeline.data.cells import as_series, as_texts
 from pipeline.data.folding import fold_text, fold_texts, number_texts
-from pipeline.data.tables import as_series, as_texts
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,10 @@
+import re
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from datasets import ClassLabel, Dataset, Features, List, Value
 
 from pipeline.config import SplitConfig
 from pipeline.data.columns import find_column, find_columns
@@ -277,3 +279,86 @@ def test_two_files_for_one_part_are_refused(write: Write) -> None:
 def test_one_column_cannot_be_text_and_label() -> None:
     with pytest.raises(DataError, match=r"column 'label' cannot be both text and label"):
         find_columns(["label"], "a.csv", SplitConfig(text_column="label"))
+
+
+NAMED = Features({"text": Value("string"), "label": ClassLabel(names=["zebra", "apple"])})
+
+
+def shard(path: Path, part: str, features: Features = NAMED) -> Path:
+    """A Parquet file as the library datasets writes it, which keeps the names of classes in the schema's metadata."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows = {"text": [f"{part} {row}" for row in range(20)], "label": [row % 2 for row in range(20)]}
+    Dataset.from_dict(rows, features=features).to_parquet(path)
+    return path
+
+
+@pytest.fixture
+def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What `git clone` leaves of a data set of the hub."""
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "hub-cache")
+    for name in ("train-00000-of-00002", "train-00001-of-00002", "test-00000-of-00001"):
+        shard(tmp_path / "clone" / "data" / f"{name}.parquet", name)
+    return tmp_path / "clone"
+
+
+@pytest.mark.parametrize("card", [None, "---\nlicense: mit\n---\n", "# no front matter\nconfigs: none\n"])
+def test_a_clone_of_a_hub_data_set_is_read_with_its_class_names(clone: Path, card: str | None) -> None:
+    if card:
+        (clone / "README.md").write_text(card)
+    tables = find_source(str(clone), CONFIG).read()
+    assert {part: len(table) for part, table in tables.parts.items()} == {"train": 40, "test": 20}
+    assert tables.classes == ("zebra", "apple")
+    assert find_source(str(clone / "data"), CONFIG).read().classes == ("zebra", "apple")
+
+
+def test_a_clone_whose_card_names_its_files_is_read(snapshot: Path) -> None:
+    assert find_source(str(snapshot), SplitConfig(dataset_config_name="en")).read().classes == ("bad", "good")
+    with pytest.raises(DataError, match=r"has 2 configurations: en, de\. Pass --dataset-config-name"):
+        find_source(str(snapshot), CONFIG).read()
+
+
+def test_a_changed_clone_is_other_data(clone: Path) -> None:
+    first = find_source(str(clone), CONFIG).sha256
+    (clone / ".git").mkdir()
+    (clone / ".git" / "index").write_text("x")
+    assert find_source(str(clone), CONFIG).sha256 == first
+    shard(clone / "data" / "test-00000-of-00001.parquet", "other")
+    assert find_source(str(clone), CONFIG).sha256 != first
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_clone_without_its_large_files_is_refused(clone: Path, whole: bool) -> None:
+    path = clone / "data" / "train-00001-of-00002.parquet"
+    path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
+    with pytest.raises(DataError, match=r"is a pointer of Git LFS, not the data\. Run `git lfs pull`"):
+        find_source(str(clone if whole else path), CONFIG).read()
+
+
+def test_one_shard_has_its_class_names_too_and_parts_must_agree_on_them(clone: Path) -> None:
+    train = clone / "data" / "train-00000-of-00002.parquet"
+    assert find_source(str(train), CONFIG).read().classes == ("zebra", "apple")
+    other = Features({"text": Value("string"), "label": ClassLabel(names=["apple", "zebra"])})
+    test = shard(clone / "other.parquet", "other", other)
+    with pytest.raises(DataError, match=r"name the classes zebra, apple and apple, zebra, so equal numbers may mean different"):
+        find_source("", SplitConfig(train_file=str(train), test_file=str(test))).read()
+
+
+def test_class_names_of_lists_are_known_and_others_are_not_made_up(tmp_path: Path) -> None:
+    features = Features({"text": Value("string"), "label": List(ClassLabel(names=["zebra", "apple"]))})
+    rows = {"text": [f"text {row}" for row in range(20)], "label": [[row % 2] for row in range(20)]}
+    data = Dataset.from_dict(rows, features=features)
+    data.to_parquet(tmp_path / "a.parquet")
+    data.save_to_disk(str(tmp_path / "saved"))
+    for name in ("a.parquet", "saved"):
+        tables = find_source(str(tmp_path / name), CONFIG).read()
+        assert (tables.classes, tables.parts["all"]["label"].tolist()[:2]) == (("zebra", "apple"), ["0", "1"])
+    import pandas as pd
+
+    pd.DataFrame({"text": ["a"], "label": [1]}).to_parquet(tmp_path / "b.parquet")
+    assert find_source(str(tmp_path / "b.parquet"), CONFIG).read().classes is None
+
+
+def test_a_folder_whose_parts_lie_further_down_is_answered_with_where(write: Write) -> None:
+    folder = write("clone/data/train.csv", "text,label\n").parent.parent
+    with pytest.raises(DataError, match=rf"There is data/train\.csv: is --dataset {re.escape(str(folder / 'data'))} meant\?"):
+        find_source(str(folder), CONFIG)
