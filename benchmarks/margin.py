@@ -136,9 +136,10 @@ def train(training: Training, shared: dict[str, Any], threads: int) -> dict[str,
         os.environ["ATEN_CPU_CAPABILITY"] = training.cpu_capability
     import torch
 
-    from pipeline.data.prepared import Manifest
     from pipeline.evaluation.uncertainty import wilson_interval
     from pipeline.stages import train as stage
+    from pipeline.stages.assembly import read_texts
+    from pipeline.stages.collapse import count_classes
     from pipeline.stages.inputs import find_inputs
     from pipeline.tracking.memory import MemoryTracker
     from pipeline.tracking.provenance import hardware
@@ -147,11 +148,11 @@ def train(training: Training, shared: dict[str, Any], threads: int) -> dict[str,
     config, tracker = configured(training, shared), MemoryTracker()
     with tempfile.TemporaryDirectory() as scratch:
         result = stage.run(config, tracker, model_folder=Path(scratch) / "model")
-    manifest: Manifest = find_inputs(config).prepared.manifest
-    classes = manifest.rows_by_class["validation"]
-    texts = min(sum(classes), config.max_eval_samples or sum(classes))
+    inputs = find_inputs(config)
+    counts = count_classes(read_texts(inputs).validation.labels, inputs.prepared.manifest.classes)
+    texts = sum(counts)
     accuracy = wilson_interval(round(result.validation["accuracy"] * texts), texts)
-    majority = max(classes) / sum(classes)
+    majority = max(counts) / texts
     return {
         **dict(zip(KEY, key_of(training, shared, threads), strict=True)),
         "learning_rate": config.learning_rate,

@@ -35,7 +35,7 @@ class Prefix(VirtualTokens):
         """The prefix and the head, all the time.
 
         Every key and value that the network makes is a sum over its width, and Adam moves all weights of the sum at once. At
-        the rate that the head needs, the prefix grows large before it is of use, and the text behind it has no say any more.
+        the rate that the head needs, keys and values are as large as the text's own before they are of use, and stay so.
         """
         encoder = context.encoder
         if not encoder.architecture.takes_prefix:
