@@ -24,6 +24,19 @@ class Interval:
     high: float
 
 
+def wilson_interval(correct: int, texts: int) -> Interval:
+    """The share of texts that are right, with its 95 % interval (Wilson 1927), for few texts and high shares, too.
+
+    Args:
+        correct: How many are right, of
+        texts: how many, at least one.
+    """
+    from scipy.stats import binomtest
+
+    interval = binomtest(correct, texts).proportion_ci(LEVEL, method="wilson")
+    return Interval(correct / texts, float(interval.low), float(interval.high))
+
+
 @dataclass(frozen=True)
 class Estimate:
     """A score, or a difference of scores, with its uncertainty."""

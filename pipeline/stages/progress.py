@@ -63,6 +63,8 @@ class TrainingObserver:
         self._already_logged = already_logged
         self._last_line = time.monotonic()
         self._loss = float("nan")
+        self.last_scores: dict[str, float] = {}
+        """Validation metrics of the newest evaluation by their bare names; empty before the first."""
         self._bar: Any = None
         self._on_terminal = sys.stderr.isatty()
 
@@ -88,11 +90,11 @@ class TrainingObserver:
         if self._bar is not None:
             self._bar.set_postfix(loss=f"{self._loss:.4f}")
         if "val/loss" in metrics:
-            found = {name.removeprefix("val/"): value for name, value in metrics.items()}
+            found = self.last_scores = {name.removeprefix("val/"): value for name, value in metrics.items()}
             say(f"  {self._title}: step {step}, validation {describe_scores(found)}, loss {found['loss']:.4f}")
             self._last_line = time.monotonic()
             self._remark(step, found)
-            self._ask_stop_rule(step, {name.removeprefix("val/"): value for name, value in metrics.items()})
+            self._ask_stop_rule(step, found)
 
     def on_prefix(self, examples: int, total: int) -> None:
         """Say a line every some seconds."""

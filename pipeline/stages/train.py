@@ -16,6 +16,7 @@ from pipeline.objectives.registry import refuse_idle_model_labels, refuse_idle_p
 from pipeline.stages.advise import resolve_strategy
 from pipeline.stages.assembly import build, describe_model, plan_fit, read_texts
 from pipeline.stages.attempt import Attempt, claim_attempt, logged_points, open_run, replay_history
+from pipeline.stages.collapse import describe_collapse
 from pipeline.stages.data_summary import summarise_data
 from pipeline.stages.inputs import TrainingInputs, find_inputs
 from pipeline.stages.parallel import doubt_processes, run_processes
@@ -42,6 +43,8 @@ class TrainResult:
     strategy: str
     validation: Mapping[str, float]
     """Metrics of the selected checkpoint: loss; accuracy, precision_macro, recall_macro, f1_macro; or spearman, pearson."""
+    collapse: str = ""
+    """That it learned nothing, or forgot it again, and what to try; empty where it learned, and where labels are scores."""
 
 
 def run(
@@ -153,7 +156,8 @@ def _train(job: _Job, logger: RunLogger, only_helps: bool = False) -> TrainResul
         record = describe_model(inputs, texts, built, result.best)
         model_bytes = _save(built, record, logger, job.model_folder)
         log_end(logger, precision, built.parameters, result, peaks, model_bytes, config, job.began)
-    return TrainResult(logger.run_id, config.strategy, dict(result.best))
+    collapse = describe_collapse(result.best, observer.last_scores or result.best, counts, config, texts.train.losses)
+    return TrainResult(logger.run_id, config.strategy, dict(result.best), collapse)
 
 
 def _save(built: BuiltModel, record: ModelRecord, logger: RunLogger, model_folder: Path | None) -> int:
@@ -169,5 +173,7 @@ def _save(built: BuiltModel, record: ModelRecord, logger: RunLogger, model_folde
 def _show(result: TrainResult, title: str, with_hint: bool) -> None:
     """Say how it ended, and what to do next unless that is being done already."""
     say(f"{title}: validation {describe_scores(result.validation)}")
+    if result.collapse:
+        say(f"{title}: {result.collapse}")
     if with_hint:
         say(f"Run {result.run_id}. Next: python -m pipeline evaluate --run-id {result.run_id}")

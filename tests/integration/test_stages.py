@@ -229,6 +229,14 @@ def test_overlap_is_logged_and_warned_of(workspace, tmp_path, capsys):
     assert "Test overlaps train" in workspace.tracker.download(result.run_id, "results.md", tmp_path).read_text()
 
 
+def test_a_training_that_learned_nothing_says_so_and_one_that_learned_does_not(workspace):
+    options = workspace.options | {"epochs": 6, "batch_size": 8, "dropout": 0}
+    idle = workspace.cli("train", **options | {"learning_rate": "1e-12"}, strategy="full")
+    assert "did not learn" in idle.output
+    assert "Lower --learning-rate (1e-12)" in idle.output
+    assert "did not learn" not in workspace.cli("train", **options, strategy="full").output
+
+
 def test_changed_data_are_refused(workspace, tmp_path, tiny):
     data = tmp_path / "mine.csv"
     data.write_text(tiny.csv().read_text())

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm, t, ttest_rel
 
-from pipeline.evaluation.uncertainty import Estimate, estimate, needed_errors, smallest_accuracy_gap
+from pipeline.evaluation.uncertainty import Estimate, estimate, needed_errors, smallest_accuracy_gap, wilson_interval
 
 
 def test_one_seed_is_judged_by_its_texts_alone() -> None:
@@ -81,3 +81,18 @@ def test_the_test_has_80_percent_power_at_the_median_smallest_gap_of_few_seeds(s
 @pytest.mark.parametrize(("texts", "points"), [(872, 2.1), (1821, 1.5), (853, 2.1)])
 def test_the_smallest_gap_in_accuracy_is_that_of_published_tables(texts: int, points: float) -> None:
     assert 100 * smallest_accuracy_gap(texts) == pytest.approx(points, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("correct", "texts", "low", "high"), [(10, 10, 0.7225, 1.0), (0, 10, 0.0, 0.2775), (426, 853, 0.4660, 0.5329)]
+)
+def test_the_interval_of_a_share_is_wilsons(correct: int, texts: int, low: float, high: float) -> None:
+    z = norm.ppf(0.975)
+    share = correct / texts
+    center, reach = share + z**2 / (2 * texts), z * math.sqrt(share * (1 - share) / texts + z**2 / (4 * texts**2))
+    interval = wilson_interval(correct, texts)
+    assert (interval.low, interval.high) == (
+        pytest.approx((center - reach) / (1 + z**2 / texts), abs=1e-12),
+        pytest.approx((center + reach) / (1 + z**2 / texts), abs=1e-12),
+    )
+    assert (interval.low, interval.high) == (pytest.approx(low, abs=5e-4), pytest.approx(high, abs=5e-4))

@@ -184,3 +184,20 @@ def test_qlora_asks_for_bitsandbytes_before_anything_is_loaded(tiny, monkeypatch
     gone = dataclasses.replace(find_model(str(tiny.folder())), folder=tiny.root / "not there")
     with pytest.raises(ConfigError, match=message):
         build_model(gone, strategy, context, tiny.objective(), 0, 0)
+
+
+def test_a_prefix_without_projection_begins_near_zero_and_with_one_as_peft_makes_it(build):
+    direct = build("prefix", projection=False).model.get_parameter("prompt_encoder.default.embedding.weight")
+    assert float(direct.detach().std()) == pytest.approx(0.02, rel=0.1)  # peft: 1, which drowns the text
+    projected = build("prefix").model.get_parameter("prompt_encoder.default.embedding.weight")
+    assert float(projected.detach().std()) == pytest.approx(1.0, rel=0.1)
+
+
+def test_a_projection_trains_at_its_share_of_the_rate_and_the_classifier_at_all_of_it(build):
+    def factors(**arguments):
+        plan = build("prefix", **arguments).parameters
+        return {parameter.place.part: parameter.factors for parameter in plan.trainable}
+
+    assert factors() == {"added": (0.02,), "head": (1.0,)}
+    assert factors(projection_lr_multiplier=0.25) == {"added": (0.25,), "head": (1.0,)}
+    assert factors(projection_lr_multiplier=0.25, projection=False) == {"added": (1.0,), "head": (1.0,)}
