@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
+from pipeline.comparison.palette import DASHES, LIGHT, color_number, dash_number, marker_of
 from pipeline.comparison.rows import was_trained_here
 from pipeline.comparison.table import headline, label_rows
 from pipeline.lettering import find_lettering
@@ -21,8 +22,7 @@ _TITLES = {
     "spearman": "validation Spearman correlation",
     "loss": "validation loss",
 }
-_DASHES = ("-", "--", ":", "-.")
-_COLORS = 10  # of matplotlib's palette; beyond, the dashes change
+_LARGEST = 1e300  # MLflow keeps an infinite value as the largest number there is
 Points = Mapping[float, float]
 
 
@@ -34,51 +34,67 @@ class Curve:
     points: Mapping[str, Points]
     kept: float | None
     """Epoch of the checkpoint that was kept; None where seeds kept different ones."""
+    row: int = 0
+    """Number in the table, which colour and mark follow in every picture."""
 
 
 def read_curves(table: pd.DataFrame, store: RunStore) -> list[Curve]:
     """A curve per row of the table, in its order; rows that were not trained here have none."""
     curves = []
     quality = "spearman" if headline(table) == "spearman" else "accuracy"
-    for name, run_ids in zip(label_rows(table), table["run_ids"], strict=True):
+    for row, (name, run_ids) in enumerate(zip(label_rows(table), table["run_ids"], strict=True)):
         runs = [run for run_id in run_ids.split() if was_trained_here(run := store.get(run_id))]
         found = {metric: [_history(store, run, metric) for run in runs] for metric in (quality, "loss")}
         if runs and all(found[quality]):
             kept = {_kept_epoch(store, run) for run in runs}
             points = {metric: _mean(histories) for metric, histories in found.items()}
-            curves.append(Curve(name, points, kept.pop() if len(kept) == 1 else None))
+            curves.append(Curve(name, points, kept.pop() if len(kept) == 1 else None, row))
     return curves
 
 
-def draw_curves(curves: Sequence[Curve]) -> Figure:
+def draw_curves(curves: Sequence[Curve], apart: Collection[int] = ()) -> Figure:
     """Validation accuracy, or of scores Spearman's correlation, and loss by epoch, a line a row.
 
     A ring marks the checkpoint that was kept.
+
+    Args:
+        apart: Numbers of rows that did not learn. They leave the axes to the others.
     """
     figure = Figure(figsize=(11, 4.4 + 0.12 * len(curves)), layout="constrained")
     metrics = list(curves[0].points)
     all_axes = figure.subplots(1, len(metrics))
     for axes, metric in zip(all_axes, metrics, strict=True):
-        for number, curve in enumerate(curves):
-            _draw(axes, curve, metric, number)
+        for curve in curves:
+            _draw(axes, curve, metric, curve.row in apart)
+        shown = [value for curve in curves if curve.row not in apart for value in curve.points[metric].values()]
+        if shown and len(shown) < sum(len(curve.points[metric]) for curve in curves):
+            room = 0.06 * (max(shown) - min(shown)) or 0.02
+            axes.set_ylim(min(shown) - room, max(shown) + room)
+        if max((epoch for curve in curves for epoch in curve.points[metric]), default=0) >= 1:
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_title(_TITLES[metric], fontsize=10)
         axes.set_xlabel("epochs")
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(alpha=0.25)
     handles, labels = all_axes[0].get_legend_handles_labels()
+    labels = [f"{label} (did not learn)" if curve.row in apart else label for label, curve in zip(labels, curves, strict=True)]
     lettering = find_lettering(labels)
     font = {"family": list(lettering.families), "size": 9}
     figure.legend(handles, list(map(lettering.spell, labels)), loc="outside right upper", frameon=False, prop=font)
     return figure
 
 
-def _draw(axes: Axes, curve: Curve, metric: str, number: int) -> None:
+def _draw(axes: Axes, curve: Curve, metric: str, apart: bool) -> None:
     points = curve.points[metric]
-    color = matplotlib.color_sequences["tab10"][number % _COLORS]
-    dashes = _DASHES[number // _COLORS % len(_DASHES)]
-    axes.plot(list(points), list(points.values()), dashes, color=color, marker=".", linewidth=1.4, label=curve.name)
+    color, marker = LIGHT[color_number(curve.row)], "x" if apart else marker_of(curve.row)
+    dashes = DASHES[dash_number(curve.row)]
+    [line] = axes.plot(
+        list(points), list(points.values()), color=color, marker=marker, markersize=4.5, linewidth=1.4, label=curve.name
+    )
+    if dashes:
+        line.set_dashes(dashes)
     if curve.kept is not None and curve.kept in points:
-        axes.plot(curve.kept, points[curve.kept], "o", markersize=9, markerfacecolor="none", color=color)
+        axes.plot(curve.kept, points[curve.kept], "o", markersize=10, markerfacecolor="none", color=color)
 
 
 def _mean(histories: Sequence[Points]) -> Points:
@@ -96,6 +112,8 @@ def _history(store: RunStore, run: Run, metric: str) -> Points:
     latest = run.metrics.get(f"val/{metric}")
     values: dict[int, float] = {}
     for step, value in store.history(run.run_id, f"val/{metric}"):
+        if not abs(value) < _LARGEST:  # of a training that diverged; nor is NaN
+            continue
         if step not in values or values[step] == latest:
             values[step] = value
     steps = run.metrics.get("train/steps_per_epoch") or _guess_steps(run, values)

@@ -10,7 +10,7 @@ import pandas as pd
 from pipeline.comparison.data_audit import tabulate_audit
 from pipeline.comparison.pareto import tabulate_points
 from pipeline.comparison.report.content import Content
-from pipeline.comparison.statistics import tabulate_pairs
+from pipeline.comparison.statistics import Statistics
 from pipeline.comparison.table import headline
 
 
@@ -64,3 +64,40 @@ def tabulate_confusions(content: Content) -> pd.DataFrame:
         for true, predicted in zip(*np.nonzero(counts), strict=True)
     ]
     return pd.DataFrame(found, columns=["row", "true", "predicted", "texts"])
+
+
+def tabulate_pairs(statistics: Statistics, ranked: bool = True) -> pd.DataFrame:
+    """A row per pair of rows of the results table: `comparisons.csv`. No row is called better if they are not to be ranked."""
+    return pd.DataFrame(
+        [
+            {
+                "first": statistics.rows[pair.first].name,
+                "second": statistics.rows[pair.second].name,
+                "f1_macro_difference": pair.f1_macro.value,
+                "f1_macro_low": pair.f1_macro.low,
+                "f1_macro_high": pair.f1_macro.high,
+                "accuracy_difference": pair.accuracy.value,
+                "accuracy_low": pair.accuracy.low,
+                "accuracy_high": pair.accuracy.high,
+                "p_value": pair.p_value,
+                "p_holm": pair.p_holm,
+                "p_mcnemar": pair.p_mcnemar,
+                "p_mcnemar_holm": pair.p_mcnemar_holm,
+                "discordance": pair.discordance,
+                "paired_seeds": pair.paired_seeds,
+                "different": pair.different,
+                "decided_by": pair.decided_by,
+                "interval_overruled_by": pair.overruled_by,
+                "better": "" if pair.better is None or not ranked else statistics.rows[pair.better].name,
+            }
+            for pair in statistics.pairs
+        ],
+        columns=_PAIR_COLUMNS,
+    )
+
+
+_PAIR_COLUMNS = [
+    *("first", "second", "f1_macro_difference", "f1_macro_low", "f1_macro_high", "accuracy_difference", "accuracy_low"),
+    *("accuracy_high", "p_value", "p_holm", "p_mcnemar", "p_mcnemar_holm", "discordance", "paired_seeds"),
+    *("different", "decided_by", "interval_overruled_by", "better"),
+]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -14,7 +14,10 @@ MOST = 50
 
 
 def hardest_examples(
-    recorded: RecordedPredictions, rows: Mapping[str, Sequence[str]] | None = None, most: int = MOST
+    recorded: RecordedPredictions,
+    rows: Mapping[str, Sequence[str]] | None = None,
+    unlearned: Collection[str] = (),
+    most: int = MOST,
 ) -> pd.DataFrame:
     """The texts that the largest share of strategies gets wrong, of these the ones with the highest confidence first.
 
@@ -22,6 +25,7 @@ def hardest_examples(
 
     Args:
         rows: Strategy -> ids of its runs, which share its vote; every run counts by itself if not given.
+        unlearned: Ids of runs without a vote: what did not learn is wrong for no reason in the text.
         most: At most so many texts; none that every model gets right.
 
     Returns:
@@ -31,7 +35,7 @@ def hardest_examples(
     """
     columns = [*columns_of(recorded.texts), "gold", "wrong_share", "confidence", "usual_mistake"]
     votes = rows or {run_id: [run_id] for run_id in recorded.run_ids}
-    voters = [[run_id for run_id in ids if run_id in recorded.predicted] for ids in votes.values()]
+    voters = [[run_id for run_id in ids if run_id in recorded.predicted and run_id not in unlearned] for ids in votes.values()]
     voters = [ids for ids in voters if ids]
     if not voters:
         return pd.DataFrame(columns=columns)

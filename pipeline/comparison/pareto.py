@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
@@ -47,7 +47,10 @@ class Point:
     dominated_by: tuple[int, ...] = ()
     """Rows that cost no more in the same setting, and are shown to be better."""
     on_front: bool | None = None
-    """Whether no row of the same setting has a higher score at no more cost, shown or not; None of rows that are not ranked."""
+    """Whether no row of the same setting has a higher score at no more cost, shown or not; None of rows that are not ranked.
+
+    What did not learn is on no front.
+    """
 
 
 def find_points(
@@ -89,10 +92,15 @@ def _price(run: Run, cost: Cost) -> float | None:
 
 
 def _judge(point: Point, points: Sequence[Point], statistics: Statistics) -> Point:
+    if statistics.rows[point.row].set_apart:
+        return replace(point, on_front=False)
     rivals = [
         other
         for other in points
-        if other.row != point.row and other.setting == point.setting and other.cost.value <= point.cost.value
+        if other.row != point.row
+        and other.setting == point.setting
+        and other.cost.value <= point.cost.value
+        and not statistics.rows[other.row].set_apart
     ]
     better = []
     for rival in rivals:
@@ -102,7 +110,15 @@ def _judge(point: Point, points: Sequence[Point], statistics: Statistics) -> Poi
     on_front = not any(
         (rival.f1_macro.value, -rival.cost.value) > (point.f1_macro.value, -point.cost.value) for rival in rivals
     )
-    return Point(point.row, point.cost, point.f1_macro, point.setting, tuple(better), on_front)
+    return replace(point, dominated_by=tuple(better), on_front=on_front)
+
+
+def by_setting(points: Iterable[Point]) -> dict[str, list[Point]]:
+    """The points of each setting: what is not comparable is not drawn in one panel."""
+    found: dict[str, list[Point]] = {}
+    for point in points:
+        found.setdefault(point.setting, []).append(point)
+    return found
 
 
 def tabulate_points(points: dict[Cost, list[Point]], statistics: Statistics) -> pd.DataFrame:

@@ -9,13 +9,15 @@ from dataclasses import dataclass
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 
-from pipeline.comparison.table import headline, label_rows
+from pipeline.comparison.palette import LIGHT, color_number
+from pipeline.comparison.statistics import AGAINST_INTERVAL
+from pipeline.comparison.table import headline, label_rows, show_group
 from pipeline.lettering import find_lettering
 
 _HEADLINES = {"f1_macro": ("f1", "test macro F1"), "spearman": ("spearman", "test Spearman correlation")}
 _NAME_WIDTH = 30
-_QUALITY, _SHARE, _COST = "#3b6fb6", "#5a9e6f", "#c2773b"
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,6 @@ class _Panel:
 
     column: str
     title: str
-    color: str
     form: str
     """How a figure is written behind its bar."""
     logarithmic: bool = False
@@ -37,36 +38,36 @@ def draw_all(table: pd.DataFrame) -> dict[str, Figure]:
     trained = table[table["trainable_percent"].notna()] if "trainable_percent" in table else table.iloc[:0]
     ranked = headline(table)
     name, title = _HEADLINES[ranked]
-    figures = {name: _bars(table, [_Panel(ranked, title, _QUALITY, "{:.3f}")], "group")}
+    figures = {name: _bars(table, [_Panel(ranked, title, "{:.3f}")], with_letters=True)}
     quality = ("accuracy", "test accuracy") if "accuracy" in table else ("pearson", "test Pearson correlation")
     if len(trained):
-        share = _Panel("trainable_percent", "trainable parameters (%, log scale)", _SHARE, "{:.3g}", True)
+        share = _Panel("trainable_percent", "trainable parameters (%, log scale)", "{:.3g}", True)
         figures["trainable_share"] = _bars(trained, [share])
         figures["overview"] = _bars(
             trained,
             [
-                _Panel(*quality, _QUALITY, "{:.3f}"),
-                _Panel("train_loss", "mean train loss", _COST, "{:.3f}"),
-                _Panel("trainable_params", "trainable parameters (log scale)", _SHARE, "{:,.0f}", True),
+                _Panel(*quality, "{:.3f}"),
+                _Panel("train_loss", "mean train loss", "{:.3f}"),
+                _Panel("trainable_params", "trainable parameters (log scale)", "{:,.0f}", True),
             ],
         )
         panels = []
         if memory in trained:
-            panels.append(_Panel(memory, memory_title, _COST, "{:,.0f}"))
+            panels.append(_Panel(memory, memory_title, "{:,.0f}"))
         if "train_seconds" in trained:
             once = trained["cache_seconds"].fillna(0) if "cache_seconds" in trained else 0
             trained = trained.assign(seconds=trained["train_seconds"] + once)
-            panels.append(_Panel("seconds", "training time (s), frozen layers' once included", _COST, "{:,.0f}"))
+            panels.append(_Panel("seconds", "training time (s), frozen layers' once included", "{:,.0f}"))
         if panels:
             figures["cost"] = _bars(trained, panels, below="setting")
     return figures
 
 
-def _bars(table: pd.DataFrame, panels: Sequence[_Panel], letters: str = "", below: str = "") -> Figure:
+def _bars(table: pd.DataFrame, panels: Sequence[_Panel], with_letters: bool = False, below: str = "") -> Figure:
     """Horizontal bars, one panel a column; a whisker where the table has the measure's interval.
 
     Args:
-        letters: Column whose texts, where the table has it, stand behind the figures.
+        with_letters: Whether the groups stand behind the figures, and which rows did not learn.
         below: Column whose texts, where the table has it, stand below the names.
     """
     names = [textwrap.fill(name, _NAME_WIDTH) for name in label_rows(table)]
@@ -75,12 +76,17 @@ def _bars(table: pd.DataFrame, panels: Sequence[_Panel], letters: str = "", belo
         names = [f"{name}\n{text}".rstrip() for name, text in zip(names, more, strict=True)]
     lettering = find_lettering(names)
     names, places = list(map(lettering.spell, names)), range(len(names))
+    colors = [LIGHT[color_number(row)] for row in table.index]
+    apart = (table["learned"] == "no").tolist() if "learned" in table else [False] * len(table)
     room = max(0.42, 0.18 * max(name.count("\n") + 1 for name in names))  # inches a row
     figure = Figure(figsize=(3.2 + 3.4 * len(panels), 1.1 + room * len(table)), layout="constrained")
     all_axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     for axes, panel in zip(all_axes, panels, strict=True):
         values = table[panel.column].astype(float)
-        axes.barh(places, values, color=panel.color, log=panel.logarithmic)
+        bars = axes.barh(places, values, color=colors, log=panel.logarithmic)
+        for bar, is_apart in zip(bars, apart, strict=True):
+            if is_apart:
+                bar.set(facecolor="white", edgecolor=bar.get_facecolor(), hatch="////")
         explained, ends = [panel.title], values
         if (low := f"{panel.column}_low") in table:
             high = table[f"{panel.column}_high"]
@@ -89,25 +95,51 @@ def _bars(table: pd.DataFrame, panels: Sequence[_Panel], letters: str = "", belo
             )
             explained.append("whisker: 95 % interval")
             ends = high.fillna(values)
-        behind = table[letters] if letters in table else [""] * len(table)
-        for place, value, end, more in zip(places, values, ends, behind, strict=True):
-            figure_and_letters = f"{panel.form.format(value)} {more}".rstrip()
+        of_others = ends[[not is_apart for is_apart in apart]]
+        end_of_axis = _leave_room(axes, of_others if of_others.notna().any() else ends, panel.logarithmic)
+        behind = _letters(table) if with_letters else [""] * len(table)
+        for place, value, end, group, is_apart in zip(places, values, ends, behind, apart, strict=True):
+            said = " did not learn" if is_apart and with_letters else ""
+            figure_and_letters = f"{panel.form.format(value)} {group}{said}".rstrip()
             if not pd.isna(value):
-                axes.annotate(figure_and_letters, (end, place), (4, 0), textcoords="offset points", va="center", fontsize=9)
+                reach = min(end, 0.55 * end_of_axis) if is_apart and end_of_axis else end
+                axes.annotate(
+                    figure_and_letters,
+                    (reach, place),
+                    (4, 0),
+                    textcoords="offset points",
+                    va="center",
+                    fontsize=9,
+                    path_effects=[withStroke(linewidth=2.5, foreground="white")],
+                )
         if any(behind):
             explained.append("same letter: no difference shown")
+        if any(AGAINST_INTERVAL in shown for shown in behind):
+            explained.append(f"{AGAINST_INTERVAL} against the interval of a difference")
         axes.set_title("\n".join(explained), fontsize=10)
         axes.spines[["top", "right"]].set_visible(False)
-        _leave_room(axes, ends, panel.logarithmic)
     all_axes[0].set_ylim(len(names) - 0.4, -0.6)  # the first row on top, and no room beyond
     all_axes[0].set_yticks(places, names, fontfamily=list(lettering.families), parse_math=False)
     return figure
 
 
-def _leave_room(axes: Axes, values: pd.Series, logarithmic: bool) -> None:
-    """Room for the figures behind the bars; the axis begins at zero where it can, so lengths may be compared."""
+def _letters(table: pd.DataFrame) -> list[str]:
+    """What stands behind the figures: the group, where the table has it."""
+    if "group" not in table:
+        return [""] * len(table)
+    marks = table.get("group_mark", [""] * len(table))
+    return [show_group(group, mark) for group, mark in zip(table["group"], marks, strict=True)]
+
+
+def _leave_room(axes: Axes, values: pd.Series, logarithmic: bool) -> float:
+    """Room for the figures behind the bars; the axis begins at zero where it can, so lengths may be compared.
+
+    Returns:
+        Where the axis ends; 0 where it was left as it is.
+    """
     positive = values[values > 0]
-    if logarithmic and len(positive):
-        axes.set_xlim(positive.min() / 3, positive.max() * 12)
-    elif len(positive):
-        axes.set_xlim(0, positive.max() * 1.25)
+    if not len(positive):
+        return 0.0
+    first, last = (positive.min() / 3, positive.max() * 12) if logarithmic else (0.0, positive.max() * 1.25)
+    axes.set_xlim(first, last)
+    return float(last)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import pandas as pd
 
@@ -13,10 +13,10 @@ from pipeline.comparison.rows import UNTUNED, name_with_seed, row_name
 from pipeline.comparison.seeds import describe_failures, describe_mixed_times, describe_unequal_seeds
 from pipeline.comparison.selection import Selection
 from pipeline.comparison.settings import describe_unlike_settings
-from pipeline.comparison.statistics import Statistics
-from pipeline.comparison.table import group_runs, headline
+from pipeline.comparison.statistics import AGAINST_INTERVAL, BOOTSTRAP, HOLM, MCNEMAR, PairTest, Statistics
+from pipeline.comparison.table import MOST_LETTERS, group_runs, headline, split_group
 from pipeline.comparison.transfer import describe_transfer
-from pipeline.comparison.verdict import Verdict, reach_verdict
+from pipeline.comparison.verdict import Verdict, explain_overruling, reach_verdict, say_lead, say_not_learned
 from pipeline.data.token_losses import MOSTLY_UNKNOWN, UNKNOWN, explain_unknown
 from pipeline.evaluation.chance import SWAPPED
 from pipeline.evaluation.uncertainty import smallest_accuracy_gap
@@ -112,23 +112,72 @@ def describe_statistics(table: pd.DataFrame, selection: Selection, statistics: S
             "Rows that share a letter of group cannot be told apart by macro F1 (all pairs tested on the same texts, corrected "
             "by Holm's method for their number; comparisons.csv holds each)."
         )
-    names, unknown = {run.run_id: row_name(run) for run in selection.kept}, explain_unknown_tokens(table, selection)
+    if any(len(split_group(row.group)) > MOST_LETTERS for row in statistics.rows):
+        yield f"Of groups of more than {MOST_LETTERS} letters only the first are shown; model_summary.csv has them whole."
+    names = {run.run_id: row_name(run) for run in selection.kept}
     for run_id, reason in statistics.missing.items():
         yield f"No interval and no group from {names[run_id]} (run {run_id}): {reason}."
+    yield from _describe_overruled(statistics)
+    yield from _describe_unlearned(statistics, explain_unknown_tokens(table, selection))
     for row in statistics.rows:
-        if row.constant:
-            seeds = "" if row.seeds == 1 else f" with {row.constant} of its {row.seeds} seeds"
-            way_out = (
-                "Most of what it reads is unknown to its tokenizer, which no learning rate mends."
-                if row.name in unknown
-                else "Another learning rate may help."
-            )
-            yield f"{row.name} predicts one class for every text{seeds}: it has not learned. {way_out}"
-        if row.below_chance:
-            seeds = "" if row.seeds == 1 else f" with {row.below_chance} of its {row.seeds} seeds"
-            yield f"{row.name} is {SWAPPED}{seeds}."
         if row.seeds and row.missing:
             yield (
                 f"{row.name}: the table's scores are means over {row.seeds + row.missing} seeds; interval, group, tests and "
                 f"verdict are of the {row.seeds} whose predictions could be read."
             )
+
+
+_PAIRS_NAMED = 3  # of more that were decided alike, their number is said
+
+
+def _describe_overruled(statistics: Statistics) -> Iterator[str]:
+    """Which pairs were not decided as the interval of their difference says, and why."""
+    if not any(row.group for row in statistics.rows):  # not ranked
+        return
+    alike: dict[tuple[str, bool], list[PairTest]] = {}
+    for pair in statistics.pairs:
+        if pair.overruled_by:
+            alike.setdefault((pair.overruled_by, pair.different), []).append(pair)
+    for (overruled_by, different), pairs in alike.items():
+        share, holds = ("share no letter", "holds 0") if different else ("share a letter", "leaves out 0")
+        if len(pairs) <= _PAIRS_NAMED:
+            for pair in pairs:
+                better, other = (pair.first, pair.second) if pair.f1_macro.value >= 0 else (pair.second, pair.first)
+                names = f"{statistics.rows[better].name} and {statistics.rows[other].name}"
+                yield (
+                    f"{AGAINST_INTERVAL} {names} {share} although the 95 % interval of their difference, "
+                    f"{say_lead(pair, better)}, {holds}: {explain_overruling(pair, statistics)}."
+                )
+        else:
+            yield (
+                f"{AGAINST_INTERVAL} {len(pairs)} pairs {share} although the 95 % interval of their difference {holds}: "
+                f"{_DECIDED[overruled_by]} (interval_overruled_by in comparisons.csv)."
+            )
+
+
+_DECIDED = {
+    HOLM: "it is that of one pair alone, and Holm's correction is for all",
+    MCNEMAR: "McNemar's exact test of accuracy decides where few texts are judged differently",
+    BOOTSTRAP: "the paired bootstrap decides",
+}
+
+
+def _describe_unlearned(statistics: Statistics, unknown: Collection[str]) -> Iterator[str]:
+    """Which rows or seeds did not learn, what they do instead, and what may help.
+
+    Args:
+        unknown: Names of rows whose tokenizer knows next to nothing of the texts.
+    """
+    for row in statistics.rows:
+        if not row.unlearned:
+            continue
+        does, advice = "", " Another learning rate may help."
+        if row.constant:
+            who = "it predicts" if row.constant == row.judged else f"with {row.constant} of its {row.judged} seeds it predicts"
+            does = f": {who} one class for every text"
+        elif row.below_chance:
+            who = "it is" if row.below_chance == row.judged else f"with {row.below_chance} of its {row.judged} seeds it is"
+            does, advice = f": {who} {SWAPPED}", ""
+        if row.name in unknown:
+            advice = " Most of what it reads is unknown to its tokenizer, which no learning rate mends."
+        yield f"{say_not_learned(row)}{does}.{advice}"

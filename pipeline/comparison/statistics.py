@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from pipeline.comparison.recorded import RecordedPredictions
 from pipeline.comparison.table import label_rows
-from pipeline.evaluation.chance import is_far_below_chance
+from pipeline.evaluation.chance import beats_guessing, class_shares, correlation_interval, is_far_below_chance
 from pipeline.evaluation.resampling import ResampledScores, resample_scores
 from pipeline.evaluation.significance import combine_dependent, exact_mcnemar, holm, letter_groups
 from pipeline.evaluation.uncertainty import LEVEL, Estimate, Interval, estimate
@@ -24,7 +24,9 @@ _ALPHA = 1 - LEVEL
 _FEWEST_DISCORDANT = 25
 """With fewer texts on which just one model is right, the normal approximation of the difference is not trusted alone."""
 
-BOOTSTRAP, MCNEMAR = "paired bootstrap", "McNemar"
+BOOTSTRAP, MCNEMAR, HOLM = "paired bootstrap", "McNemar", "Holm"
+AGAINST_INTERVAL = "*"
+"""Stands behind the letters of rows of which a pair was not decided as the interval of its difference says."""
 
 _NOTHING_VARIES = 1e-9  # a gap that is rounding alone, as between two models that predict the same
 
@@ -47,15 +49,32 @@ class RowStatistics:
     accuracy: Interval | None = None
     group: str = ""
     """Rows that share a letter cannot be told apart; empty where there are no predictions."""
+    group_mark: str = ""
+    """`AGAINST_INTERVAL`, or empty."""
+    judged: int = 0
+    """Runs of which can be said whether they learned."""
+    unlearned: tuple[str, ...] = ()
+    """Ids of those that did not: their score is not shown to be above what a guess reaches that does not read the text."""
     constant: int = 0
     """Runs that predict one class for every text."""
     below_chance: int = 0
     """Runs that are so far below chance that their classes may be swapped."""
+    set_apart: bool = False
+    """Whether a run did not learn and the row as a whole is not shown to be better than a guess: its mean says little."""
 
     @property
     def learned_nothing(self) -> bool:
-        """Whether all of its runs predict one class for every text."""
-        return 0 < self.seeds == self.constant
+        """Whether none of its runs learned."""
+        return 0 < self.judged == len(self.unlearned)
+
+    @property
+    def learned(self) -> str:
+        """`yes`, `no`, or how many of its seeds did; empty where that cannot be told."""
+        if not self.judged:
+            return ""
+        if not self.unlearned:
+            return "yes"
+        return "no" if self.learned_nothing else f"{self.judged - len(self.unlearned)} of {self.judged} seeds"
 
 
 @dataclass(frozen=True)
@@ -95,6 +114,14 @@ class PairTest:
             return None
         return self.first if self.f1_macro.value > 0 else self.second
 
+    @property
+    def overruled_by(self) -> str:
+        """What decided against the interval of the difference in macro F1; empty where both say the same."""
+        if self.different == (self.f1_macro.low > 0 or self.f1_macro.high < 0):
+            return ""
+        # By itself the bootstrap agrees with its interval; only the correction for many pairs or the other test does not.
+        return self.decided_by if self.different or self.p_value >= _ALPHA else HOLM
+
 
 @dataclass(frozen=True)
 class Statistics:
@@ -108,6 +135,18 @@ class Statistics:
     resamples: int
     missing: Mapping[str, str]
     """Run id -> why its predictions could not be used."""
+    majority: float = 0.0
+    """Share of the most frequent class among the test texts; 0 where no predictions were read."""
+
+    @property
+    def unlearned(self) -> frozenset[str]:
+        """Ids of the runs that did not learn."""
+        return frozenset(run_id for row in self.rows for run_id in row.unlearned)
+
+    @property
+    def apart(self) -> frozenset[int]:
+        """Numbers of the rows of which no run learned: axes are those of the others."""
+        return frozenset(number for number, row in enumerate(self.rows) if row.learned_nothing)
 
     def pair(self, one: int, other: int) -> PairTest | None:
         """The test of two rows, in whichever order; None where there is none."""
@@ -133,9 +172,13 @@ class Statistics:
         """The difference in macro F1 that the median pair would show with 80 % power at the 5 % level, as a share.
 
         From the measured standard errors, so seeds and discordance are in it; without the correction for many pairs. Pairs
-        between which nothing varies are left out; None where there are no others.
+        between which nothing varies, and rows that did not learn, are left out; None where there are no others.
         """
-        gaps = [pair.smallest_gap for pair in self.pairs if pair.smallest_gap > _NOTHING_VARIES]
+        gaps = [
+            pair.smallest_gap
+            for pair in self.pairs
+            if pair.smallest_gap > _NOTHING_VARIES and not any(self.rows[row].set_apart for row in (pair.first, pair.second))
+        ]
         return float(np.median(gaps)) if gaps else None
 
 
@@ -155,20 +198,24 @@ def compute_statistics(table: pd.DataFrame, runs: Sequence[Run], recorded: Recor
     rows = [RowStatistics(name, len(mine), len(row) - len(mine)) for name, mine, row in zip(names, members, ids, strict=True)]
     texts = len(recorded.gold)
     if not texts:
+        rows = [_judge_correlations(row, [by_id[run_id] for run_id in mine]) for row, mine in zip(rows, ids, strict=True)]
         return Statistics(tuple(rows), (), texts, 0, recorded.missing)
     predicted = np.stack([recorded.predicted[run_id] for run_id in recorded.run_ids])
     scores = resample_scores(recorded.gold, predicted, len(recorded.classes))
-    identity, several = np.eye(len(predicted)), len(np.unique(recorded.gold)) > 1
+    shares = class_shares(recorded.gold)
+    guess = _Guess(float(shares.max()), len(recorded.classes))
     for number, mine in enumerate(members):
         if mine:
-            found = _estimates(scores, [identity[list(mine.values())]])
-            f1_macro, accuracy = (found[name].interval(lowest=0.0) for name in ("f1_macro", "accuracy"))
-            constant = sum(len(np.unique(predicted[run])) == 1 for run in mine.values()) if several else 0
-            below = sum(_is_below_chance(recorded.gold, predicted[run], len(recorded.classes)) for run in mine.values())
-            known = replace(rows[number], f1_macro=f1_macro, accuracy=accuracy)
-            rows[number] = replace(known, constant=constant, below_chance=below)
+            f1_macro, accuracy = _intervals(scores, list(mine.values()))
+            rows[number] = replace(rows[number], f1_macro=f1_macro, accuracy=accuracy)
+            if len(shares) > 1:  # of a single class nothing can be learned
+                constant = sum(len(np.unique(predicted[run])) == 1 for run in mine.values())
+                by_id_of_run = {recorded.run_ids[run]: run for run in mine.values()}
+                below = sum(_is_below_chance(recorded.gold, predicted[run], guess.classes) for run in mine.values())
+                judged = _judge_classes(rows[number], by_id_of_run, scores, guess)
+                rows[number] = replace(judged, constant=constant, below_chance=below)
     pairs = _test_pairs(members, scores, predicted == recorded.gold)
-    statistics = Statistics(tuple(rows), pairs, texts, scores.resamples, recorded.missing)
+    statistics = Statistics(tuple(rows), pairs, texts, scores.resamples, recorded.missing, guess.majority)
     return replace(statistics, rows=_with_groups(statistics))
 
 
@@ -176,6 +223,54 @@ def _is_below_chance(gold: NDArray[np.int64], predicted: NDArray[np.int64], clas
     counts = np.bincount(gold, minlength=classes)
     right = np.bincount(gold[gold == predicted], minlength=classes)
     return is_far_below_chance(float((right / np.maximum(counts, 1)).mean()), counts.tolist())
+
+
+@dataclass(frozen=True)
+class _Guess:
+    """What answers reach that do not depend on the text."""
+
+    majority: float
+    """Accuracy of always answering the most frequent one."""
+    classes: int
+
+    def is_beaten(self, f1_macro: Interval, accuracy: Interval) -> bool:
+        return beats_guessing(accuracy, f1_macro, self.majority, self.classes)
+
+
+def _judge_classes(row: RowStatistics, numbers: Mapping[str, int], scores: ResampledScores, guess: _Guess) -> RowStatistics:
+    """The row, with which of its runs learned.
+
+    Args:
+        numbers: Run id -> number among the recorded runs.
+    """
+    unlearned = [run_id for run_id, number in numbers.items() if not guess.is_beaten(*_intervals(scores, [number]))]
+    f1_macro, accuracy = _intervals(scores, list(numbers.values()))
+    as_a_whole = guess.is_beaten(f1_macro, accuracy)
+    if as_a_whole and len(unlearned) == len(numbers):  # what no seed shows by itself, all show together
+        unlearned = []
+    return replace(
+        row,
+        judged=len(numbers),
+        unlearned=tuple(unlearned),
+        set_apart=bool(unlearned) and not as_a_whole,
+    )
+
+
+def _judge_correlations(row: RowStatistics, runs: Sequence[Run]) -> RowStatistics:
+    """The row of a table of scores, with which of its runs learned; those that do not say how many examples are not judged."""
+    tested = [run for run in runs if {"test/spearman", "test/examples"} <= set(run.metrics)]
+    unlearned = [
+        run.run_id
+        for run in tested
+        if correlation_interval(run.metrics["test/spearman"], int(run.metrics["test/examples"])).low <= 0
+    ]
+    return replace(row, judged=len(tested), unlearned=tuple(unlearned), set_apart=0 < len(unlearned) == len(tested))
+
+
+def _intervals(scores: ResampledScores, numbers: Sequence[int]) -> tuple[Interval, Interval]:
+    """Macro F1 and accuracy of some runs together."""
+    found = _estimates(scores, [np.eye(len(scores.covariance["f1_macro"]))[list(numbers)]])
+    return found["f1_macro"].interval(lowest=0.0), found["accuracy"].interval(lowest=0.0)
 
 
 def _by_seed(runs: Sequence[Run], number_of: Mapping[str, int]) -> dict[Seeds, int]:
@@ -260,18 +355,24 @@ def _with_groups(statistics: Statistics) -> tuple[RowStatistics, ...]:
     ranked = statistics.known
     rank = {number: place for place, number in enumerate(ranked)}
     letters = letter_groups(len(ranked), [(rank[pair.first], rank[pair.second]) for pair in statistics.pairs if pair.different])
+    overruled = {row for pair in statistics.pairs if pair.overruled_by for row in (pair.first, pair.second)}
     return tuple(
-        replace(row, group=letters[rank[number]]) if number in rank else row for number, row in enumerate(statistics.rows)
+        replace(row, group=letters[rank[number]], group_mark=AGAINST_INTERVAL if number in overruled else "")
+        if number in rank
+        else row
+        for number, row in enumerate(statistics.rows)
     )
 
 
 def without_groups(statistics: Statistics) -> Statistics:
     """The same for rows that are not to be ranked: the first letter would name the best."""
-    return replace(statistics, rows=tuple(replace(row, group="") for row in statistics.rows))
+    return replace(statistics, rows=tuple(replace(row, group="", group_mark="") for row in statistics.rows))
 
 
 def add_statistics(table: pd.DataFrame, statistics: Statistics) -> pd.DataFrame:
-    """The results table with the intervals and the group of every row as further columns, where there are any."""
+    """The results table with the intervals, the group and the seeds that did not learn of every row, where there are any."""
+    if any(row.unlearned for row in statistics.rows):
+        table = table.assign(learned=[row.learned for row in statistics.rows])
     if not statistics.known:
         return table
     table = table.copy()
@@ -280,40 +381,5 @@ def add_statistics(table: pd.DataFrame, statistics: Statistics) -> pd.DataFrame:
         table[f"{name}_low"] = [interval.low if interval else np.nan for interval in intervals]
         table[f"{name}_high"] = [interval.high if interval else np.nan for interval in intervals]
     table["group"] = [row.group for row in statistics.rows]
+    table["group_mark"] = [row.group_mark for row in statistics.rows]
     return table
-
-
-def tabulate_pairs(statistics: Statistics, ranked: bool = True) -> pd.DataFrame:
-    """A row per pair of rows of the results table: `comparisons.csv`. No row is called better if they are not to be ranked."""
-    return pd.DataFrame(
-        [
-            {
-                "first": statistics.rows[pair.first].name,
-                "second": statistics.rows[pair.second].name,
-                "f1_macro_difference": pair.f1_macro.value,
-                "f1_macro_low": pair.f1_macro.low,
-                "f1_macro_high": pair.f1_macro.high,
-                "accuracy_difference": pair.accuracy.value,
-                "accuracy_low": pair.accuracy.low,
-                "accuracy_high": pair.accuracy.high,
-                "p_value": pair.p_value,
-                "p_holm": pair.p_holm,
-                "p_mcnemar": pair.p_mcnemar,
-                "p_mcnemar_holm": pair.p_mcnemar_holm,
-                "discordance": pair.discordance,
-                "paired_seeds": pair.paired_seeds,
-                "different": pair.different,
-                "decided_by": pair.decided_by,
-                "better": "" if pair.better is None or not ranked else statistics.rows[pair.better].name,
-            }
-            for pair in statistics.pairs
-        ],
-        columns=_PAIR_COLUMNS,
-    )
-
-
-_PAIR_COLUMNS = [
-    *("first", "second", "f1_macro_difference", "f1_macro_low", "f1_macro_high", "accuracy_difference", "accuracy_low"),
-    *("accuracy_high", "p_value", "p_holm", "p_mcnemar", "p_mcnemar_holm", "discordance", "paired_seeds"),
-    *("different", "decided_by", "better"),
-]

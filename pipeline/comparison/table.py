@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -82,6 +83,7 @@ _SHOWN = {
     "pearson": ("Pearson", "{:.4f}"),
     "f1_macro_low": ("95 % interval", "{:.3f} to {f1_macro_high:.3f}"),
     "group": ("group", "{}"),
+    "learned": ("learned", "{}"),
     "transfer_f1_macro": ("transfer F1", "{:.4f}"),
     "texts_cut_percent": ("texts cut %", "{:.1f}"),
     "tokens_cut_percent": ("tokens cut %", "{:.1f}"),
@@ -96,7 +98,9 @@ _SHOWN = {
     "seeds": ("seeds", "{}"),
     "tuned": ("tuned", "{}"),
 }
-_TEXTS = frozenset({"entry", "strategy", "objective", "pooling", "changed_arguments", "model", "group", "setting", "tuned"})
+_TEXTS = frozenset(
+    {"entry", "strategy", "objective", "pooling", "changed_arguments", "model", "group", "learned", "setting", "tuned"}
+)
 
 # Column -> how it stands in the name of a row that shares its name with others.
 _TOLD_APART_BY = {
@@ -117,6 +121,8 @@ _TOLD_APART_BY = {
     "tuned": "{}, {}",
 }
 
+MOST_LETTERS = 6
+"""Of a row's group are shown."""
 _USUAL_OBJECTIVE = "classification"
 
 
@@ -190,6 +196,17 @@ def _says_something(name: str, table: pd.DataFrame) -> bool:
     return values[values != ""].nunique() > 1 if name in _CHOICES else not (values == "").all()
 
 
+def show_group(group: str, mark: str = "") -> str:
+    """A row's letters as they are shown: of very many, which nobody can read, the first."""
+    letters = split_group(group)
+    return f"{''.join(letters[:MOST_LETTERS])}{'…' if len(letters) > MOST_LETTERS else ''}{mark}"
+
+
+def split_group(group: str) -> list[str]:
+    """The letters one by one; those beyond `z` are numbers in brackets."""
+    return re.findall(r"\(\d+\)|.", group)
+
+
 def label_rows(table: pd.DataFrame) -> list[str]:
     """A name for every row: entry or strategy, with what tells it from others of that name; their number where nothing does."""
     entries = table["entry"] if "entry" in table else [""] * len(table)
@@ -226,6 +243,8 @@ def _cell(row: pd.Series, name: str, form: str) -> str:
     """A figure, with its standard deviation where there is one, and the number of seeds with that of those that failed."""
     if pd.isna(row[name]):
         return ""
+    if name == "group":
+        return show_group(row[name], row.get("group_mark", ""))
     text = form.format(row[name], **row)
     deviation = row.get(f"{name}_std")
     if deviation is not None and not pd.isna(deviation):

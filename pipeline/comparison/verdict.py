@@ -1,19 +1,21 @@
-"""The verdict in three sentences: which is best, what it may cost less, and what cannot be said."""
+"""The verdict: which is best, what it may cost less, and what cannot be said."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
-from pipeline.comparison.statistics import PairTest, RowStatistics, Statistics
+from pipeline.comparison.statistics import HOLM, PairTest, RowStatistics, Statistics
 from pipeline.comparison.table import headline
 from pipeline.errors import enumerate_some
-from pipeline.evaluation.uncertainty import Interval, smallest_accuracy_gap
+from pipeline.evaluation.uncertainty import smallest_accuracy_gap
 
 _NAMED = 6  # of more rows only the number is said
+_OVERRULED = 3  # pairs against their interval that are named one by one
+_SHOWN_DECIMALS = 4  # of a score in the table: what is printed alike is not called higher
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,7 @@ class Verdict:
     """What follows from the figures. Rows are given by their number in the table."""
 
     top: int | None
-    """The row of the highest macro F1; None where no row has predictions or the rows are not ranked."""
+    """The row of the highest macro F1 of those that learned; None where there is none, or the rows are not ranked."""
     ahead: tuple[int, ...]
     """Rows that are better than it on the seeds that both have; only where rows lack seeds."""
     tied: tuple[int, ...]
@@ -32,6 +34,8 @@ class Verdict:
     """Rows without predictions."""
     sentences: tuple[str, ...]
     """Rank, cost, and limits; where labels are scores one that says why there is none of these."""
+    unlearned: tuple[int, ...] = ()
+    """Rows that did not learn, or with so many of their seeds that nothing can be said of them; they are not ranked."""
 
 
 def reach_verdict(
@@ -44,7 +48,8 @@ def reach_verdict(
 ) -> Verdict:
     """Say what the tests of `statistics` show of the rows of `table`, and nothing else.
 
-    "Behind", "ahead" and "better" are said of pairs alone that differ after Holm's correction.
+    "Behind", "ahead" and "better" are said of pairs alone that differ after Holm's correction. Of a row that did not learn
+    nothing else is said.
 
     Args:
         left_out: Number of runs that are not in the table.
@@ -53,82 +58,245 @@ def reach_verdict(
         missing: What a study has planned and not begun.
     """
     rows = statistics.rows
-    untested = tuple(number for number, row in enumerate(rows) if row.f1_macro is None)
-    if headline(table) == "spearman":
-        return Verdict(None, (), (), (), untested, (_OF_SCORES,))
+    of_scores = headline(table) == "spearman"
+    untested = () if of_scores else tuple(number for number, row in enumerate(rows) if row.f1_macro is None)
+    unlearned = tuple(number for number, row in enumerate(rows) if row.set_apart)
+    not_learned = " ".join(_not_learned(statistics, unlearned, of_scores))
+    if of_scores:
+        return Verdict(None, (), (), (), untested, (_joined(_OF_SCORES, not_learned),), unlearned)
     limits = _limits(statistics, untested, left_out, unequal if ranked else (), missing)
     if not ranked:
         rank = f"The strategies are not ranked: they were {' and '.join(unequal)}."
-        return Verdict(None, (), (), (), untested, (rank, _UNRANKED_COST, limits))
-    if not statistics.known:
-        return Verdict(None, (), (), (), untested, (_NOTHING, _NO_COST, limits))
-    top, *others = statistics.known
+        sentences = (_joined(rank, not_learned), _UNRANKED_COST, limits)
+        return Verdict(None, (), (), (), untested, sentences, unlearned)
+    learned = [number for number in statistics.known if number not in unlearned]
+    if not learned:
+        none = _NONE_LEARNED.format(with_seeds=_with_seeds(rows, unlearned)) if unlearned else _NOTHING
+        rank = _joined(none, not_learned)
+        return Verdict(None, (), (), (), untested, (rank, _NO_COST, limits), unlearned)
+    top, *others = learned
     winners = {number: test.better for number in others if (test := statistics.pair(top, number)) is not None}
     ahead = tuple(number for number in others if winners[number] == number)
     behind = tuple(number for number in others if winners[number] == top)
     tied = tuple(number for number in others if winners[number] is None)
-    rank = _rank(statistics, top, ahead, tied, behind)
-    return Verdict(top, ahead, tied, behind, untested, (rank, _cost(rows, table, top, ahead, tied, behind), limits))
+    found = _Ranking(statistics, table, top, ahead, tied, behind, unlearned, untested)
+    rank = _joined(found.rank(), *found.against_intervals(), not_learned)
+    return Verdict(top, ahead, tied, behind, untested, (rank, found.cost(), limits), unlearned)
 
 
 _OF_SCORES = (
-    "Intervals, tests and groups are of classes: of correlations with true scores none is computed, so nothing is said of "
+    "Tests and groups are of classes: correlations with true scores are not held against each other, so nothing is said of "
     "which differences are more than chance."
 )
 _NOTHING = "Nothing can be said of how the strategies rank: no run has predictions that can be read."
+_NONE_LEARNED = "Nothing can be said of how the strategies rank: there is no row that learned{with_seeds}."
 _UNRANKED_COST = "So none is named that costs less; the tests compare the trained models, not the strategies."
 _NO_COST = "So nothing can be said either of what a cheaper strategy would lose."
 
 
-def _rank(statistics: Statistics, top: int, ahead: Sequence[int], tied: Sequence[int], behind: Sequence[int]) -> str:
-    rows = statistics.rows
-    best = rows[top].name
-    score = f"macro F1 {_figures(rows[top].f1_macro)}{_say_seeds(rows[top])}"
-    if not (ahead or tied or behind):
-        return f"{best} ({score}) stands alone: there is no other row to hold it against."
-    if ahead:  # rows that lack some seeds are held against each other on those that both have
-        verb = "is" if len(ahead) == 1 else "are"
-        return (
-            f"{best} has the highest score ({score}), but {_enumerate(rows, ahead)} {verb} better on the seeds that both have, "
-            "so no best one is named."
+@dataclass(frozen=True)
+class _Ranking:
+    """The rows by what the tests show of each and the one with the highest score."""
+
+    statistics: Statistics
+    table: pd.DataFrame
+    top: int
+    ahead: Sequence[int]
+    tied: Sequence[int]
+    behind: Sequence[int]
+    unlearned: Sequence[int]
+    untested: Sequence[int]
+
+    @property
+    def rows(self) -> Sequence[RowStatistics]:
+        """Of the table."""
+        return self.statistics.rows
+
+    @property
+    def best(self) -> str:
+        """Name of the row with the highest score."""
+        return self.rows[self.top].name
+
+    def rank(self) -> str:
+        """Which row is best, as far as that can be said."""
+        highest = self._highest()
+        if not (self.ahead or self.tied or self.behind):
+            others = " with predictions" * bool(self.untested) + self._that_learned()
+            return f"{self.best} ({self._score([self.top])}) is the only row{others}; there is nothing to compare it with."
+        if self.ahead:  # rows that lack some seeds are held against each other on those that both have
+            verb = "is" if len(self.ahead) == 1 else "are"
+            better = f"{_enumerate(self.rows, self.ahead)} {verb} better on the seeds that both have"
+            return f"{highest}, but {better}, so no best one is named."
+        named = _enumerate(self.rows, self.tied) if self.tied else ""
+        if not self.behind:
+            if len(self._leaders()) > 1:
+                return f"{highest}, and no difference between {self.best} and {named} was shown."
+            return f"No difference was shown between {highest.replace(' has ', ', which has ', 1)}, and {named}."
+        nearest = self.behind[0]
+        whom = "" if len(self.behind) == 1 else f"{self.rows[nearest].name} "
+        clause = (
+            f"{_enumerate(self.rows, self.behind)} {'is' if len(self.behind) == 1 else 'are'} behind, "
+            f"{whom}by {say_lead(self.statistics.pair(self.top, nearest), self.top)}"
         )
-    if not behind:
-        return f"No difference was shown between {best}, which has the highest score ({score}), and {_enumerate(rows, tied)}."
-    nearest = behind[0]
-    whom = "" if len(behind) == 1 else f"{rows[nearest].name} "
-    clause = (
-        f"{_enumerate(rows, behind)} {'is' if len(behind) == 1 else 'are'} behind, "
-        f"{whom}by {_lead(statistics.pair(top, nearest), top)}"
+        if self.tied:
+            to = f"between {self.best} and {named}" if len(self._leaders()) > 1 else f"to {named}"
+            return f"{highest}, and no difference {to} was shown; {clause}."
+        if self.untested or self.unlearned:
+            return f"{highest}; {clause}."
+        return f"{self.best} is ahead of all others ({self._score([self.top])}): {clause}."
+
+    def against_intervals(self) -> Iterator[str]:
+        """Where what decides says other than the interval of a difference to the row with the highest score."""
+        for which, says in ((self.tied, "leaves out 0"), (self.behind, "holds 0")):
+            by_reason: dict[str, list[tuple[int, PairTest]]] = {}
+            for number in which:
+                test = self.statistics.pair(self.top, number)
+                if test is not None and test.overruled_by:
+                    by_reason.setdefault(explain_overruling(test, self.statistics), []).append((number, test))
+            for reason, found in by_reason.items():
+                listed = [f"{self.rows[number].name}, {say_lead(test, self.top)}," for number, test in found[:_OVERRULED]]
+                more = f" and {len(found) - _OVERRULED} more" if len(found) > _OVERRULED else ""
+                each = "" if len(found) == 1 else " each"
+                yield (
+                    f"The 95 % interval of {self.best}'s lead over {' over '.join(listed)}{more}{each} {says}, but {reason}."
+                )
+
+    def cost(self) -> str:
+        """Which of the rows that may be the best trains the smallest share of the parameters."""
+        best = self.best
+        candidates = [self.top, *self.ahead, *self.tied]
+        shares = self._shares()
+        recorded = [number for number in candidates if not math.isnan(shares[number])]
+        if not recorded:
+            return f"What share of the parameters {_enumerate(self.rows, candidates, 'rows')} trained is not recorded."
+        say = _tell_apart([shares[number] for number in recorded])
+        unknown = [number for number in candidates if number not in recorded]
+        unsaid = f"; what share {_enumerate(self.rows, unknown, 'rows')} trained is not recorded" if unknown else ""
+        if len(recorded) == 1:
+            rest = f", and no other row was shown to be as good as {best}" if self.behind and len(candidates) == 1 else ""
+            return f"{self.rows[recorded[0]].name} trains {say(shares[recorded[0]])} % of the parameters{rest}{unsaid}."
+        least = min(shares[number] for number in recorded)
+        smallest = [number for number in recorded if say(shares[number]) == say(least)]
+        if len(smallest) == len(recorded):
+            return f"{_enumerate(self.rows, recorded, 'rows')} train the same share of the parameters, {say(least)} %{unsaid}."
+        several = len(smallest) > 1
+        verb, each = ("train", " each") if several else ("trains", "")
+        against = f" instead of the {say(shares[self.top])} % of {best}"
+        if self.top in smallest or self.top not in recorded:
+            against = ""
+        caution = "; that no loss was shown does not mean that there is none" if set(smallest) & set(self.tied) else ""
+        if self.top in smallest:
+            caution = ""
+        those, theirs = (_enumerate(self.rows, which, "rows") for which in (recorded, smallest))
+        return (
+            f"Of {those}, which may be the best, {theirs} {verb} the smallest share of the parameters, {say(least)} %{each}"
+            f"{against}{caution}{unsaid}."
+        )
+
+    def _highest(self) -> str:
+        """Who has the highest score; what the table prints alike shares it."""
+        leaders = self._leaders()
+        verb = "share" if len(leaders) > 1 else "has"
+        among = ""
+        if any(self._shown(number) >= self._shown(self.top) for number in self.unlearned):
+            among = f" of the rows{self._that_learned()}"
+        if self._is_behind_in_table(leaders):
+            among += " by the predictions that could be read"
+        return f"{_enumerate(self.rows, leaders, 'rows')} {verb} the highest score{among} ({self._score(leaders)})"
+
+    def _that_learned(self) -> str:
+        return f" that learned{_with_seeds(self.rows, self.unlearned)}" if self.unlearned else ""
+
+    def _leaders(self) -> list[int]:
+        """The row with the highest score, and those not told apart from it whose score is printed alike."""
+        return [self.top, *(number for number in self.tied if self._shown(number) == self._shown(self.top))]
+
+    def _shown(self, number: int) -> float:
+        interval = self.rows[number].f1_macro
+        return round(interval.value, _SHOWN_DECIMALS) if interval else float("nan")
+
+    def _is_behind_in_table(self, leaders: Sequence[int]) -> bool:
+        """Whether a row has a higher mean than one of these in the table, which counts seeds without predictions, too."""
+        if "f1_macro" not in self.table:
+            return False
+        scores = self.table["f1_macro"].astype(float).round(_SHOWN_DECIMALS).tolist()
+        lowest = min(scores[number] for number in leaders)
+        return any(score > lowest for number, score in enumerate(scores) if number not in self.unlearned)
+
+    def _score(self, leaders: Sequence[int]) -> str:
+        """Macro F1 and the intervals; of how many seeds it is, where that are not all of the table's."""
+        rows = [self.rows[number] for number in leaders]
+        intervals = [row.f1_macro for row in rows if row.f1_macro]
+        ranges = [f"{interval.low:.3f} to {interval.high:.3f}" for interval in intervals]
+        said = f"macro F1 {intervals[0].value:.3f}"
+        if len({*ranges}) == 1:
+            said += f", 95 % interval {ranges[0]}"
+        elif len(ranges) <= _NAMED:
+            said += f", 95 % intervals {_listed(ranges)}"
+        for row in rows:
+            if not row.missing:
+                continue
+            whose = "" if len(rows) == 1 else f" of {row.name}"
+            said += f", over {row.seeds} of {row.seeds + row.missing} seeds{whose}"
+        return said
+
+    def _shares(self) -> list[float]:
+        if "trainable_percent" not in self.table:
+            return [float("nan")] * len(self.rows)
+        return [float(share) for share in self.table["trainable_percent"].astype(float)]
+
+
+def explain_overruling(test: PairTest, statistics: Statistics) -> str:
+    """Why a pair was not decided as the interval of its difference says; follows "but"."""
+    if test.overruled_by == HOLM:
+        return f"Holm's correction for {len(statistics.pairs)} pairs leaves no difference shown"
+    shown = "a difference" if test.different else "no difference"
+    texts = test.discordance * statistics.texts
+    return (
+        f"where so few texts are judged differently ({texts:.3g} of {statistics.texts:,}) McNemar's exact test of accuracy "
+        f"decides, and {shown} is shown"
     )
-    if not tied:
-        return f"{best} is ahead of all others ({score}): {clause}."
-    return f"{best} has the highest score ({score}), and no difference to {_enumerate(rows, tied)} was shown; {clause}."
 
 
-def _cost(
-    rows: Sequence[RowStatistics],
-    table: pd.DataFrame,
-    top: int,
-    ahead: Sequence[int],
-    tied: Sequence[int],
-    behind: Sequence[int],
-) -> str:
-    """Which of the rows that may be the best trains the smallest share of the parameters, those aside that learned nothing."""
-    best = rows[top].name
-    ahead, tied = ([number for number in which if not rows[number].learned_nothing] for which in (ahead, tied))
-    share = table["trainable_percent"].astype(float).tolist() if "trainable_percent" in table else [float("nan")] * len(rows)
-    trained = [number for number in (top, *ahead, *tied) if not math.isnan(share[number])]
-    if not trained:
-        return f"What share of the parameters {best} trained is not recorded."
-    if not (ahead or tied):
-        rest = f", and no other row was shown to be as good as {best}" if behind else ""
-        return f"It trains {share[top]:.3g} % of the parameters{rest}."
-    least = min(trained, key=lambda number: share[number])
-    if least == top:
-        return f"Of these, {best} trains the smallest share of the parameters, {share[top]:.3g} %."
-    against = "" if math.isnan(share[top]) else f" instead of the {share[top]:.3g} % of {best}"
-    caution = "; that no loss was shown does not mean that there is none" if least in tied else ""
-    return f"Of these, {rows[least].name} trains the smallest share of the parameters, {share[least]:.3g} %{against}{caution}."
+def say_not_learned(row: RowStatistics) -> str:
+    """That a row, or so many of its seeds, did not learn."""
+    if row.learned_nothing:
+        seeds = "" if row.judged == 1 else f" with any of its {row.judged} seeds"
+        return f"{row.name} did not learn{seeds}"
+    return f"{len(row.unlearned)} of {row.judged} seeds of {row.name} did not learn"
+
+
+def _not_learned(statistics: Statistics, unlearned: Sequence[int], of_scores: bool) -> Iterator[str]:
+    """Sentences on the rows that did not learn."""
+    rows = [statistics.rows[number] for number in unlearned]
+    nothing = [row for row in rows if row.learned_nothing]
+    if len(nothing) == 1 and (accuracy := nothing[0].accuracy):
+        yield (
+            f"{say_not_learned(nothing[0])}: its accuracy, {accuracy.value:.3f} (95 % interval {accuracy.low:.3f} to "
+            f"{accuracy.high:.3f}), is not shown to be above {statistics.majority:.3f}, that of always answering the most "
+            "frequent class."
+        )
+    elif nothing:
+        names = _enumerate(nothing, range(len(nothing)), "rows")
+        than = (
+            "the 95 % interval of the correlation with the true scores does not lie above 0"
+            if of_scores
+            else f"the accuracy is not shown to be above {statistics.majority:.3f}, that of always answering the most frequent "
+            "class"
+        )
+        yield f"{names} did not learn: {than}."
+    for row in rows:
+        if not row.learned_nothing:
+            yield f"{say_not_learned(row)}, so its mean is not ranked."
+
+
+def _with_seeds(rows: Sequence[RowStatistics], unlearned: Sequence[int]) -> str:
+    """Of rows that learned with some of their seeds it is not said that they did not learn."""
+    return "" if all(rows[number].learned_nothing for number in unlearned) else " with enough of its seeds"
+
+
+def _joined(*sentences: str) -> str:
+    return " ".join(filter(None, sentences))
 
 
 def _limits(
@@ -152,7 +320,7 @@ def _limits(
     elif gap is not None:
         limits.append(
             f"{statistics.texts:,} test texts show a difference in {kind} of {100 * gap:.1f} points or more between two rows "
-            f"(four times in five, {provided}), hardly a smaller one"
+            f"at least four times in five ({provided}), a smaller one less often"
         )
     elif known:
         limits.append(f"the interval is that of {statistics.texts:,} test texts of one data set")
@@ -160,6 +328,7 @@ def _limits(
         limits.append(f"nothing is said of {_enumerate(rows, untested)}, without predictions")
     if partly := [number for number, row in enumerate(rows) if row.missing and row.f1_macro]:
         limits.append(f"some runs of {_enumerate(rows, partly)} have no predictions and are left out here")
+    limits += [f"{say_not_learned(row)}, and count in its mean" for row in rows if row.unlearned and not row.set_apart]
     if unequal:
         limits.append(f"the rows were {' and '.join(unequal)}, so this is said of trained models and not of strategies")
     if left_out:
@@ -173,27 +342,33 @@ def _with_one_seed(rows: Sequence[RowStatistics]) -> list[int]:
     return [number for number, row in enumerate(rows) if row.seeds == 1]
 
 
-def _lead(test: PairTest | None, top: int) -> str:
+def say_lead(test: PairTest | None, top: int) -> str:
     """By how much the row `top` is better, with the interval."""
     assert test is not None  # whoever is behind was tested
     value, low, high = test.f1_macro.value, test.f1_macro.low, test.f1_macro.high
     value, low, high = (value, low, high) if test.first == top else (-value, -high, -low)
-    return f"{100 * value:.1f} points ({100 * low:.1f} to {100 * high:.1f})"
+    # With one decimal a bound just above 0 would read as if the interval held it.
+    decimals = next((count for count in (1, 2, 3) if all(_keeps_sign(one, count) for one in (value, low, high))), 4)
+    return f"{100 * value:.{decimals}f} points ({100 * low:.{decimals}f} to {100 * high:.{decimals}f})"
 
 
-def _figures(interval: Interval | None) -> str:
-    assert interval is not None  # only rows with predictions are ranked
-    return f"{interval.value:.3f}, 95 % interval {interval.low:.3f} to {interval.high:.3f}"
+def _keeps_sign(share: float, decimals: int) -> bool:
+    """Whether a share that is not 0 is not printed as 0 points either."""
+    return share == 0 or round(100 * share, decimals) != 0
 
 
-def _say_seeds(row: RowStatistics) -> str:
-    """Of how many seeds a score is, where that are not all of the table's."""
-    return f", over {row.seeds} of {row.seeds + row.missing} seeds" if row.missing else ""
+def _tell_apart(shares: Sequence[float]) -> Callable[[float], str]:
+    """How shares are printed: in three digits, or as the table does in four where only these tell them apart."""
+    short, long = ({format(share, form) for share in shares} for form in (".3g", ".4g"))
+    return (lambda share: f"{share:.3g}") if len(short) == len(long) else (lambda share: f"{share:.4g}")
 
 
-def _enumerate(rows: Sequence[RowStatistics], numbers: Sequence[int]) -> str:
+def _enumerate(rows: Sequence[RowStatistics], numbers: Sequence[int], many: str = "others") -> str:
     if len(numbers) > _NAMED:
-        return f"{len(numbers)} others"
-    names = [rows[number].name for number in numbers]
+        return f"{len(numbers)} {many}"
+    return _listed([rows[number].name for number in numbers])
+
+
+def _listed(names: Sequence[str]) -> str:
     between = "; " if any("," in name for name in names) else ", "
     return names[0] if len(names) == 1 else f"{between.join(names[:-1])} and {names[-1]}"

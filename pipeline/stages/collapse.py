@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from pipeline.config import FitConfig
 from pipeline.data.token_losses import MOSTLY_UNKNOWN, UNKNOWN, TokenLosses, explain_unknown
-from pipeline.evaluation.uncertainty import wilson_interval
+from pipeline.evaluation.chance import beats_guessing
+from pipeline.evaluation.uncertainty import Interval, wilson_interval
 from pipeline.options import flag
 
 Scores = Mapping[str, float]
@@ -16,16 +17,17 @@ Scores = Mapping[str, float]
 def has_learned(found: Scores, class_counts: Sequence[int]) -> bool:
     """Whether validation scores are shown to be above what a guess reaches that does not read the text.
 
-    The accuracy of such a guess is at most the share of the most frequent class, its macro F1 at most one over the number of
-    classes. Where classes are skewed, macro F1 may show what accuracy does not; its interval is taken to be as wide.
+    The interval of macro F1 is taken to be as wide as that of accuracy, Wilson's.
 
     Args:
         class_counts: Validation examples of each class.
     """
     texts = sum(class_counts)
     accuracy = wilson_interval(round(found["accuracy"] * texts), texts)
-    margin = accuracy.value - accuracy.low
-    return accuracy.low > max(class_counts) / texts or found["f1_macro"] - margin > 1 / len(class_counts)
+    f1_macro = Interval(
+        found["f1_macro"], found["f1_macro"] + accuracy.low - accuracy.value, found["f1_macro"] + accuracy.high - accuracy.value
+    )
+    return beats_guessing(accuracy, f1_macro, max(class_counts) / texts, len(class_counts))
 
 
 def describe_collapse(

@@ -172,9 +172,9 @@ def _write(
         (folder / "left_out.txt").write_text("\n".join(selection.left_out) + "\n", encoding="utf-8")
     pictures = draw_all(table)
     rows = dict(zip(label_rows(table), (ids.split() for ids in table["run_ids"]), strict=True))
-    hardest = hardest_examples(recorded, rows)
+    hardest = hardest_examples(recorded, rows, statistics.unlearned)
     if curves := read_curves(table, tracker):
-        pictures["learning_curves"] = draw_curves(curves)
+        pictures["learning_curves"] = draw_curves(curves, statistics.apart)
     if points := find_points(table, selection.kept, statistics, selection.ranked):
         pictures["pareto"] = draw_pareto(points, statistics)
     for name, figure in pictures.items():

@@ -97,7 +97,7 @@ def test_swapped_classes_are_remarked_on_in_training_test_and_comparison(workspa
     assert said.count("the test scores are far below chance: the classes may be swapped") == 2
     result = workspace.cli("compare", run_ids=run_id)
     assert result.exit_code == 0, result.output
-    assert "full is far below chance: the classes may be swapped." in " ".join(result.output.split())
+    assert "full did not learn: it is far below chance: the classes may be swapped." in " ".join(result.output.split())
 
 
 def test_a_foreign_classifier_is_scored_in_the_order_that_is_typed(workspace, turned, teacher):

@@ -7,6 +7,7 @@ from importlib import resources
 from string import Template
 
 from pipeline.comparison.page.html import anchor, render_section
+from pipeline.comparison.palette import style_sheet
 from pipeline.comparison.report.content import Content
 from pipeline.comparison.report.sections import list_sections, verdict
 
@@ -16,7 +17,7 @@ def render_page(content: Content) -> str:
     sections = list_sections(content)
     return Template(_read("page.html")).substitute(
         title=f"Results: {escape(content.title)}",
-        style=_read("page.css"),
+        style=f"{style_sheet()}\n{_read('page.css')}",
         script=_read("page.js"),
         verdict="".join(f"<p>{escape(sentence)}</p>" for sentence in verdict(content)),
         links="".join(f'<li><a href="#{anchor(section)}">{escape(section.title)}</a></li>' for section in sections),

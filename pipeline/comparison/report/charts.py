@@ -6,15 +6,20 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
+from typing import TypeVar
 from unicodedata import east_asian_width
 
-COLORS = 10
-"""Classes `c0` to `c9` of the page's style; beyond, colours come again with another dash and another shape."""
+from pipeline.comparison.palette import color_number, dash_number, shape_of
 
 _LEFT, _RIGHT, _TOP, _BOTTOM = 62, 18, 14, 46
-_TICKS = 6
 _LETTER = 6.2  # width of a name's letter, about
-_CORNERS = ((), ((-5, -5), (5, -5), (5, 5), (-5, 5)), ((0, -6), (6, 5), (-6, 5)), ((0, -6.5), (6.5, 0), (0, 6.5), (-6.5, 0)))
+_CORNERS = {
+    "square": ((-5, -5), (5, -5), (5, 5), (-5, 5)),
+    "triangle": ((0, -6), (6, 5), (-6, 5)),
+    "diamond": ((0, -6.5), (6.5, 0), (0, 6.5), (-6.5, 0)),
+}
+_RADIUS = 5  # of a circle; the other shapes are about as large
+_ON_LINE = 0.7  # of that size
 _KEY = '<line x1="1" y1="6" x2="21" y2="6"/>'
 
 
@@ -34,6 +39,8 @@ class Mark:
     note: str = ""
     """What is said besides, such as that another one is better and cheaper."""
     hollow: bool = False
+    apart: bool = False
+    """Whether it did not learn: it leaves the axes to the others, and stands at their edge where it is beyond."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +51,8 @@ class Line:
     """Number in the results table, which the colour follows in every chart."""
     name: str
     points: Sequence[tuple[float, float]]
+    apart: bool = False
+    """As of a mark."""
 
 
 @dataclass(frozen=True)
@@ -55,12 +64,19 @@ class Bin:
     texts: int
 
 
+_Shown = TypeVar("_Shown", Mark, Line)
+
+
 @dataclass(frozen=True)
 class _Area:
     """How large a drawing is, in pixels, with room for the ticks' labels inside."""
 
+    name: str
+    """Its class in the page's style."""
     width: int
     height: int
+    ticks: int
+    """At most so many on an axis."""
 
     @property
     def across(self) -> tuple[float, float]:
@@ -73,7 +89,8 @@ class _Area:
         return self.height - _BOTTOM, _TOP
 
 
-_WIDE, _SMALL = _Area(640, 340), _Area(340, 300)
+_WIDE, _NARROW, _SMALL = _Area("wide", 640, 340, 6), _Area("narrow", 350, 320, 4), _Area("small", 340, 300, 6)
+"""Of the first two the page shows what fits the window."""
 
 
 def draw_scatter(marks: Sequence[Mark], x_title: str, y_title: str, label: str) -> str:
@@ -83,25 +100,37 @@ def draw_scatter(marks: Sequence[Mark], x_title: str, y_title: str, label: str) 
         label: What a screen reader says of the whole chart.
     """
     xs = [value for mark in marks for value in (mark.x_low, mark.x, mark.x_high)]
-    positive = min(xs) > 0
-    logarithmic = positive and max(xs) / min(xs) > 30
-    horizontal = _Axis.over(xs, *_WIDE.across, logarithmic)
-    vertical = _Axis.over([value for mark in marks for value in (mark.y_low, mark.y_high)], *_WIDE.up)
-    names = _place_names([(mark.name, horizontal.place(mark.x), vertical.place(mark.y)) for mark in marks])
-    body = "".join(_draw_mark(mark, name, horizontal, vertical) for mark, name in zip(marks, names, strict=True))
+    logarithmic = min(xs) > 0 and max(xs) / min(xs) > 30
+    ys = [value for mark in _that_set_axes(marks) for value in (mark.y_low, mark.y_high)]
     scale = " (log scale)" if logarithmic else ""
-    return _svg(_WIDE, _frame(_WIDE, horizontal, vertical, x_title + scale, y_title) + body, label)
+
+    def draw(area: _Area) -> str:
+        horizontal = _Axis.over(xs, *area.across, area.ticks, logarithmic)
+        vertical = _Axis.over(ys, *area.up, area.ticks)
+        names = _place_names([(mark.name, horizontal.place(mark.x), vertical.place(mark.y)) for mark in marks], area)
+        body = "".join(_draw_mark(mark, name, horizontal, vertical) for mark, name in zip(marks, names, strict=True))
+        return _svg(area, _frame(area, horizontal, vertical, x_title + scale, y_title) + body, label)
+
+    return draw(_WIDE) + draw(_NARROW)
 
 
 def draw_lines(lines: Sequence[Line], x_title: str, y_title: str, label: str) -> str:
-    """Curves with a mark at every value."""
-    points = [point for line in lines for point in line.points]
-    horizontal = _Axis.over([0.0, *(x for x, _ in points)], *_WIDE.across, margin=0)
-    vertical = _Axis.over([y for _, y in points], *_WIDE.up)
-    body = "".join(
-        _draw_line(line.row, line.points, _say_points(line, x_title, y_title), horizontal, vertical) for line in lines
-    )
-    return _svg(_WIDE, _frame(_WIDE, horizontal, vertical, x_title, y_title) + body, label)
+    """Curves with a mark at every value; the horizontal axis begins at 0 and is marked at whole numbers."""
+    xs = [0.0, *(x for line in lines for x, _ in line.points)]
+    ys = [y for line in _that_set_axes(lines) for _, y in line.points]
+
+    def draw(area: _Area) -> str:
+        horizontal = _Axis.over(xs, *area.across, area.ticks, margin=0, whole=max(xs) >= 1)
+        vertical = _Axis.over(ys, *area.up, area.ticks)
+        body = "".join(_draw_line(line, _say_points(line, x_title, y_title), horizontal, vertical) for line in lines)
+        return _svg(area, _frame(area, horizontal, vertical, x_title, y_title) + body, label)
+
+    return draw(_WIDE) + draw(_NARROW)
+
+
+def _that_set_axes(shown: Sequence[_Shown]) -> Sequence[_Shown]:
+    """Those that learned, if any did."""
+    return [one for one in shown if not one.apart] or shown
 
 
 def draw_reliability(bins: Sequence[Bin], number: int, label: str) -> str:
@@ -110,12 +139,12 @@ def draw_reliability(bins: Sequence[Bin], number: int, label: str) -> str:
     Args:
         number: The row's, which its colour follows.
     """
-    horizontal, vertical = (_Axis.over([0.0, 1.0], *ends, margin=0) for ends in (_SMALL.across, _SMALL.up))
+    horizontal, vertical = (_Axis.over([0.0, 1.0], *ends, _SMALL.ticks, margin=0) for ends in (_SMALL.across, _SMALL.up))
     points = [(one.confidence, one.accuracy) for one in bins]
     said = [f"right in {one.accuracy:.1%} of {one.texts:,} answers given with {one.confidence:.1%}" for one in bins]
     (left, right), (bottom, top) = _SMALL.across, _SMALL.up
     diagonal = f'<line class="diagonal" x1="{left}" y1="{bottom}" x2="{right}" y2="{top}" aria-hidden="true"/>'
-    body = diagonal + _draw_line(number, points, said, horizontal, vertical)
+    body = diagonal + _draw_line(Line(number, "", points), said, horizontal, vertical)
     return _svg(_SMALL, _frame(_SMALL, horizontal, vertical, "confidence", "accuracy") + body, label)
 
 
@@ -124,7 +153,8 @@ def legend(shown: Iterable[Mark | Line]) -> str:
     items = "".join(
         f'<button type="button" data-series="{one.row}" aria-pressed="false">'
         f'<svg class="{_color(one.row)}" width="22" height="12" aria-hidden="true">'
-        f"{_draw_point(one.row, 11, 6) if isinstance(one, Mark) else _KEY}</svg>{escape(one.name)}</button>"
+        f"{_KEY if isinstance(one, Line) else ''}{_draw_point(one, 11, 6, _ON_LINE)}</svg>{escape(one.name)}"
+        f"{' (did not learn)' if one.apart else ''}</button>"
         for one in shown
     )
     return f'<div class="legend" role="toolbar" aria-label="Rows">{items}</div>'
@@ -142,8 +172,22 @@ class _Axis:
     ticks: Sequence[float]
 
     @classmethod
-    def over(cls, values: Sequence[float], start: float, end: float, logarithmic: bool = False, margin: float = 0.06) -> _Axis:
-        """An axis that holds all values, with some room around them."""
+    def over(
+        cls,
+        values: Sequence[float],
+        start: float,
+        end: float,
+        most: int,
+        logarithmic: bool = False,
+        margin: float = 0.06,
+        whole: bool = False,
+    ) -> _Axis:
+        """An axis that holds all values, with some room around them.
+
+        Args:
+            most: About so many ticks.
+            whole: Whether they are whole numbers.
+        """
         from matplotlib.ticker import LogLocator, MaxNLocator
 
         raised: Callable[[float], float] = math.log10 if logarithmic else float
@@ -152,18 +196,18 @@ class _Axis:
         low, high = low - room, high + room
         if logarithmic:
             ticks = [
-                tick for tick in LogLocator(numticks=_TICKS).tick_values(10**low, 10**high) if low <= math.log10(tick) <= high
+                tick for tick in LogLocator(numticks=most).tick_values(10**low, 10**high) if low <= math.log10(tick) <= high
             ]
             if len(ticks) < 2:
                 ticks = [10**low, 10**high]
         else:
-            ticks = [tick for tick in MaxNLocator(_TICKS).tick_values(low, high) if low <= tick <= high]
+            ticks = [tick for tick in MaxNLocator(most, integer=whole).tick_values(low, high) if low <= tick <= high]
         return cls(low, high, start, end, logarithmic, [float(tick) for tick in ticks])
 
     def place(self, value: float) -> float:
-        """Where a value stands, in pixels."""
+        """Where a value stands, in pixels; at the end of the axis if it lies beyond."""
         raised = math.log10(value) if self.logarithmic else value
-        share = (raised - self.low) / (self.high - self.low)
+        share = min(1.0, max(0.0, (raised - self.low) / (self.high - self.low)))
         return round(self.start + share * (self.end - self.start), 1)
 
 
@@ -185,7 +229,7 @@ def _frame(area: _Area, horizontal: _Axis, vertical: _Axis, x_title: str, y_titl
     return f'<g aria-hidden="true">{"".join(parts)}</g>'
 
 
-def _place_names(marks: Sequence[tuple[str, float, float]]) -> list[tuple[float, float] | None]:
+def _place_names(marks: Sequence[tuple[str, float, float]], area: _Area) -> list[tuple[float, float] | None]:
     """Where each mark's name begins so that none covers another name or mark; None where there is no room for it."""
     taken = [(x - 6, y - 6, x + 6, y + 6) for _, x, y in marks]
     found: list[tuple[float, float] | None] = []
@@ -196,9 +240,10 @@ def _place_names(marks: Sequence[tuple[str, float, float]]) -> list[tuple[float,
         free = [
             (corner, box)
             for corner, box in zip(corners, boxes, strict=True)
-            if box[0] >= _WIDE.across[0]
-            and box[2] <= _WIDE.across[1]
+            if box[0] >= area.across[0]
+            and box[2] <= area.across[1]
             and box[1] >= 0
+            and box[3] <= area.up[0]
             and not any(_overlap(box, other) for other in taken)
         ]
         found.append(free[0][0] if free else None)
@@ -219,35 +264,40 @@ def _draw_mark(mark: Mark, name: tuple[float, float] | None, horizontal: _Axis, 
     said = f"{mark.name}: {mark.y:.4f} ({mark.y_low:.4f} to {mark.y_high:.4f}) at {_short(mark.x)}" + (
         f"; {mark.note}" if mark.note else ""
     )
-    hollow = " hollow" if mark.hollow else ""
+    hollow = " hollow" if mark.hollow else " apart" if mark.apart else ""
     written = f'<text class="name" x="{name[0]:.1f}" y="{name[1]:.1f}">{escape(mark.name)}</text>' if name else ""
     return (
         f'<g class="mark {_color(mark.row)}{hollow}" data-series="{mark.row}" tabindex="0" role="img" '
         f'aria-label="{escape(said)}">'
-        f"<title>{escape(said)}</title>{bars}{_draw_point(mark.row, x, y)}{written}</g>"
+        f"<title>{escape(said)}</title>{bars}{_draw_point(mark, x, y)}{written}</g>"
     )
 
 
-def _draw_point(number: int, x: float, y: float) -> str:
-    """A row's mark: a circle; of rows whose colour was there before a square, a triangle, a diamond."""
-    around = _CORNERS[number // COLORS % len(_CORNERS)]
-    if not around:
-        return f'<circle class="point" cx="{x}" cy="{y}" r="5"/>'
-    corners = " ".join(f"{x + right:.1f},{y + down:.1f}" for right, down in around)
+def _draw_point(of: Mark | Line, x: float, y: float, size: float = 1.0) -> str:
+    """The row's mark; a cross of one that did not learn."""
+    if of.apart:
+        reach = _RADIUS * size
+        return (
+            f'<path class="point" d="M{x - reach:.1f} {y - reach:.1f}L{x + reach:.1f} {y + reach:.1f}'
+            f'M{x - reach:.1f} {y + reach:.1f}L{x + reach:.1f} {y - reach:.1f}"/>'
+        )
+    around = _CORNERS.get(shape_of(of.row))
+    if around is None:
+        return f'<circle class="point" cx="{x}" cy="{y}" r="{_RADIUS * size:g}"/>'
+    corners = " ".join(f"{x + size * right:.1f},{y + size * down:.1f}" for right, down in around)
     return f'<polygon class="point" points="{corners}"/>'
 
 
-def _draw_line(
-    number: int, points: Sequence[tuple[float, float]], saying: Sequence[str], horizontal: _Axis, vertical: _Axis
-) -> str:
-    places = [(horizontal.place(x), vertical.place(y)) for x, y in points]
+def _draw_line(line: Line, saying: Sequence[str], horizontal: _Axis, vertical: _Axis) -> str:
+    places = [(horizontal.place(x), vertical.place(y)) for x, y in line.points]
     path = " ".join(f"{x},{y}" for x, y in places)
     dots = "".join(
         f'<g class="mark" tabindex="0" role="img" aria-label="{escape(said)}"><title>{escape(said)}</title>'
-        f'<circle class="point" cx="{x}" cy="{y}" r="3.5"/></g>'
+        f"{_draw_point(line, x, y, _ON_LINE)}</g>"
         for (x, y), said in zip(places, saying, strict=True)
     )
-    return f'<g class="series {_color(number)}" data-series="{number}"><polyline points="{path}"/>{dots}</g>'
+    classes = f"series {_color(line.row)}{' apart' if line.apart else ''}"
+    return f'<g class="{classes}" data-series="{line.row}"><polyline points="{path}"/>{dots}</g>'
 
 
 def _say_points(line: Line, x_title: str, y_title: str) -> list[str]:
@@ -255,13 +305,13 @@ def _say_points(line: Line, x_title: str, y_title: str) -> list[str]:
 
 
 def _svg(area: _Area, body: str, label: str) -> str:
-    kind = "chart small" if area is _SMALL else "chart"
     box = f"0 0 {area.width} {area.height}"
-    return f'<svg class="{kind}" viewBox="{box}" role="group" aria-label="{escape(label)}">{body}</svg>'
+    return f'<svg class="chart {area.name}" viewBox="{box}" role="group" aria-label="{escape(label)}">{body}</svg>'
 
 
 def _color(number: int) -> str:
-    return f"c{number % COLORS}" + (f" dash{number // COLORS % 3}" if number >= COLORS else "")
+    dashes = dash_number(number)
+    return f"c{color_number(number)}{f' dash{dashes}' if dashes else ''}"
 
 
 def _short(value: float) -> str:

@@ -49,6 +49,8 @@ def _trade_offs(content: Content) -> Iterator[Block]:
     if content.points:
         hollow = " A hollow mark is dominated: another row costs no more and was shown to be better."
         judged = hollow if content.selection.ranked else ""
+        if content.statistics.apart:
+            judged += " A cross did not learn; where it lies below the others it stands at the edge."
         yield Paragraph(
             f"Bars are 95 % intervals of macro F1, and the range of the cost over seeds.{judged} "
             "Times and memory are compared on the same hardware, precision, batch size and number of processes only."

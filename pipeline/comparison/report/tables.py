@@ -24,28 +24,43 @@ _HARDEST = 20
 _CLASSES = 12  # more fit no page; those that are hardest are shown
 _DARKEST = 0.8  # a number must stay readable
 _SCORES = (
-    *("f1_macro_low", "group", "f1_macro_min", "spearman_min", "accuracy", "precision_macro", "recall_macro", "pearson"),
-    *("transfer_f1_macro", "ece"),
+    "f1_macro_low",
+    "group",
+    "learned",
+    "f1_macro_min",
+    "spearman_min",
+    "accuracy",
+    "pearson",
+    "ece",
+    "transfer_f1_macro",
 )
+_COSTS = ("trainable_percent", "setting", "train_seconds", "cache_seconds", "peak_cuda_mb", "peak_rss_mb", "artifact_mb")
 
 
 def results(content: Content) -> Grid:
-    """The results table: names, scores, and then settings and costs."""
+    """The results table: names, scores, costs, and then settings and whatever else there is."""
     columns = {column.name: column for column in shown_columns(content.table)}
     if content.table["strategy"].tolist() == content.names:
         del columns["strategy"]
     columns.pop("entry", None)  # the name holds it
     if "ece" in content.table:
         columns["ece"] = Column("ece", "ECE", [_figure(value, ".3f") for value in content.table["ece"]], is_text=False)
-    order = [name for name in (headline(content.table), *_SCORES) if name in columns]
+    order = [name for name in (headline(content.table), *_SCORES, *_COSTS) if name in columns]
     order += [name for name in columns if name not in order]
     values = {name: _sort_values(columns[name], content.table[name]) for name in order}
+    if "ece" in values:
+        values["ece"] = _last_if_apart(content, values["ece"])
     rows = [
         [Cell(name), *(Cell(columns[column].cells[row], values[column][row]) for column in order)]
         for row, name in enumerate(content.names)
     ]
     headings = ["name", *(columns[name].heading for name in order)]
     return Grid("Test scores and costs", headings, rows, named=True)
+
+
+def _last_if_apart(content: Content, errors: Sequence[float | None]) -> list[float | None]:
+    """What calibration errors sort by: whoever answers all texts alike is easily as right as it says, and stands behind all."""
+    return [math.nan if row.learned_nothing else error for row, error in zip(content.statistics.rows, errors, strict=True)]
 
 
 def _sort_values(column: Column, found: pd.Series) -> Sequence[float | None]:
@@ -69,7 +84,7 @@ def by_class(content: Content) -> Grid:
         f"the {_CLASSES} classes of {len(means):,} that are hardest; per_class.csv holds all" if len(shown) < len(means) else ""
     )
     caption = f"F1 by class{f', {of}' if of else ''}"
-    return _shaded(caption, wide, [f"{name} ({texts[name]:,})" for name in shown])
+    return _shaded(caption, wide, [f"{name} ({texts[name]:,})" for name in shown], content)
 
 
 def by_length(content: Content) -> Grid:
@@ -84,22 +99,26 @@ def by_length(content: Content) -> Grid:
         "Macro F1 by length of text; a class that stands in no text of a part counts 0 there",
         wide[parts["min_words"]],
         headings,
+        content,
     )
 
 
 def certainty(content: Content) -> Grid:
     """How often a row is right, how often it says that it is, and how far the two lie apart."""
+    apart = {content.names[number] for number in content.statistics.apart}
     rows = [
         [
             Cell(name),
             Cell(f"{accuracy:.3f}", accuracy),
             Cell(f"{confidence:.3f}", confidence),
             Cell(f"{confidence - accuracy:+.3f}", confidence - accuracy),
-            Cell(f"{error:.3f}", error),
+            Cell(f"{error:.3f}", math.nan if name in apart else error),
         ]
         for name, accuracy, confidence, error in content.breakdown.certainty.to_numpy().tolist()
     ]
     caption = "How sure it is: too sure where the mean confidence is above the accuracy; ECE is the expected calibration error"
+    if apart:
+        caption += ", by which rows that did not learn are not ranked"
     return Grid(caption, ["name", "accuracy", "mean confidence", "too sure by", "ECE"], rows, named=True)
 
 
@@ -123,9 +142,10 @@ def pairs(content: Content) -> Grid:
 
 
 def _conclude(pair: PairTest, names: Sequence[str], ranked: bool) -> str:
+    against = f" ({pair.overruled_by}, against the interval)" if pair.overruled_by else ""
     if pair.better is None:
-        return "no difference shown"
-    return f"{names[pair.better]} is better" if ranked else "they differ"
+        return f"no difference shown{against}"
+    return f"{names[pair.better]} is better{against}" if ranked else f"they differ{against}"
 
 
 def confusions(counts: NDArray[np.int64], classes: Sequence[str]) -> Grid:
@@ -153,7 +173,8 @@ def hardest(content: Content) -> Grid:
         ]
         for row in table.to_dict("records")
     ]
-    caption = "Share of the rows that are wrong, and how sure they are; such a label may itself be wrong"
+    voters = "rows that learned" if content.statistics.unlearned else "rows"
+    caption = f"Share of the {voters} that are wrong, and how sure they are; such a label may itself be wrong"
     return Grid(caption, ["text", "label", "mostly taken for", "wrong", "confidence"], rows)
 
 
@@ -208,10 +229,12 @@ def _run_cells(origin: Origin) -> list[Cell]:
     ]
 
 
-def _shaded(caption: str, wide: pd.DataFrame, headings: Iterable[str]) -> Grid:
-    """A line per row of the results table; the lowest figure is not shaded, the highest most."""
+def _shaded(caption: str, wide: pd.DataFrame, headings: Iterable[str], content: Content) -> Grid:
+    """A line per row of the results table; the lowest figure of those that learned is not shaded, the highest most."""
     values = wide.to_numpy(float)
-    shares = _DARKEST * (values - values.min()) / (np.ptp(values) or 1)
+    apart = wide.index.isin([content.names[number] for number in content.statistics.apart])
+    scale = values if apart.all() else values[~apart]
+    shares = _DARKEST * np.clip((values - scale.min()) / (np.ptp(scale) or 1), 0, 1)
     rows = [
         [Cell(str(name)), *(Cell(f"{value:.3f}", value, share=share) for value, share in zip(mine, dark, strict=True))]
         for name, mine, dark in zip(wide.index, values.tolist(), shares.tolist(), strict=True)

@@ -133,10 +133,11 @@ def test_single_and_equal_values_have_a_place() -> None:
         assert "inf" not in text
 
 
-def test_scores_come_right_after_the_names_and_settings_and_costs_after_them(content: Content) -> None:
+def test_scores_come_right_after_the_names_then_costs_and_then_settings(content: Content) -> None:
     grid = tables.results(content)
     assert grid.headings[:4] == ["name", "macro F1", "95 % interval", "group"]
-    assert grid.headings.index("ECE") < grid.headings.index("rate") < grid.headings.index("RSS MB")
+    order = [grid.headings.index(name) for name in ("ECE", "trainable %", "train s", "RSS MB", "artifact MB", "rate")]
+    assert order == sorted(order)
     assert not {"strategy", "entry"} & {*grid.headings}, "the name says it"
     assert '<th scope="row" class="text">full</th>' in render_page(content)
 
@@ -175,12 +176,47 @@ def test_of_many_classes_the_hardest_are_shown_and_of_the_data_the_ends(content:
     assert [cell.text for cell in row] == ["train", "1,000", "5 (0%) class0", "48 (5%) class39", "0"]
 
 
-def test_shapes_tell_rows_of_one_colour_apart() -> None:
-    marks = [Mark(number, f"row {number}", 1.0 + number, 0.5, 1.0, 1.0, 0.4, 0.6) for number in range(45)]
-    text = draw_scatter(marks, "x", "y", "label") + legend(marks)
-    assert text.count("<circle") == 2 * 15, "the first ten, and after four shapes again"
-    corners = [len(points.split()) for points in re.findall(r'<polygon class="point" points="(.*?)"', text)]
-    assert corners == 2 * ([4] * 10 + [3] * 10 + [4] * 10)
+def test_every_one_of_thirty_two_rows_has_a_colour_and_shape_of_its_own() -> None:
+    marks = [Mark(number, f"row {number}", 1.0 + number, 0.5, 1.0, 1.0, 0.4, 0.6) for number in range(32)]
+    found = re.findall(
+        r'<svg class="(c\d)[^"]*" width="22".*?><(circle|polygon) class="point" (?:points="(.*?)"|cx)', legend(marks)
+    )
+    assert len(found) == 32
+    assert len({*found}) == 32
+    assert len({color for color, *_ in found}) == 8
+    lines = [Line(number, f"row {number}", [(0.0, 0.5), (2.0, 0.6)]) for number in range(32)]
+    drawn = re.findall(r'<g class="series (c\d(?: dash\d)?)"', draw_lines(lines, "x", "y", "label"))
+    assert len(drawn) == 64, "for wide windows and for narrow ones"
+    assert len({*drawn}) == 32
+
+
+@pytest.mark.parametrize("apart", [True, False])
+def test_what_did_not_learn_leaves_the_axes_to_the_others(apart: bool) -> None:
+    points = [(1.0, 0.8), (2.0, 0.82)]
+    lines = [Line(0, "full", points), Line(1, "prefix", [(1.0, 0.5), (2.0, 0.5)], apart)]
+    text = draw_lines(lines, "epochs", "validation accuracy", "label").split("<svg")[1]
+    full, prefix = (
+        [float(y) for y in re.findall(r",([\d.]+)", path)] for path in re.findall(r'<polyline points="(.*?)"', text)
+    )
+    assert (max(full) - min(full) > 200) is apart, "the height that is left to the others"
+    assert (prefix == [294.0, 294.0]) is apart, "at the lower end"
+    assert "validation accuracy 0.5000" in text, "its figures are said as they are"
+    marks = [Mark(0, "full", 5.0, 0.8, 5.0, 5.0, 0.78, 0.82), Mark(1, "prefix", 1.0, 0.3, 1.0, 1.0, 0.3, 0.3, apart=apart)]
+    text = draw_scatter(marks, "x", "y", "label")
+    ticks = [float(tick) for tick in re.findall(r'text-anchor="end">([\d.]+)<', text.split("<svg")[1])]
+    assert (min(ticks) > 0.7) is apart
+    assert (text.count('<path class="point"') == 2) is apart, "a cross"
+
+
+def test_epochs_are_whole_on_the_axis_unless_there_is_no_whole_one() -> None:
+    def ticks(last: float) -> set[float]:
+        text = draw_lines([Line(0, "full", [(last / 3, 0.5), (last, 0.6)])], "epochs", "y", "label")
+        return {float(tick) for tick in re.findall(r'text-anchor="middle">([\d.]+)<', text)}
+
+    assert ticks(2) == {0, 1, 2}
+    assert ticks(3) == {0, 1, 2, 3}
+    assert ticks(30) == {0, 5, 10, 15, 20, 25, 30} | {0, 8, 16, 24}
+    assert len(ticks(0.5)) > 2
 
 
 def test_a_class_with_a_long_name_is_broken(make_content: MakeContent) -> None:

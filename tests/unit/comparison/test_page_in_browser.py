@@ -7,11 +7,13 @@ import subprocess
 from collections.abc import Callable
 from html import unescape
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pipeline.comparison.page.page import render_page
 from pipeline.comparison.report.content import Content
+from pipeline.strategies.registry import list_strategies
 
 MakeContent = Callable[..., Content]
 CHROMIUM = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None)
@@ -24,13 +26,14 @@ const button = [...table.tHead.rows[0].cells].find((cell) => cell.textContent.st
 const seen = [names()];
 button.click(); seen.push(names());
 button.click(); seen.push(names());
-const mark = document.querySelector("g.mark");
+const mark = [...document.querySelectorAll("g.mark")].find((mark) => mark.getBoundingClientRect().width);
 mark.dispatchEvent(new FocusEvent("focus"));
 const tip = document.querySelector("#tip");
 const tipped = tip.textContent === mark.getAttribute("aria-label") && !tip.hidden;
 const figure = document.querySelector("figure");
 figure.querySelector(".legend button").click();
-const dimmed = figure.classList.contains("dimmed") && figure.querySelectorAll("svg.chart [data-series].forward").length;
+const shown = (scope) => [...scope.querySelectorAll("svg.chart")].filter((chart) => chart.getBoundingClientRect().width);
+const dimmed = figure.classList.contains("dimmed") && shown(figure)[0].querySelectorAll("[data-series].forward").length;
 const columns = [...document.querySelectorAll("table.sortable")].flatMap((table) =>
   [...table.tHead.rows[0].cells].map((heading, column) => {
     const cells = () => [...table.tBodies[0].rows].map((row) => row.cells[column].textContent);
@@ -42,7 +45,7 @@ const columns = [...document.querySelectorAll("table.sortable")].flatMap((table)
     return [heading.textContent, orders];
   }));
 const press = (key) => document.activeElement.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
-const chart = document.querySelector("svg.chart");
+const chart = shown(document)[0];
 const marks = [...chart.querySelectorAll(".mark")];
 marks[0].focus();
 const walked = ["ArrowRight", "ArrowRight", "ArrowRight", "ArrowLeft", "Home", "End"].map((key) => {
@@ -56,16 +59,27 @@ const rings = [...document.styleSheets].flatMap((sheet) => [...sheet.cssRules]).
   rule.selectorText?.includes(":focus-visible") && last.matches(rule.selectorText.replaceAll(":focus-visible", "")));
 const first = document.querySelector("table.named th");
 first.closest(".scroll").scrollLeft = 200;
-document.body.style.width = "390px"; // windows of some browsers are no narrower than 500
-const narrow = document.body.scrollWidth;
+const stays = Math.round(first.getBoundingClientRect().left - first.closest(".scroll").getBoundingClientRect().left);
+first.closest(".scroll").scrollLeft = 0;
 document.body.dataset.seen = JSON.stringify({
-  seen, columns, walked, tipped, dimmed, narrow,
+  seen, columns, walked, tipped, dimmed, width: innerWidth,
   wide: document.documentElement.scrollWidth - document.documentElement.clientWidth,
   stops: [stops(chart), stops(figure.querySelector(".legend"))],
   arrow: getComputedStyle(button, "::after").content, ring: getComputedStyle(last).outlineStyle,
   focused: document.hasFocus(), ruled: rings.map((rule) => rule.style.outline),
+  charts: shown(document).map((chart) => {
+    const [box, frame] = [chart, chart.closest(".scroll")].map((one) => one.getBoundingClientRect());
+    const marks = [...chart.querySelectorAll(".mark .point")].map((mark) => mark.getBoundingClientRect());
+    return {
+      kind: chart.getAttribute("class"), fits: chart.closest(".scroll").scrollWidth <= Math.ceil(frame.width),
+      inside: marks.every((mark) => mark.left >= box.left - 1 && mark.right <= box.right + 1 && mark.right <= innerWidth),
+      names: [...chart.querySelectorAll(".name")].filter((name) => name.getBoundingClientRect().right <= box.right + 1).length,
+    };
+  }),
+  costs: [...table.tHead.rows[0].cells].filter((cell) => /(trainable %|train s|RSS MB|artifact MB)/.test(cell.textContent)).map(
+    (cell) => Math.round(cell.getBoundingClientRect().right - table.closest(".scroll").getBoundingClientRect().right)),
   letters: 12 * chart.getBoundingClientRect().width / chart.viewBox.baseVal.width,
-  stays: Math.round(first.getBoundingClientRect().left - first.closest(".scroll").getBoundingClientRect().left),
+  stays,
 });
 }</script></body>"""
 
@@ -78,20 +92,33 @@ def browse(page: Path, *options: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
 
 
+def probe(content: Content, page: Path, width: int) -> dict[str, Any]:
+    """What the browser says of the page in a window of that width."""
+    page.write_text(render_page(content).replace("</body>", PROBE), encoding="utf-8")
+    # A window of some browsers is no narrower than 500 pixels; a frame in it is.
+    frame = page.with_name("frame.html")
+    frame.write_text(f'<iframe src="{page.name}" style="width:{width}px;height:900px;border:0"></iframe>', encoding="utf-8")
+    relay = '<script>parent.postMessage(document.body.dataset.seen, "*");</script></body>'
+    page.write_text(page.read_text(encoding="utf-8").replace("</body>", relay), encoding="utf-8")
+    listen = "<body><script>addEventListener('message', (event) => { document.body.dataset.seen = event.data; });</script>"
+    frame.write_text(listen + frame.read_text(encoding="utf-8") + "</body>", encoding="utf-8")
+    text = browse(frame, f"--window-size={max(width, 500) + 40},960", "--virtual-time-budget=20000", "--dump-dom")
+    found = re.search(r'data-seen="(.*?)"', text)
+    assert found is not None
+    seen: dict[str, Any] = json.loads(unescape(found.group(1)))
+    return seen
+
+
 @needs_browser
-@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("width", [390, 1400])
 def test_a_browser_sorts_shows_tips_and_does_not_scroll_sideways(make_content: MakeContent, tmp_path: Path, width: int) -> None:
     content = make_content({"full": 0.9, "lora": 0.88, "head_only": 0.6}, tuned=True)
-    page = tmp_path / "report.html"
-    page.write_text(render_page(content).replace("</body>", PROBE), encoding="utf-8")
-    found = re.search(r'data-seen="(.*?)"', browse(page, f"--window-size={width},900", "--dump-dom"))
-    assert found is not None
-    seen = json.loads(unescape(found.group(1)))
+    seen = probe(content, tmp_path / "report.html", width)
+    assert seen["width"] == width
     assert seen["seen"] == ["full,lora,head_only", "full,lora,head_only", "head_only,lora,full"]
     assert seen["tipped"]
     assert seen["dimmed"] == 1
     assert seen["wide"] == 0
-    assert seen["narrow"] <= 390
     assert seen["walked"] == [1, 2, 2, 1, 0, 2]
     assert seen["stops"] == [1, 1], "each is one stop of the tab key"
     assert seen["ruled"] == ["2px solid var(--link)"], "what the keyboard has reached is seen"
@@ -104,6 +131,26 @@ def test_a_browser_sorts_shows_tips_and_does_not_scroll_sideways(make_content: M
     for heading, orders in seen["columns"]:
         assert orders["ascending"] == sorted(orders["none"], key=as_sorted), heading
         assert orders["descending"] == sorted(orders["none"], key=as_sorted, reverse=True), heading
+
+
+@needs_browser
+@pytest.mark.parametrize("width", [390, 1400])
+def test_every_chart_fits_the_window_and_costs_need_no_sideways_scroll(
+    make_content: MakeContent, tmp_path: Path, width: int
+) -> None:
+    names = list_strategies()
+    assert len(names) >= 23
+    content = make_content({name: 0.95 - 0.015 * place for place, name in enumerate(names[:23])})
+    seen = probe(content, tmp_path / "report.html", width)
+    assert seen["wide"] == 0
+    charts = seen["charts"]
+    assert len(charts) >= 6
+    assert {chart["kind"] for chart in charts} <= {"chart small", "chart narrow" if width < 500 else "chart wide"}
+    assert all(chart["fits"] and chart["inside"] for chart in charts)
+    assert max(chart["names"] for chart in charts) >= 5, "some names have room"
+    if width == 1400:
+        assert len(seen["costs"]) == 4
+        assert max(seen["costs"]) <= 0
 
 
 def as_sorted(cell: str) -> tuple[float, str]:

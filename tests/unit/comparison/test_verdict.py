@@ -1,17 +1,27 @@
 from collections.abc import Callable
 from dataclasses import replace
-from itertools import permutations
+from itertools import combinations, permutations
 
 import numpy as np
 import pandas as pd
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.comparison.files import tabulate_pairs
 from pipeline.comparison.recorded import RecordedPredictions
 from pipeline.comparison.remarks import describe_statistics
 from pipeline.comparison.selection import Selection
-from pipeline.comparison.statistics import PairTest, RowStatistics, Statistics, compute_statistics
-from pipeline.comparison.table import build_table, label_rows
+from pipeline.comparison.statistics import (
+    BOOTSTRAP,
+    MCNEMAR,
+    PairTest,
+    RowStatistics,
+    Statistics,
+    add_statistics,
+    compute_statistics,
+)
+from pipeline.comparison.table import build_table, label_rows, render_table
 from pipeline.comparison.verdict import reach_verdict
 from pipeline.evaluation.uncertainty import Interval
 from pipeline.tracking.runs import Run
@@ -44,7 +54,129 @@ def test_a_seed_without_predictions_is_marked_where_scores_are_of_the_others(mak
     assert not [line for line in said if line.startswith("lora: the table")]
 
 
+def two_rows(gap: Interval, p_boot: float, p_mcnemar: float, discordance: float) -> Statistics:
+    rows = (RowStatistics("full", 1, 0, Interval(0.8, 0.7, 0.9)), RowStatistics("lora", 1, 0, Interval(0.55, 0.4, 0.7)))
+    decided_by = MCNEMAR if p_mcnemar > p_boot else BOOTSTRAP
+    p = max(p_boot, p_mcnemar)
+    pair = PairTest(0, 1, gap, gap, p, p, p_mcnemar, p_mcnemar, discordance, 0.1, 1, decided_by)
+    return Statistics(rows, (pair,), 20, 100, {})
+
+
+def test_where_mcnemar_decides_against_the_interval_verdict_table_and_remark_say_so() -> None:
+    """Issue 14: one letter for two rows whose difference has the interval 0.133 to 0.383."""
+    statistics = two_rows(Interval(0.258, 0.133, 0.383), 0.001, 0.0625, 0.25)
+    table = pd.DataFrame({"strategy": ["full", "lora"], "trainable_percent": [100.0, 1.0]})
+    verdict = reach_verdict(statistics, table)
+    assert verdict.tied == (1,)
+    assert verdict.sentences[0].endswith(
+        "The 95 % interval of full's lead over lora, 25.8 points (13.3 to 38.3), leaves out 0, but where so few texts are "
+        "judged differently (5 of 20) McNemar's exact test of accuracy decides, and no difference is shown."
+    )
+    [line] = tabulate_pairs(statistics).to_dict("records")
+    assert (line["different"], line["decided_by"], line["interval_overruled_by"]) == (False, "McNemar", "McNemar")
+
+
+def test_the_other_way_round_it_is_said_too() -> None:
+    statistics = two_rows(Interval(0.05, -0.01, 0.11), 0.001, 0.002, 0.25)
+    rank = reach_verdict(statistics, pd.DataFrame({"strategy": ["full", "lora"]})).sentences[0]
+    assert "lora is behind, by 5.0 points (-1.0 to 11.0)." in rank
+    assert "full's lead over lora, 5.0 points (-1.0 to 11.0), holds 0, but" in rank
+    assert rank.endswith("decides, and a difference is shown.")
+
+
+def test_letters_against_an_interval_are_marked_in_the_table(make_run: MakeRun) -> None:
+    runs = [make_run("full"), make_run("lora"), make_run("ia3")]
+    gold = np.arange(40) % 2
+    few, many = gold.copy(), gold.copy()
+    few[:5] ^= 1  # five texts: p is .0625 by McNemar's test
+    many[:20] ^= 1
+    predicted = dict(zip([run.run_id for run in runs], (gold, few, many), strict=True))
+    confidence = {run_id: np.full(40, 0.9) for run_id in predicted}
+    recorded = RecordedPredictions([str(number) for number in range(40)], gold, ["bad", "good"], predicted, confidence)
+    table = build_table(runs)
+    statistics = compute_statistics(table, runs, recorded)
+    full, lora = ([row.name for row in statistics.rows].index(name) for name in ("full", "lora"))
+    pair = statistics.pair(full, lora)
+    assert pair is not None
+    assert pair.f1_macro.low * pair.f1_macro.high > 0
+    assert not pair.different
+    shown = add_statistics(table, statistics)
+    assert shown["group_mark"].tolist().count("*") == 2
+    assert "a*" in render_table(shown)
+    said = list(describe_statistics(table, Selection(tuple(runs), ()), statistics))
+    assert any(line.startswith("* full and lora share a letter although") and "McNemar's exact test" in line for line in said)
+
+
+@pytest.mark.parametrize(
+    ("shares", "said"),
+    [
+        ([1.0, 1.0], "full and lora train the same share of the parameters, 1 %."),
+        (
+            [1.0, 1.0, 2.0],
+            "Of full, lora and ia3, which may be the best, full and lora train the smallest share of the parameters",
+        ),
+        (
+            [2.0, 1.0, 1.0],
+            "lora and ia3 train the smallest share of the parameters, 1 % each instead of the 2 % of full; that no",
+        ),
+        (
+            [1.471, 1.469],
+            "lora trains the smallest share of the parameters, 1.469 % instead of the 1.471 % of full; that no loss",
+        ),
+        ([1.46901, 1.46902], "full and lora train the same share of the parameters, 1.47 %."),
+        ([100.0, 1.469], "lora trains the smallest share of the parameters, 1.47 % instead of the 100 % of full; that no loss"),
+        ([float("nan"), 1.0], "lora trains 1 % of the parameters; what share full trained is not recorded."),
+        ([float("nan")] * 2, "What share of the parameters full and lora trained is not recorded."),
+    ],
+)
+def test_of_equal_rows_none_trains_the_smallest_share(shares: list[float], said: str) -> None:
+    scores = [Interval(0.9 - place / 100, 0.8, 0.95) for place in range(len(shares))]
+    rows = tuple(RowStatistics(name, 1, 0, score) for name, score in zip(("full", "lora", "ia3"), scores, strict=False))
+    gap = Interval(0.01, -0.1, 0.1)
+    pairs = [
+        PairTest(one, other, gap, gap, 0.5, 0.5, 0.5, 0.5, 0.1, 0.1, 1) for one, other in combinations(range(len(rows)), 2)
+    ]
+    cost = reach_verdict(Statistics(rows, tuple(pairs), 100, 100, {}), pd.DataFrame({"trainable_percent": shares})).sentences[1]
+    assert said in cost
+
+
+def test_rows_that_are_printed_alike_share_the_highest_score() -> None:
+    rows = tuple(RowStatistics(name, 1, 0, Interval(0.80001 - place / 1e6, 0.7, 0.9)) for place, name in enumerate("ab"))
+    gap = Interval(1e-6, -0.1, 0.1)
+    statistics = Statistics(rows, (PairTest(0, 1, gap, gap, 1.0, 1.0, 1.0, 1.0, 0.1, 0.1, 1),), 100, 100, {})
+    rank = reach_verdict(statistics, pd.DataFrame({"f1_macro": [0.80001, 0.800009]})).sentences[0]
+    assert rank == (
+        "a and b share the highest score (macro F1 0.800, 95 % interval 0.700 to 0.900), and no difference between a and b "
+        "was shown."
+    )
+
+
+def test_what_has_no_predictions_is_not_said_to_be_behind_or_absent() -> None:
+    rows = (RowStatistics("full", 1, 0, Interval(0.8, 0.7, 0.9)), RowStatistics("lora", 0, 1))
+    table = pd.DataFrame({"strategy": ["full", "lora"], "f1_macro": [0.8, 0.95]})
+    rank = reach_verdict(Statistics(rows, (), 100, 100, {}), table).sentences[0]
+    assert "is the only row with predictions; there is nothing to compare it with" in rank
+    worse = RowStatistics("ia3", 1, 0, Interval(0.5, 0.4, 0.6))
+    gap = Interval(0.3, 0.2, 0.4)
+    pairs = (PairTest(0, 2, gap, gap, 0.001, 0.001, 0.001, 0.001, 0.3, 0.1, 1),)
+    table = pd.DataFrame({"strategy": ["full", "lora", "ia3"], "f1_macro": [0.8, 0.95, 0.5]})
+    rank = reach_verdict(Statistics((*rows, worse), pairs, 100, 100, {}), table).sentences[0]
+    assert rank.startswith("full has the highest score by the predictions that could be read (macro F1 0.800")
+    assert "all others" not in rank
+
+
 # Verdicts over any outcome of the tests, possible or not.
+learning = st.sampled_from(
+    [
+        {},
+        {"judged": 2},
+        {"judged": 2, "unlearned": ("x",)},
+        {"judged": 2, "unlearned": ("x",), "set_apart": True},
+        {"judged": 2, "unlearned": ("x", "y"), "set_apart": True},
+    ]
+)
+
+
 @st.composite
 def outcomes(draw: st.DrawFn) -> Statistics:
     size = draw(st.integers(0, 6))
@@ -55,6 +187,8 @@ def outcomes(draw: st.DrawFn) -> Statistics:
             draw(st.integers(1, 5)) if score is not None else 0,
             draw(st.integers(0, 2)) if score is not None else 1,
             None if score is None else Interval(score, score - 0.05, score + 0.05),
+            accuracy=None if score is None else Interval(score, score - 0.05, score + 0.05),
+            **draw(learning if score is not None else st.just({})),
         )
         for n, score in enumerate(scores)
     )
@@ -81,7 +215,10 @@ def test_a_verdict_never_claims_what_the_tests_do_not_show(statistics: Statistic
     assert len(verdict.sentences) == 3
     assert all(sentence.endswith(".") for sentence in verdict.sentences)
     known = {number for number, row in enumerate(statistics.rows) if row.f1_macro}
-    said = [*verdict.ahead, *verdict.tied, *verdict.behind]
+    said = [*verdict.ahead, *verdict.tied, *verdict.behind, *verdict.unlearned]
+    for number in verdict.unlearned:
+        assert f"{statistics.rows[number].name} did not learn" in rank or "did not learn: the accuracy" in rank
+        assert f"{statistics.rows[number].name}" not in verdict.sentences[1]
     assert sorted([*said, *([] if verdict.top is None else [verdict.top])]) == sorted(known)
     for number in verdict.behind:
         assert statistics.pair(verdict.top, number).better == verdict.top
