@@ -80,7 +80,7 @@ class PreparedData:
             table = pd.read_parquet(self.folder / f"{split}.parquet")
         except (OSError, ValueError) as error:
             raise DataError(f"{self.folder}: {split}.parquet cannot be read ({error}). Delete the folder.") from error
-        if _hash_rows(table) != self.manifest.split_sha256[split]:
+        if hash_rows(table) != self.manifest.split_sha256[split]:
             raise DataError(f"{self.folder}: {split}.parquet was changed after it was prepared. Delete the folder.")
         return table
 
@@ -201,7 +201,7 @@ def _cut(source: Source, config: SplitConfig) -> _Cut:
 def _describe(source: Source, cut: _Cut, overlap: Overlap) -> Manifest:
     """Count, audit and hash the splits."""
     splits, classes = cut.splits, list(cut.classes)
-    split_sha256 = {name: _hash_rows(table) for name, table in splits.items()}
+    split_sha256 = {name: hash_rows(table) for name, table in splits.items()}
     return Manifest(
         name=source.name,
         address=source.address,
@@ -235,7 +235,7 @@ def _count_classes(labels: pd.Series, classes: int) -> list[int]:
     return np.bincount(labels, minlength=classes).tolist() if classes else []
 
 
-def _hash_rows(table: pd.DataFrame) -> str:
+def hash_rows(table: pd.DataFrame) -> str:
     """SHA-256 of label and texts of every row in order; lengths stand before texts, so no two tables read alike."""
     sha = hashlib.sha256()
     for start in range(0, len(table), _CHUNK):  # not all texts as Python objects at once
