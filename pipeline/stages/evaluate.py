@@ -101,7 +101,10 @@ def _check(config: configs.EvaluateConfig) -> None:
             f"--split-part {config.split_part}: goes with --run-id. A model from elsewhere becomes a row of the table, so "
             "it is tested on the test part. Leave it out."
         )
-    allowed = (*_WITH_A_RUN, *(OF_DATA if config.dataset else ()))
+    allowed = (
+        *_WITH_A_RUN,
+        *(OF_DATA if config.dataset else ("max_eval_samples",) if config.split_part in ("train", "validation") else ()),
+    )
     typed = [flag(name) for name in config.given if name not in allowed]
     if config.run_id and typed:
         way_out = "" if config.dataset else ", or name other data with --dataset"

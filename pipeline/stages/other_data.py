@@ -16,7 +16,7 @@ from pipeline.data.columns import LABEL, PAIR, TEXT
 from pipeline.data.prepared import PreparedData, hash_rows, prepare
 from pipeline.data.problem import Problem
 from pipeline.data.scores import as_labels, clean_scores
-from pipeline.data.sources import Source, SourceTables, find_source
+from pipeline.data.sources import SourceTables, find_source
 from pipeline.data.splits import SPLITS, SplitName
 from pipeline.errors import ConfigError, DataError, enumerate_some, shorten
 from pipeline.hashing import digest
@@ -64,6 +64,18 @@ class Naming:
     listed: tuple[str, ...] = ()
     """The data's, where they were listed in the order of the model's."""
 
+    def check(self) -> None:
+        """Hold that as many classes are listed as the model has.
+
+        Raises:
+            DataError: They are not.
+        """
+        if self.listed and len(self.listed) != len(self.classes):
+            raise DataError(
+                f"--labels {enumerate_some(self.listed)}: names {len(self.listed)} classes, but the model has "
+                f"{len(self.classes)}: {enumerate_some(self.classes)}. Name the data's for each, in this order."
+            )
+
     def numbers(self, theirs: Sequence[str], used: Sequence[int], dataset: str) -> list[int]:
         """Index of a class of the data -> index of the model's; -1 for those that no row has and the model does not know.
 
@@ -77,11 +89,6 @@ class Naming:
             DataError: A row has a class that the model does not know.
         """
         if self.listed:
-            if len(self.listed) != len(self.classes):
-                raise DataError(
-                    f"--labels {enumerate_some(self.listed)}: names {len(self.listed)} classes, but the model has "
-                    f"{len(self.classes)}: {enumerate_some(self.classes)}. Name the data's for each, in this order."
-                )
             return [self.listed.index(name) for name in theirs]
         exact = {name: place for place, name in enumerate(self.classes)}
         folded: dict[str, list[int]] = {}
@@ -111,8 +118,8 @@ def describe_amount(used: int, there: int, pairs: bool = False) -> str:
 def read_other(dataset: str, config: SplitConfig, part: Part | None, problem: Problem, naming: Naming) -> OtherData:
     """The rows of data in the terms of a model.
 
-    Without `part` these are all rows, or the test part of data that come in parts, by the rules of `--split official`. A part
-    that the data do not come with is cut as for training.
+    Without `part` these are all rows, or of data that come in parts the test part; where that is lacking or its labels are
+    hidden, validation stands for it. A part that the data do not come with is cut as for training.
 
     Args:
         problem: What the model predicts, and of what.
@@ -121,22 +128,23 @@ def read_other(dataset: str, config: SplitConfig, part: Part | None, problem: Pr
         DataError: The data cannot be found, read or cut, or have classes that the model does not know.
         ConfigError: They are to be read as other things than the model was trained on.
     """
+    naming.check()
     config = dataclasses.replace(_adapted(config, problem), labels=naming.listed)
     source = find_source(dataset, config)
     tables = source.read()
     if config.text_pair_column is None and problem.pairs:
         raise ConfigError(f"--dataset {shorten(dataset)}: the model was trained on pairs. Give --text-pair-column.")
-    in_parts = "train" in tables.parts and len(tables.parts) > 1
+    there, typed = tables.parts.keys(), "split" in config.given or config.split != "random"
     if part is None:
-        part = "test" if in_parts or "test" in tables.parts else "all"
-    if part == "all":
-        rows, theirs = _clean(tables, source, config)
+        part = "test" if "test" in there or {"train", "validation"} <= there else "all"
+    if part == "test" and "test" not in there and "validation" in there and not typed:
+        part = "validation"  # which is the test where the data have no other, or hide its labels
+    if part == "all" or (part in there and not typed):
+        chosen = {name: table for name, table in tables.parts.items() if part in ("all", name)}
+        rows, theirs = _clean(dataclasses.replace(tables, parts=chosen), source.option, config)
         table = pd.concat([rows[name] for name in (*SPLITS, "all") if name in rows], ignore_index=True)
-    elif part in tables.parts and "train" not in tables.parts:  # a test part without others
-        rows, theirs = _clean(SourceTables({part: tables.parts[part]}, tables.classes), source, config)
-        table = rows[part]
     else:
-        if in_parts and config.split == "random" and "split" not in config.given:
+        if part == "validation" and "test" in there and not typed:  # of data that come with a test part, it is cut from train
             config = dataclasses.replace(config, split="official")
         prepared, _ = prepare(dataset, config)
         table, theirs = prepared.read(part), tuple(prepared.manifest.classes)
@@ -169,13 +177,12 @@ def _adapted(config: SplitConfig, problem: Problem) -> SplitConfig:
     return dataclasses.replace(config, label_type=label_type)
 
 
-def _clean(tables: SourceTables, source: Source, config: SplitConfig) -> tuple[Mapping[str, pd.DataFrame], tuple[str, ...]]:
+def _clean(tables: SourceTables, where: str, config: SplitConfig) -> tuple[Mapping[str, pd.DataFrame], tuple[str, ...]]:
     """The parts without rows that lack text or label, and the names of their classes."""
     if config.label_type == "score":
-        cleaned = clean_scores(tables, source.option)
-        return {name: as_labels(table) for name, table in cleaned.parts.items()}, ()
+        return {name: as_labels(table) for name, table in clean_scores(tables, where).parts.items()}, ()
     # That the labels are classes is known of the model, so one class alone will do, or many in few rows.
-    cleaned = clean(tables, source.option, config.labels, sure=True)
+    cleaned = clean(tables, where, config.labels, sure=True)
     return cleaned.parts, cleaned.classes
 
 

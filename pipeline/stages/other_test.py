@@ -66,11 +66,13 @@ def find_other_test(config: configs.EvaluateConfig, tracker: Tracker) -> OtherTe
     check_finished(trained)
     train_config = read_config(tracker, trained, config.cache_dir)
     own = not config.dataset or _is_own(config, train_config)
-    typed = [flag(name) for name in config.given if name in OF_DATA and name not in describe_fields(configs.StageConfig)]
-    if own and (others := [option for option in typed if option != "--dataset"]):
+    reading = describe_fields(configs.SplitConfig).keys() - describe_fields(configs.StageConfig).keys()
+    if config.split_part in (None, "test"):  # as it was tested once, a run is tested again
+        reading |= {"max_eval_samples"}
+    if own and (typed := [flag(name) for name in config.given if name in reading]):
         raise ConfigError(
             f"--dataset {config.dataset}: is what run {trained.run_id} was trained on, so it is read as it was then. Leave out "
-            f"{', '.join(others)}."
+            f"{', '.join(typed)}."
         )
     if own and config.split_part == "all":
         raise ConfigError(
@@ -160,7 +162,7 @@ def _options(config: configs.EvaluateConfig, train_config: configs.TrainConfig) 
 def _say_seen(table: pd.DataFrame, home: PreparedData | None, own: bool, part: str, logger: RunLogger) -> Iterator[str]:
     """How much of what was scored the model has seen in training."""
     if own and part == "train":
-        yield "These are the rows that the model was trained on: they say how well it has learned them, and no more."
+        yield "The model was trained on this part: the scores say how well it has learned it, and no more."
     elif home is None:
         yield "What the run was trained on is not there as it was, so nothing is said of how much of this it has seen."
     else:
