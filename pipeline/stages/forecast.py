@@ -40,7 +40,7 @@ class Seconds:
 
     def __str__(self) -> str:
         low, high = describe_seconds(self.low), describe_seconds(self.high)
-        return f"about {high}" if low == high else f"{low} to {high}"
+        return f"about {high}" if low == high or self.high < 1.2 * self.low else f"{low} to {high}"
 
 
 @dataclass(frozen=True)
