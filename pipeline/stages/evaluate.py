@@ -154,7 +154,7 @@ def _of_run(config: configs.EvaluateConfig, tracker: Tracker, parent_id: str | N
 def _part_of(tested: Run) -> str:
     """`500 of 872 texts` where a test was of a part of its rows; nothing where it was of all, or that is not known."""
     used, there = (int(tested.metrics.get(name, 0)) for name in ("test/examples", "test/rows"))
-    return describe_amount(used, there) if 0 < used < there else ""
+    return describe_amount(used, there, "text_pair_column" in tested.params) if 0 < used < there else ""
 
 
 def _find_transfer(config: configs.EvaluateConfig, prepared: PreparedData, split_seed: int) -> TransferData | None:

@@ -146,8 +146,8 @@ def _read(config: configs.EvaluateConfig, asked: OtherTest, problem: Problem) ->
 
 def _options(config: configs.EvaluateConfig, train_config: configs.TrainConfig) -> configs.EvaluateConfig:
     """Columns that were not typed are those of the run where the data have them, else what they are usually called."""
-    if "split_seed" not in config.given:
-        config = dataclasses.replace(config, split_seed=train_config.split_seed)
+    same = {name: getattr(train_config, name) for name in ("split_seed", "label_type") if name not in config.given}
+    config = dataclasses.replace(config, **same)
     columns = {name: getattr(train_config, name) for name in _COLUMNS if getattr(config, name) is None}
     as_trained = dataclasses.replace(config, **columns)
     if as_trained == config:
