@@ -8,7 +8,7 @@ READY := .venv/.ready
 install: $(READY)  # make .venv with everything in it
 
 quickstart: $(READY)  # run the quick-start study and print its table
-	PATH="$(CURDIR)/$(BIN):$$PATH" mlflow run . --env-manager local
+	PATH="$(CURDIR)/$(BIN):$$PATH" mlflow run . --env-manager local --experiment-name fairtune
 
 test: lint  # everything that must pass before a commit lands
 	$(BIN)/python -m pytest
@@ -19,7 +19,7 @@ lint: $(READY)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-ui: $(READY)  # browse the runs at http://127.0.0.1:5000
+ui: $(READY)  # browse the runs at http://127.0.0.1:5000/#/experiments?workflowType=machine_learning
 	$(BIN)/mlflow ui
 
 project-files: $(READY)  # render MLproject and conda.yaml

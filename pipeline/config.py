@@ -276,7 +276,7 @@ class TransferConfig(StageConfig):
     """Which second data set models are tested on, too."""
 
     transfer_dataset: str | None = None
-    """A second data set, test-only: every model is scored on its test part, too (its own parts if it has any, else 8:1:1)."""
+    """A second data set, test-only: every model is scored on all its rows, too, or on its test part if it comes in parts."""
     transfer_labels: Names = ()
     """Classes of --transfer-dataset in the order of the first data set's, where their names differ."""
     transfer_text_column: str | None = None
@@ -287,22 +287,26 @@ class TransferConfig(StageConfig):
 
 @typed
 class EvaluateConfig(TransferConfig, SplitConfig):
-    """Score a trained run, or a model that was trained elsewhere, on test data."""
+    """Score a trained run, or a model that was trained elsewhere, on test data; a run on other data, too."""
 
     run_id: str | None = None
-    """Run of the train stage (or the best trial of tune) to evaluate on its own test split."""
+    """Run of the train stage (or the best trial of tune) to evaluate on its own test split, or on --dataset."""
     model: str | None = None
     """Instead of a run: a folder or hub id with a model that was trained elsewhere; needs --dataset."""
     model_revision: str | None = None
     """Branch, tag or commit of a hub model."""
     dataset: str | None = None
-    """Data for --model: a data set's name, a file, a folder, or a hub id."""
+    """Data for --model, or other data for --run-id, whose scores go to a run of their own: a data set's name, a file, a
+    folder, or a hub id."""
     model_labels: Names = ()
     """The data's classes in the order in which --model puts them out; matched by name if not given."""
+    split_part: Annotated[Literal["train", "validation", "test", "all"] | None, Operational()] = None
+    """Which rows --run-id is scored on. Of --dataset all rows if not given, or the test part if it comes in parts; of the run's
+    own data the test part."""
     max_length: Count = 128
     """Longest input in tokens for --model; a run, and a folder that train wrote, keep their own."""
     max_eval_samples: Count | None = None
-    """Test on at most so many examples with --model; a run keeps its own."""
+    """Test on at most so many examples of --dataset; on its own test split a run keeps its own number."""
     force: Annotated[bool, Operational()] = False
     """Evaluate again although the run has its test result already."""
 

@@ -39,8 +39,8 @@ LONGER_SPELLINGS = {
 # Headings of `--help` and what stands below them, the most used first; options that are in none come last.
 GROUPS = {
     "Most used": (
-        "recipe strategies strategy strategy_args run_id study dataset model learning_rate epochs batch_size tune trials seed "
-        "seeds dry_run"
+        "recipe strategies strategy strategy_args run_id study dataset split_part model learning_rate epochs batch_size tune "
+        "trials seed seeds dry_run"
     ),
     "Data": (
         "text_column text_pair_column label_column label_type labels max_length max_train_samples max_eval_samples split "

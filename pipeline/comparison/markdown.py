@@ -22,9 +22,9 @@ def render_markdown(content: Content, pictures: Collection[str]) -> str:
         pictures: Names of those that lie beside it.
     """
     left = dict.fromkeys(pictures)
-    lines = [f"# Results: {_plain(content.title)}", ""]
+    lines = [f"# Results: {as_plain(content.title)}", ""]
     for sentence in verdict(content):
-        lines += [_plain(sentence), ""]
+        lines += [as_plain(sentence), ""]
     for section in list_sections(content):
         lines += _render_section(section, left)
     if left:  # those that no section shows
@@ -42,15 +42,15 @@ def _render_block(block: Block, pictures: dict[str, None]) -> Iterator[str]:
     """The lines of a block and an empty one; a picture that it shows is taken out of `pictures`."""
     match block:
         case Paragraph(text):
-            yield _plain(text)
+            yield as_plain(text)
         case Lines(lines):
-            yield from (f"- {_plain(line)}" for line in lines)
+            yield from (f"- {as_plain(line)}" for line in lines)
         case Code(text):
             fence = "`" * max(3, *(len(run) + 1 for run in re.findall("`+", text)), 0)
             yield from (fence, text, fence)
         case Fold(summary, blocks):
             if body := [line for inner in blocks for line in _render_block(inner, pictures)]:
-                yield from (f"### {_plain(summary)}", "", *body)
+                yield from (f"### {as_plain(summary)}", "", *body)
             return
         case Charts(picture=picture):
             if picture not in pictures:
@@ -58,22 +58,22 @@ def _render_block(block: Block, pictures: dict[str, None]) -> Iterator[str]:
             del pictures[picture]
             yield _picture(picture)
         case Grid():
-            yield from (_plain(block.caption) + ":", "", _render_grid(block))
+            yield from (as_plain(block.caption) + ":", "", _render_grid(block))
     yield ""
 
 
 def _render_grid(grid: Grid) -> str:
     align = ["left" if grid.is_text(column) else "right" for column in range(len(grid.headings))]
     rows = [[_render_cell(cell) for cell in row] for row in grid.rows]
-    return tabulate(rows, [*map(_plain, grid.headings)], tablefmt="github", disable_numparse=True, colalign=align)
+    return tabulate(rows, [*map(as_plain, grid.headings)], tablefmt="github", disable_numparse=True, colalign=align)
 
 
 def _render_cell(cell: Cell) -> str:
-    text = f"`{cell.text}`" if cell.kind == "code" and cell.text else _plain(cell.text)
+    text = f"`{cell.text}`" if cell.kind == "code" and cell.text else as_plain(cell.text)
     return f"[{text}]({cell.link})" if cell.link else text
 
 
-def _plain(text: str) -> str:
+def as_plain(text: str) -> str:
     """One line that is read as it stands."""
     return _SPECIAL.sub(r"\\\g<0>", " ".join(text.split()))
 

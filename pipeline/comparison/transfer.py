@@ -18,7 +18,10 @@ def describe_transfer(runs: Sequence[Run]) -> Iterator[str]:
         yield f"The transfer columns are of different texts ({names}), so they must not be compared."
         return
     first = tested[0].metrics
+    used = int(first.get("transfer/examples", 0))
+    there = int(first.get("transfer/rows", used))  # not noted by older runs
+    amount = f"{used:,}" if used == there else f"{used:,} of {there:,}"
     yield (
-        f"Transfer: scores on {int(first.get('transfer/examples', 0)):,} texts of the test part of {names}, which no model was "
+        f"Transfer: scores on {amount} texts of {names}, which no model was "
         f"trained or selected on; {first.get('transfer/overlap_train_exact', 0.0):.1f} % of them stand in train word for word."
     )

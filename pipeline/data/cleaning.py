@@ -58,7 +58,7 @@ class _Column:
         return found
 
 
-def clean(tables: SourceTables, where: str, labels: Sequence[str] = ()) -> CleanTables:
+def clean(tables: SourceTables, where: str, labels: Sequence[str] = (), sure: bool = False) -> CleanTables:
     """Drop rows without text or label and number the classes.
 
     Class names are those of `labels` where given, in that order; else the source's where it has them; else the labels as
@@ -66,6 +66,7 @@ def clean(tables: SourceTables, where: str, labels: Sequence[str] = ()) -> Clean
 
     Args:
         labels: What `--labels` says; empty if it was not given.
+        sure: Whether it is known that the labels are classes; there may be one alone then, or many in few rows.
 
     Raises:
         DataError: Nothing is left, there are fewer than two classes, labels are no classes but measures or ids, or a label
@@ -102,11 +103,11 @@ def clean(tables: SourceTables, where: str, labels: Sequence[str] = ()) -> Clean
         others = f" of those whose annotation was accepted ({sum(left_out.values()):,} were not)" if left_out else ""
         raise DataError(f"{where}: no row{others} has both a text and a label. Check --text-column and --label-column.")
     notes = []
-    if not named:
+    if not named and not sure:
         notes = _note_joined(found, {part: columns[part] for part in parts}, where)
         _check_are_classes(found, sum(map(len, parts.values())), where)
     classes, number = _number_classes(found, tables.classes, listed, where)
-    if len({number[label] for label in found}) < 2:
+    if not sure and len({number[label] for label in found}) < 2:
         raise DataError(f"{where}: every row has the label {found[0]!r}. Classification needs two classes or more.")
     for part, table in parts.items():
         numbers = np.array([number.get(name, -1) for name in kept_columns[part].names], np.int64)

@@ -107,7 +107,7 @@ class PreparedData:
         """The rows of a split; None where they are not those that the manifest knows."""
         try:
             table = pd.read_parquet(self.folder / f"{split}.parquet")
-            return table if _hash_rows(table) == self.manifest.split_sha256[split] else None
+            return table if hash_rows(table) == self.manifest.split_sha256[split] else None
         except Exception as error:  # of what is no Parquet any more each part of the reader raises its own
             if is_exhausted(error):
                 raise
@@ -236,7 +236,7 @@ def _cut(source: Source, config: SplitConfig) -> _Cut:
 def _describe(source: Source, cut: _Cut, overlap: Overlap) -> Manifest:
     """Count, audit and hash the splits."""
     splits, classes = cut.splits, list(cut.classes)
-    split_sha256 = {name: _hash_rows(table) for name, table in splits.items()}
+    split_sha256 = {name: hash_rows(table) for name, table in splits.items()}
     return Manifest(
         name=source.name,
         address=source.address,
@@ -273,7 +273,7 @@ def _count_classes(labels: pd.Series, classes: int) -> list[int]:
     return np.bincount(labels, minlength=classes).tolist() if classes else []
 
 
-def _hash_rows(table: pd.DataFrame) -> str:
+def hash_rows(table: pd.DataFrame) -> str:
     """SHA-256 of label and texts of every row in order; lengths stand before texts, so no two tables read alike."""
     sha = hashlib.sha256()
     for start in range(0, len(table), _CHUNK):  # not all texts as Python objects at once

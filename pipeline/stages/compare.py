@@ -16,13 +16,13 @@ from pipeline.comparison.curves import draw_curves, read_curves
 from pipeline.comparison.data_audit import read_audit
 from pipeline.comparison.files import list_tables
 from pipeline.comparison.hardest import hardest_examples
-from pipeline.comparison.markdown import render_markdown
+from pipeline.comparison.markdown import as_plain, render_markdown
 from pipeline.comparison.page.page import render_page
 from pipeline.comparison.pareto import find_points
 from pipeline.comparison.pareto_plot import draw_pareto
 from pipeline.comparison.plots import draw_all
 from pipeline.comparison.recorded import RecordedPredictions, read_predictions
-from pipeline.comparison.remarks import remarks
+from pipeline.comparison.remarks import find_verdict, remarks
 from pipeline.comparison.report.content import Content, read_origins
 from pipeline.comparison.rows import row_name
 from pipeline.comparison.seeds import describe_missing
@@ -42,6 +42,7 @@ from pipeline.stages.export_folder import check_export_folder
 from pipeline.stages.origin import origin_tags
 from pipeline.stages.progress import say
 from pipeline.stages.study_notes import doubts_in, planned_in, reused_by, unfit_in
+from pipeline.stages.study_outcome import DESCRIPTION, note_outcome
 from pipeline.tracking import open_tracker
 from pipeline.tracking.runs import Run, Tracker, closing
 
@@ -90,7 +91,10 @@ def run(config: configs.CompareConfig, tracker: Tracker | None = None, parent_id
     if not selection.ranked:
         statistics = without_groups(statistics)
     table = add_statistics(table, statistics)
-    with closing(tracker.start("compare", parent_id)) as logger, tempfile.TemporaryDirectory() as scratch:
+    with (
+        closing(tracker.start(f"compare-{_name(config, study)}", parent_id)) as logger,
+        tempfile.TemporaryDirectory() as scratch,
+    ):
         logger.log_params(identify(config))
         logger.set_tags(origin_tags("compare", config, selection.kept[0].tags["data_fingerprint"]))
         logger.log_metrics({"compare/runs": len(selection.kept), "compare/left_out": len(selection.left_out)})
@@ -100,6 +104,9 @@ def run(config: configs.CompareConfig, tracker: Tracker | None = None, parent_id
             logger.log_file(file)
         if config.export_dir:
             export(Path(config.export_dir), folder, selection, tracker)
+    if study and (study.run_id == parent_id or DESCRIPTION not in study.tags):
+        verdict = find_verdict(table, selection, statistics).sentences
+        note_outcome(tracker.amend(study.run_id), table, verdict, _point_to_report(logger.run_id, tracker))
     say(f"Results: {title}")
     for row in render_table(table).splitlines():
         say(row)
@@ -110,6 +117,19 @@ def run(config: configs.CompareConfig, tracker: Tracker | None = None, parent_id
     say(f"Table and pictures: artifacts of run {logger.run_id}" + (f", and {config.export_dir}" if config.export_dir else ""))
     say(f"Report: {tracker.artifact_address(logger.run_id, 'report.html')}")
     return CompareResult(logger.run_id, table, selection.left_out, statistics)
+
+
+def _name(config: configs.CompareConfig, study: Run | None) -> str:
+    """What the comparison is of: the study's name, chosen runs, or all."""
+    return "runs" if config.run_ids else study.name if study else "all"
+
+
+def _point_to_report(run_id: str, tracker: Tracker) -> str:
+    """Where a comparison's report is, as Markdown: a link that holds wherever the store is served, and the file."""
+    page = tracker.web_address(run_id, "artifacts/report.html").partition("#")[2]
+    where = hide_credentials(tracker.artifact_address(run_id, "report.html"))
+    link = f"[report.html](#{page})" if page else "report.html"
+    return f"Report: {link}, an artifact of the run {run_id} below this one ({as_plain(where)}). Its table is in `results.md`."
 
 
 def _describe_data(selection: Selection) -> str:

@@ -9,7 +9,7 @@ from tabulate import tabulate
 
 from pipeline.stages import tune
 from pipeline.stages.attempt import find_interrupted
-from pipeline.stages.forecast import describe_seconds, expected_seconds
+from pipeline.stages.forecast import Seconds, expected_seconds
 from pipeline.stages.inputs import TrainingInputs, find_inputs
 from pipeline.stages.plan import StudyPlan
 from pipeline.stages.reuse import find_finished
@@ -27,7 +27,7 @@ class _Line:
     seed: str
     what: str
     trainings: int
-    seconds: float | None
+    seconds: Seconds | None
 
 
 def describe_plan(plan: StudyPlan, store: RunStore) -> Iterator[str]:
@@ -46,13 +46,16 @@ def describe_plan(plan: StudyPlan, store: RunStore) -> Iterator[str]:
 
 
 def _describe_total(lines: Sequence[_Line]) -> str:
-    unknown = sum(line.trainings for line in lines if line.seconds is None)
+    unknown = sum(line.trainings for line in lines if line.trainings and line.seconds is None)
     if not any(line.trainings for line in lines):
         return "nothing is left to train"
     if unknown == sum(line.trainings for line in lines):
-        return "how long that takes is unknown: no run of these strategies and this model was made before"
-    known = describe_seconds(sum(line.seconds or 0.0 for line in lines))
-    return f"about {known} by past runs" + (f", and {unknown} of unknown duration" if unknown else "")
+        return (
+            "how long that takes is unknown: no run of these strategies, with this model, data and machine, is there that is "
+            "long enough to tell"
+        )
+    known = sum((line.seconds for line in lines if line.seconds is not None), Seconds(0.0, 0.0))
+    return f"{known} by past runs" + (f", and {unknown} of unknown duration" if unknown else "")
 
 
 def _lines(plan: StudyPlan, inputs: TrainingInputs, store: RunStore, past: list[Run]) -> Iterator[_Line]:
@@ -67,7 +70,7 @@ def _lines(plan: StudyPlan, inputs: TrainingInputs, store: RunStore, past: list[
         if result is None:  # which settings win, and so which trainings there are, is known after the search
             yield _search_line(plan, search, settled, name, arguments, seconds)
             return
-        yield _Line(name, arguments, str(inputs.config.seed), f"search reused: run {result.run_id}", 0, 0.0)
+        yield _Line(name, arguments, str(inputs.config.seed), f"search reused: run {result.run_id}", 0, None)
         inputs, tuned = find_inputs(result.best_config), result.tags
         arguments = _describe_arguments(inputs)
     for training in plan.trainings(inputs):
@@ -79,27 +82,29 @@ def _lines(plan: StudyPlan, inputs: TrainingInputs, store: RunStore, past: list[
         )
         step = find_interrupted(training)
         if finished:
-            yield _Line(name, arguments, seed, f"reused: run {finished.run_id}", 0, 0.0)
+            yield _Line(name, arguments, seed, f"reused: run {finished.run_id}", 0, None)
         elif step is not None:
             left = 1 - step / training.context().total_steps
-            yield _Line(name, arguments, seed, f"continued from step {step}", 1, None if seconds is None else left * seconds)
+            yield _Line(name, arguments, seed, f"continued from step {step}", 1, seconds and seconds * left)
         else:
             yield _Line(name, arguments, seed, "trained", 1, seconds)
 
 
-def _search_line(plan: StudyPlan, search: SearchPlan, settled: int, name: str, arguments: str, seconds: float | None) -> _Line:
+def _search_line(
+    plan: StudyPlan, search: SearchPlan, settled: int, name: str, arguments: str, seconds: Seconds | None
+) -> _Line:
     """What is left of a search, and the winner's trainings; how many trials a budget pays for is estimated."""
     budget, seeds = search.budget, plan.config.seeds
     affordable = {
         "trials": budget.amount,
         "examples": budget.amount // search.examples_of(search.base),
-        "train_seconds": budget.amount // seconds if seconds else 1,
+        "train_seconds": budget.amount // seconds.high if seconds else 1,
     }[budget.unit]
     trials = min(affordable, search.space.size or affordable)
     count = max(int(trials) - settled, 0) + seeds
     begun = f", of which {settled} trials are there" if settled else ""
     what = f"search with a budget of {budget}{begun}, then the winner with {seeds} seed(s)"
-    return _Line(name, arguments, str(search.base.seed), what, count, None if seconds is None else count * seconds)
+    return _Line(name, arguments, str(search.base.seed), what, count, seconds and seconds * count)
 
 
 def _describe_arguments(inputs: TrainingInputs) -> str:
@@ -109,4 +114,4 @@ def _describe_arguments(inputs: TrainingInputs) -> str:
 def _describe_time(line: _Line) -> str:
     if not line.trainings:
         return ""
-    return "unknown" if line.seconds is None else f"about {describe_seconds(line.seconds)}"
+    return "unknown" if line.seconds is None else str(line.seconds)

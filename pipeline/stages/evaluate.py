@@ -12,24 +12,25 @@ import pandas as pd
 
 from pipeline import config as configs
 from pipeline.comparison.rows import EXTERNAL
-from pipeline.data.columns import LABEL
 from pipeline.data.overlap import overlap_metrics
 from pipeline.data.prepared import PreparedData, prepare
 from pipeline.data.problem import Problem
 from pipeline.errors import ConfigError, ModelError, enumerate_some
-from pipeline.evaluation.chance import SWAPPED, is_far_below_chance
 from pipeline.evaluation.metric_names import CLASS_METRICS, SCORE_METRICS
 from pipeline.fields import describe_fields
 from pipeline.identity import identify, settings_hash
-from pipeline.lettering import warn_of_missing
 from pipeline.modeling.addresses import find_model
 from pipeline.modeling.folders import find_trained_model
 from pipeline.options import flag
-from pipeline.stages.inputs import deciding_modules, log_datasets
+from pipeline.stages.inputs import log_datasets
+from pipeline.stages.next_step import next_command
 from pipeline.stages.origin import origin_tags
-from pipeline.stages.progress import WAY_OUT, count_classes, say
+from pipeline.stages.other_data import describe_amount
+from pipeline.stages.other_test import OF_DATA, find_other_test, run_other_test
+from pipeline.stages.progress import say
 from pipeline.stages.record import check_data, check_finished, fetch_model, read_config
-from pipeline.stages.testing import read_test, score_test
+from pipeline.stages.score_record import log_test, scoring_version
+from pipeline.stages.testing import read_test
 from pipeline.stages.transfer import (
     TransferData,
     check_transfer,
@@ -39,7 +40,6 @@ from pipeline.stages.transfer import (
     refuse_idle_transfer,
 )
 from pipeline.tracking import open_tracker
-from pipeline.tracking.code_version import code_version
 from pipeline.tracking.runs import Run, RunLogger, RunStore, Tracker, closing
 from pipeline.training.model_folder import (
     FineTunedModel,
@@ -47,11 +47,8 @@ from pipeline.training.model_folder import (
     load_model_folder,
 )
 
-TESTING = ("pipeline.stages.testing", "pipeline.training.model_folder")
-"""Where the code begins that decides a test score."""
 _TESTED_BY = "test_code_version"
-_WITH_A_RUN = ("run_id", "force", *describe_fields(configs.TransferConfig))
-_USUAL = configs.TrainConfig()
+_WITH_A_RUN = ("run_id", "split_part", "force", *describe_fields(configs.TransferConfig))
 _KNOWN = (*CLASS_METRICS, *SCORE_METRICS)
 
 
@@ -65,6 +62,8 @@ class EvaluateResult:
     """accuracy, precision_macro, recall_macro, f1_macro; or of scores spearman and pearson."""
     recorded: bool = False
     """Whether they had been measured before, by the same code."""
+    on: str = ""
+    """What they are of, where that is not all of the test part."""
 
 
 def run(config: configs.EvaluateConfig, tracker: Tracker | None = None, parent_id: str | None = None) -> EvaluateResult:
@@ -76,12 +75,18 @@ def run(config: configs.EvaluateConfig, tracker: Tracker | None = None, parent_i
     _check(config)
     refuse_idle_transfer(config)
     tracker = tracker or open_tracker()
-    result = _of_run(config, tracker, parent_id) if config.run_id else _of_model(config, tracker, parent_id)
+    if config.run_id and (other := find_other_test(config, tracker)):
+        found = run_other_test(config, other, tracker, parent_id)
+        result = EvaluateResult(found.run_id, found.test, on=found.on)
+        after = f"Run {found.run_id} holds these scores of run {config.run_id}; no table takes them in."
+    else:
+        result = _of_run(config, tracker, parent_id) if config.run_id else _of_model(config, tracker, parent_id)
+        after = f"Run {result.run_id}. Next: {next_command('compare', tracker, study='all')}"
     scores = ", ".join(f"{name.replace('_', ' ')} {result.test[name]:.4f}" for name in _KNOWN if name in result.test)
     recorded = " (recorded before; --force true measures again)" if result.recorded else ""
-    say(f"Test: {scores}{recorded}")
+    say(f"Test{f' on {result.on}' if result.on else ''}: {scores}{recorded}")
     if parent_id is None:
-        say(f"Run {result.run_id}. Next: python -m pipeline compare --study all")
+        say(after)
     return result
 
 
@@ -91,14 +96,31 @@ def _check(config: configs.EvaluateConfig) -> None:
         raise ConfigError(f"evaluate takes either --run-id or --model with --dataset, and got {given}. Give one.")
     if config.model and not config.dataset:
         raise ConfigError(f"--model {config.model} needs --dataset: which data shall it be tested on?")
-    typed = [flag(name) for name in config.given if name not in _WITH_A_RUN]
-    if config.run_id and (config.dataset or typed):
+    if config.model and config.split_part:
         raise ConfigError(
-            f"--run-id is tested on the data it was trained on, as it was trained. Leave out {', '.join(typed) or '--dataset'}."
+            f"--split-part {config.split_part}: goes with --run-id. A model from elsewhere becomes a row of the table, so "
+            "it is tested on the test part. Leave it out."
+        )
+    allowed = (
+        *_WITH_A_RUN,
+        *(OF_DATA if config.dataset else ("max_eval_samples",) if config.split_part in ("train", "validation") else ()),
+    )
+    typed = [flag(name) for name in config.given if name not in allowed]
+    if config.run_id and typed:
+        way_out = "" if config.dataset else ", or name other data with --dataset"
+        raise ConfigError(
+            "--run-id is tested as it was trained, and on the data it was trained on unless there is --dataset. "
+            f"Leave out {', '.join(typed)}{way_out}."
+        )
+    if config.transfer_dataset and config.run_id and (config.split_part or config.dataset):
+        raise ConfigError(
+            f"--transfer-dataset {config.transfer_dataset}: stands beside a run's own test. Leave it out, or leave out "
+            "--dataset and --split-part."
         )
 
 
 def _of_run(config: configs.EvaluateConfig, tracker: Tracker, parent_id: str | None) -> EvaluateResult:
+    began = time.perf_counter()
     trained = tracker.get(config.run_id or "")
     check_finished(trained)
     recorded = _recorded(trained)
@@ -106,7 +128,7 @@ def _of_run(config: configs.EvaluateConfig, tracker: Tracker, parent_id: str | N
     if not config.force and is_done(config, trained, tracker):
         with closing(tracker.start(f"evaluate-{trained.name}", parent_id)) as logger:
             _log_identity(logger, config, trained, trained.tags["data_fingerprint"])
-        return EvaluateResult(trained.run_id, recorded, recorded=True)
+        return EvaluateResult(trained.run_id, recorded, recorded=True, on=_part_of(trained))
     with tempfile.TemporaryDirectory() as scratch:
         train_config = read_config(tracker, trained, config.cache_dir)
         prepared, _ = prepare(train_config.dataset, train_config)
@@ -121,11 +143,18 @@ def _of_run(config: configs.EvaluateConfig, tracker: Tracker, parent_id: str | N
                 test = recorded
             else:
                 test = _test(model, prepared, table, target, trained.name)
-                target.set_tags({_TESTED_BY: _code_version(trained)})
+                target.set_tags({_TESTED_BY: scoring_version(trained)})
             if transfer:
                 limit, tags = train_config.max_eval_samples, transfer.measured_by(_transfer_code_version(trained))
-                log_transfer(model, prepared.manifest.classes, transfer, prepared, limit, target, tags)
-    return EvaluateResult(trained.run_id, test, recorded=tested)
+                log_transfer(model, transfer, prepared, limit, target, tags)
+            logger.log_metrics({"cost/wall_seconds": time.perf_counter() - began})
+    return EvaluateResult(trained.run_id, test, recorded=tested, on=_part_of(tracker.get(trained.run_id)))
+
+
+def _part_of(tested: Run) -> str:
+    """`500 of 872 texts` where a test was of a part of its rows; nothing where it was of all, or that is not known."""
+    used, there = (int(tested.metrics.get(name, 0)) for name in ("test/examples", "test/rows"))
+    return describe_amount(used, there, "text_pair_column" in tested.params) if 0 < used < there else ""
 
 
 def _find_transfer(config: configs.EvaluateConfig, prepared: PreparedData, split_seed: int) -> TransferData | None:
@@ -139,7 +168,7 @@ def is_evaluated(trained: Run, tracker: RunStore) -> bool:
     """Whether a run holds a test result, with its predictions, that this code would measure again as it is."""
     return (
         bool(_recorded(trained))
-        and trained.tags.get(_TESTED_BY) == _code_version(trained)
+        and trained.tags.get(_TESTED_BY) == scoring_version(trained)
         and tracker.has_artifact(trained.run_id, "predictions.csv")
     )
 
@@ -152,8 +181,9 @@ def is_done(config: configs.EvaluateConfig, trained: Run, tracker: RunStore) -> 
     """
     if config.transfer_dataset is None or not is_evaluated(trained, tracker):
         return is_evaluated(trained, tracker)
-    seed, code = read_config(tracker, trained, config.cache_dir).split_seed, _transfer_code_version(trained)
-    return is_transferred(trained, config, seed, code)
+    train_config = read_config(tracker, trained, config.cache_dir)
+    classes = prepare(train_config.dataset, train_config)[0].manifest.classes
+    return is_transferred(trained, config, classes, train_config.split_seed, _transfer_code_version(trained))
 
 
 def _recorded(trained: Run) -> dict[str, float]:
@@ -166,14 +196,7 @@ def _recorded(trained: Run) -> dict[str, float]:
 
 def _transfer_code_version(trained: Run | None) -> str:
     """The same for the scores on a second data set."""
-    return _code_version(trained, "pipeline.stages.transfer")
-
-
-def _code_version(trained: Run | None, *others: str) -> str:
-    """Equal where the code that decides the test scores of a run is the same; of a model from elsewhere without one."""
-    params, strategy = (trained.params, trained.tags["strategy"]) if trained else ({}, EXTERNAL)
-    own = deciding_modules(strategy, params.get("objective", _USUAL.objective), params.get("head", _USUAL.head))
-    return code_version((*TESTING, *others, *own))
+    return scoring_version(trained, "pipeline.stages.transfer")
 
 
 def _of_model(config: configs.EvaluateConfig, tracker: Tracker, parent_id: str | None) -> EvaluateResult:
@@ -205,10 +228,10 @@ def _of_model(config: configs.EvaluateConfig, tracker: Tracker, parent_id: str |
         test = _test(model, prepared, table, logger, title)
         if transfer:
             tags = transfer.measured_by(_transfer_code_version(None))
-            log_transfer(model, prepared.manifest.classes, transfer, prepared, config.max_eval_samples, logger, tags)
+            log_transfer(model, transfer, prepared, config.max_eval_samples, logger, tags)
         logger.log_metrics({"cost/wall_seconds": time.perf_counter() - began})
         run_id = logger.run_id
-    return EvaluateResult(run_id, test)
+    return EvaluateResult(run_id, test, on=_part_of(tracker.get(run_id)))
 
 
 def _check_fits(name: str, known: Problem, dataset: str, asked: Problem) -> None:
@@ -230,7 +253,7 @@ def _log_identity(logger: RunLogger, config: configs.EvaluateConfig, evaluates: 
     tags = {
         **origin_tags("evaluate", config, fingerprint),
         "settings_hash": settings_hash(config),
-        "code_version": _code_version(evaluates),
+        "code_version": scoring_version(evaluates),
     }
     logger.set_tags(tags | ({"evaluates": evaluates.run_id} if evaluates else {}))
 
@@ -238,19 +261,7 @@ def _log_identity(logger: RunLogger, config: configs.EvaluateConfig, evaluates: 
 def _test(
     model: FineTunedModel, prepared: PreparedData, table: pd.DataFrame, logger: RunLogger, title: str
 ) -> dict[str, float]:
-    """Predict the test split and write scores, predictions and pictures onto the run of `logger`."""
-    classes = prepared.manifest.classes
-    if warning := warn_of_missing(classes, "classes"):
-        say(warning)
-    report = score_test(model, classes, table, title)
-    for file, text in report.tables.items():
-        logger.log_text(text, file)
-    for file, figure in report.figures.items():
-        logger.log_figure(figure, file)
-    counts = count_classes(table[LABEL].to_numpy(), classes)
-    if is_far_below_chance(report.metrics.get("recall_macro", 1.0), counts):
-        say(f"{title}: the test scores are {SWAPPED}. {WAY_OUT}")
+    """Predict the test split and write all that comes of it onto the run of `logger`."""
+    scores = log_test(model, prepared.manifest.classes, table, prepared.manifest.rows["test"], logger, title)
     log_datasets(logger, prepared, "test")
-    measured = {f"test/{name}": value for name, value in {**report.metrics, **report.calibration}.items()}
-    logger.log_metrics({**measured, "test/examples": len(table)})
-    return report.metrics
+    return scores

@@ -19,7 +19,7 @@ from pipeline.stages.continuation import open_study
 from pipeline.stages.doubts import find_doubts
 from pipeline.stages.dry_run import describe_plan
 from pipeline.stages.export_folder import check_export_folder
-from pipeline.stages.inputs import TrainingInputs, find_inputs
+from pipeline.stages.inputs import TrainingInputs, find_inputs, log_datasets
 from pipeline.stages.plan import StudyPlan, plan_study
 from pipeline.stages.progress import say
 from pipeline.stages.reuse import find_finished
@@ -82,7 +82,8 @@ def run(config: configs.MainConfig, tracker: Tracker | None = None) -> StudyResu
             tracker,
             logger.run_id,
         )
-        say("Browse the runs: mlflow ui   (then open http://127.0.0.1:5000)")
+        for line in _say_where(tracker, logger.run_id):
+            say(line)
         if failures:
             raise PipelineError(f"{_count_failures(outcomes)}. " + "; ".join(failures))
     return StudyResult(logger.run_id, comparison)
@@ -179,6 +180,16 @@ def _log_start(plan: StudyPlan, logger: RunLogger) -> None:
     seeds = {inputs.config.title: inputs.config.seed for inputs in plan.strategies}
     note_planned(logger, {title: range(first, first + plan.config.seeds) for title, first in seeds.items()})
     note_doubts(logger, find_doubts(plan))
+    log_datasets(logger, plan.strategies[0].prepared, "train", "validation", "test")
+
+
+def _say_where(tracker: Tracker, run_id: str) -> Iterator[str]:
+    """How to look at the study's run in a browser."""
+    command, page = tracker.ui_command(), tracker.web_address(run_id)
+    if command:
+        yield f"Browse the runs: {command}   (then open {page})"
+    elif page:
+        yield f"Browse the runs: {page}"
 
 
 def _introduce(plan: StudyPlan, run_id: str) -> Iterator[str]:

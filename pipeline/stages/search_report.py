@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pipeline import config as configs
 from pipeline.errors import PipelineError
 from pipeline.identity import identify
+from pipeline.stages.next_step import next_command
 from pipeline.stages.origin import origin_tags
 from pipeline.stages.progress import say
 from pipeline.stages.search_loop import MOST_FAILURES, is_hopeless, list_records
@@ -131,7 +132,7 @@ def _table(plan: SearchPlan, trials: Sequence[Trial]) -> str:
     return text.getvalue()
 
 
-def show(plan: SearchPlan, result: TuneResult, with_hint: bool) -> None:
+def show(plan: SearchPlan, result: TuneResult, tracker: Tracker | None) -> None:
     """Say what was found, what it cost, and what to do next unless that is being done already."""
     found = {name: getattr(result.best_config, name, result.best_config.strategy_args.get(name)) for name in plan.space.ranges}
     spent = {name: float(value) for name, value in result.tags.items() if name.startswith("budget/")}
@@ -143,5 +144,5 @@ def show(plan: SearchPlan, result: TuneResult, with_hint: bool) -> None:
         f"  spent of a budget of {plan.budget}: {spent['budget/trials']:g} trials, {spent['budget/train_seconds']:.1f} s of "
         f"training, {spent['budget/examples']:,.0f} examples"
     )
-    if with_hint:
-        say(f"Run {result.best_run_id}. Next: python -m pipeline evaluate --run-id {result.best_run_id}")
+    if tracker is not None:
+        say(f"Run {result.best_run_id}. Next: {next_command('evaluate', tracker, run_id=result.best_run_id)}")

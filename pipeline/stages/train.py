@@ -19,6 +19,7 @@ from pipeline.stages.attempt import Attempt, claim_attempt, logged_points, open_
 from pipeline.stages.collapse import describe_collapse
 from pipeline.stages.data_summary import summarise_data
 from pipeline.stages.inputs import TrainingInputs, find_inputs
+from pipeline.stages.next_step import next_command
 from pipeline.stages.parallel import doubt_processes, run_processes
 from pipeline.stages.progress import TrainingObserver, count_classes, describe_scores, say
 from pipeline.stages.train_record import log_data, log_end, log_start, parameter_table
@@ -93,7 +94,7 @@ def run(
                 attempt.checkpoints.delete()  # going on from there would end the same way
                 raise
         attempt.checkpoints.delete()
-    _show(result, inputs.config.title, with_hint=parent_id is None)
+    _show(result, inputs.config.title, None if parent_id else tracker)
     return result
 
 
@@ -170,10 +171,10 @@ def _save(built: BuiltModel, record: ModelRecord, logger: RunLogger, model_folde
         return sum(file.stat().st_size for file in folder.iterdir())
 
 
-def _show(result: TrainResult, title: str, with_hint: bool) -> None:
+def _show(result: TrainResult, title: str, tracker: Tracker | None) -> None:
     """Say how it ended, and what to do next unless that is being done already."""
     say(f"{title}: validation {describe_scores(result.validation)}")
     if result.collapse:
         say(f"{title}: {result.collapse}")
-    if with_hint:
-        say(f"Run {result.run_id}. Next: python -m pipeline evaluate --run-id {result.run_id}")
+    if tracker is not None:
+        say(f"Run {result.run_id}. Next: {next_command('evaluate', tracker, run_id=result.run_id)}")

@@ -1,26 +1,25 @@
-"""How a model does on the test part of a second data set, which it was never trained on."""
+"""How a model does on a second data set, which it was never trained on: scores that stand beside those of its own test."""
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 
 from pipeline.config import SplitConfig, TransferConfig
 from pipeline.data.columns import LABEL, TEXT
-from pipeline.data.prepared import PreparedData, prepare
+from pipeline.data.prepared import PreparedData
 from pipeline.data.problem import Problem
 from pipeline.data.splits import choose_sample
-from pipeline.errors import ConfigError, DataError, enumerate_some, shorten
+from pipeline.errors import ConfigError, DataError, shorten
 from pipeline.evaluation.chance import SWAPPED, is_far_below_chance
 from pipeline.evaluation.metrics import report_by_class, score_predictions
 from pipeline.evaluation.predictions import predict, tabulate, write_csv
 from pipeline.options import flag
+from pipeline.stages.other_data import Naming, OtherData, count_repeated, describe_absent, read_other
 from pipeline.stages.progress import count_classes, say
 from pipeline.tracking.runs import Run, RunLogger
 from pipeline.training.model_folder import FineTunedModel
@@ -36,9 +35,9 @@ class TransferData:
 
     asked: TransferConfig
     """As it was typed."""
-    prepared: PreparedData
+    rows: OtherData
     classes: tuple[str, ...]
-    """Its classes in the order of those of the first data set."""
+    """Of the first data set."""
 
     def measured_by(self, code: str) -> dict[str, str]:
         """The tags of a run that holds a result on these data: measured again, it is the same where they are equal.
@@ -46,7 +45,7 @@ class TransferData:
         Args:
             code: Version of the code that measures.
         """
-        return {**_tags(self.asked, code), "transfer_fingerprint": self.prepared.manifest.fingerprint}
+        return {**_tags(self.asked, code), "transfer_fingerprint": self.rows.fingerprint(self.classes)}
 
 
 def refuse_idle_transfer(asked: TransferConfig) -> None:
@@ -76,7 +75,7 @@ def check_transfer(dataset: str, problem: Problem) -> None:
         )
 
 
-def is_transferred(trained: Run, asked: TransferConfig, split_seed: int, code: str) -> bool:
+def is_transferred(trained: Run, asked: TransferConfig, classes: Sequence[str], split_seed: int, code: str) -> bool:
     """Whether a run holds a result on the second data set as it is now, read in the same way, measured with the same code.
 
     Raises:
@@ -85,7 +84,8 @@ def is_transferred(trained: Run, asked: TransferConfig, split_seed: int, code: s
     tags = _tags(asked, code)
     if "transfer/f1_macro" not in trained.metrics or any(trained.tags.get(name) != value for name, value in tags.items()):
         return False
-    return trained.tags.get("transfer_fingerprint") == _prepare(asked, split_seed).manifest.fingerprint
+    found = find_transfer(asked, classes, split_seed).measured_by(code)
+    return trained.tags.get("transfer_fingerprint") == found["transfer_fingerprint"]
 
 
 def _tags(asked: TransferConfig, code: str) -> dict[str, str]:
@@ -99,41 +99,28 @@ def _tags(asked: TransferConfig, code: str) -> dict[str, str]:
 
 
 def find_transfer(asked: TransferConfig, classes: Sequence[str], split_seed: int) -> TransferData:
-    """Prepare the second data set: by the parts that it comes with, else by the random split with `split_seed`.
+    """Read the second data set: all rows, or the test part where it comes in parts.
 
     Args:
         classes: Those of the first data set.
+        split_seed: Of a validation part that has to be cut from train so that the other serves as test.
 
     Raises:
         DataError: It cannot be read, or has other classes.
     """
-    prepared = _prepare(asked, split_seed)
-    theirs, labels = prepared.manifest.classes, asked.transfer_labels
-    if len(theirs) != len(classes) or (not labels and set(theirs) != set(classes)):
-        raise DataError(
-            f"--transfer-dataset {asked.transfer_dataset}: has the classes {enumerate_some(theirs)}, but the model knows "
-            f"{enumerate_some(classes)}. Give --transfer-labels, its classes in the order of those, or another data set."
-        )
-    return TransferData(asked, prepared, tuple(theirs if labels else classes))
-
-
-def _prepare(asked: TransferConfig, split_seed: int) -> PreparedData:
     dataset = asked.transfer_dataset or ""
-    by_parts = SplitConfig(
-        split="official",
+    options = SplitConfig(
         cache_dir=asked.cache_dir,
         split_seed=split_seed,
-        labels=asked.transfer_labels,
         text_column=asked.transfer_text_column,
         label_column=asked.transfer_label_column,
     )
+    naming = Naming(tuple(classes), asked.transfer_labels)
     try:
-        return prepare(dataset, by_parts)[0]
-    except DataError:  # of one part only; another mistake is met again
-        try:
-            return prepare(dataset, dataclasses.replace(by_parts, split="random"))[0]
-        except DataError as error:
-            raise DataError(*(_name_second(message, dataset) for message in error.messages)) from error
+        rows = read_other(dataset, options, None, Problem(tuple(classes)), naming)
+    except DataError as error:
+        raise DataError(*(_name_second(message, dataset) for message in error.messages)) from error
+    return TransferData(asked, rows, tuple(classes))
 
 
 def _name_second(message: str, dataset: str) -> str:
@@ -149,39 +136,36 @@ def _name_second(message: str, dataset: str) -> str:
 
 def log_transfer(
     model: FineTunedModel,
-    classes: Sequence[str],
     data: TransferData,
     home: PreparedData,
     limit: int | None,
     logger: RunLogger,
     tags: Mapping[str, str],
 ) -> None:
-    """Score the model on the second test part; scores, predictions and what overlaps the model's training texts go to the run.
+    """Score the model on the second data set; scores, predictions and what overlaps the model's training texts go to the run.
 
     Args:
-        classes: Of the first data set, in the order in which those of `data` stand.
         home: What the model was trained on, or tested on before.
         limit: At most so many texts, the same for every model.
         tags: What `data.measured_by` says; on the run when all else is.
     """
-    prepared = data.prepared
     logger.set_tags({_MEASURED_BY: ""})  # until all is written, what the run holds is of two measurements
-    table = prepared.read("test")
+    table, classes = data.rows.table, list(data.classes)
     table = table.iloc[choose_sample(len(table), limit, 0)].reset_index(drop=True)
     texts: list[str] = table[TEXT].tolist()
-    number = {name: place for place, name in enumerate(data.classes)}
-    gold = np.array([number[name] for name in prepared.manifest.classes], np.int64)[table[LABEL].to_numpy()]
+    gold = table[LABEL].to_numpy()
     order = [model.classes.index(name) for name in classes]
-    found = predict(lambda chosen: model.predict_texts(chosen)[:, order], texts, gold, list(data.classes))
-    scores = score_predictions(gold, found.predicted, len(data.classes))
-    repeated = int(pd.Series(texts).isin(set(home.read("train")[TEXT])).sum())
-    logger.log_text(write_csv(tabulate(texts, gold, found, list(data.classes))), "transfer_predictions.csv")
-    by_class = pd.DataFrame(report_by_class(gold, found.predicted, list(data.classes))).T
+    found = predict(lambda chosen: model.predict_texts(chosen)[:, order], texts, gold, classes)
+    scores = score_predictions(gold, found.predicted, len(classes))
+    repeated = count_repeated(table, home)
+    logger.log_text(write_csv(tabulate(texts, gold, found, classes)), "transfer_predictions.csv")
+    by_class = pd.DataFrame(report_by_class(gold, found.predicted, classes)).T
     logger.log_text(by_class.to_csv(index_label="class"), "transfer_per_class.csv")
     logger.log_metrics(
         {
             **{f"transfer/{name}": value for name, value in scores.items()},
             "transfer/examples": len(gold),
+            "transfer/rows": len(data.rows.table),
             "transfer/overlap_train_exact": 100 * repeated / max(1, len(gold)),
         }
     )
@@ -189,6 +173,8 @@ def log_transfer(
     if is_far_below_chance(scores["recall_macro"], count_classes(gold, data.classes)):
         say(f"Transfer to {data.asked.transfer_dataset}: the scores are {SWAPPED}. --transfer-labels says which is which.")
     say(
-        f"Transfer to {data.asked.transfer_dataset}: accuracy {scores['accuracy']:.4f}, f1 macro {scores['f1_macro']:.4f} on "
-        f"{len(gold):,} texts of its test part, {repeated:,} of which stand in the train part of the first data set"
+        f"Transfer to {data.rows.describe(len(gold))}: accuracy {scores['accuracy']:.4f}, f1 macro {scores['f1_macro']:.4f}; "
+        f"{repeated:,} of them stand in the train part of the first data set"
     )
+    for line in describe_absent(table, classes):
+        say(line)

@@ -64,7 +64,7 @@ def run(
         if parent is not None and finished and tracker.given_run_id() in (None, parent.run_id):
             say(f"This search is finished: run {parent.run_id}. --force true searches again.")
             result = find_winner(plan, search.trials(), parent.run_id, precision)
-            show(plan, result, with_hint=parent_id is None)
+            show(plan, result, None if parent_id else tracker)
             return result
         executor = None if finished else create_executor(plan, precision, children or Children())
         logger = _open_run(plan, search, parent, tracker, parent_id)
@@ -89,7 +89,7 @@ def run(
                 _settle_winner(plan, search, tracker, result)
             log_end(plan, search, logger, tracker, result)
         shutil.rmtree(plan.folder / "trials", ignore_errors=True)
-    show(plan, result, with_hint=parent_id is None)
+    show(plan, result, None if parent_id else tracker)
     return result
 
 

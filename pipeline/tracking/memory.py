@@ -97,9 +97,17 @@ class MemoryTracker:
         """In the temporary folder."""
         return str(self.artifact(run_id, path))
 
-    def web_address(self, run_id: str) -> str:
+    def web_address(self, run_id: str, page: str = "") -> str:
         """Nowhere."""
         return ""
+
+    def ui_command(self) -> str:
+        """None."""
+        return ""
+
+    def is_of_folder(self) -> bool:
+        """No: it ends with this process."""
+        return False
 
     def artifact(self, run_id: str, path: str) -> Path:
         """Where an artifact is or would be."""

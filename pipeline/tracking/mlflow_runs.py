@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import re
+import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -22,8 +23,17 @@ from pipeline.tracking.store_errors import store_error, store_errors
 from pipeline.tracking.store_file import database_file, ensure_store
 
 EXPERIMENT = "fairtune"
-# Without it the MLflow UI opens an experiment on a page for language-model applications, which has nothing to show.
-_EXPERIMENT_KIND = "mlflow.experimentKind", "custom_model_development"
+# What the MLflow UI shows of an experiment, and of which kind it takes it to be.
+_EXPERIMENT_TAGS = {
+    "mlflow.experimentKind": "custom_model_development",
+    "mlflow.note.content": (
+        "Runs of fairtune. Open the newest one whose name begins with `study`: its description is the verdict, its metrics are "
+        "the rows of the table.\n\nBelow it stand its trainings, their tests, and the run `compare-...` with `report.html`."
+    ),
+}
+# Unless an address says so, or the browser remembers it, MLflow 3.17 opens a page for language-model applications, which has
+# nothing to show, whatever the experiment's kind.
+_VIEW = "workflowType=machine_learning"
 _PARENT = "mlflow.parentRunId"
 _NO_SUCH_RUN = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 
@@ -176,17 +186,30 @@ class MlflowTracker:
             uri = self.client.get_run(run_id).info.artifact_uri
         folder = local_folder(uri)
         if folder is None:
-            return f"{path} at {self.web_address(run_id)}/artifacts"
+            return f"{path} at {self.web_address(run_id, 'artifacts')}"
         file = folder / path
         return str(file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file)
 
-    def web_address(self, run_id: str) -> str:
-        """On the tracking server, or where `mlflow ui` serves a local store."""
+    def web_address(self, run_id: str, page: str = "") -> str:
+        """On the tracking server, or where `mlflow ui` serves a local store; in the view for model training."""
         server = self.tracking_uri if self.tracking_uri.startswith("http") else "http://127.0.0.1:5000"
         server = hide_credentials(server).replace("://...@", "://")  # a link is shown, so no password may be in it
         with store_errors("read", self.tracking_uri):
             experiment_id = self.client.get_run(run_id).info.experiment_id
-        return f"{server.rstrip('/')}/#/experiments/{experiment_id}/runs/{run_id}"
+        return f"{server.rstrip('/')}/#/experiments/{experiment_id}/runs/{run_id}{f'/{page}' if page else ''}?{_VIEW}"
+
+    def ui_command(self) -> str:
+        """`mlflow ui`, which does not read MLFLOW_TRACKING_URI: by itself it shows the store of the folder it is typed in."""
+        if self.tracking_uri.startswith("http"):
+            return ""
+        if os.environ.get("MLFLOW_BACKEND_STORE_URI") == self.tracking_uri or self.is_of_folder():
+            return "mlflow ui"
+        return f"mlflow ui --backend-store-uri {shlex.quote(hide_credentials(self.tracking_uri))}"
+
+    def is_of_folder(self) -> bool:
+        """Whether the store is the one that MLflow uses in this folder by itself."""
+        file = self.tracking_uri.removeprefix("sqlite:///")
+        return file != self.tracking_uri and Path(file).resolve() == Path("mlflow.db").resolve()
 
     def _experiment_id(self, parent_id: str | None) -> str:
         if parent_id:
@@ -210,10 +233,11 @@ class MlflowTracker:
         return str(existing.experiment_id)
 
     def _mark_experiment(self, experiment_id: str) -> None:
-        name, value = _EXPERIMENT_KIND
+        """Say what is in the experiment, also where `mlflow run` chose it; what somebody wrote there stays."""
         with contextlib.suppress(MlflowException):  # a server may refuse it; it is a matter of looks
-            if name not in self.client.get_experiment(experiment_id).tags:
-                self.client.set_experiment_tag(experiment_id, name, value)
+            present = self.client.get_experiment(experiment_id).tags
+            for name in _EXPERIMENT_TAGS.keys() - present.keys():
+                self.client.set_experiment_tag(experiment_id, name, _EXPERIMENT_TAGS[name])
 
     def _check_artifacts(self, uri: str) -> None:
         if uri.startswith("mlflow-artifacts:") and not self.tracking_uri.startswith("http"):

@@ -119,8 +119,14 @@ class RunStore(Protocol):
     def artifact_address(self, run_id: str, path: str) -> str:
         """Where an artifact lies: a path, where it is on this machine, else an address for people to read."""
 
-    def web_address(self, run_id: str) -> str:
-        """Where a browser shows the run; empty where no browser does."""
+    def web_address(self, run_id: str, page: str = "") -> str:
+        """Where a browser shows the run, or a page of it such as `artifacts`; empty where no browser does."""
+
+    def ui_command(self) -> str:
+        """The command that serves the store at that address; empty where a server does already, or no browser shows it."""
+
+    def is_of_folder(self) -> bool:
+        """Whether commands that are typed in this folder use the store by themselves."""
 
 
 class Tracker(RunStore, Protocol):

@@ -1,6 +1,8 @@
 """`mlflow run` as users type it, on the packaged model and data."""
 
 import os
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -29,10 +31,11 @@ def test_train_works_as_it_stands(tmp_path, empty_store):
         "cache_dir": str(tmp_path / "cache"),
     }
     binaries = Path(sys.executable).parent
+    environment = {**os.environ, "MLFLOW_TRACKING_URI": uri, "PATH": f"{binaries}{os.pathsep}{os.environ['PATH']}"}
     done = subprocess.run(
         [str(binaries / "mlflow"), "run", str(ROOT), "-e", "train", "--env-manager", "local", "--experiment-name", "e2e"]
         + [part for name, value in parameters.items() for part in ("-P", f"{name}={value}")],
-        env={**os.environ, "MLFLOW_TRACKING_URI": uri, "PATH": f"{binaries}{os.pathsep}{os.environ['PATH']}"},
+        env=environment,
         cwd=tmp_path,
         capture_output=True,
         text=True,
@@ -40,6 +43,13 @@ def test_train_works_as_it_stands(tmp_path, empty_store):
     )
     assert done.returncode == 0, done.stderr[-3000:]
     (run,) = tracker.search()
+    (hint,) = re.findall(r"Next: (.*)", done.stdout)
+    next_step = subprocess.run(
+        shlex.split(hint), env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=240
+    )  # where the user stands: not in the project's folder
+    assert next_step.returncode == 0, f"{hint}\n{next_step.stdout[-2000:]}{next_step.stderr[-2000:]}"
+    run = tracker.get(run.run_id)
+    assert 0 <= run.metrics["test/accuracy"] <= 1
     assert (run.status, run.stage, run.tags["strategy"]) == ("FINISHED", "train", "partial")
     assert run.params["learning_rate"] == "2e-5", "what MLflow logged stays as it was typed"
     assert (run.params["top_k"], run.params["batch_size"]) == ("1", "32")

@@ -10,6 +10,7 @@ from pipeline.errors import ConfigError, ModelError
 from pipeline.stages import compare, evaluate, prepare_data
 from pipeline.stages.inputs import find_inputs
 
+REFUSED = 2
 WORDS = ("bland", "cheap", "dull", "fine", "great", "lovely", "sharp", "warm", "film", "plot", "scene", "story")
 
 
@@ -107,6 +108,24 @@ def test_both_stand_in_one_table(workspace, trained, tmp_path):
 
 def test_a_second_test_finds_the_scores_of_the_first(workspace, trained):
     assert all(workspace.evaluate(run_id).recorded for run_id in trained.values())
+
+
+def test_scores_of_other_pairs_go_to_a_run_of_their_own(workspace, trained, dataset, tmp_path):
+    other = tmp_path / "other.csv"
+    pd.read_csv(dataset).iloc[::4].assign(one=lambda rows: rows["one"] + " again").to_csv(other, index=False)
+    for run_id in trained.values():
+        before = workspace.tracker.get(run_id)
+        result = workspace.cli("evaluate", run_id=run_id, dataset=other)
+        assert result.exit_code == 0, result.output
+        assert "Test on 60 pairs of other.csv: spearman" in result.output
+        assert "0 of them stand word for word" in result.output
+        made = workspace.tracker.search({"evaluates": run_id})[0]
+        assert made.metrics["test/examples"] == 60
+        assert -1 <= made.metrics["test/spearman"] <= 1
+        assert workspace.tracker.get(run_id).metrics == before.metrics
+    result = workspace.cli("evaluate", run_id=run_id, dataset=other, label_type="class")
+    assert result.exit_code == REFUSED
+    assert "--label-type class: the model was trained on scores of pairs of texts" in result.output
 
 
 def test_of_scores_there_is_no_second_data_set_and_no_interval(workspace, trained, tmp_path, capsys):

@@ -262,9 +262,7 @@ def test_evaluate_refuses_runs_without_a_model(workspace, failed, evaluated, run
     assert len(workspace.tracker.search()) == before
 
 
-@pytest.mark.parametrize(
-    "options", [{}, {"run_id": "a", "model": "b"}, {"model": "b"}, {"run_id": "a", "dataset": "rotten_tomatoes"}], ids=str
-)
+@pytest.mark.parametrize("options", [{}, {"run_id": "a", "model": "b"}, {"model": "b"}], ids=str)
 def test_evaluate_wants_a_run_or_a_model(options):
     with pytest.raises(ConfigError):
         evaluate.run(EvaluateConfig(**options))
@@ -274,7 +272,7 @@ def test_options_that_a_run_has_of_its_own_are_refused_beside_it(workspace, eval
     before = len(workspace.tracker.search())
     result = workspace.cli("evaluate", run_id=evaluated, split="official", max_length=16)
     assert result.exit_code == REFUSAL
-    assert "Leave out --split, --max-length." in result.output
+    assert "Leave out --split, --max-length, or name other data" in result.output
     assert len(workspace.tracker.search()) == before
     assert workspace.cli("evaluate", run_id=evaluated, cache_dir=".cache", force="false").exit_code == 0
 

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from pipeline import load_results
 from pipeline.config import CompareConfig, MainConfig, TrainConfig, TuneConfig
 from pipeline.errors import PipelineError
 from pipeline.stages import compare, main, train, tune
@@ -92,6 +93,27 @@ def test_a_study_goes_on_when_one_strategy_fails(workspace, study):
         assert found["train", strategy].params["epochs"] == "1", "what is typed beats the recipe"
     assert float(found["train", "head_only"].params["learning_rate"]) == 1e-2
     assert found["train", "partial"].params["top_k"] == "1"
+
+
+def test_a_studys_own_run_carries_its_outcome_and_is_no_row(workspace, study):
+    tracker = workspace.tracker
+    (parent,) = [run for run in tracker.search() if run.stage == "main"]
+    assert parent.name.startswith("study")
+    found = {run.stage: run for run in children_of(tracker, parent.run_id)}["compare"]
+    assert found.name == f"compare-{parent.name}"
+    summary = pd.read_csv(tracker.download(found.run_id, "model_summary.csv", Path("summary"))).set_index("strategy")
+    for name in ("head_only", "partial"):
+        for column in ("f1_macro", "f1_macro_low", "f1_macro_high", "train_seconds"):
+            assert parent.metrics[f"study/{name}/{column}"] == pytest.approx(summary.loc[name, column])
+    assert not any("full" in name for name in parent.metrics), "it failed"
+    said = parent.tags["mlflow.note.content"]
+    assert "macro F1" in said.partition("\n")[0]
+    assert f"/runs/{found.run_id}/artifacts/report.html?workflowType=machine_learning)" in said
+    inputs = workspace.client.get_run(parent.run_id).inputs.dataset_inputs
+    assert [entry.dataset.name.rpartition("-")[2] for entry in inputs] == ["train", "validation", "test"]
+    rows = load_results()
+    assert rows.loc[rows["run_id"] == parent.run_id, "test/f1_macro"].isna().all()
+    assert parent.run_id not in " ".join(compare.run(CompareConfig(study="all")).table["run_ids"])
 
 
 def test_the_export_has_the_studys_layout(study):

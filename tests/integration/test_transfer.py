@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.config import EvaluateConfig
 from pipeline.errors import DataError
-from pipeline.stages import evaluate
+from pipeline.stages import evaluate, score_record
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def test_a_transfer_score_counts_as_done_only_while_data_labels_and_code_are_the
     workspace, tiny, trained, measured, monkeypatch
 ):
     shutil.copy(tiny.csv(), "second.csv")
-    version = evaluate.code_version
+    version = score_record.code_version
 
     def ask(**options):
         before = len(measured)
@@ -60,7 +60,7 @@ def test_a_transfer_score_counts_as_done_only_while_data_labels_and_code_are_the
         return version(modules, *packages) + ("-edited" if "pipeline.stages.transfer" in modules else "")
 
     tested = workspace.tracker.get(trained).tags["test_code_version"]
-    monkeypatch.setattr(evaluate, "code_version", edited)
+    monkeypatch.setattr(score_record, "code_version", edited)
     assert ask() == 1
     assert ask() == 0
     assert workspace.tracker.get(trained).tags["test_code_version"] == tested

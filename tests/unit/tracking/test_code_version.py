@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.stages.evaluate import TESTING
 from pipeline.stages.inputs import COMPUTING
+from pipeline.stages.score_record import TESTING
 from pipeline.tracking import code_version as module
 from pipeline.tracking.code_version import code_version
 

@@ -266,17 +266,18 @@ class TestMlflowAlone:
             ("{cwd}/mlruns/1/abc/artifacts", "mlruns/1/abc/artifacts/report.html"),
             ("file://{cwd}/a%20folder/artifacts", "a folder/artifacts/report.html"),
             ("/elsewhere/artifacts", "/elsewhere/artifacts/report.html"),
-            ("s3://bucket/1/abc/artifacts", "report.html at PAGE/artifacts"),
-            ("mlflow-artifacts:/1/abc/artifacts", "report.html at PAGE/artifacts"),
+            ("s3://bucket/1/abc/artifacts", "report.html at PAGE"),
+            ("mlflow-artifacts:/1/abc/artifacts", "report.html at PAGE"),
         ],
     )
     def test_where_an_artifact_lies_is_said_so_that_it_can_be_opened(self, mlflow_tracker, monkeypatch, uri, expected):
         run_id = mlflow_tracker.start("compare").run_id
-        page = mlflow_tracker.web_address(run_id)
+        address = mlflow_tracker.web_address(run_id, "artifacts")
+        assert address.endswith(f"/runs/{run_id}/artifacts?workflowType=machine_learning")
         run = SimpleNamespace(info=SimpleNamespace(artifact_uri=uri.format(cwd=Path.cwd()), experiment_id="1"))
         monkeypatch.setattr(mlflow_tracker.client, "get_run", lambda run_id: run)
-        monkeypatch.setattr(mlflow_tracker, "web_address", lambda run_id: page)
-        assert mlflow_tracker.artifact_address(run_id, "report.html") == expected.replace("PAGE", page)
+        monkeypatch.setattr(mlflow_tracker, "web_address", lambda run_id, page: {"artifacts": address}[page])
+        assert mlflow_tracker.artifact_address(run_id, "report.html") == expected.replace("PAGE", address)
 
     def test_a_store_that_refuses_to_mark_the_experiment_still_takes_runs(self, mlflow_tracker, monkeypatch):
         def refuse(*given):
@@ -366,6 +367,27 @@ class TestMlflowAlone:
         logger.log_model(tmp_path / "fine_tuned", ["tabulate"])
         needed = mlflow_tracker.download(logger.run_id, "model/requirements.txt", tmp_path / "to").read_text()
         assert {"tabulate", "torch", "mlflow", "sentencepiece"} <= {line.partition("==")[0] for line in needed.split()}
+
+    def test_the_command_that_opens_the_ui_names_a_store_that_is_not_of_this_folder(self, mlflow_tracker, monkeypatch):
+        monkeypatch.setattr(mlflow_tracker, "tracking_uri", f"sqlite:///{Path.cwd() / 'mlflow.db'}")
+        assert mlflow_tracker.ui_command() == "mlflow ui"
+        monkeypatch.setattr(mlflow_tracker, "tracking_uri", "sqlite:////else where/mlflow.db")
+        assert mlflow_tracker.ui_command() == "mlflow ui --backend-store-uri 'sqlite:////else where/mlflow.db'"
+        monkeypatch.setattr(mlflow_tracker, "tracking_uri", "https://host/mlflow")
+        assert mlflow_tracker.ui_command() == ""
+
+    def test_the_experiment_that_mlflow_chose_is_described_and_a_description_of_ones_own_stays(
+        self, mlflow_tracker, monkeypatch
+    ):
+        client = mlflow_tracker.client
+        own = client.create_experiment("own", tags={"mlflow.note.content": "mine"})
+        for experiment, described in (("0", "Runs of fairtune"), (own, "mine")):
+            given = client.create_run(experiment).info.run_id
+            monkeypatch.setenv("MLFLOW_RUN_ID", given)
+            mlflow_tracker.start("study-quickstart")
+            tags = client.get_experiment(experiment).tags
+            assert tags["mlflow.experimentKind"] == "custom_model_development"
+            assert tags["mlflow.note.content"].startswith(described)
 
     def test_a_link_holds_no_password(self, mlflow_tracker, monkeypatch):
         run_id = mlflow_tracker.start("linked").run_id

@@ -1,0 +1,58 @@
+"""A model's test on a run: scores, predictions and pictures, and the version of the code that made them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from pipeline import config as configs
+from pipeline.comparison.rows import EXTERNAL
+from pipeline.data.columns import LABEL
+from pipeline.evaluation.chance import SWAPPED, is_far_below_chance
+from pipeline.lettering import warn_of_missing
+from pipeline.stages.inputs import deciding_modules
+from pipeline.stages.progress import WAY_OUT, count_classes, say
+from pipeline.stages.testing import score_test
+from pipeline.tracking.code_version import code_version
+from pipeline.tracking.runs import Run, RunLogger
+from pipeline.training.model_folder import FineTunedModel
+
+TESTING = ("pipeline.stages.testing", "pipeline.training.model_folder")
+"""Where the code begins that decides a test score."""
+_USUAL = configs.TrainConfig()
+
+
+def scoring_version(trained: Run | None, *others: str) -> str:
+    """Equal where the code that decides the test scores of a run is the same; of a model from elsewhere without one.
+
+    Args:
+        others: Further modules where such code begins.
+    """
+    params, strategy = (trained.params, trained.tags["strategy"]) if trained else ({}, EXTERNAL)
+    own = deciding_modules(strategy, params.get("objective", _USUAL.objective), params.get("head", _USUAL.head))
+    return code_version((*TESTING, *others, *own))
+
+
+def log_test(
+    model: FineTunedModel, classes: Sequence[str], table: pd.DataFrame, there: int, logger: RunLogger, title: str
+) -> dict[str, float]:
+    """Predict rows and write scores, predictions and pictures onto the run of `logger`.
+
+    Args:
+        classes: In the order of the labels of `table`.
+        there: Of how many rows those of `table` were drawn.
+    """
+    if warning := warn_of_missing(list(classes), "classes"):
+        say(warning)
+    report = score_test(model, list(classes), table, title)
+    for file, text in report.tables.items():
+        logger.log_text(text, file)
+    for file, figure in report.figures.items():
+        logger.log_figure(figure, file)
+    counts = count_classes(table[LABEL].to_numpy(), classes)
+    if is_far_below_chance(report.metrics.get("recall_macro", 1.0), counts):
+        say(f"{title}: the test scores are {SWAPPED}. {WAY_OUT}")
+    measured = {f"test/{name}": value for name, value in {**report.metrics, **report.calibration}.items()}
+    logger.log_metrics({**measured, "test/examples": len(table), "test/rows": there})
+    return report.metrics
