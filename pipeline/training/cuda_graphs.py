@@ -84,12 +84,14 @@ class StepGraphs:
         Args:
             step: Computes the same in every step of a phase.
         """
+        import torch
+
         if self.failed:
             return step(batch)
         if phase != self._phase:  # other parameters train
             self._graphs.clear()
             self._visits.clear()
-            self._phase = phase
+            self._phase, self._pool = phase, torch.cuda.graph_pool_handle()  # a pool whose graphs are gone takes no new ones
         shape = tuple((name, tuple(tensor.shape)) for name, tensor in batch.inputs.items())
         self._send_rates()
         if shape not in self._graphs and self._is_worth(shape):
