@@ -1,9 +1,9 @@
 """What a GPU makes of our training step beside the Trainer's: one command of some minutes, without a network.
 
-python -m benchmarks.gpu --seconds 320 --output results
+python -m benchmarks.gpu --seconds 340 --output results
 python -m benchmarks.gpu --tiny --seconds 120      # a trial of the same on a CPU, with encoders of no size
 
-Each section is a process of its own, so that what breaks the GPU's state, or hangs, costs one section. Every measurement is
+Each section is a process of its own. Every measurement is
 written as a line of JSON when it is made; one that fails is written with its traceback and does not stop the others.
 """
 
@@ -11,11 +11,10 @@ from __future__ import annotations
 
 import itertools
 import json
+import multiprocessing
 import os
 import platform
 import shutil
-import subprocess
-import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -28,16 +27,17 @@ import click
 PACKAGES = ("torch", "transformers", "peft", "accelerate", "numpy", "pydantic", "triton", "bitsandbytes", "mlflow")
 PLAN = (
     # section, share of the seconds; what a section leaves over is the next one's
-    ("steps", 0.38),
-    ("probe", 0.27),
-    ("trainings", 0.13),
-    ("losses", 0.11),
-    ("search", 0.07),
-    ("repeats", 0.04),
+    ("machine", 0.04),
+    ("steps", 0.44),
+    ("search", 0.10),
+    ("probe", 0.16),
+    ("trainings", 0.18),
+    ("losses cpu", 0.03),
+    ("losses gpu", 0.05),
 )
 SECTIONS = tuple(name for name, _ in PLAN)
-_START = 25.0
-"""Seconds beyond its share that a section may take to begin and to end before it is ended."""
+_GRACE = 20.0
+"""Seconds beyond its share that a section may take to end before it is ended."""
 
 
 class Notebook:
@@ -82,62 +82,96 @@ def _short(found: Any) -> str:
 
 
 @click.command()
-@click.option("--seconds", default=320.0, show_default=True, help="About how long it may take; what comes last is left out.")
+@click.option("--seconds", default=340.0, show_default=True, help="About how long it may take; what comes last is left out.")
 @click.option("--output", type=click.Path(path_type=Path), default=Path("results"), show_default=True)
 @click.option("--tiny", is_flag=True, help="Encoders of no size and few texts: a trial of the benchmark itself.")
 @click.option("--sections", default=",".join(SECTIONS), show_default=True)
-@click.option("--section", hidden=True)
-@click.option("--folder", type=click.Path(path_type=Path), hidden=True)
-def main(seconds: float, output: Path, tiny: bool, sections: str, section: str | None, folder: Path | None) -> None:
+def main(seconds: float, output: Path, tiny: bool, sections: str) -> None:
     """Write gpu.jsonl, gpu.json, gpu.md and gpu.png into --output."""
     os.environ.update(HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false", PYTHONUNBUFFERED="1")
-    if section:
-        from transformers.utils import logging
-
-        from benchmarks.gpu_inputs import Workshop
-
-        logging.set_verbosity_error()
-        logging.disable_progress_bar()
-        run_section(section, Workshop(folder or Path(), tiny), Notebook(output / "gpu.jsonl", section, seconds))
-        return
+    os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"  # so that nothing wakes the GPU's driver before the sections are forked
     output.mkdir(parents=True, exist_ok=True)
     (output / "gpu.jsonl").unlink(missing_ok=True)
-    conduct(seconds, output, tiny, sections.split(","))
+    conduct(seconds, output, tiny, ["machine", *(name for name in sections.split(",") if name != "machine")])
 
 
 def conduct(seconds: float, output: Path, tiny: bool, wanted: list[str]) -> None:
-    """Make the inputs, run the sections one after the other, and write the report anew after each."""
+    """Run the sections one after the other, and write the report anew after each."""
+    ending = time.monotonic() + seconds
+    began = time.perf_counter()
+    import_all()
     from benchmarks.gpu_inputs import Workshop, scratch_folder
     from benchmarks.gpu_report import write_report
 
-    notebook, folder = Notebook(output / "gpu.jsonl", "machine", seconds), scratch_folder()
+    folder, start = scratch_folder(), "fork"
+    notebook = Notebook(output / "gpu.jsonl", "time", seconds)
     try:
-        notebook.measure("machine", machine)
-        notebook.measure("inputs", Workshop(folder, tiny).make)
+        notebook.measure("imports", lambda: {"seconds": time.perf_counter() - began})
         shares = {name: share for name, share in PLAN if name in wanted}
         for position, (name, share) in enumerate(shares.items()):
             ahead = sum(list(shares.values())[position:])
-            allowed = notebook.left * share / ahead
-            notebook.measure(f"section {name}", lambda n=name, s=allowed: run_apart(n, s, output, folder, tiny))  # type: ignore[misc]
+            allowed = (ending - time.monotonic()) * share / ahead
+            section = Notebook(output / "gpu.jsonl", name, allowed)
+            notebook.measure(
+                f"section {name}",
+                lambda n=name, s=section, m=start: run_apart(n, Workshop(folder, tiny), s, m, 120.0 if tiny else _GRACE),  # type: ignore[misc]
+            )
             write_report(output)
+            lines = [line for line in lines_of(output / "gpu.jsonl") if line["name"] == "machine"]
+            if (
+                name == "machine"
+                and Path("/dev/nvidiactl").exists()
+                and not (lines and lines[0].get("found", {}).get("memory_gb"))
+            ):
+                start = "spawn"  # the driver does not work in a fork
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def run_apart(section: str, seconds: float, output: Path, folder: Path, tiny: bool) -> dict[str, Any]:
-    """A section in a process of its own; how it ended."""
-    command = [sys.executable, "-m", "benchmarks.gpu", "--section", section, "--seconds", str(seconds)]
-    command += ["--output", str(output), "--folder", str(folder), *(["--tiny"] if tiny else [])]
-    allowed = seconds + _START + (60.0 if tiny else 0.0)
-    if section == "losses":
-        command[command.index("--seconds") + 1] = str(seconds / 2)
-        for place, hidden in (("cpu", ""), ("gpu", None)):
-            environment = {**os.environ, "BENCHMARK_PLACE": place}
-            if hidden is not None:
-                environment["CUDA_VISIBLE_DEVICES"] = hidden
-            subprocess.run(command, check=False, timeout=allowed, env=environment)
-        return {}
-    return {"exit_status": subprocess.run(command, check=False, timeout=allowed).returncode}
+def import_all() -> None:
+    """Import once what every section needs, without asking the GPU anything: sections are forks of this process."""
+    import accelerate
+    import peft
+    import sklearn.metrics
+    import transformers
+    from transformers import Trainer
+    from transformers.models.bert import modeling_bert
+    from transformers.utils import logging
+
+    import benchmarks.gpu_probe
+    import benchmarks.gpu_steps
+    import benchmarks.peers
+    import pipeline.stages.train
+
+    del accelerate, peft, sklearn, transformers, Trainer, modeling_bert, benchmarks, pipeline
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+
+
+def run_apart(name: str, workshop: Any, notebook: Notebook, start: str, grace: float) -> dict[str, Any]:
+    """A section in a process of its own, so that what breaks the GPU's state, or hangs, costs one section; how it ended."""
+    process = multiprocessing.get_context(start).Process(target=run_section, args=(name, workshop, notebook))
+    process.start()
+    process.join(notebook.left + grace)
+    if process.is_alive():
+        process.kill()
+        process.join()
+    return {"exit_status": process.exitcode}
+
+
+def run_section(name: str, workshop: Any, notebook: Notebook) -> None:
+    """The measurements of one section."""
+    if name == "losses cpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    {"machine": prepare, "steps": steps, "probe": probe, "trainings": trainings, "search": search}.get(name, losses)(
+        workshop, notebook
+    )
+
+
+def prepare(workshop: Any, notebook: Notebook) -> None:
+    """What the figures depend on, and what they are taken on."""
+    notebook.measure("machine", machine)
+    notebook.measure("inputs", workshop.make)
 
 
 def machine() -> dict[str, Any]:
@@ -165,13 +199,6 @@ def machine() -> dict[str, Any]:
     }
 
 
-def run_section(name: str, workshop: Any, notebook: Notebook) -> None:
-    """The measurements of one section."""
-    {"steps": steps, "repeats": repeats, "probe": probe, "trainings": trainings, "losses": losses, "search": search}[name](
-        workshop, notebook
-    )
-
-
 def cells() -> list[Any]:
     """Every setting, the most important first."""
     from benchmarks.gpu_inputs import SHAPES, STRATEGIES, Cell
@@ -180,27 +207,29 @@ def cells() -> list[Any]:
         Cell("bert-base", "full", 32),
         Cell("minilm", "full", 32),
         Cell("bert-base", "lora", 32),
-        Cell("bert-base", "full", 256),
         Cell("minilm", "lora", 32),
-        Cell("minilm", "head_only", 32),
+        Cell("bert-base", "full", 256),
         Cell("bert-base", "partial", 32),
+        Cell("minilm", "head_only", 32),
         Cell("minilm", "full", 256),
         Cell("bert-base", "lora", 256),
+        Cell("minilm", "partial", 32),
+        Cell("bert-base", "head_only", 32),
     ]
     every = [Cell(*values) for values in itertools.product(SHAPES, STRATEGIES, (32, 256))]
     return first + [cell for cell in every if cell not in first]
 
 
-def steps(workshop: Any, notebook: Notebook, number: int = 0) -> None:
+def steps(workshop: Any, notebook: Notebook) -> None:
     """Every setting by every system, in turn."""
     from benchmarks.gpu_probe import peaks
     from benchmarks.gpu_steps import SYSTEMS, measure
 
     notebook.measure("peaks", lambda: peaks(workshop))
-    for cell in cells():
-        for system in SYSTEMS:
-            count = 6 if workshop.tiny else 170 if cell.batch_size == 32 else 64
-            limit = 1.0 if workshop.tiny else {"ours": 1.6, "B": 1.6, "A": 1.2}[system]
+    for number, cell in enumerate(cells()):
+        for system in (*SYSTEMS, *(["eager"] if number < 3 else [])):
+            count = 6 if workshop.tiny else 130
+            limit = 1.0 if workshop.tiny else {"ours": 1.5, "B": 1.5, "A": 1.0, "eager": 1.0}[system]
             notebook.measure(
                 f"{cell.name} {system}",
                 lambda c=cell, s=system, n=count, t=limit: measure(workshop, c, s, n, t),  # type: ignore[misc]
@@ -208,15 +237,7 @@ def steps(workshop: Any, notebook: Notebook, number: int = 0) -> None:
                 strategy=cell.strategy,
                 batch_size=cell.batch_size,
                 system=system,
-                round=number,
             )
-
-
-def repeats(workshop: Any, notebook: Notebook) -> None:
-    """The settings again, as far as there is time."""
-    for number in (1, 2):
-        if notebook.left > 0:
-            steps(workshop, notebook, number)
 
 
 def probe(workshop: Any, notebook: Notebook) -> None:
@@ -239,7 +260,7 @@ def trainings(workshop: Any, notebook: Notebook) -> None:
         cell, folder = Cell("bert-base", strategy, 32), workshop.folder / f"model-{number}"
         notebook.measure(
             f"train {cell.name}",
-            lambda c=cell, f=folder: train_really(workshop, c, 24, f),
+            lambda c=cell, f=folder: train_really(workshop, c, 10, f),
             strategy=strategy,  # type: ignore[misc]
         )
         shutil.rmtree(folder, ignore_errors=True)
@@ -250,13 +271,13 @@ def losses(workshop: Any, notebook: Notebook) -> None:
     from benchmarks.gpu_inputs import STRATEGIES, Cell
     from benchmarks.gpu_steps import losses_of
 
-    place = os.environ["BENCHMARK_PLACE"]
-    for shape, strategy in itertools.product(("bert-base", "minilm"), STRATEGIES):
+    place = "gpu" if workshop.has_cuda else "cpu"
+    for shape, strategy in itertools.product(("minilm", "bert-base"), STRATEGIES):
         cell = Cell(shape, strategy, 32)
         for precision in ("fp32",) if place == "cpu" else ("bf16", "fp32"):
             notebook.measure(
                 f"losses {shape} {strategy} {precision} {place}",
-                lambda c=cell, p=precision: losses_of(workshop, c, 8, p),  # type: ignore[misc]
+                lambda c=cell, p=precision: losses_of(workshop, c, 5, p),  # type: ignore[misc]
                 shape=shape,
                 strategy=strategy,
                 precision=precision,

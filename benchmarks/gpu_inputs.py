@@ -132,7 +132,13 @@ class Workshop:
     @property
     def warm_up(self) -> int:
         """Steps that are not timed."""
-        return 2 if self.tiny else 10
+        return 2 if self.tiny else 8
+
+    def warm_up_of_ours(self, cell: Cell, captures: bool) -> int:
+        """Steps in which our loop meets every length, several times if it captures: it sorts 50 batches at a time by length."""
+        if self.tiny:
+            return 4
+        return (210 if cell.batch_size == 32 else 110) if captures else 60
 
     def make(self) -> None:
         """Write texts and encoders."""

@@ -52,7 +52,7 @@ def _table(columns: list[str], rows: list[list[Any]]) -> str:
 def heading(lines: list[dict[str, Any]]) -> str:
     """Card, versions, and what the hardware reaches."""
     about = next((line["found"] for line in _found(lines, "machine") if line["name"] == "machine"), {})
-    peaks = next((line["found"] for line in _found(lines, "steps repeats") if line["name"] == "peaks"), {})
+    peaks = next((line["found"] for line in _found(lines, "steps") if line["name"] == "peaks"), {})
     versions = ", ".join(f"{name} {number}" for name, number in about.get("versions", {}).items())
     measured = ", ".join(f"{name} {value:.3g}" for name, value in peaks.items())
     left_out = "; ".join(f"{name} ({why})" for name, why in about.get("left_out", {}).items())
@@ -63,15 +63,19 @@ def heading(lines: list[dict[str, Any]]) -> str:
 def step_rows(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """A row per setting: each system's figures (medians over rounds) and ratios."""
     found: dict[tuple[str, str, int], dict[str, list[dict[str, Any]]]] = defaultdict(lambda: defaultdict(list))
-    for line in _found(lines, "steps repeats"):
+    for line in _found(lines, "steps"):
         if "system" in line:
             found[line["shape"], line["strategy"], line["batch_size"]][line["system"]].append(line["found"])
-    peak = next((line["found"]["bf16_tflops"] for line in _found(lines, "steps repeats") if line["name"] == "peaks"), None)
+    peak = next((line["found"]["bf16_tflops"] for line in _found(lines, "steps") if line["name"] == "peaks"), None)
     rows = []
     for key, systems in found.items():
         row: dict[str, Any] = dict(zip(("shape", "strategy", "batch_size"), key, strict=True))
         for system, measured in systems.items():
-            names = [name for name in ("ms", "examples_per_second", "allocated_mb", "reserved_mb") if name in measured[0]]
+            names = [
+                name
+                for name in ("ms", "examples_per_second", "allocated_mb", "reserved_mb", "first_visits_seconds")
+                if name in measured[0]
+            ]
             row[system] = {name: statistics.median(each[name] for each in measured) for name in names}
             row[system]["rounds_ms"] = [each["ms"] for each in measured]
         if "ours" in systems:
@@ -100,9 +104,11 @@ def step_table(rows: list[dict[str, Any]]) -> str:
         "A, ms",
         "B, ms",
         "ours, ms",
+        "without graphs, ms",
         "A / ours",
         "B / ours",
         "goal",
+        "first visits A / B / ours, s",
         "ours, texts/s",
         "MFU",
         "once, s",
@@ -116,9 +122,10 @@ def step_table(rows: list[dict[str, Any]]) -> str:
                 row["shape"],
                 row["strategy"],
                 row["batch_size"],
-                *(_of(row, system, "ms", ".2f") for system in ("A", "B", "ours")),
+                *(_of(row, system, "ms", ".2f") for system in ("A", "B", "ours", "eager")),
                 *ratios,
                 f"{goal[0]:g} / {goal[1]:g}" if goal else "",
+                " / ".join(_of(row, system, "first_visits_seconds", ".1f") for system in ("A", "B", "ours")),
                 _of(row, "ours", "examples_per_second", ",.0f"),
                 _of(row, "ours", "mfu", ".1%"),
                 f"{row.get('once_seconds', 0):.2f}",
@@ -174,7 +181,7 @@ def search_table(lines: list[dict[str, Any]]) -> str:
 def loss_table(lines: list[dict[str, Any]]) -> str:
     """The largest relative difference of the first losses from those in float32 on the CPU."""
     by_setting: dict[tuple[str, str], dict[str, list[float]]] = defaultdict(dict)
-    for line in _found(lines, "losses"):
+    for line in [line for line in lines if line["section"].startswith("losses") and line.get("found")]:
         by_setting[line["shape"], line["strategy"]][f"{line['place']} {line['precision']}"] = line["found"]
     shown = []
     for (shape, strategy), found in by_setting.items():

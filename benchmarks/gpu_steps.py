@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.gpu_inputs import Cell, Workshop, forget, memory, synchronize
+import numpy as np
+
+from benchmarks.gpu_inputs import Cell, Workshop, draw_lengths, forget, memory, synchronize
 from pipeline.config import TrainConfig
 from pipeline.stages.assembly import build, plan_fit, read_texts
+from pipeline.training import loop
 from pipeline.training.checkpoints import CheckpointFolder
+from pipeline.training.cuda_graphs import StepGraphs
 from pipeline.training.loop import fit
 from pipeline.training.plan import FitPlan
 from pipeline.training.precision import choose_precision
 
 SYSTEMS = ("ours", "B", "A")
-"""A: padded to 128, float32. B: padded to the longest of a batch, bf16 autocast. Both are transformers' Trainer."""
+"""A: padded to 128, float32. B: padded to the longest of a batch, bf16 autocast. Both are transformers' Trainer.
+
+Beside them `eager`: ours without CUDA graphs.
+"""
+
+
+LONGEST_WARM_UP = 14.0
+"""Seconds."""
 
 
 class NoCheckpoints(CheckpointFolder):
@@ -45,6 +57,10 @@ class Clock:
     steps: int = 0
     elapsed: float = 0.0
     peaks: dict[str, float] = field(default_factory=dict)
+    warm_up_seconds: float = 0.0
+    warmed: int = 0
+    """Steps that were not timed."""
+    _born: float = field(default_factory=time.perf_counter)
     _begin: float = 0.0
     _ended: bool = False
 
@@ -52,9 +68,14 @@ class Clock:
         """Note the time."""
         if self.each_step:
             self.each_step(step)
-        if step == min(self.warm_up, total_steps - 1):
+        if step == 1:
+            self._born = time.perf_counter()
+        if not self._begin and (
+            step == min(self.warm_up, total_steps - 1) or time.perf_counter() - self._born > LONGEST_WARM_UP
+        ):
             synchronize()
-            self._begin, self.steps = time.perf_counter(), -step
+            self._begin, self.steps, self.warmed = time.perf_counter(), -step, step
+            self.warm_up_seconds = self._begin - self._born
         elif self._begin and not self._ended and (step == total_steps or time.perf_counter() - self._begin > self.seconds):
             synchronize()
             self.elapsed = time.perf_counter() - self._begin
@@ -79,6 +100,8 @@ class Clock:
             "ms": 1000 * per_step,
             "examples_per_second": batch_size / per_step,
             "steps": self.steps,
+            "warm_up_steps": self.warmed,
+            "first_visits_seconds": self.warm_up_seconds - per_step * (self.warmed - 1),
             **self.peaks,
         }
 
@@ -91,20 +114,40 @@ def plan_of(workshop: Workshop, config: TrainConfig) -> FitPlan:
     return plan_fit(inputs, texts, build(inputs), choose_precision(config.precision), checkpoints)
 
 
-def measure_ours(workshop: Workshop, cell: Cell, steps: int, seconds: float, **options: Any) -> dict[str, Any]:
-    """One training by the product's own loop."""
+@contextlib.contextmanager
+def watched_graphs() -> Iterator[Callable[[], dict[str, Any]]]:
+    """Within the block the graphs of the last training are seen: how many were captured, and whether that failed."""
+    made: list[StepGraphs] = []
+
+    class Seen(StepGraphs):
+        def __init__(self, *arguments: Any, **named: Any) -> None:
+            super().__init__(*arguments, **named)
+            made.append(self)
+
+    before = loop.StepGraphs
+    loop.StepGraphs = Seen  # type: ignore[misc]
+    try:
+        yield lambda: {"captured": made[-1].captured, "failed": made[-1].failed} if made else {}
+    finally:
+        loop.StepGraphs = before  # type: ignore[misc]
+
+
+def measure_ours(workshop: Workshop, cell: Cell, seconds: float, **options: Any) -> dict[str, Any]:
+    """One training by the product's own loop, timed once it has met every length and captured what it captures."""
     held = forget()
     began = time.perf_counter()
-    config = workshop.config(cell, steps, **options)
-    clock = Clock(seconds, workshop.warm_up)
+    config = workshop.config(cell, workshop.rows, **{"epochs": 8, "eval_steps": 10**6} | options)
+    clock = Clock(seconds, workshop.warm_up_of_ours(cell, options.get("cuda_graphs") != "off"))
     plan = plan_of(workshop, config)
     prepared = time.perf_counter()
-    result = fit(plan, clock)
+    with watched_graphs() as seen:
+        result = fit(plan, clock)
     found = clock.found(config.batch_size)
     return {
         **found,
         "held_before_mb": held,
         "precision": plan.precision,
+        "graphs": seen(),
         "flops_per_example": result.flops / result.examples,
         "flops_per_second": result.flops / result.examples * found["examples_per_second"],
         "padded_tokens_per_example": result.tokens / result.examples,
@@ -124,6 +167,52 @@ def losses_of(workshop: Workshop, cell: Cell, steps: int, precision: str) -> lis
     return clock.losses
 
 
+class VisitingCollator:
+    """Pads to the longest of a batch, as is usual; but the first batches to one length each, cutting what is longer.
+
+    So every length that is timed later was met before, and what is paid once for a shape is not in the time of a step.
+    """
+
+    def __init__(self, tokenizer: Any, lengths: list[int]) -> None:
+        """Meet these lengths first."""
+        from transformers import DataCollatorWithPadding
+
+        self._usual, self._to_visit, self._tokenizer = DataCollatorWithPadding(tokenizer), list(lengths), tokenizer
+        self._visited = set(lengths)
+        self.met_late = 0
+        """Batches of a length that was not met before."""
+
+    def __call__(self, examples: list[dict[str, Any]]) -> Any:
+        """The batch."""
+        if not self._to_visit:
+            batch = self._usual(examples)
+            length = batch["input_ids"].shape[1]
+            self.met_late += length not in self._visited
+            self._visited.add(length)
+            return batch
+        length = self._to_visit.pop()
+        cut = [{name: v[:length] if isinstance(v, list) else v for name, v in example.items()} for example in examples]
+        batch = self._usual(cut)
+        for name, tensor in batch.items():
+            if name != "labels":
+                value = self._tokenizer.pad_token_id if name == "input_ids" else 0
+                batch[name] = torch_pad(tensor, length - tensor.shape[1], value)
+        return batch
+
+
+def torch_pad(tensor: Any, columns: int, value: int) -> Any:
+    """So many columns more."""
+    from torch.nn.functional import pad
+
+    return pad(tensor, (0, columns), value=value)
+
+
+def usual_lengths(batch_size: int) -> list[int]:
+    """The lengths to which random batches of SST-2's texts are padded, but for the rarest."""
+    longest = draw_lengths(batch_size * 400, 5).reshape(400, batch_size).max(1)
+    return list(range(int(np.quantile(longest, 0.02)), int(np.quantile(longest, 0.98)) + 1))
+
+
 _ROWS: dict[tuple[str, str, int], Any] = {}
 
 
@@ -134,17 +223,18 @@ def measure_trainer(
     steps: int,
     seconds: float,
     each_step: Callable[[int], None] | None = None,
+    warm_up: int | None = None,
     **arguments: Any,
 ) -> dict[str, Any]:
-    """One training by transformers' Trainer.
+    """One training by transformers' Trainer, timed once it has met the usual lengths.
 
     Args:
+        warm_up: Steps before the clock starts, without a visit to each length first; so that it can be looked at early.
         arguments: Of `TrainingArguments`, beside the usual ones.
     """
     import torch
     from transformers import (
         AutoModelForSequenceClassification,
-        DataCollatorWithPadding,
         PrinterCallback,
         Trainer,
         TrainerCallback,
@@ -170,7 +260,9 @@ def measure_trainer(
         inputs.address.folder, num_labels=2, dtype=torch.float32, **dropouts
     )
     model = peers.choose_parameters(model, config)
-    clock = Clock(seconds, workshop.warm_up, each_step)
+    lengths = [] if warm_up is not None or system == "A" else [12, 20] if workshop.tiny else usual_lengths(cell.batch_size)
+    collator = VisitingCollator(tokenizer, lengths) if system == "B" else None
+    clock = Clock(seconds, warm_up if warm_up is not None else len(lengths) + workshop.warm_up, each_step)
 
     class Watching(TrainerCallback):
         """Tells the clock of every step."""
@@ -201,7 +293,7 @@ def measure_trainer(
             model=model,
             args=TrainingArguments(**usual | arguments),
             train_dataset=_ROWS[key],
-            data_collator=DataCollatorWithPadding(tokenizer) if padding == "longest" else None,
+            data_collator=collator,
             callbacks=[Watching()],
         )
         trainer.remove_callback(PrinterCallback)
@@ -209,6 +301,7 @@ def measure_trainer(
         outcome = trainer.train()
     return {
         **clock.found(config.batch_size),
+        **({"lengths_met_late": collator.met_late, "lengths_visited": len(lengths)} if collator else {}),
         "held_before_mb": held,
         "loss": outcome.training_loss,
         "seconds": {"prepare": prepared - began, "all": time.perf_counter() - began},
@@ -217,8 +310,8 @@ def measure_trainer(
 
 def measure(workshop: Workshop, cell: Cell, system: str, steps: int, seconds: float) -> dict[str, Any]:
     """One system in one setting."""
-    if system == "ours":
-        return measure_ours(workshop, cell, steps, seconds)
+    if system in ("ours", "eager"):
+        return measure_ours(workshop, cell, seconds, cuda_graphs="auto" if system == "ours" else "off")
     return measure_trainer(workshop, cell, system, steps, seconds)
 
 
@@ -258,5 +351,5 @@ def measure_search_step(workshop: Workshop, shape: str, system: str, batch_size:
     steps = sum(
         point["epochs"] * math.ceil(rows / batch_size) for point in search_points() if point["batch_size"] == batch_size
     )
-    found = measure_trainer(workshop, Cell(shape, "head_only", batch_size), system, 60, 1.5)
+    found = measure_trainer(workshop, Cell(shape, "head_only", batch_size), system, 100, 1.0)
     return {"ms": found["ms"], "steps": steps, "train_seconds": found["ms"] / 1000 * steps}

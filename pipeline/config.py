@@ -190,6 +190,9 @@ class FitConfig(EncoderConfig):
     """Compute what frozen lower layers make of the texts once, and keep it on disk for all epochs, trials and seeds."""
     frozen_prefix_cache_gb: Annotated[Rate, Operational()] = 20.0
     """Bound of that cache in GiB: the entries used least recently go; what would not fit is computed for every batch."""
+    cuda_graphs: Annotated[Literal["auto", "off"], Operational()] = "auto"
+    """auto: on a GPU, launch a step that repeats as one CUDA graph, where that is possible; off: never. Results are equal but
+    for rounding."""
     num_processes: Annotated[Count, Operational()] = 1
     """Train one model with so many processes, a GPU each where there are any; each takes its share of every batch."""
     seed: Seed = 42

@@ -47,6 +47,23 @@ class Batch:
             inputs["inputs_embeds"] = inputs["inputs_embeds"].float()
         return replace(self, inputs=inputs, labels=move(self.labels, device))
 
+    def lengthened(self, multiple: int, longest: int, pad_id: int) -> Batch:
+        """The batch with more padding, so that its length is a multiple; never beyond `longest`, which a model can take.
+
+        Of one token alone, which is all that is kept where a head reads no other, there is never more.
+        """
+        from torch.nn.functional import pad
+
+        length = self.inputs["attention_mask"].shape[1]
+        extra = min(-(-length // multiple) * multiple, longest) - length
+        if extra <= 0 or length == 1:
+            return self
+        inputs = {
+            name: pad(tensor, (0, 0) * (tensor.dim() - 2) + (0, extra), value=pad_id if name == "input_ids" else 0)
+            for name, tensor in self.inputs.items()
+        }
+        return replace(self, inputs=inputs)
+
 
 def move(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
     """The tensor on the device; to a GPU from pinned memory, so that the copy takes its turn there and nobody waits for it."""

@@ -17,6 +17,7 @@ from pipeline.data.batching import Batch, Examples, TokenExamples, mask_padding,
 from pipeline.data.tokenization import Labels
 from pipeline.modeling.cut import Cut
 from pipeline.training.inference import MAX_TOKENS
+from pipeline.training.masks import attention_without_plans
 from pipeline.training.prefix_cache import HiddenStates, PrefixCache
 
 if TYPE_CHECKING:
@@ -77,7 +78,8 @@ class RecomputedPrefix(AbovePrefix):
         """The examples at `indices`, padded, on the model's device."""
         batch = self.tokens.batch(indices)
         inputs = batch.to(self.device).inputs
-        states = self.cut.run_prefix(**inputs).to(self.dtype)
+        with attention_without_plans(self.device):
+            states = self.cut.run_prefix(**inputs).to(self.dtype)
         mask = inputs["attention_mask"][:, : states.shape[1]]
         return replace(batch, inputs={"inputs_embeds": states, "attention_mask": mask})
 

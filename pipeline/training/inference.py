@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from pipeline.data.batching import Examples, plan_inference
 from pipeline.training.distributed import ALONE, World
+from pipeline.training.masks import attention_without_plans
 
 MAX_TOKENS = 8192
 
@@ -30,7 +31,7 @@ def predict_logits(
     was_training = model.training
     model.eval()
     rows, order = [], []
-    with torch.inference_mode():
+    with torch.inference_mode(), attention_without_plans(device):
         for indices in world.deal(plan_inference(examples.lengths, min(max_tokens, MAX_TOKENS))):
             batch = examples.batch(indices).to(device)
             with examples.feeding():

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from pipeline.data.batching import Examples, plan_epoch
+from pipeline.data.batching import Batch, Examples, plan_epoch
 from pipeline.training.checkpoints import generator_states
+from pipeline.training.cuda_graphs import StepGraphs, graphs_apply
 from pipeline.training.distributed import World, find_world
 from pipeline.training.dropout import quick_dropout
-from pipeline.training.feeds import Feeds
+from pipeline.training.feeds import Feed, Feeds
 from pipeline.training.fused_lora import fused_lora
 from pipeline.training.inference import predict_logits
-from pipeline.training.masks import masks_without_waiting
+from pipeline.training.masks import attention_without_plans, masks_without_waiting
 from pipeline.training.meters import FlopCounter, Stopwatch
 from pipeline.training.optimizer import build_optimizer, set_learning_rate
 from pipeline.training.plan import FitPlan
@@ -27,6 +29,9 @@ from pipeline.training.vocabulary import used_vocabulary
 if TYPE_CHECKING:
     import torch
     from torch import nn
+
+LENGTH_MULTIPLE = 8
+"""To which batches are padded on a GPU: few shapes, each of which comes often, and of sizes that matrix units like."""
 
 
 def fit(plan: FitPlan, observer: Observer) -> FitResult:
@@ -43,6 +48,7 @@ def fit(plan: FitPlan, observer: Observer) -> FitResult:
     accelerator = make_accelerator(plan.precision, **world.accelerator_options())
     with (
         quick_dropout(plan.model) if accelerator.device.type == "cpu" else masks_without_waiting(plan.model),
+        attention_without_plans(accelerator.device),
         fused_lora(plan.model),
         used_vocabulary(plan.model, plan.parameters, [plan.train, plan.validation], plan.pad_id) as parameters,
     ):
@@ -64,6 +70,10 @@ def _fit(plan: FitPlan, observer: Observer, accelerator: Any, world: World) -> F
     warmup = warmup_steps(plan.total_steps, plan.config.warmup_ratio)
     watch = Stopwatch(progress.train_seconds)
     feeds = Feeds(plan, observer, accelerator.device, world)
+    on_gpu, longest = accelerator.device.type == "cuda", plan.longest_text
+    graphs = None
+    if graphs_apply(plan, accelerator, world):
+        graphs = StepGraphs(optimizer, plan.total_steps - progress.step)
     losses: list[torch.Tensor] = []  # read at logging points only, all at once: reading waits for the device
 
     while progress.step < plan.total_steps and not progress.stopped:
@@ -78,19 +88,17 @@ def _fit(plan: FitPlan, observer: Observer, accelerator: Any, world: World) -> F
         for indices in batches[position:]:
             with watch.running():
                 share = world.share(indices)
-                batch = feed.train.batch(share.indices).to(accelerator.device)
+                batch = feed.train.batch(share.indices)
+                if on_gpu:
+                    batch = batch.lengthened(LENGTH_MULTIPLE, longest, plan.pad_id)
+                batch = batch.to(accelerator.device)
                 rate = plan.config.learning_rate * linear_warmup_decay(progress.step, plan.total_steps, warmup)
                 set_learning_rate(optimizer, rate, phase)
-                with feed.train.feeding():
-                    loss = world.weigh(wrapped(**batch.inputs, labels=batch.labels).loss, share)
-                accelerator.backward(loss)
-                norm = accelerator.clip_grad_norm_(model.parameters(), plan.config.max_grad_norm)
-                optimizer.step()
-                # Under fp16 a step whose gradients overflow is skipped; only there is waiting for the norm worth it.
-                if accelerator.scaler is None or bool(norm.isfinite()):
-                    plan.strategy.after_step(plan.model, progress.step + 1)
-                optimizer.zero_grad()
-                losses.append(loss.detach())
+                step = partial(
+                    _step, plan, accelerator, optimizer, wrapped, feed, partial(world.weigh, share=share), progress.step
+                )
+                is_whole = len(indices) == plan.config.batch_size  # the last batch of an epoch may be smaller
+                losses.append(graphs.run(step, batch, phase) if graphs and is_whole else step(batch))
             progress.step += 1
             progress.examples += len(indices)
             progress.tokens += int(feed.train.lengths[indices].sum())
@@ -121,6 +129,29 @@ def _fit(plan: FitPlan, observer: Observer, accelerator: Any, world: World) -> F
     accelerator.free_memory()
     world.leave()
     return progress.result(plan.total_steps, resumed_from)
+
+
+def _step(
+    plan: FitPlan,
+    accelerator: Any,
+    optimizer: Any,
+    wrapped: nn.Module,
+    feed: Feed,
+    weigh: Callable[[torch.Tensor], torch.Tensor],
+    step: int,
+    batch: Batch,
+) -> torch.Tensor:
+    """One optimizer step, after so many others; the loss, without what it was computed from."""
+    with feed.train.feeding():
+        loss = weigh(wrapped(**batch.inputs, labels=batch.labels).loss)
+    accelerator.backward(loss)
+    norm = accelerator.clip_grad_norm_(plan.model.parameters(), plan.config.max_grad_norm)
+    optimizer.step()
+    # Under fp16 a step whose gradients overflow is skipped; only there is waiting for the norm worth it.
+    if accelerator.scaler is None or bool(norm.isfinite()):
+        plan.strategy.after_step(plan.model, step + 1)
+    optimizer.zero_grad()
+    return loss.detach()
 
 
 def _solve(plan: FitPlan, observer: Observer, accelerator: Any, world: World) -> FitResult:

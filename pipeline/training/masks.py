@@ -1,4 +1,4 @@
-"""Attention masks on a GPU, made without asking it anything.
+"""Attention on a GPU: masks made without asking it anything, and kernels that need no preparation.
 
 transformers leaves the mask out where no token is masked, which lets attention take a quicker kernel. To know that, it reads
 one value back in every forward pass, and so waits until all that was asked of the GPU is done.
@@ -15,6 +15,21 @@ if TYPE_CHECKING:
     from torch import nn
 
 _ATTENTION = "sdpa_without_waiting"
+
+
+@contextlib.contextmanager
+def attention_without_plans(device: torch.device) -> Iterator[None]:
+    """Within the block attention on a GPU takes no kernel of cuDNN's, which makes a plan for every new shape of a batch.
+
+    Texts differ in length, so that most of a short training's batches are of a new shape.
+    """
+    if device.type != "cuda":
+        yield
+        return
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+
+    with sdpa_kernel([SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]):
+        yield
 
 
 @contextlib.contextmanager

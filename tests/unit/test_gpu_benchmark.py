@@ -2,9 +2,12 @@
 
 import json
 
+import torch
+
 from benchmarks.gpu import Notebook, cells
 from benchmarks.gpu_inputs import LENGTHS, draw_lengths, write_texts
 from benchmarks.gpu_report import write_report
+from benchmarks.gpu_steps import VisitingCollator, usual_lengths
 
 
 def fail() -> None:
@@ -42,15 +45,41 @@ def test_the_report_holds_ratios_memory_and_failures(tmp_path) -> None:
     notebook = Notebook(tmp_path / "gpu.jsonl", "steps", seconds=60)
     notebook.measure("peaks", lambda: {"bf16_tflops": 500.0})
     about = {"shape": "bert-base", "strategy": "full", "batch_size": 32}
-    for system, milliseconds in (("ours", 2.0), ("B", 6.0), ("A", 20.0)):
+    for system, milliseconds in (("ours", 2.0), ("B", 6.0), ("A", 20.0), ("eager", 4.0)):
         found = {"ms": milliseconds, "examples_per_second": 32_000 / milliseconds, "allocated_mb": 100.0 * milliseconds}
-        found |= {"reserved_mb": 0.0, "flops_per_example": 1e10, "cache_seconds": 0.0}
+        found |= {"reserved_mb": 0.0, "flops_per_example": 1e10, "cache_seconds": 0.0, "first_visits_seconds": milliseconds}
         notebook.measure(f"bert-base full 32 {system}", lambda f=found: f, system=system, **about)
     notebook.measure("breaks", fail)
     write_report(tmp_path)
     report = (tmp_path / "gpu.md").read_text()
-    assert "| bert-base | full | 32 | 20.00 | 6.00 | 2.00 | **10.0** | **3.0** | 5 / 2.5 | 16,000 | 32.0% | 0.00 |" in report
+    times = "20.00 | 6.00 | 2.00 | 4.00 | **10.0** | **3.0** | 5 / 2.5 | 20.0 / 6.0 / 2.0"
+    assert f"| bert-base | full | 32 | {times} | 16,000 | 32.0% | 0.00 |" in report
     assert "| bert-base | full | 32 | 2,000 | 600 | 200 |" in report
     assert "breaks: RuntimeError: out of memory" in report
     assert (tmp_path / "gpu.png").stat().st_size > 1000
     assert json.loads((tmp_path / "gpu.json").read_text())["steps"][0]["B / ours"] == 3.0
+
+
+def test_the_usual_trainers_timed_batches_are_of_lengths_that_it_met(monkeypatch) -> None:
+    class Tokenizer:
+        pad_token_id = 7
+        padding_side = "right"
+
+        def pad(self, examples, **_):
+            longest = max(len(example["input_ids"]) for example in examples)
+            rows = [example["input_ids"] + [7] * (longest - len(example["input_ids"])) for example in examples]
+            return {"input_ids": torch.tensor(rows)}
+
+    monkeypatch.setattr("transformers.data.data_collator.pad_without_fast_tokenizer_warning", lambda t, e, **_: t.pad(e))
+    collator = VisitingCollator(Tokenizer(), [3, 6])
+    examples = [{"input_ids": [1] * length} for length in (2, 5)]
+    assert [collator(examples)["input_ids"].shape[1] for _ in range(3)] == [6, 3, 5]
+    assert collator.met_late == 1
+    collator(examples)
+    assert collator.met_late == 1
+
+
+def test_the_usual_lengths_are_those_of_random_batches() -> None:
+    small, large = usual_lengths(32), usual_lengths(256)
+    assert 18 <= small[0] < 30 < 45 < small[-1] < 66
+    assert large[0] > small[0]

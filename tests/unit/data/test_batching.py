@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -102,3 +103,22 @@ def test_hidden_states_are_widened_where_they_arrive() -> None:
     batch = Batch({"inputs_embeds": states}, torch.zeros(1), 1, (1, 1)).to(torch.device("meta"))
     assert batch.inputs["inputs_embeds"].dtype == torch.float32
     assert batch.inputs["inputs_embeds"].device.type == "meta"
+
+
+@pytest.mark.parametrize(
+    ("length", "longest", "expected"), [(5, 60, 8), (8, 60, 8), (9, 60, 16), (9, 12, 12), (1, 60, 1), (9, 7, 9)]
+)
+def test_a_batch_is_lengthened_to_a_multiple_by_padding(length, longest, expected) -> None:
+    ids, states = torch.full((2, length), 7), torch.ones(2, length, 3)
+    batch = Batch(
+        {"input_ids": ids, "attention_mask": torch.ones_like(ids), "inputs_embeds": states}, torch.zeros(2), 2, (2, 2)
+    )
+    found = batch.lengthened(8, longest, pad_id=4).inputs
+    assert {name: tuple(tensor.shape) for name, tensor in found.items()} == {
+        "input_ids": (2, expected),
+        "attention_mask": (2, expected),
+        "inputs_embeds": (2, expected, 3),
+    }
+    for name, value in (("input_ids", 4), ("attention_mask", 0), ("inputs_embeds", 0)):
+        assert torch.equal(found[name][:, :length], batch.inputs[name])
+        assert (found[name][:, length:] == value).all()

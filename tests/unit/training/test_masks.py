@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from pipeline.strategies.registry import create_strategy
-from pipeline.training.masks import make_mask, masks_without_waiting
+from pipeline.training.masks import attention_without_plans, make_mask, masks_without_waiting
 
 IDS = torch.tensor([[2, 5, 6, 3], [2, 7, 3, 0]])
 
@@ -56,3 +56,13 @@ def test_without_a_padding_mask_there_is_none() -> None:
         3,
         3,
     )
+
+
+def test_no_kernel_of_cudnn_is_taken_on_a_gpu_within_the_block() -> None:
+    before = torch.backends.cuda.cudnn_sdp_enabled()
+    with attention_without_plans(torch.device("cuda")):
+        assert not torch.backends.cuda.cudnn_sdp_enabled()
+        assert torch.backends.cuda.mem_efficient_sdp_enabled()
+    assert torch.backends.cuda.cudnn_sdp_enabled() == before
+    with attention_without_plans(torch.device("cpu")):
+        assert torch.backends.cuda.cudnn_sdp_enabled() == before
