@@ -10,6 +10,7 @@ from pipeline import config as configs
 from pipeline.comparison.rows import EXTERNAL
 from pipeline.lettering import warn_of_missing
 from pipeline.stages.inputs import deciding_modules
+from pipeline.stages.other_data import describe_amount
 from pipeline.stages.progress import say
 from pipeline.stages.testing import score_test
 from pipeline.tracking.code_version import code_version
@@ -51,3 +52,9 @@ def log_test(
     measured = {f"test/{name}": value for name, value in {**report.metrics, **report.calibration}.items()}
     logger.log_metrics({**measured, "test/examples": len(table), "test/rows": there})
     return report.metrics
+
+
+def describe_part(tested: Run) -> str:
+    """`500 of 872 texts` where a test was of a part of its rows; nothing where it was of all, or that is not known."""
+    used, there = (int(tested.metrics.get(name, 0)) for name in ("test/examples", "test/rows"))
+    return describe_amount(used, there, "text_pair_column" in tested.params) if 0 < used < there else ""
