@@ -27,7 +27,8 @@ from pipeline.recipes.recipe import load_recipe
 NATIVE = "native"
 """The widest vectors that the CPU has; other values are those of ATEN_CPU_CAPABILITY."""
 
-KEY = ["settings", "code", "entry", "factor", "seed", "cpu_capability", "threads"]
+KEY = ["settings", "code", "entry", "seed", "cpu_capability", "threads"]
+"""The rate is in the settings, so what was half of one rate is found when it is twice another."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ def main(
             append(output, row)
             print(describe(row), flush=True)
     measured = read_measured(output)
-    table = pd.DataFrame([measured[key] for key in keys.values()])
+    table = pd.DataFrame([{**measured[key], "factor": training.factor} for training, key in keys.items()])
     print(tabulate(table))
 
 
@@ -125,7 +126,7 @@ def key_of(training: Training, shared: dict[str, Any], threads: int) -> tuple[st
 
     inputs = find_inputs(configured(training, shared))
     settings = settings_hash(inputs.config)
-    values = (training.entry, training.factor, training.seed, training.cpu_capability, threads)
+    values = (training.entry, training.seed, training.cpu_capability, threads)
     return tuple(str(value) for value in (settings, inputs.code_version, *values))
 
 
@@ -202,10 +203,10 @@ def tabulate(measured: pd.DataFrame) -> str:
     rows = []
     for entry, found in measured.groupby("entry", sort=False):
         native = found[found.cpu_capability == NATIVE]
-        at_rate = native[native.factor.astype(float) == 1]
+        at_rate = native[native.factor == 1]
         row = {"strategy": entry, "rate": f"{at_rate.learning_rate.iloc[0]:g}", "at the rate": say_scores(at_rate)}
-        for factor in sorted({*native.factor.astype(float)} - {1.0}):
-            row[f"{factor:g} times the rate"] = say_scores(native[native.factor.astype(float) == factor])
+        for factor in sorted({*native.factor} - {1.0}):
+            row[f"{factor:g} times the rate"] = say_scores(native[native.factor == factor])
         for name, other in found[found.cpu_capability != NATIVE].groupby("cpu_capability", sort=False):
             row[str(name)] = say_scores(other)
         rows.append(row)

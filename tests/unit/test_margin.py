@@ -26,8 +26,8 @@ def test_rate_and_seed_are_counted_from_the_recipes() -> None:
 def row(
     entry: str, factor: float, seed: int, accuracy: float, learned: bool, cpu_capability: str = NATIVE
 ) -> dict[str, object]:
-    key = dict(zip(KEY, ("s", "c", entry, factor, seed, cpu_capability, 1), strict=True))
-    return {**key, "learning_rate": 0.01 * factor, "accuracy": accuracy, "learned": learned}
+    key = dict(zip(KEY, (f"s{factor}", "c", entry, seed, cpu_capability, 1), strict=True))
+    return {**key, "factor": factor, "learning_rate": 0.01 * factor, "accuracy": accuracy, "learned": learned}
 
 
 def test_what_is_in_the_file_is_read_back_by_its_key_and_tabulated(tmp_path: Path) -> None:
