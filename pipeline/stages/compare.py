@@ -41,6 +41,7 @@ from pipeline.stages.export import export
 from pipeline.stages.export_folder import check_export_folder
 from pipeline.stages.origin import origin_tags
 from pipeline.stages.progress import say
+from pipeline.stages.score_record import describe_part
 from pipeline.stages.study_notes import doubts_in, planned_in, reused_by, unfit_in
 from pipeline.stages.study_outcome import DESCRIPTION, note_outcome
 from pipeline.tracking import open_tracker
@@ -133,9 +134,11 @@ def _point_to_report(run_id: str, tracker: Tracker) -> str:
 
 
 def _describe_data(selection: Selection) -> str:
-    """The data set and the models of the compared runs."""
+    """The data set and the models of the compared runs, and of how many test rows the scores are if not of all."""
+    first = selection.kept[0]
     models = dict.fromkeys(run.params.get("model", "?") for run in selection.kept)
-    return f"{selection.kept[0].params.get('dataset', '?')} with {', '.join(models)}"
+    part = describe_part(first)
+    return f"{first.params.get('dataset', '?')} with {', '.join(models)}{f', tested on {part}' if part else ''}"
 
 
 def _candidates(config: configs.CompareConfig, tracker: Tracker) -> tuple[list[Run], str, Run | None]:

@@ -25,11 +25,10 @@ from pipeline.options import flag
 from pipeline.stages.inputs import log_datasets
 from pipeline.stages.next_step import next_command
 from pipeline.stages.origin import origin_tags
-from pipeline.stages.other_data import describe_amount
 from pipeline.stages.other_test import OF_DATA, find_other_test, run_other_test
 from pipeline.stages.progress import say
 from pipeline.stages.record import check_data, check_finished, fetch_model, read_config
-from pipeline.stages.score_record import log_test, scoring_version
+from pipeline.stages.score_record import describe_part, log_test, scoring_version
 from pipeline.stages.testing import read_test
 from pipeline.stages.transfer import (
     TransferData,
@@ -128,7 +127,7 @@ def _of_run(config: configs.EvaluateConfig, tracker: Tracker, parent_id: str | N
     if not config.force and is_done(config, trained, tracker):
         with closing(tracker.start(f"evaluate-{trained.name}", parent_id)) as logger:
             _log_identity(logger, config, trained, trained.tags["data_fingerprint"])
-        return EvaluateResult(trained.run_id, recorded, recorded=True, on=_part_of(trained))
+        return EvaluateResult(trained.run_id, recorded, recorded=True, on=describe_part(trained))
     with tempfile.TemporaryDirectory() as scratch:
         train_config = read_config(tracker, trained, config.cache_dir)
         prepared, _ = prepare(train_config.dataset, train_config)
@@ -148,13 +147,7 @@ def _of_run(config: configs.EvaluateConfig, tracker: Tracker, parent_id: str | N
                 limit, tags = train_config.max_eval_samples, transfer.measured_by(_transfer_code_version(trained))
                 log_transfer(model, transfer, prepared, limit, target, tags)
             logger.log_metrics({"cost/wall_seconds": time.perf_counter() - began})
-    return EvaluateResult(trained.run_id, test, recorded=tested, on=_part_of(tracker.get(trained.run_id)))
-
-
-def _part_of(tested: Run) -> str:
-    """`500 of 872 texts` where a test was of a part of its rows; nothing where it was of all, or that is not known."""
-    used, there = (int(tested.metrics.get(name, 0)) for name in ("test/examples", "test/rows"))
-    return describe_amount(used, there, "text_pair_column" in tested.params) if 0 < used < there else ""
+    return EvaluateResult(trained.run_id, test, recorded=tested, on=describe_part(tracker.get(trained.run_id)))
 
 
 def _find_transfer(config: configs.EvaluateConfig, prepared: PreparedData, split_seed: int) -> TransferData | None:
@@ -231,7 +224,7 @@ def _of_model(config: configs.EvaluateConfig, tracker: Tracker, parent_id: str |
             log_transfer(model, transfer, prepared, config.max_eval_samples, logger, tags)
         logger.log_metrics({"cost/wall_seconds": time.perf_counter() - began})
         run_id = logger.run_id
-    return EvaluateResult(run_id, test, on=_part_of(tracker.get(run_id)))
+    return EvaluateResult(run_id, test, on=describe_part(tracker.get(run_id)))
 
 
 def _check_fits(name: str, known: Problem, dataset: str, asked: Problem) -> None:

@@ -12,6 +12,7 @@ from pipeline.data.columns import LABEL
 from pipeline.evaluation.chance import SWAPPED, is_far_below_chance
 from pipeline.lettering import warn_of_missing
 from pipeline.stages.inputs import deciding_modules
+from pipeline.stages.other_data import describe_amount
 from pipeline.stages.progress import WAY_OUT, count_classes, say
 from pipeline.stages.testing import score_test
 from pipeline.tracking.code_version import code_version
@@ -56,3 +57,9 @@ def log_test(
     measured = {f"test/{name}": value for name, value in {**report.metrics, **report.calibration}.items()}
     logger.log_metrics({**measured, "test/examples": len(table), "test/rows": there})
     return report.metrics
+
+
+def describe_part(tested: Run) -> str:
+    """`500 of 872 texts` where a test was of a part of its rows; nothing where it was of all, or that is not known."""
+    used, there = (int(tested.metrics.get(name, 0)) for name in ("test/examples", "test/rows"))
+    return describe_amount(used, there, "text_pair_column" in tested.params) if 0 < used < there else ""

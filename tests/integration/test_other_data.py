@@ -199,3 +199,10 @@ def test_a_model_from_elsewhere_is_tested_on_its_test_part(workspace):
     result = workspace.cli("evaluate", model="somewhere", dataset="other.csv", split_part="all")
     assert result.exit_code == 2
     assert "--split-part all: goes with --run-id" in result.output
+
+
+def test_a_test_of_part_of_the_rows_says_so_wherever_its_scores_stand(workspace):
+    run_id = workspace.train(strategy="head_only", epochs=1, max_eval_samples=7)
+    for _ in range(2):  # measured, then found
+        assert "Test on 7 of 20 texts: accuracy" in workspace.cli("evaluate", run_id=run_id).output
+    assert "tested on 7 of 20 texts" in workspace.cli("compare", run_ids=run_id).output
