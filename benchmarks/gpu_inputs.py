@@ -29,7 +29,7 @@ SHAPES: dict[str, dict[str, int]] = {
     "minilm": {"num_hidden_layers": 6, "hidden_size": 384, "num_attention_heads": 12, "intermediate_size": 1536},
 }
 TINY: dict[str, dict[str, int]] = {
-    "bert-base": {"num_hidden_layers": 3, "hidden_size": 48, "num_attention_heads": 4, "intermediate_size": 96},
+    "bert-base": {"num_hidden_layers": 3, "hidden_size": 64, "num_attention_heads": 4, "intermediate_size": 128},
     "minilm": {"num_hidden_layers": 2, "hidden_size": 32, "num_attention_heads": 4, "intermediate_size": 64},
 }
 """The same names with sizes for a trial on a CPU."""
@@ -37,6 +37,8 @@ TINY: dict[str, dict[str, int]] = {
 RATES = {"full": 5e-5, "partial": 2e-4, "lora": 1e-3, "head_only": 3e-2}
 ARGUMENTS: dict[str, dict[str, Any]] = {"partial": {"top_k": 2}}
 STRATEGIES = tuple(RATES)
+EPOCHS = {"gradual": 5}
+"""Where one is too few: the head and the top layers come first, two epochs each."""
 
 VOCABULARY = 30_522
 _SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
@@ -148,7 +150,7 @@ class Workshop:
             write_encoder(self.folder / shape, sizes)
 
     def config(self, cell: Cell, steps: int, **options: Any) -> TrainConfig:
-        """One epoch of so many steps, or of all texts where there are fewer."""
+        """One epoch (or what the strategy needs) of so many steps, or of all texts where there are fewer."""
         settings: dict[str, Any] = {
             "model": str(self.folder / cell.shape),
             "train_file": str(self.folder / "train.csv"),
@@ -159,7 +161,7 @@ class Workshop:
             "strategy_args": ARGUMENTS.get(cell.strategy, {}),
             "learning_rate": RATES.get(cell.strategy, 1e-3),
             "batch_size": cell.batch_size // 16 if self.tiny else cell.batch_size,
-            "epochs": 1,
+            "epochs": EPOCHS.get(cell.strategy, 1),
             "max_train_samples": min(steps * cell.batch_size // (16 if self.tiny else 1), self.rows),
             "max_eval_samples": 64,
         }

@@ -56,12 +56,13 @@ def heading(lines: list[dict[str, Any]]) -> str:
     versions = ", ".join(f"{name} {number}" for name, number in about.get("versions", {}).items())
     measured = ", ".join(f"{name} {value:.3g}" for name, value in peaks.items())
     left_out = "; ".join(f"{name} ({why})" for name, why in about.get("left_out", {}).items())
-    where = f"{about.get('card')}, {about.get('cores')} cores; Python {about.get('python')}, {versions}"
+    card = f"{about.get('card')} (CUDA {about.get('cuda')}, driver {about.get('driver', 'not noted')})"
+    where = f"{card}, {about.get('cores')} cores; Python {about.get('python')}, {versions}"
     return f"{where}. Measured: {measured}. Left out: {left_out}."
 
 
 def step_rows(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """A row per setting: each system's figures (medians over rounds) and ratios."""
+    """A row per setting: each system's figures (medians over rounds), and ratios and shares of what is steady alone."""
     found: dict[tuple[str, str, int], dict[str, list[dict[str, Any]]]] = defaultdict(lambda: defaultdict(list))
     for line in _found(lines, "steps"):
         if "system" in line:
@@ -77,14 +78,17 @@ def step_rows(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
                 if name in measured[0]
             ]
             row[system] = {name: statistics.median(each[name] for each in measured) for name in names}
+            if "allocated_mb" in names:  # what earlier measurements left on the GPU is nobody's
+                row[system]["allocated_mb"] -= statistics.median(each.get("held_before_mb", 0.0) for each in measured)
             row[system]["rounds_ms"] = [each["ms"] for each in measured]
+            row[system]["steady"] = all(each.get("steady", True) for each in measured)
         if "ours" in systems:
             useful = systems["ours"][0]["flops_per_example"]
             row["once_seconds"] = systems["ours"][0]["cache_seconds"]
-            for system in systems:
+            for system in [system for system in systems if row[system]["steady"]]:
                 if peak:
                     row[system]["mfu"] = useful * row[system]["examples_per_second"] / (peak * 1e12)
-                if system != "ours":
+                if system != "ours" and row["ours"]["steady"]:
                     row[f"{system} / ours"] = row[system]["ms"] / row["ours"]["ms"]
         rows.append(row)
     return rows
@@ -93,6 +97,17 @@ def step_rows(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def _of(row: dict[str, Any], system: str, name: str, form: str) -> str:
     value = row.get(system, {}).get(name)
     return "" if value is None else format(value, form)
+
+
+def _milliseconds(row: dict[str, Any], system: str) -> str:
+    shown = _of(row, system, "ms", ".2f")
+    return shown if row.get(system, {}).get("steady", True) else f"not steady ({shown})"
+
+
+def _first_visits(row: dict[str, Any], system: str) -> str:
+    """Seconds beyond steady steps; the noise of a difference of two times may be below zero, which nothing costs."""
+    found = row.get(system, {})
+    return f"{max(0.0, found['first_visits_seconds']):.1f}" if found.get("steady") and "first_visits_seconds" in found else "-"
 
 
 def step_table(rows: list[dict[str, Any]]) -> str:
@@ -122,10 +137,10 @@ def step_table(rows: list[dict[str, Any]]) -> str:
                 row["shape"],
                 row["strategy"],
                 row["batch_size"],
-                *(_of(row, system, "ms", ".2f") for system in ("A", "B", "ours", "eager")),
+                *(_milliseconds(row, system) for system in ("A", "B", "ours", "eager")),
                 *ratios,
                 f"{goal[0]:g} / {goal[1]:g}" if goal else "",
-                " / ".join(_of(row, system, "first_visits_seconds", ".1f") for system in ("A", "B", "ours")),
+                " / ".join(_first_visits(row, system) for system in ("A", "B", "ours")),
                 _of(row, "ours", "examples_per_second", ",.0f"),
                 _of(row, "ours", "mfu", ".1%"),
                 f"{row.get('once_seconds', 0):.2f}",
@@ -135,7 +150,7 @@ def step_table(rows: list[dict[str, Any]]) -> str:
 
 
 def memory_table(rows: list[dict[str, Any]]) -> str:
-    """Peaks of the GPU's memory."""
+    """Peaks of the GPU's memory; allocated: beyond what was allocated before."""
     columns = [
         "encoder",
         "strategy",
@@ -197,6 +212,12 @@ def loss_table(lines: list[dict[str, Any]]) -> str:
     return table and "Losses of the first steps, largest relative difference from float32 on the CPU:\n\n" + table
 
 
+def _cost(name: str, found: dict[str, float]) -> str:
+    if name not in found:
+        return ""
+    return f"{found[name]:.2%}" if name == "cost/model_flops_utilisation" else f"{found[name]:,.4g}"
+
+
 def training_table(lines: list[dict[str, Any]]) -> str:
     """What runs of `train` record."""
     names = {
@@ -208,10 +229,7 @@ def training_table(lines: list[dict[str, Any]]) -> str:
         "cost/cache_seconds": "once, s",
         "cost/artifact_mb": "model, MB",
     }
-    shown = [
-        [line["strategy"], *(f"{line['found'][name]:.4g}" if name in line["found"] else "" for name in names)]
-        for line in _found(lines, "trainings")
-    ]
+    shown = [[line["strategy"], *(_cost(name, line["found"]) for name in names)] for line in _found(lines, "trainings")]
     table = _table(["strategy", *names.values()], shown)
     return table and "Real trainings, as their runs record them:\n\n" + table
 
@@ -230,23 +248,44 @@ def failures(lines: list[dict[str, Any]]) -> str:
     )
 
 
+_DRAWN = {
+    "A": ("A: Trainer, padded to 128, float32", "#c9c9c9"),
+    "B": ("B: Trainer, padded per batch, bf16", "#6f8fb0"),
+    "eager": ("ours without CUDA graphs", "#f0b98d"),
+    "ours": ("ours", "#d1701d"),
+}
+"""System -> its words and its colour."""
+
+
 def draw(rows: list[dict[str, Any]], path: Path) -> None:
-    """Milliseconds a step, and memory, of every system in every setting."""
+    """Milliseconds a step, and memory, of every system in every setting; what is not steady is an outline."""
     from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
 
     has_memory = any("allocated_mb" in row.get("ours", {}) for row in rows)
-    figure = Figure(figsize=(11, 4.5 * (1 + has_memory)), layout="constrained")
+    figure = Figure(figsize=(max(6.0, 1.5 * len(rows)), 4.2 * (1 + has_memory)), layout="constrained")
     panels = figure.subplots(1 + has_memory, 1, squeeze=False)[:, 0]
-    names = [f"{row['shape']}\n{row['strategy']}\n{row['batch_size']}" for row in rows]
-    for panel, (name, label) in zip(
-        panels, (("ms", "milliseconds a step"), ("allocated_mb", "peak MB allocated")), strict=False
-    ):
-        for offset, (system, color) in enumerate((("A", "#b8b8b8"), ("B", "#6f8fb0"), ("ours", "#d1701d"))):
-            values = [row.get(system, {}).get(name) or float("nan") for row in rows]
-            panel.bar([x + 0.27 * (offset - 1) for x in range(len(rows))], values, 0.26, color=color, label=system)
+    names = [f"{row['shape']}\n{row['strategy']}, {row['batch_size']}" for row in rows]
+    kinds = (("ms", "milliseconds a step (log)", ".3g"), ("allocated_mb", "peak MB allocated (log)", ",.0f"))
+    for panel, (name, label, form) in zip(panels, kinds, strict=False):
+        for position, row in enumerate(rows):
+            there = [system for system in _DRAWN if row.get(system, {}).get(name)]
+            for number, system in enumerate(there):
+                color, at = _DRAWN[system][1], position + 0.22 * (number - (len(there) - 1) / 2)
+                value, steady = row[system][name], name != "ms" or row[system]["steady"]
+                style = {"color": color} if steady else {"facecolor": "none", "edgecolor": color, "linestyle": "--"}
+                panel.bar(at, value, 0.2, **style)
+                shown = format(value, form) if steady else f"{value:{form}}?"
+                panel.annotate(shown, (at, value), (0, 2), textcoords="offset points", ha="center", fontsize=6.5)
         panel.set_yscale("log")
+        panel.margins(y=0.12)
         panel.set_ylabel(label)
-        panel.set_xticks(range(len(rows)), names, fontsize=7)
+        panel.set_xticks(range(len(rows)), names, fontsize=8)
+        panel.tick_params(axis="x", length=0)
         panel.spines[["top", "right"]].set_visible(False)
-        panel.legend(frameon=False)
-    figure.savefig(path, dpi=130)
+    shown = [system for system in _DRAWN if any(system in row for row in rows)]
+    handles = [Patch(color=color, label=words) for words, color in (_DRAWN[system] for system in shown)]
+    if any(not row[system]["steady"] for row in rows for system in shown if system in row):
+        handles.append(Patch(facecolor="none", edgecolor="#6f6f6f", linestyle="--", label="not steady"))
+    figure.legend(handles=handles, loc="outside upper center", ncols=5, frameon=False, fontsize=9)
+    figure.savefig(path, dpi=110)

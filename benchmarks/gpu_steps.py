@@ -31,8 +31,8 @@ Beside them `eager`: ours without CUDA graphs.
 """
 
 
-LONGEST_WARM_UP = 14.0
-"""Seconds."""
+LONGEST_WARM_UP = 25.0
+"""Seconds; what has not met every length by then is timed all the same, and marked as not steady."""
 
 
 class NoCheckpoints(CheckpointFolder):
@@ -60,6 +60,8 @@ class Clock:
     warm_up_seconds: float = 0.0
     warmed: int = 0
     """Steps that were not timed."""
+    steady: bool = True
+    """Whether the clock started after the whole warm-up."""
     _born: float = field(default_factory=time.perf_counter)
     _begin: float = 0.0
     _ended: bool = False
@@ -70,11 +72,10 @@ class Clock:
             self.each_step(step)
         if step == 1:
             self._born = time.perf_counter()
-        if not self._begin and (
-            step == min(self.warm_up, total_steps - 1) or time.perf_counter() - self._born > LONGEST_WARM_UP
-        ):
+        warm = step >= min(self.warm_up, total_steps - 1)
+        if not self._begin and (warm or time.perf_counter() - self._born > LONGEST_WARM_UP):
             synchronize()
-            self._begin, self.steps, self.warmed = time.perf_counter(), -step, step
+            self._begin, self.steps, self.warmed, self.steady = time.perf_counter(), -step, step, warm
             self.warm_up_seconds = self._begin - self._born
         elif self._begin and not self._ended and (step == total_steps or time.perf_counter() - self._begin > self.seconds):
             synchronize()
@@ -101,6 +102,7 @@ class Clock:
             "examples_per_second": batch_size / per_step,
             "steps": self.steps,
             "warm_up_steps": self.warmed,
+            "steady": self.steady,
             "first_visits_seconds": self.warm_up_seconds - per_step * (self.warmed - 1),
             **self.peaks,
         }
@@ -170,27 +172,24 @@ def losses_of(workshop: Workshop, cell: Cell, steps: int, precision: str) -> lis
 class VisitingCollator:
     """Pads to the longest of a batch, as is usual; but the first batches to one length each, cutting what is longer.
 
-    So every length that is timed later was met before, and what is paid once for a shape is not in the time of a step.
+    Later batches keep to these lengths: the few longer ones are cut, the few shorter ones padded. So every length that is
+    timed was met before, and what is paid once for a shape is not in the time of a step.
     """
 
     def __init__(self, tokenizer: Any, lengths: list[int]) -> None:
-        """Meet these lengths first."""
+        """Meet these lengths first, in any order; without any, pad as is usual."""
         from transformers import DataCollatorWithPadding
 
-        self._usual, self._to_visit, self._tokenizer = DataCollatorWithPadding(tokenizer), list(lengths), tokenizer
-        self._visited = set(lengths)
-        self.met_late = 0
-        """Batches of a length that was not met before."""
+        self._usual, self._tokenizer = DataCollatorWithPadding(tokenizer), tokenizer
+        self._lengths, self.to_visit = lengths, list(lengths)
 
     def __call__(self, examples: list[dict[str, Any]]) -> Any:
         """The batch."""
-        if not self._to_visit:
-            batch = self._usual(examples)
-            length = batch["input_ids"].shape[1]
-            self.met_late += length not in self._visited
-            self._visited.add(length)
-            return batch
-        length = self._to_visit.pop()
+        length = max(len(example["input_ids"]) for example in examples)
+        if self.to_visit:
+            length = self.to_visit.pop()
+        elif self._lengths:
+            length = min(max(length, min(self._lengths)), max(self._lengths))
         cut = [{name: v[:length] if isinstance(v, list) else v for name, v in example.items()} for example in examples]
         batch = self._usual(cut)
         for name, tensor in batch.items():
@@ -301,7 +300,7 @@ def measure_trainer(
         outcome = trainer.train()
     return {
         **clock.found(config.batch_size),
-        **({"lengths_met_late": collator.met_late, "lengths_visited": len(lengths)} if collator else {}),
+        **({"lengths_visited": len(lengths) - len(collator.to_visit)} if collator else {}),
         "held_before_mb": held,
         "loss": outcome.training_loss,
         "seconds": {"prepare": prepared - began, "all": time.perf_counter() - began},

@@ -1,13 +1,18 @@
 """The GPU benchmark goes on when a measurement fails, and its report says what was found and what was not."""
 
 import json
+from importlib.util import find_spec
 
 import torch
 
+from benchmarks import gpu_steps
 from benchmarks.gpu import Notebook, cells
-from benchmarks.gpu_inputs import LENGTHS, draw_lengths, write_texts
+from benchmarks.gpu_inputs import LENGTHS, Cell, Workshop, draw_lengths, write_texts
 from benchmarks.gpu_report import write_report
-from benchmarks.gpu_steps import VisitingCollator, usual_lengths
+from benchmarks.gpu_steps import Clock, VisitingCollator, usual_lengths
+from pipeline.stages.advise import resolve_strategy
+from pipeline.stages.inputs import find_inputs
+from pipeline.strategies.registry import create_strategy, list_strategies
 
 
 def fail() -> None:
@@ -46,8 +51,9 @@ def test_the_report_holds_ratios_memory_and_failures(tmp_path) -> None:
     notebook.measure("peaks", lambda: {"bf16_tflops": 500.0})
     about = {"shape": "bert-base", "strategy": "full", "batch_size": 32}
     for system, milliseconds in (("ours", 2.0), ("B", 6.0), ("A", 20.0), ("eager", 4.0)):
-        found = {"ms": milliseconds, "examples_per_second": 32_000 / milliseconds, "allocated_mb": 100.0 * milliseconds}
+        found = {"ms": milliseconds, "examples_per_second": 32_000 / milliseconds, "allocated_mb": 100.0 * milliseconds + 20}
         found |= {"reserved_mb": 0.0, "flops_per_example": 1e10, "cache_seconds": 0.0, "first_visits_seconds": milliseconds}
+        found |= {"steady": True, "held_before_mb": 20.0}
         notebook.measure(f"bert-base full 32 {system}", lambda f=found: f, system=system, **about)
     notebook.measure("breaks", fail)
     write_report(tmp_path)
@@ -74,9 +80,48 @@ def test_the_usual_trainers_timed_batches_are_of_lengths_that_it_met(monkeypatch
     collator = VisitingCollator(Tokenizer(), [3, 6])
     examples = [{"input_ids": [1] * length} for length in (2, 5)]
     assert [collator(examples)["input_ids"].shape[1] for _ in range(3)] == [6, 3, 5]
-    assert collator.met_late == 1
-    collator(examples)
-    assert collator.met_late == 1
+    assert collator.to_visit == []
+    assert collator([{"input_ids": [1] * 9}])["input_ids"].tolist() == [[1] * 6]
+    assert collator([{"input_ids": [1] * 2}])["input_ids"].tolist() == [[1, 1, 7]]
+    assert VisitingCollator(Tokenizer(), [])(examples)["input_ids"].shape == (2, 5)
+
+
+def test_what_is_timed_before_every_length_was_met_is_not_steady(monkeypatch) -> None:
+    def steady(warm_up: int) -> bool:
+        clock = Clock(0.0, warm_up)
+        for step in range(1, 9):
+            clock.on_step(step, 8)
+        return bool(clock.found(1)["steady"])
+
+    assert steady(3)
+    assert steady(100)  # a training that is shorter than its warm-up is warm before its last step
+    monkeypatch.setattr(gpu_steps, "LONGEST_WARM_UP", 0.0)
+    assert not steady(3)
+
+
+def test_no_ratio_is_made_of_what_is_not_steady(tmp_path) -> None:
+    notebook = Notebook(tmp_path / "gpu.jsonl", "steps", seconds=60)
+    about = {"shape": "bert-base", "strategy": "full", "batch_size": 32}
+    for system, milliseconds, first in (("ours", 2.0, 1.0), ("B", 60.0, 7.0), ("A", 20.0, -0.4)):
+        found = {"ms": milliseconds, "examples_per_second": 1.0, "first_visits_seconds": first, "steady": system != "B"}
+        found |= {"flops_per_example": 1.0, "cache_seconds": 0.0}
+        notebook.measure(f"bert-base full 32 {system}", lambda f=found: f, system=system, **about)
+    write_report(tmp_path)
+    row = json.loads((tmp_path / "gpu.json").read_text())["steps"][0]
+    assert row["A / ours"] == 10.0
+    assert "B / ours" not in row
+    report = (tmp_path / "gpu.md").read_text()
+    assert "| 20.00 | not steady (60.00) | 2.00 |  | **10.0** |  | 5 / 2.5 | 0.0 / - / 1.0 |" in report
+
+
+def test_every_strategy_is_given_the_epochs_that_it_needs(tmp_path) -> None:
+    workshop = Workshop(tmp_path, tiny=True)
+    workshop.make()
+    there = [name for name in list_strategies() if all(map(find_spec, create_strategy(name, {}).packages))]
+    assert len(there) > 15
+    for name in there:
+        config = workshop.config(Cell("bert-base", name, 32), 10)
+        find_inputs(resolve_strategy(config))
 
 
 def test_the_usual_lengths_are_those_of_random_batches() -> None:
