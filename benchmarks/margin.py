@@ -140,8 +140,8 @@ def train(training: Training, shared: dict[str, Any], threads: int) -> dict[str,
     from pipeline.evaluation.uncertainty import wilson_interval
     from pipeline.stages import train as stage
     from pipeline.stages.assembly import read_texts
-    from pipeline.stages.collapse import count_classes
     from pipeline.stages.inputs import find_inputs
+    from pipeline.stages.progress import count_classes
     from pipeline.tracking.memory import MemoryTracker
     from pipeline.tracking.provenance import hardware
 

@@ -198,7 +198,7 @@ class _Ranking:
         leaders = self._leaders()
         verb = "share" if len(leaders) > 1 else "has"
         among = ""
-        if any(self._shown(number) >= self._shown(self.top) for number in self.unlearned):
+        if any(max(self._shown(number), self._in_table(number)) >= self._lowest(leaders) for number in self.unlearned):
             among = f" of the rows{self._that_learned()}"
         if self._is_behind_in_table(leaders):
             among += " by the predictions that could be read"
@@ -222,6 +222,15 @@ class _Ranking:
         scores = self.table["f1_macro"].astype(float).round(_SHOWN_DECIMALS).tolist()
         lowest = min(scores[number] for number in leaders)
         return any(score > lowest for number, score in enumerate(scores) if number not in self.unlearned)
+
+    def _in_table(self, number: int) -> float:
+        """The row's mean in the table, which counts seeds without predictions, too."""
+        return round(float(self.table["f1_macro"].iloc[number]), _SHOWN_DECIMALS) if "f1_macro" in self.table else -1.0
+
+    def _lowest(self, leaders: Sequence[int]) -> float:
+        """The lowest score that is shown of these, by their predictions or in the table."""
+        shown = [self._shown(number) for number in leaders]
+        return min([*shown, *(self._in_table(number) for number in leaders if "f1_macro" in self.table)])
 
     def _score(self, leaders: Sequence[int]) -> str:
         """Macro F1 and the intervals; of how many seeds it is, where that are not all of the table's."""

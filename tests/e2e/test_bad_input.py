@@ -69,7 +69,7 @@ CASES = {
     "train --dataset columns.csv": "Columns: foo, bar. Pass --text-column",
     "train --dataset semicolons.csv": "semicolons.csv",
     "train --dataset few.csv": "few.csv",
-    "train --dataset latin.csv": "byte 14 is not UTF-8. Save the file as UTF-8, or say what it is, such as --encoding latin-1.",
+    "train --dataset latin.csv": "byte 14 is not UTF-8. Its bytes fit cp1252: pass --encoding cp1252, or save",
     "train --dataset latin.csv --encoding klingon": "--encoding: got 'klingon', no encoding of text.",
     "train --dataset ids.csv": "30 rows hold 30 different labels",
     "train --dataset scores.csv": "label '0.5' is a number with a fraction",

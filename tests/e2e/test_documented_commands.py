@@ -32,6 +32,7 @@ BENCHMARK_LIMITS = {
     "--max-train-samples 64 --max-eval-samples 32",
     "benchmarks.margin": "--strategies head_only --seeds 1 --factors 2 --capabilities avx2 --rounding-strategies head_only "
     "--max-train-samples 64 --max-eval-samples 32 --epochs 1 --workers 1",
+    "benchmarks.gpu": "--tiny --seconds 20",
     "benchmarks.scaling": "--dataset rotten_tomatoes --rows 64 --depths 2 --depth-rows 64 --strategies head_only",
 }
 # Instead of those two: what the recipe is about, where that can be had in a minute.

@@ -133,11 +133,11 @@ def test_of_scores_there_is_no_second_data_set_and_no_interval(workspace, traine
     with pytest.raises(ConfigError, match=r"--transfer-dataset rotten_tomatoes: .* has scores of pairs of texts"):
         evaluate.run(workspace.config(EvaluateConfig, run_id=run_id, transfer_dataset="rotten_tomatoes"))
     compare.run(CompareConfig(run_ids=tuple(trained.values()), export_dir=str(tmp_path)))
-    assert "Intervals, tests and groups are of classes" in capsys.readouterr().out
+    assert "Tests and groups are of classes" in capsys.readouterr().out
     written = {path.name for path in (tmp_path / "results").iterdir()}
     assert {"report.html", "learning_curves.png", "spearman.png"} <= written
     assert not {"comparisons.csv", "hardest_examples.csv", "pareto.csv"} & written
-    assert "Intervals, tests and groups are of classes" in (tmp_path / "results" / "report.html").read_text()
+    assert "Tests and groups are of classes" in (tmp_path / "results" / "report.html").read_text()
 
 
 def test_the_logged_model_answers_two_columns(workspace, trained, tmp_path):
@@ -148,7 +148,7 @@ def test_the_logged_model_answers_two_columns(workspace, trained, tmp_path):
         served = mlflow.pyfunc.load_model(f"runs:/{run_id}/model")
         pairs = pd.DataFrame({"text_pair": table["sentence_pair"], "text": table["sentence"]})
         found = served.predict(pairs)
-        assert list(found) == ["label", "score"]
+        assert list(found) == ["label", "score", "tokens_cut"]
         np.testing.assert_allclose(found["label"], table["pred"], atol=1e-4)
         with pytest.raises(ValueError, match="columns text and text_pair"):
             served.predict(pairs[["text"]])

@@ -281,7 +281,7 @@ def test_an_older_pickle_that_breaks_off_is_refused(copy, missing: int) -> None:
     os.truncate(file, file.stat().st_size - missing)
     with pytest.raises(ModelError, match=r"cannot be loaded from .* Download or copy the folder again"):
         check_weights(find_model(str(file.parent)))
-    with pytest.raises(ModelError, match="hold Python objects"):
+    with pytest.raises(ModelError, match="cannot be loaded from"):
         load(file.parent)
 
 
