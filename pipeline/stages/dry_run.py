@@ -36,7 +36,7 @@ def describe_plan(plan: StudyPlan, store: RunStore) -> Iterator[str]:
     lines = [line for inputs in plan.strategies for line in _lines(plan, inputs, store, past)]
     yield f"Plan of study {plan.config.recipe}, precision {plan.precision}:"
     rows = [(line.strategy, line.arguments, line.seed, line.what, _describe_time(line)) for line in lines]
-    yield tabulate(rows, ["strategy", "arguments", "seed", "what", "time"], disable_numparse=True)
+    yield from tabulate(rows, ["strategy", "arguments", "seed", "what", "time"], disable_numparse=True).splitlines()
     for strategy, reason in plan.unfit.items():
         yield f"Not run: {strategy}: {reason}"
     to_train = sum(line.trainings for line in lines)
