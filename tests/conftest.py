@@ -35,6 +35,13 @@ os.environ.update(
 for _name in [name for name in os.environ if name.startswith("MLFLOW_") and name != "MLFLOW_DISABLE_TELEMETRY"]:
     del os.environ[_name]
 
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Refuse an id that holds an address in memory: two workers then collect different tests, and no test runs."""
+    if strange := [item.nodeid for item in items if " at 0x" in item.nodeid]:
+        raise pytest.UsageError(f"give these tests ids of their own: {strange}")
+
+
 GOOD = ("fine", "great", "lovely", "sharp", "warm", "witty")
 BAD = ("bland", "cheap", "dull", "grim", "stale", "weak")
 PLAIN = ("actor", "and", "film", "is", "it", "movie", "of", "plot", "scene", "story", "the", "this", "was", "with")

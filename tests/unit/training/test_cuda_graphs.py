@@ -180,7 +180,7 @@ def test_an_error_outside_capturing_is_not_hidden(cuda) -> None:
     [
         ({}, True),
         ({"device": "cpu"}, False),
-        ({"scaler": object()}, False),
+        ({"scaler": "of gradients"}, False),
         ({"size": 2}, False),
         ({"strategy": "adalora"}, False),
         ({"cuda_graphs": "off"}, False),
