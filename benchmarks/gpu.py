@@ -262,7 +262,7 @@ def trainings(workshop: Any, notebook: Notebook) -> None:
     """A real training with each strategy, with what its run records of its costs."""
     from benchmarks.gpu_inputs import STRATEGIES, Cell
     from benchmarks.gpu_steps import train_really
-    from pipeline.strategies.registry import list_strategies
+    from pipeline.strategies.base import list_strategies
 
     # What docs/performance.md has no figure of comes first.
     wanted = ["gradual", "layernorm", "oft", "prompt", "ptuning", "qlora", "random_subset", "rslora", "vera", *STRATEGIES]

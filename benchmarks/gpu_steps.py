@@ -16,10 +16,10 @@ import numpy as np
 
 from benchmarks.gpu_inputs import Cell, Workshop, draw_lengths, forget, memory, synchronize
 from pipeline.config import TrainConfig
-from pipeline.stages.assembly import build, plan_fit, read_texts
+from pipeline.stages.training_setup import build, plan_fit, read_texts
 from pipeline.training import loop
+from pipeline.training.acceleration.cuda_graphs import StepGraphs
 from pipeline.training.checkpoints import CheckpointFolder
-from pipeline.training.cuda_graphs import StepGraphs
 from pipeline.training.loop import fit
 from pipeline.training.plan import FitPlan
 from pipeline.training.precision import choose_precision

@@ -121,8 +121,8 @@ def configured(training: Training, shared: dict[str, Any]) -> Any:
 
 def key_of(training: Training, shared: dict[str, Any], threads: int) -> tuple[str, ...]:
     """What must be equal for a line of the file to stand for the training."""
-    from pipeline.identity import settings_hash
-    from pipeline.stages.inputs import find_inputs
+    from pipeline.config import settings_hash
+    from pipeline.stages.training_setup import find_inputs
 
     inputs = find_inputs(configured(training, shared))
     settings = settings_hash(inputs.config)
@@ -137,11 +137,10 @@ def train(training: Training, shared: dict[str, Any], threads: int) -> dict[str,
         os.environ["ATEN_CPU_CAPABILITY"] = training.cpu_capability
     import torch
 
-    from pipeline.evaluation.uncertainty import wilson_interval
+    from pipeline.evaluation.bootstrap import wilson_interval
     from pipeline.stages import train as stage
-    from pipeline.stages.assembly import read_texts
-    from pipeline.stages.inputs import find_inputs
     from pipeline.stages.progress import count_classes
+    from pipeline.stages.training_setup import find_inputs, read_texts
     from pipeline.tracking.memory import MemoryTracker
     from pipeline.tracking.provenance import hardware
 

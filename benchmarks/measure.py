@@ -109,7 +109,7 @@ def measure_search(points: list[dict[str, object]], settings: dict[str, object])
     import time
 
     from pipeline.config import TrainConfig
-    from pipeline.stages.heads_together import train_heads_together
+    from pipeline.stages.search.vmapped_heads import train_heads_together
     from pipeline.tracking.memory import MemoryTracker
 
     configs = [TrainConfig(strategy="head_only", **settings, **point) for point in points]  # type: ignore[arg-type]

@@ -20,7 +20,7 @@ from transformers import (
 
 from benchmarks.measure import peak_mb
 from pipeline.config import TrainConfig
-from pipeline.stages.inputs import find_inputs
+from pipeline.stages.training_setup import find_inputs
 from pipeline.training.meters import MemoryMeter
 
 Padding = Literal["max_length", "longest"]

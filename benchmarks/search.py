@@ -40,7 +40,7 @@ SPACE = {
 def main(model: str, dataset: str, rows: int, peer_steps: int, repeats: int, cache_dir: str, output: Path) -> None:
     """Measure the search with every system, and write search.csv and search.md into --output."""
     from benchmarks import measure as measuring
-    from pipeline.stages.children import Children
+    from pipeline.stages.processes.workers import Children
 
     points = [dict(zip(SPACE, values, strict=True)) for values in itertools.product(*SPACE.values())]
     children, measured = Children(), []

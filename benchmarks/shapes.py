@@ -34,7 +34,7 @@ def make_encoder(folder: Path, **sizes: int) -> Path:
     """MiniLM with other sizes and random weights, and its tokenizer."""
     from transformers import AutoConfig, AutoModel
 
-    from pipeline.modeling.addresses import find_model
+    from pipeline.modeling.model_sources import find_model
 
     packaged = find_model("minilm").folder
     folder.mkdir()

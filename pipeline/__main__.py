@@ -9,9 +9,8 @@ from typing import Any, NoReturn
 
 import click
 
-from pipeline.errors import PipelineError, unknown
+from pipeline.errors import PipelineError, printable, unknown
 from pipeline.failures import foreseen
-from pipeline.printable import printable
 
 _STAGES = {
     "main": "The whole study of a recipe: prepare, tune if asked, train, evaluate, compare.",
@@ -29,7 +28,7 @@ class StageCommand(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse as click does, and answer the hub's longer spellings with ours."""
-        from pipeline.options import LONGER_SPELLINGS, flag, translate_parameters
+        from pipeline.config.options import LONGER_SPELLINGS, flag, translate_parameters
 
         typed = list(args)
         try:
@@ -54,7 +53,7 @@ class StageCommand(click.Command):
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Options below headings, the most used first."""
-        from pipeline.options import group_options
+        from pipeline.config.options import group_options
 
         records = {str(option.name): record for option in self.get_params(ctx) if (record := option.get_help_record(ctx))}
         for heading, names in group_options(records).items():
@@ -82,9 +81,9 @@ class StageGroup(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List stages, strategies, heads and recipes without importing any of them."""
-        from pipeline.modeling.heads.registry import list_heads
+        from pipeline.modeling.heads.base import list_heads
         from pipeline.recipes import list_recipes
-        from pipeline.strategies.registry import list_strategies
+        from pipeline.strategies.base import list_strategies
 
         with formatter.section("Stages"):
             formatter.write_dl(list(_STAGES.items()))
@@ -103,7 +102,7 @@ _PRECEDENCE = (
 
 
 def _command(stage: str) -> click.Command:
-    from pipeline.options import STAGE_CONFIGS, click_options
+    from pipeline.config.options import STAGE_CONFIGS, click_options
 
     config = STAGE_CONFIGS[stage]
     return StageCommand(
@@ -117,7 +116,7 @@ def _command(stage: str) -> click.Command:
 
 
 def _run(stage: str, given: dict[str, str]) -> None:
-    from pipeline.options import STAGE_CONFIGS
+    from pipeline.config.options import STAGE_CONFIGS
     from pipeline.stages.configure import check_folders, configure
 
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # its threads and our processes do not mix

@@ -1,13 +1,27 @@
-"""The errors a user can meet. Each message says what was wrong, the value received, and what to do.
+"""Text made fit for a terminal, which takes some characters for orders: to move, to recolour, to turn the line around."""
 
-`exit_status` is what the command line exits with: 2 for a mistake of input, 1 for a failure while running.
-"""
+from __future__ import annotations
 
 import difflib
 import re
 from collections.abc import Iterable, Sequence
 
-from pipeline.printable import printable
+# C0 and C1 controls and DEL, marks and overrides of the writing direction, line separators, and halves of surrogate pairs,
+# which no UTF-8 holds.
+_ORDERS = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def printable(text: str) -> str:
+    r"""One line of text in which such characters are written as Python would, such as `\x1b`; all others stay."""
+    return _ORDERS.sub(lambda found: repr(found[0])[1:-1], text)
+
+
+_HALF = re.compile("[\ud800-\udfff]")
+
+
+def has_surrogate(text: str) -> bool:
+    """Whether a text cannot be written in UTF-8, as one that was typed in another encoding than the terminal's."""
+    return _HALF.search(text) is not None
 
 
 class PipelineError(Exception):

@@ -1,7 +1,10 @@
 """Content hashes: what makes two inputs the same."""
 
+from __future__ import annotations
+
 import hashlib
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 
@@ -14,3 +17,55 @@ def hash_file(path: Path) -> str:
     """SHA-256 of a file's bytes, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+CHECKSUMS = "checksums.json"
+
+
+def seal(folder: Path) -> None:
+    """Write the SHA-256 of every file in a folder beside them; folders in it are not looked at."""
+    sums = {file.name: hash_file(file) for file in sorted(folder.iterdir()) if file.is_file() and file.name != CHECKSUMS}
+    (folder / CHECKSUMS).write_text(json.dumps(sums, indent=1), encoding="utf-8")
+
+
+def is_sealed(folder: Path) -> bool:
+    """Whether its checksums were written; they were not before there were any."""
+    return (folder / CHECKSUMS).is_file()
+
+
+def find_damage(folder: Path, names: Iterable[str]) -> str | None:
+    """The first of the files that is not as it was when its folder was sealed; None where all are.
+
+    Raises:
+        OSError: The disk cannot be read.
+    """
+    try:
+        sums = json.loads((folder / CHECKSUMS).read_text(encoding="utf-8"))
+        known = {name: sums[name] for name in names}
+    except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError):
+        return CHECKSUMS
+    for name, sha256 in known.items():
+        try:
+            if hash_file(folder / name) != sha256:
+                return name
+        except (FileNotFoundError, IsADirectoryError):
+            return name
+    return None
+
+
+def with_checksum(content: object) -> str:
+    """A JSON text that carries the checksum of its content."""
+    return json.dumps({"content": content, "sha256": digest(content)})
+
+
+def read_with_checksum(text: str) -> object:
+    """The content of such a text.
+
+    Raises:
+        ValueError: It is damaged, or no such text.
+    """
+    found = json.loads(text)
+    if not isinstance(found, dict) or found.keys() != {"content", "sha256"} or digest(found["content"]) != found["sha256"]:
+        raise ValueError("its content does not have its checksum")
+    content: object = found["content"]
+    return content

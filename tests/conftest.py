@@ -13,16 +13,15 @@ import numpy as np
 import pytest
 
 from pipeline.config import FitConfig
-from pipeline.modeling.addresses import find_model
+from pipeline.modeling.model_sources import find_model
 
 if TYPE_CHECKING:
-    from pipeline.data.text_pairs import TextPairs
+    from pipeline.data.pair_tokenization import TextPairs
     from pipeline.data.tokenization import TokenTable
     from pipeline.objectives.base import Objective
     from pipeline.strategies.base import Strategy, StrategyContext
-    from pipeline.training.model_folder import BuiltModel
-    from pipeline.training.plan import FitPlan
-    from pipeline.training.progress import FitResult
+    from pipeline.training.plan import FitPlan, FitResult
+    from pipeline.training.saved_model import BuiltModel
 
 # Before torch, transformers or mlflow are imported anywhere; processes that tests start inherit it.
 os.environ.update(
@@ -283,7 +282,7 @@ class Tiny:
 
     def pairs(self, rows: int, seed: int = 0) -> TextPairs:
         """Pairs of such texts; the label is whether both have a telling token of the same kind."""
-        from pipeline.data.text_pairs import TextPairs
+        from pipeline.data.pair_tokenization import TextPairs
 
         texts = self.table(2 * rows, seed)
         order = np.random.default_rng(seed).permutation(2 * rows)
@@ -305,7 +304,7 @@ class Tiny:
 
     @staticmethod
     def context(folder: Path, config: FitConfig, total_steps: int = 1, objective: Objective | None = None) -> StrategyContext:
-        from pipeline.modeling.heads.registry import with_head
+        from pipeline.modeling.heads.base import with_head
         from pipeline.strategies.base import StrategyContext
 
         address = find_model(str(folder))
@@ -316,8 +315,8 @@ class Tiny:
 
     def objective(self, name: str = "classification", pooling: str = "mean", head: str = "pooler", **problem: Any) -> Objective:
         """An objective for two classes of single texts, or for another problem."""
-        from pipeline.data.problem import Problem
-        from pipeline.objectives.registry import create_objective
+        from pipeline.data.columns import Problem
+        from pipeline.objectives.base import create_objective
 
         return create_objective(name, Problem(**{"classes": self.classes, **problem}), pooling, head)
 
@@ -330,7 +329,7 @@ class Tiny:
         objective: Objective | None = None,
     ) -> BuiltModel:
         """The tiny model with a strategy put into it, seeded as the train stage does."""
-        from pipeline.training.model_folder import build_model
+        from pipeline.training.saved_model import build_model
         from pipeline.training.seeding import Seeds
 
         seeds = Seeds.of(config)
@@ -354,7 +353,7 @@ class Tiny:
         return fit(self.plan(built, config, checkpoints, rows, **changes), watcher or Watcher())
 
     def plan(self, built: BuiltModel, config: FitConfig, checkpoints: Path, rows: int = 8, **changes: Any) -> FitPlan:
-        from pipeline.evaluation.readings import ClassReading
+        from pipeline.evaluation.task import ClassReading
         from pipeline.training.checkpoints import CheckpointFolder
         from pipeline.training.plan import FitPlan
 

@@ -12,14 +12,12 @@ import warnings
 from pathlib import Path
 
 from pipeline.config import TrainConfig
+from pipeline.config.fields import describe_fields
+from pipeline.config.options import STAGE_CONFIGS, flag, is_typed, render_mlproject
 from pipeline.errors import ConfigError
-from pipeline.fields import describe_fields
 from pipeline.modeling.encoder import ARCHITECTURES, Encoder, describe_encoder
-from pipeline.options import STAGE_CONFIGS, flag, is_typed, render_mlproject
-from pipeline.strategies.base import Strategy, StrategyContext
-from pipeline.strategies.freezing.parameter_plan import ParameterPlan, plan_parameters
-from pipeline.strategies.freezing.wrapped_names import parameter_names
-from pipeline.strategies.registry import create_strategy, list_strategies, strategy_class
+from pipeline.strategies.base import Strategy, StrategyContext, create_strategy, list_strategies, strategy_class
+from pipeline.strategies.parameter_plan import ParameterPlan, parameter_names, plan_parameters
 
 ROOT = Path(__file__).parents[1]
 PYTHON = "3.11.7"  # exact: `--env-manager virtualenv` asks pyenv for just this version

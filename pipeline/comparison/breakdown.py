@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pipeline.comparison.recorded import RecordedPredictions
+from pipeline.comparison.predictions import RecordedPredictions
 from pipeline.evaluation.calibration import calibration_error, reliability
-from pipeline.evaluation.lengths import score_by_length
+from pipeline.evaluation.predictions import score_by_length
+from pipeline.evaluation.task import columns_of
 
 _BY_CLASS = ["row", "class", "texts", "f1"]
 _BY_LENGTH = ["row", "min_words", "max_words", "texts", "f1_macro"]
@@ -82,3 +83,57 @@ def _f1_by_class(gold: NDArray[np.int64], predicted: NDArray[np.int64], classes:
     said, true = (np.bincount(labels, minlength=classes) for labels in (predicted, gold))
     found: NDArray[np.float64] = 2 * right / np.maximum(1, said + true)
     return found
+
+
+MOST = 50
+
+
+def hardest_examples(
+    recorded: RecordedPredictions,
+    rows: Mapping[str, Sequence[str]] | None = None,
+    unlearned: Collection[str] = (),
+    most: int = MOST,
+) -> pd.DataFrame:
+    """The texts that the largest share of strategies gets wrong, of these the ones with the highest confidence first.
+
+    A label that every model contradicts with confidence is often itself the mistake.
+
+    Args:
+        rows: Strategy -> ids of its runs, which share its vote; every run counts by itself if not given.
+        unlearned: Ids of runs without a vote: what did not learn is wrong for no reason in the text.
+        most: At most so many texts; none that every model gets right.
+
+    Returns:
+        Columns `sentence` (of pairs `sentence_pair` beside it), `gold`, `wrong_share` (of the strategies; seeds averaged),
+        `confidence` (mean probability of the wrong class where a model is wrong; 0 of models that give none),
+        `usual_mistake` (the wrong class that most say).
+    """
+    columns = [*columns_of(recorded.texts), "gold", "wrong_share", "confidence", "usual_mistake"]
+    votes = rows or {run_id: [run_id] for run_id in recorded.run_ids}
+    voters = [[run_id for run_id in ids if run_id in recorded.predicted and run_id not in unlearned] for ids in votes.values()]
+    voters = [ids for ids in voters if ids]
+    if not voters:
+        return pd.DataFrame(columns=columns)
+    wrong_share = np.zeros(len(recorded.gold))
+    sure = np.zeros(len(recorded.gold))
+    for ids in voters:
+        wrong = np.stack([recorded.predicted[run_id] for run_id in ids]) != recorded.gold
+        confidence = np.nan_to_num(np.stack([recorded.confidence[run_id] for run_id in ids]))
+        wrong_share += wrong.mean(axis=0)
+        sure += (wrong * confidence).mean(axis=0)
+    confidence = sure / np.maximum(wrong_share, 1e-12)
+    wrong_share /= len(voters)
+    order = np.lexsort((-confidence, -wrong_share))[:most]
+    chosen = order[wrong_share[order] > 0]
+    said = np.stack([recorded.predicted[run_id][chosen] for ids in voters for run_id in ids])
+    usual = [np.bincount(said[:, place][said[:, place] != recorded.gold[row]]).argmax() for place, row in enumerate(chosen)]
+    return pd.DataFrame(
+        {
+            **columns_of([recorded.texts[row] for row in chosen]),
+            "gold": [recorded.classes[recorded.gold[row]] for row in chosen],
+            "wrong_share": wrong_share[chosen],
+            "confidence": confidence[chosen],
+            "usual_mistake": [recorded.classes[label] for label in usual],
+        },
+        columns=columns,
+    )

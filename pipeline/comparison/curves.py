@@ -11,10 +11,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from pipeline.comparison.palette import DASHES, LIGHT, color_number, dash_number, marker_of
-from pipeline.comparison.rows import was_trained_here
+from pipeline.comparison.plots import DASHES, LIGHT, color_number, dash_number, marker_of
 from pipeline.comparison.table import headline, label_rows
-from pipeline.lettering import find_lettering
+from pipeline.fonts import find_lettering
+from pipeline.tracking.run_kinds import was_trained_here
 from pipeline.tracking.runs import Run, RunStore
 
 _TITLES = {

@@ -11,13 +11,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pipeline.comparison.recorded import RecordedPredictions
+from pipeline.comparison.predictions import RecordedPredictions
 from pipeline.comparison.table import label_rows
+from pipeline.config import SEEDS
+from pipeline.evaluation.bootstrap import LEVEL, Estimate, Interval, ResampledScores, estimate, resample_scores
 from pipeline.evaluation.chance import beats_guessing, class_shares, correlation_interval, is_far_below_chance
-from pipeline.evaluation.resampling import ResampledScores, resample_scores
 from pipeline.evaluation.significance import combine_dependent, exact_mcnemar, holm, letter_groups
-from pipeline.evaluation.uncertainty import LEVEL, Estimate, Interval, estimate
-from pipeline.identity import SEEDS
 from pipeline.tracking.runs import Run
 
 _ALPHA = 1 - LEVEL

@@ -10,13 +10,19 @@ from typing import Any
 import pandas as pd
 from tabulate import tabulate
 
-from pipeline.comparison.budgets import describe_tuning
-from pipeline.comparison.rows import count_processes, describe_arguments, group_by_row, learning_rate, row_key, was_trained_here
-from pipeline.comparison.seeds import QUALITY, count_seeds, spread
-from pipeline.comparison.settings import describe_settings, precision_of, tell_settings_apart
-from pipeline.data.token_losses import TEXTS_CUT, TOKENS_CUT, UNKNOWN
-from pipeline.objectives.registry import takes_pooling
-from pipeline.printable import printable
+from pipeline.comparison.comparability import QUALITY, count_seeds, describe_settings, precision_of, spread, tell_settings_apart
+from pipeline.comparison.selection import describe_tuning
+from pipeline.data.tokenization import TEXTS_CUT, TOKENS_CUT, UNKNOWN
+from pipeline.errors import printable
+from pipeline.objectives.base import takes_pooling
+from pipeline.tracking.run_kinds import (
+    count_processes,
+    describe_arguments,
+    group_by_row,
+    learning_rate,
+    row_key,
+    was_trained_here,
+)
 from pipeline.tracking.runs import Run
 
 # Column -> metric, in the order of the table.

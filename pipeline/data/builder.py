@@ -9,9 +9,19 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.data.annotations import ANSWER, are_answers, is_left_out, read_answer
-from pipeline.data.cells import as_texts, scalars_as_texts, text_array, without_wrapping
-from pipeline.data.label_cells import NoLabelError, SeveralLabelsError, read_label
+from pipeline.data.labels import (
+    ANSWER,
+    NoLabelError,
+    SeveralLabelsError,
+    are_answers,
+    as_texts,
+    is_left_out,
+    read_answer,
+    read_label,
+    scalars_as_texts,
+    text_array,
+    without_wrapping,
+)
 from pipeline.errors import DataError, enumerate_some, shorten
 
 CHUNK = 20_000  # rows that are Python objects at a time

@@ -16,10 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pipeline.data.annotations import leave_out
-from pipeline.data.cells import as_series, as_texts, scalars_as_texts
 from pipeline.data.columns import LABEL, PAIR, TEXT
-from pipeline.data.label_cells import find_joined
+from pipeline.data.labels import as_series, as_texts, find_joined, leave_out, scalars_as_texts
 from pipeline.data.sources import SourceTables
 from pipeline.errors import DataError, enumerate_some, shorten
 

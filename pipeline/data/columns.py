@@ -1,14 +1,41 @@
-"""Which columns of a table hold the text, the label, the second text and the group."""
+"""What is to be predicted, and of what."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import combinations
 
 from pipeline.config import SplitConfig
-from pipeline.data.annotations import find_answer_column
 from pipeline.data.builder import Chosen
+from pipeline.data.labels import find_answer_column
 from pipeline.errors import DataError, enumerate_some
+
+Input = str | tuple[str, str]
+"""What one prediction is made of: a text, or the two texts of a pair."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Classes or scores, of texts or of pairs of texts."""
+
+    classes: tuple[str, ...]
+    """In the order of their indices; empty where labels are scores."""
+    score_range: tuple[float, float] | None = None
+    """The scores that 0 and 1 stand for while training; None where labels are classes."""
+    pairs: bool = False
+    """Whether an example is a pair of texts."""
+
+    @classmethod
+    def of(cls, classes: Sequence[str], score_range: Sequence[float] | None, pairs: bool) -> Problem:
+        """The problem that values from a file describe."""
+        return cls(tuple(classes), (score_range[0], score_range[1]) if score_range else None, pairs)
+
+    def describe(self) -> str:
+        """In a few words."""
+        what = f"{len(self.classes)} classes" if self.score_range is None else "scores"
+        return f"{what} of {'pairs of texts' if self.pairs else 'single texts'}"
+
 
 TEXT, PAIR, LABEL, GROUP = "text", "text_pair", "label", "group"
 TEXT_NAMES = ("text", "sentence", "content", "review")

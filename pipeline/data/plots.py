@@ -7,9 +7,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from pipeline.data.overlap import KINDS
-from pipeline.data.pair_overlap import PAIR_KINDS
-from pipeline.lettering import find_lettering
+from pipeline.data.overlap.pairs import PAIR_KINDS
+from pipeline.data.overlap.texts import KINDS
+from pipeline.fonts import find_lettering
 
 _BINS = 60
 

@@ -12,22 +12,19 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
-from pipeline.checksums import CHECKSUMS, find_damage, seal
 from pipeline.config import DEFAULT_RATIOS, SplitConfig
-from pipeline.data.audit import audit
+from pipeline.data.atomic_io import writing
 from pipeline.data.cleaning import clean
-from pipeline.data.columns import LABEL, PAIR, TEXT
-from pipeline.data.notes import note_hidden_test, note_mojibake, note_unseen_classes
-from pipeline.data.overlap import Overlap, measure_overlap
-from pipeline.data.pair_overlap import as_texts_of_pairs, measure_pair_overlap
-from pipeline.data.problem import Problem
+from pipeline.data.columns import LABEL, PAIR, TEXT, Problem
+from pipeline.data.overlap.pairs import as_texts_of_pairs, measure_pair_overlap
+from pipeline.data.overlap.texts import Overlap, measure_overlap
+from pipeline.data.quality_checks import audit, note_hidden_test, note_mojibake, note_unseen_classes
 from pipeline.data.scores import as_labels, clean_scores, score_range
-from pipeline.data.scratch import writing
 from pipeline.data.sources import Source, find_source
 from pipeline.data.splits import SPLITS, SplitName, split_by_groups, split_officially, split_randomly
 from pipeline.errors import DataError
 from pipeline.failures import is_exhausted
-from pipeline.hashing import digest
+from pipeline.hashing import CHECKSUMS, digest, find_damage, seal
 
 _FORMAT = 6  # raise it when the same source and options would be prepared differently
 _CHUNK = 50_000
@@ -52,7 +49,7 @@ class Manifest:
     """What a user should know of how the data were used, in sentences."""
     audit: dict[str, Any]
     overlap: dict[str, dict[str, int]]
-    """`a/b` -> kind -> rows of b that stand again in a, see `pipeline.data.overlap.KINDS`; `rows` is how many b has."""
+    """`a/b` -> kind -> rows of b that stand again in a, see `pipeline.data.overlap.texts.KINDS`; `rows` is how many b has."""
     split_sha256: dict[SplitName, str]
     fingerprint: str
     """SHA-256 over classes and all splits: equal content, equal order, equal fingerprint."""

@@ -11,9 +11,9 @@ from sklearn.model_selection import train_test_split
 
 from pipeline.config import DEFAULT_RATIOS
 from pipeline.data.columns import GROUP, LABEL, PAIR, TEXT
-from pipeline.data.grouping import AlikeTexts, assign_groups, number_groups
-from pipeline.data.overlap import LONG_TOKENS
-from pipeline.data.pair_overlap import group_pairs
+from pipeline.data.overlap.grouping import AlikeTexts, assign_groups, number_groups
+from pipeline.data.overlap.pairs import group_pairs
+from pipeline.data.overlap.texts import LONG_TOKENS
 from pipeline.errors import DataError
 
 SplitName = Literal["train", "validation", "test"]

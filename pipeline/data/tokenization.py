@@ -1,9 +1,14 @@
-"""Texts turned into token ids once, kept as a memory-mapped ragged table and shared by all runs."""
+"""Pairs of long texts, shortened before they are tokenised together.
+
+Where tokenizers (0.23) cuts a pair it also makes every combination of what it cuts off the first text with what it cuts off the
+second, though nobody asked: a pair of 16,000 words each takes twenty seconds. What can be in no input is better not there.
+"""
 
 from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,14 +16,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.checksums import find_damage, is_sealed, seal
-from pipeline.data.columns import LABEL, PAIR, TEXT
-from pipeline.data.long_pairs import shorten_long_pairs
-from pipeline.data.problem import Input
-from pipeline.data.scratch import writing
-from pipeline.data.token_losses import TokenLosses, count_losses
+from pipeline.data.atomic_io import writing
+from pipeline.data.columns import LABEL, PAIR, TEXT, Input
 from pipeline.errors import DataError
-from pipeline.hashing import digest
+from pipeline.hashing import digest, find_damage, is_sealed, seal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -26,6 +27,145 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from pipeline.data.batching import Examples
+
+
+_KEPT = 4  # times `max_length`, so that where the text ends has no influence on the tokens that are read
+_MARGIN = 8  # tokens by which the longer text of a pair stays the longer one: it gets the odd token
+_LONG = 16  # characters a token; of a text below that many times `max_length` little is cut
+
+
+def shorten_long_pairs(columns: list[list[str]], tokenizer: Any, max_length: int) -> list[list[str]]:
+    """The texts with the far end of long ones left out, so that cutting pairs to `max_length` tokens gives the same tokens.
+
+    Args:
+        columns: First and second texts; texts that are not paired stay as they are.
+        tokenizer: A Hugging Face tokenizer; with one in Python alone nothing is left out, for it has not that trouble.
+    """
+    bound = _LONG * max_length
+    rows = [row for row, pair in enumerate(zip(*columns, strict=True)) if max(map(len, pair)) > bound]
+    if len(columns) == 1 or not rows or not getattr(tokenizer, "is_fast", False):
+        return columns
+    firsts, seconds = map(list, columns)
+    ends = [_ends(column, rows, tokenizer) for column in (firsts, seconds)]
+    for row, first_ends, second_ends in zip(rows, *ends, strict=True):
+        first_is_longer = len(first_ends) > len(second_ends)
+        firsts[row] = _shorten(firsts[row], first_ends, _KEPT * max_length + _MARGIN * first_is_longer)
+        seconds[row] = _shorten(seconds[row], second_ends, _KEPT * max_length + _MARGIN * (not first_is_longer))
+    return [firsts, seconds]
+
+
+def _ends(column: Sequence[str], rows: Sequence[int], tokenizer: Any) -> list[list[int]]:
+    """Of some texts: where in the text each token ends."""
+    found = tokenizer(
+        [column[row] for row in rows],
+        add_special_tokens=False,
+        truncation=False,
+        return_offsets_mapping=True,
+        return_attention_mask=False,
+        return_token_type_ids=False,
+        verbose=False,
+    )
+    return [[end for _, end in offsets] for offsets in found["offset_mapping"]]
+
+
+def _shorten(text: str, ends: Sequence[int], tokens: int) -> str:
+    return text[: ends[tokens - 1]] if len(ends) > tokens else text
+
+
+TEXTS_CUT, TOKENS_CUT, UNKNOWN = "data/texts_cut_percent", "data/tokens_cut_percent", "data/unknown_tokens_percent"
+"""Names of the metrics."""
+
+MOSTLY_UNKNOWN = 40.0
+"""Percentage of unknown tokens from which on texts can hardly be told apart; SentencePiece puts a space before each."""
+
+
+@dataclass(frozen=True)
+class TokenLosses:
+    """How many tokens of each example are read, unknown, and cut off, without those that the tokenizer puts around texts."""
+
+    counts: NDArray[np.int32]
+    """Shape [examples, 3]: tokens that are read, those of them that are the unknown token, and tokens that are cut off."""
+
+    def subset(self, indices: NDArray[np.int64]) -> TokenLosses:
+        """Of the examples at `indices`."""
+        return TokenLosses(self.counts[indices])
+
+    @property
+    def cut(self) -> NDArray[np.int32]:
+        """Tokens that are cut off each example; shape [examples]."""
+        return self.counts[:, 2]
+
+    def metrics(self) -> dict[str, float]:
+        """Percentages of examples that are cut, of all tokens that are cut off, and of the tokens read that are unknown."""
+        read, unknown, cut = (int(total) for total in self.counts.sum(0, dtype=np.int64))
+        return {
+            TEXTS_CUT: 100 * float((self.cut > 0).mean()) if len(self.counts) else 0.0,
+            TOKENS_CUT: 100 * cut / max(1, read + cut),
+            UNKNOWN: 100 * unknown / max(1, read),
+        }
+
+
+def count_losses(
+    ids: NDArray[np.int32],
+    lengths: NDArray[np.int64],
+    columns: Sequence[Sequence[str]],
+    tokenizer: Any,
+    max_length: int,
+) -> NDArray[np.int32]:
+    """The counts of `TokenLosses`.
+
+    Only texts that fill `max_length` are tokenised once more, to see how long they are.
+
+    Args:
+        ids: Token ids of the examples one after another.
+        lengths: How many ids each example has.
+        columns: The texts; of pairs that are one input, the second texts beside.
+    """
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+
+    def count(chosen: NDArray[np.bool_]) -> NDArray[np.int64]:
+        sums = np.concatenate([[0], np.cumsum(chosen)])
+        difference: NDArray[np.int64] = sums[offsets[1:]] - sums[offsets[:-1]]
+        return difference
+
+    unknown_id = _unknown_id(tokenizer)
+    around = [special for special in tokenizer.all_special_ids if special != unknown_id]
+    counts = np.zeros((len(lengths), 3), np.int32)
+    counts[:, 0] = count(~np.isin(ids, around))
+    if unknown_id is not None:
+        counts[:, 1] = count(ids == unknown_id)
+    full = np.flatnonzero(lengths >= max_length)
+    if len(full):
+        texts = ([column[row] for row in full.tolist()] for column in columns)
+        whole = tokenizer(*texts, truncation=False, return_attention_mask=False, return_token_type_ids=False, verbose=False)
+        counts[full, 2] = np.fromiter(map(len, whole["input_ids"]), np.int64) - lengths[full]
+    return counts
+
+
+def describe_losses(metrics: dict[str, float], max_length: int, model: str) -> Iterator[str]:
+    """What is lost of the training texts, and a warning where next to nothing is left of them."""
+    yield (
+        f"{metrics[TEXTS_CUT]:.1f} % of the training texts are cut at {max_length} tokens ({metrics[TOKENS_CUT]:.1f} % of all "
+        f"tokens are lost); {metrics[UNKNOWN]:.1f} % of the tokens are unknown to the tokenizer."
+    )
+    if metrics[UNKNOWN] >= MOSTLY_UNKNOWN:
+        yield f"Warning: {explain_unknown(metrics[UNKNOWN], model)}"
+
+
+def explain_unknown(percent: float, model: str) -> str:
+    """Why a model whose tokenizer knows next to nothing of the texts does not learn, and what would."""
+    return (
+        f"the tokenizer of {model} makes [UNK] of {percent:.0f} % of the tokens, so the model can hardly tell the texts apart, "
+        "whatever the learning rate. Take an encoder whose vocabulary has the script and language of the texts."
+    )
+
+
+def _unknown_id(tokenizer: Any) -> int | None:
+    """The id of the unknown token; None where there is none, or it has another use and so cannot be told."""
+    unknown: int | None = tokenizer.unk_token_id
+    around = (getattr(tokenizer, f"{name}_token_id", None) for name in ("cls", "sep", "bos", "eos"))
+    return None if unknown in around else unknown
+
 
 _CHUNK = 10_000
 _LOG = logging.getLogger(__name__)

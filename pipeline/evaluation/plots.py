@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from pipeline.evaluation.metrics import count_confusions
-from pipeline.lettering import Lettering, find_lettering
+from pipeline.fonts import Lettering, find_lettering
 
 _LABELLED_CLASSES = 20  # beyond, numbers in the cells would overlap
 _DRAWN_CLASSES = 500  # beyond, a class is thinner than a pixel

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import ModelError, refused_pickle, shorten
 from pipeline.failures import is_exhausted
-from pipeline.modeling.addresses import ModelAddress, check_files
 from pipeline.modeling.class_order import NEW, Outputs, check_model_labels, order_outputs
 from pipeline.modeling.encoder import FAMILY_HEAD, Encoder
 from pipeline.modeling.first_token import compute_first_token_only
-from pipeline.modeling.folders import ADAPTER, describe_adapter_beside
-from pipeline.modeling.heads.registry import head_class
+from pipeline.modeling.foreign_folders import ADAPTER, describe_adapter_beside
+from pipeline.modeling.heads.base import head_class
+from pipeline.modeling.model_sources import ModelAddress, check_files
 from pipeline.modeling.weight_match import WeightMatch, match_weights
 from pipeline.modeling.weights import open_weights
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import ModelError, enumerate_some
-from pipeline.modeling.addresses import ModelAddress
 from pipeline.modeling.encoder import Encoder
+from pipeline.modeling.model_sources import ModelAddress
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

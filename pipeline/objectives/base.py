@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from pipeline.data.problem import Input, Problem
+from pipeline.data.columns import Input, Problem
 from pipeline.errors import ConfigError
-from pipeline.evaluation.readings import ClassReading, Reading
-from pipeline.modeling.addresses import ModelAddress
-from pipeline.modeling.encoder import Encoder
+from pipeline.evaluation.task import ClassReading, Reading
+from pipeline.modeling.encoder import FAMILY_HEAD, Encoder
 from pipeline.modeling.loading import LoadedModel, WeightsReport
+from pipeline.modeling.model_sources import ModelAddress
+from pipeline.registry import Registry
 from pipeline.strategies.base import Strategy
-from pipeline.strategies.freezing.phases import Phase
+from pipeline.strategies.freezing import Phase
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from pipeline.data.text_pairs import TextPairs
+    from pipeline.data.pair_tokenization import TextPairs
     from pipeline.data.tokenization import TokenTable
 
 
@@ -128,3 +129,87 @@ class Objective:
     def encode(self, inputs: Sequence[Input], how: Tokenization, encoder: Encoder) -> TokenTable | TextPairs:
         """Token ids of inputs without labels, not cached."""
         raise NotImplementedError
+
+
+OBJECTIVES: Registry[Objective] = Registry("objective", "pipeline.objectives")
+
+
+def list_objectives() -> list[str]:
+    """Names of all objectives, sorted."""
+    return OBJECTIVES.names()
+
+
+def check_objective(name: str, head: str = FAMILY_HEAD) -> None:
+    """Refuse a name that is no objective's, and a head where the objective brings its own.
+
+    Raises:
+        ConfigError: There is no objective of that name, or it takes no head of another name.
+    """
+    _objective_class(name, head)
+
+
+def takes_pooling(name: str) -> bool:
+    """Whether `--pooling` means something to the objective; an unknown one, of another version, takes none."""
+    return name in list_objectives() and _objective_class(name, FAMILY_HEAD).takes_pooling
+
+
+def refuse_idle_pooling(given: Collection[str], names: Collection[str]) -> None:
+    """Refuse a `--pooling` that was typed where no objective takes it.
+
+    Args:
+        given: Names of the options that were typed.
+        names: The objectives that will be trained for.
+
+    Raises:
+        ConfigError: It would say nothing.
+    """
+    if "pooling" in given and not any(map(takes_pooling, names)):
+        raise ConfigError(
+            f"--pooling: --objective {', '.join(sorted(set(names)))} makes no vector of each text. Leave --pooling out, or "
+            "choose --objective siamese; what a classifier reads of a text is its --head."
+        )
+
+
+def refuse_idle_model_labels(given: Collection[str], trained: Collection[tuple[str, str]]) -> None:
+    """Refuse `--model-labels` that were typed where every classifier is a new one.
+
+    Args:
+        given: Names of the options that were typed.
+        trained: Objective and head of each training.
+
+    Raises:
+        ConfigError: They would say nothing.
+    """
+    if "model_labels" in given and not any(
+        head == FAMILY_HEAD and name in list_objectives() and _objective_class(name, head).takes_heads for name, head in trained
+    ):
+        raise ConfigError(
+            "--model-labels: says what the outputs of the model's own classifier stand for, and a new one is trained instead. "
+            f"Leave it out, or choose --objective classification with --head {FAMILY_HEAD}."
+        )
+
+
+def create_objective(
+    name: str, problem: Problem, pooling: str, head: str = FAMILY_HEAD, model_labels: Sequence[str] = ()
+) -> Objective:
+    """The objective of that name for a problem.
+
+    Args:
+        model_labels: The classes in the order of the outputs of the checkpoint's own classifier; matched by name if empty.
+
+    Raises:
+        ConfigError: There is no objective of that name, or it cannot be trained for the problem or with the head.
+        TypeError: The module does not define exactly one objective; a mistake of whoever wrote it.
+    """
+    return replace(_objective_class(name, head).of(problem, pooling, head), model_labels=tuple(model_labels))
+
+
+def _objective_class(name: str, head: str) -> type[Objective]:
+    OBJECTIVES.check(name, "--objective")
+    found = OBJECTIVES.only_class(name, Objective)
+    if head != FAMILY_HEAD and not found.takes_heads:
+        raise ConfigError(
+            f"--head {head}: --objective {name} puts no head of that kind on the encoder. Leave --head out, or choose "
+            "--objective classification."
+        )
+    return found

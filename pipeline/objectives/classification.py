@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from pipeline.data.problem import Input, Problem
+from pipeline.data.columns import Input, Problem
 from pipeline.data.tokenization import TokenTable, encode_texts, tokenize
-from pipeline.evaluation.readings import ClassReading, ScoreReading
-from pipeline.modeling.addresses import ModelAddress
+from pipeline.evaluation.task import ClassReading, ScoreReading
 from pipeline.modeling.encoder import FAMILY_HEAD, Encoder
-from pipeline.modeling.heads.registry import with_head
+from pipeline.modeling.heads.base import with_head
 from pipeline.modeling.loading import LoadedModel, WeightsReport, find_outputs, load_classifier
+from pipeline.modeling.model_sources import ModelAddress
 from pipeline.objectives.base import Objective, Tokenization
 
 if TYPE_CHECKING:

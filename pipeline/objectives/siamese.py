@@ -6,16 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from pipeline.data.problem import Input, Problem
-from pipeline.data.text_pairs import TextPairs, encode_apart, tokenize_apart
+from pipeline.data.columns import Input, Problem
+from pipeline.data.pair_tokenization import TextPairs, encode_apart, tokenize_apart
 from pipeline.errors import ConfigError
-from pipeline.evaluation.readings import ClassReading, Reading, ScoreReading, ThresholdReading
-from pipeline.modeling.addresses import ModelAddress
+from pipeline.evaluation.task import ClassReading, Reading, ScoreReading, ThresholdReading
 from pipeline.modeling.encoder import Encoder, Place
 from pipeline.modeling.loading import LoadedModel, load_classifier
+from pipeline.modeling.model_sources import ModelAddress
 from pipeline.objectives.base import Objective, Tokenization
 from pipeline.strategies.base import Strategy
-from pipeline.strategies.freezing.phases import Phase
+from pipeline.strategies.freezing import Phase
 
 if TYPE_CHECKING:
     import pandas as pd

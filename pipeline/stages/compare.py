@@ -1,8 +1,9 @@
-"""Build the results table and its pictures from the tracking store alone."""
+"""A comparison as plain folders, for whoever wants no tracking store."""
 
 from __future__ import annotations
 
 import dataclasses
+import shutil
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,21 +12,18 @@ from pathlib import Path
 import pandas as pd
 
 from pipeline import config as configs
-from pipeline.comparison.breakdown import break_down
+from pipeline.comparison.breakdown import break_down, hardest_examples
+from pipeline.comparison.caveats import find_verdict, remarks
+from pipeline.comparison.comparability import describe_missing
 from pipeline.comparison.curves import draw_curves, read_curves
 from pipeline.comparison.data_audit import read_audit
-from pipeline.comparison.files import list_tables
-from pipeline.comparison.hardest import hardest_examples
-from pipeline.comparison.markdown import as_plain, render_markdown
-from pipeline.comparison.page.page import render_page
-from pipeline.comparison.pareto import find_points
-from pipeline.comparison.pareto_plot import draw_pareto
+from pipeline.comparison.exported_tables import list_tables
+from pipeline.comparison.pareto import draw_pareto, find_points
 from pipeline.comparison.plots import draw_all
-from pipeline.comparison.recorded import RecordedPredictions, read_predictions
-from pipeline.comparison.remarks import find_verdict, remarks
-from pipeline.comparison.report.content import Content, read_origins
-from pipeline.comparison.rows import row_name
-from pipeline.comparison.seeds import describe_missing
+from pipeline.comparison.predictions import RecordedPredictions, read_predictions
+from pipeline.comparison.report.html import render_page
+from pipeline.comparison.report.markdown import as_plain, render_markdown
+from pipeline.comparison.report.tables import Content, read_origins
 from pipeline.comparison.selection import OtherTest, Selection, select_runs
 from pipeline.comparison.statistics import (
     Statistics,
@@ -34,18 +32,63 @@ from pipeline.comparison.statistics import (
     without_groups,
 )
 from pipeline.comparison.table import build_table, label_rows, render_table
-from pipeline.errors import RunError, hide_credentials
+from pipeline.config import identify
+from pipeline.errors import DamageError, RunError, hide_credentials
 from pipeline.evaluation.predictions import write_csv
-from pipeline.identity import identify
-from pipeline.stages.export import export
-from pipeline.stages.export_folder import check_export_folder
-from pipeline.stages.origin import origin_tags
 from pipeline.stages.progress import say
-from pipeline.stages.score_record import describe_part
-from pipeline.stages.study_notes import doubts_in, planned_in, reused_by, unfit_in
-from pipeline.stages.study_outcome import DESCRIPTION, note_outcome
+from pipeline.stages.run_record import fetch_model, origin_tags
+from pipeline.stages.study.export_folder import check_export_folder, exporting
+from pipeline.stages.study.tags import DESCRIPTION, doubts_in, note_outcome, planned_in, reused_by, unfit_in
+from pipeline.stages.testing.test import describe_part
 from pipeline.tracking import open_tracker
+from pipeline.tracking.run_kinds import name_with_seed, row_name, was_trained_here
 from pipeline.tracking.runs import Run, Tracker, closing
+
+
+def export(target: Path, written: Path, selection: Selection, tracker: Tracker) -> None:
+    """Write the SST-2 study's layout: `results/` with predictions, table and pictures, `models/` with a folder per model.
+
+    What is gone from the tracking store, or damaged, is said, and the rest is written.
+
+    Args:
+        written: Folder of the comparison's own files.
+
+    Raises:
+        ConfigError: `target` holds files that this project did not write where it would.
+        SystemFailureError: `target` cannot be written.
+    """
+    with exporting(target) as (scratch, keep):
+        for file in written.iterdir():
+            shutil.copy(file, scratch / "results")
+        for name, run in selection.file_names().items():
+            predictions = f"results/{name}_test_outputs.csv"
+            if not _export_predictions(run, scratch / predictions, tracker):
+                keep.add(predictions)  # an earlier export may hold the only copy
+            if was_trained_here(run):
+                _export_model(run, scratch / "models" / name, tracker)
+
+
+def _export_predictions(run: Run, target: Path, tracker: Tracker) -> bool:
+    """Write what a run predicted; False where it is not there any more."""
+    with tempfile.TemporaryDirectory() as scratch:
+        try:
+            file = tracker.download(run.run_id, "predictions.csv", Path(scratch))
+        except (RunError, DamageError) as error:
+            say(f"Not exported: predictions of {name_with_seed(run)}: {error}")
+            return False
+        # As text: a class called 01 is not 1, and one called NA is not missing.
+        predictions = pd.read_csv(file, dtype=str, keep_default_na=False)
+    columns = [name for name in ("sentence", "sentence_pair", "gold", "pred") if name in predictions]
+    target.write_text(write_csv(predictions[columns]), encoding="utf-8", newline="")
+    return True
+
+
+def _export_model(run: Run, target: Path, tracker: Tracker) -> None:
+    with tempfile.TemporaryDirectory() as scratch:
+        try:
+            shutil.copytree(fetch_model(tracker, run, Path(scratch)), target)
+        except (RunError, DamageError) as error:
+            say(f"Not exported: model of {name_with_seed(run)}: {error}")
 
 
 @dataclass(frozen=True)

@@ -1,21 +1,90 @@
-"""Defaults, recipe, a strategy's part of the recipe, and what was given explicitly, merged into one checked config."""
+"""Which strategy the layerwise study advises for how much data: what `strategy=auto` takes.
+
+The thresholds are that study's claims, not measurements of ours.
+"""
+
+from __future__ import annotations
 
 import dataclasses
 import tempfile
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pipeline import config as configs
-from pipeline.arguments import parse_arguments
-from pipeline.errors import ConfigError, shorten, unknown
-from pipeline.fields import build, describe_fields
-from pipeline.modeling.heads.registry import check_head
-from pipeline.options import flag
+from pipeline.config.fields import build, describe_fields, parse_arguments
+from pipeline.config.options import flag
+from pipeline.data.prepared import prepare
+from pipeline.errors import ConfigError, has_surrogate, shorten, unknown
+from pipeline.modeling.encoder import Encoder
+from pipeline.modeling.heads.base import check_head
+from pipeline.modeling.model_sources import find_model
 from pipeline.recipes.recipe import Recipe, load_recipe
-from pipeline.strategies.advice import AUTO
-from pipeline.strategies.registry import create_strategy, list_strategies, strategy_arguments
-from pipeline.surrogates import has_surrogate
+from pipeline.stages.progress import say
+from pipeline.strategies.base import create_strategy, list_strategies, strategy_arguments
+
+AUTO = "auto"
+FEW, MANY = 100, 1000
+"""Examples below which most layers are frozen, and above which everything trains alike."""
+_FROZEN_SHARE = 0.75  # 9 of the study's 12 layers
+_EPOCHS_FOR_GRADUAL = 5  # everything trains from the fifth on
+
+
+@dataclass(frozen=True)
+class Advice:
+    """A strategy with its arguments, and why."""
+
+    strategy: str
+    reason: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+
+def advise(examples: int, epochs: int, encoder: Encoder) -> Advice:
+    """The advised strategy for so many training examples and passes over them."""
+    found = f"{examples:,} training examples"
+    if encoder.shares_layers:
+        return Advice("full", f"the layers of {encoder.name} share weights, so none can be frozen or slowed alone")
+    if examples < FEW:
+        share = {"bottom": _FROZEN_SHARE}
+        return Advice("freeze_bottom", f"{found}, fewer than {FEW}: freeze the bottom three quarters of the layers", share)
+    if examples <= MANY:
+        return Advice("discriminative", f"{found}, {FEW} to {MANY:,}: lower layers at smaller rates")
+    if epochs >= _EPOCHS_FOR_GRADUAL:
+        return Advice("gradual", f"{found}, more than {MANY:,}, and {epochs} epochs: unfreeze gradually")
+    return Advice("full", f"{found}, more than {MANY:,}, and fewer than {_EPOCHS_FOR_GRADUAL} epochs: train everything")
+
+
+TrainT = TypeVar("TrainT", bound=configs.TrainConfig)
+_ADVISED_FOR = ("epochs", "max_train_samples")
+
+
+def resolve_strategy(config: TrainT) -> TrainT:
+    """The config as it is, or with `auto` replaced by a strategy, its recipe's settings and the reason.
+
+    The data are prepared where they are not yet: how many there are decides. No run is made.
+
+    Raises:
+        InputError: Model or data cannot be used.
+    """
+    if config.strategy != AUTO:
+        return config
+    address = find_model(config.model, config.model_revision)
+    prepared, _ = prepare(config.dataset, config)
+    examples = min(prepared.manifest.rows["train"], config.max_train_samples or prepared.manifest.rows["train"])
+    advice = advise(examples, config.epochs, address.encoder)
+    arguments = "".join(f", {name}={value}" for name, value in advice.arguments.items())
+    say(f"auto takes {advice.strategy}{arguments}: {advice.reason}.")
+    recipe = load_recipe(config.recipe)
+    # What was typed stays, and so does what the advice was given for.
+    own = {
+        name: value
+        for name, value in recipe.own_options_of(advice.strategy).items()
+        if name not in config.given and name not in _ADVISED_FOR
+    }
+    taken = dataclasses.replace(config, strategy=advice.strategy, strategy_args={}, strategy_reason=advice.reason)
+    return replace_options(taken, {**own, **recipe.arguments_for(advice.strategy), **advice.arguments})
+
 
 C = TypeVar("C", bound=configs.StageConfig)
 T = TypeVar("T", bound=configs.TrainConfig)

@@ -11,26 +11,21 @@ from pathlib import Path
 import pandas as pd
 
 from pipeline import config as configs
-from pipeline.comparison.rows import EXTERNAL
-from pipeline.data.overlap import overlap_metrics
+from pipeline.config import identify, settings_hash
+from pipeline.config.fields import describe_fields
+from pipeline.config.options import flag
+from pipeline.data.columns import Problem
+from pipeline.data.overlap.texts import overlap_metrics
 from pipeline.data.prepared import PreparedData, prepare
-from pipeline.data.problem import Problem
 from pipeline.errors import ConfigError, ModelError, enumerate_some
-from pipeline.evaluation.metric_names import CLASS_METRICS, SCORE_METRICS
-from pipeline.fields import describe_fields
-from pipeline.identity import identify, settings_hash
-from pipeline.modeling.addresses import find_model
-from pipeline.modeling.folders import find_trained_model
-from pipeline.options import flag
-from pipeline.stages.inputs import log_datasets
-from pipeline.stages.next_step import next_command
-from pipeline.stages.origin import origin_tags
-from pipeline.stages.other_test import OF_DATA, find_other_test, run_other_test
-from pipeline.stages.progress import say
-from pipeline.stages.record import check_data, check_finished, fetch_model, read_config
-from pipeline.stages.score_record import describe_part, log_test, scoring_version
-from pipeline.stages.testing import read_test
-from pipeline.stages.transfer import (
+from pipeline.evaluation.metrics import CLASS_METRICS, SCORE_METRICS
+from pipeline.modeling.foreign_folders import find_trained_model
+from pipeline.modeling.model_sources import find_model
+from pipeline.stages.progress import next_command, say
+from pipeline.stages.run_record import check_data, check_finished, fetch_model, origin_tags, read_config
+from pipeline.stages.testing.other_test import OF_DATA, find_other_test, run_other_test
+from pipeline.stages.testing.test import describe_part, log_test, read_test, scoring_version
+from pipeline.stages.testing.transfer import (
     TransferData,
     check_transfer,
     find_transfer,
@@ -38,13 +33,11 @@ from pipeline.stages.transfer import (
     log_transfer,
     refuse_idle_transfer,
 )
+from pipeline.stages.training_setup import log_datasets
 from pipeline.tracking import open_tracker
+from pipeline.tracking.run_kinds import EXTERNAL
 from pipeline.tracking.runs import Run, RunLogger, RunStore, Tracker, closing
-from pipeline.training.model_folder import (
-    FineTunedModel,
-    load_foreign_model,
-    load_model_folder,
-)
+from pipeline.training.saved_model import FineTunedModel, load_foreign_model, load_model_folder
 
 _TESTED_BY = "test_code_version"
 _WITH_A_RUN = ("run_id", "split_part", "force", *describe_fields(configs.TransferConfig))
@@ -189,7 +182,7 @@ def _recorded(trained: Run) -> dict[str, float]:
 
 def _transfer_code_version(trained: Run | None) -> str:
     """The same for the scores on a second data set."""
-    return scoring_version(trained, "pipeline.stages.transfer")
+    return scoring_version(trained, "pipeline.stages.testing.transfer")
 
 
 def _of_model(config: configs.EvaluateConfig, tracker: Tracker, parent_id: str | None) -> EvaluateResult:

@@ -9,23 +9,21 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import config as configs
+from pipeline.config import identify
+from pipeline.config.fields import as_dict, describe_fields
 from pipeline.errors import PipelineError, in_one_line
-from pipeline.fields import as_dict, describe_fields
 from pipeline.hashing import digest
-from pipeline.identity import identify
 from pipeline.stages import compare, evaluate, prepare_data, train, tune
-from pipeline.stages.children import Children
-from pipeline.stages.continuation import open_study
-from pipeline.stages.doubts import find_doubts
-from pipeline.stages.dry_run import describe_plan
-from pipeline.stages.export_folder import check_export_folder
-from pipeline.stages.inputs import TrainingInputs, find_inputs, log_datasets
-from pipeline.stages.plan import StudyPlan, plan_study
+from pipeline.stages.processes.workers import Children
 from pipeline.stages.progress import say
-from pipeline.stages.reuse import find_finished
-from pipeline.stages.search_plan import search_config
-from pipeline.stages.study_notes import note_doubts, note_planned, note_reused, note_unfit
-from pipeline.stages.transfer import check_transfer, find_transfer, refuse_idle_transfer
+from pipeline.stages.search.plan import search_config
+from pipeline.stages.study.dry_run import describe_plan
+from pipeline.stages.study.export_folder import check_export_folder
+from pipeline.stages.study.plan import StudyPlan, find_doubts, plan_study
+from pipeline.stages.study.resume import find_finished, open_study
+from pipeline.stages.study.tags import note_doubts, note_planned, note_reused, note_unfit
+from pipeline.stages.testing.transfer import check_transfer, find_transfer, refuse_idle_transfer
+from pipeline.stages.training_setup import TrainingInputs, find_inputs, log_datasets
 from pipeline.tracking import open_to_read, open_tracker
 from pipeline.tracking.provenance import git_commit
 from pipeline.tracking.runs import RunLogger, Tracker, close_unfinished

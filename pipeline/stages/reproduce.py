@@ -1,34 +1,148 @@
-"""Make a trained run again from its record alone, and hold the outcomes against each other."""
+"""Whether a training that was made again came out the same, and if not, what may explain it."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
 import json
+import math
 import os
 import tempfile
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from pipeline import config as configs
-from pipeline.comparison.reproduction import Reproduction, Trained, compare_trainings, explain
-from pipeline.comparison.rows import has_test_result
 from pipeline.errors import ConfigError, PipelineError, RunError, TrainingError
-from pipeline.evaluation.metric_names import CLASS_METRICS, SCORE_METRICS
+from pipeline.evaluation.metrics import CLASS_METRICS, SCORE_METRICS
 from pipeline.stages import evaluate, train
-from pipeline.stages.heads_together import train_heads_together
-from pipeline.stages.inputs import find_inputs
-from pipeline.stages.origin import origin_tags
 from pipeline.stages.progress import say
-from pipeline.stages.record import check_base, check_data, check_finished, fetch_model, read_config
+from pipeline.stages.run_record import check_base, check_data, check_finished, fetch_model, origin_tags, read_config
+from pipeline.stages.search.vmapped_heads import train_heads_together
+from pipeline.stages.training_setup import find_inputs
 from pipeline.tracking import open_tracker
+from pipeline.tracking.run_kinds import has_test_result
 from pipeline.tracking.runs import Run, RunStore, Tracker, closing
-from pipeline.training.model_folder import read_weights
 from pipeline.training.precision import PRECISIONS
+from pipeline.training.saved_model import read_weights
+
+Outcome = Literal["equal", "equal within tolerance", "different"]
+History = Mapping[str, Sequence[tuple[int, float]]]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training came to."""
+
+    history: History
+    """Metric -> (step, value) of everything that was logged: losses, rates, validation and test metrics."""
+    scores: Mapping[str, float]
+    """Validation and test scores of the selected checkpoint: shares or correlations, which one tolerance can be meant for."""
+    weights: Mapping[str, NDArray[Any]]
+    """Everything that training made, by name."""
+    predictions: Sequence[str] = ()
+    """Predicted class of every test text, where there was a test."""
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """How two trainings of the same configuration compare."""
+
+    outcome: Outcome
+    largest_by_metric: Mapping[str, float]
+    """Metric -> largest absolute difference at any step; infinite where one of them lacks the metric or a step."""
+    largest_score: float
+    """Largest absolute difference of a validation or test score."""
+    largest_weight: float
+    """Largest absolute difference of a weight."""
+    other_predictions: int
+    """Test texts for which another class was predicted."""
+
+    def describe(self) -> str:
+        """One sentence."""
+        if self.outcome == "equal":
+            return "equal: weights, losses by step, scores and predictions are the same to the last bit"
+        first = max(self.largest_by_metric, key=lambda name: self.largest_by_metric[name], default="")
+        by_step = f", {first} {_by_up_to(self.largest_by_metric[first])}" if first else ""
+        return (
+            f"{self.outcome}: scores differ by up to {self.largest_score:.4f}{by_step}, weights by up to "
+            f"{self.largest_weight:.2g}, {self.other_predictions} test texts are judged otherwise"
+        )
+
+    def as_record(self) -> dict[str, Any]:
+        """Ready for JSON, which has no infinite numbers: None stands for them."""
+        found: dict[str, Any] = _finite(asdict(self))
+        return found
+
+
+def _by_up_to(difference: float) -> str:
+    return f"by up to {difference:.2g}" if math.isfinite(difference) else "not logged at the same steps by both, or no number"
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _finite(part) for name, part in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def compare_trainings(then: Trained, now: Trained, tolerance: float) -> Reproduction:
+    """Hold one training against another.
+
+    Args:
+        tolerance: Scores that differ by no more are equal within tolerance.
+    """
+    by_metric = {
+        name: _largest_by_step(then.history.get(name, ()), now.history.get(name, ()))
+        for name in sorted({*then.history, *now.history})
+    }
+    score = max((_difference(then.scores.get(name), now.scores.get(name)) for name in {*then.scores, *now.scores}), default=0.0)
+    weight = _largest_weight(then.weights, now.weights)
+    others = sum(a != b for a, b in zip(then.predictions, now.predictions, strict=False))
+    others += abs(len(then.predictions) - len(now.predictions))
+    exact = not (others or score or weight or any(by_metric.values()))
+    outcome: Outcome = "equal" if exact else "equal within tolerance" if score <= tolerance else "different"
+    return Reproduction(outcome, by_metric, score, weight, others)
+
+
+def explain(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """What differs between two records of `environment()`: versions, hardware, code."""
+    return [f"{name}: {old} then, {new} now" for name, old, new in _changes(then, now) if name != "command"]
+
+
+def _changes(then: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
+    for name in sorted({*then, *now}):
+        old, new = then.get(name), now.get(name)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            yield from _changes(old, new, f"{name} " if name == "hardware" else "")
+        elif old != new:
+            yield f"{prefix}{name}", old, new
+
+
+def _largest_by_step(then: Sequence[tuple[int, float]], now: Sequence[tuple[int, float]]) -> float:
+    old, new = dict(then), dict(now)
+    return max((_difference(old.get(step), new.get(step)) for step in {*old, *new}), default=0.0)
+
+
+def _largest_weight(then: Mapping[str, NDArray[Any]], now: Mapping[str, NDArray[Any]]) -> float:
+    if then.keys() != now.keys() or any(then[name].shape != now[name].shape for name in then):
+        return math.inf
+    return max((float(np.abs(then[name] - now[name]).max(initial=0.0)) for name in then), default=0.0)
+
+
+def _difference(old: float | None, new: float | None) -> float:
+    """Infinite where one is missing; two that are no numbers are the same."""
+    if old is None or new is None:
+        return math.inf
+    if old == new or (math.isnan(old) and math.isnan(new)):
+        return 0.0
+    difference = abs(old - new)
+    return math.inf if math.isnan(difference) else difference
+
 
 _SCORES = tuple(f"{split}/{name}" for split in ("val", "test") for name in (*CLASS_METRICS, *SCORE_METRICS))
 """What is held to the tolerance; losses, calibration, thresholds and counts are on other scales."""
@@ -82,7 +196,7 @@ def run(config: configs.ReproduceConfig, tracker: Tracker | None = None, parent_
             found = compare_trainings(_read_outcome(tracker, original), _read_outcome(tracker, made), config.tolerance)
             reasons = explain(then, _read_environment(tracker, made))
             logger.set_tags({"reproduction": found.outcome})
-            logger.log_metrics({"reproduce/largest_score_difference": _finite(found.largest_score)})
+            logger.log_metrics({"reproduce/largest_score_difference": _storable(found.largest_score)})
             record = {**found.as_record(), "reasons": reasons}
             logger.log_text(json.dumps(record, indent=1, allow_nan=False), "reproduction.json")
             message = f"{original.name} (run {original.run_id}) made again as run {trained.run_id}: {found.describe()}."
@@ -158,7 +272,7 @@ def _read_outcome(store: RunStore, trained: Run) -> Trained:
     return Trained(history, scores, weights, predictions)
 
 
-def _finite(value: float) -> float:
+def _storable(value: float) -> float:
     """Stores take no infinite numbers everywhere."""
     return min(value, 1e9)
 

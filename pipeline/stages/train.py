@@ -1,37 +1,89 @@
-"""Train one encoder with one strategy, and log the run."""
+"""What `train` says of a classifier that learned nothing, or lost what it had learned."""
 
 from __future__ import annotations
 
 import dataclasses
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline import config as configs
-from pipeline.data.token_losses import describe_losses
+from pipeline.config import FitConfig
+from pipeline.config.options import flag
+from pipeline.data.tokenization import MOSTLY_UNKNOWN, UNKNOWN, TokenLosses, describe_losses, explain_unknown
 from pipeline.errors import TrainingError
-from pipeline.objectives.registry import refuse_idle_model_labels, refuse_idle_pooling
-from pipeline.stages.advise import resolve_strategy
-from pipeline.stages.assembly import build, describe_model, plan_fit, read_texts
-from pipeline.stages.attempt import Attempt, claim_attempt, logged_points, open_run, replay_history
-from pipeline.stages.collapse import describe_collapse
-from pipeline.stages.data_summary import summarise_data
-from pipeline.stages.inputs import TrainingInputs, find_inputs
-from pipeline.stages.next_step import next_command
-from pipeline.stages.parallel import doubt_processes, run_processes
-from pipeline.stages.progress import TrainingObserver, count_classes, describe_scores, say
-from pipeline.stages.train_record import log_data, log_end, log_start, parameter_table
+from pipeline.evaluation.bootstrap import Interval, wilson_interval
+from pipeline.evaluation.chance import beats_guessing
+from pipeline.objectives.base import refuse_idle_model_labels, refuse_idle_pooling
+from pipeline.stages.configure import resolve_strategy
+from pipeline.stages.prepare_data import summarise_data
+from pipeline.stages.processes.launcher import doubt_processes, run_processes
+from pipeline.stages.progress import TrainingObserver, count_classes, describe_scores, next_command, say
+from pipeline.stages.resume_training import Attempt, claim_attempt, logged_points, open_run, replay_history
+from pipeline.stages.run_record import log_data, log_end, log_start, parameter_table
+from pipeline.stages.training_setup import TrainingInputs, build, describe_model, find_inputs, plan_fit, read_texts
 from pipeline.tracking import open_tracker
 from pipeline.tracking.memory import MemoryTracker
 from pipeline.tracking.runs import RunLogger, Tracker, closing
 from pipeline.training.loop import fit
 from pipeline.training.meters import MemoryMeter
-from pipeline.training.model_folder import NAME, BuiltModel, ModelRecord, write_model_folder
-from pipeline.training.plan import FitPlan
+from pipeline.training.plan import FitPlan, FitResult, Observer
 from pipeline.training.precision import Precision
-from pipeline.training.progress import FitResult, Observer
+from pipeline.training.saved_model import NAME, BuiltModel, ModelRecord, write_model_folder
+
+Scores = Mapping[str, float]
+"""Validation metrics by their bare names."""
+
+
+def has_learned(found: Scores, class_counts: Sequence[int]) -> bool:
+    """Whether validation scores are shown to be above what a guess reaches that does not read the text.
+
+    The interval of macro F1 is taken to be as wide as that of accuracy, Wilson's.
+
+    Args:
+        class_counts: Validation examples of each class.
+    """
+    texts = sum(class_counts)
+    accuracy = wilson_interval(round(found["accuracy"] * texts), texts)
+    f1_macro = Interval(
+        found["f1_macro"], found["f1_macro"] + accuracy.low - accuracy.value, found["f1_macro"] + accuracy.high - accuracy.value
+    )
+    return beats_guessing(accuracy, f1_macro, max(class_counts) / texts, len(class_counts))
+
+
+def describe_collapse(
+    best: Scores, last: Scores, class_counts: Sequence[int], config: FitConfig, tokens: TokenLosses | None = None
+) -> str:
+    """That a training did not learn, or lost what it had learned, and what to try; empty where it learned.
+
+    Args:
+        best: Validation metrics of the checkpoint that was kept.
+        last: Those of the end of training.
+        class_counts: Validation examples of each class; none where labels are scores.
+        tokens: What is lost of the training texts: where next to nothing is left, that is the cause, and not the rate.
+    """
+    if len(class_counts) < 2 or (has_learned(best, class_counts) and has_learned(last, class_counts)):
+        return ""
+    rate, warmup, epochs = (flag(name) for name in ("learning_rate", "warmup_ratio", "epochs"))
+    unknown = 0.0 if tokens is None else tokens.metrics()[UNKNOWN]
+    slower = f"Lower {rate} ({config.learning_rate:g}) or raise {warmup} ({config.warmup_ratio:g})"
+    if has_learned(best, class_counts):
+        return (
+            f"training collapsed: accuracy was {last['accuracy']:.4f} at its end, no better than a guess; the checkpoint with "
+            f"{best['accuracy']:.4f} was kept. {slower}."
+        )
+    texts = sum(class_counts)
+    interval = wilson_interval(round(best["accuracy"] * texts), texts)
+    way_out = f"{slower}; if the training loss still fell at the end, raise {rate} or {epochs} ({config.epochs})."
+    if unknown >= MOSTLY_UNKNOWN:
+        way_out = f"The cause: {explain_unknown(unknown, config.model)}"
+    return (
+        f"it did not learn: the 95 % interval of its accuracy, {interval.low:.3f} to {interval.high:.3f}, is not above the "
+        f"{max(class_counts) / texts:.3f} of always answering the most frequent class. {way_out}"
+    )
+
 
 StopRule = Callable[[int, Mapping[str, float]], bool]
 
@@ -64,7 +116,7 @@ def run(
         tags: Set on the run beside, or instead of, the usual ones.
         model_folder: Put the model there instead of onto the run.
         stop_rule: Asked after each evaluation whether to end, with step and validation metrics.
-        fit_with: What trains; see `stages/heads_together.py`.
+        fit_with: What trains; see `stages/search/vmapped_heads.py`.
 
     Raises:
         InputError: A mistake of input; no run was made.

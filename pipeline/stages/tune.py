@@ -11,19 +11,18 @@ import shutil
 
 from pipeline import config as configs
 from pipeline.errors import PipelineError, RunError, StoreError
-from pipeline.objectives.registry import refuse_idle_model_labels, refuse_idle_pooling
-from pipeline.stages.advise import resolve_strategy
-from pipeline.stages.children import Children
-from pipeline.stages.claim import claim
-from pipeline.stages.executors.registry import create_executor
+from pipeline.objectives.base import refuse_idle_model_labels, refuse_idle_pooling
+from pipeline.stages.configure import resolve_strategy
+from pipeline.stages.processes.workers import Children, claim
 from pipeline.stages.progress import say
-from pipeline.stages.search_loop import SearchLoop
-from pipeline.stages.search_plan import SearchPlan, plan_search
-from pipeline.stages.search_report import TuneResult, find_winner, log_end, log_start, show
+from pipeline.stages.search.executors.base import create_executor
+from pipeline.stages.search.loop import SearchLoop
+from pipeline.stages.search.plan import SearchPlan, plan_search
+from pipeline.stages.search.report import TuneResult, find_winner, log_end, log_start, show
 from pipeline.tracking import open_tracker
 from pipeline.tracking.runs import Run, RunLogger, RunStore, Tracker, closing
-from pipeline.training.model_folder import NAME, is_model_folder
 from pipeline.training.precision import choose_precision
+from pipeline.training.saved_model import NAME, is_model_folder
 from pipeline.tuning.search import Search, forget_search, open_search, peek_search
 
 

@@ -7,14 +7,12 @@ import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from pipeline.config.fields import Count, Names, typed
 from pipeline.errors import ConfigError, unknown
-from pipeline.fields import Count, Names, typed
-from pipeline.modeling.encoder import Encoder
+from pipeline.modeling.encoder import LAYER_PARTS, Encoder
 from pipeline.modeling.heads.base import leave_out_virtual_tokens
-from pipeline.modeling.layer_parts import LAYER_PARTS
 from pipeline.strategies.base import Strategy, StrategyContext
-from pipeline.strategies.freezing.phases import Phase
-from pipeline.strategies.freezing.selectors import added, head
+from pipeline.strategies.freezing import Phase, added, head
 
 if TYPE_CHECKING:
     from torch import nn

@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pipeline.config.search_ranges import LogUniform, Range
 from pipeline.errors import ConfigError
 from pipeline.modeling.encoder import Encoder
-from pipeline.ranges import LogUniform, Range
-from pipeline.strategies.freezing.phases import Phase
+from pipeline.registry import Registry
+from pipeline.strategies.freezing import Phase
 
 if TYPE_CHECKING:
     import numpy as np
@@ -49,7 +50,7 @@ class LinearLayer:
 class Strategy:
     """One way of fine-tuning an encoder. Subclasses are `typed` dataclasses; their fields are their hyperparameters.
 
-    A strategy lives in a module of its own below `pipeline/strategies`, and the module's name is the strategy's name.
+    A strategy lives in a module of its own in `pipeline/strategies/methods`, and the module's name is the strategy's name.
     Only `phases` must be written. None of the hooks may import torch at module level, so that `--help` stays quick.
     """
 
@@ -142,3 +143,48 @@ class Strategy:
 
     def restore(self, model: nn.Module, state: Mapping[str, Any]) -> None:
         """Take back what `state` returned, so that a resumed training goes on as if uninterrupted."""
+
+
+STRATEGIES: Registry[Strategy] = Registry("strategy", "pipeline.strategies.methods")
+
+
+def list_strategies() -> list[str]:
+    """Names of all strategies, sorted."""
+    return STRATEGIES.names()
+
+
+def strategy_class(name: str) -> type[Strategy]:
+    """The strategy's class.
+
+    Raises:
+        ConfigError: There is no strategy of that name.
+        TypeError: The module does not define exactly one strategy, or an argument has the name of an option; a mistake of
+            whoever wrote it.
+    """
+    from pipeline.config import TrainConfig
+    from pipeline.config.fields import describe_fields
+
+    STRATEGIES.check(name)
+    cls = STRATEGIES.only_class(name, Strategy)
+    shadowed = set(describe_fields(cls)) & set(describe_fields(TrainConfig))
+    if shadowed:
+        raise TypeError(f"{cls.__module__}: {', '.join(sorted(shadowed))} shadows an option. Rename the field.")
+    return cls
+
+
+def create_strategy(name: str, arguments: Mapping[str, Any]) -> Strategy:
+    """The strategy of that name with its arguments typed and checked.
+
+    Raises:
+        ConfigError: Unknown strategy or argument, or a value that does not fit; all mistakes together.
+    """
+    from pipeline.config.fields import build
+
+    return build(strategy_class(name), arguments, label=lambda key: f"{name}: {key}", kind=f"argument of strategy {name!r}:")
+
+
+def strategy_arguments(strategy: Strategy) -> dict[str, Any]:
+    """Every argument of a strategy with its value, ready for JSON; `create_strategy` takes it back."""
+    from pipeline.config.fields import as_dict
+
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in as_dict(strategy).items()}

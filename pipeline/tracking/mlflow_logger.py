@@ -19,12 +19,10 @@ from mlflow.data.meta_dataset import MetaDataset
 from mlflow.entities import DatasetInput, InputTag, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 
-from pipeline.errors import ExhaustedStoreError
-from pipeline.printable import printable
-from pipeline.tracking.patient_client import PatientClient
+from pipeline.errors import ExhaustedStoreError, printable
+from pipeline.tracking.retrying_client import PatientClient, store_errors
 from pipeline.tracking.runs import Status, checksum_tag, fresh_params
 from pipeline.tracking.servable import save_servable
-from pipeline.tracking.store_errors import store_errors
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -17,9 +17,8 @@ from mlflow.tracking import MlflowClient
 
 from pipeline.errors import RunError, StoreError, hide_credentials
 from pipeline.tracking.mlflow_logger import TEXT_LIMIT, MlflowLogger, local_folder
-from pipeline.tracking.patient_client import PatientClient
+from pipeline.tracking.retrying_client import PatientClient, store_error, store_errors
 from pipeline.tracking.runs import Run, RunLogger, Status, check_artifact, only_folder
-from pipeline.tracking.store_errors import store_error, store_errors
 from pipeline.tracking.store_file import database_file, ensure_store
 
 EXPERIMENT = "fairtune"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipeline.evaluation.metric_names import CLASS_METRICS
+from pipeline.evaluation.metrics import CLASS_METRICS
 from pipeline.tracking.runs import Run, RunStore
 
 if TYPE_CHECKING:

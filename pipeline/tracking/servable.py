@@ -11,8 +11,8 @@ from pathlib import Path
 import mlflow
 import pandas as pd
 
-from pipeline.tracking.code_version import ROOT, list_imported
-from pipeline.training.model_folder import read_record
+from pipeline.tracking.provenance import ROOT, list_imported
+from pipeline.training.saved_model import read_record
 
 _PACKAGES = (
     "torch",

@@ -11,9 +11,8 @@ import pandas as pd
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 
-from pipeline.errors import enumerate_some, shorten
-from pipeline.surrogates import has_surrogate
-from pipeline.training.model_folder import load_model_folder
+from pipeline.errors import enumerate_some, has_surrogate, shorten
+from pipeline.training.saved_model import load_model_folder
 
 _SINGLE, _PAIR = ("text",), ("text", "text_pair")
 TOKENS_CUT = "tokens_cut"

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.checksums import find_damage, seal
 from pipeline.errors import DamageError, PipelineError, refused_pickle
 from pipeline.failures import is_exhausted, writing_to
+from pipeline.hashing import find_damage, seal
 from pipeline.strategies.base import Strategy
-from pipeline.strategies.freezing.parameter_plan import ParameterPlan
+from pipeline.strategies.parameter_plan import ParameterPlan
 
 if TYPE_CHECKING:
     import torch

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.data.batching import Examples, plan_inference
+from pipeline.training.acceleration.attention_masks import attention_without_plans
 from pipeline.training.distributed import ALONE, World
-from pipeline.training.masks import attention_without_plans
 
 MAX_TOKENS = 8192
 

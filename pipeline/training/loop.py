@@ -8,23 +8,30 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pipeline.data.batching import Batch, Examples, plan_epoch
+from pipeline.training.acceleration.attention_masks import attention_without_plans, masks_without_waiting
+from pipeline.training.acceleration.cuda_graphs import StepGraphs, graphs_apply
+from pipeline.training.acceleration.dropout import quick_dropout
+from pipeline.training.acceleration.fused_lora import fused_lora
+from pipeline.training.acceleration.reduced_embeddings import used_vocabulary
 from pipeline.training.checkpoints import generator_states
-from pipeline.training.cuda_graphs import StepGraphs, graphs_apply
+from pipeline.training.closed_form import solve_head
 from pipeline.training.distributed import World, find_world
-from pipeline.training.dropout import quick_dropout
-from pipeline.training.feeds import Feed, Feeds
-from pipeline.training.fused_lora import fused_lora
 from pipeline.training.inference import predict_logits
-from pipeline.training.masks import attention_without_plans, masks_without_waiting
+from pipeline.training.inputs import Feed, Feeds
 from pipeline.training.meters import FlopCounter, Stopwatch
-from pipeline.training.optimizer import build_optimizer, set_learning_rate
-from pipeline.training.plan import FitPlan
+from pipeline.training.optimizer import build_optimizer, linear_warmup_decay, set_learning_rate, warmup_steps
+from pipeline.training.plan import (
+    FitPlan,
+    FitResult,
+    Observer,
+    Progress,
+    note_evaluation,
+    patience_is_over,
+    read_losses,
+    report,
+)
 from pipeline.training.precision import Precision
-from pipeline.training.progress import FitResult, Observer, Progress, note_evaluation, patience_is_over, read_losses, report
-from pipeline.training.schedule import linear_warmup_decay, warmup_steps
 from pipeline.training.seeding import Seeds
-from pipeline.training.solving import solve_head
-from pipeline.training.vocabulary import used_vocabulary
 
 if TYPE_CHECKING:
     import torch

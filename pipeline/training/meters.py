@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipeline.modeling.encoder import Encoder
-from pipeline.strategies.freezing.parameter_plan import ParameterPlan
+from pipeline.strategies.parameter_plan import ParameterPlan
 
 MIB = 2**20
 

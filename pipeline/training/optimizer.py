@@ -1,15 +1,31 @@
-"""AdamW over everything that ever trains."""
+"""The learning rate by step."""
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
-from pipeline.strategies.freezing.parameter_plan import ParameterPlan, PlannedParameter
+from pipeline.strategies.parameter_plan import ParameterPlan, PlannedParameter
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
+
+
+def warmup_steps(total_steps: int, warmup_ratio: float) -> int:
+    """Steps over which the rate rises."""
+    return math.ceil(total_steps * warmup_ratio)
+
+
+def linear_warmup_decay(step: int, total_steps: int, warmup: int) -> float:
+    """Share of the peak rate at a step counted from 0: up linearly over `warmup` steps, then down to zero at the end.
+
+    The formula of `transformers.get_linear_schedule_with_warmup`.
+    """
+    if step < warmup:
+        return step / warmup
+    return max(0.0, (total_steps - step) / max(1, total_steps - warmup))
 
 
 def build_optimizer(model: nn.Module, plan: ParameterPlan, weight_decay: float) -> torch.optim.Optimizer:

@@ -1,24 +1,169 @@
-"""All that one training needs."""
+"""How far training has come, what it came to, and who is told."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, MutableSequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from pipeline.config import FitConfig
-from pipeline.data.text_pairs import TextPairs
+from pipeline.data.pair_tokenization import TextPairs
 from pipeline.data.tokenization import TokenTable
-from pipeline.evaluation.readings import Reading
+from pipeline.errors import TrainingError
+from pipeline.evaluation.task import Reading
 from pipeline.modeling.encoder import Encoder
 from pipeline.strategies.base import Strategy
-from pipeline.strategies.freezing.parameter_plan import ParameterPlan
+from pipeline.strategies.parameter_plan import ParameterPlan
+from pipeline.training.activation_cache import PrefixCache
 from pipeline.training.checkpoints import CheckpointFolder
 from pipeline.training.precision import Precision
-from pipeline.training.prefix_cache import PrefixCache
 
 if TYPE_CHECKING:
     from torch import nn
+
+
+CacheUse = Literal["unused", "built", "found"]
+
+
+class Observer(Protocol):
+    """Is told how training goes, and may end it."""
+
+    def on_step(self, step: int, total_steps: int) -> None:
+        """After every step."""
+
+    def on_log(self, step: int, metrics: Mapping[str, float]) -> None:
+        """At logging points and evaluations."""
+
+    def on_prefix(self, examples: int, total: int) -> None:
+        """While the frozen layers' hidden states are computed for the cache."""
+
+    def should_stop(self) -> bool:
+        """Whether to end now, as if this were the last step."""
+
+
+@dataclass
+class Progress:
+    """How far training has come; all of it stands in a checkpoint."""
+
+    step: int = 0
+    loss_sum: float = 0.0
+    window: list[float] = field(default_factory=list)
+    """Losses since the last logging point."""
+    history: list[tuple[int, dict[str, float]]] = field(default_factory=list)
+    """Everything that was reported to the observer."""
+    best_step: int = 0
+    best: dict[str, float] = field(default_factory=dict)
+    """Validation metrics of the best checkpoint."""
+    evaluations_without_gain: int = 0
+    stopped: bool = False
+    train_seconds: float = 0.0
+    examples: int = 0
+    tokens: int = 0
+    flops: float = 0.0
+    cached: dict[str, tuple[float, bool]] = field(default_factory=dict)
+    """Layer below which hidden states came from the cache -> seconds that computing them cost, and whether they were found."""
+
+    @property
+    def cache_use(self) -> CacheUse:
+        """Whether hidden states came from the cache, and whether all of them were there already."""
+        if not self.cached:
+            return "unused"
+        return "found" if all(found for _, found in self.cached.values()) else "built"
+
+    def result(self, total_steps: int, resumed_from: int = 0) -> FitResult:
+        """What training came to, once it has ended."""
+        return FitResult(
+            best=self.best,
+            best_step=self.best_step,
+            steps=self.step,
+            total_steps=total_steps,
+            train_loss_mean=self.loss_sum / self.step,
+            train_seconds=self.train_seconds,
+            examples=self.examples,
+            tokens=self.tokens,
+            flops=self.flops,
+            cache_seconds=sum(seconds for seconds, _ in self.cached.values()),
+            cache=self.cache_use,
+            resumed_from=resumed_from,
+        )
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What training came to. The model holds the weights of the best checkpoint."""
+
+    best: Mapping[str, float]
+    """Validation metrics of the best checkpoint: those of the plan's reading, and loss."""
+    best_step: int
+    steps: int
+    total_steps: int
+    train_loss_mean: float
+    """Mean over all steps, as the Trainer of transformers reports it."""
+    train_seconds: float
+    """Training steps alone, without evaluation."""
+    examples: int
+    tokens: int
+    flops: float
+    cache_seconds: float
+    """What computing the cached hidden states cost, in this run or in the one that found none."""
+    cache: CacheUse
+    resumed_from: int
+    """Step of the checkpoint from which this process went on; 0 if it began anew."""
+    figures: Mapping[str, float] = field(default_factory=dict)
+    """Metrics that the run carries beside, or instead of, those that its stage measures."""
+
+
+def read_losses(progress: Progress, losses: MutableSequence[Any]) -> None:
+    """Add losses that were not read yet to the progress, and forget them.
+
+    Raises:
+        TrainingError: One of them is NaN or infinite.
+    """
+    for loss in losses:
+        value = float(loss)
+        if not math.isfinite(value):
+            raise TrainingError(
+                f"The training loss became {value} by step {progress.step}. Lower --learning-rate, or raise --warmup-ratio."
+            )
+        progress.loss_sum += value
+        progress.window.append(value)
+    losses.clear()
+
+
+def report(progress: Progress, observer: Observer, metrics: dict[str, float]) -> None:
+    """Tell the observer, and note it."""
+    progress.history.append((progress.step, metrics))
+    observer.on_log(progress.step, metrics)
+
+
+def note_evaluation(config: FitConfig, progress: Progress, observer: Observer, found: dict[str, float]) -> None:
+    """Report validation metrics, and keep in mind whether they are the best so far.
+
+    Raises:
+        TrainingError: The loss is NaN or infinite: the last steps have ruined the weights.
+    """
+    if not math.isfinite(loss := found["loss"]):
+        raise TrainingError(
+            f"The validation loss became {loss} by step {progress.step}. Lower --learning-rate, or raise --warmup-ratio."
+        )
+    report(progress, observer, {f"val/{name}": value for name, value in found.items()})
+    if _is_better(found, progress.best, config.metric_for_best_model):
+        progress.best, progress.best_step, progress.evaluations_without_gain = found, progress.step, 0
+    else:
+        progress.evaluations_without_gain += 1
+
+
+def _is_better(found: Mapping[str, float], best: Mapping[str, float], metric: str) -> bool:
+    if not best:
+        return True
+    return found[metric] < best[metric] if metric == "loss" else found[metric] > best[metric]
+
+
+def patience_is_over(config: FitConfig, progress: Progress) -> bool:
+    """Whether so many evaluations in a row brought no gain that training ends."""
+    patience = config.early_stopping_patience
+    return patience is not None and progress.evaluations_without_gain >= patience
 
 
 @dataclass(frozen=True)

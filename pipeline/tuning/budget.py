@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pipeline import config as configs
+from pipeline.config.options import flag
 from pipeline.errors import ConfigError
-from pipeline.options import flag
 
 Unit = Literal["trials", "train_seconds", "examples"]
 

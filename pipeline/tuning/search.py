@@ -1,26 +1,64 @@
-"""Optuna behind the few words that a search needs: ask for a trial, tell how it ended, and know all of it after a kill.
-
-Only the process that holds the search's lock asks and tells. A trial that stands as running when a search is opened is
-therefore one whose search was killed, and it is handed out again under its number, with its point.
-"""
+"""Who proposes points to Optuna, and how values look there."""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from pipeline.config.search_ranges import Choices, Integers, LogUniform, Range
 from pipeline.errors import ConfigError, StoreError, hide_credentials, shorten
-from pipeline.ranges import Choices, Integers, LogUniform
 from pipeline.tuning.budget import Cost
-from pipeline.tuning.samplers import create_sampler, from_label, to_label
 from pipeline.tuning.space import Space
 
 if TYPE_CHECKING:
     import optuna
+
+
+def create_sampler(name: str, space: Space, seed: int) -> optuna.samplers.BaseSampler:
+    """The sampler of `--sampler`. Draws of `random` and `grid` depend on the trial's number alone."""
+    from optuna.samplers import TPESampler
+
+    samplers: Mapping[str, Callable[[], optuna.samplers.BaseSampler]] = {
+        "random": lambda: _planned(lambda number: space.draw(number, seed)),
+        "grid": lambda: _planned(space.point),
+        "tpe": lambda: TPESampler(seed=seed),
+    }
+    return samplers[name]()
+
+
+def to_label(value: Any) -> Any:
+    """A value as Optuna can keep it: lists as JSON."""
+    return value if isinstance(value, (str, int, float, bool)) or value is None else json.dumps(value)
+
+
+def from_label(one: Range, label: Any) -> Any:
+    """The value again; rates rounded as they are trained with."""
+    if isinstance(one, Choices):
+        return next(value for value in one.options if to_label(value) == label)
+    return one.round(label) if isinstance(one, LogUniform) else label
+
+
+def _planned(draw: Callable[[int], Mapping[str, Any]]) -> optuna.samplers.BaseSampler:
+    """A sampler whose draws depend on the trial's number alone. Optuna's own begin their random numbers anew on resuming."""
+    import optuna
+
+    class Planned(optuna.samplers.BaseSampler):
+        def infer_relative_search_space(self, study: Any, trial: Any) -> dict[str, Any]:
+            return {}
+
+        def sample_relative(self, study: Any, trial: Any, search_space: Any) -> dict[str, Any]:
+            return {}
+
+        def sample_independent(self, study: Any, trial: Any, param_name: str, param_distribution: Any) -> Any:
+            return to_label(draw(trial.number)[param_name])
+
+    return Planned()
+
 
 State = Literal["running", "complete", "pruned", "failed", "over budget"]
 

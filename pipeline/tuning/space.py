@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline import config as configs
+from pipeline.config.fields import describe_fields
+from pipeline.config.search_ranges import Choices, Range
 from pipeline.errors import ConfigError, unknown
-from pipeline.fields import describe_fields
-from pipeline.ranges import Choices, Range
-from pipeline.strategies.registry import strategy_class
+from pipeline.strategies.base import strategy_class
 
 STUDY_SPACE: dict[str, Range] = {
     "learning_rate": Choices((2e-5, 3e-5, 5e-5)),

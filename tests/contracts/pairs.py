@@ -8,9 +8,8 @@ import itertools
 import torch
 
 from pipeline.modeling.encoder import ARCHITECTURES, FAMILY_HEAD
-from pipeline.modeling.heads.registry import list_heads
-from pipeline.strategies.base import Strategy
-from pipeline.strategies.registry import create_strategy, list_strategies
+from pipeline.modeling.heads.base import list_heads
+from pipeline.strategies.base import Strategy, create_strategy, list_strategies
 
 STRATEGIES = list_strategies()
 HAS_BITSANDBYTES = importlib.util.find_spec("bitsandbytes") is not None

@@ -5,10 +5,8 @@ import torch
 from transformers import BertConfig, BertForSequenceClassification
 
 from pipeline.modeling.encoder import describe_encoder
-from pipeline.strategies.base import StrategyContext
-from pipeline.strategies.freezing.parameter_plan import plan_parameters
-from pipeline.strategies.freezing.wrapped_names import parameter_names
-from pipeline.strategies.registry import create_strategy
+from pipeline.strategies.base import StrategyContext, create_strategy
+from pipeline.strategies.parameter_plan import parameter_names, plan_parameters
 
 BERT_BASE = 109_483_778
 

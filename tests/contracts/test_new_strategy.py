@@ -12,13 +12,13 @@ from pipeline.__main__ import cli
 from pipeline.config import TrainConfig
 from pipeline.errors import ConfigError
 from pipeline.stages.configure import configure
-from pipeline.strategies.registry import create_strategy, list_strategies, strategy_class
+from pipeline.strategies.base import create_strategy, list_strategies, strategy_class
 
 MODULE = '''
-from pipeline.fields import Count, typed
+from pipeline.config.fields import Count, typed
 from pipeline.strategies.base import Strategy
-from pipeline.strategies.freezing.phases import Phase
-from pipeline.strategies.freezing.selectors import head, layers
+from pipeline.strategies.freezing import Phase
+from pipeline.strategies.freezing import head, layers
 
 
 @typed
@@ -34,7 +34,7 @@ class SingleLayer(Strategy):
 
 
 PEFT_MODULE = """
-from pipeline.fields import typed
+from pipeline.config.fields import typed
 from pipeline.strategies.adapters import LinearAdapter
 
 
@@ -117,10 +117,10 @@ def test_what_a_method_of_peft_puts_in_trains_whatever_it_is_called(add_module, 
 
 HIDING_MODULE = '''
 from torch import nn
-from pipeline.fields import typed
+from pipeline.config.fields import typed
 from pipeline.strategies.base import Strategy
-from pipeline.strategies.freezing.phases import Phase
-from pipeline.strategies.freezing.selectors import added, head
+from pipeline.strategies.freezing import Phase
+from pipeline.strategies.freezing import added, head
 
 
 class Wrapper(nn.Module):

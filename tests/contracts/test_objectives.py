@@ -11,13 +11,12 @@ import pytest
 import torch
 from pairs import AT_REST, HAS_BITSANDBYTES, STRATEGIES, fewest_epochs, make, moved, snapshot
 
-from pipeline.data.problem import Problem
-from pipeline.modeling.addresses import find_model
+from pipeline.data.columns import Problem
 from pipeline.modeling.loading import load_tokenizer
-from pipeline.objectives.base import Tokenization
-from pipeline.objectives.registry import create_objective, list_objectives
-from pipeline.strategies.registry import create_strategy, strategy_arguments
-from pipeline.training.model_folder import FineTunedModel, ModelRecord, write_model_folder
+from pipeline.modeling.model_sources import find_model
+from pipeline.objectives.base import Tokenization, create_objective, list_objectives
+from pipeline.strategies.base import create_strategy, strategy_arguments
+from pipeline.training.saved_model import FineTunedModel, ModelRecord, write_model_folder
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
@@ -44,7 +43,7 @@ from pathlib import Path
 import numpy as np
 sys.path.insert(0, sys.argv[2])
 from test_objectives import INPUTS
-from pipeline.training.model_folder import load_model_folder
+from pipeline.training.saved_model import load_model_folder
 
 for folder in sorted(path.parent for path in Path(sys.argv[1]).glob("*/model.json")):
     np.save(folder / "reloaded.npy", load_model_folder(folder).predict(INPUTS))
@@ -205,7 +204,7 @@ def test_a_fresh_process_reloads_every_model_with_the_same_outputs(tiny, tmp_pat
 @pytest.mark.parametrize("pooling", ["mean", "cls", "max"])
 @pytest.mark.parametrize("objective", ["siamese", "classification"])
 def test_frozen_layers_from_the_cache_change_nothing(tiny, tmp_path, watch, objective, pooling):
-    from pipeline.training.prefix_cache import PrefixCache
+    from pipeline.training.activation_cache import PrefixCache
 
     torch.manual_seed(0)
     logs = []

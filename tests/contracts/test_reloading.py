@@ -11,9 +11,9 @@ import torch
 from pairs import BASES, fewest_epochs, make
 
 from pipeline.data.batching import TokenExamples
-from pipeline.strategies.registry import strategy_arguments
+from pipeline.strategies.base import strategy_arguments
 from pipeline.training.inference import predict_logits
-from pipeline.training.model_folder import ModelRecord, write_model_folder
+from pipeline.training.saved_model import ModelRecord, write_model_folder
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np, torch
 from pipeline.data.batching import TokenExamples
 from pipeline.training.inference import predict_logits
-from pipeline.training.model_folder import load_model_folder
+from pipeline.training.saved_model import load_model_folder
 from pipeline.data.tokenization import TokenTable
 
 root = Path(sys.argv[1])

@@ -6,10 +6,9 @@ import json
 import pytest
 from pairs import OWN_HEADS, PAIRS, STRATEGIES, WITH_MEAN, fewest_epochs, make, moved
 
-from pipeline.config import TrainConfig
-from pipeline.identity import identify
+from pipeline.config import TrainConfig, identify
 from pipeline.stages.configure import configure
-from pipeline.strategies.registry import create_strategy, strategy_arguments
+from pipeline.strategies.base import create_strategy, strategy_arguments
 from pipeline.training.checkpoints import trained_state
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")

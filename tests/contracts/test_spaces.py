@@ -1,12 +1,11 @@
 """Every strategy's own search space holds points that the strategy takes, on every architecture that it works on."""
 
 from pipeline.config import TrainConfig
+from pipeline.config.search_ranges import LogUniform
 from pipeline.errors import ConfigError
-from pipeline.modeling.addresses import find_model
-from pipeline.ranges import LogUniform
+from pipeline.modeling.model_sources import find_model
 from pipeline.stages.configure import replace_options
-from pipeline.strategies.base import Strategy, StrategyContext
-from pipeline.strategies.registry import create_strategy, list_strategies
+from pipeline.strategies.base import Strategy, StrategyContext, create_strategy, list_strategies
 from pipeline.tuning.space import Space
 
 

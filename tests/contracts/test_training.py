@@ -21,10 +21,10 @@ from pairs import (
 )
 
 from pipeline.errors import ConfigError
-from pipeline.modeling.addresses import find_model
 from pipeline.modeling.encoder import FAMILY_HEAD
-from pipeline.modeling.heads.registry import with_head
-from pipeline.strategies.registry import create_strategy
+from pipeline.modeling.heads.base import with_head
+from pipeline.modeling.model_sources import find_model
+from pipeline.strategies.base import create_strategy
 from pipeline.training.optimizer import build_optimizer
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")

@@ -6,10 +6,9 @@ import pytest
 
 from pipeline import load_results
 from pipeline.config import TuneConfig
+from pipeline.config.fields import as_dict
 from pipeline.errors import ConfigError
-from pipeline.fields import as_dict
-from pipeline.stages.advise import resolve_strategy
-from pipeline.stages.configure import configure
+from pipeline.stages.configure import configure, resolve_strategy
 
 SETTINGS = "options: {epochs: 2}\nstrategies:\n  freeze_bottom: {learning_rate: 5e-4, epochs: 9}\n"
 

@@ -3,8 +3,7 @@
 import pytest
 import torch
 
-from pipeline.config import CompareConfig
-from pipeline.identity import settings_hash
+from pipeline.config import CompareConfig, settings_hash
 from pipeline.stages import compare
 
 
@@ -65,7 +64,7 @@ def test_a_checkpoint_without_a_pooler_is_refused_by_the_probe_before_a_run(work
 def test_the_default_is_what_the_family_has(tiny):
     from transformers import AutoModelForSequenceClassification
 
-    from pipeline.strategies.registry import create_strategy
+    from pipeline.strategies.base import create_strategy
 
     built = tiny.build(create_strategy("full", {}), tiny.folder("electra"), tiny.config(init_seed=1))
     peer = AutoModelForSequenceClassification.from_pretrained(tiny.folder("electra"))

@@ -7,10 +7,10 @@ import pytest
 from pipeline.config import TrainConfig
 from pipeline.errors import TrainingError
 from pipeline.stages import train
-from pipeline.stages.heads_together import train_heads_together, trains_together
+from pipeline.stages.search.vmapped_heads import train_heads_together, trains_together
 from pipeline.tracking.memory import MemoryTracker
-from pipeline.training import batched_heads
-from pipeline.training.model_folder import load_model_folder
+from pipeline.training import vmapped_heads
+from pipeline.training.saved_model import load_model_folder
 
 VARIED = [
     {"learning_rate": 1e-2, "batch_size": 16, "epochs": 1, "dropout": 0.0},
@@ -41,8 +41,10 @@ def test_each_run_is_as_if_trained_by_itself(points, tmp_path, monkeypatch):
     folders = [tmp_path / f"trial-{number}" for number in range(len(points))]
     tags = [{"stage": "trial", "trial": str(number)} for number in range(len(points))]
     calls = []
-    original = batched_heads.fit_heads
-    monkeypatch.setattr("pipeline.stages.heads_together.fit_heads", lambda *given: calls.append(given[1]) or original(*given))
+    original = vmapped_heads.fit_heads
+    monkeypatch.setattr(
+        "pipeline.stages.search.vmapped_heads.fit_heads", lambda *given: calls.append(given[1]) or original(*given)
+    )
     assert trains_together(points)
     outcomes = train_heads_together(points, tracker, parent, tags, folders)
     assert calls == [points], "all at once"

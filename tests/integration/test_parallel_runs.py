@@ -14,16 +14,15 @@ import pytest
 import torch
 
 from pipeline.errors import PipelineError
-from pipeline.modeling.addresses import find_model
-from pipeline.stages.parallel import run_processes
-from pipeline.strategies.base import StrategyContext
-from pipeline.strategies.registry import create_strategy
+from pipeline.modeling.model_sources import find_model
+from pipeline.stages.processes.launcher import run_processes
+from pipeline.strategies.base import StrategyContext, create_strategy
+from pipeline.training.activation_cache import GIB, PrefixCache
 from pipeline.training.checkpoints import CheckpointFolder, trained_state
 from pipeline.training.distributed import ProcessGroup
 from pipeline.training.loop import fit
-from pipeline.training.model_folder import build_model
 from pipeline.training.plan import FitPlan
-from pipeline.training.prefix_cache import GIB, PrefixCache
+from pipeline.training.saved_model import build_model
 from pipeline.training.seeding import Seeds
 
 ROOT = Path(__file__).parents[2]

@@ -48,7 +48,7 @@ def test_another_outcome_fails_and_says_what_differs(workspace, original, monkey
         return plain(reproduce.dataclasses.replace(config, seed=4), *arguments, **keywords)
 
     monkeypatch.setattr(reproduce.train, "run", otherwise)
-    monkeypatch.setattr("pipeline.stages.train_record.environment", lambda: {"packages": {"torch": "99"}})
+    monkeypatch.setattr("pipeline.stages.run_record.environment", lambda: {"packages": {"torch": "99"}})
     with pytest.raises(PipelineError, match=r"different: .*torch: 2\.13.* then, 99 now"):
         reproduce.run(ReproduceConfig(run_id=original, tolerance=0))
     made = next(run for run in workspace.tracker.search() if run.stage == "reproduce")

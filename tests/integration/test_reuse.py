@@ -12,7 +12,7 @@ import pipeline
 from pipeline.config import CompareConfig, MainConfig
 from pipeline.errors import PipelineError, TrainingError
 from pipeline.stages import compare, evaluate, main, train
-from pipeline.tracking import code_version
+from pipeline.tracking import provenance
 
 
 class InProcess:
@@ -172,16 +172,16 @@ def test_predictions_that_are_gone_are_made_again(workspace, study, first, monke
 def test_a_changed_strategy_file_makes_its_runs_again(study, first, tmp_path, monkeypatch):
     root = tmp_path / "pipeline"
     shutil.copytree(Path(pipeline.__file__).parent, root, ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr(code_version, "ROOT", root)
+    monkeypatch.setattr(provenance, "ROOT", root)
     assert study()[1] == [], "the same files elsewhere are the same code"
     for name, expected in {"bitfit": ALL[:2], "plots": []}.items():
-        path = root / ("strategies/bitfit.py" if name == "bitfit" else "comparison/plots.py")
+        path = root / ("strategies/methods/bitfit.py" if name == "bitfit" else "comparison/plots.py")
         path.write_text(path.read_text() + "\n# changed\n")
-        code_version._read.cache_clear()
+        provenance._read.cache_clear()
         assert study()[1] == expected
     loop = root / "training" / "loop.py"
     loop.write_text(loop.read_text() + "\n# changed\n")
-    code_version._read.cache_clear()
+    provenance._read.cache_clear()
     assert study()[1] == ALL
 
 
@@ -263,8 +263,8 @@ def newest_study(workspace):
 
 
 def test_tuned_and_untuned_runs_do_not_stand_in_for_one_another(workspace, first):
-    from pipeline.stages.plan import plan_study
-    from pipeline.stages.reuse import find_finished
+    from pipeline.stages.study.plan import plan_study
+    from pipeline.stages.study.resume import find_finished
 
     plan = plan_study(workspace.config(MainConfig, recipe="two.yaml"))
     inputs = plan.strategies[0]
@@ -274,8 +274,8 @@ def test_tuned_and_untuned_runs_do_not_stand_in_for_one_another(workspace, first
 
 
 def test_what_was_made_again_is_not_reused(workspace, first):
-    from pipeline.stages.plan import plan_study
-    from pipeline.stages.reuse import find_finished
+    from pipeline.stages.study.plan import plan_study
+    from pipeline.stages.study.resume import find_finished
 
     plan = plan_study(workspace.config(MainConfig, recipe="two.yaml"))
     inputs = plan.strategies[0]

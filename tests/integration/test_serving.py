@@ -193,7 +193,7 @@ def test_the_folder_holds_what_serving_imports_and_works_by_itself(workspace, ru
         files = [file for file in folder.rglob("*") if file.is_file()]
         assert len(files) < 84
         names = {file.relative_to(folder / "code" / "pipeline").parts[0] for file in files if "code" in file.parts}
-        assert not names & {"stages", "comparison", "tuning", "recipes", "__main__.py", "options.py", "identity.py"}
+        assert not names & {"stages", "comparison", "tuning", "recipes", "__main__.py", "config/options.py", "config.py"}
         given = TEXTS if kind == "single" else PAIRS
         done = subprocess.run(
             [

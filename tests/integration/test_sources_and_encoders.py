@@ -12,7 +12,7 @@ import pytest
 
 from pipeline.data.sources import datasets_library
 from pipeline.hub import Snapshot
-from pipeline.modeling import addresses
+from pipeline.modeling import model_sources
 from pipeline.modeling.encoder import ARCHITECTURES
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "data.md"
@@ -145,7 +145,7 @@ def test_data_are_prepared_trained_on_and_tested_on(workspace, tiny, tmp_path, m
     model: Path | str = tiny.folder(family)
     if source.startswith("hub"):
         monkeypatch.setattr(datasets_library, "fetch_snapshot", lambda *given: Snapshot(tmp_path / "hub", "c0ffee"))
-        monkeypatch.setattr(addresses, "fetch_snapshot", lambda *given, folder=model: Snapshot(folder, "decaf"))
+        monkeypatch.setattr(model_sources, "fetch_snapshot", lambda *given, folder=model: Snapshot(folder, "decaf"))
         monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "hub-cache")
         model = "somebody/encoder"
     elif family == "xlm-roberta":  # as some come: a SentencePiece model and no tokenizer.json

@@ -133,9 +133,9 @@ def test_a_model_folder_from_elsewhere_scores_the_same(workspace, evaluated, tmp
 
 
 def test_a_classifier_from_elsewhere_is_scored_in_its_own_order(workspace, evaluated, tmp_path):
-    from pipeline.modeling.addresses import find_model
     from pipeline.modeling.loading import load_tokenizer
-    from pipeline.training.model_folder import load_model_folder
+    from pipeline.modeling.model_sources import find_model
+    from pipeline.training.saved_model import load_model_folder
 
     model = load_model_folder(workspace.tracker.download_model(evaluated, tmp_path / "own")).model
     model.classifier.weight.data = model.classifier.weight.data.flip(0)

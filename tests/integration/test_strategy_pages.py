@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from pipeline.__main__ import cli
-from pipeline.strategies.registry import list_strategies
+from pipeline.strategies.base import list_strategies
 
 PAGES = Path(__file__).parents[2] / "docs" / "strategies"
 

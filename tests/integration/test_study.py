@@ -11,8 +11,8 @@ from pipeline import load_results
 from pipeline.config import CompareConfig, MainConfig, TrainConfig, TuneConfig
 from pipeline.errors import PipelineError
 from pipeline.stages import compare, main, train, tune
-from pipeline.stages.search_loop import SearchLoop
-from pipeline.stages.study_notes import planned_in
+from pipeline.stages.search.loop import SearchLoop
+from pipeline.stages.study.tags import planned_in
 from pipeline.tracking import open_tracker
 
 # The processes are forked from one server that keeps the environment of its start; so all tests here share one store.

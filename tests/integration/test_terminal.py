@@ -4,7 +4,7 @@ import csv
 
 import pytest
 
-from pipeline.printable import printable
+from pipeline.errors import printable
 
 ESCAPE, TURN = "\x1b[31m", "\u202e"
 

@@ -8,7 +8,8 @@ import pytest
 
 from pipeline.config import EvaluateConfig
 from pipeline.errors import DataError
-from pipeline.stages import evaluate, score_record
+from pipeline.stages import evaluate
+from pipeline.stages.testing import test
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +34,7 @@ def test_a_transfer_score_counts_as_done_only_while_data_labels_and_code_are_the
     workspace, tiny, trained, measured, monkeypatch
 ):
     shutil.copy(tiny.csv(), "second.csv")
-    version = score_record.code_version
+    version = test.code_version
 
     def ask(**options):
         before = len(measured)
@@ -57,10 +58,10 @@ def test_a_transfer_score_counts_as_done_only_while_data_labels_and_code_are_the
     assert ask() == 0
 
     def edited(modules, *packages):
-        return version(modules, *packages) + ("-edited" if "pipeline.stages.transfer" in modules else "")
+        return version(modules, *packages) + ("-edited" if "pipeline.stages.testing.transfer" in modules else "")
 
     tested = workspace.tracker.get(trained).tags["test_code_version"]
-    monkeypatch.setattr(score_record, "code_version", edited)
+    monkeypatch.setattr(test, "code_version", edited)
     assert ask() == 1
     assert ask() == 0
     assert workspace.tracker.get(trained).tags["test_code_version"] == tested
@@ -71,7 +72,7 @@ def test_a_measurement_that_was_broken_off_is_made_again(workspace, tiny, traine
     config = EvaluateConfig(run_id=trained, transfer_dataset="third.csv")
     evaluate.run(config)
     with monkeypatch.context() as patch:
-        patch.setattr("pipeline.stages.transfer.predict", lambda *arguments: pytest.fail("killed"))
+        patch.setattr("pipeline.stages.testing.transfer.predict", lambda *arguments: pytest.fail("killed"))
         with pytest.raises(pytest.fail.Exception):
             evaluate.run(EvaluateConfig(run_id=trained, transfer_dataset="third.csv", force=True))
     assert not evaluate.is_done(config, workspace.tracker.get(trained), workspace.tracker)

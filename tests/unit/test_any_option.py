@@ -7,12 +7,12 @@ import yaml
 from hypothesis import event, example, given
 from hypothesis import strategies as st
 
+from pipeline.config.fields import as_dict, describe_fields
+from pipeline.config.options import STAGE_CONFIGS, is_typed
 from pipeline.errors import PipelineError
-from pipeline.fields import as_dict, describe_fields
-from pipeline.options import STAGE_CONFIGS, is_typed
 from pipeline.recipes.recipe import load_recipe
 from pipeline.stages.configure import configure, configure_strategy
-from pipeline.strategies.registry import list_strategies
+from pipeline.strategies.base import list_strategies
 
 NASTY = [
     "",

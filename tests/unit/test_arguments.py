@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.arguments import parse_arguments
+from pipeline.config.fields import parse_arguments
 from pipeline.errors import ConfigError
 
 WORDS = st.text("abcxyz0123456789_.-", min_size=1, max_size=8)

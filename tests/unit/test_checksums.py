@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.checksums import CHECKSUMS, find_damage, is_sealed, read_with_checksum, seal, with_checksum
+from pipeline.hashing import CHECKSUMS, find_damage, is_sealed, read_with_checksum, seal, with_checksum
 
 NAMES = ("about.json", "ids.npy")
 

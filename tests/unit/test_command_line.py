@@ -9,11 +9,11 @@ from click.testing import CliRunner, Result
 
 from pipeline.__main__ import cli
 from pipeline.config import TrainConfig
+from pipeline.config.fields import describe_fields
+from pipeline.config.options import GROUPS, LONGER_SPELLINGS, STAGE_CONFIGS, flag, group_options, is_typed
 from pipeline.errors import PipelineError, TrainingError
-from pipeline.fields import describe_fields
-from pipeline.options import GROUPS, LONGER_SPELLINGS, STAGE_CONFIGS, flag, group_options, is_typed
 from pipeline.recipes import list_recipes
-from pipeline.strategies.registry import list_strategies
+from pipeline.strategies.base import list_strategies
 
 
 def call(*arguments: str) -> Result:

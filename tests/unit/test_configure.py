@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 
 from pipeline import config as configs
+from pipeline.config import identify, settings_hash
 from pipeline.errors import ConfigError
-from pipeline.identity import identify, settings_hash
 from pipeline.stages.configure import configure, configure_strategy, replace_options
 
 RECIPE = """

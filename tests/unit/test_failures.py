@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.errors import ConfigError, DataError, ModelError, PipelineError, StoreError, SystemFailureError
 from pipeline.failures import foreseen, is_exhausted, unforeseen, writing_to
-from pipeline.tracking.store_errors import store_error
+from pipeline.tracking.retrying_client import store_error
 
 # As NumPy, safetensors, SQLite and torch word them: each was seen on a full disk, or at a limit of memory.
 SHAPES = {

@@ -4,8 +4,20 @@ from typing import Annotated, Any, Literal
 import pytest
 from pydantic import Field
 
+from pipeline.config.fields import (
+    Count,
+    Names,
+    NonNegative,
+    Probability,
+    Rate,
+    Seed,
+    Share,
+    as_dict,
+    build,
+    describe_fields,
+    typed,
+)
 from pipeline.errors import ConfigError
-from pipeline.fields import Count, Names, NonNegative, Probability, Rate, Seed, Share, as_dict, build, describe_fields, typed
 
 
 @typed

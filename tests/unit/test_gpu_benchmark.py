@@ -10,9 +10,9 @@ from benchmarks.gpu import Notebook, cells
 from benchmarks.gpu_inputs import LENGTHS, Cell, Workshop, draw_lengths, write_texts
 from benchmarks.gpu_report import write_report
 from benchmarks.gpu_steps import Clock, VisitingCollator, usual_lengths
-from pipeline.stages.advise import resolve_strategy
-from pipeline.stages.inputs import find_inputs
-from pipeline.strategies.registry import create_strategy, list_strategies
+from pipeline.stages.configure import resolve_strategy
+from pipeline.stages.training_setup import find_inputs
+from pipeline.strategies.base import create_strategy, list_strategies
 
 
 def fail() -> None:

@@ -1,9 +1,9 @@
 import pytest
 
 from pipeline import config as configs
+from pipeline.config import SEEDS, identify, operational_options, settings_hash
+from pipeline.config.options import STAGE_CONFIGS
 from pipeline.hashing import digest
-from pipeline.identity import SEEDS, identify, operational_options, settings_hash
-from pipeline.options import STAGE_CONFIGS
 
 # Another hash makes every finished training anew. An option that says how a run is carried out is marked Operational.
 HASHES = {

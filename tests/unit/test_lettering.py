@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from matplotlib import font_manager
 from matplotlib.figure import Figure
 
-from pipeline import lettering as module
+from pipeline import fonts as module
 from pipeline.data.plots import draw_token_lengths
 from pipeline.evaluation.plots import draw_confusion
-from pipeline.lettering import find_lettering, warn_of_missing
+from pipeline.fonts import find_lettering, warn_of_missing
 
 NAMES = ["기쁨", "슬픔", "joy"]
 

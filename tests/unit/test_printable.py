@@ -6,8 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.comparison.table import render_table
-from pipeline.errors import DataError, in_one_line
-from pipeline.printable import printable
+from pipeline.errors import DataError, in_one_line, printable
 from pipeline.stages.progress import say
 
 ORDERS = [

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipeline.strategies.registry import list_strategies
+from pipeline.strategies.base import list_strategies
 
 ROOT = Path(__file__).parents[2]
 

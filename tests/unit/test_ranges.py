@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.config.search_ranges import Choices, Integers, LogUniform, parse_range
 from pipeline.errors import ConfigError
-from pipeline.ranges import Choices, Integers, LogUniform, parse_range
 
 RANGES = st.one_of(
     st.lists(st.integers(), min_size=1, unique=True).map(lambda values: Choices(tuple(values))),

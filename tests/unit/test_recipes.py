@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 
 from pipeline import config as configs
+from pipeline.config.search_ranges import Choices, Integers
 from pipeline.errors import ConfigError
-from pipeline.ranges import Choices, Integers
 from pipeline.recipes import list_recipes
 from pipeline.recipes.recipe import load_recipe
 from pipeline.stages.configure import configure, configure_strategy

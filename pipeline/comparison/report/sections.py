@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from pipeline.comparison.overlap import say_overlap
-from pipeline.comparison.remarks import find_verdict, remarks
+from pipeline.comparison.caveats import find_verdict, remarks
+from pipeline.comparison.data_audit import say_overlap
 from pipeline.comparison.report import tables
 from pipeline.comparison.report.blocks import Block, Charts, Code, Fold, Lines, Paragraph, Section
-from pipeline.comparison.report.content import Content
-from pipeline.comparison.report.drawings import draw_calibration, draw_costs, draw_learning
+from pipeline.comparison.report.svg_charts import draw_calibration, draw_costs, draw_learning
+from pipeline.comparison.report.tables import Content
 
 _MATRIX_CLASSES = 12  # of more, a matrix fits no page
 _OPEN_CHARTS = 6  # more of a kind are folded

@@ -6,14 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from pipeline.config import HUB_DATASETS, NAMED_DATASETS, PACKAGED_DATASETS, SplitConfig
-from pipeline.data.files import check_encoding
+from pipeline.data.reading.files import check_encoding
+from pipeline.data.reading.tables import is_table_file
 from pipeline.data.sources.base import Source, SourceTables, refuse_text_options
 from pipeline.data.sources.datasets_library import hub
 from pipeline.data.sources.local import local_file, local_folder, part_files, why_not_opened
 from pipeline.data.sources.packaged import packaged_reviews
-from pipeline.data.tables import is_table_file
-from pipeline.errors import DataError, shorten, unknown
-from pipeline.surrogates import has_surrogate
+from pipeline.errors import DataError, has_surrogate, shorten, unknown
 
 __all__ = ["Source", "SourceTables", "find_source"]
 

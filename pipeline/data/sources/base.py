@@ -9,8 +9,7 @@ import pandas as pd
 import pyarrow as pa
 
 from pipeline.config import SplitConfig
-from pipeline.data.annotations import ANSWER
-from pipeline.data.cells import as_series
+from pipeline.data.labels import ANSWER, as_series
 from pipeline.errors import DataError, shorten
 
 # GLUE calls its labelled validation part `dev`; its test labels are withheld.

@@ -10,8 +10,8 @@ from typing import Any
 from pipeline.config import HUB_DATASETS, SplitConfig
 from pipeline.data.builder import read_arrow
 from pipeline.data.columns import LABEL, choose_columns, find_label_column
+from pipeline.data.reading.tables import LFS, is_table_file
 from pipeline.data.sources.base import PART_NAMES, Source, SourceTables, by_role, refuse_text_options
-from pipeline.data.tables import LFS, is_table_file
 from pipeline.errors import DataError, enumerate_some
 from pipeline.hashing import digest, hash_file
 from pipeline.hub import fetch_snapshot

@@ -10,11 +10,11 @@ import pandas as pd
 from pipeline.config import SplitConfig
 from pipeline.data.builder import Chosen
 from pipeline.data.columns import LABEL, LABEL_NAMES, TEXT, TEXT_NAMES, choose_columns, find_label_column
-from pipeline.data.files import format_suffix
-from pipeline.data.inspection import describe_file
+from pipeline.data.reading.files import format_suffix
+from pipeline.data.reading.inspection import describe_file
+from pipeline.data.reading.tables import FORMATS, class_names, is_table_file, read_columns, text_kind
 from pipeline.data.sources.base import PART_NAMES, Source, SourceTables, by_role
 from pipeline.data.sources.datasets_library import cloned, is_cloned, saved
-from pipeline.data.tables import FORMATS, class_names, is_table_file, read_columns, text_kind
 from pipeline.errors import DataError, enumerate_some, shorten
 from pipeline.hashing import digest, hash_file
 

@@ -6,8 +6,8 @@ import importlib.util
 from pathlib import Path
 
 from pipeline.data.columns import LABEL, TEXT
+from pipeline.data.reading.tables import read_table
 from pipeline.data.sources.base import Source, SourceTables
-from pipeline.data.tables import read_table
 from pipeline.errors import DataError
 from pipeline.hashing import hash_file
 

@@ -7,6 +7,7 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 from pipeline.modeling.encoder import Encoder
+from pipeline.registry import Registry
 
 if TYPE_CHECKING:
     from torch import nn
@@ -50,3 +51,43 @@ class Head:
 def leave_out_virtual_tokens(model: nn.Module, count: int) -> None:
     """Tell the head of a model, before peft wraps it, that `count` virtual tokens come before every text."""
     model.virtual_tokens = count  # type: ignore[assignment]
+
+
+HEADS: Registry[Head] = Registry("head", "pipeline.modeling.heads")
+
+
+def list_heads() -> list[str]:
+    """Names of all heads, sorted."""
+    return HEADS.names()
+
+
+def check_head(name: str, option: str = "--head") -> None:
+    """Make sure that there is a head of that name; imports none.
+
+    Args:
+        option: As the message shall name it.
+
+    Raises:
+        ConfigError: There is none.
+    """
+    HEADS.check(name, option)
+
+
+def head_class(name: str) -> type[Head]:
+    """The head's class.
+
+    Raises:
+        ConfigError: There is no head of that name.
+        TypeError: The module does not define exactly one head; a mistake of whoever wrote it.
+    """
+    check_head(name)
+    return HEADS.only_class(name, Head)
+
+
+def with_head(encoder: Encoder, name: str) -> Encoder:
+    """The encoder as it is with the head of that name, given the one with its family's own.
+
+    Raises:
+        ConfigError: There is no head of that name.
+    """
+    return head_class(name).describe(encoder)

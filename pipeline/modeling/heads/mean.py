@@ -2,7 +2,7 @@
 
 import torch
 
-from pipeline.modeling.heads.pooling import PoolingHead
+from pipeline.modeling.pooling import PoolingHead
 
 
 class Mean(PoolingHead):

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from pipeline.modeling.heads.pooling import PoolingHead
+from pipeline.modeling.pooling import PoolingHead
 
 
 class Mlp(PoolingHead):

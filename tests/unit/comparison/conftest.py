@@ -4,19 +4,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.comparison.breakdown import break_down
+from pipeline.comparison.breakdown import break_down, hardest_examples
 from pipeline.comparison.curves import Curve
-from pipeline.comparison.data_audit import DataAudit
-from pipeline.comparison.hardest import hardest_examples
-from pipeline.comparison.overlap import find_overlap
+from pipeline.comparison.data_audit import DataAudit, find_overlap
 from pipeline.comparison.pareto import find_points
-from pipeline.comparison.recorded import RecordedPredictions
-from pipeline.comparison.report.content import Content, Origin
+from pipeline.comparison.predictions import RecordedPredictions
+from pipeline.comparison.report.tables import Content, Origin
 from pipeline.comparison.selection import Selection
 from pipeline.comparison.statistics import add_statistics, compute_statistics
 from pipeline.comparison.table import build_table
+from pipeline.config import SEEDS
 from pipeline.hashing import digest
-from pipeline.identity import SEEDS
 from pipeline.tracking.runs import Run
 
 MakeRun = Callable[..., Run]

@@ -3,10 +3,9 @@ import pytest
 from sklearn.metrics import f1_score
 
 from pipeline.comparison.breakdown import break_down
-from pipeline.comparison.recorded import RecordedPredictions
+from pipeline.comparison.predictions import RecordedPredictions
 from pipeline.evaluation.calibration import calibration
-from pipeline.evaluation.lengths import score_by_length
-from pipeline.evaluation.predictions import Predictions
+from pipeline.evaluation.predictions import Predictions, score_by_length
 
 CLASSES = ["a", "b", "c"]
 

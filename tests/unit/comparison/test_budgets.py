@@ -1,12 +1,11 @@
 from collections.abc import Callable
 
-from pipeline.comparison.budgets import describe_tuning, is_fair, list_inequalities
-from pipeline.comparison.remarks import describe_fairness, describe_statistics, find_verdict
-from pipeline.comparison.selection import select_runs
+from pipeline.comparison.caveats import describe_fairness, describe_statistics, find_verdict
+from pipeline.comparison.selection import describe_tuning, is_fair, list_inequalities, select_runs
 from pipeline.comparison.statistics import PairTest, RowStatistics, Statistics
 from pipeline.comparison.table import build_table, group_runs, label_rows
 from pipeline.comparison.verdict import reach_verdict
-from pipeline.evaluation.uncertainty import Interval
+from pipeline.evaluation.bootstrap import Interval
 from pipeline.tracking.runs import Run
 
 MakeRun = Callable[..., Run]

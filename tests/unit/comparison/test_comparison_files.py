@@ -1,8 +1,8 @@
 import dataclasses
 from collections.abc import Callable
 
-from pipeline.comparison.files import list_tables
-from pipeline.comparison.report.content import Content
+from pipeline.comparison.exported_tables import list_tables
+from pipeline.comparison.report.tables import Content
 from pipeline.comparison.selection import LeftOut, Selection
 from pipeline.tracking.runs import Run
 

@@ -3,8 +3,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from pipeline.comparison.hardest import hardest_examples
-from pipeline.comparison.recorded import RecordedPredictions
+from pipeline.comparison.breakdown import hardest_examples
+from pipeline.comparison.predictions import RecordedPredictions
 from pipeline.tracking.runs import Run
 
 MakeRun = Callable[..., Run]

@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import pytest
 
-from pipeline.comparison.markdown import render_markdown
-from pipeline.comparison.page.page import render_page
-from pipeline.comparison.remarks import remarks
-from pipeline.comparison.report.content import Content
+from pipeline.comparison.caveats import remarks
+from pipeline.comparison.report.html import render_page
+from pipeline.comparison.report.markdown import render_markdown
+from pipeline.comparison.report.tables import Content
 
 MakeContent = Callable[..., Content]
 

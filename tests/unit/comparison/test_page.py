@@ -9,14 +9,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.comparison.breakdown import break_down
+from pipeline.comparison.breakdown import break_down, hardest_examples
 from pipeline.comparison.data_audit import DataAudit
-from pipeline.comparison.hardest import hardest_examples
-from pipeline.comparison.page.page import render_page
-from pipeline.comparison.recorded import RecordedPredictions
+from pipeline.comparison.predictions import RecordedPredictions
 from pipeline.comparison.report import tables
-from pipeline.comparison.report.charts import Line, Mark, draw_lines, draw_scatter, legend
-from pipeline.comparison.report.content import Content, Origin
+from pipeline.comparison.report.html import render_page
+from pipeline.comparison.report.svg_charts import Line, Mark, draw_lines, draw_scatter, legend
+from pipeline.comparison.report.tables import Content, Origin
 from pipeline.comparison.selection import Selection
 from pipeline.comparison.statistics import compute_statistics
 from pipeline.comparison.table import build_table

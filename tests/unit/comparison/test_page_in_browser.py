@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from pipeline.comparison.page.page import render_page
-from pipeline.comparison.report.content import Content
-from pipeline.strategies.registry import list_strategies
+from pipeline.comparison.report.html import render_page
+from pipeline.comparison.report.tables import Content
+from pipeline.strategies.base import list_strategies
 
 MakeContent = Callable[..., Content]
 CHROMIUM = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None)

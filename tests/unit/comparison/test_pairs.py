@@ -4,8 +4,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline.comparison.files import tabulate_pairs
-from pipeline.comparison.recorded import RecordedPredictions
+from pipeline.comparison.exported_tables import tabulate_pairs
+from pipeline.comparison.predictions import RecordedPredictions
 from pipeline.comparison.statistics import compute_statistics
 from pipeline.comparison.table import build_table
 from pipeline.comparison.verdict import reach_verdict

@@ -4,16 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pipeline.comparison.palette import (
-    DARK,
-    DASHES,
-    LIGHT,
-    color_number,
-    dash_number,
-    marker_of,
-    shape_of,
-    style_sheet,
-)
+from pipeline.comparison.plots import DARK, DASHES, LIGHT, color_number, dash_number, marker_of, shape_of, style_sheet
 
 # Machado, Oliveira and Fernandes (2009), severity 1, on linear RGB.
 SEEN_BY = {

@@ -3,9 +3,8 @@ from itertools import combinations
 
 import pytest
 
-from pipeline.comparison.pareto import COSTS, find_points, tabulate_points
-from pipeline.comparison.pareto_plot import draw_pareto
-from pipeline.comparison.recorded import RecordedPredictions
+from pipeline.comparison.pareto import COSTS, draw_pareto, find_points, tabulate_points
+from pipeline.comparison.predictions import RecordedPredictions
 from pipeline.comparison.statistics import compute_statistics
 from pipeline.comparison.table import build_table
 from pipeline.tracking.runs import Run

@@ -1,7 +1,7 @@
 import numpy as np
 
-from pipeline.comparison.hardest import hardest_examples
-from pipeline.comparison.recorded import read_predictions
+from pipeline.comparison.breakdown import hardest_examples
+from pipeline.comparison.predictions import read_predictions
 from pipeline.tracking.memory import MemoryTracker
 
 

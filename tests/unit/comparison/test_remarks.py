@@ -2,11 +2,11 @@ from collections.abc import Callable
 
 import pytest
 
-from pipeline.comparison.overlap import describe_overlap
-from pipeline.comparison.remarks import remarks
+from pipeline.comparison.caveats import remarks
+from pipeline.comparison.data_audit import describe_overlap
 from pipeline.comparison.selection import Selection, select_runs
 from pipeline.comparison.table import build_table
-from pipeline.data.overlap import warn_of_overlap
+from pipeline.data.overlap.texts import warn_of_overlap
 from pipeline.tracking.runs import Run
 
 MakeRun = Callable[..., Run]

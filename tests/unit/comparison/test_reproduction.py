@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.comparison.reproduction import Trained, compare_trainings, explain
+from pipeline.stages.reproduce import Trained, compare_trainings, explain
 
 ONE = Trained(
     history={"train/loss": [(1, 0.7), (2, 0.5)], "val/accuracy": [(2, 0.8)]},

@@ -9,16 +9,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.comparison.breakdown import break_down
+from pipeline.comparison.breakdown import break_down, hardest_examples
+from pipeline.comparison.caveats import describe_statistics, remarks
 from pipeline.comparison.curves import draw_curves, read_curves
-from pipeline.comparison.hardest import hardest_examples
-from pipeline.comparison.pareto import find_points, tabulate_points
-from pipeline.comparison.pareto_plot import draw_pareto
+from pipeline.comparison.pareto import draw_pareto, find_points, tabulate_points
 from pipeline.comparison.plots import draw_all
-from pipeline.comparison.recorded import RecordedPredictions
-from pipeline.comparison.remarks import describe_statistics, remarks
+from pipeline.comparison.predictions import RecordedPredictions
 from pipeline.comparison.report import tables
-from pipeline.comparison.report.content import Content
+from pipeline.comparison.report.tables import Content
 from pipeline.comparison.selection import Selection
 from pipeline.comparison.statistics import Statistics, add_statistics, compute_statistics
 from pipeline.comparison.table import build_table, render_table

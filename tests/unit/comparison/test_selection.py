@@ -4,9 +4,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from pipeline.comparison.rows import EXTERNAL, describe_arguments
 from pipeline.comparison.selection import select_runs
 from pipeline.stages.compare import _evaluated_elsewhere
+from pipeline.tracking.run_kinds import EXTERNAL, describe_arguments
 from pipeline.tracking.runs import Run
 
 MakeRun = Callable[..., Run]

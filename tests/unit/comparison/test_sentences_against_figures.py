@@ -12,15 +12,15 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from pipeline.comparison.files import tabulate_pairs
+from pipeline.comparison.caveats import describe_statistics, find_verdict
+from pipeline.comparison.exported_tables import tabulate_pairs
 from pipeline.comparison.pareto import find_points, tabulate_points
-from pipeline.comparison.recorded import RecordedPredictions
-from pipeline.comparison.remarks import describe_statistics, find_verdict
+from pipeline.comparison.predictions import RecordedPredictions
 from pipeline.comparison.selection import LeftOut, Selection
 from pipeline.comparison.statistics import add_statistics, compute_statistics, without_groups
 from pipeline.comparison.table import build_table
 from pipeline.comparison.verdict import Verdict
-from pipeline.evaluation import resampling
+from pipeline.evaluation import bootstrap
 from pipeline.evaluation.metrics import score_predictions
 from pipeline.tracking.runs import Run
 
@@ -477,8 +477,8 @@ def _turned(found: re.Match[str]) -> str:
 def few_resamples() -> Iterator[None]:
     """Whether a sentence says what the figures say does not hang on how exact these are."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(resampling, "RESAMPLES", 300)
-        patch.setattr(resampling, "FEWEST_RESAMPLES", 300)
+        patch.setattr(bootstrap, "RESAMPLES", 300)
+        patch.setattr(bootstrap, "FEWEST_RESAMPLES", 300)
         yield
 
 

@@ -3,10 +3,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from pipeline.comparison.files import tabulate_pairs
+from pipeline.comparison.caveats import describe_statistics
+from pipeline.comparison.exported_tables import tabulate_pairs
 from pipeline.comparison.pareto import find_points
-from pipeline.comparison.recorded import RecordedPredictions, read_predictions
-from pipeline.comparison.remarks import describe_statistics
+from pipeline.comparison.predictions import RecordedPredictions, read_predictions
 from pipeline.comparison.selection import Selection
 from pipeline.comparison.statistics import add_statistics, compute_statistics
 from pipeline.comparison.table import build_table, render_table

@@ -5,14 +5,13 @@ from collections.abc import Callable
 import pandas as pd
 import pytest
 
-from pipeline.comparison.pareto import find_points, tabulate_points
-from pipeline.comparison.pareto_plot import draw_pareto
+from pipeline.comparison.caveats import remarks
+from pipeline.comparison.pareto import draw_pareto, find_points, tabulate_points
 from pipeline.comparison.plots import draw_all
-from pipeline.comparison.remarks import remarks
 from pipeline.comparison.selection import select_runs
 from pipeline.comparison.statistics import RowStatistics, Statistics
 from pipeline.comparison.table import build_table, label_rows, render_table
-from pipeline.evaluation.uncertainty import Interval
+from pipeline.evaluation.bootstrap import Interval
 from pipeline.tracking.runs import Run
 
 MakeRun = Callable[..., Run]

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.comparison.files import tabulate_pairs
-from pipeline.comparison.recorded import RecordedPredictions
-from pipeline.comparison.remarks import describe_statistics
+from pipeline.comparison.caveats import describe_statistics
+from pipeline.comparison.exported_tables import tabulate_pairs
+from pipeline.comparison.predictions import RecordedPredictions
 from pipeline.comparison.selection import Selection
 from pipeline.comparison.statistics import (
     BOOTSTRAP,
@@ -23,7 +23,7 @@ from pipeline.comparison.statistics import (
 )
 from pipeline.comparison.table import build_table, label_rows, render_table
 from pipeline.comparison.verdict import reach_verdict
-from pipeline.evaluation.uncertainty import Interval
+from pipeline.evaluation.bootstrap import Interval
 from pipeline.tracking.runs import Run
 
 MakeRun = Callable[..., Run]

@@ -11,10 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.config import SplitConfig
-from pipeline.data.annotations import as_row
+from pipeline.data.labels import as_row
 from pipeline.data.prepared import Manifest, prepare
 from pipeline.errors import DataError
-from pipeline.stages.data_summary import summarise_data
+from pipeline.stages.prepare_data import summarise_data
 
 Write = Callable[[str, str | bytes], Path]
 LABELS = ("positive", "negative")

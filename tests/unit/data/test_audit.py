@@ -1,6 +1,6 @@
 import pandas as pd
 
-from pipeline.data.audit import audit
+from pipeline.data.quality_checks import audit
 
 
 def table(*rows: tuple[str, int]) -> pd.DataFrame:

@@ -9,14 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.config import SplitConfig, TrainConfig
+from pipeline.config import SplitConfig, TrainConfig, identify, settings_hash
+from pipeline.config.fields import build
+from pipeline.config.options import flag
 from pipeline.data.prepared import Manifest, prepare
+from pipeline.data.reading.tables import read_table
 from pipeline.data.sources import find_source
-from pipeline.data.tables import read_table
 from pipeline.errors import ConfigError, DataError
-from pipeline.fields import build
-from pipeline.identity import identify, settings_hash
-from pipeline.options import flag
 
 Write = Callable[[str, str | bytes], Path]
 VALUES = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20)

@@ -3,9 +3,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from pipeline.data.encodings import fitting_encodings
-from pipeline.data.notes import note_mojibake
-from pipeline.data.tables import read_table
+from pipeline.data.quality_checks import note_mojibake
+from pipeline.data.reading.encodings import fitting_encodings
+from pipeline.data.reading.tables import read_table
 from pipeline.errors import DataError
 
 TEXTS = {

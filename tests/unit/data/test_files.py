@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from pipeline.data.tables import read_table
+from pipeline.data.reading.tables import read_table
 from pipeline.errors import DataError
 
 MIB = 2**20

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.data import folding
-from pipeline.data.cells import as_series, as_texts
-from pipeline.data.folding import fold_text, fold_texts, number_texts
+from pipeline.data.labels import as_series, as_texts
+from pipeline.data.overlap import normalization
+from pipeline.data.overlap.normalization import fold_text, fold_texts, number_texts
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ TEXTS = st.lists(st.lists(st.sampled_from(["a", "A", "b", "a-b", "ab", "'", "...
 @given(texts=TEXTS)
 def test_numbers_are_equal_where_texts_lines_and_keys_are(chunk: int, texts: list[str]) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(folding, "_CHUNK", chunk)
+        patch.setattr(normalization, "_CHUNK", chunk)
         folded = fold_texts({"train": texts[::2], "test": texts[1::2]})
     texts = [*texts[::2], *texts[1::2]]
     lines = [fold_text(text) for text in texts]

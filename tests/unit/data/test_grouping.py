@@ -6,9 +6,9 @@ import pytest
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from pipeline.data.folding import fold_text
-from pipeline.data.grouping import AlikeTexts, assign_groups, number_groups
-from pipeline.data.overlap import measure_overlap
+from pipeline.data.overlap.grouping import AlikeTexts, assign_groups, number_groups
+from pipeline.data.overlap.normalization import fold_text
+from pipeline.data.overlap.texts import measure_overlap
 from pipeline.data.splits import SPLITS, split_by_groups
 from pipeline.errors import DataError
 

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.config import SplitConfig
-from pipeline.data.inspection import describe_file, seems_headless
 from pipeline.data.prepared import Manifest, prepare
+from pipeline.data.reading.inspection import describe_file, seems_headless
 from pipeline.errors import DataError
 
 Write = Callable[[str, str | bytes], Path]

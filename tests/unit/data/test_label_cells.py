@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.data.label_cells import NoLabelError, SeveralLabelsError, find_joined, read_label
+from pipeline.data.labels import NoLabelError, SeveralLabelsError, find_joined, read_label
 
 NAMES = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=8).filter(str.strip)
 

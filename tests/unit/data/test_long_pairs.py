@@ -1,10 +1,9 @@
 import numpy as np
 import pytest
 
-from pipeline.data.long_pairs import shorten_long_pairs
-from pipeline.data.tokenization import encode_columns
-from pipeline.modeling.addresses import find_model
+from pipeline.data.tokenization import encode_columns, shorten_long_pairs
 from pipeline.modeling.loading import load_tokenizer
+from pipeline.modeling.model_sources import find_model
 
 WORDS = ("fine", "dull", "plot", "unbelievable", "word7", "café", "'tis", "the")
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.data.overlap import KINDS, measure_overlap, overlap_metrics, warn_of_overlap
+from pipeline.data.overlap.texts import KINDS, measure_overlap, overlap_metrics, warn_of_overlap
 from pipeline.data.plots import draw_overlap
 
 WORDS = st.sampled_from(["a", "A", "b", "c", "a.", "b,a", "a'b", ",", "!", "ab"])

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline.config import SplitConfig
-from pipeline.data.pair_overlap import as_texts_of_pairs, group_pairs, measure_pair_overlap
+from pipeline.data.overlap.pairs import as_texts_of_pairs, group_pairs, measure_pair_overlap
 from pipeline.data.prepared import PreparedData, prepare
 from pipeline.errors import DataError
 

@@ -18,7 +18,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pipeline.data.builder import Chosen
-from pipeline.data.tables import read_table
+from pipeline.data.reading.tables import read_table
 from pipeline.errors import DataError
 
 Write = Callable[[str, str | bytes], Path]
@@ -287,9 +287,10 @@ def test_keys_that_are_no_text_are_passed_over(write: Write) -> None:
 
 
 def test_chunks_make_no_difference(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
-    from pipeline.data import builder, delimited, json_tables
+    from pipeline.data import builder
+    from pipeline.data.reading import delimited, tables
 
-    for module in (builder, delimited, json_tables):
+    for module in (builder, delimited, tables):
         monkeypatch.setattr(module, "CHUNK", 2)
     for ending, content in FORMATS.items():
         assert listed(read_table(write(f"a{ending}", content)))[1:] == [['a "b", c\n🙂', "0"], ["", "1"]]

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from pipeline.data import tokenization
 from pipeline.data.batching import TokenExamples
-from pipeline.data.text_pairs import encode_apart, tokenize_apart
+from pipeline.data.pair_tokenization import encode_apart, tokenize_apart
 from pipeline.data.tokenization import encode_texts, tokenize
-from pipeline.modeling.addresses import find_model
 from pipeline.modeling.loading import load_tokenizer
+from pipeline.modeling.model_sources import find_model
 
 TABLE = pd.DataFrame(
     {

@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 
 from pipeline.evaluation.calibration import calibration, draw_reliability, reliability
-from pipeline.evaluation.lengths import score_by_length
-from pipeline.evaluation.predictions import Predictions
+from pipeline.evaluation.predictions import Predictions, score_by_length
 
 
 def test_the_calibration_error_of_a_worked_example() -> None:

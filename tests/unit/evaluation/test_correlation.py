@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from pipeline.evaluation.correlation import choose_threshold, correlate, mean_squared_error
+from pipeline.evaluation.metrics import choose_threshold, correlate, mean_squared_error
 
 FLOATS = st.floats(-5, 5, width=32)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.evaluation.readings import ClassReading, ScoreReading, ThresholdReading
+from pipeline.evaluation.task import ClassReading, ScoreReading, ThresholdReading
 
 PAIRS = [("a", "b"), ("c", "d, e"), ("f", "g")]
 

@@ -7,8 +7,8 @@ import time
 import pytest
 
 from pipeline.errors import ModelError
-from pipeline.modeling.addresses import check_files, find_model
 from pipeline.modeling.loading import load_classifier, load_tokenizer
+from pipeline.modeling.model_sources import check_files, find_model
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, event, example, given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import ModelError
-from pipeline.modeling.addresses import find_model
 from pipeline.modeling.loading import check_weights, load_tokenizer
+from pipeline.modeling.model_sources import find_model
 
 LAYERS = 17.5 / 23
 """Where `num_hidden_layers` stands among the sorted entries of the tiny BERT's config.json."""

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from pipeline.modeling.addresses import find_model
-from pipeline.modeling.cut import Cut
 from pipeline.modeling.loading import load_classifier
-from pipeline.strategies.registry import create_strategy
+from pipeline.modeling.model_sources import find_model
+from pipeline.modeling.split_model import Cut
+from pipeline.strategies.base import create_strategy
 
 
 def load(tiny, family: str, dropout: float = 0.0):

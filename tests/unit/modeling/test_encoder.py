@@ -6,16 +6,14 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import CONFIG_MAPPING, AutoModelForSequenceClassification
 
 from pipeline.errors import ConfigError, ModelError
-from pipeline.modeling.addresses import find_model
 from pipeline.modeling.encoder import ARCHITECTURES, describe_encoder
 from pipeline.modeling.first_token import compute_first_token_only
 from pipeline.modeling.loading import load_classifier
-from pipeline.strategies.base import StrategyContext
-from pipeline.strategies.freezing.parameter_plan import plan_parameters
-from pipeline.strategies.freezing.wrapped_names import parameter_names
-from pipeline.strategies.registry import create_strategy
+from pipeline.modeling.model_sources import find_model
+from pipeline.strategies.base import StrategyContext, create_strategy
+from pipeline.strategies.parameter_plan import parameter_names, plan_parameters
 from pipeline.training.meters import FlopCounter
-from pipeline.training.model_folder import build_model
+from pipeline.training.saved_model import build_model
 
 FAMILIES = sorted(ARCHITECTURES)
 UNUSED_DROPOUTS = {"qa_dropout", "summary_last_dropout"}  # of heads that do not classify texts

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from pipeline.modeling.addresses import find_model
 from pipeline.modeling.first_token import compute_first_token_only
 from pipeline.modeling.loading import load_classifier
-from pipeline.strategies.registry import create_strategy
+from pipeline.modeling.model_sources import find_model
+from pipeline.strategies.base import create_strategy
 
 LAID_OUT_AS_BERT = ["bert", "electra", "roberta", "xlm-roberta"]
 

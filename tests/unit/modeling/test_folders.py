@@ -14,8 +14,8 @@ from peft import LoraConfig, PrefixTuningConfig, get_peft_model
 from transformers import AutoModel, AutoModelForSequenceClassification
 
 from pipeline.errors import ModelError
-from pipeline.modeling.addresses import check_files, find_model
 from pipeline.modeling.loading import check_weights, load_classifier
+from pipeline.modeling.model_sources import check_files, find_model
 
 LORA = {"r": 2, "lora_alpha": 8, "target_modules": ["query", "value"], "init_lora_weights": False}
 

@@ -4,8 +4,7 @@ import pytest
 import torch
 from transformers import CONFIG_MAPPING, AutoModelForSequenceClassification
 
-from pipeline.modeling.encoder import ARCHITECTURES
-from pipeline.modeling.layer_parts import LAYER_PARTS
+from pipeline.modeling.encoder import ARCHITECTURES, LAYER_PARTS
 
 
 def test_every_architecture_is_described() -> None:

@@ -17,9 +17,9 @@ from transformers import AutoConfig, AutoModelForMaskedLM, AutoModelForSequenceC
 
 from pipeline.data.tokenization import clamp_length
 from pipeline.errors import ModelError
-from pipeline.modeling.addresses import check_files, find_model
 from pipeline.modeling.encoder import ARCHITECTURES
 from pipeline.modeling.loading import LoadedModel, check_weights, load_classifier, load_tokenizer
+from pipeline.modeling.model_sources import check_files, find_model
 
 FAMILIES = sorted(ARCHITECTURES)
 ENCODER = ("embeddings", "layer", "pooler")

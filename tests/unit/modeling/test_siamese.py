@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.data.problem import Problem
-from pipeline.modeling.addresses import find_model
+from pipeline.data.columns import Problem
+from pipeline.modeling.model_sources import find_model
 from pipeline.modeling.siamese import POOLS
-from pipeline.objectives.registry import create_objective
+from pipeline.objectives.base import create_objective
 
 STATES = torch.tensor([[[1.0, -4.0], [3.0, -2.0], [100.0, 100.0]], [[2.0, 5.0], [0.0, 1.0], [-8.0, 3.0]]])
 MASK = torch.tensor([[1, 1, 0], [1, 1, 1]])

@@ -13,9 +13,9 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForMaskedLM, AutoModelForSequenceClassification, AutoModelForTokenClassification
 
 from pipeline.errors import ModelError
-from pipeline.modeling.addresses import find_model
 from pipeline.modeling.encoder import ARCHITECTURES
 from pipeline.modeling.loading import check_weights, load_classifier
+from pipeline.modeling.model_sources import find_model
 
 FAMILIES = sorted(ARCHITECTURES)
 CLASSES = ("bad", "good")

@@ -3,7 +3,7 @@
 import pytest
 
 from pipeline.errors import ConfigError
-from pipeline.stages.attempt import Attempt
+from pipeline.stages.resume_training import Attempt
 from pipeline.training.checkpoints import CheckpointFolder
 
 

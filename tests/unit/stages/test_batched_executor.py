@@ -6,10 +6,10 @@ import pytest
 
 from pipeline.config import TrainConfig
 from pipeline.errors import ProcessLostError, TrainingError
-from pipeline.stages import trial
-from pipeline.stages.executors import auto, batched
-from pipeline.stages.executors.batched import BatchedExecutor
-from pipeline.stages.trial import TrialTask
+from pipeline.stages.search import trial
+from pipeline.stages.search.executors import auto, batched
+from pipeline.stages.search.executors.batched import BatchedExecutor
+from pipeline.stages.search.trial import TrialTask
 from pipeline.tracking.memory import MemoryTracker
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.failures import foreseen
-from pipeline.stages.children import Children
+from pipeline.stages.processes.workers import Children
 
 SCRIPT = """
 import os, signal, sys, time
@@ -154,7 +154,7 @@ def test_everything_that_is_imported_before_the_fork_can_be(tmp_path):
         "from pipeline.stages import children\nfrom mlflow.utils import requirements_utils\n"
         "assert len(children._PRELOADED) > 20\n"
         "for name in children._PRELOADED: importlib.import_module(name)\n"
-        "assert children._PRELOADED[-1] == 'pipeline.stages.frozen_heap' and gc.get_freeze_count() > 100_000\n"
+        "assert children._PRELOADED[-1] == 'pipeline.stages.processes.preload' and gc.get_freeze_count() > 100_000\n"
         "assert requirements_utils._MODULES_TO_PACKAGES, 'MLflow has another name for it now'\n"
         "assert threading.active_count() == 1, threading.enumerate()\n"
         "children.Children().prepare()\nassert forkserver._forkserver._forkserver_pid\n"

@@ -3,7 +3,7 @@
 import pytest
 
 from pipeline.errors import PipelineError
-from pipeline.stages.claim import claim
+from pipeline.stages.processes.workers import claim
 
 
 def test_work_that_is_claimed_is_refused_until_it_ends(tmp_path):

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from pipeline.config import FitConfig
-from pipeline.data.token_losses import TokenLosses
-from pipeline.stages.collapse import describe_collapse, has_learned
+from pipeline.data.tokenization import TokenLosses
 from pipeline.stages.progress import count_classes
+from pipeline.stages.train import describe_collapse, has_learned
 
 BALANCED = [426, 427]
 COLLAPSED = {"accuracy": 0.4994, "f1_macro": 0.333}

@@ -5,7 +5,7 @@ import pytest
 from pipeline.config import CompareConfig
 from pipeline.errors import RunError
 from pipeline.stages import compare
-from pipeline.stages.study_notes import doubts_in, note_doubts, note_planned, planned_in
+from pipeline.stages.study.tags import doubts_in, note_doubts, note_planned, planned_in
 from pipeline.tracking.memory import MemoryTracker
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.config import MainConfig
 from pipeline.errors import PipelineError, TrainingError
-from pipeline.stages.continuation import open_study
+from pipeline.stages.study.resume import open_study
 from pipeline.tracking.memory import MemoryTracker
 
 

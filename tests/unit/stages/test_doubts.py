@@ -6,9 +6,8 @@ import pytest
 
 from pipeline.config import MainConfig
 from pipeline.stages.configure import configure, configure_strategy
-from pipeline.stages.doubts import find_doubts
-from pipeline.stages.plan import StudyPlan
-from pipeline.strategies.registry import create_strategy
+from pipeline.stages.study.plan import StudyPlan, find_doubts
+from pipeline.strategies.base import create_strategy
 
 
 def doubts(strategies: list[str], **given: str) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import ConfigError, SystemFailureError
-from pipeline.stages.export_folder import MARKER, check_export_folder, exporting
+from pipeline.stages.study.export_folder import MARKER, check_export_folder, exporting
 
 
 @pytest.fixture

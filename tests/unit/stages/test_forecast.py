@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.stages.forecast import Seconds, describe_seconds, expected_seconds
+from pipeline.stages.study.dry_run import Seconds, describe_seconds, expected_seconds
 from pipeline.tracking.runs import Run
 
 

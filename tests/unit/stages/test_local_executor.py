@@ -8,8 +8,8 @@ import torch
 
 from pipeline.config import TrainConfig, TuneConfig
 from pipeline.errors import ConfigError
-from pipeline.stages.executors import local
-from pipeline.stages.executors.registry import check_executor, list_executors
+from pipeline.stages.search.executors import local
+from pipeline.stages.search.executors.base import check_executor, list_executors
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.stages.next_step import next_command
+from pipeline.stages.progress import next_command
 
 
 class Store:

@@ -2,11 +2,10 @@
 
 import pytest
 
-from pipeline.config import TrainConfig
+from pipeline.config import TrainConfig, identify
 from pipeline.errors import ConfigError
-from pipeline.identity import identify
-from pipeline.stages.inputs import find_strategy
-from pipeline.stages.parallel import check_processes, doubt_processes
+from pipeline.stages.processes.launcher import check_processes, doubt_processes
+from pipeline.stages.training_setup import find_strategy
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import yaml
 from pipeline.config import MainConfig
 from pipeline.errors import ConfigError
 from pipeline.stages.configure import configure
-from pipeline.stages.plan import StudyPlan, plan_study
-from pipeline.strategies.registry import list_strategies
+from pipeline.stages.study.plan import StudyPlan, plan_study
+from pipeline.strategies.base import list_strategies
 
 
 @pytest.fixture

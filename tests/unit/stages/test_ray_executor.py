@@ -7,7 +7,7 @@ import torch
 
 from pipeline.errors import ConfigError
 from pipeline.failures import foreseen
-from pipeline.stages.executors import ray
+from pipeline.stages.search.executors import ray
 
 
 @pytest.mark.parametrize(

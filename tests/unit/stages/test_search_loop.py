@@ -6,13 +6,13 @@ from types import SimpleNamespace
 import pytest
 
 from pipeline.config import TrainConfig, TuneConfig
+from pipeline.config.search_ranges import Choices, LogUniform
 from pipeline.errors import PipelineError, TrainingError
-from pipeline.ranges import Choices, LogUniform
-from pipeline.stages import search_loop
-from pipeline.stages.executors.base import Outcome
-from pipeline.stages.search_loop import MOST_FAILURES, SearchLoop
-from pipeline.stages.search_plan import SearchPlan
-from pipeline.stages.search_report import find_winner
+from pipeline.stages.search import loop
+from pipeline.stages.search.executors.base import Outcome
+from pipeline.stages.search.loop import MOST_FAILURES, SearchLoop
+from pipeline.stages.search.plan import SearchPlan
+from pipeline.stages.search.report import find_winner
 from pipeline.tracking.memory import MemoryTracker
 from pipeline.tuning.budget import Budget, Cost
 from pipeline.tuning.search import Trial, open_search
@@ -55,7 +55,7 @@ class Executor:
 def searched(tmp_path, monkeypatch):
     """The trials of a search within a budget, and its plan."""
     clock = {"now": 0.0}
-    monkeypatch.setattr(search_loop, "time", SimpleNamespace(monotonic=lambda: clock["now"]))
+    monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: clock["now"]))
 
     def searched(budget, finish=(), sampler="random", rates=LogUniform(1e-5, 1e-3)):  # noqa: B008
         config = TuneConfig(strategy="full", epochs=1, cache_dir=str(tmp_path), sampler=sampler)

@@ -7,11 +7,11 @@ import pytest
 import yaml
 
 from pipeline.config import TrainConfig, TuneConfig
+from pipeline.config.search_ranges import Choices
 from pipeline.errors import ConfigError
-from pipeline.ranges import Choices
 from pipeline.stages.configure import configure
-from pipeline.stages.search_plan import SearchPlan, plan_search
-from pipeline.tracking import code_version as module
+from pipeline.stages.search.plan import SearchPlan, plan_search
+from pipeline.tracking import provenance as module
 from pipeline.tuning.budget import Budget
 from pipeline.tuning.space import Space
 
@@ -48,9 +48,9 @@ def test_another_number_of_processes_is_another_search(plan):
     assert two.identity != plan.identity
 
 
-@pytest.mark.parametrize("name", ["stages/heads_together.py", "training/batched_heads.py", "training/stacked.py"])
+@pytest.mark.parametrize("name", ["stages/search/vmapped_heads.py", "training/vmapped_heads.py", "training/vmapped_modules.py"])
 def test_code_that_trains_trials_together_decides_what_they_are(plan, name, tmp_path, monkeypatch):
-    for file in ("stages/heads_together.py", "training/batched_heads.py", "training/stacked.py"):
+    for file in ("stages/search/vmapped_heads.py", "training/vmapped_heads.py", "training/vmapped_modules.py"):
         (tmp_path / file).parent.mkdir(exist_ok=True)
         (tmp_path / file).write_text((module.ROOT / file).read_text())
     monkeypatch.setattr(module, "ROOT", tmp_path)

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 from mlflow.utils.validation import _validate_metric_name
 
-from pipeline.stages.study_outcome import DESCRIPTION, metric_names, note_outcome
+from pipeline.stages.study.tags import DESCRIPTION, metric_names, note_outcome
 from pipeline.tracking.memory import MemoryTracker
 
 STRANGE = [

@@ -9,12 +9,12 @@ import torch
 from pipeline.config import TrainConfig
 from pipeline.data.batching import TokenExamples
 from pipeline.errors import ConfigError
-from pipeline.modeling.addresses import find_model
-from pipeline.stages.inputs import find_strategy
+from pipeline.modeling.model_sources import find_model
+from pipeline.stages.training_setup import find_strategy
 from pipeline.strategies.adapters import linear_layers
-from pipeline.strategies.registry import create_strategy
+from pipeline.strategies.base import create_strategy
 from pipeline.training.inference import predict_logits
-from pipeline.training.model_folder import build_model
+from pipeline.training.saved_model import build_model
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 CPU = torch.device("cpu")

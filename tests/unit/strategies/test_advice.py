@@ -5,9 +5,8 @@ from hypothesis import strategies as st
 from transformers import AlbertConfig, BertConfig
 
 from pipeline.modeling.encoder import describe_encoder
-from pipeline.strategies.advice import advise
-from pipeline.strategies.base import StrategyContext
-from pipeline.strategies.registry import create_strategy
+from pipeline.stages.configure import advise
+from pipeline.strategies.base import StrategyContext, create_strategy
 
 BERT = describe_encoder(BertConfig().to_dict(), "bert-base-uncased")
 ALBERT = describe_encoder(AlbertConfig(num_hidden_layers=4).to_dict(), "albert")

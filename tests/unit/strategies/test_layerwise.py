@@ -9,10 +9,8 @@ from transformers import BertConfig
 
 from pipeline.errors import ConfigError
 from pipeline.modeling.encoder import Encoder, describe_encoder
-from pipeline.strategies.base import StrategyContext
-from pipeline.strategies.freezing.layer_counts import count_layers
-from pipeline.strategies.freezing.phases import Phase
-from pipeline.strategies.registry import create_strategy
+from pipeline.strategies.base import StrategyContext, create_strategy
+from pipeline.strategies.freezing import Phase, count_layers
 
 BERT = describe_encoder(BertConfig().to_dict(), "bert-base-uncased")
 EMBEDDINGS, POOLER, HEAD = "bert.embeddings.LayerNorm.weight", "bert.pooler.dense.weight", "classifier.weight"

@@ -3,13 +3,11 @@ from types import ModuleType
 
 import pytest
 
-from pipeline.arguments import parse_arguments
+from pipeline.config.fields import describe_fields, parse_arguments, typed
+from pipeline.config.options import STAGE_CONFIGS
 from pipeline.errors import ConfigError
-from pipeline.fields import describe_fields, typed
-from pipeline.options import STAGE_CONFIGS
-from pipeline.strategies import registry
-from pipeline.strategies.base import Strategy
-from pipeline.strategies.registry import create_strategy, list_strategies, strategy_arguments, strategy_class
+from pipeline.strategies import base
+from pipeline.strategies.base import Strategy, create_strategy, list_strategies, strategy_arguments, strategy_class
 
 
 def test_the_strategies_are_found_and_the_machinery_is_not_among_them() -> None:
@@ -78,7 +76,7 @@ def test_a_module_that_does_not_define_exactly_one_strategy_is_its_authors_mista
         setattr(module, f"Mine{number}", typed(type(f"Mine{number}", (Strategy,), {"__module__": module.__name__})))
     module.Strategy = Strategy  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, module.__name__, module)
-    monkeypatch.setattr(registry, "list_strategies", lambda: ["mine"])
+    monkeypatch.setattr(base, "list_strategies", lambda: ["mine"])
     with pytest.raises(TypeError, match=f"must define exactly one Strategy, not {count}"):
         strategy_class("mine")
 
@@ -88,6 +86,6 @@ def test_an_argument_that_shadows_an_option_is_its_authors_mistake(monkeypatch: 
     fields = {"__module__": module.__name__, "__annotations__": {"dropout": float, "depth": int}, "dropout": 0.1, "depth": 1}
     module.Mine = typed(type("Mine", (Strategy,), fields))  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, module.__name__, module)
-    monkeypatch.setattr(registry, "list_strategies", lambda: ["mine"])
+    monkeypatch.setattr(base, "list_strategies", lambda: ["mine"])
     with pytest.raises(TypeError, match=r"mine: dropout shadows an option\. Rename the field"):
         strategy_class("mine")

@@ -4,17 +4,17 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.stages.inputs import COMPUTING
-from pipeline.stages.score_record import TESTING
-from pipeline.tracking import code_version as module
-from pipeline.tracking.code_version import code_version
+from pipeline.stages.testing.test import TESTING
+from pipeline.stages.training_setup import COMPUTING
+from pipeline.tracking import provenance as module
+from pipeline.tracking.provenance import code_version
 
 START = ("pipeline.stages.train", "pipeline.strategies.child")
 FILES = {
     "stages/train.py": "from pipeline.training.loop import fit\nfrom pipeline.tracking import runs\nimport json\n",
     "training/loop.py": "def fit():\n    from pipeline.modeling import cut\n    from pipeline.data.plots import draw\n",
     "modeling/__init__.py": "",
-    "modeling/cut.py": "import pipeline.data.batching\n",
+    "modeling/split_model.py": "import pipeline.data.batching\n",
     "data/batching.py": "",
     "data/plots.py": "",
     "tracking/runs.py": "",
@@ -39,7 +39,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     [
         ("stages/train.py", True),
         ("training/loop.py", True),
-        ("modeling/cut.py", True),
+        ("modeling/split_model.py", True),
         ("data/batching.py", True),
         ("strategies/child.py", True),
         ("strategies/parent.py", True),
@@ -72,20 +72,19 @@ def test_versions_of_libraries_count(root: Path, monkeypatch: pytest.MonkeyPatch
     ("roots", "needed"),
     [
         (
-            (*COMPUTING, "pipeline.strategies.qlora"),
+            (*COMPUTING, "pipeline.strategies.methods.qlora"),
             {
                 "pipeline.training.optimizer",
                 "pipeline.training.meters",
                 "pipeline.training.seeding",
-                "pipeline.training.model_folder",
-                "pipeline.modeling.cut",
+                "pipeline.training.saved_model",
+                "pipeline.modeling.split_model",
                 "pipeline.data.batching",
                 "pipeline.evaluation.metrics",
-                "pipeline.strategies.freezing.parameter_plan",
-                "pipeline.strategies.freezing.selectors",
-                "pipeline.strategies.freezing.wrapped_names",
+                "pipeline.strategies.parameter_plan",
+                "pipeline.strategies.freezing",
                 "pipeline.strategies.adapters",
-                "pipeline.strategies.lora",
+                "pipeline.strategies.methods.lora",
             },
         ),
         (
@@ -94,7 +93,7 @@ def test_versions_of_libraries_count(root: Path, monkeypatch: pytest.MonkeyPatch
                 "pipeline.training.inference",
                 "pipeline.modeling.loading",
                 "pipeline.data.splits",
-                "pipeline.evaluation.readings",
+                "pipeline.evaluation.task",
                 "pipeline.evaluation.metrics",
                 "pipeline.evaluation.calibration",
             },

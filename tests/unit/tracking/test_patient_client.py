@@ -7,8 +7,8 @@ import pytest
 import tenacity
 from mlflow.exceptions import MlflowException
 
-from pipeline.tracking import patient_client
-from pipeline.tracking.patient_client import PatientClient
+from pipeline.tracking import retrying_client
+from pipeline.tracking.retrying_client import PatientClient
 
 LOCKED = MlflowException("(sqlite3.OperationalError) database is locked")
 
@@ -45,7 +45,7 @@ def slept(monkeypatch):
 def connect(monkeypatch, slept):
     def connect(*refusals, connecting=()):
         client = Client(*connecting)
-        monkeypatch.setattr(patient_client, "MlflowClient", client)
+        monkeypatch.setattr(retrying_client, "MlflowClient", client)
         patient = PatientClient("sqlite:///mlflow.db")
         client.calls.clear()
         client.refusals = list(refusals)
@@ -79,12 +79,12 @@ def test_other_refusals_are_raised_at_once(connect, slept):
 
 
 def test_patience_has_an_end(connect, monkeypatch):
-    monkeypatch.setattr(patient_client, "_PATIENCE", 0)
+    monkeypatch.setattr(retrying_client, "_PATIENCE", 0)
     patient, client = connect(LOCKED, LOCKED)
     with pytest.raises(MlflowException, match="database is locked"):
         patient.search_experiments()
     assert len(client.calls) == 1
-    monkeypatch.setattr(patient_client, "_PATIENCE", 180)
+    monkeypatch.setattr(retrying_client, "_PATIENCE", 180)
     with pytest.raises(MlflowException, match="database is locked"):
         patient.search_experiments()
     assert len(client.calls) == 2, "who closes the run does not wait again"

@@ -18,7 +18,7 @@ from pipeline.tracking.memory import MemoryTracker
 from pipeline.tracking.mlflow_runs import MlflowTracker, mark_failed
 from pipeline.tracking.results import frame_of
 from pipeline.tracking.runs import close_unfinished, closing
-from pipeline.training.model_folder import ModelRecord
+from pipeline.training.saved_model import ModelRecord
 
 ROOT = Path(__file__).parents[3]
 

@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from pipeline.strategies.registry import create_strategy, list_strategies
-from pipeline.training.batched_heads import differ_in_optimization_only, fit_heads, trains_head_alone
+from pipeline.strategies.base import create_strategy, list_strategies
+from pipeline.training.activation_cache import PrefixCache
 from pipeline.training.checkpoints import trained_state
-from pipeline.training.prefix_cache import PrefixCache
+from pipeline.training.vmapped_heads import differ_in_optimization_only, fit_heads, trains_head_alone
 
 ROWS = 40
 POINTS = [
@@ -88,8 +88,8 @@ def test_it_holds_without_the_cache_and_for_other_seeds(tiny, prepare, alone, wa
 
 def test_dropout_has_each_points_own_probability(tiny, prepare, watch):
     """A pooled state x and a linear head: with dropout p the logits scatter with variance proportional to p / (1 - p)."""
-    from pipeline.modeling.cut import Cut
-    from pipeline.training.stacked import Stack
+    from pipeline.modeling.split_model import Cut
+    from pipeline.training.vmapped_modules import Stack
 
     plan = prepare()
     probabilities = [0.0, 0.1, 0.4]
@@ -127,7 +127,7 @@ def test_a_loss_that_is_no_number_fails_its_own_point_only(tiny, prepare, alone,
 def test_a_validation_loss_that_is_no_number_does_so_too(tiny, prepare, watch, monkeypatch):
     losses = iter([float("nan"), 0.5])
     monkeypatch.setattr(
-        "pipeline.evaluation.readings.ClassReading.score", lambda *arguments: {"accuracy": 0.5, "loss": next(losses)}
+        "pipeline.evaluation.task.ClassReading.score", lambda *arguments: {"accuracy": 0.5, "loss": next(losses)}
     )
     ruined, fine = fit_heads(prepare(), [tiny.config(epochs=1, learning_rate=rate) for rate in (1e-2, 1e-3)], watch())
     assert "The validation loss became nan" in str(ruined.error)

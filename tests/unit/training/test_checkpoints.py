@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from pipeline.checksums import seal
 from pipeline.errors import PipelineError, SystemFailureError
-from pipeline.strategies.full import Full
-from pipeline.strategies.registry import create_strategy
+from pipeline.hashing import seal
+from pipeline.strategies.base import create_strategy
+from pipeline.strategies.methods.full import Full
 from pipeline.training import checkpoints as module
 from pipeline.training.checkpoints import CheckpointFolder, load_trained_state, trained_state
 from pipeline.training.optimizer import build_optimizer

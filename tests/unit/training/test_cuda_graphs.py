@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from pipeline.data.batching import Batch
-from pipeline.strategies.registry import create_strategy
-from pipeline.training import cuda_graphs
-from pipeline.training.cuda_graphs import StepGraphs, graphs_apply
+from pipeline.strategies.base import create_strategy
+from pipeline.training.acceleration import cuda_graphs
+from pipeline.training.acceleration.cuda_graphs import StepGraphs, graphs_apply
 from pipeline.training.distributed import ALONE
 from pipeline.training.optimizer import set_learning_rate
 

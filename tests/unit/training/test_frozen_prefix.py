@@ -7,13 +7,11 @@ import pytest
 import torch
 
 from pipeline.data.batching import plan_epoch
-from pipeline.strategies.base import Strategy
-from pipeline.strategies.freezing.phases import Phase
-from pipeline.strategies.freezing.selectors import everything, head, layers
-from pipeline.strategies.registry import create_strategy
+from pipeline.strategies.base import Strategy, create_strategy
+from pipeline.strategies.freezing import Phase, everything, head, layers
+from pipeline.training.activation_cache import PrefixCache
 from pipeline.training.checkpoints import trained_state
 from pipeline.training.meters import FlopCounter
-from pipeline.training.prefix_cache import PrefixCache
 from pipeline.training.seeding import Seeds
 
 WITH_A_PREFIX = [("head_only", {}), ("partial", {"top_k": 1}), ("partial", {"top_k": 2})]

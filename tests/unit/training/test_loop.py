@@ -5,10 +5,9 @@ import json
 import pytest
 import torch
 
+from pipeline.config.fields import typed
 from pipeline.errors import TrainingError
-from pipeline.fields import typed
-from pipeline.strategies.base import Strategy
-from pipeline.strategies.registry import create_strategy
+from pipeline.strategies.base import Strategy, create_strategy
 from pipeline.training import loop
 from pipeline.training.checkpoints import CheckpointFolder, trained_state
 
@@ -116,9 +115,7 @@ def scripted(monkeypatch):
     def script(name, values):
         scores = iter(values)
         others = {"accuracy": 0.5, "precision_macro": 0.5, "recall_macro": 0.5, "f1_macro": 0.5, "loss": 1.0}
-        monkeypatch.setattr(
-            "pipeline.evaluation.readings.ClassReading.score", lambda *arguments: {**others, name: next(scores)}
-        )
+        monkeypatch.setattr("pipeline.evaluation.task.ClassReading.score", lambda *arguments: {**others, name: next(scores)})
 
     return script
 

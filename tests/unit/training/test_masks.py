@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from pipeline.strategies.registry import create_strategy
-from pipeline.training.masks import attention_without_plans, make_mask, masks_without_waiting
+from pipeline.strategies.base import create_strategy
+from pipeline.training.acceleration.attention_masks import attention_without_plans, make_mask, masks_without_waiting
 
 IDS = torch.tensor([[2, 5, 6, 3], [2, 7, 3, 0]])
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from pipeline.strategies.registry import create_strategy
+from pipeline.strategies.base import create_strategy
 from pipeline.training.meters import MIB, FlopCounter, MemoryMeter, Stopwatch
 
 

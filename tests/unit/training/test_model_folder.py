@@ -8,12 +8,12 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from pipeline.checksums import seal
-from pipeline.data.problem import Problem
+from pipeline.data.columns import Problem
 from pipeline.errors import ConfigError, DamagedModelError, ModelError
-from pipeline.modeling.addresses import find_model
-from pipeline.strategies.registry import create_strategy
-from pipeline.training.model_folder import (
+from pipeline.hashing import seal
+from pipeline.modeling.model_sources import find_model
+from pipeline.strategies.base import create_strategy
+from pipeline.training.saved_model import (
     ModelRecord,
     is_model_folder,
     load_foreign_model,

@@ -2,11 +2,9 @@
 
 import pytest
 
-from pipeline.fields import typed
-from pipeline.strategies.base import Strategy
-from pipeline.strategies.freezing.phases import Phase, RateGroup
-from pipeline.strategies.freezing.selectors import everything, head
-from pipeline.strategies.registry import create_strategy
+from pipeline.config.fields import typed
+from pipeline.strategies.base import Strategy, create_strategy
+from pipeline.strategies.freezing import Phase, RateGroup, everything, head
 from pipeline.training.optimizer import build_optimizer, set_learning_rate
 
 

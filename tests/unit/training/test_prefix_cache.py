@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from pipeline.data.tokenization import TokenTable
 from pipeline.errors import TrainingError
-from pipeline.training.prefix_cache import PrefixCache
+from pipeline.training.activation_cache import PrefixCache
 
 WIDTH = 4
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.config import FitConfig
-from pipeline.training.schedule import linear_warmup_decay, warmup_steps
+from pipeline.training.optimizer import linear_warmup_decay, warmup_steps
 from pipeline.training.seeding import Seeds, derive
 
 

@@ -10,10 +10,10 @@ from sklearn.preprocessing import StandardScaler
 from pipeline.data.batching import TokenExamples
 from pipeline.errors import ConfigError, TrainingError
 from pipeline.evaluation.metrics import softmax
-from pipeline.strategies.registry import create_strategy
+from pipeline.strategies.base import create_strategy
+from pipeline.training.activation_cache import PrefixCache
+from pipeline.training.closed_form import solve_head
 from pipeline.training.inference import predict_logits
-from pipeline.training.prefix_cache import PrefixCache
-from pipeline.training.solving import solve_head
 
 
 def features(classes: int = 2, seed: int = 0):

@@ -7,11 +7,11 @@ import torch
 from safetensors.torch import load_file
 
 from pipeline.data.batching import TokenExamples
-from pipeline.strategies.registry import create_strategy
+from pipeline.strategies.base import create_strategy
 from pipeline.training import loop
+from pipeline.training.acceleration.reduced_embeddings import used_vocabulary
 from pipeline.training.checkpoints import trained_state
 from pipeline.training.inference import predict_logits
-from pipeline.training.vocabulary import used_vocabulary
 
 ROWS, STEPS = 24, 3  # examples, and steps per epoch in batches of 8
 ARGUMENTS = {"gradual": {"head_epochs": 1, "top_epochs": 1}}
@@ -93,7 +93,7 @@ def test_rows_without_tokens_decay_as_in_the_whole_table(tiny, both, strategy, d
 def test_the_best_checkpoint_has_the_rows_as_they_were_then(both, monkeypatch):
     scores = iter([0.5, 0.9, 0.6] * 2)
     others = {"accuracy": 0.5, "precision_macro": 0.5, "recall_macro": 0.5, "f1_macro": 0.5, "loss": 1.0}
-    monkeypatch.setattr("pipeline.evaluation.readings.ClassReading.score", lambda *_: {**others, "accuracy": next(scores)})
+    monkeypatch.setattr("pipeline.evaluation.task.ClassReading.score", lambda *_: {**others, "accuracy": next(scores)})
     (used, result, _), (whole, _, _) = both(weight_decay=0.5, max_grad_norm=1e9, learning_rate=3e-3)
     assert (result.best_step, result.steps) == (2 * STEPS, 3 * STEPS)
     torch.testing.assert_close(table_of(used.model), table_of(whole.model), rtol=3e-6, atol=1e-7)

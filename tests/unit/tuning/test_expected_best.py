@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.tuning.curves import best_so_far, expected_best
+from pipeline.tuning.plots import best_so_far, expected_best
 
 
 @given(scores=st.lists(st.floats(-1, 1), min_size=1, max_size=8), lower=st.booleans())

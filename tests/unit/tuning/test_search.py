@@ -4,10 +4,10 @@ import sqlite3
 
 import pytest
 
+from pipeline.config.search_ranges import Choices, Integers, LogUniform
 from pipeline.errors import ConfigError, StoreError
-from pipeline.ranges import Choices, Integers, LogUniform
+from pipeline.stages.search.loop import Halving
 from pipeline.tuning.budget import Cost
-from pipeline.tuning.halving import Halving
 from pipeline.tuning.plots import draw_expected_best, draw_importances, draw_trials
 from pipeline.tuning.search import MIN_TRIALS, StudyAddress, forget_search, open_search, peek_search
 from pipeline.tuning.space import Space

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.config.search_ranges import Choices, Integers, LogUniform
 from pipeline.errors import ConfigError
-from pipeline.ranges import Choices, Integers, LogUniform
 from pipeline.tuning.space import SEARCHABLE, STUDY_SPACE, Space
 
 FINITE = st.lists(st.integers(1, 4), min_size=1, max_size=4).map(

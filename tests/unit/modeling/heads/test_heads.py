@@ -4,13 +4,13 @@ import pytest
 import torch
 
 from pipeline.errors import ConfigError
-from pipeline.modeling.addresses import find_model
 from pipeline.modeling.encoder import FAMILY_HEAD
 from pipeline.modeling.heads.attention import Attention
+from pipeline.modeling.heads.base import head_class, list_heads, with_head
 from pipeline.modeling.heads.mean import Mean
-from pipeline.modeling.heads.registry import head_class, list_heads, with_head
 from pipeline.modeling.loading import load_classifier
-from pipeline.strategies.registry import create_strategy
+from pipeline.modeling.model_sources import find_model
+from pipeline.strategies.base import create_strategy
 
 OWN = [name for name in list_heads() if name != FAMILY_HEAD]
 

@@ -1,0 +1,128 @@
+"""What several seeds of the same settings show: mean, spread, worst case, and which of them failed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import pandas as pd
+
+from pipeline.comparison.selection import Selection
+from pipeline.config import SEEDS
+from pipeline.errors import enumerate_some
+from pipeline.evaluation.metrics import CLASS_METRICS, SCORE_METRICS
+from pipeline.tracking.run_kinds import count_processes, group_by_row, row_key, row_name, was_trained_here
+from pipeline.tracking.runs import Run
+from pipeline.training.precision import PRECISIONS
+
+QUALITY = (*CLASS_METRICS, *SCORE_METRICS, "transfer_accuracy", "transfer_f1_macro")
+"""Columns whose spread over seeds is shown."""
+
+
+def count_seeds(runs: Iterable[Run]) -> int:
+    """How many different seeds the runs were made with."""
+    return len({tuple(run.params.get(name) for name in SEEDS) for run in runs})
+
+
+def spread(column: str, values: pd.Series) -> dict[str, float]:
+    """Sample standard deviation (none of a single value) and minimum, under the column's name with an ending."""
+    return {f"{column}_std": float(values.std(ddof=1)), f"{column}_min": float(values.min())}
+
+
+def describe_failures(selection: Selection) -> Iterator[str]:
+    """A line for every row of the table that lacks seeds because they failed."""
+    for key, failed in group_by_row(selection.failed).items():
+        there = [run for run in selection.kept if row_key(run) == key]
+        if there:
+            named = ", ".join(sorted({run.params.get("seed", "?") for run in failed}, key=_numeric))
+            count = count_seeds(failed)
+            share = f"{count} of {count + count_seeds(there)} seeds failed ({named})"
+            yield f"{row_name(failed[0])}: {share}. Its figures are of the others alone, and flatter it."
+
+
+def describe_missing(planned: Mapping[str, Sequence[int]], runs: Iterable[Run]) -> Iterator[str]:
+    """A phrase for every row of a study's plan that has seeds which were never begun.
+
+    Args:
+        planned: Name of a row -> its seeds.
+        runs: All trainings of the study, finished or not.
+    """
+    begun = {(row_name(run), run.params.get("seed")) for run in runs}
+    for name, seeds in planned.items():
+        missing = [seed for seed in seeds if (name, str(seed)) not in begun]
+        if missing:
+            listed = f"seed{'s' if len(missing) > 1 else ''} {enumerate_some(list(map(str, missing)), 10)}"
+            whole = "" if len(seeds) == 1 else f"(all {len(seeds)} seeds)"
+            yield f"{name} {whole if len(missing) == len(seeds) else listed}".rstrip()
+
+
+def describe_unequal_seeds(selection: Selection) -> Iterator[str]:
+    """That rows are of different seeds, where they are: their means are then not over the same draws."""
+    trained = [run for run in selection.kept if "seed" in run.params]  # a model from elsewhere has none
+    seeds = {frozenset(run.params["seed"] for run in runs) for runs in group_by_row(trained).values()}
+    if len(seeds) > 1:
+        yield "The rows are not of the same seeds, so their means do not compare like with like."
+
+
+def describe_mixed_times(selection: Selection) -> Iterator[str]:
+    """A line for every row whose times are means over trainings that did not cost alike."""
+    for runs in group_by_row(selection.kept).values():
+        if len({run.tags.get("frozen_prefix_cache") == "unused" for run in runs}) > 1:
+            mixed = "the outputs of frozen layers were kept for some seeds, not for others"
+            yield f"{row_name(runs[0])}: {mixed}; times are means over both."
+
+
+def _numeric(text: str) -> tuple[int, str]:
+    return (int(text), text) if text.isdigit() else (0, text)
+
+
+def precision_of(run: Run) -> str:
+    """The type of the run's matrix products, as `--precision` calls it; empty where it is not recorded."""
+    dtype = run.params.get("compute_dtype", "")
+    return PRECISIONS.get(dtype, dtype)
+
+
+def describe_settings(runs: Iterable[Run]) -> list[str]:
+    """Hardware, precision, batch size and number of processes of the runs, each combination once."""
+    return sorted({", ".join(part for part in _parts(run) if part != _ONE_PROCESS) for run in runs})
+
+
+def tell_settings_apart(rows: Iterable[Sequence[Run]]) -> list[str]:
+    """Of the setting of each row the parts in which not all agree; several settings of one row with a stroke between.
+
+    Empty where all agree, and for a model from elsewhere, whose training nobody measured.
+    """
+    found = [sorted({_parts(run) for run in runs if was_trained_here(run)}) for runs in rows]
+    by_part = zip(*(setting for settings in found for setting in settings), strict=True)
+    differing = [place for place, values in enumerate(by_part) if len(set(values)) > 1]
+    return [" / ".join(", ".join(setting[place] for place in differing) for setting in settings) for settings in found]
+
+
+def describe_unlike_settings(rows: Mapping[str, Sequence[Run]]) -> Iterator[str]:
+    """What must be said of times and memory where rows, or the seeds of one row, were not trained in the same setting.
+
+    Args:
+        rows: Name of a row -> its runs.
+    """
+    for name, runs in rows.items():
+        settings = describe_settings(runs)
+        if len(settings) > 1:
+            listed = "; ".join(settings)
+            yield f"{name}: its seeds were trained in different settings ({listed}), so it has no mean time or memory."
+    if any(tell_settings_apart(rows.values())):
+        yield (
+            "The rows were not all trained in the same setting (hardware, precision, batch size, processes; the column setting "
+            "says what differs). Times and memory compare within one setting only."
+        )
+
+
+_ONE_PROCESS = "1 process"
+
+
+def _parts(run: Run) -> tuple[str, ...]:
+    processes = count_processes(run)
+    return (
+        run.tags.get("hardware", "unknown hardware"),
+        precision_of(run) or "unknown precision",
+        f"batches of {run.params.get('batch_size', 'unknown size')}",
+        _ONE_PROCESS if processes == 1 else f"{processes} processes",
+    )

@@ -1,0 +1,103 @@
+"""What the report shows, as tables for other programs: the CSV files of a comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+
+from pipeline.comparison.data_audit import tabulate_audit
+from pipeline.comparison.pareto import tabulate_points
+from pipeline.comparison.report.tables import Content
+from pipeline.comparison.statistics import Statistics
+from pipeline.comparison.table import headline
+
+
+def list_tables(content: Content) -> Iterator[tuple[str, pd.DataFrame]]:
+    """File name -> table; of scores there are neither pairs nor anything by class."""
+    yield "runs.csv", tabulate_runs(content)
+    yield "audit.csv", tabulate_audit(content.audit)
+    if content.points:
+        yield "pareto.csv", tabulate_points(content.points, content.statistics)
+    if headline(content.table) == "f1_macro":
+        yield "comparisons.csv", tabulate_pairs(content.statistics, content.selection.ranked)
+        yield "hardest_examples.csv", content.hardest
+        yield "confusions.csv", tabulate_confusions(content)
+        yield "per_class.csv", content.breakdown.by_class
+        yield "per_length.csv", content.breakdown.by_length
+        yield "reliability.csv", content.breakdown.reliability
+
+
+def tabulate_runs(content: Content) -> pd.DataFrame:
+    """The compared runs, and those that were left out with the reason."""
+    rows = {run_id: name for name, ids in zip(content.names, content.table["run_ids"], strict=True) for run_id in ids.split()}
+    compared = [
+        (rows[origin.run.run_id], origin.run, origin.address, origin.command, origin.remake, "") for origin in content.origins
+    ]
+    left_out = [(one.name, one.run, "", "", "", one.reason + one.detail) for one in content.selection.omitted]
+    return pd.DataFrame(
+        [
+            {
+                "row": row,
+                "run_id": run.run_id,
+                "name": run.name,
+                "status": run.status,
+                "seed": run.params.get("seed", ""),
+                "git_commit": run.tags.get("git_commit", ""),
+                "link": link,
+                "command": command,
+                "make_again": again,
+                "left_out": reason,
+            }
+            for row, run, link, command, again, reason in (*compared, *left_out)
+        ]
+    )
+
+
+def tabulate_confusions(content: Content) -> pd.DataFrame:
+    """How many texts of a true class the first seed of each row took for which class, where there are any."""
+    classes = content.recorded.classes
+    found = [
+        (name, classes[true], classes[predicted], int(counts[true, predicted]))
+        for name, counts in content.confusions()
+        for true, predicted in zip(*np.nonzero(counts), strict=True)
+    ]
+    return pd.DataFrame(found, columns=["row", "true", "predicted", "texts"])
+
+
+def tabulate_pairs(statistics: Statistics, ranked: bool = True) -> pd.DataFrame:
+    """A row per pair of rows of the results table: `comparisons.csv`. No row is called better if they are not to be ranked."""
+    return pd.DataFrame(
+        [
+            {
+                "first": statistics.rows[pair.first].name,
+                "second": statistics.rows[pair.second].name,
+                "f1_macro_difference": pair.f1_macro.value,
+                "f1_macro_low": pair.f1_macro.low,
+                "f1_macro_high": pair.f1_macro.high,
+                "accuracy_difference": pair.accuracy.value,
+                "accuracy_low": pair.accuracy.low,
+                "accuracy_high": pair.accuracy.high,
+                "p_value": pair.p_value,
+                "p_holm": pair.p_holm,
+                "p_mcnemar": pair.p_mcnemar,
+                "p_mcnemar_holm": pair.p_mcnemar_holm,
+                "discordance": pair.discordance,
+                "paired_seeds": pair.paired_seeds,
+                "different": pair.different,
+                "decided_by": pair.decided_by,
+                "interval_overruled_by": pair.overruled_by,
+                "better": "" if pair.better is None or not ranked else statistics.rows[pair.better].name,
+            }
+            for pair in statistics.pairs
+        ],
+        columns=_PAIR_COLUMNS,
+    )
+
+
+_PAIR_COLUMNS = [
+    *("first", "second", "f1_macro_difference", "f1_macro_low", "f1_macro_high", "accuracy_difference", "accuracy_low"),
+    *("accuracy_high", "p_value", "p_holm", "p_mcnemar", "p_mcnemar_holm", "discordance", "paired_seeds"),
+    *("different", "decided_by", "interval_overruled_by", "better"),
+]

@@ -1,0 +1,152 @@
+"""The predictions that evaluated runs have recorded, read back from the tracking store."""
+
+from __future__ import annotations
+
+import json
+import logging
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from pipeline.data.columns import Input
+from pipeline.errors import DamageError, PipelineError
+from pipeline.tracking.run_kinds import predicts_scores
+from pipeline.tracking.runs import Run, RunStore
+
+FILE = "predictions.csv"
+_LOG = logging.getLogger(__name__)
+
+_BLOCK_BYTES = 2**26  # no text may be longer
+
+
+@dataclass(frozen=True)
+class RecordedPredictions:
+    """What several models said of the same texts."""
+
+    texts: Sequence[Input]
+    gold: NDArray[np.int64]
+    """Index of the true class; shape [texts]."""
+    classes: list[str]
+    predicted: dict[str, NDArray[np.int64]]
+    """Run id -> index of the predicted class; shape [texts] each."""
+    confidence: dict[str, NDArray[np.float64]]
+    """Run id -> probability of the predicted class; shape [texts] each, NaN where a model gives none."""
+    missing: dict[str, str] = field(default_factory=dict)
+    """Run id -> why its predictions are not among them."""
+
+    @property
+    def run_ids(self) -> list[str]:
+        """The runs whose predictions are there."""
+        return list(self.predicted)
+
+
+def read_predictions(runs: Sequence[Run], store: RunStore) -> RecordedPredictions:
+    """The predicted classes of runs that were tested on the same texts.
+
+    A run whose file is gone or differs is named as missing; runs that predict scores have none, and are left out.
+    """
+    texts: Sequence[Input] = ()
+    gold: NDArray[np.str_] | None = None
+    said: dict[str, NDArray[np.str_]] = {}
+    confidence: dict[str, NDArray[np.float64]] = {}
+    missing: dict[str, str] = {}
+    for run in runs:
+        if predicts_scores(run):
+            continue
+        try:
+            with tempfile.TemporaryDirectory() as scratch:
+                table = _read(store.download(run.run_id, FILE, Path(scratch)), with_texts=gold is None)
+        except (PipelineError, OSError, ValueError, KeyError) as error:
+            missing[run.run_id] = f"its {FILE} cannot be read ({error})"
+            continue
+        if gold is None:
+            gold, texts = table["gold"], table["texts"]
+        elif not np.array_equal(table["gold"], gold):
+            missing[run.run_id] = f"its {FILE} holds other test texts than that of run {next(iter(said))}"
+            continue
+        said[run.run_id], confidence[run.run_id] = table["pred"], table["confidence"]
+    if gold is None:
+        return RecordedPredictions((), np.empty(0, np.int64), [], {}, {}, missing)
+    index = {name: number for number, name in enumerate(_classes(next(iter(said)), store))}
+    for name in np.unique(np.concatenate([gold, *(np.unique(values) for values in said.values())])).tolist():
+        index.setdefault(name, len(index))
+    return RecordedPredictions(
+        texts,
+        _numbered(gold, index),
+        list(index),
+        {run_id: _numbered(values, index) for run_id, values in said.items()},
+        confidence,
+        missing,
+    )
+
+
+def read_record(run_id: str, name: str, store: RunStore) -> Mapping[str, Any]:
+    """A JSON file of a run; empty where it has none, as a model from elsewhere, or where it was deleted."""
+    try:
+        with tempfile.TemporaryDirectory() as scratch:
+            found = json.loads(store.download(run_id, name, Path(scratch)).read_text(encoding="utf-8"))
+    except DamageError as error:
+        _LOG.warning("%s It is left out here.", error)
+        return {}
+    except (PipelineError, OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _classes(run_id: str, store: RunStore) -> list[str]:
+    """All classes of the data, those without any test text, too; none if the run does not say."""
+    try:
+        with tempfile.TemporaryDirectory() as scratch:
+            file = store.download(run_id, "per_class.csv", Path(scratch))
+            return pd.read_csv(file, usecols=["class"], dtype=str, keep_default_na=False)["class"].tolist()
+    except DamageError as error:
+        _LOG.warning("%s It is left out here.", error)
+        return []
+    except (PipelineError, OSError, ValueError):
+        return []
+
+
+def _inputs(columns: Sequence[list[str]]) -> Sequence[Input]:
+    return columns[0] if len(columns) == 1 else list(zip(*columns, strict=True))
+
+
+def _numbered(names: NDArray[np.str_], index: Mapping[str, int]) -> NDArray[np.int64]:
+    distinct, numbers = np.unique(names, return_inverse=True)
+    return np.array([index[name] for name in distinct.tolist()], np.int64)[numbers]
+
+
+def _read(file: Path, with_texts: bool) -> Mapping[str, Any]:
+    """`gold` and `pred` as text (a class called 01 is not 1), `confidence`, and `texts` if asked for."""
+    from pyarrow import csv, string
+
+    # Not pandas: of long texts it takes ten times as long.
+    header = list(pd.read_csv(file, nrows=0, dtype=str).columns)
+    # Of few classes there is a score for each, and the predicted one has the highest; of many there are two. A single one is
+    # a cosine, which is no probability.
+    sentences, scores = header[: header.index("gold")], header[header.index("pred") + 1 :]
+    if len(scores) == 1:
+        scores = []
+    wanted = [*(sentences if with_texts else []), "gold", "pred", *scores]
+    table = csv.read_csv(
+        file,
+        read_options=csv.ReadOptions(block_size=_BLOCK_BYTES),
+        parse_options=csv.ParseOptions(newlines_in_values=True),
+        convert_options=csv.ConvertOptions(
+            include_columns=wanted,
+            column_types=dict.fromkeys((*sentences, "gold", "pred"), string()),
+            strings_can_be_null=False,
+        ),
+    )
+    found = np.stack([table[name].to_numpy() for name in scores]).max(axis=0) if scores else np.full(len(table), np.nan)
+    return {
+        "texts": _inputs([table[name].to_pylist() for name in sentences]) if with_texts else (),
+        "gold": table["gold"].to_numpy().astype(str),
+        "pred": table["pred"].to_numpy().astype(str),
+        "confidence": found.astype(float),
+    }

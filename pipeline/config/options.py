@@ -1,0 +1,127 @@
+"""Options of the command line and the text of MLproject, both derived from the classes in `config`."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import click
+
+from pipeline import config as configs
+from pipeline.config.fields import describe_fields
+
+STAGE_CONFIGS: dict[str, type[configs.StageConfig]] = {
+    "main": configs.MainConfig,
+    "prepare_data": configs.PrepareDataConfig,
+    "tune": configs.TuneConfig,
+    "train": configs.TrainConfig,
+    "evaluate": configs.EvaluateConfig,
+    "compare": configs.CompareConfig,
+    "reproduce": configs.ReproduceConfig,
+}
+
+# What the hub's libraries call an option, answered with "did you mean".
+LONGER_SPELLINGS = {
+    "num_train_epochs": "epochs",
+    "num_epochs": "epochs",
+    "per_device_train_batch_size": "batch_size",
+    "train_batch_size": "batch_size",
+    "max_seq_length": "max_length",
+    "model_name_or_path": "model",
+    "model_name": "model",
+    "dataset_name": "dataset",
+    "lr": "learning_rate",
+    "hidden_dropout_prob": "dropout",
+    "dropout_rate": "dropout",
+    "validation_split": "split",
+}
+
+# Headings of `--help` and what stands below them, the most used first; options that are in none come last.
+GROUPS = {
+    "Most used": (
+        "recipe strategies strategy strategy_args run_id study dataset split_part model learning_rate epochs batch_size tune "
+        "trials seed seeds dry_run"
+    ),
+    "Data": (
+        "text_column text_pair_column label_column label_type labels max_length max_train_samples max_eval_samples split "
+        "split_ratios split_seed group_column train_file validation_file test_file encoding delimiter no_header "
+        "dataset_config_name dataset_revision transfer_dataset transfer_labels transfer_text_column transfer_label_column"
+    ),
+    "Model": "head objective pooling model_revision model_labels dropout",
+    "Training": (
+        "weight_decay warmup_ratio max_grad_norm eval_steps logging_steps metric_for_best_model early_stopping_patience "
+        "precision cuda_graphs num_processes data_seed init_seed dropout_seed"
+    ),
+    "Search": "space sampler pruner budget_seconds budget_examples workers executor ray_address storage study_name",
+    "Runs and files": (
+        "run_ids allow_unequal_budgets tolerance force export_dir cache_dir frozen_prefix_cache frozen_prefix_cache_gb"
+    ),
+}
+_UNGROUPED = "More"
+
+
+def group_options(names: Iterable[str]) -> dict[str, list[str]]:
+    """Heading -> the options below it, in the order in which they are shown; every name stands once."""
+    rest = list(names)
+    grouped = {}
+    for heading, members in GROUPS.items():
+        grouped[heading] = [name for name in members.split() if name in rest]
+        rest = [name for name in rest if name not in grouped[heading]]
+    return {heading: found for heading, found in {**grouped, _UNGROUPED: rest}.items() if found}
+
+
+def flag(name: str) -> str:
+    """The option as it is typed: `learning_rate` -> `--learning-rate`."""
+    return "--" + name.replace("_", "-")
+
+
+def translate_parameters(arguments: Sequence[str]) -> str:
+    """What was typed as for `mlflow run`, in our spelling: `-P top_k=4` -> `--top-k 4`."""
+    words: list[str] = []
+    rest = iter(arguments)
+    for word in rest:
+        parameter = next(rest, "") if word == "-P" else word[2:] if word.startswith("-P") else None
+        if parameter is None:
+            words.append(word)
+            continue
+        name, _, value = parameter.partition("=")
+        words += [flag(name), value]
+    return shlex.join(words)
+
+
+def is_typed(name: str) -> bool:
+    """Whether a field is an option, as against one that the command line fills in by itself."""
+    return name not in configs.INTERNAL
+
+
+def click_options(cls: type[configs.StageConfig]) -> list[click.Option]:
+    """One option per field. Values stay text, and an option that was not given stays None: a recipe may then set it."""
+    options = []
+    for field in describe_fields(cls).values():
+        if not is_typed(field.name):
+            continue
+        default = f"  [default: {field.default_text}]" if field.default_text else ""
+        help_text = field.help + default
+        # `--dry-run` alone means `--dry-run true`; MLflow, which knows no flags, hands over the latter.
+        alone: dict[str, Any] = {"is_flag": False, "flag_value": "true"} if field.metavar == "true|false" else {}
+        options.append(click.Option([flag(field.name), field.name], metavar=field.metavar, help=help_text, **alone))
+    return options
+
+
+def render_mlproject() -> str:
+    """The whole text of MLproject; a test holds the committed file against it."""
+    lines = [
+        "# Rendered from pipeline/config.py by `make project-files`; edit that file instead.",
+        "name: fairtune",
+        "conda_env: conda.yaml",
+        "entry_points:",
+    ]
+    for stage, cls in STAGE_CONFIGS.items():
+        declared = [field for name, field in describe_fields(cls).items() if name in configs.DECLARED]
+        lines += [f"  {stage}:", "    parameters:"]
+        lines += [f"      {f.name}: {{type: string, default: {json.dumps(f.default_text)}}}" for f in declared]
+        placeholders = "".join(f" {flag(f.name)} {{{f.name}}}" for f in declared)
+        lines += [f'    command: "python -m pipeline {stage}{placeholders}"']
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,1 @@
+"""Which texts of different splits are the same, or one inside another."""

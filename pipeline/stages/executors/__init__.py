@@ -1,1 +1,0 @@
-"""Where trials run: `base` and `registry`, then one file per executor."""

@@ -1,0 +1,196 @@
+"""Work that two processes must not do at once."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from multiprocessing import forkserver
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import ForkServerContext
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from filelock import FileLock, Timeout
+
+from pipeline.errors import PipelineError, ProcessLostError
+from pipeline.failures import foreseen, unforeseen
+from pipeline.strategies.base import STRATEGIES
+
+
+@contextlib.contextmanager
+def claim(lock: Path, what: str) -> Iterator[None]:
+    """Keep other processes from the same work for as long as the block lasts; the system lets go of it when we die.
+
+    Args:
+        lock: A file that stands for the work.
+        what: The work, such as `training`.
+
+    Raises:
+        PipelineError: Another process is at it.
+    """
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    held = FileLock(lock)
+    try:
+        held.acquire(timeout=0)
+    except Timeout as error:
+        raise PipelineError(
+            f"The same {what} is running already (lock {lock}). Wait for it, or give another --seed or --cache-dir."
+        ) from error
+    try:
+        yield
+    finally:
+        held.release()
+
+
+T = TypeVar("T")
+
+# Imported once, before the first fork. None of them starts a thread of Python's or touches a device.
+_PRELOADED = [
+    "torch",
+    "accelerate",
+    "peft",
+    "transformers.models.auto.modeling_auto",
+    "transformers.models.bert.modeling_bert",
+    "pipeline.stages.train",
+    *map(STRATEGIES.module_name, STRATEGIES.names()),  # so that all are of the moment when a study begins
+    "pipeline.stages.evaluate",
+    "pipeline.stages.search.trial",
+    "pipeline.tracking.mlflow_runs",
+    "pipeline.tracking.preloaded",
+    "pipeline.stages.processes.preload",
+]
+SECONDS_TO_CLOSE = 30
+"""How long a process that was told to end may take to close its run."""
+_INTERRUPTED = 128 + signal.SIGINT  # exit status, as shells have it
+
+
+class Child(Generic[T]):
+    """A function at work in a process of its own."""
+
+    def __init__(self, process: BaseProcess, connection: Connection) -> None:
+        """Use `Children.start`."""
+        self._process, self.connection = process, connection
+        self._interrupted = False
+
+    def result(self) -> T:
+        """What the function returned, once it has; its errors are raised here. When we are interrupted, so is the process.
+
+        Raises:
+            ProcessLostError: The process died without a word, for example for lack of memory.
+            PipelineError: The function failed.
+        """
+        try:
+            succeeded, outcome = self.connection.recv()
+        except EOFError as error:
+            self._process.join()
+            if self._process.exitcode == _INTERRUPTED:
+                raise ProcessLostError("The process of this run was told to end from outside, and closed its run.") from error
+            raise ProcessLostError(
+                "The process of this run was killed from outside; the system may have run out of memory. "
+                "The same command goes on from the last checkpoint; a smaller --batch-size needs less."
+            ) from error
+        except BaseException:
+            self.interrupt()
+            raise
+        finally:
+            self.join()
+        if not succeeded:
+            raise outcome
+        result: T = outcome
+        return result
+
+    def interrupt(self) -> None:
+        """Ask the process to end; it closes its run, as for Ctrl-C."""
+        self._interrupted = True
+        self._process.terminate()
+
+    def join(self) -> None:
+        """Wait until the process has ended, which it is made to do if it was asked and takes too long."""
+        if self._interrupted:
+            self._process.join(SECONDS_TO_CLOSE)
+            self._process.kill()
+        self._process.join()
+        self.connection.close()
+
+
+class Children:
+    """Runs functions, each in a fresh process."""
+
+    def __init__(self) -> None:
+        """Nothing is started yet."""
+        self._context = fork_context()
+
+    def prepare(self) -> None:
+        """Start the process to fork from: it imports beside what the caller does, instead of when it first calls."""
+        # It would answer Ctrl-C with a traceback until it has imported everything; it ends with us in any case.
+        in_main = threading.current_thread() is threading.main_thread()
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN) if in_main else None
+        try:
+            forkserver.ensure_running()
+        finally:
+            if in_main:
+                signal.signal(signal.SIGINT, before)
+
+    def call(self, function: Callable[..., T], *arguments: Any, **keywords: Any) -> T:
+        """The function's result, as `Child.result` has it."""
+        return self.start(function, *arguments, **keywords).result()
+
+    def start(self, function: Callable[..., T], *arguments: Any, **keywords: Any) -> Child[T]:
+        """The function at work; returns at once."""
+        receiver, sender = self._context.Pipe(duplex=False)
+        process = self._context.Process(target=_work, args=(sender, dict(os.environ), function, arguments, keywords))
+        process.start()
+        sender.close()
+        return Child(process, receiver)
+
+
+def fork_context() -> ForkServerContext:
+    """Where processes come from: forked from one that has imported everything heavy."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(_PRELOADED)
+    return context
+
+
+def _work(
+    sender: Connection,
+    environment: Mapping[str, str],
+    function: Callable[..., Any],
+    arguments: tuple[Any, ...],
+    keywords: dict[str, Any],
+) -> None:
+    """Call the function and send back (True, result) or (False, error)."""
+    os.environ.clear()  # the one we are forked from was started with that of another moment
+    os.environ.update(environment)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which terminates us once
+    signal.signal(signal.SIGTERM, _interrupt_once)
+    threading.Thread(target=end_with_parent, daemon=True).start()
+    try:
+        sender.send((True, function(*arguments, **keywords)))
+    except PipelineError as error:
+        sender.send((False, foreseen(error) or error))
+    except KeyboardInterrupt:  # the parent asked for it, or is gone; a traceback would tell nobody anything
+        sys.exit(_INTERRUPTED)
+    except Exception as error:  # whatever it is, it must not end the other runs
+        if not foreseen(error):
+            traceback.print_exc()
+        sender.send((False, unforeseen(error)))
+
+
+def _interrupt_once(number: int, _frame: object) -> None:
+    signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+def end_with_parent() -> None:
+    """Ask ourselves to end when the parent is gone: an orphan would hold its lock and train for nobody."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os.kill(os.getpid(), signal.SIGTERM)

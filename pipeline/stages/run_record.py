@@ -1,0 +1,216 @@
+"""What every run that a stage makes says of where it comes from."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from pipeline import config as configs
+from pipeline.config import StageConfig, TrainConfig, identify, settings_hash
+from pipeline.config.fields import build
+from pipeline.config.options import flag
+from pipeline.data.overlap.texts import overlap_metrics
+from pipeline.data.pair_tokenization import TextPairs
+from pipeline.data.prepared import PreparedData
+from pipeline.data.tokenization import TokenTable
+from pipeline.errors import DamagedModelError, DataError, ModelError, RunError
+from pipeline.hashing import digest
+from pipeline.stages.training_setup import TrainingInputs
+from pipeline.strategies.parameter_plan import ParameterPlan
+from pipeline.tracking.provenance import environment, git_commit, hardware
+from pipeline.tracking.run_kinds import was_trained_here
+from pipeline.tracking.runs import Run, RunLogger, RunStore
+from pipeline.training.meters import MIB
+from pipeline.training.plan import FitResult
+from pipeline.training.precision import Precision, dtype_name, peak_flops_per_second
+from pipeline.training.saved_model import check_model_folder
+
+
+def origin_tags(stage: str, config: StageConfig, data_fingerprint: str) -> dict[str, str]:
+    """The tags that name a run's stage, data, configuration and commit."""
+    return {
+        "stage": stage,
+        "data_fingerprint": data_fingerprint,
+        "config_hash": digest(identify(config)),
+        "git_commit": git_commit(),
+    }
+
+
+def log_start(inputs: TrainingInputs, logger: RunLogger, precision: Precision) -> None:
+    """What was asked for, by which code on which data and machine; enough to train it again."""
+    config = inputs.config
+    identity = identify(config)
+    options = {name: value for name, value in identity.items() if name != "strategy_args"}
+    chosen = f" Chosen by auto: {config.strategy_reason}." if config.strategy_reason else ""
+    compute = {"compute_dtype": dtype_name(precision)}
+    logger.log_params({**options, **config.strategy_args, **compute})
+    logger.set_tags(
+        {
+            "stage": "train",
+            "strategy": config.strategy,
+            "strategy_args": json.dumps(config.strategy_args),
+            "recipe": config.recipe,
+            "data_fingerprint": inputs.prepared.manifest.fingerprint,
+            "num_processes": str(config.num_processes),
+            "config_hash": inputs.config_hash(precision),
+            "base_sha256": inputs.base_sha256,
+            "settings_hash": settings_hash(config),
+            "git_commit": git_commit(),
+            "code_version": inputs.code_version,
+            "hardware": hardware(),
+            "mlflow.note.content": f"{inputs.strategy.summary()} Base: {config.model}; data: {config.dataset}.{chosen}",
+            **{name: value for name in ("strategy_reason", "entry") if (value := getattr(config, name))},
+        }
+    )
+    logger.log_text(json.dumps(dataclasses.asdict(config), indent=1), "config.json")
+    logger.log_text(json.dumps(environment(), indent=1), "environment.json")
+    # `compare` shows what the data hold, also where no run of `prepare_data` says so.
+    manifest = json.dumps(dataclasses.asdict(inputs.prepared.manifest), indent=1, ensure_ascii=False)
+    logger.log_text(manifest, "manifest.json")
+
+
+def log_data(inputs: TrainingInputs, logger: RunLogger, train: TokenTable | TextPairs) -> None:
+    """Which parts go in, how many examples are trained on, what is lost of them, and how far test overlaps them.
+
+    `compare` works from the tracking store alone, so what it must warn of stands on the run.
+    """
+    manifest = inputs.prepared.manifest
+    inputs.log_datasets(logger, "train", "validation")
+    logger.log_metrics(overlap_metrics({"train/test": manifest.overlap["train/test"]}))
+    logger.log_metrics({"data/train_examples": len(train), "data/rows_train": manifest.rows["train"]})
+    if train.losses is not None:
+        logger.log_metrics(train.losses.metrics())
+
+
+def parameter_table(parameters: ParameterPlan) -> str:
+    """CSV with a row per parameter tensor: name, shape (as 384x384), number of elements, whether it trains."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["name", "shape", "size", "trains"])
+    for parameter in parameters.parameters:
+        writer.writerow([parameter.name, "x".join(map(str, parameter.shape)), parameter.size, parameter.trains])
+    return text.getvalue()
+
+
+def log_end(
+    logger: RunLogger,
+    precision: Precision,
+    parameters: ParameterPlan,
+    result: FitResult,
+    peaks: Mapping[str, float],
+    model_bytes: int,
+    config: TrainConfig,
+    began: float,
+) -> None:
+    """What trained, how it went and what it cost.
+
+    Args:
+        peaks: Of memory, under the names of their metrics, in MiB.
+        model_bytes: What the saved model's files hold.
+        began: When the stage did, by `time.perf_counter`.
+    """
+    seconds = result.train_seconds
+    metrics: dict[str, float] = {
+        "model/trainable_params": parameters.trainable_count,
+        "model/total_params": parameters.total_count,
+        "model/trainable_percent": parameters.trainable_percent,
+        "train/loss_mean": result.train_loss_mean,
+        "train/steps_per_epoch": result.total_steps / config.epochs,
+        "cost/train_seconds": seconds,
+        "cost/cache_seconds": result.cache_seconds,
+        "cost/examples": result.examples,
+        "cost/examples_per_second": result.examples / seconds,
+        "cost/tokens_per_second": result.tokens / seconds,
+        "cost/total_flops": result.flops,
+        "cost/model_flops_utilisation": result.flops / seconds / (peak_flops_per_second(precision) * config.num_processes),
+        "cost/artifact_mb": model_bytes / MIB,
+        **peaks,
+        **result.figures,
+        "cost/wall_seconds": time.perf_counter() - began,
+    }
+    logger.set_tags({"frozen_prefix_cache": result.cache})
+    if result.best_step != result.steps:  # so that the selected checkpoint's are the run's latest
+        metrics |= {f"val/{name}": value for name, value in result.best.items()}
+    logger.log_metrics(metrics, result.steps)
+
+
+def check_finished(trained: Run) -> None:
+    """Hold that a run was made by training, and finished.
+
+    Raises:
+        RunError: It was not.
+    """
+    if not was_trained_here(trained):
+        made_by = f"made by the stage {trained.stage}" if trained.stage else "not made by this project"
+        raise RunError(f"--run-id {trained.run_id}: was {made_by}, not by train. Give the id of a trained run.")
+    if trained.status != "FINISHED":
+        detail = f" ({trained.tags['status_detail']})" if "status_detail" in trained.tags else ""
+        raise RunError(
+            f"--run-id {trained.run_id}: did not finish, its status is {trained.status}{detail}. "
+            "Run the same train command again; it continues where it stopped."
+        )
+
+
+def fetch_model(store: RunStore, trained: Run, scratch: Path) -> Path:
+    """A run's model below `scratch`, held against its checksums.
+
+    Raises:
+        DamagedModelError: It is not what training wrote.
+        RunError: The run has none.
+    """
+    folder = store.download_model(trained.run_id, scratch)
+    try:
+        check_model_folder(folder)
+    except DamagedModelError as error:
+        where = store.artifact_address(trained.run_id, "model")
+        raise DamagedModelError(
+            f"Run {trained.run_id}: a file of its model is damaged: {error.file} of {where}. Bring it back from a copy, or "
+            f"delete the run (`mlflow runs delete --run-id {trained.run_id}`) and train again."
+        ) from error
+    return folder
+
+
+def read_config(store: RunStore, trained: Run, cache_dir: str) -> configs.TrainConfig:
+    """The configuration that a run was trained with, for another cache folder.
+
+    Raises:
+        RunError: The run has no record of it.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        text = store.download(trained.run_id, "config.json", Path(scratch)).read_text(encoding="utf-8")
+    recorded = build(configs.TrainConfig, json.loads(text), label=flag, kind=f"option in run {trained.run_id}:")
+    return dataclasses.replace(recorded, cache_dir=cache_dir)
+
+
+def check_data(trained: Run, prepared: PreparedData) -> None:
+    """Hold that data are what a run was trained on.
+
+    Raises:
+        DataError: They are not.
+    """
+    then, now = trained.tags["data_fingerprint"], prepared.manifest.fingerprint
+    if then != now:
+        raise DataError(
+            f"--run-id {trained.run_id}: was trained on data with fingerprint {then[:12]}, but {prepared.manifest.address} "
+            f"gives {now[:12]} now. Put the old data back, or train again."
+        )
+
+
+def check_base(trained: Run, model: str, sha256: str) -> None:
+    """Hold that a base model is the one that a run was trained from.
+
+    Raises:
+        ModelError: It is not.
+    """
+    then = trained.tags["base_sha256"]
+    if then != sha256:
+        raise ModelError(
+            f"--run-id {trained.run_id}: was fine-tuned from a base with SHA-256 {then[:12]}..., but {model} holds "
+            f"{sha256[:12]}... now. Put the old base back, or train again."
+        )

@@ -1,0 +1,1 @@
+"""The parts of a search: plan, loop, trial, report."""

@@ -1,0 +1,18 @@
+"""All trials at once where they train nothing but a head, else each in a process of its own."""
+
+from __future__ import annotations
+
+from pipeline.stages.processes.workers import Children
+from pipeline.stages.search.executors import batched, local
+from pipeline.stages.search.executors.base import Executor
+from pipeline.stages.search.plan import SearchPlan
+
+check = local.check
+"""Trials of several processes do not train at once, so they go to `local`."""
+
+
+def create(plan: SearchPlan, precision: str, children: Children) -> Executor:
+    """Whichever executor of this machine is quicker."""
+    if batched.why_not(plan, precision, children):
+        return local.create(plan, precision, children)
+    return batched.build(plan, children)

@@ -1,0 +1,97 @@
+"""All trials at once in one process, where they train nothing but a head: see `stages/search/vmapped_heads.py`."""
+
+from __future__ import annotations
+
+from pipeline.errors import ConfigError, PipelineError
+from pipeline.stages.processes.workers import Child, Children
+from pipeline.stages.progress import say
+from pipeline.stages.search.executors.base import Outcome
+from pipeline.stages.search.plan import SearchPlan
+from pipeline.stages.search.trial import TrialTask, run_trials_together
+from pipeline.stages.search.vmapped_heads import trains_together
+from pipeline.training.vmapped_heads import differ_in_optimization_only
+
+_MOST_AT_ONCE = 64
+"""More trials are trained in so many at a time: weights, moments and the best weights of each are in memory."""
+
+
+def create(plan: SearchPlan, precision: str, children: Children) -> BatchedExecutor:
+    """An executor for all trials of the search, or as many as fit.
+
+    Raises:
+        ConfigError: The trials cannot train together.
+    """
+    if why := why_not(plan, precision, children):
+        raise ConfigError(f"--executor batched: {why}. Leave it out, or give --executor local.")
+    return build(plan, children)
+
+
+def build(plan: SearchPlan, children: Children) -> BatchedExecutor:
+    """The executor, where `why_not` has nothing against it."""
+    if plan.config.workers > 1:
+        say(
+            f"--workers {plan.config.workers} has no say here: the trials train at once in one process. With --executor local "
+            "each has a process of its own."
+        )
+    return BatchedExecutor(min(len(plan.known_points()), _MOST_AT_ONCE), children)
+
+
+def why_not(plan: SearchPlan, precision: str, children: Children) -> str:
+    """Why the trials of the search cannot train together; empty where they can."""
+    config = plan.config
+    points = plan.known_points()
+    if not points:
+        return f"the points of --sampler {config.sampler} with a budget of {plan.budget} are not known beforehand"
+    if config.pruner != "none":
+        return f"--pruner {config.pruner} ends trials one by one"
+    if config.num_processes > 1:
+        return f"--num-processes {config.num_processes} divides each training"
+    candidates = [plan.candidate(point, precision) for point in points]
+    if differ_in_optimization_only(candidates) and children.call(trains_together, candidates):
+        return ""
+    return (
+        f"the trials of {config.title} do not train at once: only several do that train a head on a frozen encoder and "
+        "differ in nothing but options of the optimizer, dropout, epochs or batch size"
+    )
+
+
+class BatchedExecutor:
+    """One process for all trials that were handed in."""
+
+    name = "batched"
+
+    def __init__(self, slots: int, children: Children) -> None:
+        """Begin with nothing to do."""
+        self.slots = slots
+        self._children = children
+        self._waiting: list[TrialTask] = []
+        self._ended: list[Outcome] = []
+        self._child: Child[list[str | PipelineError]] | None = None
+
+    def submit(self, task: TrialTask) -> None:
+        """Keep the trial for the next process, which starts when somebody waits."""
+        self._waiting.append(task)
+
+    def wait(self) -> Outcome:
+        """The next outcome; where none is left, train all that were handed in."""
+        if not self._ended:
+            tasks, self._waiting = self._waiting, []
+            self._child = self._children.start(run_trials_together, tasks)
+            try:
+                found: list[str | PipelineError] = self._child.result()
+            except PipelineError as error:  # who died, or failed before anything was trained, has failed them all
+                found = [error] * len(tasks)
+            self._child = None
+            self._ended = [_outcome(task, one) for task, one in zip(tasks, found, strict=True)]
+        return self._ended.pop(0)
+
+    def stop(self) -> None:
+        """Interrupt the process; it closes the run that it has open."""
+        if self._child is not None:
+            self._child.interrupt()
+            self._child.join()
+            self._child = None
+
+
+def _outcome(task: TrialTask, found: str | PipelineError) -> Outcome:
+    return Outcome(task.number, error=found) if isinstance(found, PipelineError) else Outcome(task.number, run_id=found)

@@ -1,0 +1,100 @@
+"""Trials in processes of this machine, each with its share of the cores, or with GPUs of its own."""
+
+from __future__ import annotations
+
+import os
+from multiprocessing.connection import wait
+
+from pipeline import config as configs
+from pipeline.errors import ConfigError, PipelineError
+from pipeline.stages.processes.workers import Child, Children
+from pipeline.stages.search.executors.base import Outcome
+from pipeline.stages.search.plan import SearchPlan
+from pipeline.stages.search.trial import TrialTask, run_trial
+
+
+def check(config: configs.TuneConfig) -> None:
+    """Hold `--workers` times `--num-processes` against the GPUs.
+
+    Trials of one process may share a GPU; the processes of one training cannot.
+
+    Raises:
+        ConfigError: Trials that run at once would need more GPUs than there are.
+    """
+    if config.num_processes == 1:
+        return
+    there, needed = len(gpus()), config.workers * config.num_processes
+    if there and needed > there:
+        raise ConfigError(
+            f"--workers {config.workers} times --num-processes {config.num_processes} needs {needed} GPUs, and there are "
+            f"{there}. Give at most --workers {max(1, there // config.num_processes)}, or fewer --num-processes."
+        )
+
+
+def create(plan: SearchPlan, _precision: str, children: Children) -> LocalExecutor:
+    """An executor with `--workers` slots."""
+    return LocalExecutor(plan.config.workers, children)
+
+
+class LocalExecutor:
+    """A process a trial, at most `slots` at once."""
+
+    name = "local"
+
+    def __init__(self, slots: int, children: Children) -> None:
+        """Begin with nothing to do."""
+        self.slots = slots
+        self._children = children
+        self._running: dict[int, tuple[Child[str], int]] = {}
+        """Slot -> process, and the number of its trial."""
+
+    def submit(self, task: TrialTask) -> None:
+        """Begin the trial in a free slot."""
+        slot = next(slot for slot in range(self.slots) if slot not in self._running)
+        self._running[slot] = self._children.start(run_with_share, slot, self.slots, task), task.number
+
+    def wait(self) -> Outcome:
+        """The outcome of whichever process ends next."""
+        ready = wait([child.connection for child, _ in self._running.values()])
+        slot = next(slot for slot, (child, _) in self._running.items() if child.connection in ready)
+        child, number = self._running.pop(slot)
+        try:
+            return Outcome(number, run_id=child.result())
+        except PipelineError as error:
+            return Outcome(number, error=error)
+
+    def stop(self) -> None:
+        """Interrupt the processes; each closes its run."""
+        children = [child for child, _ in self._running.values()]
+        self._running.clear()
+        for child in children:
+            child.interrupt()
+        for child in children:
+            child.join()
+
+
+def run_with_share(slot: int, slots: int, task: TrialTask) -> str:
+    """Train the trial with this slot's share of the machine: of the cores as many as any other, and a GPU for each process.
+
+    Called in a process of its own, before it has touched a device.
+    """
+    import torch
+
+    devices = gpus()
+    if devices:
+        count = task.config.num_processes
+        dealt = (devices[place % len(devices)] for place in range(slot * count, (slot + 1) * count))
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(dealt)
+    if slots > 1:
+        torch.set_num_threads(max(1, torch.get_num_threads() // slots))
+    return run_trial(task)
+
+
+def gpus() -> list[str]:
+    """The GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them."""
+    import torch
+
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return [name.strip() for name in visible.split(",") if name.strip()]
+    return [str(index) for index in range(torch.cuda.device_count())]

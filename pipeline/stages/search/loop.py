@@ -1,0 +1,225 @@
+"""Successive halving: trials that do badly at first are ended early."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from pipeline import config as configs
+from pipeline.config import identify
+from pipeline.errors import PipelineError, ProcessLostError, StoreError, in_one_line
+from pipeline.hashing import digest
+from pipeline.stages.progress import say
+from pipeline.stages.search.executors.base import Executor, Outcome
+from pipeline.stages.search.plan import SearchPlan
+from pipeline.stages.search.trial import TrialTask
+from pipeline.tracking.runs import RunLogger, Tracker
+from pipeline.tuning.budget import Cost
+from pipeline.tuning.search import Search, StudyAddress, Trial, storage_errors
+
+_HALVES = 2
+
+
+@dataclass(frozen=True)
+class Halving:
+    """Tells a training to end when it is not among the better half of the trials at its first, second, fourth, ... evaluation.
+
+    Successive halving without waiting for one another (Li et al. 2020, arXiv:1810.05934). Holds no connection, so it can be
+    sent to another process.
+    """
+
+    address: StudyAddress
+    number: int
+    metric: str
+
+    def __call__(self, step: int, metrics: Mapping[str, float]) -> bool:
+        """Whether to end after an evaluation at this training step."""
+        import optuna
+
+        pruner = optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=_HALVES)
+        with storage_errors(self.address):
+            study = optuna.load_study(study_name=self.address.name, storage=self.address.open_storage(), pruner=pruner)
+            trial = optuna.trial.Trial(study, study.get_trials(deepcopy=False)[self.number]._trial_id)
+            steps: list[int] = trial.user_attrs.get("evaluated", [])
+            if step not in steps:  # one that goes on from a checkpoint comes by again
+                steps = [*steps, step]
+                trial.set_user_attr("evaluated", steps)
+                trial.report(metrics[self.metric], steps.index(step) + 1)
+            return trial.should_prune()
+
+
+_SECOND_CHANCES = 2
+"""How often a trial is handed out again whose process was killed."""
+
+MOST_FAILURES = 5
+"""A search of which so many trials failed, and none finished, begins no other: what is wrong is not in their points."""
+
+
+class SearchLoop:
+    """Hands trials to an executor and settles them as they end, until the budget is spent."""
+
+    def __init__(
+        self, plan: SearchPlan, search: Search, executor: Executor, tracker: Tracker, logger: RunLogger, precision: str
+    ) -> None:
+        self._plan, self._search, self._executor = plan, search, executor
+        self._tracker, self._logger, self._precision = tracker, logger, precision
+        self._trials = {trial.number: trial for trial in search.trials()}
+        self._tasks: dict[int, TrialTask] = {}
+        """Trials that run."""
+        self._begun: dict[int, float] = {}
+        """When each of them was handed in."""
+        self._twins: dict[str, list[int]] = defaultdict(list)
+        """Identity of a training -> trials that ask for it, the one that runs first."""
+        self._losses: dict[int, int] = defaultdict(int)
+        for trial in self._trials.values():
+            if trial.state in ("complete", "pruned"):
+                self._twins[self._key(plan.candidate(trial.point, precision))].append(trial.number)
+
+    def run(self) -> None:
+        """Go on until every trial is settled and the budget allows no other, or `MOST_FAILURES` failed and none finished."""
+        waiting = [trial for trial in self._trials.values() if trial.state == "running"]
+        if self._trials:
+            say(f"{len(self._trials) - len(waiting)} trials are settled, {len(waiting)} go on.")
+        while True:
+            while len(self._tasks) < self._executor.slots and not is_hopeless(self._trials.values()):
+                trial = waiting.pop(0) if waiting else self._ask()
+                if trial is None:
+                    break
+                self._begin(trial)
+            if not self._tasks:
+                break
+            self._end(self._executor.wait())
+        for run in self._tracker.search({"search": self._search.search_id}):
+            if run.status == "RUNNING" and run.run_id != self._logger.run_id:  # opened in the moment before a kill
+                self._tracker.amend(run.run_id).finish("KILLED", "another run does its work")
+
+    def _ask(self) -> Trial | None:
+        """The next trial, None where the budget or the space has no more."""
+        trials = self._trials.values()
+        ended = any(trial.state == "over budget" for trial in trials) or self._is_exhausted()
+        unsettled = sum(trial.state == "running" for trial in trials) - len(self._tasks)  # they wait for a twin
+        if ended or not self._plan.budget.leaves_something(self._spent() + Cost(unsettled)):
+            return None
+        trial = self._search.ask()
+        self._trials[trial.number] = trial
+        return trial
+
+    def _is_exhausted(self) -> bool:
+        """Whether every point was drawn; of a budget that repetitions cost nothing, so that it might never end, as many."""
+        size = self._plan.space.size
+        drawn = [json.dumps(trial.point, sort_keys=True) for trial in self._trials.values()]
+        return size is not None and len(set(drawn) if self._plan.budget.unit == "trials" else drawn) >= size
+
+    def _begin(self, trial: Trial) -> None:
+        number, shown = trial.number, trial.number + 1
+        try:
+            candidate = self._plan.candidate(trial.point, self._precision)
+        except PipelineError as error:
+            self._fail(number, error, Cost(1))
+            return
+        key = self._key(candidate)
+        self._twins[key].append(number)
+        if (first := self._twins[key][0]) != number:
+            say(f"Trial {shown} draws the point of trial {first + 1} again: its result is taken over.")
+            if first not in self._tasks:
+                self._settle(number, self._trials[first].run_id)
+            return
+        if not self._plan.budget.allows(self._spent() + Cost(1, 0.0, self._plan.examples_of(candidate))):
+            self._search.leave(number)
+            self._trials[number] = dataclasses.replace(trial, state="over budget")
+            return
+        of = f"/{self._plan.most_trials}" if self._plan.most_trials else ""
+        say(f"Trial {shown}{of}: " + ", ".join(f"{name}={value}" for name, value in trial.point.items()))
+        self._tasks[number] = TrialTask(
+            number,
+            candidate,
+            self._logger.run_id,
+            # The version is that of the plan: files may have been edited since these processes imported them.
+            {
+                "stage": "trial",
+                "search": self._search.search_id,
+                "trial": str(shown),
+                "code_version": self._plan.code_version,
+            },
+            self._plan.trial_folder(number),
+            Halving(self._plan.address, number, self._plan.metric) if self._plan.config.pruner == "halving" else None,
+        )
+        self._begun[number] = time.monotonic()
+        self._executor.submit(self._tasks[number])
+
+    def _end(self, outcome: Outcome) -> None:
+        """Settle a trial and those that ask for the same, or hand it out again where its process was killed."""
+        number, error = outcome.number, outcome.error
+        task = self._tasks[number]
+        if isinstance(error, StoreError):  # would be the end of every other trial, too
+            raise error
+        if isinstance(error, ProcessLostError) and self._losses[number] < _SECOND_CHANCES:
+            self._losses[number] += 1
+            say(f"  the process of trial {number + 1} was killed; it goes on from its last checkpoint")
+            self._executor.submit(task)
+            return
+        del self._tasks[number]
+        key = self._key(task.config)
+        if error is not None:
+            # Nobody knows how far it came: its process' seconds, and all examples that it was to see.
+            cost = Cost(1, time.monotonic() - self._begun[number], self._plan.examples_of(task.config))
+            for twin in self._twins.pop(key):
+                self._fail(twin, error, cost if twin == number else Cost(1))
+            return
+        for twin in self._twins[key]:
+            self._settle(twin, outcome.run_id, is_first=twin == number)
+
+    def _settle(self, number: int, run_id: str, is_first: bool = False) -> None:
+        """Take what a trial came to from its run, and forget the models that cannot be the best any more."""
+        run = self._tracker.get(run_id)
+        score = run.metrics[f"val/{self._plan.metric}"]
+        cost = Cost(1, run.metrics["cost/train_seconds"], int(run.metrics["cost/examples"])) if is_first else Cost(1)
+        self._search.complete(number, score, run_id, cost, pruned="pruned_at" in run.tags)
+        self._trials[number] = self._search.trial(number)
+        self._logger.log_metrics({f"trials/val_{self._plan.metric}": score}, step=number + 1)
+        keep = {self._trials[record].run_id for record in list_records(self._plan, self._trials.values())}
+        for trial in self._trials.values():
+            if trial.run_id and trial.run_id not in keep:
+                shutil.rmtree(self._plan.trial_folder(trial.number), ignore_errors=True)
+
+    def _fail(self, number: int, error: PipelineError, cost: Cost) -> None:
+        self._search.fail(number, str(error), cost)
+        self._trials[number] = self._search.trial(number)
+        say(f"  trial {number + 1} failed: {in_one_line(error)}")
+        for run in self._tracker.search({"search": self._search.search_id, "trial": str(number + 1)}):
+            if run.status == "RUNNING":
+                self._tracker.amend(run.run_id).finish("FAILED", str(error))
+
+    def _spent(self) -> Cost:
+        """What settled trials have cost, and what those that run are going to see."""
+        settled = sum((trial.cost for trial in self._trials.values() if trial.state not in ("over budget", "running")), Cost())
+        examples = sum(self._plan.examples_of(task.config) for task in self._tasks.values())
+        return settled + Cost(len(self._tasks), 0.0, examples)
+
+    @staticmethod
+    def _key(candidate: configs.TrainConfig) -> str:
+        return digest(identify(candidate))
+
+
+def is_hopeless(trials: Iterable[Trial]) -> bool:
+    """Whether `MOST_FAILURES` trials in a row have failed, and no trial finished."""
+    states = [trial.state for trial in trials]
+    return states.count("failed") >= MOST_FAILURES and not {"complete", "pruned"} & set(states)
+
+
+def list_records(plan: SearchPlan, trials: Iterable[Trial]) -> list[int]:
+    """Numbers of the trials that are better than all before them: the best is among them wherever the budget ends."""
+    records: list[int] = []
+    best: float | None = None
+    for trial in sorted(trials, key=lambda trial: trial.number):
+        if trial.state == "complete" and trial.score is not None:
+            better = best is None or (trial.score < best if plan.lower_is_better else trial.score > best)
+            if better:
+                records.append(trial.number)
+                best = trial.score
+    return records

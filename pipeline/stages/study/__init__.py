@@ -1,0 +1,1 @@
+"""The parts of a study: plan, dry run, resuming, its tags."""

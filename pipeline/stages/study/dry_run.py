@@ -1,0 +1,270 @@
+"""How long a training will take, by what trainings of the same strategy, model and data took on record."""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from tabulate import tabulate
+
+from pipeline.stages import tune
+from pipeline.stages.resume_training import find_interrupted
+from pipeline.stages.search.plan import SearchPlan, plan_search, search_config
+from pipeline.stages.study.plan import StudyPlan
+from pipeline.stages.study.resume import find_finished
+from pipeline.stages.training_setup import TrainingInputs, find_inputs
+from pipeline.tracking.provenance import hardware
+from pipeline.tracking.run_kinds import was_trained_here
+from pipeline.tracking.runs import Run, RunStore
+from pipeline.training.precision import Precision, choose_precision, dtype_name
+
+_NEEDED = ("cost/wall_seconds", "cost/train_seconds", "cost/examples_per_second")
+_ENOUGH_STEPS = 50
+"""From so many steps on a speed holds for any number: the first ones, which are slow, weigh little by then."""
+_NEAR = 4
+"""By how much the number of examples may differ between a shorter training and what is foretold from it."""
+_TOO_WIDE = 5
+"""A range whose end is so many times its beginning says nothing."""
+_EVALUATING = 0.4
+"""Time of an example that is evaluated, as a share of one that is trained on: forward, of forward and backward."""
+
+
+@dataclass(frozen=True)
+class Seconds:
+    """How long something takes, between two bounds."""
+
+    low: float
+    high: float
+
+    def __add__(self, other: Seconds) -> Seconds:
+        return Seconds(self.low + other.low, self.high + other.high)
+
+    def __mul__(self, factor: float) -> Seconds:
+        return Seconds(self.low * factor, self.high * factor)
+
+    def __str__(self) -> str:
+        low, high = describe_seconds(self.low), describe_seconds(self.high)
+        return f"about {high}" if low == high or self.high < 1.2 * self.low else f"{low} to {high}"
+
+
+@dataclass(frozen=True)
+class _Past:
+    """What a training on record took."""
+
+    steps_seconds: float
+    examples: float
+    """Trained on, repetitions counted."""
+    rest: float
+    """Seconds that depend on neither the number of examples nor that of texts."""
+    rows: int
+    """Texts of train and validation that were used."""
+    cache_seconds: float
+    """For what frozen layers make of them, in this run or in the one whose result it found."""
+
+
+def expected_seconds(past: Sequence[Run], inputs: TrainingInputs, precision: Precision) -> Seconds | None:
+    """How long a training of these inputs and its test take, by past ones on the same machine; None where they do not tell.
+
+    Time is a fixed part (loading, saving, the test, and what the first steps take beyond the others), a part per example that
+    is trained on, one per example that is evaluated, and one per text that frozen layers see. Past trainings of different
+    lengths tell the fixed part from the others. Where all are much shorter or longer than what is planned, the time lies
+    between two bounds: that all of theirs was fixed, and that none was.
+    """
+    alike = [run for run in past if _is_alike(run, inputs, precision)]
+    if not alike:
+        return None
+    rows = len(inputs.sample("train")) + len(inputs.sample("validation"))
+    examples = len(inputs.sample("train")) * inputs.config.epochs
+    evaluated = len(inputs.sample("validation")) * _evaluations(
+        inputs.config.epochs, inputs.config.eval_steps, examples / inputs.config.batch_size
+    )
+    runs = [_read(run, inputs) for run in alike]
+    steps = _foretell_steps(runs, examples, inputs.config.batch_size)
+    rest = statistics.median(run.rest for run in runs) + _EVALUATING * evaluated * steps.high / examples
+    rates = [run.cache_seconds / run.rows for run in runs if run.cache_seconds]
+    if rates and rows not in {run.rows for run in runs}:  # else what frozen layers make of these texts is there
+        rest += statistics.median(rates) * rows
+    ids = {run.run_id for run in alike}
+    tests = [run.metrics["cost/wall_seconds"] for run in past if _is_test(run) and run.tags["evaluates"] in ids]
+    rest += statistics.median(tests) if tests else 0.0
+    found = steps + Seconds(rest, rest)
+    return None if found.high > _TOO_WIDE * found.low else found
+
+
+def _is_alike(run: Run, inputs: TrainingInputs, precision: Precision) -> bool:
+    """Whether a run's seconds say something of a training: the same work per example, on a machine like this."""
+    config = inputs.config
+    wanted = {
+        "compute_dtype": dtype_name(precision),
+        "dataset": config.dataset,
+        "max_length": str(config.max_length),
+        "batch_size": str(config.batch_size),
+    }
+    return (
+        was_trained_here(run)
+        and run.status == "FINISHED"
+        and run.tags.get("strategy") == config.strategy
+        and run.tags.get("base_sha256") == inputs.base_sha256
+        and all(run.params.get(name) == value for name, value in wanted.items())
+        and run.tags.get("hardware") in (None, hardware())
+        and all(run.metrics.get(name) for name in _NEEDED)
+        and run.metrics.get("cost/grid_points", 1) <= 1  # of those that trained together each has a share of the seconds
+    )
+
+
+def _is_test(run: Run) -> bool:
+    """Whether the run is the test of another one, on its own test part."""
+    tests_another = run.stage == "evaluate" and "evaluates" in run.tags and "split_part" not in run.params
+    return tests_another and "cost/wall_seconds" in run.metrics
+
+
+def _read(run: Run, inputs: TrainingInputs) -> _Past:
+    wall, steps_seconds, speed = (run.metrics[name] for name in _NEEDED)
+    examples = steps_seconds * speed
+    epochs, batch_size = (int(run.params.get(name) or 1) for name in ("epochs", "batch_size"))
+    limit, eval_steps = (int(value) if (value := run.params.get(name)) else None for name in ("max_eval_samples", "eval_steps"))
+    validation = min(inputs.prepared.manifest.rows["validation"], limit or sys.maxsize)
+    evaluated = validation * _evaluations(epochs, eval_steps, examples / batch_size)
+    cache_seconds = run.metrics.get("cost/cache_seconds", 0.0)
+    spent = cache_seconds if run.tags.get("frozen_prefix_cache") == "built" else 0.0
+    # A run that was resumed has the steps of all attempts, but the wall time of the last.
+    rest = max(0.0, wall - steps_seconds - spent - _EVALUATING * evaluated / speed)
+    train = int(run.metrics.get("data/train_examples", examples / epochs))
+    return _Past(steps_seconds, examples, rest, train + validation, cache_seconds)
+
+
+def _evaluations(epochs: int, eval_steps: int | None, steps: float) -> float:
+    return steps / eval_steps if eval_steps else epochs
+
+
+def _foretell_steps(runs: Sequence[_Past], examples: int, batch_size: int) -> Seconds:
+    """Seconds of training steps for so many examples."""
+
+    def tells(run: _Past) -> bool:
+        enough = min(run.examples, examples) >= _ENOUGH_STEPS * batch_size
+        return enough or 1 / _NEAR <= examples / run.examples <= _NEAR
+
+    telling = [run for run in runs if tells(run)]
+    slopes = [
+        (right.steps_seconds - left.steps_seconds) / (right.examples - left.examples)
+        for left, right in itertools.permutations(runs, 2)
+        if right.examples >= 2 * left.examples
+    ]
+    if telling and slopes and (slope := statistics.median(slopes)) > 0:
+        fixed = max(0.0, statistics.median(run.steps_seconds - slope * run.examples for run in telling))
+        return Seconds(fixed + slope * examples, fixed + slope * examples)
+    if telling:
+        found = statistics.median(run.steps_seconds * examples / run.examples for run in telling)
+        return Seconds(found, found)
+    bounds = [sorted((run.steps_seconds, run.steps_seconds * examples / run.examples)) for run in runs]
+    low, high = max(low for low, _ in bounds), min(high for _, high in bounds)
+    return Seconds(min(low, high), max(low, high))
+
+
+def describe_seconds(seconds: float) -> str:
+    """A duration as somebody would say it."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"
+
+
+@dataclass(frozen=True)
+class _Line:
+    """One step of a study: what happens to it, and how long that takes, as far as is known."""
+
+    strategy: str
+    arguments: str
+    seed: str
+    what: str
+    trainings: int
+    seconds: Seconds | None
+
+
+def describe_plan(plan: StudyPlan, store: RunStore) -> Iterator[str]:
+    """Lines that say what would be trained, continued and reused, and for how long."""
+    past = store.search()
+    lines = [line for inputs in plan.strategies for line in _lines(plan, inputs, store, past)]
+    yield f"Plan of study {plan.config.recipe}, precision {plan.precision}:"
+    rows = [(line.strategy, line.arguments, line.seed, line.what, _describe_time(line)) for line in lines]
+    yield from tabulate(rows, ["strategy", "arguments", "seed", "what", "time"], disable_numparse=True).splitlines()
+    for strategy, reason in plan.unfit.items():
+        yield f"Not run: {strategy}: {reason}"
+    to_train = sum(line.trainings for line in lines)
+    reused = sum(not line.trainings for line in lines)
+    yield f"Total: {to_train} to train, {reused} reused; {_describe_total(lines)}."
+    yield "Nothing was run (--dry-run)."
+
+
+def _describe_total(lines: Sequence[_Line]) -> str:
+    unknown = sum(line.trainings for line in lines if line.trainings and line.seconds is None)
+    if not any(line.trainings for line in lines):
+        return "nothing is left to train"
+    if unknown == sum(line.trainings for line in lines):
+        return (
+            "how long that takes is unknown: no run of these strategies, with this model, data and machine, is there that is "
+            "long enough to tell"
+        )
+    known = sum((line.seconds for line in lines if line.seconds is not None), Seconds(0.0, 0.0))
+    return f"{known} by past runs" + (f", and {unknown} of unknown duration" if unknown else "")
+
+
+def _lines(plan: StudyPlan, inputs: TrainingInputs, store: RunStore, past: list[Run]) -> Iterator[_Line]:
+    arguments = _describe_arguments(inputs)
+    seconds = expected_seconds(past, inputs, plan.precision)
+    name = inputs.config.title
+    tuned: Mapping[str, str] = {}
+    if plan.config.tune:
+        search = plan_search(search_config(plan.config, inputs.config))
+        found = tune.find_search(search, store)
+        settled, result = found or (0, None)
+        if result is None:  # which settings win, and so which trainings there are, is known after the search
+            yield _search_line(plan, search, settled, name, arguments, seconds)
+            return
+        yield _Line(name, arguments, str(inputs.config.seed), f"search reused: run {result.run_id}", 0, None)
+        inputs, tuned = find_inputs(result.best_config), result.tags
+        arguments = _describe_arguments(inputs)
+    for training in plan.trainings(inputs):
+        seed = str(training.config.seed)
+        finished = (
+            None
+            if plan.config.force
+            else find_finished(store, training, choose_precision(training.config.precision), tuned=tuned)
+        )
+        step = find_interrupted(training)
+        if finished:
+            yield _Line(name, arguments, seed, f"reused: run {finished.run_id}", 0, None)
+        elif step is not None:
+            left = 1 - step / training.context().total_steps
+            yield _Line(name, arguments, seed, f"continued from step {step}", 1, seconds and seconds * left)
+        else:
+            yield _Line(name, arguments, seed, "trained", 1, seconds)
+
+
+def _search_line(
+    plan: StudyPlan, search: SearchPlan, settled: int, name: str, arguments: str, seconds: Seconds | None
+) -> _Line:
+    """What is left of a search, and the winner's trainings; how many trials a budget pays for is estimated."""
+    budget, seeds = search.budget, plan.config.seeds
+    affordable = {
+        "trials": budget.amount,
+        "examples": budget.amount // search.examples_of(search.base),
+        "train_seconds": budget.amount // seconds.high if seconds else 1,
+    }[budget.unit]
+    trials = min(affordable, search.space.size or affordable)
+    count = max(int(trials) - settled, 0) + seeds
+    begun = f", of which {settled} trials are there" if settled else ""
+    what = f"search with a budget of {budget}{begun}, then the winner with {seeds} seed(s)"
+    return _Line(name, arguments, str(search.base.seed), what, count, seconds and seconds * count)
+
+
+def _describe_arguments(inputs: TrainingInputs) -> str:
+    return ",".join(f"{name}={value}" for name, value in inputs.config.strategy_args.items() if value not in (None, []))
+
+
+def _describe_time(line: _Line) -> str:
+    if not line.trainings:
+        return ""
+    return "unknown" if line.seconds is None else str(line.seconds)

@@ -1,0 +1,202 @@
+"""What makes the comparison of a study unfair, known before it is run."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import get_args
+
+from pipeline import config as configs
+from pipeline.config import SEEDS, identify
+from pipeline.config.fields import SEED_LIMIT
+from pipeline.config.options import flag
+from pipeline.data.atomic_io import replace_text
+from pipeline.errors import ConfigError, InputError
+from pipeline.hashing import digest, read_with_checksum, with_checksum
+from pipeline.objectives.base import refuse_idle_model_labels, refuse_idle_pooling
+from pipeline.recipes.recipe import load_recipe
+from pipeline.stages.configure import configure_strategy, replace_options, resolve_strategy
+from pipeline.stages.search.plan import plan_search, search_config
+from pipeline.stages.training_setup import TrainingInputs, find_inputs, find_strategy
+from pipeline.strategies.base import list_strategies
+from pipeline.tracking.provenance import cpu_name
+from pipeline.training.precision import Precision, choose_precision
+
+
+def find_doubts(plan: StudyPlan) -> list[str]:
+    """Settings that were chosen for something else, or for nothing; a sentence each, with the way out."""
+    config, recipe = plan.config, load_recipe(plan.config.recipe)
+    plans = [inputs.config for inputs in plan.strategies if not inputs.strategy.is_solved]
+    lines = []
+    without = [plan.title for plan in plans if plan.title not in recipe.strategies]
+    if without and recipe.strategies and not config.tune and "learning_rate" not in config.given:
+        lines.append(
+            f"Recipe {config.recipe} knows no learning rate for {', '.join(without)}: the default suits full tuning. "
+            "Add --tune true, or give rates in a recipe of your own (docs/studies.md)."
+        )
+    given = set(config.given)
+    options = ("model", "dataset", *configs.PART_FILES)
+    changed = [name for name in options if name in given and getattr(config, name) != recipe.options.get(name)]
+    other = dict.fromkeys("dataset" if name in configs.PART_FILES else name for name in changed)
+    if other and len(without) < len(plans) and not config.tune and "learning_rate" not in given:
+        lines.append(
+            f"The learning rates of recipe {config.recipe} were chosen for another {' and '.join(other)}. "
+            "For a fair comparison add --tune true."
+        )
+    return lines
+
+
+def settle_precision(option: str, cache_dir: str) -> Precision:
+    """The precision; that of `auto` is kept in the cache folder, for this hardware and version of torch.
+
+    Raises:
+        ConfigError: This machine does not compute in the precision that was asked for.
+    """
+    if option != "auto":
+        return choose_precision(option)
+    file = Path(cache_dir) / "precision" / f"{_machine()[:16]}.json"
+    with contextlib.suppress(OSError, ValueError):
+        text = file.read_text(encoding="utf-8")
+        # Older versions wrote the name alone, which nothing that is damaged can look like.
+        kept = json.loads(text) if text.startswith('"') else read_with_checksum(text)
+        if kept in get_args(Precision):
+            return choose_precision(str(kept))
+    precision = choose_precision(option)
+    replace_text(file, with_checksum(precision))
+    return precision
+
+
+def _machine() -> str:
+    import torch
+
+    cuda = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    return digest([cpu_name(), cuda, torch.get_num_threads(), version("torch")])
+
+
+ALL = "all"
+"""Instead of names of strategies: every one that can work on the model and with the settings."""
+
+
+@dataclass(frozen=True)
+class StudyPlan:
+    """A study whose settings, data and models were found and checked; nothing of it was begun."""
+
+    config: configs.MainConfig
+    precision: Precision
+    """What `--precision` means here, chosen once for all strategies."""
+    strategies: tuple[TrainingInputs, ...]
+    """Of each strategy the training with the first seed."""
+    unfit: Mapping[str, str] = field(default_factory=dict)
+    """Strategies that nobody asked for by name and that cannot work here, with why."""
+
+    @property
+    def identity(self) -> str:
+        """Equal for two plans that compute the same with the same code."""
+        parts = [[inputs.identity, inputs.config.num_processes, inputs.code_version] for inputs in self.strategies]
+        return digest([parts, identify(self.config), self.config.force])
+
+    def trainings(self, inputs: TrainingInputs) -> list[TrainingInputs]:
+        """A strategy's trainings, one a seed: `--seed` and those that follow it."""
+        return [inputs, *(_with_seed(inputs, inputs.config.seed + step) for step in range(1, self.config.seeds))]
+
+
+def plan_study(config: configs.MainConfig) -> StudyPlan:
+    """The plan of a study; data that are not prepared yet are prepared, but no run is made.
+
+    Raises:
+        InputError: A mistake in options, recipe, data or model; all that can be found together are reported together.
+    """
+    precision = settle_precision(config.precision, config.cache_dir)
+    plans = [dataclasses.replace(plan, precision=precision) for plan in map(resolve_strategy, _plan(config))]
+    refuse_idle_pooling(config.given, [plan.objective for plan in plans])
+    refuse_idle_model_labels(config.given, [(plan.objective, plan.head) for plan in plans])
+    found, unfit = _check_strategies(plans, named=not _is_open(config))
+    fitting = [inputs.config for inputs in found]
+    _check_seeds(config.seeds, fitting)
+    if config.tune:
+        _check_searches(config, fitting)
+    return StudyPlan(dataclasses.replace(config, precision=precision), precision, tuple(found), unfit)
+
+
+def _plan(config: configs.MainConfig) -> list[configs.TrainConfig]:
+    """A checked train config per strategy; all mistakes are reported together."""
+    recipe = load_recipe(config.recipe)
+    plans: list[configs.TrainConfig] = []
+    messages: list[str] = []
+    names = list_strategies() if _is_open(config) else config.strategies or tuple(recipe.strategies)
+    for strategy in names:
+        try:
+            plans.append(configure_strategy(config, strategy))
+        except InputError as error:
+            messages += error.messages
+    if messages:
+        raise ConfigError(*messages)
+    return plans
+
+
+def _is_open(config: configs.MainConfig) -> bool:
+    """Whether neither the user nor the recipe named strategies."""
+    return config.strategies == (ALL,) or not (config.strategies or load_recipe(config.recipe).strategies)
+
+
+def _check_strategies(plans: Sequence[configs.TrainConfig], named: bool) -> tuple[list[TrainingInputs], dict[str, str]]:
+    """What those need that can work on model and data, and why the others cannot.
+
+    Raises:
+        InputError: None can, or one cannot that was named; all of these are reported together.
+    """
+    fitting: list[TrainingInputs] = []
+    unfit: dict[str, str] = {}
+    errors: list[InputError] = []
+    messages: list[str] = []
+    for plan in plans:
+        try:
+            find_strategy(plan)  # before the data are read
+            fitting.append(find_inputs(plan))
+        except InputError as error:
+            where = f"{plan.entry}: " if plan.entry else ""
+            messages += [where + message for message in error.messages]
+            unfit[plan.title] = " ".join(error.messages)
+            errors.append(error)
+    if errors and not fitting and len(set(unfit.values())) == 1:
+        raise errors[0]  # model or data, whatever the strategy
+    if messages and named and fitting:
+        messages.append(f"The others can be compared: --strategies {','.join(inputs.config.title for inputs in fitting)}")
+    if messages and (named or not fitting):
+        raise ConfigError(*messages)
+    return fitting, unfit
+
+
+def _check_searches(config: configs.MainConfig, plans: Sequence[configs.TrainConfig]) -> None:
+    """Refuse what could not be searched; all mistakes are reported together."""
+    messages: dict[str, None] = {}
+    for plan in plans:
+        try:
+            plan_search(search_config(config, plan))
+        except InputError as error:
+            messages.update(dict.fromkeys(error.messages))
+    if messages:
+        raise ConfigError(*messages)
+
+
+def _check_seeds(seeds: int, plans: Sequence[configs.TrainConfig]) -> None:
+    """Refuse seeds that would repeat one training: the spread over them would be nought, and say nothing."""
+    sources = [name for name in SEEDS if name != "seed"]
+    fixed = [plan.title for plan in plans if all(getattr(plan, name) is not None for name in sources)]
+    if seeds > 1 and fixed:
+        raise ConfigError(
+            f"--seeds {seeds}: {', '.join(map(flag, sources))} are all given, so every training of {', '.join(fixed)} would be "
+            "the same. Leave one of them out, or take --seeds 1."
+        )
+    highest = max(plan.seed for plan in plans) + seeds - 1
+    if highest >= SEED_LIMIT:
+        raise ConfigError(f"--seeds {seeds}: the last seed would be {highest}, above {SEED_LIMIT - 1}. Lower --seed.")
+
+
+def _with_seed(inputs: TrainingInputs, seed: int) -> TrainingInputs:
+    return dataclasses.replace(inputs, config=replace_options(inputs.config, {"seed": seed}))

@@ -1,0 +1,119 @@
+"""Finished trainings that need not be made again."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import cast
+
+from pipeline.config import identify
+from pipeline.data.atomic_io import replace_text
+from pipeline.errors import RunError
+from pipeline.hashing import digest, read_with_checksum, with_checksum
+from pipeline.stages.processes.workers import claim
+from pipeline.stages.progress import say
+from pipeline.stages.study.plan import StudyPlan
+from pipeline.stages.training_setup import TrainingInputs
+from pipeline.tracking.run_kinds import is_reproduction
+from pipeline.tracking.runs import Run, RunLogger, RunStore, Tracker, close_unfinished, closing
+from pipeline.training.meters import MIB
+from pipeline.training.precision import Precision
+
+_BUDGET = ("tuned_trials", "tuning_budget")
+"""Tags by which rows tell settings that were searched."""
+
+
+def find_finished(
+    store: RunStore,
+    inputs: TrainingInputs,
+    precision: Precision,
+    *,
+    tuned: Mapping[str, str] | None = None,
+    below: str | None = None,
+) -> Run | None:
+    """The newest finished run that computed the same, its model still there.
+
+    The same is: equal configuration, number of processes, data, base and code.
+
+    What `reproduce` made again is passed over: it is evidence about another run.
+
+    Args:
+        tuned: Tags of the search that chose the settings: a row of the table tells settings of one budget from those of
+            another, and from untuned ones.
+        below: Only runs of this parent.
+    """
+    wanted = {
+        "stage": "train",
+        "config_hash": inputs.config_hash(precision),
+        "num_processes": str(inputs.config.num_processes),  # with dropout another number is another draw
+        "data_fingerprint": inputs.prepared.manifest.fingerprint,
+        "base_sha256": inputs.base_sha256,
+        "code_version": inputs.code_version,
+    }
+    for run in store.search(wanted):
+        if (
+            run.status == "FINISHED"
+            and not is_reproduction(run)
+            and all(run.tags.get(name) == (tuned or {}).get(name) for name in _BUDGET)
+            and below in (None, run.parent_id)
+            and _holds_model(store, run)
+        ):
+            return run
+    return None
+
+
+def _holds_model(store: RunStore, run: Run) -> bool:
+    """Whether the model lies in the store as large as it was written."""
+    written = run.metrics.get("cost/artifact_mb", 0.0) * MIB
+    return written > 0 and math.isclose(store.model_bytes(run.run_id), written, abs_tol=0.5)
+
+
+@contextlib.contextmanager
+def open_study(plan: StudyPlan, tracker: Tracker) -> Iterator[RunLogger]:
+    """The study's run: that of an interrupted study of the same plan, or a new one; closed at the end.
+
+    Raises:
+        PipelineError: The same study is running.
+    """
+    folder = Path(plan.config.cache_dir) / "studies"
+    # By what was asked for, not by what comes of it: with changed data or code the old study has to be found, too, and closed.
+    name = digest([identify(plan.config), plan.config.recipe])[:16]
+    note = folder / f"{name}.json"
+    with claim(folder / f"{name}.lock", "study"):
+        logger = _open(plan, note, tracker)
+        with closing(logger):
+            try:
+                replace_text(note, with_checksum({"run_id": logger.run_id, "identity": plan.identity}))
+                yield logger
+            except Exception:  # it came to an end, if a bad one; after an interruption the note stays
+                note.unlink(missing_ok=True)
+                raise
+        note.unlink(missing_ok=True)
+
+
+def _open(plan: StudyPlan, note: Path, tracker: Tracker) -> RunLogger:
+    title = f"study-{plan.config.recipe}"
+    noted: dict[str, str] = {}
+    try:
+        noted = cast(dict[str, str], read_with_checksum(note.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        pass
+    except ValueError:  # or of a version that wrote no checksum
+        say(f"{note} is damaged, or of another version: the study begins a run of its own, and reuses what is finished.")
+    try:
+        old = tracker.get(noted["run_id"])
+    except (KeyError, TypeError, RunError):  # there is none, or it is in another store, or was deleted
+        return tracker.start(title)
+    if old.status == "FINISHED":
+        return tracker.start(title)
+    close_unfinished(tracker, old.run_id, "interrupted", "KILLED")
+    same = noted.get("identity") == plan.identity
+    if same and tracker.given_run_id() in (None, old.run_id):
+        say(f"Continuing study {old.run_id}, which was interrupted.")
+        return tracker.reopen(old.run_id)
+    logger = tracker.start(title)
+    why = "continued" if same else "with other data, code, model, processes or --force made anew"
+    tracker.amend(old.run_id).finish("KILLED", f"interrupted; {why} by run {logger.run_id}")
+    return logger

@@ -1,0 +1,1 @@
+"""Tests of a trained model, on its own test data and on other data."""

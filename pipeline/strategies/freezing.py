@@ -1,0 +1,122 @@
+"""What a strategy may train: predicates over the place of a parameter."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pipeline.errors import ConfigError
+from pipeline.modeling.encoder import Encoder, Place
+
+Selector = Callable[[Place], bool]
+
+
+def everything(place: Place) -> bool:
+    """Select every parameter of the model."""
+    return place.part != "spare"
+
+
+def head(place: Place) -> bool:
+    """Select the classifier."""
+    return place.part == "head"
+
+
+def added(place: Place) -> bool:
+    """Select what the strategy put into the model, such as adapters."""
+    return place.part == "added"
+
+
+def biases(place: Place) -> bool:
+    """Select every `bias`, the classifier's included, and no weight."""
+    return place.part != "spare" and place.name.endswith(".bias")
+
+
+def pooler(place: Place) -> bool:
+    """Select what stands between the top layer and the classifier, such as BERT's pooler."""
+    return place.part == "pooler"
+
+
+def embeddings(place: Place) -> bool:
+    """Select the embedding tables, with their norm and projection."""
+    return place.part == "embeddings"
+
+
+def norms(place: Place) -> bool:
+    """Select scale and shift of every layer norm."""
+    return place.part not in ("spare", "added") and "norm" in place.name.lower()
+
+
+def inside_layers(*components: str) -> Selector:
+    """Select those parameters of the encoder layers that have one of the components in their dotted name."""
+    return lambda place: place.part == "layer" and not set(components).isdisjoint(place.name.split("."))
+
+
+def layers(start: int, stop: int) -> Selector:
+    """Select the encoder layers from `start` up to but not including `stop`, counted from 0 at the bottom."""
+    return lambda place: place.layer is not None and start <= place.layer < stop
+
+
+def either(*selectors: Selector) -> Selector:
+    """Select what any of the selectors selects."""
+    return lambda place: any(selects(place) for selects in selectors)
+
+
+def count_layers(label: str, size: float, encoder: Encoder) -> int:
+    """How many layers a size means: a whole number as it is, less than 1 a share of the depth, to the nearest layer.
+
+    Halves go up, so that of 6 layers two thirds and three quarters are not the same.
+
+    Args:
+        label: Strategy and argument as they are typed, such as `freeze_bottom: bottom`.
+
+    Raises:
+        ConfigError: Not a whole number, or more layers than there are.
+    """
+    depth = encoder.depth
+    if size < 1:
+        return min(depth, max(1, math.floor(size * depth + 0.5)))
+    if size != int(size):
+        raise ConfigError(f"{label}={size:g} is neither a whole number of layers nor a share of the depth below 1.")
+    if size > depth:
+        raise ConfigError(f"{label}={size:g} exceeds the {depth} layers of {encoder.name}. Choose 1 to {depth}.")
+    return int(size)
+
+
+def require_own_layers(strategy: str, encoder: Encoder) -> None:
+    """Refuse an encoder whose layers cannot train differently.
+
+    Raises:
+        ConfigError: Layers share weights.
+    """
+    if encoder.shares_layers:
+        sets = "one set" if encoder.layer_sets == 1 else f"{encoder.layer_sets} sets"
+        raise ConfigError(
+            f"{strategy} cannot work on {encoder.model_type}: the {encoder.depth} layers of {encoder.name} share {sets} of "
+            "weights, so the top ones cannot train otherwise than those below. Choose another strategy."
+        )
+
+
+@dataclass(frozen=True)
+class RateGroup:
+    """Parameters that train at `factor` times the learning rate."""
+
+    selects: Selector
+    factor: float = 1.0
+
+
+@dataclass(frozen=True)
+class Phase:
+    """From `start_epoch` (counted from 0) the groups train; the first group that selects a parameter decides its rate."""
+
+    groups: tuple[RateGroup, ...]
+    start_epoch: int = 0
+
+    @staticmethod
+    def training(*selectors: Selector, start_epoch: int = 0) -> Phase:
+        """A phase in which everything selected trains at the full learning rate."""
+        return Phase((RateGroup(either(*selectors)),), start_epoch)
+
+    def factor(self, place: Place) -> float:
+        """Share of the learning rate for a parameter; 0 where it is frozen."""
+        return next((group.factor for group in self.groups if group.selects(place)), 0.0)

@@ -1,0 +1,200 @@
+"""Where a parameter stood in the model before peft and parametrizations wrapped it, and what a strategy put in beside."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pipeline.errors import ConfigError
+from pipeline.modeling.encoder import Encoder, Place
+from pipeline.strategies.freezing import Phase
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def parameter_names(model: nn.Module) -> frozenset[str]:
+    """Names of all parameters of a model, as `model.named_parameters()` calls them."""
+    return frozenset(name for name, _ in model.named_parameters())
+
+
+def locate(model: nn.Module, own_names: Collection[str], encoder: Encoder) -> dict[str, Place]:
+    """Name -> place of the parameters of a model that a strategy has adapted, seen through what now stands around them.
+
+    What was in the model before is found behind the wrappers of peft and of torch's parametrizations; all else is `added`,
+    whatever it is called. `spare`, which nothing selects, are the untouched classifier that peft keeps beside the copy that
+    trains, and what the strategy put in without a gradient, such as the rank that AdaLoRA counts.
+
+    Args:
+        own_names: `parameter_names` of the model before.
+
+    Raises:
+        TypeError: A parameter of the model is found no more, so what stands in its place would train as if it were new.
+    """
+    parameters = dict(model.named_parameters())
+    outer = _outer_name(parameters, own_names)
+    places = {}
+    found: set[str] = set()
+    for name, parameter in parameters.items():
+        inner = name.removeprefix(outer)
+        plain = _without_wrappers(inner)
+        if ".original_module." in inner:
+            places[name] = Place(plain, "spare")
+            found.add(plain)
+        elif plain in own_names:
+            places[name] = encoder.place(plain)
+            found.add(plain)
+        else:
+            places[name] = Place(inner, "added" if parameter.requires_grad else "spare")
+    if lost := sorted(set(own_names) - found):
+        raise TypeError(f"The strategy has hidden {lost[0]} of the model. A wrapper holds the module it wraps as `base_layer`.")
+    return places
+
+
+def _outer_name(names: Collection[str], own_names: Collection[str]) -> str:
+    """What peft puts before the names of the model that it wraps: the longer around adapters, the other around virtual tokens.
+
+    ModernBERT's own names begin with `model.`, too, so a name alone does not tell.
+    """
+    for outer in ("base_model.model.", "base_model."):
+        if any(name.startswith(outer) and _without_wrappers(name.removeprefix(outer)) in own_names for name in names):
+            return outer
+    return ""
+
+
+def _without_wrappers(inner: str) -> str:
+    """The name that a parameter had before a module of it was wrapped; without sense for one that was not there."""
+    plain = re.sub(r"\.modules_to_save\.[^.]+\.", ".", inner.replace(".original_module.", "."))
+    plain = re.sub(r"\.parametrizations\.(\w+)\.original$", r".\1", plain)
+    return plain.replace(".base_layer.", ".")
+
+
+@dataclass(frozen=True)
+class PlannedParameter:
+    """One parameter of the model that trains, with its factor of the learning rate in each phase."""
+
+    name: str
+    """As `model.named_parameters()` calls it."""
+    place: Place
+    shape: tuple[int, ...]
+    factors: tuple[float, ...]
+
+    @property
+    def trains(self) -> bool:
+        """Whether it trains in any phase."""
+        return any(factor > 0 for factor in self.factors)
+
+    @property
+    def size(self) -> int:
+        """Number of weights."""
+        size = 1
+        for extent in self.shape:
+            size *= extent
+        return size
+
+
+@dataclass(frozen=True)
+class ParameterPlan:
+    """Every parameter of a model, and which of them train when."""
+
+    parameters: tuple[PlannedParameter, ...]
+    start_epochs: tuple[int, ...]
+
+    @property
+    def trainable(self) -> tuple[PlannedParameter, ...]:
+        """The parameters that train in any phase."""
+        return tuple(parameter for parameter in self.parameters if parameter.trains)
+
+    @property
+    def saved(self) -> tuple[PlannedParameter, ...]:
+        """What makes the model up again from its base: all that trains, and the head even where a part of it stays frozen."""
+        return tuple(parameter for parameter in self.parameters if parameter.trains or parameter.place.part == "head")
+
+    @property
+    def trainable_count(self) -> int:
+        """Number of weights that train in any phase."""
+        return sum(parameter.size for parameter in self.trainable)
+
+    @property
+    def total_count(self) -> int:
+        """Number of weights of the model as it trains, adapters and peft's copy of the classifier included."""
+        return sum(parameter.size for parameter in self.parameters)
+
+    @property
+    def trainable_percent(self) -> float:
+        """`trainable_count` in percent of `total_count`."""
+        return 100 * self.trainable_count / self.total_count
+
+    def phase_of(self, epoch: int) -> int:
+        """Index of the phase that governs an epoch."""
+        return max(index for index, start in enumerate(self.start_epochs) if start <= epoch)
+
+    def lowest_layer(self, encoder: Encoder, phase: int) -> int:
+        """The lowest layer that has trained by the end of `phase`, counted from 0; the depth where none has.
+
+        Whatever is below it is as it was loaded. Embeddings, and what is added outside the layers, count as layer 0; so do
+        layers that share weights, because what trains above is used below, too.
+        """
+        lowest = encoder.depth
+        for parameter in self.parameters:
+            if any(factor > 0 for factor in parameter.factors[: phase + 1]):
+                lowest = min(lowest, _first_use(parameter.place, encoder))
+        return 0 if encoder.shares_layers and lowest < encoder.depth else lowest
+
+    def enter_phase(self, model: nn.Module, phase: int) -> None:
+        """Set `requires_grad` on every parameter of `model` as the phase says."""
+        trains = {parameter.name: parameter.factors[phase] > 0 for parameter in self.parameters}
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(trains[name])
+
+
+def plan_parameters(
+    model: nn.Module,
+    encoder: Encoder,
+    phases: Sequence[Phase],
+    own_names: Collection[str],
+    newly_initialised: Collection[str] = (),
+) -> ParameterPlan:
+    """Resolve a strategy's phases against the parameters of the model that it has adapted.
+
+    Args:
+        own_names: `parameter_names` of the model before the strategy adapted it.
+        newly_initialised: Plain names of parameters that the checkpoint lacked. Outside the head they train in every phase,
+            whatever the strategy: freezing spares pretrained parts only.
+
+    Raises:
+        ConfigError: The phases are out of order, or some phase trains nothing.
+    """
+    start_epochs = tuple(phase.start_epoch for phase in phases)
+    if not start_epochs or start_epochs[0] != 0 or list(start_epochs) != sorted(set(start_epochs)):
+        raise ConfigError(f"A strategy's phases must start at epoch 0 and rise, not at {list(start_epochs)}.")
+    places = locate(model, own_names, encoder)
+    planned = []
+    for name, parameter in model.named_parameters():
+        place = places[name]
+        forced = place.name in newly_initialised and place.part not in ("head", "added", "spare")
+        factors = tuple(phase.factor(place) or (1.0 if forced else 0.0) for phase in phases)
+        planned.append(PlannedParameter(name, place, _logical_shape(parameter), factors))
+    plan = ParameterPlan(tuple(planned), start_epochs)
+    for phase, start in enumerate(start_epochs):
+        if not any(parameter.factors[phase] > 0 for parameter in planned):
+            raise ConfigError(f"No parameter trains from epoch {start} on, so training could not change the model.")
+    return plan
+
+
+def _first_use(place: Place, encoder: Encoder) -> int:
+    """The depth from which a parameter has an effect, counted from 0 at the bottom."""
+    if place.part == "added":
+        inside = re.search(re.escape(encoder.architecture.layers) + r"\.(\d+)\.", place.name)
+        return encoder.first_use(int(inside.group(1))) if inside else 0
+    if place.layer is not None:
+        return encoder.first_use(place.layer)
+    return 0 if place.part == "embeddings" else encoder.depth
+
+
+def _logical_shape(parameter: nn.Parameter) -> tuple[int, ...]:
+    """The shape that a weight stands for: quantised ones are packed into bytes, and bitsandbytes keeps theirs beside."""
+    quantised = getattr(parameter, "quant_state", None)
+    return tuple(quantised.shape if quantised is not None else parameter.shape)

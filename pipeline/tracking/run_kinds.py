@@ -1,0 +1,130 @@
+"""What a run is: whether it was trained here, which row of the table it belongs to, and what that row is called."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+
+from pipeline.errors import ConfigError
+from pipeline.modeling.encoder import FAMILY_HEAD
+from pipeline.strategies.base import create_strategy, strategy_arguments
+from pipeline.tracking.runs import Run
+
+EXTERNAL = "external"
+"""What stands as strategy of a model that was not trained here."""
+UNTUNED = "untuned"
+
+
+def was_trained_here(run: Run) -> bool:
+    """Whether training made the run, as one of its own or a search's trial; a model from elsewhere is only evaluated."""
+    return run.stage in ("train", "trial")
+
+
+def is_external(run: Run) -> bool:
+    """Whether the run holds the test of a model from elsewhere."""
+    return run.stage == "evaluate" and run.tags.get("strategy") == EXTERNAL
+
+
+def is_reproduction(run: Run) -> bool:
+    """Whether `reproduce` made the run, to be held against another one and nothing else."""
+    return "reproduces" in run.tags
+
+
+def has_test_result(run: Run) -> bool:
+    """Whether `evaluate` has written its scores, of classes or of scores, onto the run."""
+    return "test/f1_macro" in run.metrics or predicts_scores(run)
+
+
+def predicts_scores(run: Run) -> bool:
+    """Whether what was tested on the run are scores, not classes."""
+    return "test/spearman" in run.metrics
+
+
+def count_processes(run: Run) -> int:
+    """How many processes trained together."""
+    return int(run.tags.get("num_processes", "1"))
+
+
+def budget_of(run: Run) -> str:
+    """What the search behind a run was allowed to spend; `untuned` without one."""
+    trials = run.tags.get("tuned_trials")
+    return run.tags.get("tuning_budget") or (f"{trials} trials" if trials else UNTUNED)
+
+
+def configuration(run: Run) -> tuple[str, ...]:
+    """Equal for runs that repeat one another, seed included.
+
+    With dropout another number of processes is another draw. Whether the outputs of frozen layers were kept is in no key: that
+    changes times, and scores by rounding alone.
+    """
+    return run.tags["config_hash"], run.tags.get("base_sha256", ""), str(count_processes(run))
+
+
+def row_key(run: Run) -> tuple[str, ...]:
+    """Equal for runs that differ in their seeds only: same settings, base, precision and processes, tuned alike."""
+    return (
+        run.tags["settings_hash"],
+        run.tags.get("base_sha256", ""),
+        run.params.get("compute_dtype", ""),
+        str(count_processes(run)),
+        run.tags.get("tuned_trials", ""),
+        budget_of(run),
+    )
+
+
+def group_by_row(runs: Iterable[Run]) -> dict[tuple[str, ...], list[Run]]:
+    """`row_key` -> the runs of that row, both in the order in which they come."""
+    rows: dict[tuple[str, ...], list[Run]] = {}
+    for run in runs:
+        rows.setdefault(row_key(run), []).append(run)
+    return rows
+
+
+def row_name(run: Run) -> str:
+    """What a row is called: the recipe's entry where it has a name of its own, else the strategy.
+
+    A run that failed before it could say either has its own name.
+    """
+    return run.tags.get("entry") or run.tags.get("strategy") or run.name
+
+
+def name_with_seed(run: Run) -> str:
+    """What one of a row's runs is called; a model from elsewhere has no seed."""
+    return f"{row_name(run)} (seed {run.params['seed']})" if "seed" in run.params else row_name(run)
+
+
+def describe_arguments(run: Run, changed_only: bool = False) -> str:
+    """The strategy's arguments as they would be typed, and the head where it is not the family's own.
+
+    Args:
+        changed_only: Leave those out that are as the strategy has them by default.
+    """
+    if run.tags["strategy"] == EXTERNAL:
+        return f"model={run.params.get('model', '')}"
+    arguments = json.loads(run.tags.get("strategy_args", "{}"))
+    if changed_only:
+        usual = _default_arguments(run.tags["strategy"])
+        arguments = {name: value for name, value in arguments.items() if name not in usual or usual[name] != value}
+    head = run.params.get("head", FAMILY_HEAD)
+    arguments = ({"head": head} if head != FAMILY_HEAD else {}) | arguments
+    return ",".join(f"{name}={_typed_value(value)}" for name, value in arguments.items() if value not in ([], None))
+
+
+def learning_rate(run: Run) -> str:
+    """As it was set; nothing where no optimizer is stepped, because the strategy solves for its weights."""
+    try:
+        solved = create_strategy(run.tags["strategy"], {}).is_solved
+    except ConfigError:
+        solved = False
+    return "" if solved else run.params.get("learning_rate", "")
+
+
+def _default_arguments(strategy: str) -> dict[str, object]:
+    try:
+        return strategy_arguments(create_strategy(strategy, {}))
+    except ConfigError:  # of another version of the project, or a plug-in that is gone
+        return {}
+
+
+def _typed_value(value: object) -> str:
+    return "[" + ",".join(map(str, value)) + "]" if isinstance(value, list) else str(value)

@@ -1,0 +1,77 @@
+"""A linear classifier on frozen features, found by a solver instead of gradient steps."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pipeline.data.batching import Examples
+from pipeline.errors import TrainingError
+from pipeline.strategies.base import Strategy
+from pipeline.strategies.parameter_plan import ParameterPlan
+from pipeline.training.inference import predict_logits
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True)
+class Solution:
+    """What solving came to; the model holds the classifier."""
+
+    loss: float
+    """Mean cross-entropy on the training examples, without dropout and penalty."""
+    iterations: int
+
+
+def solve_head(strategy: Strategy, model: nn.Module, parameters: ParameterPlan, train: Examples, device: Any) -> Solution:
+    """Let `strategy.solve` find the classifier of `model`, whose one linear layer is all that trains.
+
+    Raises:
+        TrainingError: The features are not finite, or the strategy finds no classifier.
+    """
+    import numpy as np
+    import torch
+
+    name = _linear_layer(parameters)
+    layer = model.get_submodule(name)
+    with _without(model, name):
+        features = predict_logits(model, train, device)
+    if not np.isfinite(features).all():
+        raise TrainingError(f"{strategy.name}: what the encoder makes of the texts is not finite. Try --precision fp32.")
+    classes = int(layer.get_parameter("bias").numel())
+    found = strategy.solve(features, train.labels.astype(np.int64, copy=False), classes)
+    with torch.no_grad():
+        for parameter, value in ((layer.weight, found.weight), (layer.bias, found.bias)):
+            parameter.copy_(torch.from_numpy(value))  # type: ignore[operator]
+    logits = torch.from_numpy(features @ found.weight.T + found.bias)
+    loss = torch.nn.functional.cross_entropy(logits, torch.tensor(train.labels))  # copied: the labels may be mapped from a file
+    return Solution(float(loss), found.iterations)
+
+
+def _linear_layer(parameters: ParameterPlan) -> str:
+    """Name of the module whose weight and bias are all that trains.
+
+    Raises:
+        ValueError: Something else trains; the strategy has not checked what it may be used on.
+    """
+    names = [parameter.name for parameter in parameters.trainable]
+    modules = {name.rpartition(".")[0] for name in names}
+    if len(modules) != 1 or {name.rpartition(".")[2] for name in names} != {"weight", "bias"}:
+        raise ValueError(f"A solver needs one linear layer that trains, and nothing else; here train {', '.join(names)}.")
+    return modules.pop()
+
+
+@contextlib.contextmanager
+def _without(model: nn.Module, name: str) -> Iterator[None]:
+    """Within the block the model gives what enters the module instead of what leaves it."""
+    from torch import nn
+
+    module = model.get_submodule(name)
+    model.set_submodule(name, nn.Identity())
+    try:
+        yield
+    finally:
+        model.set_submodule(name, module)

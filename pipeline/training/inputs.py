@@ -1,0 +1,70 @@
+"""What the model is fed with: token ids, or hidden states of its frozen layers that were computed once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.data.batching import Examples, TokenExamples
+from pipeline.data.tokenization import TokenTable
+from pipeline.modeling.split_model import Cut
+from pipeline.training.activation_cache import CachedPrefix, feed_above
+from pipeline.training.distributed import World
+from pipeline.training.plan import FitPlan, Observer, Progress
+from pipeline.training.precision import dtype_of_states
+
+
+@dataclass(frozen=True)
+class Feed:
+    """What the model is fed with in one phase."""
+
+    train: Examples
+    validation: Examples
+    skips_prefix: bool
+    """Whether the frozen layers' hidden states come from the cache."""
+
+
+class Feeds:
+    """The feed of each phase, made when the phase begins."""
+
+    def __init__(self, plan: FitPlan, observer: Observer, device: Any, world: World) -> None:
+        """Make none yet."""
+        self._plan, self._observer, self._device, self._world = plan, observer, device, world
+        self._by_layer: dict[int, Feed] = {}
+
+    def of(self, phase: int, progress: Progress) -> Feed:
+        """Token ids where the model trains from the bottom up, else the hidden states that enter its lowest trained layer.
+
+        What came from the cache is noted in `progress` when it does so first: a resumed training finds what it had built.
+        """
+        layer = self._plan.parameters.lowest_layer(self._plan.encoder, phase)
+        if layer not in self._by_layer:
+            made: list[Examples] = []
+
+            def make(table: TokenTable) -> Examples:
+                made.append(self._make(table, layer))
+                return made[-1]
+
+            with self._world.first_alone():  # process 0 computes what is to be cached, and the others find it
+                train, validation = self._plan.train.feed(make), self._plan.validation.feed(make)
+            self._by_layer[layer] = Feed(train, validation, isinstance(made[0], CachedPrefix))
+            states = [examples.states for examples in made if isinstance(examples, CachedPrefix)]
+            if states:
+                seconds = sum(each.build_seconds for each in states)
+                progress.cached.setdefault(str(layer), (seconds, all(each.found for each in states)))
+        return self._by_layer[layer]
+
+    def _make(self, table: TokenTable, layer: int) -> Examples:
+        plan, tokens = self._plan, TokenExamples(table, self._plan.pad_id)
+        if layer == 0:
+            return tokens
+        return feed_above(
+            Cut(plan.model, plan.encoder, layer),
+            tokens,
+            self._device,
+            dtype_of_states(plan.precision),
+            plan.prefix_cache,
+            [plan.base_identity, plan.precision],
+            self._observer.on_prefix,
+            plan.largest_batch,
+        )

@@ -1,0 +1,312 @@
+"""A fine-tuned model on disk: the delta that training made, and how to find the base it belongs to.
+
+`model.json` names strategy, arguments, classes and base; `delta.safetensors` holds every parameter that ever trained and
+the whole head, also where part of it stayed as it was drawn. The base is not copied: it is found again by its address and
+held against its SHA-256.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.data.batching import TokenExamples
+from pipeline.data.columns import Input, Problem
+from pipeline.data.tokenization import clamp_length
+from pipeline.errors import ConfigError, DamagedModelError, ModelError, enumerate_some
+from pipeline.evaluation.metrics import softmax
+from pipeline.evaluation.task import Reading
+from pipeline.failures import is_exhausted
+from pipeline.hashing import find_damage, is_sealed, seal
+from pipeline.modeling.class_order import read_class_names
+from pipeline.modeling.encoder import FAMILY_HEAD, Encoder
+from pipeline.modeling.foreign_folders import DELTA, RECORD, find_trained_model
+from pipeline.modeling.loading import check_weights, find_outputs, load_tokenizer
+from pipeline.modeling.model_sources import ModelAddress, find_model
+from pipeline.objectives.base import Objective, Tokenization, create_objective
+from pipeline.strategies.base import Strategy, StrategyContext, create_strategy
+from pipeline.strategies.parameter_plan import ParameterPlan, parameter_names, plan_parameters
+from pipeline.training.checkpoints import load_trained_state, trained_state
+from pipeline.training.inference import predict_logits
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import nn
+
+
+NAME = "fine_tuned"
+_FORMAT = 1
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ModelRecord:
+    """Content of `model.json`."""
+
+    base: str
+    base_revision: str | None
+    base_sha256: str
+    strategy: str
+    strategy_args: dict[str, Any]
+    classes: list[str]
+    max_length: int
+    dropout: float
+    epochs: int
+    total_steps: int
+    head: str = FAMILY_HEAD
+    """Not in folders that were written before there were others."""
+    format: int = _FORMAT
+    objective: str = "classification"
+    pooling: str = "mean"
+    score_range: list[float] | None = None
+    """The scores that 0 and 1 stand for, where labels are scores."""
+    pairs: bool = False
+    model_labels: list[str] = field(default_factory=list)
+    """The classes in the order of the outputs of the base's own classifier, where that was said."""
+    validation: dict[str, float] = field(default_factory=dict)
+    """Metrics of the checkpoint that was kept, and what was chosen with them."""
+
+
+@dataclass(frozen=True)
+class BuiltModel:
+    """A base model with a strategy put into it."""
+
+    model: nn.Module
+    strategy: Strategy
+    parameters: ParameterPlan
+    address: ModelAddress
+    context: StrategyContext
+
+
+@dataclass(frozen=True)
+class FineTunedModel:
+    """A model with its tokenizer, ready to predict."""
+
+    model: nn.Module
+    tokenizer: Any
+    objective: Objective
+    reading: Reading
+    """The objective's, with what was chosen on validation data."""
+    max_length: int
+    encoder: Encoder
+
+    @property
+    def problem(self) -> Problem:
+        """What it predicts, and of what."""
+        return self.objective.problem
+
+    @property
+    def classes(self) -> list[str]:
+        """In the order of its outputs; none where it predicts scores."""
+        return list(self.problem.classes)
+
+    def predict(self, inputs: Sequence[Input]) -> NDArray[np.float32]:
+        """What the model puts out for texts or pairs of them; shape [inputs, outputs]."""
+        return self.predict_and_count(inputs)[0]
+
+    def predict_and_count(self, inputs: Sequence[Input]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """The same, and how many tokens at the end of each text, or of both of a pair, were too many to be read."""
+        import numpy as np
+        import torch
+
+        how = Tokenization(self.tokenizer, self.max_length)
+        table = self.objective.encode(inputs, how, self.encoder)
+        examples = table.feed(lambda texts: TokenExamples(texts, self.tokenizer.pad_token_id))
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        losses = table.losses
+        cut = np.zeros(len(inputs), np.int64) if losses is None else losses.cut.reshape(len(inputs), -1).sum(1, dtype=np.int64)
+        return predict_logits(self.model.to(device), examples, device), cut
+
+    def predict_texts(self, texts: Sequence[Input]) -> NDArray[np.float64]:
+        """Probability of every class; shape [texts, classes]."""
+        return softmax(self.predict(texts))
+
+
+def build_model(
+    address: ModelAddress,
+    strategy: Strategy,
+    context: StrategyContext,
+    objective: Objective,
+    head_seed: int,
+    adapter_seed: int,
+) -> BuiltModel:
+    """Load the base with the head that `context.encoder` names, put the strategy into it, and resolve what trains when.
+
+    The head is drawn from a seed of its own before any adapter, so all strategies start from the same head.
+
+    Raises:
+        ConfigError: The strategy does not fit the model.
+        ModelError: The model cannot be loaded.
+    """
+    import torch
+
+    strategy.check_packages()
+    strategy.phases(context)  # a mistake is found before anything is loaded
+    load_kwargs = strategy.load_kwargs(context)
+    loaded = objective.load(address, context.dropout, head_seed, load_kwargs)
+    context = replace(context, newly_initialised=loaded.newly_initialised)
+    phases, own_names = strategy.phases(context), parameter_names(loaded.model)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(adapter_seed)
+        model = strategy.adapt(loaded.model, context)
+    parameters = plan_parameters(model, context.encoder, phases, own_names, loaded.newly_initialised)
+    return BuiltModel(model, strategy, parameters, address, context)
+
+
+def write_model_folder(folder: Path, built: BuiltModel, record: ModelRecord) -> None:
+    """Write record and delta into `folder`."""
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(trained_state(built.model, built.parameters), folder / DELTA)
+    (folder / RECORD).write_text(json.dumps(asdict(record), indent=1, ensure_ascii=False), encoding="utf-8")
+    seal(folder)
+
+
+def is_model_folder(folder: Path) -> bool:
+    """Whether training wrote this folder."""
+    return find_trained_model(folder) == folder
+
+
+def check_model_folder(folder: Path) -> None:
+    """Hold the folder's files against their checksums.
+
+    Raises:
+        DamagedModelError: One of them is not what training wrote.
+    """
+    if not is_sealed(folder):
+        _LOG.warning("%s was written by a version without checksums: whether it is damaged cannot be told.", folder)
+    elif damaged := find_damage(folder, (RECORD, DELTA)):
+        raise DamagedModelError(
+            f"{folder}: {damaged} is missing or damaged, it is not what training wrote. Copy the folder again, or train again.",
+            damaged,
+        )
+
+
+def read_record(folder: Path) -> ModelRecord:
+    """The record of a folder that training wrote.
+
+    Raises:
+        ModelError: It is missing or damaged.
+    """
+    check_model_folder(folder)
+    try:
+        content = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        if content["format"] != _FORMAT:
+            raise ModelError(f"{folder}: written in format {content['format']}; this version reads {_FORMAT}.")
+        return ModelRecord(**content)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{folder}: {RECORD} is missing or damaged: {error}.") from error
+
+
+def read_weights(folder: Path) -> dict[str, NDArray[Any]]:
+    """Everything that training made of the model in a folder, by name; bf16 as float32.
+
+    Raises:
+        ModelError: The folder is damaged.
+    """
+    from safetensors.torch import load_file
+
+    check_model_folder(folder)
+    try:
+        return {name: tensor.float().numpy() for name, tensor in load_file(folder / DELTA).items()}
+    except Exception as error:  # safetensors raises an error of its own
+        if is_exhausted(error):
+            raise
+        raise ModelError(f"{folder}: {DELTA} is missing or damaged: {error}") from error
+
+
+def load_model_folder(folder: Path) -> FineTunedModel:
+    """The fine-tuned model of a folder that training wrote, as it was when training ended.
+
+    Raises:
+        ModelError: The folder is damaged, or the base is gone or not the one that was fine-tuned.
+    """
+    from safetensors.torch import load_file
+
+    record = read_record(folder)
+    address = find_model(record.base, record.base_revision)
+    if address.sha256() != record.base_sha256:
+        raise ModelError(
+            f"{folder}: was fine-tuned from a base with SHA-256 {record.base_sha256[:12]}..., but {address.folder} holds "
+            f"{address.sha256()[:12]}.... Put the old base back, or train again."
+        )
+    problem = Problem.of(record.classes, record.score_range, record.pairs)
+    objective = create_objective(record.objective, problem, record.pooling, record.head, record.model_labels)
+    try:
+        encoder = objective.encoder(address)
+    except ConfigError as error:  # such as one of the user's own, whose file is not here
+        raise ModelError(f"{folder}: {RECORD} names a head that is not here. {error}") from error
+    context = StrategyContext(encoder, record.epochs, record.total_steps, record.dropout, peft_task=objective.peft_task)
+    strategy = create_strategy(record.strategy, record.strategy_args)
+    built = build_model(address, strategy, context, objective, head_seed=0, adapter_seed=0)
+    try:
+        load_trained_state(built.model, built.parameters, load_file(folder / DELTA))
+    except Exception as error:  # safetensors raises an error of its own
+        if is_exhausted(error):
+            raise
+        raise ModelError(f"{folder}: {DELTA} cannot be put on {record.base}: {error}") from error
+    reading = objective.reading.settled(record.validation)
+    return FineTunedModel(built.model, load_tokenizer(address), objective, reading, record.max_length, context.encoder)
+
+
+def load_foreign_model(
+    address: ModelAddress, problem: Problem, max_length: int, model_labels: Sequence[str] = ()
+) -> tuple[FineTunedModel, str]:
+    """A classifier that was trained elsewhere, as `save_pretrained` wrote it, with outputs in the order of the data's classes.
+
+    Args:
+        model_labels: The classes in the order of its own outputs; matched by name if empty.
+
+    Returns:
+        The model, and what a user should know of its outputs and weights, as sentences; empty where there is nothing to say.
+
+    Raises:
+        ConfigError: `model_labels` names other classes, or outputs that are not there.
+        ModelError: It has no trained head, or other classes than the data, or the data has scores.
+    """
+    classes = problem.classes
+    if not classes:
+        raise ModelError(
+            f"--model {address.name}: a model from elsewhere is tested on classes, for it does not say on which scale its "
+            "scores are. Give a folder that train wrote, or data with classes."
+        )
+    report = check_weights(address)
+    if report.outputs is None:
+        untrained = sorted(name for name in report.lacking if address.encoder.place(name).part in ("head", "pooler"))
+        why = f"{', '.join(untrained)} would be random" if untrained else "its head is for another task"
+        raise ModelError(
+            f"--model {address.name}: holds no classifier for {len(classes)} classes ({why}). Give a model that was fine-tuned "
+            "on these classes, or train one first."
+        )
+    found = find_outputs(address, report, classes, model_labels)
+    if found.rows is None:
+        own = read_class_names(address.config, report.outputs)
+        knows = f"the classes {enumerate_some(own)}" if own else f"{report.outputs} classes without names"
+        same = "the classes in the order of its outputs as --model-labels"
+        raise ModelError(
+            f"--model {address.name}: knows {knows}, but the data has {enumerate_some(classes)}. "
+            + (f"Give {same}, where they mean the same." if len(classes) == report.outputs else "Give data with its classes.")
+        )
+    objective = create_objective("classification", problem, "mean", model_labels=model_labels)
+    loaded = objective.load(address, dropout=0.0, seed=0, load_kwargs={})
+    if untrained := sorted(loaded.newly_initialised):
+        raise ModelError(
+            f"--model {address.name}: {enumerate_some(untrained, 3)} would be random, for its weights lack it. Give all of the "
+            "model that was fine-tuned."
+        )
+    tokenizer = load_tokenizer(address)
+    model = FineTunedModel(
+        loaded.model,
+        tokenizer,
+        objective,
+        objective.reading,
+        clamp_length(max_length, tokenizer, address.encoder.max_positions),
+        address.encoder,
+    )
+    return model, " ".join(note for note in (report.note, found.note) if note)
