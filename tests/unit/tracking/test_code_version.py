@@ -12,7 +12,7 @@ from pipeline.tracking.provenance import code_version
 START = ("pipeline.stages.train", "pipeline.strategies.child")
 FILES = {
     "stages/train.py": "from pipeline.training.loop import fit\nfrom pipeline.tracking import runs\nimport json\n",
-    "training/loop.py": "def fit():\n    from pipeline.modeling import cut\n    from pipeline.data.plots import draw\n",
+    "training/loop.py": "def fit():\n    from pipeline.modeling import split_model\n    from pipeline.data.plots import draw\n",
     "modeling/__init__.py": "",
     "modeling/split_model.py": "import pipeline.data.batching\n",
     "data/batching.py": "",
