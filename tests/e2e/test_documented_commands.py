@@ -20,7 +20,7 @@ import pytest
 from click.testing import CliRunner
 from commands import COMMANDS, environment, limits_for, names, run, shorten, write_project
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("blank_pictures")]
 
 
 @pytest.fixture(scope="module")
