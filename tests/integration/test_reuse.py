@@ -14,6 +14,8 @@ from pipeline.errors import PipelineError, TrainingError
 from pipeline.stages import compare, evaluate, main, train
 from pipeline.tracking import provenance
 
+pytestmark = pytest.mark.usefixtures("blank_pictures")
+
 
 class InProcess:
     """In place of processes of their own."""
