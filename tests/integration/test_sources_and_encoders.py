@@ -13,7 +13,7 @@ import pytest
 from pipeline.data.sources import datasets_library
 from pipeline.hub import Snapshot
 from pipeline.modeling import model_sources
-from pipeline.modeling.encoder import ARCHITECTURES
+from pipeline.modeling.families.base import list_model_types
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "data.md"
 Options = dict[str, object]
@@ -135,7 +135,7 @@ PAIRS = [
 
 def test_every_source_and_every_family_is_run_and_documented() -> None:
     assert {source for source, _ in PAIRS} == set(SOURCES)
-    assert {family for _, family in PAIRS} == set(ARCHITECTURES)
+    assert {family for _, family in PAIRS} == set(list_model_types())
     section = DOCUMENT.read_text().split("## What is run end to end")[1].split("\n## ")[0]
     assert [(source, family) for source, family in re.findall(r"^\| ([^|]+) \| `([a-z-]+)` \|", section, re.M)] == PAIRS
 
