@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from pipeline.data.sources import datasets_library
+from pipeline.data.sources import hub as hub_source
 from pipeline.hub import Snapshot
 from pipeline.modeling import model_sources
 from pipeline.modeling.families.base import list_model_types
@@ -144,7 +144,7 @@ def test_every_source_and_every_family_is_run_and_documented() -> None:
 def test_data_are_prepared_trained_on_and_tested_on(workspace, tiny, tmp_path, monkeypatch, source, family):
     model: Path | str = tiny.folder(family)
     if source.startswith("hub"):
-        monkeypatch.setattr(datasets_library, "fetch_snapshot", lambda *given: Snapshot(tmp_path / "hub", "c0ffee"))
+        monkeypatch.setattr(hub_source, "fetch_snapshot", lambda *given: Snapshot(tmp_path / "hub", "c0ffee"))
         monkeypatch.setattr(model_sources, "fetch_snapshot", lambda *given, folder=model: Snapshot(folder, "decaf"))
         monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "hub-cache")
         model = "somebody/encoder"
