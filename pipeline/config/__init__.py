@@ -40,11 +40,7 @@ DEFAULT_RATIOS = (0.8, 0.1, 0.1)
 # Data that comes as a file a part, instead of --dataset.
 PART_FILES = ("train_file", "validation_file", "test_file")
 
-# Data that are found by name: those that come with a package, and short names of what is on the hub. Their columns and classes
-# are known.
-PACKAGED_DATASETS = ("rotten_tomatoes", "imdb")
-HUB_DATASETS = {"sst2": "stanfordnlp/sst2"}
-NAMED_DATASETS = (*PACKAGED_DATASETS, *HUB_DATASETS)
+# Of data in tables.
 TABLE_OPTIONS = (
     "text_column",
     "label_column",

@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 
 def compute_first_token_only(model: nn.Module, encoder: Encoder) -> None:
-    """Let the top layer of `model` answer for the first token alone, where the architecture's layers are laid out as BERT's.
+    """Let the top layer of `model` answer for the first token alone, where the family's layers are laid out as BERT's.
 
     Keys and values are still made of every token. Query, attention, projections and feed-forward block, five sixths of the
     layer, are made once per text instead of once per token. The head's logits are the same, up to the order of summation.
     """
     if encoder.trims_last_layer:
-        layer = model.get_submodule(f"{encoder.architecture.layers}.{encoder.depth - 1}")
+        layer = model.get_submodule(f"{encoder.layers}.{encoder.depth - 1}")
         layer.forward = functools.partial(_forward, layer)
 
 

@@ -16,6 +16,7 @@ from pipeline import config as configs
 from pipeline.config.fields import build, describe_fields, parse_arguments
 from pipeline.config.options import flag
 from pipeline.data.prepared import prepare
+from pipeline.data.sources.base import named_datasets
 from pipeline.errors import ConfigError, has_surrogate, shorten, unknown
 from pipeline.modeling.encoder import Encoder
 from pipeline.modeling.heads.base import check_head
@@ -199,7 +200,7 @@ def _settle_data(values: dict[str, Any], explicit: Mapping[str, Any]) -> list[st
     if "dataset" in explicit:
         for name in configs.PART_FILES:
             values.pop(name, None)
-        if explicit["dataset"] in configs.NAMED_DATASETS and explicit["dataset"] != values.get("dataset"):
+        if explicit["dataset"] in named_datasets() and explicit["dataset"] != values.get("dataset"):
             for name in configs.TABLE_OPTIONS:  # they describe the recipe's own table
                 values.pop(name, None)
     parts = [name for name in files if name != "train_file"]

@@ -21,7 +21,7 @@ from pipeline.modeling.heads.base import with_head
 from pipeline.modeling.loading import check_weights, load_tokenizer
 from pipeline.modeling.model_sources import PACKAGED, ModelAddress, find_model
 from pipeline.objectives.base import Objective, Tokenization, check_objective, create_objective
-from pipeline.registry import HEADS, OBJECTIVES, STRATEGIES
+from pipeline.registry import FAMILIES, HEADS, OBJECTIVES, SOURCES, STRATEGIES
 from pipeline.stages.processes.launcher import check_processes
 from pipeline.strategies.base import Strategy, StrategyContext, create_strategy
 from pipeline.tracking.provenance import code_version
@@ -135,7 +135,7 @@ def _check_strategy(
     config: configs.TrainConfig, address: ModelAddress, strategy: Strategy, lacking: frozenset[str] = frozenset()
 ) -> None:
     encoder = with_head(address.encoder, config.head)
-    strategy.phases(StrategyContext(encoder, config.epochs, config.epochs, config.dropout, lacking))
+    strategy.checked_phases(StrategyContext(encoder, config.epochs, config.epochs, config.dropout, lacking))
 
 
 def find_inputs(config: configs.TrainConfig) -> TrainingInputs:
@@ -153,7 +153,7 @@ def find_inputs(config: configs.TrainConfig) -> TrainingInputs:
     objective.check_metric(config.metric_for_best_model)
     notes = tuple(note for note in (weights.note, objective.describe_outputs(address, weights)) if note)
     inputs = TrainingInputs(config, address, strategy, prepared, address.sha256(), objective, notes)
-    objective.check(address, strategy, strategy.phases(inputs.context()))
+    objective.check(address, strategy, strategy.checked_phases(inputs.context()))
     if not len(inputs.sample("train")):
         raise ConfigError(f"--dataset {config.dataset}: no training example is left.")
     return inputs
@@ -161,7 +161,8 @@ def find_inputs(config: configs.TrainConfig) -> TrainingInputs:
 
 def deciding_modules(strategy: str, objective: str, head: str) -> tuple[str, ...]:
     """Modules that are found by their names, so that no import says that they decide what is computed."""
-    return STRATEGIES.module_name(strategy), OBJECTIVES.module_name(objective), HEADS.module_name(head)
+    chosen = STRATEGIES.module_name(strategy), OBJECTIVES.module_name(objective), HEADS.module_name(head)
+    return (*chosen, *FAMILIES.modules(), *SOURCES.modules())
 
 
 def log_datasets(logger: RunLogger, prepared: PreparedData, *splits: SplitName) -> None:

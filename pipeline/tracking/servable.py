@@ -11,6 +11,7 @@ from pathlib import Path
 import mlflow
 import pandas as pd
 
+from pipeline.registry import FAMILIES, HEADS, OBJECTIVES, STRATEGIES
 from pipeline.tracking.provenance import ROOT, list_imported
 from pipeline.training.saved_model import read_record
 
@@ -42,10 +43,15 @@ def save_servable(folder: Path, target: Path, packages: Sequence[str] = ()) -> N
         packages: What the model needs besides what every one does, such as bitsandbytes.
     """
     record = read_record(folder)
-    names = ("strategies", record.strategy), ("objectives", record.objective), ("modeling.heads", record.head)
+    plugins = (
+        STRATEGIES.module_name(record.strategy),
+        OBJECTIVES.module_name(record.objective),
+        HEADS.module_name(record.head),
+        *FAMILIES.modules(),  # which of them is asked for is told by the base's files, which are not here
+    )
     with tempfile.TemporaryDirectory() as scratch:
         code = Path(scratch) / "pipeline"
-        for file in list_imported([_SERVED, *(f"pipeline.{package}.{name}" for package, name in names)]):
+        for file in list_imported([_SERVED, *plugins]):
             (code / file).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / file, code / file)
         mlflow.pyfunc.save_model(

@@ -146,11 +146,11 @@ def build_model(
     import torch
 
     strategy.check_packages()
-    strategy.phases(context)  # a mistake is found before anything is loaded
+    strategy.checked_phases(context)  # a mistake is found before anything is loaded
     load_kwargs = strategy.load_kwargs(context)
     loaded = objective.load(address, context.dropout, head_seed, load_kwargs)
     context = replace(context, newly_initialised=loaded.newly_initialised)
-    phases, own_names = strategy.phases(context), parameter_names(loaded.model)
+    phases, own_names = strategy.checked_phases(context), parameter_names(loaded.model)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(adapter_seed)
         model = strategy.adapt(loaded.model, context)

@@ -12,13 +12,14 @@ from collections.abc import Sequence
 import pytest
 import torch
 
-from pipeline.modeling.encoder import ARCHITECTURES, FAMILY_HEAD
+from pipeline.modeling.encoder import FAMILY_HEAD
+from pipeline.modeling.families.base import list_model_types
 from pipeline.modeling.heads.base import list_heads
 from pipeline.strategies.base import Strategy, create_strategy, list_strategies
 
 STRATEGIES = list_strategies()
 HAS_BITSANDBYTES = importlib.util.find_spec("bitsandbytes") is not None
-FAMILIES = sorted(ARCHITECTURES)
+FAMILIES = list_model_types()
 
 OWN_HEADS = [name for name in list_heads() if name != FAMILY_HEAD]
 
