@@ -22,7 +22,7 @@ from pipeline.evaluation.metrics import CLASS_METRICS, SCORE_METRICS
 from pipeline.modeling.foreign_folders import find_trained_model
 from pipeline.modeling.model_sources import find_model
 from pipeline.stages.progress import next_command, say
-from pipeline.stages.run_record import check_data, check_finished, fetch_model, origin_tags, read_config
+from pipeline.stages.run_record import check_data, check_finished, fetch_model, log_datasets, origin_tags, read_config
 from pipeline.stages.testing.other_test import OF_DATA, find_other_test, run_other_test
 from pipeline.stages.testing.test import describe_part, log_test, read_test, scoring_version
 from pipeline.stages.testing.transfer import (
@@ -33,7 +33,6 @@ from pipeline.stages.testing.transfer import (
     log_transfer,
     refuse_idle_transfer,
 )
-from pipeline.stages.training_setup import log_datasets
 from pipeline.tracking import open_tracker
 from pipeline.tracking.run_kinds import EXTERNAL
 from pipeline.tracking.runs import Run, RunLogger, RunStore, Tracker, closing

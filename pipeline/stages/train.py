@@ -23,7 +23,6 @@ from pipeline.stages.processes.launcher import doubt_processes, run_processes
 from pipeline.stages.progress import TrainingObserver, count_classes, describe_scores, next_command, say
 from pipeline.stages.resume_training import Attempt, claim_attempt, logged_points, open_run, replay_history
 from pipeline.stages.run_record import log_data, log_end, log_start, parameter_table
-from pipeline.stages.training_setup import TrainingInputs, build, describe_model, find_inputs, plan_fit, read_texts
 from pipeline.tracking import open_tracker
 from pipeline.tracking.memory import MemoryTracker
 from pipeline.tracking.runs import RunLogger, Tracker, closing
@@ -32,6 +31,7 @@ from pipeline.training.meters import MemoryMeter
 from pipeline.training.plan import FitPlan, FitResult, Observer
 from pipeline.training.precision import Precision
 from pipeline.training.saved_model import NAME, BuiltModel, ModelRecord, write_model_folder
+from pipeline.training.setup import TrainingInputs, build, describe_model, find_inputs, plan_fit, read_texts
 
 Scores = Mapping[str, float]
 """Validation metrics by their bare names."""

@@ -18,9 +18,9 @@ from pipeline.hashing import digest
 from pipeline.recipes.recipe import load_recipe
 from pipeline.stages.configure import replace_options
 from pipeline.stages.search.executors.base import check_executor
-from pipeline.stages.training_setup import TrainingInputs, find_inputs, find_strategy
 from pipeline.strategies.base import StrategyContext
 from pipeline.tracking.provenance import code_version
+from pipeline.training.setup import TrainingInputs, find_inputs, find_strategy
 from pipeline.tuning.budget import Budget
 from pipeline.tuning.search import StudyAddress
 from pipeline.tuning.space import STUDY_SPACE, Space

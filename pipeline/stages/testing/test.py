@@ -19,11 +19,11 @@ from pipeline.evaluation.task import TestReport
 from pipeline.fonts import warn_of_missing
 from pipeline.stages.progress import WAY_OUT, count_classes, say
 from pipeline.stages.testing.other_data import describe_amount
-from pipeline.stages.training_setup import deciding_modules
 from pipeline.tracking.provenance import code_version
 from pipeline.tracking.run_kinds import EXTERNAL
 from pipeline.tracking.runs import Run, RunLogger
 from pipeline.training.saved_model import FineTunedModel
+from pipeline.training.setup import deciding_modules
 
 
 def read_test(prepared: PreparedData, limit: int | None, seed: int) -> pd.DataFrame:

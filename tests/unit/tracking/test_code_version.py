@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.stages.testing.test import TESTING
-from pipeline.stages.training_setup import COMPUTING
 from pipeline.tracking import provenance as module
 from pipeline.tracking.provenance import code_version
+from pipeline.training.setup import COMPUTING
 
 START = ("pipeline.stages.train", "pipeline.strategies.child")
 FILES = {

@@ -21,12 +21,11 @@ from pipeline.modeling.heads.base import HEADS, with_head
 from pipeline.modeling.loading import check_weights, load_tokenizer
 from pipeline.modeling.model_sources import PACKAGED, ModelAddress, find_model
 from pipeline.objectives.base import OBJECTIVES, Objective, Tokenization, check_objective, create_objective
-from pipeline.stages.processes.launcher import check_processes
 from pipeline.strategies.base import STRATEGIES, Strategy, StrategyContext, create_strategy
 from pipeline.tracking.provenance import code_version
-from pipeline.tracking.runs import RunLogger
 from pipeline.training.activation_cache import GIB, PrefixCache
 from pipeline.training.checkpoints import CheckpointFolder
+from pipeline.training.distributed import check_processes
 from pipeline.training.plan import FitPlan
 from pipeline.training.precision import Precision
 from pipeline.training.saved_model import BuiltModel, ModelRecord, build_model
@@ -38,8 +37,8 @@ if TYPE_CHECKING:
 
 
 COMPUTING = (
-    "pipeline.stages.training_setup",
-    "pipeline.stages.training_setup",
+    "pipeline.training.setup",
+    "pipeline.training.setup",
     "pipeline.stages.run_record",
     "pipeline.training.loop",
 )
@@ -109,10 +108,6 @@ class TrainingInputs:
         folder = Path(self.config.cache_dir) / "hidden_states"
         return PrefixCache(folder, int(self.config.frozen_prefix_cache_gb * GIB))
 
-    def log_datasets(self, logger: RunLogger, *splits: SplitName) -> None:
-        """Tell the run which data go in."""
-        log_datasets(logger, self.prepared, *splits)
-
 
 def find_strategy(config: configs.TrainConfig) -> tuple[ModelAddress, Strategy]:
     """The model's files, and the strategy checked against the architecture that they describe; no weights are read.
@@ -161,14 +156,6 @@ def find_inputs(config: configs.TrainConfig) -> TrainingInputs:
 def deciding_modules(strategy: str, objective: str, head: str) -> tuple[str, ...]:
     """Modules that are found by their names, so that no import says that they decide what is computed."""
     return STRATEGIES.module_name(strategy), OBJECTIVES.module_name(objective), HEADS.module_name(head)
-
-
-def log_datasets(logger: RunLogger, prepared: PreparedData, *splits: SplitName) -> None:
-    """Tell a run which splits of prepared data go in."""
-    contexts: dict[SplitName, str] = {"train": "training", "validation": "validation", "test": "test"}
-    for split in splits:
-        manifest = prepared.manifest
-        logger.log_dataset(f"{manifest.name}-{split}", manifest.address, manifest.split_sha256[split], contexts[split])
 
 
 @dataclass(frozen=True)
