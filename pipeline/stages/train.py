@@ -14,8 +14,8 @@ from pipeline.config import FitConfig
 from pipeline.config.options import flag
 from pipeline.data.tokenization import MOSTLY_UNKNOWN, UNKNOWN, TokenLosses, describe_losses, explain_unknown
 from pipeline.errors import TrainingError
-from pipeline.evaluation.bootstrap import Interval, wilson_interval
-from pipeline.evaluation.chance import beats_guessing
+from pipeline.evaluation.statistics.bootstrap import Interval, wilson_interval
+from pipeline.evaluation.statistics.chance import beats_guessing
 from pipeline.objectives.base import refuse_idle_model_labels, refuse_idle_pooling
 from pipeline.stages.configure import resolve_strategy
 from pipeline.stages.prepare_data import summarise_data

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline import config as configs
+from pipeline.code_version import code_version
 from pipeline.config import identify
 from pipeline.data.pair_tokenization import TextPairs
 from pipeline.data.prepared import PreparedData, prepare
@@ -17,32 +18,22 @@ from pipeline.data.splits import SplitName, choose_sample
 from pipeline.data.tokenization import TokenTable, clamp_length
 from pipeline.errors import ConfigError
 from pipeline.hashing import digest
-from pipeline.modeling.heads.base import HEADS, with_head
+from pipeline.modeling.heads.base import with_head
 from pipeline.modeling.loading import check_weights, load_tokenizer
 from pipeline.modeling.model_sources import PACKAGED, ModelAddress, find_model
-from pipeline.objectives.base import OBJECTIVES, Objective, Tokenization, check_objective, create_objective
-from pipeline.strategies.base import STRATEGIES, Strategy, StrategyContext, create_strategy
-from pipeline.tracking.provenance import code_version
+from pipeline.objectives.base import Objective, Tokenization, check_objective, create_objective
+from pipeline.strategies.base import Strategy, StrategyContext, create_strategy
 from pipeline.training.activation_cache import GIB, PrefixCache
 from pipeline.training.checkpoints import CheckpointFolder
 from pipeline.training.distributed import check_processes
 from pipeline.training.plan import FitPlan
 from pipeline.training.precision import Precision
-from pipeline.training.saved_model import BuiltModel, ModelRecord, build_model
+from pipeline.training.saved_model import BuiltModel, ModelRecord, build_model, plugin_modules
 from pipeline.training.seeding import Seeds
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-
-COMPUTING = (
-    "pipeline.training.setup",
-    "pipeline.training.setup",
-    "pipeline.stages.run_record",
-    "pipeline.training.loop",
-)
-"""Where the code begins that decides what a training computes, and what its costs on the run mean."""
 
 
 @dataclass(frozen=True)
@@ -70,8 +61,8 @@ class TrainingInputs:
     @property
     def code_version(self) -> str:
         """Equal where the code that decides what this training computes is the same."""
-        own = deciding_modules(self.config.strategy, self.config.objective, self.config.head)
-        return code_version((*COMPUTING, *own), self.strategy.packages)
+        used = plugin_modules(self.config.strategy, self.config.objective, self.config.head)
+        return code_version(used, self.strategy.packages)
 
     def context(self) -> StrategyContext:
         """What the strategy is told."""
@@ -151,11 +142,6 @@ def find_inputs(config: configs.TrainConfig) -> TrainingInputs:
     if not len(inputs.sample("train")):
         raise ConfigError(f"--dataset {config.dataset}: no training example is left.")
     return inputs
-
-
-def deciding_modules(strategy: str, objective: str, head: str) -> tuple[str, ...]:
-    """Modules that are found by their names, so that no import says that they decide what is computed."""
-    return STRATEGIES.module_name(strategy), OBJECTIVES.module_name(objective), HEADS.module_name(head)
 
 
 @dataclass(frozen=True)
