@@ -25,11 +25,11 @@ from pipeline.hashing import find_damage, is_sealed, seal
 from pipeline.modeling.class_order import read_class_names
 from pipeline.modeling.encoder import FAMILY_HEAD, Encoder
 from pipeline.modeling.foreign_folders import DELTA, RECORD, find_trained_model
-from pipeline.modeling.heads.base import HEADS
 from pipeline.modeling.loading import check_weights, find_outputs, load_tokenizer
 from pipeline.modeling.model_sources import ModelAddress, find_model
-from pipeline.objectives.base import OBJECTIVES, Objective, Tokenization, create_objective
-from pipeline.strategies.base import STRATEGIES, Strategy, StrategyContext, create_strategy
+from pipeline.objectives.base import Objective, Tokenization, create_objective
+from pipeline.registry import HEADS, OBJECTIVES, STRATEGIES
+from pipeline.strategies.base import Strategy, StrategyContext, create_strategy
 from pipeline.strategies.parameter_plan import ParameterPlan, parameter_names, plan_parameters
 from pipeline.training.checkpoints import load_trained_state, trained_state
 from pipeline.training.inference import predict_logits
