@@ -72,6 +72,7 @@ class Group:
 
     heading: str
     place: int
+    """Below the heading; of several at one place the first declared stands first."""
 
 
 _DELIMITERS = {"tab": "tab", "\t": "tab", "\\t": "tab", "comma": ",", "semicolon": ";", "bar": "|", "pipe": "|"}
