@@ -16,13 +16,13 @@ import numpy as np
 
 from benchmarks.gpu_inputs import Cell, Workshop, draw_lengths, forget, memory, synchronize
 from pipeline.config import TrainConfig
-from pipeline.stages.training_setup import build, plan_fit, read_texts
 from pipeline.training import loop
 from pipeline.training.acceleration.cuda_graphs import StepGraphs
 from pipeline.training.checkpoints import CheckpointFolder
 from pipeline.training.loop import fit
 from pipeline.training.plan import FitPlan
 from pipeline.training.precision import choose_precision
+from pipeline.training.setup import build, plan_fit, read_texts
 
 SYSTEMS = ("ours", "B", "A")
 """A: padded to 128, float32. B: padded to the longest of a batch, bf16 autocast. Both are transformers' Trainer.

@@ -20,8 +20,8 @@ from transformers import (
 
 from benchmarks.measure import peak_mb
 from pipeline.config import TrainConfig
-from pipeline.stages.training_setup import find_inputs
 from pipeline.training.meters import MemoryMeter
+from pipeline.training.setup import find_inputs
 
 Padding = Literal["max_length", "longest"]
 WARM_UP_STEPS = 3

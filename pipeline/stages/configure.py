@@ -31,6 +31,19 @@ FEW, MANY = 100, 1000
 _FROZEN_SHARE = 0.75  # 9 of the study's 12 layers
 _EPOCHS_FOR_GRADUAL = 5  # everything trains from the fifth on
 
+# Options that describe the recipe's own table, and no other.
+_TABLE_OPTIONS = (
+    "text_column",
+    "label_column",
+    "group_column",
+    "labels",
+    "encoding",
+    "delimiter",
+    "no_header",
+    "dataset_config_name",
+    "dataset_revision",
+)
+
 
 @dataclass(frozen=True)
 class Advice:
@@ -201,7 +214,7 @@ def _settle_data(values: dict[str, Any], explicit: Mapping[str, Any]) -> list[st
         for name in configs.PART_FILES:
             values.pop(name, None)
         if explicit["dataset"] in named_datasets() and explicit["dataset"] != values.get("dataset"):
-            for name in configs.TABLE_OPTIONS:  # they describe the recipe's own table
+            for name in _TABLE_OPTIONS:
                 values.pop(name, None)
     parts = [name for name in files if name != "train_file"]
     if parts and explicit.get("split", "official") != "official":

@@ -28,6 +28,7 @@ from pipeline.modeling.foreign_folders import DELTA, RECORD, find_trained_model
 from pipeline.modeling.loading import check_weights, find_outputs, load_tokenizer
 from pipeline.modeling.model_sources import ModelAddress, find_model
 from pipeline.objectives.base import Objective, Tokenization, create_objective
+from pipeline.registry import HEADS, OBJECTIVES, STRATEGIES
 from pipeline.strategies.base import Strategy, StrategyContext, create_strategy
 from pipeline.strategies.parameter_plan import ParameterPlan, parameter_names, plan_parameters
 from pipeline.training.checkpoints import load_trained_state, trained_state
@@ -125,6 +126,11 @@ class FineTunedModel:
     def predict_texts(self, texts: Sequence[Input]) -> NDArray[np.float64]:
         """Probability of every class; shape [texts, classes]."""
         return softmax(self.predict(texts))
+
+
+def plugin_modules(strategy: str, objective: str, head: str) -> tuple[str, ...]:
+    """The plug-ins that a training, and the test of what it makes, use."""
+    return STRATEGIES.module_name(strategy), OBJECTIVES.module_name(objective), HEADS.module_name(head)
 
 
 def build_model(

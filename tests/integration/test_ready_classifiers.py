@@ -76,7 +76,7 @@ def test_what_was_trained_is_tested_served_and_made_again_in_the_data_s_order(wo
 
 
 def test_the_order_is_part_of_what_a_run_is(workspace, turned):
-    from pipeline.stages.training_setup import find_inputs
+    from pipeline.training.setup import find_inputs
 
     model = turned("LABEL_0", "LABEL_1")
     plain = find_inputs(workspace.config(TrainConfig, model=model))

@@ -8,7 +8,7 @@ from scipy.stats import spearmanr
 from pipeline.config import CompareConfig, EvaluateConfig, PrepareDataConfig
 from pipeline.errors import ConfigError, ModelError
 from pipeline.stages import compare, evaluate, prepare_data
-from pipeline.stages.training_setup import find_inputs
+from pipeline.training.setup import find_inputs
 
 REFUSED = 2
 WORDS = ("bland", "cheap", "dull", "fine", "great", "lovely", "sharp", "warm", "film", "plot", "scene", "story")
