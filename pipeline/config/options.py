@@ -52,7 +52,7 @@ GROUPS = {
     "Model": "head objective pooling model_revision model_labels dropout",
     "Training": (
         "weight_decay warmup_ratio max_grad_norm eval_steps logging_steps metric_for_best_model early_stopping_patience "
-        "precision cuda_graphs num_processes data_seed init_seed dropout_seed"
+        "precision acceleration cuda_graphs num_processes data_seed init_seed dropout_seed"
     ),
     "Search": "space sampler pruner budget_seconds budget_examples workers executor ray_address storage study_name",
     "Runs and files": (

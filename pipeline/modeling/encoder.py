@@ -1,7 +1,7 @@
 """Where embeddings, layers, pooler, head and linear layers live in each encoder architecture.
 
-Attribute paths such as `bert.encoder.layer` stand here alone; `layer_parts` names what is inside a layer, and `first_token`
-calls the parts of BERT's. Reading a description needs no weights.
+Attribute paths such as `bert.encoder.layer` stand here alone; `layer_parts` names what is inside a layer, and the acceleration
+`first_token` calls the parts of BERT's. Reading a description needs no weights.
 """
 
 from __future__ import annotations
@@ -171,7 +171,7 @@ class Encoder:
 
     @property
     def trims_last_layer(self) -> bool:
-        """Whether the top layer computes the first token's state alone (`modeling/first_token.py`)."""
+        """Whether the top layer need compute the first token's state alone (`training/acceleration/first_token.py`)."""
         return self.reads_first_token and self.architecture.lays_out_layers_as_bert
 
     @property

@@ -30,6 +30,7 @@ from pipeline.modeling.model_sources import ModelAddress, find_model
 from pipeline.objectives.base import Objective, Tokenization, create_objective
 from pipeline.strategies.base import Strategy, StrategyContext, create_strategy
 from pipeline.strategies.parameter_plan import ParameterPlan, parameter_names, plan_parameters
+from pipeline.training.acceleration.base import AUTO, accelerated_inference
 from pipeline.training.checkpoints import load_trained_state, trained_state
 from pipeline.training.inference import predict_logits
 
@@ -94,6 +95,8 @@ class FineTunedModel:
     """The objective's, with what was chosen on validation data."""
     max_length: int
     encoder: Encoder
+    acceleration: tuple[str, ...] = (AUTO,)
+    """As `--acceleration` says it; equal but for rounding."""
 
     @property
     def problem(self) -> Problem:
@@ -120,7 +123,8 @@ class FineTunedModel:
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         losses = table.losses
         cut = np.zeros(len(inputs), np.int64) if losses is None else losses.cut.reshape(len(inputs), -1).sum(1, dtype=np.int64)
-        return predict_logits(self.model.to(device), examples, device), cut
+        with accelerated_inference(self.model, self.encoder, device, self.acceleration):
+            return predict_logits(self.model.to(device), examples, device), cut
 
     def predict_texts(self, texts: Sequence[Input]) -> NDArray[np.float64]:
         """Probability of every class; shape [texts, classes]."""
