@@ -66,7 +66,7 @@ def render_strategy(name: str) -> str:
     strategy, plan = create_strategy(name, {}), _plan_on_bert_base(name)
     saved_mb = sum(parameter.size for parameter in plan.saved) * 4 / 2**20
     text = [
-        f"<!-- Rendered from pipeline/strategies/{name}.py by `make project-files`. -->",
+        f"<!-- Rendered from pipeline/strategies/methods/{name}.py by `make project-files`. -->",
         f"# {name}",
         "",
         _link_papers(inspect.getdoc(type(strategy)) or ""),

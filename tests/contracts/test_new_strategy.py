@@ -7,7 +7,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-import pipeline.strategies
+import pipeline.strategies.methods
 from pipeline.__main__ import cli
 from pipeline.config import TrainConfig
 from pipeline.errors import ConfigError
@@ -49,7 +49,7 @@ class ByPeft(LinearAdapter):
 @pytest.fixture
 def add_module(add_module_to):
     """Puts a file beside the strategies for as long as the test lasts."""
-    return add_module_to(pipeline.strategies)
+    return add_module_to(pipeline.strategies.methods)
 
 
 def test_one_file_is_a_strategy(add_module, tiny, tmp_path):
@@ -75,7 +75,7 @@ def test_one_file_is_a_strategy(add_module, tiny, tmp_path):
 def test_the_example_of_the_guide_is_a_strategy(add_module, tiny, tmp_path):
     guide = (Path(__file__).parents[2] / "CONTRIBUTING.md").read_text(encoding="utf-8")
     block, _ = re.findall(r"```python\n(.*?)```", guide, re.DOTALL)
-    (name,) = re.findall(r"Saved as `pipeline/strategies/(\w+)\.py`", guide)
+    (name,) = re.findall(r"Saved as `pipeline/strategies/methods/(\w+)\.py`", guide)
     (typed,) = re.findall(rf"--strategy {name} --strategy-args ([\w.=]+)`", guide)
     assert name not in list_strategies(), "the guide shows something new"
     add_module(name, block)
