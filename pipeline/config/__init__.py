@@ -210,8 +210,8 @@ class FitConfig(EncoderConfig):
     cuda_graphs, first_token, fused_lora, quick_dropout, reduced_embeddings. Results are equal but for rounding, and but for
     which elements quick_dropout drops."""
     cuda_graphs: Annotated[Literal["auto", "off"], Operational()] = "auto"
-    """auto: on a GPU, launch a step that repeats as one CUDA graph, where that is possible; off: never, as if --acceleration did
-    not name it. Results are equal but for rounding."""
+    """auto: on a GPU, launch a step that repeats as one CUDA graph, where that is possible; off: never, whatever --acceleration
+    says. Results are equal but for rounding."""
     num_processes: Annotated[Count, Operational()] = 1
     """Train one model with so many processes, a GPU each where there are any; each takes its share of every batch."""
     seed: Seed = 42

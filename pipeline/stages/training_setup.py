@@ -25,6 +25,7 @@ from pipeline.stages.processes.launcher import check_processes
 from pipeline.strategies.base import STRATEGIES, Strategy, StrategyContext, create_strategy
 from pipeline.tracking.provenance import code_version
 from pipeline.tracking.runs import RunLogger
+from pipeline.training.acceleration.base import ACCELERATIONS
 from pipeline.training.activation_cache import GIB, PrefixCache
 from pipeline.training.checkpoints import CheckpointFolder
 from pipeline.training.plan import FitPlan
@@ -160,7 +161,8 @@ def find_inputs(config: configs.TrainConfig) -> TrainingInputs:
 
 def deciding_modules(strategy: str, objective: str, head: str) -> tuple[str, ...]:
     """Modules that are found by their names, so that no import says that they decide what is computed."""
-    return STRATEGIES.module_name(strategy), OBJECTIVES.module_name(objective), HEADS.module_name(head)
+    accelerations = map(ACCELERATIONS.module_name, ACCELERATIONS.names())
+    return STRATEGIES.module_name(strategy), OBJECTIVES.module_name(objective), HEADS.module_name(head), *accelerations
 
 
 def log_datasets(logger: RunLogger, prepared: PreparedData, *splits: SplitName) -> None:

@@ -225,8 +225,11 @@ def read_weights(folder: Path) -> dict[str, NDArray[Any]]:
         raise ModelError(f"{folder}: {DELTA} is missing or damaged: {error}") from error
 
 
-def load_model_folder(folder: Path) -> FineTunedModel:
+def load_model_folder(folder: Path, acceleration: tuple[str, ...] = (AUTO,)) -> FineTunedModel:
     """The fine-tuned model of a folder that training wrote, as it was when training ended.
+
+    Args:
+        acceleration: What makes its predictions faster, as `--acceleration` says it.
 
     Raises:
         ModelError: The folder is damaged, or the base is gone or not the one that was fine-tuned.
@@ -256,7 +259,8 @@ def load_model_folder(folder: Path) -> FineTunedModel:
             raise
         raise ModelError(f"{folder}: {DELTA} cannot be put on {record.base}: {error}") from error
     reading = objective.reading.settled(record.validation)
-    return FineTunedModel(built.model, load_tokenizer(address), objective, reading, record.max_length, context.encoder)
+    tokenizer = load_tokenizer(address)
+    return FineTunedModel(built.model, tokenizer, objective, reading, record.max_length, context.encoder, acceleration)
 
 
 def load_foreign_model(

@@ -1,8 +1,8 @@
 """Attention on a GPU by kernels that need no preparation.
 
 torch takes cuDNN's attention on some GPUs, which makes a plan for every new shape of a batch. Texts differ in length, so that
-most of a short training's batches are of a new shape. On an H100 (torch 2.11) a plan took 170 milliseconds, and steps in a shape
-met before were no quicker for it (docs/performance.md, "On a GPU").
+most of a short training's batches are of a new shape. On an H100 (torch 2.11) a plan took 170 milliseconds, and steps in a
+shape met before were no quicker for it (docs/performance.md, "On a GPU").
 """
 
 from __future__ import annotations
