@@ -1,6 +1,6 @@
 """With every acceleration off a training is plain transformers' (and peft's), and each of them alone changes nothing but time.
 
-By hand: the model is made by transformers, adapters by peft, steps by torch. Only the starting weights and the batches are ours.
+By hand: transformers makes the model, peft the adapters, torch the steps. Only the starting weights and the batches are ours.
 """
 
 import contextlib
