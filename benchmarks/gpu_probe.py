@@ -14,8 +14,8 @@ from torch import nn
 
 from benchmarks.gpu_inputs import Cell, Workshop, forget, seconds_of, synchronize
 from benchmarks.gpu_steps import Clock, measure_ours, measure_trainer, plan_of, watched_graphs
+from pipeline.registry import ACCELERATIONS
 from pipeline.training import loop
-from pipeline.training.acceleration.base import ACCELERATIONS
 from pipeline.training.loop import fit
 
 

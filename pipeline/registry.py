@@ -68,4 +68,5 @@ class Registry:
 STRATEGIES = Registry("strategy", "pipeline.strategies.methods")
 HEADS = Registry("head", "pipeline.modeling.heads")
 OBJECTIVES = Registry("objective", "pipeline.objectives")
+ACCELERATIONS = Registry("acceleration", "pipeline.training.acceleration")
 EXECUTORS = Registry("executor", "pipeline.stages.search.executors")

@@ -21,12 +21,11 @@ from pipeline.modeling.heads.base import with_head
 from pipeline.modeling.loading import check_weights, load_tokenizer
 from pipeline.modeling.model_sources import PACKAGED, ModelAddress, find_model
 from pipeline.objectives.base import Objective, Tokenization, check_objective, create_objective
-from pipeline.registry import HEADS, OBJECTIVES, STRATEGIES
+from pipeline.registry import ACCELERATIONS, HEADS, OBJECTIVES, STRATEGIES
 from pipeline.stages.processes.launcher import check_processes
 from pipeline.strategies.base import Strategy, StrategyContext, create_strategy
 from pipeline.tracking.provenance import code_version
 from pipeline.tracking.runs import RunLogger
-from pipeline.training.acceleration.base import ACCELERATIONS
 from pipeline.training.activation_cache import GIB, PrefixCache
 from pipeline.training.checkpoints import CheckpointFolder
 from pipeline.training.plan import FitPlan

@@ -17,8 +17,9 @@ from pipeline.config import TrainConfig
 from pipeline.config.fields import describe_fields
 from pipeline.data.batching import TokenExamples, plan_epoch
 from pipeline.modeling.loading import load_tokenizer
+from pipeline.registry import ACCELERATIONS
 from pipeline.strategies.base import create_strategy
-from pipeline.training.acceleration.base import ACCELERATIONS, replaced_forwards
+from pipeline.training.acceleration.base import replaced_forwards
 from pipeline.training.saved_model import FineTunedModel
 from pipeline.training.seeding import Seeds
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pipeline.errors import ConfigError, shorten
-from pipeline.registry import Registry
+from pipeline.registry import ACCELERATIONS
 
 if TYPE_CHECKING:
     import torch
@@ -56,9 +56,6 @@ class Acceleration:
             The training's parameters, where their shapes are others within the block; else None.
         """
         raise NotImplementedError
-
-
-ACCELERATIONS: Registry[Acceleration] = Registry("acceleration", "pipeline.training.acceleration")
 
 
 def check_acceleration(chosen: Sequence[str], option: str = "--acceleration") -> None:

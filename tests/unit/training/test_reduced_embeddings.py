@@ -5,8 +5,8 @@ import torch
 from safetensors.torch import load_file
 
 from pipeline.data.batching import TokenExamples
+from pipeline.registry import ACCELERATIONS
 from pipeline.strategies.base import create_strategy
-from pipeline.training.acceleration.base import ACCELERATIONS
 from pipeline.training.acceleration.reduced_embeddings import used_vocabulary
 from pipeline.training.checkpoints import trained_state
 from pipeline.training.inference import predict_logits
