@@ -64,7 +64,7 @@ class Encoder:
 
     @property
     def trims_last_layer(self) -> bool:
-        """Whether the top layer computes the first token's state alone (`modeling/first_token.py`)."""
+        """Whether the top layer need compute the first token's state alone (`training/acceleration/first_token.py`)."""
         return self.reads_first_token and self.family.trims_last_layer
 
     @property

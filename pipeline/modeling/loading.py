@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.errors import ModelError, refused_pickle, shorten
 from pipeline.failures import is_exhausted
 from pipeline.modeling.class_order import NEW, Outputs, check_model_labels, order_outputs
-from pipeline.modeling.encoder import FAMILY_HEAD, Encoder
-from pipeline.modeling.first_token import compute_first_token_only
+from pipeline.modeling.encoder import FAMILY_HEAD
 from pipeline.modeling.foreign_folders import ADAPTER, describe_adapter_beside
 from pipeline.modeling.heads.base import head_class
 from pipeline.modeling.model_sources import ModelAddress, check_files
@@ -55,7 +54,6 @@ def load_classifier(
     seed: int,
     load_kwargs: Mapping[str, Any] | None = None,
     head: str = FAMILY_HEAD,
-    encoder: Encoder | None = None,
     model_labels: Sequence[str] = (),
 ) -> LoadedModel:
     """The model with a classifier for `classes`; whatever the checkpoint lacks is drawn from `seed`.
@@ -65,7 +63,6 @@ def load_classifier(
     Args:
         classes: Empty for one output that is trained by its mean squared error.
         head: Name of what classifies; `FAMILY_HEAD` leaves the family's own.
-        encoder: As the head has it, unless more than the head reads is needed of the top layer.
         model_labels: The classes in the order of the outputs of the checkpoint's own classifier; matched by name if empty.
 
     Raises:
@@ -84,9 +81,7 @@ def load_classifier(
     loaded = _load(address, settings, seed, load_kwargs or {}, rows)
     if _was_drawn_elsewhere(loaded):  # by another generator; the head shall be that of every other strategy
         _copy_parameters(_load(address, settings, seed, {}, rows), loaded)
-    chosen = head_class(head)
-    drawn = chosen.put_on(loaded.model, address.encoder, len(names), dropout, seed, loaded.newly_initialised)
-    compute_first_token_only(loaded.model, encoder or chosen.describe(address.encoder))
+    drawn = head_class(head).put_on(loaded.model, address.encoder, len(names), dropout, seed, loaded.newly_initialised)
     return LoadedModel(loaded.model, drawn)
 
 

@@ -21,6 +21,13 @@ class _ReachedError(Exception):
         self.hidden_states = hidden_states
 
 
+def plain_model(model: nn.Module) -> nn.Module:
+    """The model that peft has wrapped, or the model itself."""
+    get_base_model: Any = getattr(model, "get_base_model", None)
+    plain: nn.Module = get_base_model() if get_base_model else model
+    return plain
+
+
 @dataclass(frozen=True)
 class Cut:
     """Where a model, plain or wrapped by peft, is cut: below `layer`, counted from 0 at the bottom.
@@ -82,9 +89,7 @@ class Cut:
 
     @property
     def _plain(self) -> nn.Module:
-        get_base_model: Any = getattr(self.model, "get_base_model", None)
-        plain: nn.Module = get_base_model() if get_base_model else self.model
-        return plain
+        return plain_model(self.model)
 
     def _layers(self) -> list[nn.Module]:
         return list(self._plain.get_submodule(self.encoder.layers).children())

@@ -24,6 +24,7 @@ from pipeline.modeling.model_sources import find_model
 from pipeline.recipes.recipe import Recipe, load_recipe
 from pipeline.stages.progress import say
 from pipeline.strategies.base import create_strategy, list_strategies, strategy_arguments
+from pipeline.training.acceleration.base import check_acceleration
 
 AUTO = "auto"
 FEW, MANY = 100, 1000
@@ -143,6 +144,7 @@ def configure(cls: type[C], given: Mapping[str, Any]) -> C:
     try:
         config = build(cls, values, label=label, kind="option")
         if isinstance(config, configs.FitConfig):
+            check_acceleration(config.acceleration, label("acceleration"))
             check_head(config.head, label("head"))
     except ConfigError as error:
         messages += error.messages

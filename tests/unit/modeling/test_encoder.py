@@ -1,5 +1,7 @@
 """What the description of each family says, held against the models of transformers."""
 
+import contextlib
+
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -8,11 +10,11 @@ from transformers import CONFIG_MAPPING, AutoModelForSequenceClassification
 from pipeline.errors import ConfigError, ModelError
 from pipeline.modeling.encoder import describe_encoder
 from pipeline.modeling.families.base import find_family, list_model_types
-from pipeline.modeling.first_token import compute_first_token_only
 from pipeline.modeling.loading import load_classifier
 from pipeline.modeling.model_sources import find_model
 from pipeline.strategies.base import StrategyContext, create_strategy
 from pipeline.strategies.parameter_plan import parameter_names, plan_parameters
+from pipeline.training.acceleration.first_token import first_token
 from pipeline.training.meters import FlopCounter
 from pipeline.training.saved_model import build_model
 
@@ -124,20 +126,22 @@ def test_token_types_left_out_are_zeros(tiny, family: str) -> None:
 @pytest.mark.parametrize("name", ["full", "head_only", "lora"])
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.filterwarnings("ignore::UserWarning")
-def test_operations_are_those_that_torch_counts(family: str, name: str) -> None:
+@pytest.mark.parametrize("trimmed", [True, False])
+def test_operations_are_those_that_torch_counts(family: str, name: str, trimmed: bool) -> None:
     model, config = base_size(family, num_hidden_layers=4)
     context = context_of(config)
     strategy = create_strategy(name, {})
-    compute_first_token_only(model, context.encoder)
     own_names = parameter_names(model)
     with torch.device("meta"):
         model = strategy.adapt(model, context)
     plan = plan_parameters(model, context.encoder, strategy.phases(context), own_names)
     plan.enter_phase(model, 0)
     ids = torch.ones(4, 128, dtype=torch.long, device="meta")
-    with FlopCounterMode(display=False) as counter:
+    trims = trimmed and context.encoder.trims_last_layer
+    trimming = first_token(model, context.encoder) if trims else contextlib.nullcontext()
+    with trimming, FlopCounterMode(display=False) as counter:
         model(input_ids=ids, attention_mask=None).logits.sum().backward()  # masks cannot be looked at without values
-    counted = FlopCounter.of(context.encoder, plan, 0).step(4, 128)
+    counted = FlopCounter.of(context.encoder, plan, 0, trims_last_layer=trims).step(4, 128)
     assert counted == pytest.approx(counter.get_total_flops(), rel=0.05)
 
 
