@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 BLOCKS = [
     (document, block)
-    for document in ("README.md", "docs/reference.md", "docs/serving.md")
+    for document in ("README.md", "docs/reference/runs.md", "docs/how-to/serve.md")
     for block in re.findall(r"```python\n(.*?)```", (ROOT / document).read_text(encoding="utf-8"), re.DOTALL)
 ]
 

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from pipeline.__main__ import cli
 from pipeline.strategies.base import list_strategies
 
-PAGES = Path(__file__).parents[2] / "docs" / "strategies"
+PAGES = Path(__file__).parents[2] / "docs" / "reference" / "strategies"
 
 
 def command_of(page: str) -> list[str]:

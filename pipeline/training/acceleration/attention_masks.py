@@ -23,7 +23,7 @@ def attention_without_plans(device: torch.device) -> Iterator[None]:
     """Within the block attention on a GPU takes no kernel of cuDNN's, which makes a plan for every new shape of a batch.
 
     Texts differ in length, so that most of a short training's batches are of a new shape. On an H100 (torch 2.11) a plan took
-    170 milliseconds, and steps in a shape met before were no quicker for it (docs/performance.md, "On a GPU").
+    170 milliseconds, and steps in a shape met before were no quicker for it (docs/explanation/performance.md, "On a GPU").
     """
     if device.type != "cuda":
         yield
