@@ -63,8 +63,8 @@ class StageConfig:
     """What every stage takes."""
 
     cache_dir: Annotated[str, Operational()] = ".cache"
-    """Folder for prepared data, token tables, hidden states, checkpoints and searches. Deleted, all are made again: also trials
-    of a search, and what was done of an interrupted training. Runs stay in the tracking store."""
+    """Folder for prepared data, token tables, hidden states, checkpoints and searches. If you delete it, all of
+    these are made again, trials of searches and interrupted trainings included. Runs stay in the tracking store."""
     given: Annotated[Names, Operational()] = ()
     """Names of the options and strategy arguments that were typed: a recipe's strategies and grid do not change them."""
 
@@ -192,9 +192,9 @@ class FitConfig(EncoderConfig):
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """Type of matrix products; auto: on a CPU bf16 if a short measurement shows it faster, on a GPU bf16 or fp16, else fp32."""
     frozen_prefix_cache: Annotated[bool, Operational()] = True
-    """Compute what frozen lower layers make of the texts once, and keep it on disk for all epochs, trials and seeds."""
+    """Compute the frozen lower layers' activations once, and keep them on disk for all epochs, trials and seeds."""
     frozen_prefix_cache_gb: Annotated[Rate, Operational()] = 20.0
-    """Bound of that cache in GiB: the entries used least recently go; what would not fit is computed for every batch."""
+    """Disk limit of that cache in GiB (least recently used entries are evicted); what does not fit is computed per batch."""
     cuda_graphs: Annotated[Literal["auto", "off"], Operational()] = "auto"
     """auto: on a GPU, launch a step that repeats as one CUDA graph, where that is possible; off: never. Results are equal but
     for rounding."""
@@ -245,11 +245,11 @@ class SearchConfig(FitConfig):
     """How hyperparameters are searched, the same for every strategy."""
 
     trials: Count = 12
-    """The budget of a search: so many trials; all points of the space if there are fewer."""
+    """Budget of a search in trials; all points of the space if there are fewer."""
     budget_seconds: Rate | None = None
-    """Instead of --trials: trials that together train for at most so many seconds."""
+    """Instead of --trials: budget in seconds of training, all trials together."""
     budget_examples: Count | None = None
-    """Instead of --trials: trials that together see at most so many training examples, repetitions counted."""
+    """Instead of --trials: budget in training examples seen, repetitions counted, all trials together."""
     space: Literal["strategy", "study", "recipe"] | None = None
     """strategy: rates that suit the strategy, and its own arguments; study: the SST-2 study's grid of rates, batch sizes,
     dropout and epochs; recipe: what the recipe says. The recipe's if it has one and strategy if not, unless given here."""
@@ -329,7 +329,7 @@ class ExportConfig(StageConfig):
 
 @typed
 class CompareConfig(ExportConfig):
-    """Build the results table and its pictures from the tracking store alone."""
+    """Build the results table and its pictures from the tracking store."""
 
     study: str | None = None
     """Run id of a `main` run to compare; the newest if not given; `all` takes every run on the newest data."""
@@ -341,7 +341,7 @@ class CompareConfig(ExportConfig):
 
 @typed
 class ReproduceConfig(StageConfig):
-    """Make a trained run again from its record alone, and say whether the outcome is the same."""
+    """Train a run again from its record, and compare the outcome with the original."""
 
     run_id: str | None = None
     """Run of the train stage, or the best trial of tune, to make again."""
@@ -364,7 +364,7 @@ class MainConfig(TransferConfig, SearchConfig, ExportConfig):
     force: Annotated[bool, Operational()] = False
     """Train and evaluate again what an earlier run has done with the same code, configuration and data."""
     dry_run: Annotated[bool, Operational()] = False
-    """Say what would be trained, what reused, and how long that takes by past runs; run nothing."""
+    """Print the plan (what is trained, what is reused, estimated time by past runs) and run nothing."""
 
 
 # What may differ between runs that count as repetitions of one another.
