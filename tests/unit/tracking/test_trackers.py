@@ -243,7 +243,7 @@ def test_tags_that_are_numbers_are_typed_and_others_are_not():
     assert (row["num_processes"], row["tuned_trials"], row["git_commit"]) == (2, 12, "123456")
 
 
-@pytest.mark.parametrize("document", ["README.md", "docs/reference/runs.md"])
+@pytest.mark.parametrize("document", ["docs/how-to/query-runs.md", "docs/reference/runs.md"])
 def test_the_sample_queries_leave_out_what_was_made_again(document, monkeypatch):
     tracker = MemoryTracker()
     shared = {"stage": "train", "strategy": "full"}
