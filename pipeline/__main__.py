@@ -82,16 +82,15 @@ class StageGroup(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List stages, strategies, heads and recipes without importing any of them."""
-        from pipeline.modeling.heads.base import list_heads
         from pipeline.recipes import list_recipes
-        from pipeline.strategies.base import list_strategies
+        from pipeline.registry import HEADS, STRATEGIES
 
         with formatter.section("Stages"):
             formatter.write_dl(list(_STAGES.items()))
         with formatter.section("Strategies"):
-            formatter.write_text(", ".join(list_strategies()))
+            formatter.write_text(", ".join(STRATEGIES.names()))
         with formatter.section("Heads"):
-            formatter.write_text(", ".join(list_heads()))
+            formatter.write_text(", ".join(HEADS.names()))
         with formatter.section("Recipes"):
             formatter.write_text(", ".join(list_recipes()))
 

@@ -7,7 +7,7 @@ import inspect
 import pkgutil
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Generic, TypeVar
+from typing import TypeVar
 
 from pipeline.errors import ConfigError, unknown
 
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Registry(Generic[T]):
+class Registry:
     """The plug-ins of one kind: every module of a package but `base`, which says what one is."""
 
     kind: str
@@ -63,3 +63,9 @@ class Registry(Generic[T]):
         if len(own) != 1:
             raise TypeError(f"{module.__name__} must define exactly one {base.__name__}, not {len(own)}.")
         return own[0]
+
+
+STRATEGIES = Registry("strategy", "pipeline.strategies.methods")
+HEADS = Registry("head", "pipeline.modeling.heads")
+OBJECTIVES = Registry("objective", "pipeline.objectives")
+EXECUTORS = Registry("executor", "pipeline.stages.search.executors")

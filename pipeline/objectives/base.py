@@ -12,7 +12,7 @@ from pipeline.evaluation.task import ClassReading, Reading
 from pipeline.modeling.encoder import FAMILY_HEAD, Encoder
 from pipeline.modeling.loading import LoadedModel, WeightsReport
 from pipeline.modeling.model_sources import ModelAddress
-from pipeline.registry import Registry
+from pipeline.registry import OBJECTIVES
 from pipeline.strategies.base import Strategy
 from pipeline.strategies.freezing import Phase
 
@@ -129,9 +129,6 @@ class Objective:
     def encode(self, inputs: Sequence[Input], how: Tokenization, encoder: Encoder) -> TokenTable | TextPairs:
         """Token ids of inputs without labels, not cached."""
         raise NotImplementedError
-
-
-OBJECTIVES: Registry[Objective] = Registry("objective", "pipeline.objectives")
 
 
 def list_objectives() -> list[str]:

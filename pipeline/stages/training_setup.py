@@ -17,12 +17,13 @@ from pipeline.data.splits import SplitName, choose_sample
 from pipeline.data.tokenization import TokenTable, clamp_length
 from pipeline.errors import ConfigError
 from pipeline.hashing import digest
-from pipeline.modeling.heads.base import HEADS, with_head
+from pipeline.modeling.heads.base import with_head
 from pipeline.modeling.loading import check_weights, load_tokenizer
 from pipeline.modeling.model_sources import PACKAGED, ModelAddress, find_model
-from pipeline.objectives.base import OBJECTIVES, Objective, Tokenization, check_objective, create_objective
+from pipeline.objectives.base import Objective, Tokenization, check_objective, create_objective
+from pipeline.registry import HEADS, OBJECTIVES, STRATEGIES
 from pipeline.stages.processes.launcher import check_processes
-from pipeline.strategies.base import STRATEGIES, Strategy, StrategyContext, create_strategy
+from pipeline.strategies.base import Strategy, StrategyContext, create_strategy
 from pipeline.tracking.provenance import code_version
 from pipeline.tracking.runs import RunLogger
 from pipeline.training.activation_cache import GIB, PrefixCache

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.config.search_ranges import LogUniform, Range
 from pipeline.errors import ConfigError
 from pipeline.modeling.encoder import Encoder
-from pipeline.registry import Registry
+from pipeline.registry import STRATEGIES
 from pipeline.strategies.freezing import Phase
 
 if TYPE_CHECKING:
@@ -143,9 +143,6 @@ class Strategy:
 
     def restore(self, model: nn.Module, state: Mapping[str, Any]) -> None:
         """Take back what `state` returned, so that a resumed training goes on as if uninterrupted."""
-
-
-STRATEGIES: Registry[Strategy] = Registry("strategy", "pipeline.strategies.methods")
 
 
 def list_strategies() -> list[str]:

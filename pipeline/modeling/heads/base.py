@@ -7,7 +7,7 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 from pipeline.modeling.encoder import Encoder
-from pipeline.registry import Registry
+from pipeline.registry import HEADS
 
 if TYPE_CHECKING:
     from torch import nn
@@ -51,9 +51,6 @@ class Head:
 def leave_out_virtual_tokens(model: nn.Module, count: int) -> None:
     """Tell the head of a model, before peft wraps it, that `count` virtual tokens come before every text."""
     model.virtual_tokens = count  # type: ignore[assignment]
-
-
-HEADS: Registry[Head] = Registry("head", "pipeline.modeling.heads")
 
 
 def list_heads() -> list[str]:

@@ -21,7 +21,7 @@ from filelock import FileLock, Timeout
 
 from pipeline.errors import PipelineError, ProcessLostError
 from pipeline.failures import foreseen, unforeseen
-from pipeline.strategies.base import STRATEGIES
+from pipeline.registry import STRATEGIES
 
 
 @contextlib.contextmanager

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from pipeline.errors import PipelineError
-from pipeline.registry import Registry
+from pipeline.registry import EXECUTORS
 from pipeline.stages.search.trial import TrialTask
 
 if TYPE_CHECKING:
@@ -51,9 +51,6 @@ class Executor(Protocol):
 
     def stop(self) -> None:
         """End all trials that still run, and let go of everything."""
-
-
-EXECUTORS: Registry[Executor] = Registry("executor", "pipeline.stages.search.executors")
 
 
 def list_executors() -> list[str]:
