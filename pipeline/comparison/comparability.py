@@ -1,4 +1,4 @@
-"""What several seeds of the same settings show: mean, spread, worst case, and which of them failed."""
+"""Seeds and settings of a row: spread, failed and missing seeds, and hardware that differs between rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Work that two processes must not do at once."""
+"""Worker processes, one a training or test, and locks for what two processes must not do at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What makes the comparison of a study unfair, known before it is run."""
+"""What `main` is going to train, checked before a run exists; with warnings of what makes the comparison unfair."""
 
 from __future__ import annotations
 
