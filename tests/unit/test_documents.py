@@ -45,3 +45,15 @@ def test_every_folder_is_on_the_map() -> None:
     folders = {f"{path.parent.relative_to(ROOT)}/" for path in (ROOT / "pipeline").rglob("*.py")}
     assert len(folders) > 15
     assert sorted(named) == sorted(folders), "each once"
+
+
+def test_readme_is_read_in_a_minute_and_the_index_has_every_page() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(readme.partition("## Where to go next")[0].splitlines()) <= 95
+    index = ROOT / "docs" / "index.md"
+    listed = {(index.parent / file).resolve() for file, _ in targets(index)}
+    pages = {
+        page for folder in ("tutorial", "how-to", "explanation", "reference") for page in (ROOT / "docs" / folder).glob("*.md")
+    }
+    assert len(pages) > 15
+    assert pages - listed == {ROOT / "docs" / "reference" / "options.in.md"}
