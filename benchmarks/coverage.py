@@ -1,6 +1,6 @@
 """How often the intervals hold the truth, and how often the tests find a difference where there is none.
 
-python -m benchmarks.coverage --output docs/coverage.csv
+python -m benchmarks.coverage --output docs/explanation/coverage.csv
 python -m benchmarks.coverage --power --texts 853 --seeds 2,3,5 --discordances 0.1 --seed-points 1,2
 
 Simulated studies of two strategies that are equally good: a text's difficulty is shared by all models, in part by the models

@@ -227,7 +227,7 @@ def questions(workshop: Workshop) -> Iterator[tuple[str, Callable[[], Any]]]:
     yield f"syncs B {large.name}", lambda: syncs(workshop, large, "B", 6, 12)
     yield "first_visits minilm fp32", lambda: first_visits(workshop, "minilm", "fp32")
     yield f"profile ours {small.name}", lambda: profile(workshop, small, "ours", last - 10, last)
-    # What docs/performance.md has the answers to:
+    # What docs/explanation/performance.md has the answers to:
     yield f"graphs {small.name}", lambda: compare_graphs(workshop, small)
     yield f"syncs ours {large.name}", lambda: syncs(workshop, large, "ours", last - 10, last)
     yield "refused_graphs", lambda: refused_graphs(workshop)

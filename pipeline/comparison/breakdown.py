@@ -1,4 +1,4 @@
-"""Where each row of the results table is right, and whether it is as often right as it says: by class, length, confidence."""
+"""Where each row is right: by class, length and confidence, and the texts that most rows get wrong."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What several seeds of the same settings show: mean, spread, worst case, and which of them failed."""
+"""Seeds and settings of a row: spread, failed and missing seeds, and hardware that differs between rows."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def describe_failures(selection: Selection) -> Iterator[str]:
             named = ", ".join(sorted({run.params.get("seed", "?") for run in failed}, key=_numeric))
             count = count_seeds(failed)
             share = f"{count} of {count + count_seeds(there)} seeds failed ({named})"
-            yield f"{row_name(failed[0])}: {share}. Its figures are of the others alone, and flatter it."
+            yield f"{row_name(failed[0])}: {share}. Means exclude failed seeds and may be optimistic."
 
 
 def describe_missing(planned: Mapping[str, Sequence[int]], runs: Iterable[Run]) -> Iterator[str]:

@@ -52,8 +52,8 @@ class StageConfig:
     """What every stage takes."""
 
     cache_dir: Annotated[str, Operational(), Files(6)] = ".cache"
-    """Folder for prepared data, token tables, hidden states, checkpoints and searches. Deleted, all are made again: also trials
-    of a search, and what was done of an interrupted training. Runs stay in the tracking store."""
+    """Folder for prepared data, token tables, hidden states, checkpoints and searches. If you delete it, all of
+    these are made again, trials of searches and interrupted trainings included. Runs stay in the tracking store."""
     given: Annotated[Names, Operational()] = ()
     """Names of the options and strategy arguments that were typed: a recipe's strategies and grid do not change them."""
 
@@ -191,9 +191,9 @@ class FitConfig(EncoderConfig):
     precision: Annotated[Literal["auto", "fp32", "bf16", "fp16"], Training(8)] = "auto"
     """Type of matrix products; auto: on a CPU bf16 if a short measurement shows it faster, on a GPU bf16 or fp16, else fp32."""
     frozen_prefix_cache: Annotated[bool, Operational(), Files(7)] = True
-    """Compute what frozen lower layers make of the texts once, and keep it on disk for all epochs, trials and seeds."""
+    """Compute the frozen lower layers' activations once, and keep them on disk for all epochs, trials and seeds."""
     frozen_prefix_cache_gb: Annotated[Rate, Operational(), Files(8)] = 20.0
-    """Bound of that cache in GiB: the entries used least recently go; what would not fit is computed for every batch."""
+    """Disk limit of that cache in GiB (least recently used entries are evicted); what does not fit is computed per batch."""
     acceleration: Annotated[Names, BeforeValidator(_read_off), AfterValidator(_sort), Training(8)] = ("auto",)
     """What makes steps faster. auto: all that applies; off: nothing; or only some of attention_kernels, attention_masks,
     cuda_graphs, first_token, fused_lora, quick_dropout, reduced_embeddings. Results are equal but for rounding, and but for
@@ -248,11 +248,11 @@ class SearchConfig(FitConfig):
     """How hyperparameters are searched, the same for every strategy."""
 
     trials: Annotated[Count, MostUsed(14)] = 12
-    """The budget of a search: so many trials; all points of the space if there are fewer."""
+    """Budget of a search in trials; all points of the space if there are fewer."""
     budget_seconds: Annotated[Rate | None, Search(4)] = None
-    """Instead of --trials: trials that together train for at most so many seconds."""
+    """Instead of --trials: budget in seconds of training, all trials together."""
     budget_examples: Annotated[Count | None, Search(5)] = None
-    """Instead of --trials: trials that together see at most so many training examples, repetitions counted."""
+    """Instead of --trials: budget in training examples seen, repetitions counted, all trials together."""
     space: Annotated[Literal["strategy", "study", "recipe"] | None, Search(1)] = None
     """strategy: rates that suit the strategy, and its own arguments; study: the SST-2 study's grid of rates, batch sizes,
     dropout and epochs; recipe: what the recipe says. The recipe's if it has one and strategy if not, unless given here."""
@@ -332,7 +332,7 @@ class ExportConfig(StageConfig):
 
 @typed
 class CompareConfig(ExportConfig):
-    """Build the results table and its pictures from the tracking store alone."""
+    """Build the results table and its pictures from the tracking store."""
 
     study: Annotated[str | None, MostUsed(6)] = None
     """Run id of a `main` run to compare; the newest if not given; `all` takes every run on the newest data."""
@@ -344,7 +344,7 @@ class CompareConfig(ExportConfig):
 
 @typed
 class ReproduceConfig(StageConfig):
-    """Make a trained run again from its record alone, and say whether the outcome is the same."""
+    """Train a run again from its record, and compare the outcome with the original."""
 
     run_id: Annotated[str | None, MostUsed(5)] = None
     """Run of the train stage, or the best trial of tune, to make again."""
@@ -367,7 +367,7 @@ class MainConfig(TransferConfig, SearchConfig, ExportConfig):
     force: Annotated[bool, Operational(), Files(4)] = False
     """Train and evaluate again what an earlier run has done with the same code, configuration and data."""
     dry_run: Annotated[bool, Operational(), MostUsed(17)] = False
-    """Say what would be trained, what reused, and how long that takes by past runs; run nothing."""
+    """Print the plan (what is trained, what is reused, estimated time by past runs) and run nothing."""
 
 
 # What may differ between runs that count as repetitions of one another.

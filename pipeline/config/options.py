@@ -92,7 +92,7 @@ def click_options(cls: type[configs.StageConfig]) -> list[click.Option]:
 def render_mlproject() -> str:
     """The whole text of MLproject; a test holds the committed file against it."""
     lines = [
-        "# Rendered from pipeline/config.py by `make project-files`; edit that file instead.",
+        "# Rendered from pipeline/config/ by `make project-files`; edit that file instead.",
         "name: fairtune",
         "conda_env: conda.yaml",
         "entry_points:",

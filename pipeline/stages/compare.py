@@ -1,4 +1,4 @@
-"""A comparison as plain folders, for whoever wants no tracking store."""
+"""The stage `compare`: the results table, verdict and report from the tracking store, and their export to plain folders."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Which strategy the layerwise study advises for how much data: what `strategy=auto` takes.
+"""Defaults, recipe and what was typed, resolved into one config; and what `strategy=auto` takes.
 
-The thresholds are that study's claims, not measurements of ours.
+The thresholds of `auto` are claims of the layerwise study, not measurements of ours.
 """
 
 from __future__ import annotations

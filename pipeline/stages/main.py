@@ -66,7 +66,7 @@ def run(config: configs.MainConfig, tracker: Tracker | None = None) -> StudyResu
         return None
     tracker, children = tracker or open_tracker(), Children()
     with open_study(plan, tracker) as logger:
-        children.prepare()  # no sooner: where there is a mistake, no process of ours shall go on after the message
+        children.prepare()  # only after validation, so an input error leaves no child process
         _log_start(plan, logger)
         for line in _introduce(plan, logger.run_id):
             say(line)

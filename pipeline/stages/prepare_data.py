@@ -1,4 +1,4 @@
-"""What is in prepared data, and what is wrong with them, in lines for a terminal."""
+"""The stage `prepare_data`: read, clean, split and audit labelled text, and say what is wrong with it."""
 
 from __future__ import annotations
 

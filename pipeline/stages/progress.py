@@ -1,4 +1,4 @@
-"""How a running stage shows itself: a bar on a terminal, plain lines elsewhere."""
+"""What a running stage prints: a bar on a terminal, plain lines elsewhere, and the next command to type."""
 
 from __future__ import annotations
 

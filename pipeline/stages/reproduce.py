@@ -1,4 +1,4 @@
-"""Whether a training that was made again came out the same, and if not, what may explain it."""
+"""The stage `reproduce`: train a run again from its record, and compare the outcome with the original."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is left on disk of an interrupted training, and the run that goes on with it."""
+"""Resuming an interrupted training: what is left of it on disk, and the run that continues it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every run that a stage makes says of where it comes from."""
+"""What a training writes onto its run, and how a run is read back and checked."""
 
 from __future__ import annotations
 

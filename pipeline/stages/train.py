@@ -1,4 +1,4 @@
-"""What `train` says of a classifier that learned nothing, or lost what it had learned."""
+"""The stage `train`: fine-tune one encoder with one strategy, and say if it did not learn."""
 
 from __future__ import annotations
 

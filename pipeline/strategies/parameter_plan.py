@@ -1,4 +1,4 @@
-"""Where a parameter stood in the model before peft and parametrizations wrapped it, and what a strategy put in beside."""
+"""The parameter plan: phases resolved against a model, with names as they were before peft wrapped them."""
 
 from __future__ import annotations
 

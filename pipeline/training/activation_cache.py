@@ -1,8 +1,8 @@
-"""Hidden states on disk: what frozen layers make of a set of texts, computed once and shared by epochs, trials and seeds.
+"""Activations of frozen layers on disk, computed once and shared by epochs, trials and seeds.
 
 An entry is a ragged table without padding, in the type in which the run computes. It is written beside and renamed, so it is
 there whole or not at all; processes that want the same entry wait for the first of them. When the folder would outgrow its
-bound, the entries that were used least recently go.
+limit, the least recently used entries are evicted.
 """
 
 from __future__ import annotations

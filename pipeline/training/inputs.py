@@ -1,4 +1,4 @@
-"""What the model is fed with: token ids, or hidden states of its frozen layers that were computed once."""
+"""What enters the model: token ids, or precomputed activations of its frozen layers."""
 
 from __future__ import annotations
 

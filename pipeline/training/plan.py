@@ -1,4 +1,4 @@
-"""How far training has come, what it came to, and who is told."""
+"""What one training needs (`FitPlan`), how far it is (`Progress`), who is told (`Observer`), what it came to (`FitResult`)."""
 
 from __future__ import annotations
 

@@ -84,7 +84,7 @@ def write_classifier(encoder: Path, folder: Path) -> None:
 
 
 def write_data(folder: Path) -> None:
-    """The files that docs/data.md names."""
+    """The files that docs/reference/data.md names."""
     rows = [(f"a film number {i}, quite {word}", word) for i in range(30) for word in ("good", "bad")]
     pairs = [
         (f"a film number {i}", f"a film number {i // 2}, {word}", i % 6, word) for i in range(60) for word in ("same", "other")

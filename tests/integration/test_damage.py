@@ -158,7 +158,7 @@ def test_a_damaged_checkpoint_falls_back_and_ends_the_same(workspace, whole, tmp
     run_id = workspace.train(**TRAINING, cache_dir=cache)
     said = capsys.readouterr().out
     assert "is damaged" in said
-    assert f"goes on from step {steps[0].name[5:]}" in said if len(steps) > 1 and name != "run.json" else "begins anew" in said
+    assert f"resumes from step {steps[0].name[5:]}" in said if len(steps) > 1 and name != "run.json" else "begins anew" in said
     assert_same(weights(workspace, run_id, tmp_path / "after"), whole[1])
 
 

@@ -1,4 +1,4 @@
-"""Every kind of source with a sample of encoders, from the command line to test scores; docs/data.md holds the table."""
+"""Every kind of source with a sample of encoders, from the command line to test scores: the table of docs/reference/data.md."""
 
 import gzip
 import json
@@ -15,7 +15,7 @@ from pipeline.hub import Snapshot
 from pipeline.modeling import model_sources
 from pipeline.modeling.families.base import list_model_types
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "data.md"
+DOCUMENT = Path(__file__).parents[2] / "docs" / "reference" / "data.md"
 Options = dict[str, object]
 
 

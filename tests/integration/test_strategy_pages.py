@@ -17,7 +17,7 @@ from pipeline.stages.configure import configure
 from pipeline.strategies.base import list_strategies
 
 QUICK = ("README", "full", "gradual", "linear_probe", "lora", "prefix")
-PAGES = Path(__file__).parents[2] / "docs" / "strategies"
+PAGES = Path(__file__).parents[2] / "docs" / "reference" / "strategies"
 
 
 def command_of(page: str) -> list[str]:

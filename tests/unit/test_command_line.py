@@ -100,7 +100,7 @@ def test_mistakes_exit_with_2_before_the_stage_runs_and_without_a_traceback(stag
     ("error", "status", "message"),
     [
         (TrainingError("The loss became NaN."), 1, "Error: The loss became NaN."),
-        (KeyboardInterrupt(), 130, "Error: Interrupted. With the same command it goes on from its last checkpoint."),
+        (KeyboardInterrupt(), 130, "Error: Interrupted. Run the same command to resume from the last checkpoint."),
     ],
 )
 def test_failures_end_with_their_message_and_status(
@@ -110,6 +110,15 @@ def test_failures_end_with_their_message_and_status(
     result = call("train")
     assert result.exit_code == status
     assert message in result.output
+
+
+def test_windows_is_refused_before_the_stage_runs(stage: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("platform.system", lambda: "Windows")
+    result = call("train")
+    assert result.exit_code == 2
+    assert "Error: Windows is not supported: fairtune needs `resource` and `preadv`" in result.output
+    assert "Install WSL" in result.output
+    assert stage.configs == []
 
 
 def test_a_cache_folder_that_cannot_be_written_is_refused_before_the_stage_runs(stage: SimpleNamespace) -> None:

@@ -1,4 +1,4 @@
-"""Work that two processes must not do at once."""
+"""Worker processes, one a training or test, and locks for what two processes must not do at once."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ class Child(Generic[T]):
                 raise ProcessLostError("The process of this run was told to end from outside, and closed its run.") from error
             raise ProcessLostError(
                 "The process of this run was killed from outside; the system may have run out of memory. "
-                "The same command goes on from the last checkpoint; a smaller --batch-size needs less."
+                "Run the same command to resume from the last checkpoint; a smaller --batch-size needs less."
             ) from error
         except BaseException:
             self.interrupt()

@@ -1,4 +1,4 @@
-"""Successive halving: trials that do badly at first are ended early."""
+"""The loop of a search: hand out trials until the budget is spent, end weak ones early (successive halving), resume."""
 
 from __future__ import annotations
 

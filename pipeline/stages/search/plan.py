@@ -132,7 +132,7 @@ def _find_space(config: configs.TuneConfig, base: configs.TrainConfig) -> Space:
     chosen = config.space or ("recipe" if recipe else "strategy")
     if chosen == "recipe" and not recipe:
         raise ConfigError(
-            f"--space recipe: the recipe {config.recipe} has no space for {config.title}. Write one (docs/tuning.md), or "
+            f"--space recipe: the recipe {config.recipe} has no space for {config.title}. Write one (docs/how-to/tune.md), or "
             "give --space strategy or study."
         )
     ranges: dict[str, Mapping[str, Range]] = {"recipe": recipe, "study": STUDY_SPACE}

@@ -1,4 +1,4 @@
-"""How long a training will take, by what trainings of the same strategy, model and data took on record."""
+"""The plan of a study as lines, with estimated times by past trainings of the same strategy, model and data."""
 
 from __future__ import annotations
 

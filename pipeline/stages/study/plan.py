@@ -1,4 +1,4 @@
-"""What makes the comparison of a study unfair, known before it is run."""
+"""What `main` is going to train, checked before a run exists; with warnings of what makes the comparison unfair."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def find_doubts(plan: StudyPlan) -> list[str]:
     if without and recipe.strategies and not config.tune and "learning_rate" not in config.given:
         lines.append(
             f"Recipe {config.recipe} knows no learning rate for {', '.join(without)}: the default suits full tuning. "
-            "Add --tune true, or give rates in a recipe of your own (docs/studies.md)."
+            "Add --tune true, or give rates in a recipe of your own (docs/explanation/studies.md)."
         )
     given = set(config.given)
     options = ("model", "dataset", *configs.PART_FILES)

@@ -1,4 +1,4 @@
-"""Finished trainings that need not be made again."""
+"""Reusing finished trainings, and resuming the run of an interrupted study."""
 
 from __future__ import annotations
 

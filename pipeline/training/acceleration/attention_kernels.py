@@ -2,7 +2,7 @@
 
 torch takes cuDNN's attention on some GPUs, which makes a plan for every new shape of a batch. Texts differ in length, so that
 most of a short training's batches are of a new shape. On an H100 (torch 2.11) a plan took 170 milliseconds, and steps in a
-shape met before were no quicker for it (docs/performance.md, "On a GPU").
+shape met before were no quicker for it (docs/explanation/performance.md, "On a GPU").
 """
 
 from __future__ import annotations
