@@ -254,7 +254,7 @@ def measure_trainer(
         table = inputs.prepared.read("train").iloc[inputs.sample("train")]
         _ROWS[key] = peers.Rows(tokenizer, table["text"].tolist(), table["label"].tolist(), padding, 128)
     torch.manual_seed(config.seed)
-    dropouts = dict.fromkeys(inputs.address.encoder.architecture.dropouts, config.dropout)
+    dropouts = dict.fromkeys(inputs.address.encoder.family.dropouts, config.dropout)
     model = AutoModelForSequenceClassification.from_pretrained(
         inputs.address.folder, num_labels=2, dtype=torch.float32, **dropouts
     )

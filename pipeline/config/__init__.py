@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from pipeline.config.fields import (
     Arguments,
@@ -45,12 +45,6 @@ DEFAULT_RATIOS = (0.8, 0.1, 0.1)
 
 # Data that comes as a file a part, instead of --dataset.
 PART_FILES = ("train_file", "validation_file", "test_file")
-
-# Data that are found by name: those that come with a package, and short names of what is on the hub. Their columns and classes
-# are known.
-PACKAGED_DATASETS = ("rotten_tomatoes", "imdb")
-HUB_DATASETS = {"sst2": "stanfordnlp/sst2"}
-NAMED_DATASETS = (*PACKAGED_DATASETS, *HUB_DATASETS)
 
 
 @typed
@@ -143,6 +137,16 @@ class PrepareDataConfig(EncoderConfig):
     """Prepare again even where the same data was prepared before."""
 
 
+def _read_off(value: object) -> object:
+    """YAML reads `off` as false."""
+    return ("off",) if value is False else value
+
+
+def _sort(names: tuple[str, ...]) -> tuple[str, ...]:
+    """One order for the same names, each once."""
+    return tuple(sorted(set(names)))
+
+
 @typed
 class FitConfig(EncoderConfig):
     """How one model is trained, whatever the strategy."""
@@ -190,9 +194,13 @@ class FitConfig(EncoderConfig):
     """Compute what frozen lower layers make of the texts once, and keep it on disk for all epochs, trials and seeds."""
     frozen_prefix_cache_gb: Annotated[Rate, Operational(), Files(8)] = 20.0
     """Bound of that cache in GiB: the entries used least recently go; what would not fit is computed for every batch."""
+    acceleration: Annotated[Names, BeforeValidator(_read_off), AfterValidator(_sort), Training(8)] = ("auto",)
+    """What makes steps faster. auto: all that applies; off: nothing; or only some of attention_kernels, attention_masks,
+    cuda_graphs, first_token, fused_lora, quick_dropout, reduced_embeddings. Results are equal but for rounding, and but for
+    which elements quick_dropout drops."""
     cuda_graphs: Annotated[Literal["auto", "off"], Operational(), Training(9)] = "auto"
-    """auto: on a GPU, launch a step that repeats as one CUDA graph, where that is possible; off: never. Results are equal but
-    for rounding."""
+    """auto: on a GPU, launch a step that repeats as one CUDA graph, where that is possible; off: never, whatever --acceleration
+    says. Results are equal but for rounding."""
     num_processes: Annotated[Count, Operational(), Training(10)] = 1
     """Train one model with so many processes, a GPU each where there are any; each takes its share of every batch."""
     seed: Annotated[Seed, MostUsed(15)] = 42
@@ -366,7 +374,7 @@ class MainConfig(TransferConfig, SearchConfig, ExportConfig):
 SEEDS = ("seed", "data_seed", "init_seed", "dropout_seed")
 
 # Options that came later: where they are not used, a configuration is known by the same hash as before there were any.
-_LATER = {"delimiter": None, "no_header": False}
+_LATER = {"delimiter": None, "no_header": False, "acceleration": ("auto",)}
 
 
 def identify(config: StageConfig) -> dict[str, Any]:

@@ -127,7 +127,7 @@ def _of_run(config: configs.EvaluateConfig, tracker: Tracker, parent_id: str | N
         check_data(trained, prepared)
         table = read_test(prepared, train_config.max_eval_samples, train_config.split_seed)
         transfer = _find_transfer(config, prepared, train_config.split_seed)
-        model = load_model_folder(fetch_model(tracker, trained, Path(scratch)))
+        model = load_model_folder(fetch_model(tracker, trained, Path(scratch)), train_config.acceleration)
         with closing(tracker.start(f"evaluate-{trained.name}", parent_id)) as logger:
             _log_identity(logger, config, trained, prepared.manifest.fingerprint)
             target = tracker.amend(trained.run_id)

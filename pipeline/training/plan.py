@@ -205,6 +205,13 @@ class FitPlan:
     """Where hidden states of frozen layers are kept; without it they are computed for every batch."""
     base_identity: object = None
     """Identifies the base's weights as they were loaded."""
+    accelerations: frozenset[str] = frozenset()
+    """Names of those in whose block this is; see `acceleration.base.accelerated`."""
+
+    @property
+    def trims_last_layer(self) -> bool:
+        """Whether the top layer computes the first token's state alone."""
+        return "first_token" in self.accelerations
 
     @property
     def largest_batch(self) -> int:

@@ -120,7 +120,7 @@ def _check_strategy(
     config: configs.TrainConfig, address: ModelAddress, strategy: Strategy, lacking: frozenset[str] = frozenset()
 ) -> None:
     encoder = with_head(address.encoder, config.head)
-    strategy.phases(StrategyContext(encoder, config.epochs, config.epochs, config.dropout, lacking))
+    strategy.checked_phases(StrategyContext(encoder, config.epochs, config.epochs, config.dropout, lacking))
 
 
 def find_inputs(config: configs.TrainConfig) -> TrainingInputs:
@@ -138,7 +138,7 @@ def find_inputs(config: configs.TrainConfig) -> TrainingInputs:
     objective.check_metric(config.metric_for_best_model)
     notes = tuple(note for note in (weights.note, objective.describe_outputs(address, weights)) if note)
     inputs = TrainingInputs(config, address, strategy, prepared, address.sha256(), objective, notes)
-    objective.check(address, strategy, strategy.phases(inputs.context()))
+    objective.check(address, strategy, strategy.checked_phases(inputs.context()))
     if not len(inputs.sample("train")):
         raise ConfigError(f"--dataset {config.dataset}: no training example is left.")
     return inputs

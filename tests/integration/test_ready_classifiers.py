@@ -14,6 +14,8 @@ from pipeline.modeling.model_sources import find_model
 from pipeline.stages import evaluate
 from pipeline.training.saved_model import load_model_folder, read_record
 
+pytestmark = pytest.mark.usefixtures("blank_pictures")
+
 STILL = {"learning_rate": "1e-6", "epochs": "1", "dropout": "0"}
 """A training that changes next to nothing."""
 

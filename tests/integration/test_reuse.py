@@ -14,6 +14,8 @@ from pipeline.config import CompareConfig, MainConfig
 from pipeline.errors import PipelineError, TrainingError
 from pipeline.stages import compare, evaluate, main, train
 
+pytestmark = pytest.mark.usefixtures("blank_pictures")
+
 
 class InProcess:
     """In place of processes of their own."""

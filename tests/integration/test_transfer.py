@@ -11,6 +11,8 @@ from pipeline.errors import DataError
 from pipeline.stages import evaluate
 from pipeline.stages.testing import test
 
+pytestmark = pytest.mark.usefixtures("blank_pictures")
+
 
 @pytest.fixture(scope="module")
 def trained(workspace):
