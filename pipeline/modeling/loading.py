@@ -75,7 +75,7 @@ def load_classifier(
         "id2label": dict(enumerate(names)),
         "label2id": {name: index for index, name in enumerate(names)},
         "problem_type": "single_label_classification" if classes else "regression",
-        **dict.fromkeys(address.encoder.architecture.dropouts, dropout),
+        **dict.fromkeys(address.encoder.family.dropouts, dropout),
     }
     rows = find_outputs(address, check_weights(address), classes, model_labels).rows if head == FAMILY_HEAD else None
     loaded = _load(address, settings, seed, load_kwargs or {}, rows)
@@ -99,7 +99,7 @@ def check_weights(address: ModelAddress) -> WeightsReport:
     _refuse_adapter(address)
     model, match, shapes = _put_in(address, {}, 0, {"device_map": "meta"})
     heads = {name for name, _ in model.named_parameters() if encoder.place(name).part == "head"}
-    logits = encoder.architecture.logits
+    logits = encoder.family.logits
     below = {name for name in heads if not name.startswith(f"{logits}.")}
     shape = shapes.get(f"{logits}.weight", [])
     outputs = shape[0] if len(shape) == 2 and not match.lacking & below and _classifies_texts(address) else None
@@ -111,7 +111,7 @@ def _refuse_adapter(address: ModelAddress) -> None:
     if (address.folder / ADAPTER).is_file():
         with _model_errors(address), open_weights(address.name, address.folder, "", values=False) as tensors:
             names = {name.partition(".")[0] for name in tensors}
-        heads = {head.partition(".")[0] for head in address.encoder.architecture.head}
+        heads = {head.partition(".")[0] for head in address.encoder.head_modules}
         raise ModelError(f"--model {address.name}: {describe_adapter_beside(address.folder, bool(names & heads))}")
 
 
@@ -167,7 +167,7 @@ def _put_in(
     import torch
     from transformers import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING, AutoConfig
 
-    logits = address.encoder.architecture.logits
+    logits = address.encoder.family.logits
     values = load_kwargs.get("device_map") != "meta"
     with _model_errors(address), _quiet(), torch.random.fork_rng(devices=[]):
         config = AutoConfig.from_pretrained(address.folder, trust_remote_code=False, **settings)

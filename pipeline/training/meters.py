@@ -92,7 +92,7 @@ class FlopCounter:
     ) -> FlopCounter:
         """The counter for one phase of a plan."""
         matrices = [p for p in plan.parameters if len(p.shape) == 2]
-        inside = encoder.architecture.layers + "."
+        inside = encoder.layers + "."
         top = f"{inside}{encoder.depth - 1}." if trims_last_layer else None
         per_token = per_text = 0.0
         for parameter in matrices:
@@ -110,7 +110,7 @@ class FlopCounter:
         """Operations of one training step on a batch of that padded shape."""
         tokens = examples * padded_length
         h, i = self.encoder.hidden_size, self.encoder.intermediate_size
-        feed_forward = self.encoder.architecture.feed_forward_matrices * h * i
+        feed_forward = self.encoder.family.feed_forward_matrices * h * i
         linear, attention = 2 * (4 * h * h + feed_forward) * tokens, 4 * h * padded_length * tokens
         top = (linear, attention)
         if self.trims_last_layer:

@@ -28,6 +28,7 @@ from pipeline.modeling.foreign_folders import DELTA, RECORD, find_trained_model
 from pipeline.modeling.loading import check_weights, find_outputs, load_tokenizer
 from pipeline.modeling.model_sources import ModelAddress, find_model
 from pipeline.objectives.base import Objective, Tokenization, create_objective
+from pipeline.registry import HEADS, OBJECTIVES, STRATEGIES
 from pipeline.strategies.base import Strategy, StrategyContext, create_strategy
 from pipeline.strategies.parameter_plan import ParameterPlan, parameter_names, plan_parameters
 from pipeline.training.acceleration.base import AUTO, accelerated_inference
@@ -131,6 +132,11 @@ class FineTunedModel:
         return softmax(self.predict(texts))
 
 
+def plugin_modules(strategy: str, objective: str, head: str) -> tuple[str, ...]:
+    """The plug-ins that a training, and the test of what it makes, use."""
+    return STRATEGIES.module_name(strategy), OBJECTIVES.module_name(objective), HEADS.module_name(head)
+
+
 def build_model(
     address: ModelAddress,
     strategy: Strategy,
@@ -150,11 +156,11 @@ def build_model(
     import torch
 
     strategy.check_packages()
-    strategy.phases(context)  # a mistake is found before anything is loaded
+    strategy.checked_phases(context)  # a mistake is found before anything is loaded
     load_kwargs = strategy.load_kwargs(context)
     loaded = objective.load(address, context.dropout, head_seed, load_kwargs)
     context = replace(context, newly_initialised=loaded.newly_initialised)
-    phases, own_names = strategy.phases(context), parameter_names(loaded.model)
+    phases, own_names = strategy.checked_phases(context), parameter_names(loaded.model)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(adapter_seed)
         model = strategy.adapt(loaded.model, context)

@@ -38,7 +38,7 @@ def first_token(model: nn.Module, encoder: Encoder) -> Iterator[None]:
     Keys and values are still made of every token. Query, attention, projections and feed-forward block, five sixths of the
     layer, are made once per text instead of once per token. The head's logits are the same, up to the order of summation.
     """
-    layer = plain_model(model).get_submodule(f"{encoder.architecture.layers}.{encoder.depth - 1}")
+    layer = plain_model(model).get_submodule(f"{encoder.layers}.{encoder.depth - 1}")
     with replaced_forwards({layer: _forward}):
         yield
 

@@ -11,7 +11,7 @@ from pipeline.comparison.plots import draw_all
 from pipeline.comparison.selection import select_runs
 from pipeline.comparison.statistics import RowStatistics, Statistics
 from pipeline.comparison.table import build_table, label_rows, render_table
-from pipeline.evaluation.bootstrap import Interval
+from pipeline.evaluation.statistics.bootstrap import Interval
 from pipeline.tracking.runs import Run
 
 MakeRun = Callable[..., Run]

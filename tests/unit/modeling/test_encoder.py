@@ -8,7 +8,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import CONFIG_MAPPING, AutoModelForSequenceClassification
 
 from pipeline.errors import ConfigError, ModelError
-from pipeline.modeling.encoder import ARCHITECTURES, describe_encoder
+from pipeline.modeling.encoder import describe_encoder
+from pipeline.modeling.families.base import find_family, list_model_types
 from pipeline.modeling.loading import load_classifier
 from pipeline.modeling.model_sources import find_model
 from pipeline.strategies.base import StrategyContext, create_strategy
@@ -17,7 +18,7 @@ from pipeline.training.acceleration.first_token import first_token
 from pipeline.training.meters import FlopCounter
 from pipeline.training.saved_model import build_model
 
-FAMILIES = sorted(ARCHITECTURES)
+FAMILIES = list_model_types()
 UNUSED_DROPOUTS = {"qa_dropout", "summary_last_dropout"}  # of heads that do not classify texts
 
 
@@ -41,7 +42,7 @@ def test_every_parameter_has_a_part_and_every_layer_its_number(family: str) -> N
     assert {place.part for place in places} <= {"embeddings", "layer", "pooler", "head"}
     assert {place.layer for place in places if place.part == "layer"} == set(range(encoder.layer_sets))
     assert any(place.part == "head" for place in places)
-    assert any(place.part == "pooler" for place in places) == bool(encoder.architecture.pooler)
+    assert any(place.part == "pooler" for place in places) == bool(encoder.pooler)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -53,7 +54,7 @@ def test_lora_knows_every_linear_layer_of_encoder_and_pooler(family: str) -> Non
         for name, module in model.named_modules()
         if isinstance(module, torch.nn.Linear) and encoder.place(f"{name}.weight").part in ("layer", "pooler")
     }
-    assert linear == set(encoder.architecture.linear)
+    assert linear == set(encoder.family.linear)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -96,7 +97,7 @@ def test_the_longest_text_fits(tiny, family: str) -> None:
             logits(longest + 1)
 
 
-@pytest.mark.parametrize("family", [family for family in FAMILIES if ARCHITECTURES[family].takes_prefix])
+@pytest.mark.parametrize("family", [family for family in FAMILIES if "prefix" not in find_family(family).refused])
 def test_prefix_takes_its_positions_from_the_text(tiny, family: str) -> None:
     address = find_model(str(tiny.folder(family)))
     strategy = create_strategy("prefix", {"num_virtual_tokens": 5})

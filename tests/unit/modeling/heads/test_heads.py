@@ -79,9 +79,9 @@ def test_what_is_said_of_a_head_is_so(tiny, family, head) -> None:
     assert encoder.head == head
     parts = {name: encoder.place(name).part for name, _ in loaded.model.named_parameters()}
     assert "added" not in parts.values()
-    assert ("pooler" in parts.values()) == (encoder.architecture.pooler is not None)
+    assert ("pooler" in parts.values()) == (encoder.pooler is not None)
     in_head = [name for name, part in parts.items() if part == "head"]
-    assert (len(in_head) == 2) == encoder.architecture.linear_head
+    assert (len(in_head) == 2) == encoder.linear_head
     assert loaded.newly_initialised <= set(parts)
     assert head == FAMILY_HEAD or set(in_head) <= loaded.newly_initialised
 
