@@ -1,6 +1,6 @@
 """How often the intervals hold the truth, and how often the tests find a difference where there is none.
 
-python -m benchmarks.coverage --output docs/coverage.csv
+python -m benchmarks.coverage --output docs/explanation/coverage.csv
 python -m benchmarks.coverage --power --texts 853 --seeds 2,3,5 --discordances 0.1 --seed-points 1,2
 
 Simulated studies of two strategies that are equally good: a text's difficulty is shared by all models, in part by the models
@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.stats import multivariate_normal, norm
 
-from pipeline.evaluation.bootstrap import Estimate, estimate, needed_errors, resample_scores
-from pipeline.evaluation.significance import combine_dependent, exact_mcnemar
+from pipeline.evaluation.statistics.bootstrap import Estimate, estimate, needed_errors, resample_scores
+from pipeline.evaluation.statistics.significance import combine_dependent, exact_mcnemar
 
 ACCURACY = 0.8
 WITHIN = 0.7  # two seeds of a strategy disagree this much as often as two strategies do

@@ -264,7 +264,7 @@ def trainings(workshop: Any, notebook: Notebook) -> None:
     from benchmarks.gpu_steps import train_really
     from pipeline.strategies.base import list_strategies
 
-    # What docs/performance.md has no figure of comes first.
+    # What docs/explanation/performance.md has no figure of comes first.
     wanted = ["gradual", "layernorm", "oft", "prompt", "ptuning", "qlora", "random_subset", "rslora", "vera", *STRATEGIES]
     for number, strategy in enumerate([*wanted, *(name for name in list_strategies() if name not in wanted)]):
         cell, folder = Cell("bert-base", strategy, 32), workshop.folder / f"model-{number}"

@@ -1,6 +1,6 @@
 """How many times faster than the usual scripts: all systems in turn, in processes of their own, on an idle machine.
 
-python -m benchmarks.speed --dataset rotten_tomatoes --repeats 3 --output docs/performance
+python -m benchmarks.speed --dataset rotten_tomatoes --repeats 3 --output results
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 import importlib
 import inspect
 import os
+import platform
 import signal
 import sys
 from typing import Any, NoReturn
@@ -19,7 +20,7 @@ _STAGES = {
     "train": "Fine-tune one encoder with one strategy.",
     "evaluate": "Score a trained run on its untouched test data.",
     "compare": "Build the results table from the tracking store.",
-    "reproduce": "Make a trained run again from its record, and hold the outcomes against each other.",
+    "reproduce": "Train a run again from its record, and compare the outcome with the original.",
 }
 
 
@@ -53,10 +54,10 @@ class StageCommand(click.Command):
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Options below headings, the most used first."""
-        from pipeline.config.options import group_options
+        from pipeline.config.options import STAGE_CONFIGS, group_options
 
         records = {str(option.name): record for option in self.get_params(ctx) if (record := option.get_help_record(ctx))}
-        for heading, names in group_options(records).items():
+        for heading, names in group_options(STAGE_CONFIGS[str(self.name)], records).items():
             with formatter.section(heading):
                 formatter.write_dl([records[name] for name in names])
 
@@ -114,7 +115,15 @@ def _command(stage: str) -> click.Command:
     )
 
 
+_NO_WINDOWS = (
+    "Windows is not supported: fairtune needs `resource` and `preadv`, which it does not have. Install WSL (`wsl --install`), "
+    "and run the same command there."
+)
+
+
 def _run(stage: str, given: dict[str, str]) -> None:
+    if platform.system() == "Windows":
+        _fail(stage, _NO_WINDOWS, 2)
     from pipeline.config.options import STAGE_CONFIGS
     from pipeline.stages.configure import check_folders, configure
 
@@ -129,7 +138,7 @@ def _run(stage: str, given: dict[str, str]) -> None:
         shown = foreseen(error) or error
         _fail(stage, str(shown), shown.exit_status)
     except KeyboardInterrupt:
-        _fail(stage, "Interrupted. With the same command it goes on from its last checkpoint.", 130)
+        _fail(stage, "Interrupted. Run the same command to resume from the last checkpoint.", 130)
     except Exception as error:
         if (failure := foreseen(error)) is None:
             raise

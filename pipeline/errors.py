@@ -1,4 +1,4 @@
-"""Text made fit for a terminal, which takes some characters for orders: to move, to recolour, to turn the line around."""
+"""What a user can get wrong or run into, as errors with an exit status; and text made safe to print in a terminal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Write MLproject and docs/reference.md (from pipeline/config.py), conda.yaml (from pyproject.toml) and docs/strategies/.
+"""Write MLproject, docs/reference/options.md and the strategies' pages (from pipeline/), and conda.yaml (from pyproject.toml).
 
 `make project-files` calls it; a test holds the committed files against it.
 """
@@ -11,15 +11,36 @@ import tomllib
 import warnings
 from pathlib import Path
 
-from pipeline.config import TrainConfig
+from pipeline.config import (
+    EncoderConfig,
+    ExportConfig,
+    FitConfig,
+    SearchConfig,
+    SplitConfig,
+    StageConfig,
+    TrainConfig,
+    TransferConfig,
+)
 from pipeline.config.fields import describe_fields
 from pipeline.config.options import STAGE_CONFIGS, flag, is_typed, render_mlproject
 from pipeline.errors import ConfigError
-from pipeline.modeling.encoder import ARCHITECTURES, Encoder, describe_encoder
+from pipeline.modeling.encoder import Encoder, describe_encoder
+from pipeline.modeling.families.base import list_model_types
 from pipeline.strategies.base import Strategy, StrategyContext, create_strategy, list_strategies, strategy_class
 from pipeline.strategies.parameter_plan import ParameterPlan, parameter_names, plan_parameters
 
 ROOT = Path(__file__).parents[1]
+REFERENCE = ROOT / "docs" / "reference"
+# Classes that several stages derive from, and the heading of what they declare.
+SHARED: dict[type[StageConfig], str] = {
+    StageConfig: "Every stage",
+    EncoderConfig: "Data and model",
+    SplitConfig: "Reading and splitting",
+    FitConfig: "Training",
+    SearchConfig: "Search",
+    TransferConfig: "Second data set",
+    ExportConfig: "Export",
+}
 PYTHON = "3.11.7"  # exact: `--env-manager virtualenv` asks pyenv for just this version
 
 
@@ -39,18 +60,9 @@ def render_conda() -> str:
     return "\n".join(lines) + "\n"
 
 
-def render_reference() -> str:
-    """The text of docs/reference.md: the hand-written part, then a table per stage and one of the strategies."""
-    text = (ROOT / "docs" / "reference.in.md").read_text(encoding="utf-8")
-    tables = []
-    for stage, cls in STAGE_CONFIGS.items():
-        tables += [f"### {stage}", "", inspect.getdoc(cls) or "", "", "| option | default | meaning |", "|---|---|---|"]
-        tables += [
-            f"| `{flag(field.name)}` | {f'`{field.default_text}`' if field.default_text else ''} | {field.help} |"
-            for field in describe_fields(cls).values()
-            if is_typed(field.name)
-        ]
-        tables.append("")
+def render_options() -> str:
+    """The text of docs/reference/options.md: the hand-written part, every option once, and a table of the strategies."""
+    text = (REFERENCE / "options.in.md").read_text(encoding="utf-8")
     strategies = ["| strategy | what it does | arguments |", "|---|---|---|"]
     for name in list_strategies():
         cls = strategy_class(name)
@@ -58,7 +70,45 @@ def render_reference() -> str:
             f"`{field.name}` ({field.default_text or 'none'}): {field.help}" for field in describe_fields(cls).values()
         )
         strategies.append(f"| `{name}` | {cls.summary()} | {arguments} |")
-    return text.replace("{{options}}", "\n".join(tables).rstrip()).replace("{{strategies}}", "\n".join(strategies))
+    tables = {"stages": _stage_sections(), "shared": _shared_sections(), "strategies": strategies}
+    for name, lines in tables.items():
+        text = text.replace(f"{{{{{name}}}}}", "\n".join(lines).rstrip())
+    return text
+
+
+def _shared_sections() -> list[str]:
+    """What several stages take, with their names."""
+    lines = []
+    for cls, heading in SHARED.items():
+        stages = ", ".join(f"[`{stage}`](#{stage})" for stage, config in STAGE_CONFIGS.items() if issubclass(config, cls))
+        lines += [f"### {heading}", "", f"Of {stages}.", "", *_option_rows(cls), ""]
+    return lines
+
+
+def _stage_sections() -> list[str]:
+    """What each stage takes besides, and where the rest stands."""
+    lines = []
+    for stage, cls in STAGE_CONFIGS.items():
+        headings = [heading for shared, heading in SHARED.items() if issubclass(cls, shared)]
+        headings += [other for other, config in STAGE_CONFIGS.items() if config is not cls and issubclass(cls, config)]
+        links = ", ".join(f"[{heading}](#{heading.lower().replace(' ', '-')})" for heading in headings)
+        lines += [f"### {stage}", "", inspect.getdoc(cls) or "", "", f"Also takes: {links}.", "", *_option_rows(cls), ""]
+    return lines
+
+
+def _option_rows(cls: type[StageConfig]) -> list[str]:
+    """A table of the options that the class itself declares, or declares with another default or meaning."""
+
+    def as_shown(config: type[StageConfig]) -> dict[str, tuple[str, str]]:
+        return {field.name: (field.default_text, field.help) for field in describe_fields(config).values()}
+
+    bases = [as_shown(base) for base in cls.__mro__[1:] if issubclass(base, StageConfig)]
+    rows = [
+        f"| `{flag(name)}` | {f'`{default}`' if default else ''} | {text} |"
+        for name, (default, text) in as_shown(cls).items()
+        if is_typed(name) and not any(base.get(name) == (default, text) for base in bases)
+    ]
+    return ["| option | default | meaning |", "|---|---|---|", *rows] if rows else ["No option of its own."]
 
 
 def render_strategy(name: str) -> str:
@@ -105,8 +155,8 @@ def render_strategy(name: str) -> str:
 
 
 def render_strategies() -> str:
-    """The text of docs/strategies/README.md: the hand-written part with a table of all strategies."""
-    text = (ROOT / "docs" / "strategies" / "README.in.md").read_text(encoding="utf-8")
+    """The text of docs/reference/strategies/README.md: the hand-written part with a table of all strategies."""
+    text = (REFERENCE / "strategies" / "README.in.md").read_text(encoding="utf-8")
     rows = ["| strategy | what it does | bert-base: parameters | % |", "|---|---|---|---|"]
     plans = {name: _plan_on_bert_base(name) for name in list_strategies()}
     for name, plan in sorted(plans.items(), key=lambda item: (-item[1].trainable_count, item[0])):
@@ -127,11 +177,11 @@ def _context(strategy: Strategy, encoder: Encoder) -> StrategyContext:
     for epochs in range(defaults.epochs, 2 * defaults.epochs + 1):
         context = StrategyContext(encoder, epochs, total_steps=10 * epochs, dropout=defaults.dropout)
         try:
-            strategy.phases(context)
+            strategy.checked_phases(context)
         except ConfigError:
             continue
         return context
-    strategy.phases(context)
+    strategy.checked_phases(context)
     return context
 
 
@@ -148,7 +198,7 @@ def _plan_on_bert_base(name: str) -> ParameterPlan:
         model = BertForSequenceClassification(BertConfig(num_labels=2))
         own_names = parameter_names(model)
         model = strategy.adapt(model, context)
-    return plan_parameters(model, context.encoder, strategy.phases(context), own_names)
+    return plan_parameters(model, context.encoder, strategy.checked_phases(context), own_names)
 
 
 def _percent(plan: ParameterPlan) -> str:
@@ -186,7 +236,7 @@ def _argument_rows(cls: type[Strategy]) -> list[str]:
 def _refusals(strategy: Strategy) -> list[str]:
     """Which families the strategy refuses, in its own words."""
     found, refused = [], []
-    for model_type in sorted(ARCHITECTURES):
+    for model_type in list_model_types():
         try:
             _context(strategy, _encoder(model_type, model_type))
             found.append(model_type)
@@ -220,9 +270,9 @@ def _link_papers(text: str) -> str:
 RENDERED = {
     "MLproject": render_mlproject,
     "conda.yaml": render_conda,
-    "docs/reference.md": render_reference,
-    "docs/strategies/README.md": render_strategies,
-    **{f"docs/strategies/{name}.md": functools.partial(render_strategy, name) for name in list_strategies()},
+    "docs/reference/options.md": render_options,
+    "docs/reference/strategies/README.md": render_strategies,
+    **{f"docs/reference/strategies/{name}.md": functools.partial(render_strategy, name) for name in list_strategies()},
 }
 
 if __name__ == "__main__":

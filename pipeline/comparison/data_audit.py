@@ -1,4 +1,4 @@
-"""What must be said of how test overlaps train, beside any test scores."""
+"""What the data audit and the overlap of test with train say beside the scores."""
 
 from __future__ import annotations
 

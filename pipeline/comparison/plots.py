@@ -1,4 +1,4 @@
-"""How a row of the results table looks in every picture and chart: its colour, its mark, its dashes.
+"""Pictures of a comparison, and how a row looks in all of them: colour, mark, dashes.
 
 Eight hues after Okabe and Ito (2008). Their lightness was searched so that any two stay apart for the usual kinds of colour
 blindness, too (simulated after Machado et al. 2009), on light and on dark paper. The shape of the mark changes from row to row,

@@ -1,4 +1,4 @@
-"""What must be equal for rows to be ranked: the budget of their search for hyperparameters, and the data they learn from."""
+"""Which runs are compared, why the others are not, and which rows may be ranked (equal budget and training data)."""
 
 from __future__ import annotations
 

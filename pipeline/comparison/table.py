@@ -97,7 +97,7 @@ _SHOWN = {
     "train_loss": ("train loss", "{:.4f}"),
     "setting": ("setting", "{}"),
     "train_seconds": ("train s", "{:.1f}"),
-    "cache_seconds": ("+ once s", "{:.1f}"),
+    "cache_seconds": ("cache s", "{:.1f}"),
     "peak_cuda_mb": ("CUDA MB", "{:.0f}"),
     "peak_rss_mb": ("RSS MB", "{:.0f}"),
     "artifact_mb": ("artifact MB", "{:.2f}"),

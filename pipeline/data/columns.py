@@ -1,4 +1,4 @@
-"""What is to be predicted, and of what."""
+"""Which columns hold text and label, and what is to be predicted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What annotation tools say of a row beside its label: accepted, rejected, skipped; and Label Studio's tasks as rows.
+"""Labels as annotation tools write them: answers, lists, nested records, several in one row.
 
 Prodigy's `answer` is accept, reject or ignore: a rejected example shows that its label is wrong, not what is right. Argilla
 marks records that were discarded.

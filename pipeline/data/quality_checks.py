@@ -1,4 +1,4 @@
-"""What stands twice: within a split, across splits, or with two labels."""
+"""Checks of the data: duplicates, conflicting labels, hidden or unseen classes, texts decoded wrongly."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Pairs of long texts, shortened before they are tokenised together.
+"""Texts to token ids, kept in a table on disk; what is lost on the way is counted.
 
-Where tokenizers (0.23) cuts a pair it also makes every combination of what it cuts off the first text with what it cuts off the
-second, though nobody asked: a pair of 16,000 words each takes twenty seconds. What can be in no input is better not there.
+Pairs of long texts are shortened first: where tokenizers (0.23) cuts one, it also makes every combination of what it cuts off
+the first text with what it cuts off the second, though nobody asked; a pair of 16,000 words each takes twenty seconds.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How a running stage shows itself: a bar on a terminal, plain lines elsewhere."""
+"""What a running stage prints: a bar on a terminal, plain lines elsewhere, and the next command to type."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.config.options import flag
 from pipeline.errors import printable
-from pipeline.evaluation.chance import SWAPPED, is_far_below_chance
+from pipeline.evaluation.statistics.chance import SWAPPED, is_far_below_chance
 from pipeline.tracking.runs import RunLogger, Tracker
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""What a strategy may train: predicates over the place of a parameter."""
+"""What strategies are made of: selectors (which parameters), layer counts, and phases (when, at which rate)."""
 
 from __future__ import annotations
 

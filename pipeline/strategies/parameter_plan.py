@@ -1,4 +1,4 @@
-"""Where a parameter stood in the model before peft and parametrizations wrapped it, and what a strategy put in beside."""
+"""The parameter plan: phases resolved against a model, with names as they were before peft wrapped them."""
 
 from __future__ import annotations
 
@@ -187,7 +187,7 @@ def plan_parameters(
 def _first_use(place: Place, encoder: Encoder) -> int:
     """The depth from which a parameter has an effect, counted from 0 at the bottom."""
     if place.part == "added":
-        inside = re.search(re.escape(encoder.architecture.layers) + r"\.(\d+)\.", place.name)
+        inside = re.search(re.escape(encoder.layers) + r"\.(\d+)\.", place.name)
         return encoder.first_use(int(inside.group(1))) if inside else 0
     if place.layer is not None:
         return encoder.first_use(place.layer)

@@ -10,7 +10,7 @@ from pipeline.tracking.runs import Run, RunStore
 if TYPE_CHECKING:
     import pandas as pd
 
-# Every tag of ours but those with a slash in their name, of which a run may have any number. docs/reference.md explains them.
+# Our tags, but for those with a slash in their name (a run may have any number). docs/reference/runs.md explains them.
 _TAGS = (
     "stage",
     "strategy",

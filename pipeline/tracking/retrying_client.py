@@ -1,4 +1,4 @@
-"""What a tracking store, or the place of its artifacts, answers instead of doing what was asked, said as an error of ours."""
+"""An MLflow client that waits for a locked store, and turns errors of the store into ours."""
 
 from __future__ import annotations
 

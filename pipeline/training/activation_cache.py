@@ -1,8 +1,8 @@
-"""Hidden states on disk: what frozen layers make of a set of texts, computed once and shared by epochs, trials and seeds.
+"""Activations of frozen layers on disk, computed once and shared by epochs, trials and seeds.
 
 An entry is a ragged table without padding, in the type in which the run computes. It is written beside and renamed, so it is
 there whole or not at all; processes that want the same entry wait for the first of them. When the folder would outgrow its
-bound, the entries that were used least recently go.
+limit, the least recently used entries are evicted.
 """
 
 from __future__ import annotations
@@ -29,7 +29,6 @@ from pipeline.data.tokenization import Labels, TokenTable
 from pipeline.errors import TrainingError
 from pipeline.hashing import digest, find_damage, is_sealed, seal
 from pipeline.modeling.split_model import Cut
-from pipeline.training.acceleration.attention_masks import attention_without_plans
 from pipeline.training.inference import MAX_TOKENS
 
 if TYPE_CHECKING:
@@ -299,8 +298,7 @@ class RecomputedPrefix(AbovePrefix):
         """The examples at `indices`, padded, on the model's device."""
         batch = self.tokens.batch(indices)
         inputs = batch.to(self.device).inputs
-        with attention_without_plans(self.device):
-            states = self.cut.run_prefix(**inputs).to(self.dtype)
+        states = self.cut.run_prefix(**inputs).to(self.dtype)
         mask = inputs["attention_mask"][:, : states.shape[1]]
         return replace(batch, inputs={"inputs_embeds": states, "attention_mask": mask})
 

@@ -98,7 +98,7 @@ class CheckpointFolder:
     def drop_damaged(self) -> list[str]:
         """Delete the checkpoints from which training cannot go on; what was damaged, a sentence each."""
         usable, said = self.find_usable(), []
-        then = "training begins anew" if usable is None else f"training goes on from step {usable}"
+        then = "training begins anew" if usable is None else f"training resumes from step {usable}"
         for step in self.steps():
             if usable is None or step > usable:
                 if damaged := find_damage(self._folder(step), (_WEIGHTS, _STATE, _PROGRESS)):

@@ -1,4 +1,4 @@
-"""The learning rate by step."""
+"""AdamW with a group per learning rate and decay, and the learning rate by step."""
 
 from __future__ import annotations
 

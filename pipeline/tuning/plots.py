@@ -1,4 +1,4 @@
-"""How good the best of so many trials is to be expected."""
+"""Pictures of a search: score by trial, expected best score, importance of hyperparameters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who proposes points to Optuna, and how values look there."""
+"""A search in Optuna's storage, and the samplers that propose its points."""
 
 from __future__ import annotations
 

@@ -12,6 +12,8 @@ from pipeline.config import MainConfig
 from pipeline.stages import main, train
 from pipeline.training import loop
 
+pytestmark = pytest.mark.usefixtures("blank_pictures")
+
 # Frozen lower layers, so that their hidden states are kept, too.
 TRAINING = {"strategy": "partial", "strategy_args": "top_k=1", "eval_steps": 6, "dropout": "0.2"}
 # The first is read by nobody. In the middle of the second is the checksum of a Parquet file, which has another in the manifest.
@@ -156,7 +158,7 @@ def test_a_damaged_checkpoint_falls_back_and_ends_the_same(workspace, whole, tmp
     run_id = workspace.train(**TRAINING, cache_dir=cache)
     said = capsys.readouterr().out
     assert "is damaged" in said
-    assert f"goes on from step {steps[0].name[5:]}" in said if len(steps) > 1 and name != "run.json" else "begins anew" in said
+    assert f"resumes from step {steps[0].name[5:]}" in said if len(steps) > 1 and name != "run.json" else "begins anew" in said
     assert_same(weights(workspace, run_id, tmp_path / "after"), whole[1])
 
 

@@ -1,4 +1,4 @@
-"""The Python of the README and the reference runs as it stands, on a store with a trained and tested run."""
+"""The Python of the documents runs as it stands, on a store with a trained and tested run."""
 
 import re
 import sys
@@ -9,7 +9,12 @@ import pytest
 ROOT = Path(__file__).parents[2]
 BLOCKS = [
     (document, block)
-    for document in ("README.md", "docs/reference.md", "docs/serving.md")
+    for document in (
+        "docs/reference/runs.md",
+        "docs/how-to/query-runs.md",
+        "docs/how-to/serve.md",
+        "docs/tutorial/from-winner-to-service.md",
+    )
     for block in re.findall(r"```python\n(.*?)```", (ROOT / document).read_text(encoding="utf-8"), re.DOTALL)
 ]
 

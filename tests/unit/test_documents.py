@@ -9,9 +9,17 @@ ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 
 
-def targets(document: Path) -> list[str]:
-    found = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", document.read_text(encoding="utf-8"))
-    return [target for target in found if not re.match(r"[a-z]+:", target)]
+def targets(document: Path) -> list[tuple[str, str]]:
+    """(file, heading) of every link to this project; either may be empty."""
+    found = re.findall(r"\]\(([^)#\s]*)(?:#([^)]*))?\)", document.read_text(encoding="utf-8"))
+    return [(file, heading) for file, heading in found if not re.match(r"[a-z]+:", file)]
+
+
+def anchors(document: Path) -> set[str]:
+    """What a forge calls a document's headings."""
+    text = re.sub(r"```.*?```", "", document.read_text(encoding="utf-8"), flags=re.DOTALL)
+    titles = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
 def test_there_are_links_to_check() -> None:
@@ -21,18 +29,31 @@ def test_there_are_links_to_check() -> None:
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_link_leads_somewhere(document: Path) -> None:
-    missing = [target for target in targets(document) if not (document.parent / target).exists()]
-    assert not missing
-    if document.name == "CONTRIBUTING.md":  # it names a file that the reader is to write
+    links = [(document.parent / file if file else document, heading) for file, heading in targets(document)]
+    assert not [path for path, _ in links if not path.exists()]
+    assert not [f"{path.name}#{heading}" for path, heading in links if heading and heading not in anchors(path)]
+    if document.name in ("CONTRIBUTING.md", "CHANGELOG.md"):  # files that the reader is to write; files of then
         return
     named = re.findall(r"`((?:pipeline|docs|tests|tools|benchmarks)/[\w./-]+)`", document.read_text(encoding="utf-8"))
     assert not [name for name in named if not (ROOT / name).exists()]
 
 
-def test_every_module_of_the_stages_is_on_the_map() -> None:
-    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
-    rows = [line for line in page.partition("## The stages")[2].partition("\n## ")[0].splitlines() if line.startswith("|")]
-    named = re.findall(r"`(\w+)`", "\n".join(rows))
-    modules = {path.stem for path in (ROOT / "pipeline" / "stages").glob("*.py")} - {"__init__"}
-    assert len(modules) > 20
-    assert sorted(named) == sorted(modules), "each once"
+def test_every_folder_is_on_the_map() -> None:
+    page = (ROOT / "docs" / "explanation" / "architecture.md").read_text(encoding="utf-8")
+    table = page.partition("## Where things are")[2].partition("\n## ")[0]
+    named = re.findall(r"^\| `(pipeline/[\w/]*)` \|", table, re.MULTILINE)
+    folders = {f"{path.parent.relative_to(ROOT)}/" for path in (ROOT / "pipeline").rglob("*.py")}
+    assert len(folders) > 15
+    assert sorted(named) == sorted(folders), "each once"
+
+
+def test_readme_is_read_in_a_minute_and_the_index_has_every_page() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(readme.partition("## Where to go next")[0].splitlines()) <= 95
+    index = ROOT / "docs" / "index.md"
+    listed = {(index.parent / file).resolve() for file, _ in targets(index)}
+    pages = {
+        page for folder in ("tutorial", "how-to", "explanation", "reference") for page in (ROOT / "docs" / folder).glob("*.md")
+    }
+    assert len(pages) > 15
+    assert pages - listed == {ROOT / "docs" / "reference" / "options.in.md"}

@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import tomllib
@@ -31,14 +32,32 @@ def test_rendered_file_is_current(name: str) -> None:
 
 
 def test_every_strategy_has_a_page_with_its_paper_and_no_other_has() -> None:
-    assert set(RENDERED) >= {"MLproject", "conda.yaml", "docs/reference.md", "docs/strategies/README.md"}
+    assert set(RENDERED) >= {"MLproject", "conda.yaml", "docs/reference/options.md", "docs/reference/strategies/README.md"}
     names = list_strategies()
-    pages = {path.stem: path.read_text() for path in (ROOT / "docs" / "strategies").glob("*.md")}
+    pages = {path.stem: path.read_text() for path in (ROOT / "docs" / "reference" / "strategies").glob("*.md")}
     assert set(pages) - {"README", "README.in"} == set(names)
     assert {"full", "lora"} <= set(names)
     for name in names:
         assert f"]({name}.md)" in pages["README"]
         assert "https://arxiv.org/abs/" in pages[name], f"{name} names no paper"
+
+
+def test_reference_says_each_option_once_and_leads_from_every_stage_to_all_of_its_own() -> None:
+    from pipeline.config.fields import describe_fields
+    from pipeline.config.options import STAGE_CONFIGS, flag, is_typed
+
+    page = RENDERED["docs/reference/options.md"]()
+    sections = dict(re.findall(r"^### (.+?)\n(.*?)(?=^##|\Z)", page, re.MULTILINE | re.DOTALL))
+    options = {
+        heading.lower().replace(" ", "-"): re.findall(r"^\| `(--[\w-]+)`", text, re.MULTILINE)
+        for heading, text in sections.items()
+    }
+    assert options["training"].count("--learning-rate") == page.count("| `--learning-rate` |") == 1
+    for stage, config in STAGE_CONFIGS.items():
+        linked = re.findall(r"\]\(#([\w-]+)\)", sections[stage])
+        assert linked
+        shown = [*options[stage], *(name for heading in linked for name in options[heading])]
+        assert set(shown) == {flag(name) for name in describe_fields(config) if is_typed(name)}, stage
 
 
 def test_conda_environment_is_valid() -> None:

@@ -101,7 +101,7 @@ def test_an_unknown_recipe_is_answered_with_the_nearest() -> None:
 
 
 def test_the_table_of_the_layerwise_study_has_every_entry() -> None:
-    document = Path(__file__).parents[2] / "docs" / "studies.md"
+    document = Path(__file__).parents[2] / "docs" / "explanation" / "studies.md"
     table = document.read_text(encoding="utf-8").split("## layerwise")[1].split("\n## ")[0]
     named = [name for name in load_recipe("layerwise").strategies if not name.endswith("_not_embeddings")]  # in one row
     assert "attention_head" in named

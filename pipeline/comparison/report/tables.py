@@ -1,4 +1,4 @@
-"""What the report is made of, read from the tracking store."""
+"""The tables of the report, read from the tracking store."""
 
 from __future__ import annotations
 

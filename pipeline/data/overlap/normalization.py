@@ -1,6 +1,6 @@
 """Texts reduced to what they say: case, spacing and punctuation folded, then numbered, so that equal ones compare as numbers.
 
-Definitions (docs/splits.md has them for readers). The *line* of a text is its tokens with a space between: what is left
+Defined in docs/explanation/splits.md. The *line* of a text is its tokens with a space between: what is left
 between spaces and punctuation once case and compatibility forms of characters are folded. Its *key* is the line without
 spaces. Texts come from Arrow columns and go through Python in chunks; what is kept of each is numbers.
 """

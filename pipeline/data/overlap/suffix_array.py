@@ -1,4 +1,4 @@
-"""Who stands inside whom, of many lines of tokens, without comparing any two of them.
+"""Substring containment among many lines of tokens, by a suffix array.
 
 Everything is read off one suffix array over the tokens: the suffixes that begin with a given line are neighbours in it, so
 who contains whom is a matter of intervals and prefix sums. A million lines that all contain each other cost no more than a
@@ -20,7 +20,7 @@ _SORTED_AT_ONCE = 2**20  # positions; what sorting takes beside the array is by 
 
 
 class LineIndex:
-    """Who stands inside whom, of distinct lines.
+    """Which of the distinct lines contain which, by a suffix array.
 
     The suffix array is built by prefix doubling (Manber and Myers 1993) on the tokens, and of it only what is not yet told
     apart is sorted again. Each doubling's ranks are kept: with them two windows of any length are compared in constant time.

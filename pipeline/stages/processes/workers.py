@@ -1,4 +1,4 @@
-"""Work that two processes must not do at once."""
+"""Worker processes, one a training or test, and locks for what two processes must not do at once."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from filelock import FileLock, Timeout
 
 from pipeline.errors import PipelineError, ProcessLostError
 from pipeline.failures import foreseen, unforeseen
-from pipeline.registry import STRATEGIES
+from pipeline.registry import FAMILIES, SOURCES, STRATEGIES
 
 
 @contextlib.contextmanager
@@ -60,7 +60,9 @@ _PRELOADED = [
     "transformers.models.bert.modeling_bert",
     "transformers.optimization",
     "pipeline.stages.train",
-    *map(STRATEGIES.module_name, STRATEGIES.names()),  # so that all are of the moment when a study begins
+    *STRATEGIES.modules(),  # so that all are of the moment when a study begins
+    *FAMILIES.modules(),
+    *SOURCES.modules(),
     "pipeline.stages.evaluate",
     "pipeline.stages.search.trial",
     "pipeline.tracking.mlflow_runs",
@@ -95,7 +97,7 @@ class Child(Generic[T]):
                 raise ProcessLostError("The process of this run was told to end from outside, and closed its run.") from error
             raise ProcessLostError(
                 "The process of this run was killed from outside; the system may have run out of memory. "
-                "The same command goes on from the last checkpoint; a smaller --batch-size needs less."
+                "Run the same command to resume from the last checkpoint; a smaller --batch-size needs less."
             ) from error
         except BaseException:
             self.interrupt()

@@ -1,4 +1,4 @@
-"""What makes the comparison of a study unfair, known before it is run."""
+"""What `main` is going to train, checked before a run exists; with warnings of what makes the comparison unfair."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from pipeline.objectives.base import refuse_idle_model_labels, refuse_idle_pooli
 from pipeline.recipes.recipe import load_recipe
 from pipeline.stages.configure import configure_strategy, replace_options, resolve_strategy
 from pipeline.stages.search.plan import plan_search, search_config
-from pipeline.stages.training_setup import TrainingInputs, find_inputs, find_strategy
 from pipeline.strategies.base import list_strategies
 from pipeline.tracking.provenance import cpu_name
 from pipeline.training.precision import Precision, choose_precision
+from pipeline.training.setup import TrainingInputs, find_inputs, find_strategy
 
 
 def find_doubts(plan: StudyPlan) -> list[str]:
@@ -37,7 +37,7 @@ def find_doubts(plan: StudyPlan) -> list[str]:
     if without and recipe.strategies and not config.tune and "learning_rate" not in config.given:
         lines.append(
             f"Recipe {config.recipe} knows no learning rate for {', '.join(without)}: the default suits full tuning. "
-            "Add --tune true, or give rates in a recipe of your own (docs/studies.md)."
+            "Add --tune true, or give rates in a recipe of your own (docs/explanation/studies.md)."
         )
     given = set(config.given)
     options = ("model", "dataset", *configs.PART_FILES)

@@ -1,4 +1,4 @@
-"""Finished trainings that need not be made again."""
+"""Reusing finished trainings, and resuming the run of an interrupted study."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from pipeline.hashing import digest, read_with_checksum, with_checksum
 from pipeline.stages.processes.workers import claim
 from pipeline.stages.progress import say
 from pipeline.stages.study.plan import StudyPlan
-from pipeline.stages.training_setup import TrainingInputs
 from pipeline.tracking.run_kinds import is_reproduction
 from pipeline.tracking.runs import Run, RunLogger, RunStore, Tracker, close_unfinished, closing
 from pipeline.training.meters import MIB
 from pipeline.training.precision import Precision
+from pipeline.training.setup import TrainingInputs
 
 _BUDGET = ("tuned_trials", "tuning_budget")
 """Tags by which rows tell settings that were searched."""

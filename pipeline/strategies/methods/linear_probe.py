@@ -25,7 +25,7 @@ class LinearProbe(Strategy):
     """Fit the classifier by logistic regression on frozen features: a control, another solver of what `head_only` trains.
 
     Alain and Bengio 2017, arXiv:1610.01644. scikit-learn's with L-BFGS, on features that are brought to mean 0 and deviation
-    1 over the training examples. Learning rate, epochs, batch size, weight decay, dropout and seeds have no say. The features
+    1 over the training examples. Learning rate, epochs, batch size, weight decay, dropout and seeds are ignored. The features
     are what enters the classifier's linear layer, so that has to be all of the head that is not pretrained.
     """
 
@@ -39,7 +39,7 @@ class LinearProbe(Strategy):
     def phases(self, context: StrategyContext) -> Sequence[Phase]:
         """The head, all the time."""
         encoder = context.encoder
-        if not encoder.architecture.linear_head:
+        if not encoder.linear_head:
             raise ConfigError(
                 f"linear_probe cannot work on {encoder.model_type} with --head {encoder.head}: that head has more layers "
                 "than the linear one, which a probe would not train. Add --head mean."

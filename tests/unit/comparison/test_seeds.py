@@ -55,7 +55,7 @@ def test_failed_seeds_are_counted_and_named(make_run: MakeRun) -> None:
     assert table["failed_seeds"].to_dict() == {"full": 2, "lora": 0}
     assert table["seeds"].to_dict() == {"full": 2, "lora": 1}
     assert list(describe_failures(selection)) == [
-        "full: 2 of 4 seeds failed (9, 10). Its figures are of the others alone, and flatter it."
+        "full: 2 of 4 seeds failed (9, 10). Means exclude failed seeds and may be optimistic."
     ]
     assert "2 (2 failed)" in render_table(table.reset_index())
     assert "full: 2 of 4 seeds failed" in "\n".join(remarks(table.reset_index(), selection))

@@ -16,7 +16,7 @@ SPLITS = st.tuples(PARTS, PARTS, PARTS).map(lambda parts: dict(zip(("train", "va
 
 
 def count_by_hand(a: list[str], b: list[str]) -> dict[str, int]:
-    """The definitions of docs/splits.md, word for word, on every pair of texts."""
+    """The definitions of docs/explanation/splits.md, word for word, on every pair of texts."""
 
     def tokens(text: str) -> list[str]:
         folded = re.sub("[.,!]", " ", text.casefold().replace("'", "")).split()

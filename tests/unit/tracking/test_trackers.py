@@ -230,7 +230,7 @@ def test_an_empty_store_has_the_same_columns():
 
 
 def test_every_tag_that_the_reference_names_is_a_column():
-    section = (ROOT / "docs" / "reference.md").read_text().split("\n## Tags\n")[1].split("\nHyperparameters")[0]
+    section = (ROOT / "docs" / "reference" / "runs.md").read_text().split("\n## Tags\n")[1].split("\nHyperparameters")[0]
     named = set(re.findall(r"`(\w+)`", re.sub(r"\([^)]*\)", "", section)))  # what stands in brackets are their values
     assert {"stage", "reproduces", "tuned_by", "best_run_id"} <= named
     assert named == set(results._TAGS)
@@ -243,7 +243,7 @@ def test_tags_that_are_numbers_are_typed_and_others_are_not():
     assert (row["num_processes"], row["tuned_trials"], row["git_commit"]) == (2, 12, "123456")
 
 
-@pytest.mark.parametrize("document", ["README.md", "docs/reference.md"])
+@pytest.mark.parametrize("document", ["docs/how-to/query-runs.md", "docs/reference/runs.md"])
 def test_the_sample_queries_leave_out_what_was_made_again(document, monkeypatch):
     tracker = MemoryTracker()
     shared = {"stage": "train", "strategy": "full"}

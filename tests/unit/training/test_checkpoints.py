@@ -142,7 +142,7 @@ def best_of(folder, state, step, best):
 
 @pytest.mark.parametrize(
     ("damaged", "left", "then"),
-    [(None, [2, 4], None), (4, [2], "goes on from step 2"), (2, [], "begins anew")],
+    [(None, [2, 4], None), (4, [2], "resumes from step 2"), (2, [], "begins anew")],
     ids=["none", "newest", "best"],
 )
 def test_training_goes_on_from_what_is_whole(tmp_path, state, damaged, left, then):

@@ -30,7 +30,7 @@ def build(plan: SearchPlan, children: Children) -> BatchedExecutor:
     """The executor, where `why_not` has nothing against it."""
     if plan.config.workers > 1:
         say(
-            f"--workers {plan.config.workers} has no say here: the trials train at once in one process. With --executor local "
+            f"--workers {plan.config.workers} is ignored: the trials train at once in one process. With --executor local "
             "each has a process of its own."
         )
     return BatchedExecutor(min(len(plan.known_points()), _MOST_AT_ONCE), children)

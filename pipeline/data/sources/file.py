@@ -1,0 +1,167 @@
+"""A table in a file of this machine; and what files that are the parts of a data set share with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from pipeline.config import SplitConfig
+from pipeline.data.builder import Chosen
+from pipeline.data.columns import LABEL, LABEL_NAMES, TEXT, TEXT_NAMES, choose_columns, find_label_column
+from pipeline.data.reading.files import format_suffix
+from pipeline.data.reading.inspection import describe_file
+from pipeline.data.reading.tables import class_names, is_table_file, read_columns, text_kind
+from pipeline.data.sources.base import Source, SourceKind, SourceTables, by_role, opening
+from pipeline.errors import DataError, enumerate_some, shorten
+from pipeline.hashing import digest, hash_file
+
+
+class File(SourceKind):
+    """One table, still to be cut."""
+
+    priority = 30
+
+    def claims(self, dataset: str, config: SplitConfig) -> bool:
+        """What is there, or is written as a path."""
+        with opening(dataset):
+            path = Path(dataset).expanduser()
+            return path.exists() or is_table_file(path) or dataset.startswith((".", "/", "~"))
+
+    def find(self, dataset: str, config: SplitConfig) -> Source:
+        """The file.
+
+        Raises:
+            DataError: There is none, or it cannot be opened.
+        """
+        with opening(dataset):
+            path = Path(dataset).expanduser()
+            if path.is_file():
+                return _one_table(path, config)
+            there = path.exists()
+        if there:
+            raise DataError(f"--dataset {shorten(dataset)}: is neither a file nor a folder. Give one.")
+        raise DataError(f"--dataset {shorten(dataset)}: no such file. Relative paths start at {Path.cwd()}.")
+
+
+def _one_table(path: Path, config: SplitConfig) -> Source:
+    where = f"--dataset {path}"
+    _check_text_options({where: path}, config)
+
+    def read() -> SourceTables:
+        table, classes = _read(path, where, config)
+        return SourceTables({"all": table}, classes)
+
+    return Source(path.name, path.resolve().as_uri(), _identify(path, where), read)
+
+
+def check_parts(files: Mapping[str, Path], options: Mapping[str, str], config: SplitConfig) -> str:
+    """Look at files that are a part each; returns the identity of all together.
+
+    Args:
+        files: Part -> file.
+        options: Part -> the option that named it, as typed.
+
+    Raises:
+        DataError: An option would say nothing, or a file cannot be read.
+    """
+    _check_text_options({options[part]: file for part, file in files.items()}, config)
+    return digest({part: _identify(file, options[part]) for part, file in files.items()})
+
+
+def read_parts(files: Mapping[str, Path], options: Mapping[str, str], config: SplitConfig, may_lack: bool) -> SourceTables:
+    """Read a file a part. Parts may name their text column differently: each is looked up by itself.
+
+    Args:
+        may_lack: Leave a test part without label column aside, as GLUE publishes it.
+    """
+    parts: dict[str, pd.DataFrame] = {}
+    messages: list[str] = []
+    unlabelled: list[str] = []
+    named: dict[tuple[str, ...], str] = {}
+    for part, file in files.items():
+        try:
+            parts[part], classes = _read(file, options[part], config, may_lack and part == "test")
+            if classes:
+                named.setdefault(classes, options[part])
+        except _NoLabelColumnError:
+            unlabelled.append(part)
+        except DataError as error:
+            messages += error.messages
+    if not messages and len(named) > 1:
+        (first, one), (second, other), *_ = named.items()
+        messages.append(
+            f"{one} and {other}: their schemas name the classes {enumerate_some(first, 5)} and {enumerate_some(second, 5)}, "
+            "so equal numbers may mean different classes. Write the parts with the same class names in the same order."
+        )
+    if messages:
+        raise DataError(*messages)
+    return SourceTables(parts, next(iter(named), None), tuple(unlabelled))
+
+
+class _NoLabelColumnError(Exception):
+    """A part has no label column, and may lack one."""
+
+
+def _read(path: Path, where: str, config: SplitConfig, may_lack: bool = False) -> tuple[pd.DataFrame, tuple[str, ...] | None]:
+    """The columns that are used, of one file, under the names that they have here; and the classes that its schema names."""
+    roles: dict[str, str] = {}
+
+    def choose(columns: Sequence[str]) -> Chosen:
+        if may_lack and find_label_column(columns, config) is None:
+            raise _NoLabelColumnError
+        found, chosen = choose_columns(columns, where, config)
+        roles.update(found)
+        return chosen
+
+    try:
+        columns = read_columns(path, where, choose, config.encoding, config.delimiter, not config.no_header)
+    except DataError as error:
+        seems = None if roles else describe_file(path, where, config)
+        if seems is None:
+            raise
+        raise DataError(seems) from error
+    table = by_role(roles, columns)
+    if config.no_header:
+        _check_first_row(table, where)
+    return table, class_names(path, where).get(roles[LABEL])
+
+
+def _check_first_row(table: pd.DataFrame, where: str) -> None:
+    """Refuse a header that would be read as an example, of a class of its own.
+
+    Raises:
+        DataError: The first row holds the usual names of both columns.
+    """
+    first = table.iloc[0].astype(str).str.strip()
+    if first[TEXT].lower() in TEXT_NAMES and first[LABEL].lower() in LABEL_NAMES:
+        raise DataError(
+            f"{where}: the first row holds {first[TEXT]!r} and {first[LABEL]!r}, which are names of columns. Leave --no-header "
+            "out, and name columns as the header does."
+        )
+
+
+def _check_text_options(files: Mapping[str, Path], config: SplitConfig) -> None:
+    """Refuse options of text files where there is none.
+
+    Raises:
+        DataError: They would say nothing.
+    """
+    kinds = {where: text_kind(path, where) for where, path in files.items()}
+    idle = []
+    if config.delimiter and "delimited" not in kinds.values():
+        idle.append(f"--delimiter {config.delimiter}: {', '.join(kinds)} holds no delimited text. Leave --delimiter out.")
+    if config.no_header and set(kinds.values()) == {"parquet"}:
+        idle.append(f"--no-header true: {', '.join(kinds)} is Parquet, which always names its columns. Leave --no-header out.")
+    if idle:
+        raise DataError(*idle)
+
+
+def _identify(path: Path, where: str) -> str:
+    """The identity of a file: its content and how it is read."""
+    try:
+        named = ":named" if class_names(path, where) else ""
+        return f"{hash_file(path)}:{format_suffix(path, where)}{named}"
+    except OSError as error:
+        raise DataError(f"{where}: cannot be read ({error.strerror or error}).") from error

@@ -1,0 +1,86 @@
+"""Whether a model is right as often as it says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from pipeline.evaluation.testing.predictions import Predictions
+
+BINS = 15
+
+
+def confidence_of(found: Predictions, classes: Sequence[str]) -> NDArray[np.float64]:
+    """Probability of the predicted class; shape [texts]."""
+    return _probability(found.scores, found.predicted, classes, "score_pred")
+
+
+def calibration(gold: NDArray[np.int64], found: Predictions, classes: Sequence[str]) -> dict[str, float]:
+    """`ece`, the expected calibration error, and `nll`, the mean negative log-likelihood of the true class."""
+    likelihood = _probability(found.scores, gold, classes, "score_gold")
+    table = reliability(found.predicted == gold, confidence_of(found, classes))
+    return {"ece": calibration_error(table), "nll": float(-np.log(np.maximum(likelihood, np.finfo(float).tiny)).mean())}
+
+
+def calibration_error(table: pd.DataFrame) -> float:
+    """Expected calibration error: how far accuracy and confidence of a bin of `reliability` are apart, by its share."""
+    return float((table["share"] * (table["accuracy"] - table["confidence"]).abs()).sum())
+
+
+def reliability(right: NDArray[np.bool_], confidence: NDArray[np.float64], bins: int = BINS) -> pd.DataFrame:
+    """Accuracy and mean confidence in bins of equal width, as of Guo et al. (2017, arXiv:1706.04599); empty bins are left out.
+
+    A confidence on the edge of two bins belongs to the lower one.
+
+    Args:
+        right: Whether the predicted class is the true one; shape [texts].
+        confidence: Probability of the predicted class; shape [texts].
+
+    Returns:
+        Columns `low`, `high`, `texts`, `share`, `confidence`, `accuracy`.
+    """
+    place = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+    texts = np.bincount(place, minlength=bins)
+    used = np.flatnonzero(texts)
+    return pd.DataFrame(
+        {
+            "low": used / bins,
+            "high": (used + 1) / bins,
+            "texts": texts[used],
+            "share": texts[used] / max(1, len(right)),
+            "confidence": np.bincount(place, confidence, bins)[used] / texts[used],
+            "accuracy": np.bincount(place, right, bins)[used] / texts[used],
+        }
+    )
+
+
+def draw_reliability(table: pd.DataFrame, ece: float, title: str) -> Figure:
+    """Accuracy against confidence, a bar per bin, and how many texts are in each."""
+    figure = Figure(figsize=(5.6, 6.4), layout="constrained")
+    axes, counts = figure.subplots(2, 1, sharex=True, height_ratios=[4, 1])
+    width = table["high"] - table["low"]
+    axes.bar(table["low"], table["accuracy"], width, align="edge", color="#3b6fb6", edgecolor="white", label="accuracy")
+    axes.plot([0, 1], [0, 1], color="black", linestyle=":", linewidth=1, label="right as often as it says")
+    axes.plot(table["confidence"], table["accuracy"], "o", color="#c2773b", markersize=4, label="at the mean confidence")
+    axes.set(ylabel="accuracy", ylim=(0, 1), xlim=(0, 1))
+    axes.set_title(f"{title}\nexpected calibration error {ece:.3f}", parse_math=False, fontsize=11)
+    axes.legend(loc="upper left", fontsize=8)
+    counts.bar(table["low"], table["texts"], width, align="edge", color="#8a8a8a", edgecolor="white")
+    counts.set(xlabel="probability of the predicted class", ylabel="texts")
+    for panel in (axes, counts):
+        panel.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def _probability(
+    scores: Mapping[str, NDArray[np.float64]], labels: NDArray[np.int64], classes: Sequence[str], of_many: str
+) -> NDArray[np.float64]:
+    """The probability of one class per text: that of `labels`, or the column `of_many` where not every class has one."""
+    if list(scores) != [f"score_{name}" for name in classes]:
+        return scores[of_many]
+    found: NDArray[np.float64] = np.stack(list(scores.values()), axis=1)[np.arange(len(labels)), labels]
+    return found
