@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.stats import multivariate_normal, norm
 
-from pipeline.evaluation.bootstrap import Estimate, estimate, needed_errors, resample_scores
-from pipeline.evaluation.significance import combine_dependent, exact_mcnemar
+from pipeline.evaluation.statistics.bootstrap import Estimate, estimate, needed_errors, resample_scores
+from pipeline.evaluation.statistics.significance import combine_dependent, exact_mcnemar
 
 ACCURACY = 0.8
 WITHIN = 0.7  # two seeds of a strategy disagree this much as often as two strategies do

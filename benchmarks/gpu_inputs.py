@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline.config import TrainConfig
-from pipeline.stages.training_setup import TrainingInputs, find_inputs
 from pipeline.strategies.base import create_strategy
+from pipeline.training.setup import TrainingInputs, find_inputs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import collections
-import contextlib
 import time
 import traceback
 import warnings
@@ -15,6 +14,7 @@ from torch import nn
 
 from benchmarks.gpu_inputs import Cell, Workshop, forget, seconds_of, synchronize
 from benchmarks.gpu_steps import Clock, measure_ours, measure_trainer, plan_of, watched_graphs
+from pipeline.registry import ACCELERATIONS
 from pipeline.training import loop
 from pipeline.training.loop import fit
 
@@ -210,21 +210,10 @@ def profile(workshop: Workshop, cell: Cell, system: str, first: int, last: int) 
     }
 
 
-@contextlib.contextmanager
-def cudnn_attention() -> Iterator[None]:
-    """Within the block the product's attention may take cuDNN's kernels."""
-    before = loop.attention_without_plans
-    loop.attention_without_plans = lambda _: contextlib.nullcontext()
-    try:
-        yield
-    finally:
-        loop.attention_without_plans = before
-
-
 def with_cudnn(workshop: Workshop, cell: Cell) -> dict[str, Any]:
     """The product's loop with cuDNN's attention, with graphs and without."""
-    with cudnn_attention():
-        return {graphs: measure_ours(workshop, cell, 1.0, cuda_graphs=graphs) for graphs in ("auto", "off")}
+    others = tuple(name for name in ACCELERATIONS.names() if name != "attention_kernels")
+    return {graphs: measure_ours(workshop, cell, 1.0, cuda_graphs=graphs, acceleration=others) for graphs in ("auto", "off")}
 
 
 def questions(workshop: Workshop) -> Iterator[tuple[str, Callable[[], Any]]]:

@@ -16,13 +16,13 @@ import numpy as np
 
 from benchmarks.gpu_inputs import Cell, Workshop, draw_lengths, forget, memory, synchronize
 from pipeline.config import TrainConfig
-from pipeline.stages.training_setup import build, plan_fit, read_texts
 from pipeline.training import loop
 from pipeline.training.acceleration.cuda_graphs import StepGraphs
 from pipeline.training.checkpoints import CheckpointFolder
 from pipeline.training.loop import fit
 from pipeline.training.plan import FitPlan
 from pipeline.training.precision import choose_precision
+from pipeline.training.setup import build, plan_fit, read_texts
 
 SYSTEMS = ("ours", "B", "A")
 """A: padded to 128, float32. B: padded to the longest of a batch, bf16 autocast. Both are transformers' Trainer.
@@ -254,7 +254,7 @@ def measure_trainer(
         table = inputs.prepared.read("train").iloc[inputs.sample("train")]
         _ROWS[key] = peers.Rows(tokenizer, table["text"].tolist(), table["label"].tolist(), padding, 128)
     torch.manual_seed(config.seed)
-    dropouts = dict.fromkeys(inputs.address.encoder.architecture.dropouts, config.dropout)
+    dropouts = dict.fromkeys(inputs.address.encoder.family.dropouts, config.dropout)
     model = AutoModelForSequenceClassification.from_pretrained(
         inputs.address.folder, num_labels=2, dtype=torch.float32, **dropouts
     )

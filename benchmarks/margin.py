@@ -122,7 +122,7 @@ def configured(training: Training, shared: dict[str, Any]) -> Any:
 def key_of(training: Training, shared: dict[str, Any], threads: int) -> tuple[str, ...]:
     """What must be equal for a line of the file to stand for the training."""
     from pipeline.config import settings_hash
-    from pipeline.stages.training_setup import find_inputs
+    from pipeline.training.setup import find_inputs
 
     inputs = find_inputs(configured(training, shared))
     settings = settings_hash(inputs.config)
@@ -137,12 +137,12 @@ def train(training: Training, shared: dict[str, Any], threads: int) -> dict[str,
         os.environ["ATEN_CPU_CAPABILITY"] = training.cpu_capability
     import torch
 
-    from pipeline.evaluation.bootstrap import wilson_interval
+    from pipeline.evaluation.statistics.bootstrap import wilson_interval
     from pipeline.stages import train as stage
     from pipeline.stages.progress import count_classes
-    from pipeline.stages.training_setup import find_inputs, read_texts
     from pipeline.tracking.memory import MemoryTracker
     from pipeline.tracking.provenance import hardware
+    from pipeline.training.setup import find_inputs, read_texts
 
     torch.set_num_threads(threads)
     config, tracker = configured(training, shared), MemoryTracker()

@@ -20,8 +20,8 @@ from transformers import (
 
 from benchmarks.measure import peak_mb
 from pipeline.config import TrainConfig
-from pipeline.stages.training_setup import find_inputs
 from pipeline.training.meters import MemoryMeter
+from pipeline.training.setup import find_inputs
 
 Padding = Literal["max_length", "longest"]
 WARM_UP_STEPS = 3
@@ -75,7 +75,7 @@ def measure(config: TrainConfig, padding: Padding, max_steps: int | None, evalua
     train, validation = (_rows(inputs, split, tokenizer, padding) for split in ("train", "validation"))
     memory = MemoryMeter()
     torch.manual_seed(config.seed)
-    dropouts = dict.fromkeys(inputs.address.encoder.architecture.dropouts, config.dropout)
+    dropouts = dict.fromkeys(inputs.address.encoder.family.dropouts, config.dropout)
     model = AutoModelForSequenceClassification.from_pretrained(
         inputs.address.folder, num_labels=len(inputs.prepared.manifest.classes), dtype=torch.float32, **dropouts
     )

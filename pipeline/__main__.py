@@ -54,10 +54,10 @@ class StageCommand(click.Command):
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Options below headings, the most used first."""
-        from pipeline.config.options import group_options
+        from pipeline.config.options import STAGE_CONFIGS, group_options
 
         records = {str(option.name): record for option in self.get_params(ctx) if (record := option.get_help_record(ctx))}
-        for heading, names in group_options(records).items():
+        for heading, names in group_options(STAGE_CONFIGS[str(self.name)], records).items():
             with formatter.section(heading):
                 formatter.write_dl([records[name] for name in names])
 

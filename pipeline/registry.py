@@ -44,6 +44,10 @@ class Registry:
         """Where that plug-in is, whether there is one or not."""
         return f"{self.package}.{name}"
 
+    def modules(self) -> list[str]:
+        """Where all of them are."""
+        return [self.module_name(name) for name in self.names()]
+
     def load(self, name: str) -> ModuleType:
         """The module of a plug-in that is there."""
         return importlib.import_module(self.module_name(name))
@@ -65,7 +69,10 @@ class Registry:
         return own[0]
 
 
+SOURCES = Registry("source", "pipeline.data.sources")
 STRATEGIES = Registry("strategy", "pipeline.strategies.methods")
+FAMILIES = Registry("family", "pipeline.modeling.families")
 HEADS = Registry("head", "pipeline.modeling.heads")
 OBJECTIVES = Registry("objective", "pipeline.objectives")
+ACCELERATIONS = Registry("acceleration", "pipeline.training.acceleration")
 EXECUTORS = Registry("executor", "pipeline.stages.search.executors")

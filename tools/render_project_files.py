@@ -24,7 +24,8 @@ from pipeline.config import (
 from pipeline.config.fields import describe_fields
 from pipeline.config.options import STAGE_CONFIGS, flag, is_typed, render_mlproject
 from pipeline.errors import ConfigError
-from pipeline.modeling.encoder import ARCHITECTURES, Encoder, describe_encoder
+from pipeline.modeling.encoder import Encoder, describe_encoder
+from pipeline.modeling.families.base import list_model_types
 from pipeline.strategies.base import Strategy, StrategyContext, create_strategy, list_strategies, strategy_class
 from pipeline.strategies.parameter_plan import ParameterPlan, parameter_names, plan_parameters
 
@@ -176,11 +177,11 @@ def _context(strategy: Strategy, encoder: Encoder) -> StrategyContext:
     for epochs in range(defaults.epochs, 2 * defaults.epochs + 1):
         context = StrategyContext(encoder, epochs, total_steps=10 * epochs, dropout=defaults.dropout)
         try:
-            strategy.phases(context)
+            strategy.checked_phases(context)
         except ConfigError:
             continue
         return context
-    strategy.phases(context)
+    strategy.checked_phases(context)
     return context
 
 
@@ -197,7 +198,7 @@ def _plan_on_bert_base(name: str) -> ParameterPlan:
         model = BertForSequenceClassification(BertConfig(num_labels=2))
         own_names = parameter_names(model)
         model = strategy.adapt(model, context)
-    return plan_parameters(model, context.encoder, strategy.phases(context), own_names)
+    return plan_parameters(model, context.encoder, strategy.checked_phases(context), own_names)
 
 
 def _percent(plan: ParameterPlan) -> str:
@@ -235,7 +236,7 @@ def _argument_rows(cls: type[Strategy]) -> list[str]:
 def _refusals(strategy: Strategy) -> list[str]:
     """Which families the strategy refuses, in its own words."""
     found, refused = [], []
-    for model_type in sorted(ARCHITECTURES):
+    for model_type in list_model_types():
         try:
             _context(strategy, _encoder(model_type, model_type))
             found.append(model_type)

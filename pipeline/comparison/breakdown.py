@@ -10,9 +10,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pipeline.comparison.predictions import RecordedPredictions
-from pipeline.evaluation.calibration import calibration_error, reliability
-from pipeline.evaluation.predictions import score_by_length
 from pipeline.evaluation.task import columns_of
+from pipeline.evaluation.testing.calibration import calibration_error, reliability
+from pipeline.evaluation.testing.predictions import score_by_length
 
 _BY_CLASS = ["row", "class", "texts", "f1"]
 _BY_LENGTH = ["row", "min_words", "max_words", "texts", "f1_macro"]

@@ -19,8 +19,8 @@ from pipeline.comparison.statistics import AGAINST_INTERVAL, BOOTSTRAP, HOLM, MC
 from pipeline.comparison.table import MOST_LETTERS, group_runs, headline, split_group
 from pipeline.comparison.verdict import Verdict, explain_overruling, reach_verdict, say_lead, say_not_learned
 from pipeline.data.tokenization import MOSTLY_UNKNOWN, UNKNOWN, explain_unknown
-from pipeline.evaluation.bootstrap import smallest_accuracy_gap
-from pipeline.evaluation.chance import SWAPPED
+from pipeline.evaluation.statistics.bootstrap import smallest_accuracy_gap
+from pipeline.evaluation.statistics.chance import SWAPPED
 from pipeline.tracking.run_kinds import UNTUNED, name_with_seed, row_name
 from pipeline.tracking.runs import Run
 

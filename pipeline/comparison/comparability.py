@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import pandas as pd
@@ -82,8 +83,8 @@ def precision_of(run: Run) -> str:
 
 
 def describe_settings(runs: Iterable[Run]) -> list[str]:
-    """Hardware, precision, batch size and number of processes of the runs, each combination once."""
-    return sorted({", ".join(part for part in _parts(run) if part != _ONE_PROCESS) for run in runs})
+    """Hardware, precision, batch size, number of processes and acceleration of the runs, each combination once."""
+    return sorted({", ".join(part for part in _parts(run) if part not in _USUAL) for run in runs})
 
 
 def tell_settings_apart(rows: Iterable[Sequence[Run]]) -> list[str]:
@@ -110,19 +111,22 @@ def describe_unlike_settings(rows: Mapping[str, Sequence[Run]]) -> Iterator[str]
             yield f"{name}: its seeds were trained in different settings ({listed}), so it has no mean time or memory."
     if any(tell_settings_apart(rows.values())):
         yield (
-            "The rows were not all trained in the same setting (hardware, precision, batch size, processes; the column setting "
-            "says what differs). Times and memory compare within one setting only."
+            "The rows were not all trained in the same setting (hardware, precision, batch size, processes, acceleration; the "
+            "column setting says what differs). Times and memory compare within one setting only."
         )
 
 
-_ONE_PROCESS = "1 process"
+_ONE_PROCESS, _ACCELERATED = "1 process", "accelerated"
+_USUAL = (_ONE_PROCESS, _ACCELERATED)
 
 
 def _parts(run: Run) -> tuple[str, ...]:
     processes = count_processes(run)
+    chosen = re.findall(r"\w+", run.params.get("acceleration", ""))  # logged where it is not `auto`
     return (
         run.tags.get("hardware", "unknown hardware"),
         precision_of(run) or "unknown precision",
         f"batches of {run.params.get('batch_size', 'unknown size')}",
         _ONE_PROCESS if processes == 1 else f"{processes} processes",
+        f"acceleration {', '.join(chosen)}" if chosen else _ACCELERATED,
     )

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from pipeline.comparison.predictions import RecordedPredictions
 from pipeline.comparison.table import label_rows
 from pipeline.config import SEEDS
-from pipeline.evaluation.bootstrap import LEVEL, Estimate, Interval, ResampledScores, estimate, resample_scores
-from pipeline.evaluation.chance import beats_guessing, class_shares, correlation_interval, is_far_below_chance
-from pipeline.evaluation.significance import combine_dependent, exact_mcnemar, holm, letter_groups
+from pipeline.evaluation.statistics.bootstrap import LEVEL, Estimate, Interval, ResampledScores, estimate, resample_scores
+from pipeline.evaluation.statistics.chance import beats_guessing, class_shares, correlation_interval, is_far_below_chance
+from pipeline.evaluation.statistics.significance import combine_dependent, exact_mcnemar, holm, letter_groups
 from pipeline.tracking.runs import Run
 
 _ALPHA = 1 - LEVEL

@@ -11,7 +11,7 @@ import pandas as pd
 from pipeline.comparison.statistics import HOLM, PairTest, RowStatistics, Statistics
 from pipeline.comparison.table import headline
 from pipeline.errors import enumerate_some
-from pipeline.evaluation.bootstrap import smallest_accuracy_gap
+from pipeline.evaluation.statistics.bootstrap import smallest_accuracy_gap
 
 _NAMED = 6  # of more rows only the number is said
 _OVERRULED = 3  # pairs against their interval that are named one by one

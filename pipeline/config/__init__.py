@@ -5,14 +5,16 @@ The command line, MLproject, the recipes and the record of a run are derived fro
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from pipeline.config.fields import (
     Arguments,
     Count,
     Delimiter,
+    Group,
     Names,
     NonNegative,
     Operational,
@@ -34,35 +36,22 @@ INTERNAL = frozenset({"given", "strategy_reason", "entry"})
 # Declared in MLproject with a default, hence always given by `mlflow run`: a recipe could never set them.
 DECLARED = frozenset({"recipe", "strategy", "strategy_args", "seed", "strategies", "run_id", "study"})
 
+# Headings of `--help`; a field says below which of them its option is shown, and its place there: the most used first.
+HEADINGS = ("Most used", "Data", "Model", "Training", "Search", "Runs and files")
+MostUsed, Data, Model, Training, Search, Files = (partial(Group, heading) for heading in HEADINGS)
+
 # Shares of train, validation and test.
 DEFAULT_RATIOS = (0.8, 0.1, 0.1)
 
 # Data that comes as a file a part, instead of --dataset.
 PART_FILES = ("train_file", "validation_file", "test_file")
 
-# Data that are found by name: those that come with a package, and short names of what is on the hub. Their columns and classes
-# are known.
-PACKAGED_DATASETS = ("rotten_tomatoes", "imdb")
-HUB_DATASETS = {"sst2": "stanfordnlp/sst2"}
-NAMED_DATASETS = (*PACKAGED_DATASETS, *HUB_DATASETS)
-TABLE_OPTIONS = (
-    "text_column",
-    "label_column",
-    "group_column",
-    "labels",
-    "encoding",
-    "delimiter",
-    "no_header",
-    "dataset_config_name",
-    "dataset_revision",
-)
-
 
 @typed
 class StageConfig:
     """What every stage takes."""
 
-    cache_dir: Annotated[str, Operational()] = ".cache"
+    cache_dir: Annotated[str, Operational(), Files(6)] = ".cache"
     """Folder for prepared data, token tables, hidden states, checkpoints and searches. If you delete it, all of
     these are made again, trials of searches and interrupted trainings included. Runs stay in the tracking store."""
     given: Annotated[Names, Operational()] = ()
@@ -73,40 +62,40 @@ class StageConfig:
 class SplitConfig(StageConfig):
     """How labelled text is read and cut into train, validation and test."""
 
-    dataset_config_name: str | None = None
+    dataset_config_name: Annotated[str | None, Data(19)] = None
     """Configuration of a hub data set, such as `sst2` of `nyu-mll/glue`."""
-    dataset_revision: str | None = None
+    dataset_revision: Annotated[str | None, Data(20)] = None
     """Branch, tag or commit of a hub data set."""
-    train_file: str | None = None
+    train_file: Annotated[str | None, Data(13)] = None
     """Instead of --dataset: a file of a format that --dataset takes, to train on."""
-    validation_file: str | None = None
+    validation_file: Annotated[str | None, Data(14)] = None
     """Beside --train-file: a file to select checkpoints on; cut from train if not given."""
-    test_file: str | None = None
+    test_file: Annotated[str | None, Data(15)] = None
     """Beside --train-file: a file to test on."""
-    encoding: str | None = None
+    encoding: Annotated[str | None, Data(16)] = None
     """Encoding of text files, such as latin-1; UTF-8, or what a byte-order mark says, if not given."""
-    delimiter: Delimiter | None = None
+    delimiter: Annotated[Delimiter | None, Data(17)] = None
     """What delimits the fields of text files, such as ";" or tab; a comma or a tab, by the file's ending, if not given."""
-    no_header: bool = False
+    no_header: Annotated[bool, Data(18)] = False
     """true: text files begin with data and not with names of columns; columns are then named by number, the first is 1."""
-    text_column: str | None = None
+    text_column: Annotated[str | None, Data(1)] = None
     """Column that holds the text; found by its usual names if not given."""
-    text_pair_column: str | None = None
+    text_pair_column: Annotated[str | None, Data(2)] = None
     """Column that holds the second text, where an example is a pair of texts."""
-    label_column: str | None = None
+    label_column: Annotated[str | None, Data(3)] = None
     """Column that holds the class, or the score; found by its usual names if not given."""
-    label_type: Literal["class", "score"] = "class"
+    label_type: Annotated[Literal["class", "score"], Data(4)] = "class"
     """class: labels are classes; score: labels are numbers on a scale, such as a similarity from 0 to 5."""
-    labels: Names = ()
+    labels: Annotated[Names, Data(5)] = ()
     """All classes in the order that tables and pictures show, separated by commas; by value or alphabet if not given."""
-    split: Literal["random", "official", "grouped"] = "random"
+    split: Annotated[Literal["random", "official", "grouped"], Data(9)] = "random"
     """random: by --split-ratios, stratified by class; official: the parts that the data set comes with; grouped: near
     --split-ratios, with overlapping texts, or the rows of one value of --group-column, on one side."""
-    group_column: str | None = None
+    group_column: Annotated[str | None, Data(12)] = None
     """Column whose rows of equal value stay on one side with --split grouped, such as an author or a film."""
-    split_ratios: Ratios = DEFAULT_RATIOS
+    split_ratios: Annotated[Ratios, Data(10)] = DEFAULT_RATIOS
     """Shares of train, validation and test with --split random or grouped."""
-    split_seed: Seed = 42
+    split_seed: Annotated[Seed, Data(11)] = 42
     """Seed of the random split and of the choice of --max-train-samples."""
 
     @model_validator(mode="before")
@@ -128,15 +117,15 @@ class SplitConfig(StageConfig):
 class EncoderConfig(SplitConfig):
     """Which data, and which pretrained encoder with its tokenizer."""
 
-    dataset: str = "rotten_tomatoes"
+    dataset: Annotated[str, MostUsed(7)] = "rotten_tomatoes"
     """rotten_tomatoes, imdb, sst2, a CSV, TSV, JSON-lines or Parquet file, a folder with a file a part, or a hub id."""
-    model: str = "minilm"
+    model: Annotated[str, MostUsed(9)] = "minilm"
     """minilm (packaged), a local folder, or a hub id such as bert-base-uncased."""
-    model_revision: str | None = None
+    model_revision: Annotated[str | None, Model(4)] = None
     """Branch, tag or commit of a hub model."""
-    max_length: Count = 128
+    max_length: Annotated[Count, Data(6)] = 128
     """Longest input in tokens; longer texts are cut. Clamped to what the model's positions allow."""
-    recipe: Annotated[str, Operational()] = "quickstart"
+    recipe: Annotated[str, Operational(), MostUsed(1)] = "quickstart"
     """Name of a recipe, or path of a recipe file, that sets options not given here."""
 
 
@@ -144,69 +133,83 @@ class EncoderConfig(SplitConfig):
 class PrepareDataConfig(EncoderConfig):
     """Read, clean, split, audit and fingerprint the labelled text."""
 
-    force: Annotated[bool, Operational()] = False
+    force: Annotated[bool, Operational(), Files(4)] = False
     """Prepare again even where the same data was prepared before."""
+
+
+def _read_off(value: object) -> object:
+    """YAML reads `off` as false."""
+    return ("off",) if value is False else value
+
+
+def _sort(names: tuple[str, ...]) -> tuple[str, ...]:
+    """One order for the same names, each once."""
+    return tuple(sorted(set(names)))
 
 
 @typed
 class FitConfig(EncoderConfig):
     """How one model is trained, whatever the strategy."""
 
-    objective: str = "classification"
+    objective: Annotated[str, Model(2)] = "classification"
     """classification: one input (of a pair both texts in it) and a head on the encoder; siamese: the texts of a pair one by one
     through one encoder, compared by cosine similarity."""
-    pooling: Literal["mean", "cls", "max"] = "mean"
+    pooling: Annotated[Literal["mean", "cls", "max"], Model(3)] = "mean"
     """How --objective siamese makes one vector of a text's token states."""
-    max_train_samples: Count | None = None
+    max_train_samples: Annotated[Count | None, Data(7)] = None
     """Train on at most so many examples, the same for every strategy."""
-    max_eval_samples: Count | None = None
+    max_eval_samples: Annotated[Count | None, Data(8)] = None
     """Evaluate on at most so many examples of validation and of test."""
-    head: str = "pooler"
+    head: Annotated[str, Model(1)] = "pooler"
     """Classifier on the encoder: pooler (its family's own), mean or attention (over all tokens), mlp, or one of your own."""
-    model_labels: Names = ()
+    model_labels: Annotated[Names, Model(5)] = ()
     """The data's classes in the order in which the model's own classifier puts them out; matched by name if not given."""
-    learning_rate: Rate = 2e-5
+    learning_rate: Annotated[Rate, MostUsed(10)] = 2e-5
     """Peak learning rate of AdamW, reached after warm-up, then falling linearly to zero."""
-    batch_size: Count = 32
+    batch_size: Annotated[Count, MostUsed(12)] = 32
     """Examples per optimizer step."""
-    epochs: Count = 3
+    epochs: Annotated[Count, MostUsed(11)] = 3
     """Passes over the training data."""
-    dropout: Probability = 0.1
+    dropout: Annotated[Probability, Model(6)] = 0.1
     """Dropout probability of hidden states, attention and classifier alike."""
-    weight_decay: NonNegative = 0.01
+    weight_decay: Annotated[NonNegative, Training(1)] = 0.01
     """AdamW's weight decay; biases and layer norms are spared."""
-    warmup_ratio: Share = 0.1
+    warmup_ratio: Annotated[Share, Training(2)] = 0.1
     """Share of all steps over which the learning rate rises from zero."""
-    max_grad_norm: Rate = 1.0
+    max_grad_norm: Annotated[Rate, Training(3)] = 1.0
     """Gradients are scaled down to this global norm."""
-    eval_steps: Count | None = None
+    eval_steps: Annotated[Count | None, Training(4)] = None
     """Evaluate every so many steps; after each epoch if not given."""
-    logging_steps: Count = 10
+    logging_steps: Annotated[Count, Training(5)] = 10
     """Log the mean training loss every so many steps."""
-    metric_for_best_model: Literal["accuracy", "precision_macro", "recall_macro", "f1_macro", "pearson", "spearman", "loss"] = (
-        "accuracy"
-    )
+    metric_for_best_model: Annotated[
+        Literal["accuracy", "precision_macro", "recall_macro", "f1_macro", "pearson", "spearman", "loss"], Training(6)
+    ] = "accuracy"
     """Validation metric by which the kept checkpoint is chosen; of scores spearman, if not given."""
-    early_stopping_patience: Count | None = None
+    early_stopping_patience: Annotated[Count | None, Training(7)] = None
     """Stop after so many evaluations in a row without improvement; never if not given."""
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    precision: Annotated[Literal["auto", "fp32", "bf16", "fp16"], Training(8)] = "auto"
     """Type of matrix products; auto: on a CPU bf16 if a short measurement shows it faster, on a GPU bf16 or fp16, else fp32."""
-    frozen_prefix_cache: Annotated[bool, Operational()] = True
+    frozen_prefix_cache: Annotated[bool, Operational(), Files(7)] = True
     """Compute the frozen lower layers' activations once, and keep them on disk for all epochs, trials and seeds."""
-    frozen_prefix_cache_gb: Annotated[Rate, Operational()] = 20.0
+    frozen_prefix_cache_gb: Annotated[Rate, Operational(), Files(8)] = 20.0
     """Disk limit of that cache in GiB (least recently used entries are evicted); what does not fit is computed per batch."""
-    cuda_graphs: Annotated[Literal["auto", "off"], Operational()] = "auto"
-    """auto: on a GPU, launch a step that repeats as one CUDA graph, where that is possible; off: never. Results are equal but
-    for rounding."""
-    num_processes: Annotated[Count, Operational()] = 1
+    acceleration: Annotated[Names, BeforeValidator(_read_off), AfterValidator(_sort), Training(8)] = ("auto",)
+    """What makes steps faster. auto: all that applies; off: nothing; or only some of attention_kernels, attention_masks,
+    cuda_graphs, first_token, fused_lora, quick_dropout, reduced_embeddings. Results are equal but for rounding, and but for
+    which elements quick_dropout drops."""
+    cuda_graphs: Annotated[Literal["auto", "off"], Operational(), Training(9)] = "auto"
+    """auto: on a GPU, launch a step that repeats as one CUDA graph, where that is possible; off: never, whatever --acceleration
+    says. Results are equal but for rounding."""
+    num_processes: Annotated[Count, Operational(), Training(10)] = 1
     """Train one model with so many processes, a GPU each where there are any; each takes its share of every batch."""
-    seed: Seed = 42
+    seed: Annotated[Seed, MostUsed(15)] = 42
     """Seed of order, initialisation and dropout, unless they have their own."""
-    data_seed: Seed | None = None
+    data_seed: Annotated[Seed | None, Training(11)] = None
     """Seed of the order of the examples; --seed if not given."""
-    init_seed: Seed | None = None
+    init_seed: Annotated[Seed | None, Training(12)] = None
     """Seed of newly initialised weights; --seed if not given."""
-    dropout_seed: Seed | None = None
+    dropout_seed: Annotated[Seed | None, Training(13)] = None
     """Seed of dropout; --seed if not given."""
 
     @model_validator(mode="before")
@@ -225,9 +228,9 @@ class FitConfig(EncoderConfig):
 class TrainConfig(FitConfig):
     """Fine-tune one encoder with one strategy and log the run."""
 
-    strategy: str = "full"
+    strategy: Annotated[str, MostUsed(3)] = "full"
     """Name of the fine-tuning strategy; auto takes one by the number of training examples."""
-    strategy_args: Arguments = Field(default_factory=dict)
+    strategy_args: Annotated[Arguments, MostUsed(4)] = Field(default_factory=dict)
     """The strategy's own arguments, such as top_k=4 or r=16,alpha=32."""
     strategy_reason: Annotated[str, Operational()] = ""
     """Why `auto` took the strategy."""
@@ -244,28 +247,28 @@ class TrainConfig(FitConfig):
 class SearchConfig(FitConfig):
     """How hyperparameters are searched, the same for every strategy."""
 
-    trials: Count = 12
+    trials: Annotated[Count, MostUsed(14)] = 12
     """Budget of a search in trials; all points of the space if there are fewer."""
-    budget_seconds: Rate | None = None
+    budget_seconds: Annotated[Rate | None, Search(4)] = None
     """Instead of --trials: budget in seconds of training, all trials together."""
-    budget_examples: Count | None = None
+    budget_examples: Annotated[Count | None, Search(5)] = None
     """Instead of --trials: budget in training examples seen, repetitions counted, all trials together."""
-    space: Literal["strategy", "study", "recipe"] | None = None
+    space: Annotated[Literal["strategy", "study", "recipe"] | None, Search(1)] = None
     """strategy: rates that suit the strategy, and its own arguments; study: the SST-2 study's grid of rates, batch sizes,
     dropout and epochs; recipe: what the recipe says. The recipe's if it has one and strategy if not, unless given here."""
-    sampler: Literal["random", "grid", "tpe"] = "random"
+    sampler: Annotated[Literal["random", "grid", "tpe"], Search(2)] = "random"
     """random: independent draws, without repetition from a finite space; grid: every point; tpe: guided by earlier trials."""
-    pruner: Literal["none", "halving"] = "none"
+    pruner: Annotated[Literal["none", "halving"], Search(3)] = "none"
     """halving: end the worse half of the trials after 1, 2, 4, ... evaluations. Slow starters lose by it, and equal numbers of
     trials no longer cost the same."""
-    workers: Annotated[Count, Operational()] = 1
+    workers: Annotated[Count, Operational(), Search(6)] = 1
     """Trials that run at once, each in a process with its share of the cores, or a GPU."""
-    executor: Annotated[str, Operational()] = "auto"
+    executor: Annotated[str, Operational(), Search(7)] = "auto"
     """Where trials run. local: in processes of this machine; batched: all at once in one process, where they train a head
     alone; ray: on a Ray cluster; auto: batched where that is possible, else local."""
-    ray_address: Annotated[str | None, Operational()] = None
+    ray_address: Annotated[str | None, Operational(), Search(8)] = None
     """The cluster of --executor ray, such as 10.0.0.1:6379; RAY_ADDRESS if not given."""
-    storage: Annotated[str | None, Operational()] = None
+    storage: Annotated[str | None, Operational(), Search(9)] = None
     """Database of Optuna that keeps a search, such as postgresql+psycopg2://...; a file below --cache-dir if not given."""
 
 
@@ -273,9 +276,9 @@ class SearchConfig(FitConfig):
 class TuneConfig(TrainConfig, SearchConfig):
     """Search hyperparameters of one strategy; the best trial by a validation metric wins."""
 
-    study_name: Annotated[str | None, Operational()] = None
+    study_name: Annotated[str | None, Operational(), Search(10)] = None
     """Name of the search in --storage; made from what is searched if not given."""
-    force: Annotated[bool, Operational()] = False
+    force: Annotated[bool, Operational(), Files(4)] = False
     """Search again although the same search was finished."""
 
 
@@ -283,13 +286,13 @@ class TuneConfig(TrainConfig, SearchConfig):
 class TransferConfig(StageConfig):
     """Which second data set models are tested on, too."""
 
-    transfer_dataset: str | None = None
+    transfer_dataset: Annotated[str | None, Data(21)] = None
     """A second data set, test-only: every model is scored on all its rows, too, or on its test part if it comes in parts."""
-    transfer_labels: Names = ()
+    transfer_labels: Annotated[Names, Data(22)] = ()
     """Classes of --transfer-dataset in the order of the first data set's, where their names differ."""
-    transfer_text_column: str | None = None
+    transfer_text_column: Annotated[str | None, Data(23)] = None
     """Column of --transfer-dataset that holds the text; found by its usual names if not given."""
-    transfer_label_column: str | None = None
+    transfer_label_column: Annotated[str | None, Data(24)] = None
     """Column of --transfer-dataset that holds the class; found by its usual names if not given."""
 
 
@@ -297,25 +300,25 @@ class TransferConfig(StageConfig):
 class EvaluateConfig(TransferConfig, SplitConfig):
     """Score a trained run, or a model that was trained elsewhere, on test data; a run on other data, too."""
 
-    run_id: str | None = None
+    run_id: Annotated[str | None, MostUsed(5)] = None
     """Run of the train stage (or the best trial of tune) to evaluate on its own test split, or on --dataset."""
-    model: str | None = None
+    model: Annotated[str | None, MostUsed(9)] = None
     """Instead of a run: a folder or hub id with a model that was trained elsewhere; needs --dataset."""
-    model_revision: str | None = None
+    model_revision: Annotated[str | None, Model(4)] = None
     """Branch, tag or commit of a hub model."""
-    dataset: str | None = None
+    dataset: Annotated[str | None, MostUsed(7)] = None
     """Data for --model, or other data for --run-id, whose scores go to a run of their own: a data set's name, a file, a
     folder, or a hub id."""
-    model_labels: Names = ()
+    model_labels: Annotated[Names, Model(5)] = ()
     """The data's classes in the order in which --model puts them out; matched by name if not given."""
-    split_part: Annotated[Literal["train", "validation", "test", "all"] | None, Operational()] = None
+    split_part: Annotated[Literal["train", "validation", "test", "all"] | None, Operational(), MostUsed(8)] = None
     """Which rows --run-id is scored on. Of --dataset all rows if not given, or the test part if it comes in parts; of the run's
     own data the test part."""
-    max_length: Count = 128
+    max_length: Annotated[Count, Data(6)] = 128
     """Longest input in tokens for --model; a run, and a folder that train wrote, keep their own."""
-    max_eval_samples: Count | None = None
+    max_eval_samples: Annotated[Count | None, Data(8)] = None
     """Test on at most so many examples of --dataset; on its own test split a run keeps its own number."""
-    force: Annotated[bool, Operational()] = False
+    force: Annotated[bool, Operational(), Files(4)] = False
     """Evaluate again although the run has its test result already."""
 
 
@@ -323,7 +326,7 @@ class EvaluateConfig(TransferConfig, SplitConfig):
 class ExportConfig(StageConfig):
     """Where a comparison is written to, beside the tracking store."""
 
-    export_dir: Annotated[str | None, Operational()] = None
+    export_dir: Annotated[str | None, Operational(), Files(5)] = None
     """Also write results/ (predictions per strategy) and models/ below this folder."""
 
 
@@ -331,11 +334,11 @@ class ExportConfig(StageConfig):
 class CompareConfig(ExportConfig):
     """Build the results table and its pictures from the tracking store."""
 
-    study: str | None = None
+    study: Annotated[str | None, MostUsed(6)] = None
     """Run id of a `main` run to compare; the newest if not given; `all` takes every run on the newest data."""
-    run_ids: Names = ()
+    run_ids: Annotated[Names, Files(1)] = ()
     """Compare exactly these runs instead, separated by commas."""
-    allow_unequal_budgets: bool = False
+    allow_unequal_budgets: Annotated[bool, Files(2)] = False
     """Rank the rows although they were tuned with different budgets, or some not at all, or trained on different data."""
 
 
@@ -343,9 +346,9 @@ class CompareConfig(ExportConfig):
 class ReproduceConfig(StageConfig):
     """Train a run again from its record, and compare the outcome with the original."""
 
-    run_id: str | None = None
+    run_id: Annotated[str | None, MostUsed(5)] = None
     """Run of the train stage, or the best trial of tune, to make again."""
-    tolerance: NonNegative = 0.005
+    tolerance: Annotated[NonNegative, Files(3)] = 0.005
     """Validation and test scores (accuracy, precision, recall, F1, correlations) that differ by no more count as equal within
     tolerance; losses and calibration are reported beside them."""
 
@@ -354,16 +357,16 @@ class ReproduceConfig(StageConfig):
 class MainConfig(TransferConfig, SearchConfig, ExportConfig):
     """The whole study of a recipe: prepare, tune if asked, train every strategy, evaluate, compare."""
 
-    strategies: Names = ()
+    strategies: Annotated[Names, MostUsed(2)] = ()
     """Only these strategies, separated by commas; all of the recipe if not given; `all` for every one that can work here."""
-    tune: bool = False
+    tune: Annotated[bool, MostUsed(13)] = False
     """Search each strategy's hyperparameters first, with the same budget."""
-    seeds: Count = 5
+    seeds: Annotated[Count, MostUsed(16)] = 5
     """How many seeds each strategy is trained with: --seed, --seed + 1 and so on, the same ones for all. Without --recipe the
     recipe is quickstart, with 1 seed; add --seeds 5."""
-    force: Annotated[bool, Operational()] = False
+    force: Annotated[bool, Operational(), Files(4)] = False
     """Train and evaluate again what an earlier run has done with the same code, configuration and data."""
-    dry_run: Annotated[bool, Operational()] = False
+    dry_run: Annotated[bool, Operational(), MostUsed(17)] = False
     """Print the plan (what is trained, what is reused, estimated time by past runs) and run nothing."""
 
 
@@ -371,7 +374,7 @@ class MainConfig(TransferConfig, SearchConfig, ExportConfig):
 SEEDS = ("seed", "data_seed", "init_seed", "dropout_seed")
 
 # Options that came later: where they are not used, a configuration is known by the same hash as before there were any.
-_LATER = {"delimiter": None, "no_header": False}
+_LATER = {"delimiter": None, "no_header": False, "acceleration": ("auto",)}
 
 
 def identify(config: StageConfig) -> dict[str, Any]:

@@ -66,6 +66,15 @@ class Operational:
     """
 
 
+@dataclasses.dataclass(frozen=True)
+class Group:
+    """Stands among a field's annotations: where `--help` shows the option."""
+
+    heading: str
+    place: int
+    """Below the heading; of several at one place the first declared stands first."""
+
+
 _DELIMITERS = {"tab": "tab", "\t": "tab", "\\t": "tab", "comma": ",", "semicolon": ";", "bar": "|", "pipe": "|"}
 
 
@@ -115,6 +124,7 @@ class FieldDescription:
     choices: tuple[str, ...] = ()
     optional: bool = False
     operational: bool = False
+    group: Group | None = None
 
     @property
     def metavar(self) -> str:
@@ -154,6 +164,7 @@ def describe_fields(cls: type) -> dict[str, FieldDescription]:
             choices=choices,
             optional=optional,
             operational=any(isinstance(item, Operational) for item in info.metadata),
+            group=next((item for item in info.metadata if isinstance(item, Group)), None),
         )
     return described
 

@@ -38,38 +38,17 @@ LONGER_SPELLINGS = {
     "validation_split": "split",
 }
 
-# Headings of `--help` and what stands below them, the most used first; options that are in none come last.
-GROUPS = {
-    "Most used": (
-        "recipe strategies strategy strategy_args run_id study dataset split_part model learning_rate epochs batch_size tune "
-        "trials seed seeds dry_run"
-    ),
-    "Data": (
-        "text_column text_pair_column label_column label_type labels max_length max_train_samples max_eval_samples split "
-        "split_ratios split_seed group_column train_file validation_file test_file encoding delimiter no_header "
-        "dataset_config_name dataset_revision transfer_dataset transfer_labels transfer_text_column transfer_label_column"
-    ),
-    "Model": "head objective pooling model_revision model_labels dropout",
-    "Training": (
-        "weight_decay warmup_ratio max_grad_norm eval_steps logging_steps metric_for_best_model early_stopping_patience "
-        "precision cuda_graphs num_processes data_seed init_seed dropout_seed"
-    ),
-    "Search": "space sampler pruner budget_seconds budget_examples workers executor ray_address storage study_name",
-    "Runs and files": (
-        "run_ids allow_unequal_budgets tolerance force export_dir cache_dir frozen_prefix_cache frozen_prefix_cache_gb"
-    ),
-}
 _UNGROUPED = "More"
 
 
-def group_options(names: Iterable[str]) -> dict[str, list[str]]:
-    """Heading -> the options below it, in the order in which they are shown; every name stands once."""
-    rest = list(names)
-    grouped = {}
-    for heading, members in GROUPS.items():
-        grouped[heading] = [name for name in members.split() if name in rest]
-        rest = [name for name in rest if name not in grouped[heading]]
-    return {heading: found for heading, found in {**grouped, _UNGROUPED: rest}.items() if found}
+def group_options(cls: type[configs.StageConfig], names: Iterable[str]) -> dict[str, list[str]]:
+    """Heading -> the options of a stage below it, in the order in which they are shown; what is no field comes last."""
+    groups = {name: field.group for name, field in describe_fields(cls).items()}
+    grouped: dict[str, list[str]] = {heading: [] for heading in (*configs.HEADINGS, _UNGROUPED)}
+    for name in sorted(names, key=lambda name: group.place if (group := groups.get(name)) else 0):
+        group = groups.get(name)
+        grouped[group.heading if group else _UNGROUPED].append(name)
+    return {heading: found for heading, found in grouped.items() if found}
 
 
 def flag(name: str) -> str:

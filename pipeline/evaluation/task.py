@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from pipeline.data.columns import Input
 from pipeline.data.tokenization import Labels
-from pipeline.evaluation.calibration import calibration, confidence_of, draw_reliability, reliability
 from pipeline.evaluation.metrics import (
     CLASS_METRICS,
     SCORE_METRICS,
@@ -25,7 +24,8 @@ from pipeline.evaluation.metrics import (
     softmax,
 )
 from pipeline.evaluation.plots import draw_confusion, draw_scores
-from pipeline.evaluation.predictions import Predictions, predict, score_by_length, tabulate, write_csv
+from pipeline.evaluation.testing.calibration import calibration, confidence_of, draw_reliability, reliability
+from pipeline.evaluation.testing.predictions import Predictions, predict, score_by_length, tabulate, write_csv
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

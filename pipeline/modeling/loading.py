@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.errors import ModelError, refused_pickle, shorten
 from pipeline.failures import is_exhausted
 from pipeline.modeling.class_order import NEW, Outputs, check_model_labels, order_outputs
-from pipeline.modeling.encoder import FAMILY_HEAD, Encoder
-from pipeline.modeling.first_token import compute_first_token_only
+from pipeline.modeling.encoder import FAMILY_HEAD
 from pipeline.modeling.foreign_folders import ADAPTER, describe_adapter_beside
 from pipeline.modeling.heads.base import head_class
 from pipeline.modeling.model_sources import ModelAddress, check_files
@@ -55,7 +54,6 @@ def load_classifier(
     seed: int,
     load_kwargs: Mapping[str, Any] | None = None,
     head: str = FAMILY_HEAD,
-    encoder: Encoder | None = None,
     model_labels: Sequence[str] = (),
 ) -> LoadedModel:
     """The model with a classifier for `classes`; whatever the checkpoint lacks is drawn from `seed`.
@@ -65,7 +63,6 @@ def load_classifier(
     Args:
         classes: Empty for one output that is trained by its mean squared error.
         head: Name of what classifies; `FAMILY_HEAD` leaves the family's own.
-        encoder: As the head has it, unless more than the head reads is needed of the top layer.
         model_labels: The classes in the order of the outputs of the checkpoint's own classifier; matched by name if empty.
 
     Raises:
@@ -78,15 +75,13 @@ def load_classifier(
         "id2label": dict(enumerate(names)),
         "label2id": {name: index for index, name in enumerate(names)},
         "problem_type": "single_label_classification" if classes else "regression",
-        **dict.fromkeys(address.encoder.architecture.dropouts, dropout),
+        **dict.fromkeys(address.encoder.family.dropouts, dropout),
     }
     rows = find_outputs(address, check_weights(address), classes, model_labels).rows if head == FAMILY_HEAD else None
     loaded = _load(address, settings, seed, load_kwargs or {}, rows)
     if _was_drawn_elsewhere(loaded):  # by another generator; the head shall be that of every other strategy
         _copy_parameters(_load(address, settings, seed, {}, rows), loaded)
-    chosen = head_class(head)
-    drawn = chosen.put_on(loaded.model, address.encoder, len(names), dropout, seed, loaded.newly_initialised)
-    compute_first_token_only(loaded.model, encoder or chosen.describe(address.encoder))
+    drawn = head_class(head).put_on(loaded.model, address.encoder, len(names), dropout, seed, loaded.newly_initialised)
     return LoadedModel(loaded.model, drawn)
 
 
@@ -104,7 +99,7 @@ def check_weights(address: ModelAddress) -> WeightsReport:
     _refuse_adapter(address)
     model, match, shapes = _put_in(address, {}, 0, {"device_map": "meta"})
     heads = {name for name, _ in model.named_parameters() if encoder.place(name).part == "head"}
-    logits = encoder.architecture.logits
+    logits = encoder.family.logits
     below = {name for name in heads if not name.startswith(f"{logits}.")}
     shape = shapes.get(f"{logits}.weight", [])
     outputs = shape[0] if len(shape) == 2 and not match.lacking & below and _classifies_texts(address) else None
@@ -116,7 +111,7 @@ def _refuse_adapter(address: ModelAddress) -> None:
     if (address.folder / ADAPTER).is_file():
         with _model_errors(address), open_weights(address.name, address.folder, "", values=False) as tensors:
             names = {name.partition(".")[0] for name in tensors}
-        heads = {head.partition(".")[0] for head in address.encoder.architecture.head}
+        heads = {head.partition(".")[0] for head in address.encoder.head_modules}
         raise ModelError(f"--model {address.name}: {describe_adapter_beside(address.folder, bool(names & heads))}")
 
 
@@ -172,7 +167,7 @@ def _put_in(
     import torch
     from transformers import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING, AutoConfig
 
-    logits = address.encoder.architecture.logits
+    logits = address.encoder.family.logits
     values = load_kwargs.get("device_map") != "meta"
     with _model_errors(address), _quiet(), torch.random.fork_rng(devices=[]):
         config = AutoConfig.from_pretrained(address.folder, trust_remote_code=False, **settings)

@@ -54,20 +54,24 @@ class PoolingHead(nn.Module, Head):
     @classmethod
     def describe(cls, encoder: Encoder) -> Encoder:
         """Without the family's pooler, which nothing reads any more, unless that is a norm that every token passes."""
-        known = encoder.architecture
-        pooler = known.pooler if known.pooler_is_norm else None
-        architecture = replace(known, head=(_NAME,), pooler=pooler, linear_head=cls.is_linear)
-        return replace(encoder, architecture=architecture, head=cls.head_name(), reads_first_token=cls.reads_first_token)
+        return replace(
+            encoder,
+            head=cls.head_name(),
+            head_modules=(_NAME,),
+            linear_head=cls.is_linear,
+            pooler=encoder.pooler if encoder.family.pooler_is_norm else None,
+            reads_first_token=cls.reads_first_token,
+        )
 
     @classmethod
     def put_on(
         cls, model: Any, encoder: Encoder, classes: int, dropout: float, seed: int, newly_initialised: Collection[str]
     ) -> frozenset[str]:
         """Take away the family's head and its pooler, and let `model` compute its logits by this one."""
-        for name in encoder.architecture.head:
+        for name in encoder.head_modules:
             delattr(model, name)
-        if encoder.architecture.pooler and not encoder.architecture.pooler_is_norm:
-            parent, _, name = encoder.architecture.pooler.rpartition(".")
+        if encoder.pooler and not encoder.family.pooler_is_norm:
+            parent, _, name = encoder.pooler.rpartition(".")
             setattr(model.get_submodule(parent), name, None)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,13 @@ class _ReachedError(Exception):
 
     def __init__(self, hidden_states: torch.Tensor) -> None:
         self.hidden_states = hidden_states
+
+
+def plain_model(model: nn.Module) -> nn.Module:
+    """The model that peft has wrapped, or the model itself."""
+    get_base_model: Any = getattr(model, "get_base_model", None)
+    plain: nn.Module = get_base_model() if get_base_model else model
+    return plain
 
 
 @dataclass(frozen=True)
@@ -69,12 +76,12 @@ class Cut:
         """Within the block the model computes only what is above the cut, from `inputs_embeds`."""
         layers = self._layers()
         shared = len(layers) < self.encoder.depth  # then the cut is above all of them, the only place where it can be
-        names = [name for name in self.encoder.architecture.embeddings if _has(self._plain, name)]
-        names += [f"{self.encoder.architecture.layers}.{i}" for i in range(len(layers) if shared else self.layer)]
+        names = [name for name in self.encoder.embeddings if _has(self._plain, name)]
+        names += [f"{self.encoder.layers}.{i}" for i in range(len(layers) if shared else self.layer)]
         replaced = {name: self._plain.get_submodule(name) for name in names}
         try:
             for name, module in replaced.items():
-                self._plain.set_submodule(name, _stand_in(module))
+                self._plain.set_submodule(name, _stand_in(module, self.encoder.family.layer_attributes))
             yield
         finally:
             for name, module in replaced.items():
@@ -82,22 +89,21 @@ class Cut:
 
     @property
     def _plain(self) -> nn.Module:
-        get_base_model: Any = getattr(self.model, "get_base_model", None)
-        plain: nn.Module = get_base_model() if get_base_model else self.model
-        return plain
+        return plain_model(self.model)
 
     def _layers(self) -> list[nn.Module]:
-        return list(self._plain.get_submodule(self.encoder.architecture.layers).children())
+        return list(self._plain.get_submodule(self.encoder.layers).children())
 
 
-def _stand_in(module: nn.Module) -> nn.Module:
-    """A module that hands on what it is given, in place of one whose output it is given."""
+def _stand_in(module: nn.Module, attributes: Iterable[str]) -> nn.Module:
+    """A module that hands on what it is given, in place of one whose output it is given; with those attributes that it has."""
     from torch import nn
 
     stand_in = nn.Identity()
     stand_in.forward = _hand_on  # type: ignore[method-assign]
-    if hasattr(module, "attention_type"):  # ModernBERT reads it off a layer to choose the mask
-        stand_in.attention_type = module.attention_type
+    for name in attributes:
+        if hasattr(module, name):
+            setattr(stand_in, name, getattr(module, name))
     return stand_in
 
 

@@ -60,7 +60,7 @@ class Siamese(Objective):
 
         from pipeline.modeling.siamese import SiameseEncoder
 
-        loaded = load_classifier(address, (), dropout, seed, load_kwargs, encoder=self.encoder(address))
+        loaded = load_classifier(address, (), dropout, seed, load_kwargs)
         base = loaded.model.base_model
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)

@@ -34,7 +34,7 @@ from pipeline.comparison.statistics import (
 from pipeline.comparison.table import build_table, label_rows, render_table
 from pipeline.config import identify
 from pipeline.errors import DamageError, RunError, hide_credentials
-from pipeline.evaluation.predictions import write_csv
+from pipeline.evaluation.testing.predictions import write_csv
 from pipeline.stages.progress import say
 from pipeline.stages.run_record import fetch_model, origin_tags
 from pipeline.stages.study.export_folder import check_export_folder, exporting

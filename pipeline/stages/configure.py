@@ -16,6 +16,7 @@ from pipeline import config as configs
 from pipeline.config.fields import build, describe_fields, parse_arguments
 from pipeline.config.options import flag
 from pipeline.data.prepared import prepare
+from pipeline.data.sources.base import named_datasets
 from pipeline.errors import ConfigError, has_surrogate, shorten, unknown
 from pipeline.modeling.encoder import Encoder
 from pipeline.modeling.heads.base import check_head
@@ -23,12 +24,26 @@ from pipeline.modeling.model_sources import find_model
 from pipeline.recipes.recipe import Recipe, load_recipe
 from pipeline.stages.progress import say
 from pipeline.strategies.base import create_strategy, list_strategies, strategy_arguments
+from pipeline.training.acceleration.base import check_acceleration
 
 AUTO = "auto"
 FEW, MANY = 100, 1000
 """Examples below which most layers are frozen, and above which everything trains alike."""
 _FROZEN_SHARE = 0.75  # 9 of the study's 12 layers
 _EPOCHS_FOR_GRADUAL = 5  # everything trains from the fifth on
+
+# Options that describe the recipe's own table, and no other.
+_TABLE_OPTIONS = (
+    "text_column",
+    "label_column",
+    "group_column",
+    "labels",
+    "encoding",
+    "delimiter",
+    "no_header",
+    "dataset_config_name",
+    "dataset_revision",
+)
 
 
 @dataclass(frozen=True)
@@ -129,6 +144,7 @@ def configure(cls: type[C], given: Mapping[str, Any]) -> C:
     try:
         config = build(cls, values, label=label, kind="option")
         if isinstance(config, configs.FitConfig):
+            check_acceleration(config.acceleration, label("acceleration"))
             check_head(config.head, label("head"))
     except ConfigError as error:
         messages += error.messages
@@ -199,8 +215,8 @@ def _settle_data(values: dict[str, Any], explicit: Mapping[str, Any]) -> list[st
     if "dataset" in explicit:
         for name in configs.PART_FILES:
             values.pop(name, None)
-        if explicit["dataset"] in configs.NAMED_DATASETS and explicit["dataset"] != values.get("dataset"):
-            for name in configs.TABLE_OPTIONS:  # they describe the recipe's own table
+        if explicit["dataset"] in named_datasets() and explicit["dataset"] != values.get("dataset"):
+            for name in _TABLE_OPTIONS:
                 values.pop(name, None)
     parts = [name for name in files if name != "train_file"]
     if parts and explicit.get("split", "official") != "official":

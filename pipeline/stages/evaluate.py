@@ -19,12 +19,13 @@ from pipeline.data.overlap.texts import overlap_metrics
 from pipeline.data.prepared import PreparedData, prepare
 from pipeline.errors import ConfigError, ModelError, enumerate_some
 from pipeline.evaluation.metrics import CLASS_METRICS, SCORE_METRICS
+from pipeline.evaluation.testing.scoring import read_test
 from pipeline.modeling.foreign_folders import find_trained_model
 from pipeline.modeling.model_sources import find_model
 from pipeline.stages.progress import next_command, say
-from pipeline.stages.run_record import check_data, check_finished, fetch_model, origin_tags, read_config
+from pipeline.stages.run_record import check_data, check_finished, fetch_model, log_datasets, origin_tags, read_config
 from pipeline.stages.testing.other_test import OF_DATA, find_other_test, run_other_test
-from pipeline.stages.testing.test import describe_part, log_test, read_test, scoring_version
+from pipeline.stages.testing.test import describe_part, log_test, scoring_version
 from pipeline.stages.testing.transfer import (
     TransferData,
     check_transfer,
@@ -33,7 +34,6 @@ from pipeline.stages.testing.transfer import (
     log_transfer,
     refuse_idle_transfer,
 )
-from pipeline.stages.training_setup import log_datasets
 from pipeline.tracking import open_tracker
 from pipeline.tracking.run_kinds import EXTERNAL
 from pipeline.tracking.runs import Run, RunLogger, RunStore, Tracker, closing
@@ -127,7 +127,7 @@ def _of_run(config: configs.EvaluateConfig, tracker: Tracker, parent_id: str | N
         check_data(trained, prepared)
         table = read_test(prepared, train_config.max_eval_samples, train_config.split_seed)
         transfer = _find_transfer(config, prepared, train_config.split_seed)
-        model = load_model_folder(fetch_model(tracker, trained, Path(scratch)))
+        model = load_model_folder(fetch_model(tracker, trained, Path(scratch)), train_config.acceleration)
         with closing(tracker.start(f"evaluate-{trained.name}", parent_id)) as logger:
             _log_identity(logger, config, trained, prepared.manifest.fingerprint)
             target = tracker.amend(trained.run_id)
@@ -137,7 +137,7 @@ def _of_run(config: configs.EvaluateConfig, tracker: Tracker, parent_id: str | N
                 test = _test(model, prepared, table, target, trained.name)
                 target.set_tags({_TESTED_BY: scoring_version(trained)})
             if transfer:
-                limit, tags = train_config.max_eval_samples, transfer.measured_by(_transfer_code_version(trained))
+                limit, tags = train_config.max_eval_samples, transfer.measured_by(scoring_version(trained))
                 log_transfer(model, transfer, prepared, limit, target, tags)
             logger.log_metrics({"cost/wall_seconds": time.perf_counter() - began})
     return EvaluateResult(trained.run_id, test, recorded=tested, on=describe_part(tracker.get(trained.run_id)))
@@ -169,7 +169,7 @@ def is_done(config: configs.EvaluateConfig, trained: Run, tracker: RunStore) -> 
         return is_evaluated(trained, tracker)
     train_config = read_config(tracker, trained, config.cache_dir)
     classes = prepare(train_config.dataset, train_config)[0].manifest.classes
-    return is_transferred(trained, config, classes, train_config.split_seed, _transfer_code_version(trained))
+    return is_transferred(trained, config, classes, train_config.split_seed, scoring_version(trained))
 
 
 def _recorded(trained: Run) -> dict[str, float]:
@@ -178,11 +178,6 @@ def _recorded(trained: Run) -> dict[str, float]:
         if all(f"test/{name}" in trained.metrics for name in names):
             return {name: trained.metrics[f"test/{name}"] for name in names}
     return {}
-
-
-def _transfer_code_version(trained: Run | None) -> str:
-    """The same for the scores on a second data set."""
-    return scoring_version(trained, "pipeline.stages.testing.transfer")
 
 
 def _of_model(config: configs.EvaluateConfig, tracker: Tracker, parent_id: str | None) -> EvaluateResult:
@@ -213,7 +208,7 @@ def _of_model(config: configs.EvaluateConfig, tracker: Tracker, parent_id: str |
         logger.log_metrics(overlap_metrics({"train/test": prepared.manifest.overlap["train/test"]}))
         test = _test(model, prepared, table, logger, title)
         if transfer:
-            tags = transfer.measured_by(_transfer_code_version(None))
+            tags = transfer.measured_by(scoring_version(None))
             log_transfer(model, transfer, prepared, config.max_eval_samples, logger, tags)
         logger.log_metrics({"cost/wall_seconds": time.perf_counter() - began})
         run_id = logger.run_id

@@ -16,6 +16,7 @@ from pipeline.hashing import digest
 from pipeline.stages import compare, evaluate, prepare_data, train, tune
 from pipeline.stages.processes.workers import Children
 from pipeline.stages.progress import say
+from pipeline.stages.run_record import log_datasets
 from pipeline.stages.search.plan import search_config
 from pipeline.stages.study.dry_run import describe_plan
 from pipeline.stages.study.export_folder import check_export_folder
@@ -23,11 +24,11 @@ from pipeline.stages.study.plan import StudyPlan, find_doubts, plan_study
 from pipeline.stages.study.resume import find_finished, open_study
 from pipeline.stages.study.tags import note_doubts, note_planned, note_reused, note_unfit
 from pipeline.stages.testing.transfer import check_transfer, find_transfer, refuse_idle_transfer
-from pipeline.stages.training_setup import TrainingInputs, find_inputs, log_datasets
 from pipeline.tracking import open_to_read, open_tracker
 from pipeline.tracking.provenance import git_commit
 from pipeline.tracking.runs import RunLogger, Tracker, close_unfinished
 from pipeline.training.precision import choose_precision
+from pipeline.training.setup import TrainingInputs, find_inputs
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,7 @@ from pipeline.data.tokenization import clamp_length, describe_losses, tokenize
 from pipeline.modeling.loading import load_tokenizer
 from pipeline.modeling.model_sources import find_model
 from pipeline.stages.progress import say
-from pipeline.stages.run_record import origin_tags
-from pipeline.stages.training_setup import log_datasets
+from pipeline.stages.run_record import log_datasets, origin_tags
 from pipeline.tracking import open_tracker
 from pipeline.tracking.runs import Tracker, closing
 

@@ -24,12 +24,12 @@ from pipeline.stages import evaluate, train
 from pipeline.stages.progress import say
 from pipeline.stages.run_record import check_base, check_data, check_finished, fetch_model, origin_tags, read_config
 from pipeline.stages.search.vmapped_heads import train_heads_together
-from pipeline.stages.training_setup import find_inputs
 from pipeline.tracking import open_tracker
 from pipeline.tracking.run_kinds import has_test_result
 from pipeline.tracking.runs import Run, RunStore, Tracker, closing
 from pipeline.training.precision import PRECISIONS
 from pipeline.training.saved_model import read_weights
+from pipeline.training.setup import find_inputs
 
 Outcome = Literal["equal", "equal within tolerance", "different"]
 History = Mapping[str, Sequence[tuple[int, float]]]

@@ -13,10 +13,10 @@ from pipeline.errors import ConfigError, RunError
 from pipeline.hashing import read_with_checksum, with_checksum
 from pipeline.stages.processes.workers import claim
 from pipeline.stages.progress import say
-from pipeline.stages.training_setup import TrainingInputs
 from pipeline.tracking.runs import RunLogger, Tracker
 from pipeline.training.checkpoints import CheckpointFolder
 from pipeline.training.precision import Precision, choose_precision
+from pipeline.training.setup import TrainingInputs
 
 
 @dataclass

@@ -18,18 +18,19 @@ from pipeline.config.options import flag
 from pipeline.data.overlap.texts import overlap_metrics
 from pipeline.data.pair_tokenization import TextPairs
 from pipeline.data.prepared import PreparedData
+from pipeline.data.splits import SplitName
 from pipeline.data.tokenization import TokenTable
 from pipeline.errors import DamagedModelError, DataError, ModelError, RunError
 from pipeline.hashing import digest
-from pipeline.stages.training_setup import TrainingInputs
 from pipeline.strategies.parameter_plan import ParameterPlan
 from pipeline.tracking.provenance import environment, git_commit, hardware
 from pipeline.tracking.run_kinds import was_trained_here
 from pipeline.tracking.runs import Run, RunLogger, RunStore
 from pipeline.training.meters import MIB
 from pipeline.training.plan import FitResult
-from pipeline.training.precision import Precision, dtype_name, peak_flops_per_second
+from pipeline.training.precision import Precision, dtype_name
 from pipeline.training.saved_model import check_model_folder
+from pipeline.training.setup import TrainingInputs
 
 
 def origin_tags(stage: str, config: StageConfig, data_fingerprint: str) -> dict[str, str]:
@@ -81,11 +82,19 @@ def log_data(inputs: TrainingInputs, logger: RunLogger, train: TokenTable | Text
     `compare` works from the tracking store alone, so what it must warn of stands on the run.
     """
     manifest = inputs.prepared.manifest
-    inputs.log_datasets(logger, "train", "validation")
+    log_datasets(logger, inputs.prepared, "train", "validation")
     logger.log_metrics(overlap_metrics({"train/test": manifest.overlap["train/test"]}))
     logger.log_metrics({"data/train_examples": len(train), "data/rows_train": manifest.rows["train"]})
     if train.losses is not None:
         logger.log_metrics(train.losses.metrics())
+
+
+def log_datasets(logger: RunLogger, prepared: PreparedData, *splits: SplitName) -> None:
+    """Tell a run which splits of prepared data go in."""
+    contexts: dict[SplitName, str] = {"train": "training", "validation": "validation", "test": "test"}
+    for split in splits:
+        manifest = prepared.manifest
+        logger.log_dataset(f"{manifest.name}-{split}", manifest.address, manifest.split_sha256[split], contexts[split])
 
 
 def parameter_table(parameters: ParameterPlan) -> str:
@@ -115,20 +124,8 @@ def log_end(
         model_bytes: What the saved model's files hold.
         began: When the stage did, by `time.perf_counter`.
     """
-    seconds = result.train_seconds
-    metrics: dict[str, float] = {
-        "model/trainable_params": parameters.trainable_count,
-        "model/total_params": parameters.total_count,
-        "model/trainable_percent": parameters.trainable_percent,
-        "train/loss_mean": result.train_loss_mean,
-        "train/steps_per_epoch": result.total_steps / config.epochs,
-        "cost/train_seconds": seconds,
-        "cost/cache_seconds": result.cache_seconds,
-        "cost/examples": result.examples,
-        "cost/examples_per_second": result.examples / seconds,
-        "cost/tokens_per_second": result.tokens / seconds,
-        "cost/total_flops": result.flops,
-        "cost/model_flops_utilisation": result.flops / seconds / (peak_flops_per_second(precision) * config.num_processes),
+    metrics = {
+        **result.metrics(parameters, config, precision),
         "cost/artifact_mb": model_bytes / MIB,
         **peaks,
         **result.figures,

@@ -14,8 +14,8 @@ from pipeline.config import FitConfig
 from pipeline.config.options import flag
 from pipeline.data.tokenization import MOSTLY_UNKNOWN, UNKNOWN, TokenLosses, describe_losses, explain_unknown
 from pipeline.errors import TrainingError
-from pipeline.evaluation.bootstrap import Interval, wilson_interval
-from pipeline.evaluation.chance import beats_guessing
+from pipeline.evaluation.statistics.bootstrap import Interval, wilson_interval
+from pipeline.evaluation.statistics.chance import beats_guessing
 from pipeline.objectives.base import refuse_idle_model_labels, refuse_idle_pooling
 from pipeline.stages.configure import resolve_strategy
 from pipeline.stages.prepare_data import summarise_data
@@ -23,7 +23,6 @@ from pipeline.stages.processes.launcher import doubt_processes, run_processes
 from pipeline.stages.progress import TrainingObserver, count_classes, describe_scores, next_command, say
 from pipeline.stages.resume_training import Attempt, claim_attempt, logged_points, open_run, replay_history
 from pipeline.stages.run_record import log_data, log_end, log_start, parameter_table
-from pipeline.stages.training_setup import TrainingInputs, build, describe_model, find_inputs, plan_fit, read_texts
 from pipeline.tracking import open_tracker
 from pipeline.tracking.memory import MemoryTracker
 from pipeline.tracking.runs import RunLogger, Tracker, closing
@@ -32,6 +31,7 @@ from pipeline.training.meters import MemoryMeter
 from pipeline.training.plan import FitPlan, FitResult, Observer
 from pipeline.training.precision import Precision
 from pipeline.training.saved_model import NAME, BuiltModel, ModelRecord, write_model_folder
+from pipeline.training.setup import TrainingInputs, build, describe_model, find_inputs, plan_fit, read_texts
 
 Scores = Mapping[str, float]
 """Validation metrics by their bare names."""

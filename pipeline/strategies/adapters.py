@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.config.fields import Count, Names, typed
 from pipeline.errors import ConfigError, unknown
-from pipeline.modeling.encoder import LAYER_PARTS, Encoder
+from pipeline.modeling.encoder import Encoder
 from pipeline.modeling.heads.base import leave_out_virtual_tokens
 from pipeline.strategies.base import Strategy, StrategyContext
 from pipeline.strategies.freezing import Phase, added, head
@@ -32,7 +32,7 @@ def linear_layers(model: nn.Module, encoder: Encoder) -> dict[str, nn.Module]:
     return {
         name: module
         for name, module in model.named_modules()
-        if name.rpartition(".")[2] in encoder.architecture.linear
+        if name.rpartition(".")[2] in encoder.family.linear
         and encoder.place(f"{name}.weight").part in ("layer", "pooler")
         and hasattr(module, "in_features")
     }
@@ -47,7 +47,7 @@ class LinearAdapter(Strategy):
 
     def phases(self, context: StrategyContext) -> Sequence[Phase]:
         """The adapters and the head, all the time."""
-        available = {*context.encoder.architecture.linear, ALL_LINEAR, QUERY_VALUE}
+        available = {*context.encoder.family.linear, ALL_LINEAR, QUERY_VALUE}
         wrong = [unknown("target", name, available) for name in self.targets if name not in available]
         if not self.targets:
             wrong = ["is empty. Name linear layers, or leave it out."]
@@ -65,7 +65,7 @@ class LinearAdapter(Strategy):
             {
                 "task_type": context.peft_task,
                 "target_modules": [name for name in linear_layers(model, encoder) if name.rpartition(".")[2] in names],
-                "modules_to_save": [name for name in encoder.architecture.head if getattr(model, name, None) is not None],
+                "modules_to_save": [name for name in encoder.head_modules if getattr(model, name, None) is not None],
             },
         )
         wrapped: nn.Module = peft.get_peft_model(model, config)
@@ -80,7 +80,7 @@ class LinearAdapter(Strategy):
         raise NotImplementedError
 
     def _target_names(self, encoder: Encoder) -> set[str]:
-        groups = {ALL_LINEAR: encoder.architecture.linear, QUERY_VALUE: LAYER_PARTS[encoder.model_type].query_value}
+        groups = {ALL_LINEAR: encoder.family.linear, QUERY_VALUE: encoder.family.query_value}
         return {name for target in self.targets for name in groups.get(target, (target,))}
 
 

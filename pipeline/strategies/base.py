@@ -94,6 +94,17 @@ class Strategy:
         """
         raise NotImplementedError
 
+    def checked_phases(self, context: StrategyContext) -> Sequence[Phase]:
+        """What `phases` says, unless the encoder's family declares that the strategy cannot work on it.
+
+        Raises:
+            ConfigError: It cannot, or an argument does not fit the encoder.
+        """
+        encoder = context.encoder
+        if reason := encoder.family.refused.get(self.name):
+            raise ConfigError(f"{self.name} cannot work on {encoder.model_type}: {reason}. Choose another strategy.")
+        return self.phases(context)
+
     def search_space(self, context: StrategyContext) -> Mapping[str, Range]:
         """What a search changes for this strategy: learning rates that suit it, and its arguments where they matter.
 
@@ -120,7 +131,7 @@ class Strategy:
     def solve(self, features: NDArray[np.float32], labels: NDArray[np.int64], classes: int) -> LinearLayer:
         """The classifier's linear layer from what frozen parts make of the texts, in place of gradient steps.
 
-        Only for strategies that train a head of one linear layer (`Architecture.linear_head`) and nothing else.
+        Only for strategies that train a head of one linear layer (`Encoder.linear_head`) and nothing else.
 
         Args:
             features: What enters that layer; shape [examples, width].

@@ -187,7 +187,7 @@ def plan_parameters(
 def _first_use(place: Place, encoder: Encoder) -> int:
     """The depth from which a parameter has an effect, counted from 0 at the bottom."""
     if place.part == "added":
-        inside = re.search(re.escape(encoder.architecture.layers) + r"\.(\d+)\.", place.name)
+        inside = re.search(re.escape(encoder.layers) + r"\.(\d+)\.", place.name)
         return encoder.first_use(int(inside.group(1))) if inside else 0
     if place.layer is not None:
         return encoder.first_use(place.layer)

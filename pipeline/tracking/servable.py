@@ -6,13 +6,16 @@ import shutil
 import tempfile
 from collections.abc import Sequence
 from importlib.metadata import version
+from modulefinder import ModuleFinder
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import pandas as pd
 
-from pipeline.tracking.provenance import ROOT, list_imported
-from pipeline.training.saved_model import read_record
+import pipeline
+from pipeline.registry import ACCELERATIONS, FAMILIES
+from pipeline.training.saved_model import plugin_modules, read_record
 
 _PACKAGES = (
     "torch",
@@ -30,6 +33,7 @@ _PACKAGES = (
 
 
 _SERVED = "pipeline.tracking.served_model"
+_PACKAGE = Path(pipeline.__file__).parent
 
 
 def save_servable(folder: Path, target: Path, packages: Sequence[str] = ()) -> None:
@@ -42,12 +46,14 @@ def save_servable(folder: Path, target: Path, packages: Sequence[str] = ()) -> N
         packages: What the model needs besides what every one does, such as bitsandbytes.
     """
     record = read_record(folder)
-    names = ("strategies", record.strategy), ("objectives", record.objective), ("modeling.heads", record.head)
+    # Found by name where the model is loaded: its family by the base's files, which are not here, and what answers faster.
+    found_there = (*FAMILIES.modules(), *ACCELERATIONS.modules())
+    used = (*plugin_modules(record.strategy, record.objective, record.head), *found_there)
     with tempfile.TemporaryDirectory() as scratch:
         code = Path(scratch) / "pipeline"
-        for file in list_imported([_SERVED, *(f"pipeline.{package}.{name}" for package, name in names)]):
+        for file in _imported_files([_SERVED, *used]):
             (code / file).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / file, code / file)
+            shutil.copy(_PACKAGE / file, code / file)
         mlflow.pyfunc.save_model(
             path=str(target),
             loader_module=_SERVED,
@@ -57,6 +63,24 @@ def save_servable(folder: Path, target: Path, packages: Sequence[str] = ()) -> N
             signature=False,
             input_example=_example(record.pairs),
         )
+
+
+class _PackageFinder(ModuleFinder):
+    """Follows imports, those in functions included, into our own package alone."""
+
+    def find_module(self, name: str, path: Any, parent: Any = None) -> Any:
+        """As it is, but nothing is found outside the package."""
+        if path is None and name != _PACKAGE.name:
+            raise ImportError(name)
+        return super().find_module(name, path, parent)
+
+
+def _imported_files(modules: Sequence[str]) -> list[Path]:
+    """The files that the modules and all that they import are made of, relative to the package's folder."""
+    finder = _PackageFinder([str(_PACKAGE.parent)])
+    for module in modules:
+        finder.import_hook(module)
+    return sorted(Path(str(vars(module)["__file__"])).relative_to(_PACKAGE) for module in finder.modules.values())
 
 
 def _example(pairs: bool) -> pd.DataFrame:

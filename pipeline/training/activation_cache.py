@@ -29,7 +29,6 @@ from pipeline.data.tokenization import Labels, TokenTable
 from pipeline.errors import TrainingError
 from pipeline.hashing import digest, find_damage, is_sealed, seal
 from pipeline.modeling.split_model import Cut
-from pipeline.training.acceleration.attention_masks import attention_without_plans
 from pipeline.training.inference import MAX_TOKENS
 
 if TYPE_CHECKING:
@@ -299,8 +298,7 @@ class RecomputedPrefix(AbovePrefix):
         """The examples at `indices`, padded, on the model's device."""
         batch = self.tokens.batch(indices)
         inputs = batch.to(self.device).inputs
-        with attention_without_plans(self.device):
-            states = self.cut.run_prefix(**inputs).to(self.dtype)
+        states = self.cut.run_prefix(**inputs).to(self.dtype)
         mask = inputs["attention_mask"][:, : states.shape[1]]
         return replace(batch, inputs={"inputs_embeds": states, "attention_mask": mask})
 

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.config import FitConfig
+from pipeline.errors import ConfigError
 from pipeline.training.seeding import derive
 
 if TYPE_CHECKING:
@@ -26,6 +28,29 @@ T = TypeVar("T")
 
 # Process 0 may compute hidden states for hours while the others wait. A process that dies is noticed by who started it.
 _PATIENCE = timedelta(days=7)
+
+
+def check_processes(config: FitConfig) -> None:
+    """Hold `--num-processes` against batch size and GPUs.
+
+    Raises:
+        ConfigError: A process would never have an example, or no GPU of its own.
+    """
+    count = config.num_processes
+    if count == 1:
+        return
+    if count > config.batch_size:
+        raise ConfigError(
+            f"--num-processes {count} exceeds --batch-size {config.batch_size}: the processes share every batch. Give at most "
+            f"--num-processes {config.batch_size}, or larger batches."
+        )
+    import torch
+
+    if torch.cuda.is_available() and count > torch.cuda.device_count():
+        raise ConfigError(
+            f"--num-processes {count} exceeds the {torch.cuda.device_count()} GPUs of this machine: each process needs one. "
+            f"Give at most --num-processes {torch.cuda.device_count()}."
+        )
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.data.batching import Examples, plan_inference
-from pipeline.training.acceleration.attention_masks import attention_without_plans
 from pipeline.training.distributed import ALONE, World
 
 MAX_TOKENS = 8192
@@ -31,7 +30,7 @@ def predict_logits(
     was_training = model.training
     model.eval()
     rows, order = [], []
-    with torch.inference_mode(), attention_without_plans(device):
+    with torch.inference_mode():
         for indices in world.deal(plan_inference(examples.lengths, min(max_tokens, MAX_TOKENS))):
             batch = examples.batch(indices).to(device)
             with examples.feeding():

@@ -8,6 +8,7 @@ from typing import Any
 from pipeline.data.batching import Examples, TokenExamples
 from pipeline.data.tokenization import TokenTable
 from pipeline.modeling.split_model import Cut
+from pipeline.training.acceleration.base import AUTO
 from pipeline.training.activation_cache import CachedPrefix, feed_above
 from pipeline.training.distributed import World
 from pipeline.training.plan import FitPlan, Observer, Progress
@@ -64,7 +65,7 @@ class Feeds:
             self._device,
             dtype_of_states(plan.precision),
             plan.prefix_cache,
-            [plan.base_identity, plan.precision],
+            [plan.base_identity, plan.precision, *(() if plan.config.acceleration == (AUTO,) else plan.config.acceleration)],
             self._observer.on_prefix,
             plan.largest_batch,
         )

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pipeline.data.batching import Batch, Examples, plan_epoch
-from pipeline.training.acceleration.attention_masks import attention_without_plans, masks_without_waiting
-from pipeline.training.acceleration.cuda_graphs import StepGraphs, graphs_apply
-from pipeline.training.acceleration.dropout import quick_dropout
-from pipeline.training.acceleration.fused_lora import fused_lora
-from pipeline.training.acceleration.reduced_embeddings import used_vocabulary
+from pipeline.training.acceleration.base import accelerated
+from pipeline.training.acceleration.cuda_graphs import StepGraphs
 from pipeline.training.checkpoints import generator_states
 from pipeline.training.closed_form import solve_head
 from pipeline.training.distributed import World, find_world
@@ -53,14 +50,9 @@ def fit(plan: FitPlan, observer: Observer) -> FitResult:
     """
     world = find_world(plan.config.num_processes)
     accelerator = make_accelerator(plan.precision, **world.accelerator_options())
-    with (
-        quick_dropout(plan.model) if accelerator.device.type == "cpu" else masks_without_waiting(plan.model),
-        attention_without_plans(accelerator.device),
-        fused_lora(plan.model),
-        used_vocabulary(plan.model, plan.parameters, [plan.train, plan.validation], plan.pad_id) as parameters,
-    ):
+    with accelerated(plan, accelerator.device) as accelerated_plan:
         train = _solve if plan.strategy.is_solved else _fit
-        return train(replace(plan, parameters=parameters), observer, accelerator, world)
+        return train(accelerated_plan, observer, accelerator, world)
 
 
 def _fit(plan: FitPlan, observer: Observer, accelerator: Any, world: World) -> FitResult:
@@ -79,7 +71,7 @@ def _fit(plan: FitPlan, observer: Observer, accelerator: Any, world: World) -> F
     feeds = Feeds(plan, observer, accelerator.device, world)
     on_gpu, longest = accelerator.device.type == "cuda", plan.longest_text
     graphs = None
-    if graphs_apply(plan, accelerator, world):
+    if "cuda_graphs" in plan.accelerations:
         graphs = StepGraphs(optimizer, plan.total_steps - progress.step)
     losses: list[torch.Tensor] = []  # read at logging points only, all at once: reading waits for the device
 
@@ -88,7 +80,7 @@ def _fit(plan: FitPlan, observer: Observer, accelerator: Any, world: World) -> F
         phase = plan.parameters.phase_of(epoch)
         plan.parameters.enter_phase(plan.model, phase)
         feed = feeds.of(phase, progress)
-        flops = FlopCounter.of(plan.encoder, plan.parameters, phase, feed.skips_prefix)
+        flops = FlopCounter.of(plan.encoder, plan.parameters, phase, feed.skips_prefix, plan.trims_last_layer)
         batches = plan_epoch(plan.train.lengths, plan.config.batch_size, seeds.order, epoch)
         wrapped = world.wrap(model, phase)
         wrapped.train()
@@ -172,7 +164,7 @@ def _solve(plan: FitPlan, observer: Observer, accelerator: Any, world: World) ->
     progress.step, progress.loss_sum, progress.train_seconds = 1, solution.loss, watch.seconds
     progress.examples, progress.tokens = len(plan.train), int(plan.train.lengths.sum())
     for skips_prefix, passes in ((feed.skips_prefix, 1), (True, solution.iterations - 1)):
-        counter = FlopCounter.of(plan.encoder, plan.parameters, 0, skips_prefix)
+        counter = FlopCounter.of(plan.encoder, plan.parameters, 0, skips_prefix, plan.trims_last_layer)
         progress.flops += passes * counter.step(len(plan.train), round(float(plan.train.lengths.mean())))
     observer.on_step(1, 1)
     report(progress, observer, {"train/loss": solution.loss})

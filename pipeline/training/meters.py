@@ -83,13 +83,17 @@ class FlopCounter:
     trained_per_text: float
     head: float
     """Matrix weights of pooler and head."""
+    trims_last_layer: bool
+    """Whether the top layer is trimmed."""
 
     @classmethod
-    def of(cls, encoder: Encoder, plan: ParameterPlan, phase: int, skips_prefix: bool = False) -> FlopCounter:
+    def of(
+        cls, encoder: Encoder, plan: ParameterPlan, phase: int, skips_prefix: bool = False, trims_last_layer: bool = False
+    ) -> FlopCounter:
         """The counter for one phase of a plan."""
         matrices = [p for p in plan.parameters if len(p.shape) == 2]
-        inside = encoder.architecture.layers + "."
-        top = f"{inside}{encoder.depth - 1}." if encoder.trims_last_layer else None
+        inside = encoder.layers + "."
+        top = f"{inside}{encoder.depth - 1}." if trims_last_layer else None
         per_token = per_text = 0.0
         for parameter in matrices:
             if parameter.factors[phase] > 0 and parameter.place.part != "embeddings":
@@ -100,16 +104,16 @@ class FlopCounter:
                     per_token += size
         lowest = plan.lowest_layer(encoder, phase)
         head = sum(parameter.size for parameter in matrices if parameter.place.part in ("pooler", "head"))
-        return cls(encoder, lowest, lowest if skips_prefix else 0, per_token, per_text, head)
+        return cls(encoder, lowest, lowest if skips_prefix else 0, per_token, per_text, head, trims_last_layer)
 
     def step(self, examples: int, padded_length: int) -> float:
         """Operations of one training step on a batch of that padded shape."""
         tokens = examples * padded_length
         h, i = self.encoder.hidden_size, self.encoder.intermediate_size
-        feed_forward = self.encoder.architecture.feed_forward_matrices * h * i
+        feed_forward = self.encoder.family.feed_forward_matrices * h * i
         linear, attention = 2 * (4 * h * h + feed_forward) * tokens, 4 * h * padded_length * tokens
         top = (linear, attention)
-        if self.encoder.trims_last_layer:
+        if self.trims_last_layer:
             top = (2 * (2 * h * h * tokens + (2 * h * h + feed_forward) * examples), 4 * h * padded_length * examples)
 
         def layers(lowest: int, attention_products: int) -> float:

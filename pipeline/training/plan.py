@@ -17,7 +17,7 @@ from pipeline.strategies.base import Strategy
 from pipeline.strategies.parameter_plan import ParameterPlan
 from pipeline.training.activation_cache import PrefixCache
 from pipeline.training.checkpoints import CheckpointFolder
-from pipeline.training.precision import Precision
+from pipeline.training.precision import Precision, peak_flops_per_second
 
 if TYPE_CHECKING:
     from torch import nn
@@ -113,6 +113,24 @@ class FitResult:
     figures: Mapping[str, float] = field(default_factory=dict)
     """Metrics that the run carries beside, or instead of, those that its stage measures."""
 
+    def metrics(self, parameters: ParameterPlan, config: FitConfig, precision: Precision) -> dict[str, float]:
+        """What trained, how it went and what it cost, under the names of a run's metrics."""
+        seconds, peak = self.train_seconds, peak_flops_per_second(precision) * config.num_processes
+        return {
+            "model/trainable_params": parameters.trainable_count,
+            "model/total_params": parameters.total_count,
+            "model/trainable_percent": parameters.trainable_percent,
+            "train/loss_mean": self.train_loss_mean,
+            "train/steps_per_epoch": self.total_steps / config.epochs,
+            "cost/train_seconds": seconds,
+            "cost/cache_seconds": self.cache_seconds,
+            "cost/examples": self.examples,
+            "cost/examples_per_second": self.examples / seconds,
+            "cost/tokens_per_second": self.tokens / seconds,
+            "cost/total_flops": self.flops,
+            "cost/model_flops_utilisation": self.flops / seconds / peak,
+        }
+
 
 def read_losses(progress: Progress, losses: MutableSequence[Any]) -> None:
     """Add losses that were not read yet to the progress, and forget them.
@@ -187,6 +205,13 @@ class FitPlan:
     """Where hidden states of frozen layers are kept; without it they are computed for every batch."""
     base_identity: object = None
     """Identifies the base's weights as they were loaded."""
+    accelerations: frozenset[str] = frozenset()
+    """Names of those in whose block this is; see `acceleration.base.accelerated`."""
+
+    @property
+    def trims_last_layer(self) -> bool:
+        """Whether the top layer computes the first token's state alone."""
+        return "first_token" in self.accelerations
 
     @property
     def largest_batch(self) -> int:

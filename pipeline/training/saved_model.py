@@ -28,8 +28,10 @@ from pipeline.modeling.foreign_folders import DELTA, RECORD, find_trained_model
 from pipeline.modeling.loading import check_weights, find_outputs, load_tokenizer
 from pipeline.modeling.model_sources import ModelAddress, find_model
 from pipeline.objectives.base import Objective, Tokenization, create_objective
+from pipeline.registry import HEADS, OBJECTIVES, STRATEGIES
 from pipeline.strategies.base import Strategy, StrategyContext, create_strategy
 from pipeline.strategies.parameter_plan import ParameterPlan, parameter_names, plan_parameters
+from pipeline.training.acceleration.base import AUTO, accelerated_inference
 from pipeline.training.checkpoints import load_trained_state, trained_state
 from pipeline.training.inference import predict_logits
 
@@ -94,6 +96,8 @@ class FineTunedModel:
     """The objective's, with what was chosen on validation data."""
     max_length: int
     encoder: Encoder
+    acceleration: tuple[str, ...] = (AUTO,)
+    """As `--acceleration` says it; equal but for rounding."""
 
     @property
     def problem(self) -> Problem:
@@ -120,11 +124,17 @@ class FineTunedModel:
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         losses = table.losses
         cut = np.zeros(len(inputs), np.int64) if losses is None else losses.cut.reshape(len(inputs), -1).sum(1, dtype=np.int64)
-        return predict_logits(self.model.to(device), examples, device), cut
+        with accelerated_inference(self.model, self.encoder, device, self.acceleration):
+            return predict_logits(self.model.to(device), examples, device), cut
 
     def predict_texts(self, texts: Sequence[Input]) -> NDArray[np.float64]:
         """Probability of every class; shape [texts, classes]."""
         return softmax(self.predict(texts))
+
+
+def plugin_modules(strategy: str, objective: str, head: str) -> tuple[str, ...]:
+    """The plug-ins that a training, and the test of what it makes, use."""
+    return STRATEGIES.module_name(strategy), OBJECTIVES.module_name(objective), HEADS.module_name(head)
 
 
 def build_model(
@@ -146,11 +156,11 @@ def build_model(
     import torch
 
     strategy.check_packages()
-    strategy.phases(context)  # a mistake is found before anything is loaded
+    strategy.checked_phases(context)  # a mistake is found before anything is loaded
     load_kwargs = strategy.load_kwargs(context)
     loaded = objective.load(address, context.dropout, head_seed, load_kwargs)
     context = replace(context, newly_initialised=loaded.newly_initialised)
-    phases, own_names = strategy.phases(context), parameter_names(loaded.model)
+    phases, own_names = strategy.checked_phases(context), parameter_names(loaded.model)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(adapter_seed)
         model = strategy.adapt(loaded.model, context)
@@ -221,8 +231,11 @@ def read_weights(folder: Path) -> dict[str, NDArray[Any]]:
         raise ModelError(f"{folder}: {DELTA} is missing or damaged: {error}") from error
 
 
-def load_model_folder(folder: Path) -> FineTunedModel:
+def load_model_folder(folder: Path, acceleration: tuple[str, ...] = (AUTO,)) -> FineTunedModel:
     """The fine-tuned model of a folder that training wrote, as it was when training ended.
+
+    Args:
+        acceleration: What makes its predictions faster, as `--acceleration` says it.
 
     Raises:
         ModelError: The folder is damaged, or the base is gone or not the one that was fine-tuned.
@@ -252,7 +265,8 @@ def load_model_folder(folder: Path) -> FineTunedModel:
             raise
         raise ModelError(f"{folder}: {DELTA} cannot be put on {record.base}: {error}") from error
     reading = objective.reading.settled(record.validation)
-    return FineTunedModel(built.model, load_tokenizer(address), objective, reading, record.max_length, context.encoder)
+    tokenizer = load_tokenizer(address)
+    return FineTunedModel(built.model, tokenizer, objective, reading, record.max_length, context.encoder, acceleration)
 
 
 def load_foreign_model(

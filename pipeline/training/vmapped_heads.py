@@ -7,7 +7,6 @@ the same batches, so one pass over the hidden states serves all of them: weights
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +17,7 @@ from pipeline.errors import TrainingError
 from pipeline.modeling.encoder import Encoder
 from pipeline.strategies.base import Strategy
 from pipeline.strategies.parameter_plan import ParameterPlan
-from pipeline.training.acceleration.attention_masks import masks_without_waiting
+from pipeline.training.acceleration.base import accelerated
 from pipeline.training.checkpoints import trained_state
 from pipeline.training.distributed import World
 from pipeline.training.inference import predict_logits
@@ -108,10 +107,10 @@ def fit_heads(plan: FitPlan, configs: Sequence[FitConfig], observer: Observer) -
     accelerator = make_accelerator(plan.precision)
     plan.model.to(accelerator.device)
     plan.parameters.enter_phase(plan.model, 0)
-    largest = replace(plan, config=max(configs, key=lambda config: config.batch_size))
     shared = Progress()
     found: dict[int, HeadFit] = {}
-    with masks_without_waiting(plan.model) if accelerator.device.type == "cuda" else nullcontext():
+    with accelerated(replace(plan, config=configs[0]), accelerator.device) as plan:
+        largest = replace(plan, config=max(configs, key=lambda config: config.batch_size))
         feed = Feeds(largest, observer, accelerator.device, World()).of(0, shared)
         for size in sorted({config.batch_size for config in configs}):
             members = [position for position, config in enumerate(configs) if config.batch_size == size]
@@ -193,7 +192,7 @@ class _Group:
         configs = [point.config for point in points]
         self._plan, self._seeds = plan, Seeds.of(plan.config)
         self._total = max(point.plan.total_steps for point in points)
-        self._flops = FlopCounter.of(plan.encoder, plan.parameters, 0, feed.skips_prefix)
+        self._flops = FlopCounter.of(plan.encoder, plan.parameters, 0, feed.skips_prefix, plan.trims_last_layer)
         self._stack = Stack(plan.model, plan.parameters, [config.dropout for config in configs])
         self._optimizer = StackedAdamW(self._stack, plan.parameters, configs)
         self._unread: list[torch.Tensor] = []  # read at logging points only: reading waits for the device

@@ -13,7 +13,7 @@ from torch import nn
 from pipeline.config import FitConfig
 from pipeline.data.batching import move
 from pipeline.strategies.parameter_plan import ParameterPlan
-from pipeline.training.acceleration.dropout import drop_stacked
+from pipeline.training.acceleration.quick_dropout import drop_stacked
 from pipeline.training.optimizer import decays_weights
 
 if TYPE_CHECKING:

@@ -1,5 +1,7 @@
 import gc
+import re
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +16,19 @@ def frozen_garbage():
     gc.freeze()
     yield
     gc.unfreeze()
+
+
+@pytest.fixture(scope="session")
+def guide():
+    """What stands in CONTRIBUTING.md under a heading, and the one block of Python in it."""
+    text = (Path(__file__).parents[2] / "CONTRIBUTING.md").read_text(encoding="utf-8")
+
+    def read(heading: str) -> tuple[str, str]:
+        section = text.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+        (block,) = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+        return section, block
+
+    return read
 
 
 @pytest.fixture

@@ -1,19 +1,25 @@
-"""Every strategy with every architecture, what is known of pairs that cannot work, and how a model is seen to change."""
+"""Every strategy with every architecture, what is known of pairs that cannot work, and how a model is seen to change.
+
+`make test` takes every strategy on BERT, and `EVERYWHERE` on every other architecture; the rest is left to `make test-all`.
+"""
 
 from __future__ import annotations
 
 import importlib.util
 import itertools
+from collections.abc import Sequence
 
+import pytest
 import torch
 
-from pipeline.modeling.encoder import ARCHITECTURES, FAMILY_HEAD
+from pipeline.modeling.encoder import FAMILY_HEAD
+from pipeline.modeling.families.base import list_model_types
 from pipeline.modeling.heads.base import list_heads
 from pipeline.strategies.base import Strategy, create_strategy, list_strategies
 
 STRATEGIES = list_strategies()
 HAS_BITSANDBYTES = importlib.util.find_spec("bitsandbytes") is not None
-FAMILIES = sorted(ARCHITECTURES)
+FAMILIES = list_model_types()
 
 OWN_HEADS = [name for name in list_heads() if name != FAMILY_HEAD]
 
@@ -58,6 +64,24 @@ BASES = [
     *_headed(),
 ]
 """Family, strategy, whether the checkpoint has a pooler, and head."""
+
+EVERYWHERE = ("full", "head_only", "lora", "prefix")
+"""What `make test` trains on every architecture: all weights, the head alone, new weights in layers, and virtual tokens."""
+
+
+def is_quick(family: str, name: str, pooler: bool = True, head: str = FAMILY_HEAD) -> bool:
+    """Whether `make test` takes a case: BERT as it is, and of all else the strategies of `EVERYWHERE`."""
+    if family == "bert" and pooler:
+        return True
+    return name in EVERYWHERE and (family == "bert" or (pooler and head == FAMILY_HEAD))
+
+
+def in_tiers(cases: Sequence[tuple]) -> list:
+    """Parameters of a test, marked as slow where `make test` leaves them out."""
+    quick = [case for case in cases if is_quick(*case)]
+    assert quick
+    return [pytest.param(*case, marks=() if case in quick else pytest.mark.slow) for case in cases]
+
 
 # Arguments with which a strategy fits a tiny model and is small beside it.
 _SMALLER = {

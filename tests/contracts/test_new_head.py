@@ -1,7 +1,6 @@
 """Adding a head is adding one file: the one that the guide shows is taken as it stands."""
 
 import re
-from pathlib import Path
 
 import pytest
 import torch
@@ -23,11 +22,10 @@ def add_module(add_module_to):
     return add_module_to(pipeline.modeling.heads)
 
 
-def test_the_example_of_the_guide_is_a_head(add_module, tiny, tmp_path):
-    guide = (Path(__file__).parents[2] / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    _, block = re.findall(r"```python\n(.*?)```", guide, re.DOTALL)
-    (name,) = re.findall(r"Saved as `pipeline/modeling/heads/(\w+)\.py`", guide)
-    (strategy,) = re.findall(rf"--strategy (\w+) --head {name}`", guide)
+def test_the_example_of_the_guide_is_a_head(add_module, guide, tiny, tmp_path):
+    section, block = guide("Add a head in one file")
+    (name,) = re.findall(r"Saved as `pipeline/modeling/heads/(\w+)\.py`", section)
+    (strategy,) = re.findall(rf"--strategy (\w+) --head {name}`", section)
     assert name not in list_heads(), "the guide shows something new"
     with pytest.raises(ConfigError, match="Unknown head"):
         configure(TrainConfig, {"head": name})

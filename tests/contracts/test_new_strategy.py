@@ -1,7 +1,6 @@
 """Adding a strategy is adding one file: no list, no option and no other module is changed."""
 
 import re
-from pathlib import Path
 
 import pytest
 import torch
@@ -72,11 +71,10 @@ def test_one_file_is_a_strategy(add_module, tiny, tmp_path):
         create_strategy("single_layr", {})
 
 
-def test_the_example_of_the_guide_is_a_strategy(add_module, tiny, tmp_path):
-    guide = (Path(__file__).parents[2] / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    block, _ = re.findall(r"```python\n(.*?)```", guide, re.DOTALL)
-    (name,) = re.findall(r"Saved as `pipeline/strategies/methods/(\w+)\.py`", guide)
-    (typed,) = re.findall(rf"--strategy {name} --strategy-args ([\w.=]+)`", guide)
+def test_the_example_of_the_guide_is_a_strategy(add_module, guide, tiny, tmp_path):
+    section, block = guide("Add a strategy in one file")
+    (name,) = re.findall(r"Saved as `pipeline/strategies/methods/(\w+)\.py`", section)
+    (typed,) = re.findall(rf"--strategy {name} --strategy-args ([\w.=]+)`", section)
     assert name not in list_strategies(), "the guide shows something new"
     add_module(name, block)
     config = configure(TrainConfig, {"strategy": name, "strategy_args": typed})

@@ -1,15 +1,17 @@
 """Every strategy trains pairs of texts, as a siamese encoder and as a cross-encoder, and comes back the same."""
 
+import functools
 import os
 import subprocess
 import sys
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from pairs import AT_REST, HAS_BITSANDBYTES, STRATEGIES, fewest_epochs, make, moved, snapshot
+from pairs import AT_REST, EVERYWHERE, FAMILIES, HAS_BITSANDBYTES, STRATEGIES, fewest_epochs, make, moved, snapshot
 
 from pipeline.data.columns import Problem
 from pipeline.modeling.loading import load_tokenizer
@@ -31,21 +33,30 @@ NO_HEAD = {"head_only", "gradual", "linear_probe"}
 """What trains a head alone, at least at first; where there is none they are refused."""
 USABLE = [name for name in STRATEGIES if name != "qlora" or HAS_BITSANDBYTES]
 CASES = [
-    (objective, problem, name)
+    (objective, problem, name, "bert", "mean")
     for objective, problem in (("siamese", "scores"), ("siamese", "three"), ("classification", "scores"))
     for name in USABLE
     if not (objective == "siamese" and problem == "scores" and name in NO_HEAD)
     and not (problem == "scores" and create_strategy(name, {}).is_solved)
 ]
+QUICK = [case for case in CASES if case[2] in EVERYWHERE or case[:2] == ("siamese", "scores")]
+"""What `make test` takes of them: every strategy once, and those of `EVERYWHERE` with every problem."""
+OTHERS = [
+    *(("siamese", "two", "partial", "bert", pooling) for pooling in ("cls", "max")),
+    ("siamese", "three", "head_only", "bert", "cls"),
+    *(("siamese", "scores", "full", family, "mean") for family in FAMILIES if family != "bert"),
+    *(("classification", "two", "full", family, "mean") for family in FAMILIES),
+]
+"""Other poolings and architectures."""
 RELOAD = """
 import sys
 from pathlib import Path
 import numpy as np
-sys.path.insert(0, sys.argv[2])
+sys.path.insert(0, sys.argv[1])
 from test_objectives import INPUTS
 from pipeline.training.saved_model import load_model_folder
 
-for folder in sorted(path.parent for path in Path(sys.argv[1]).glob("*/model.json")):
+for folder in map(Path, sys.argv[2:]):
     np.save(folder / "reloaded.npy", load_model_folder(folder).predict(INPUTS))
 """
 
@@ -115,20 +126,57 @@ def test_the_objectives_are_found() -> None:
     assert len(CASES) > 30
 
 
-@pytest.mark.parametrize(("objective", "problem", "name"), CASES)
-def test_training_moves_just_what_is_declared(tiny, tmp_path, objective, problem, name):
-    built, _, _, before, result = train(tiny, tmp_path, objective, problem, name)
-    declared = {parameter.name for parameter in built.parameters.trainable}
-    assert declared
-    assert {"loss"} | set(create_objective(objective, PROBLEMS[problem], "mean").reading.metrics) <= set(result.best)
-    after = snapshot(built.model)
+@dataclass(frozen=True)
+class Trained:
+    """What was seen of a case while it was trained and saved."""
+
+    trainable: set[str]
+    moved: set[str]
+    best: dict[str, float]
+    ends_with_best: bool
+    """Whether its weights are those of the last step."""
+    has_head: bool
+    outputs: np.ndarray
+    folder: Path
+
+
+@pytest.fixture(scope="module")
+def train_case(tiny, tmp_path_factory) -> Callable[..., Trained]:
+    """Trains and saves a case, once for all tests: `train_case(objective, problem, strategy, family, pooling)`."""
+
+    @functools.cache
+    def train_case(*case):
+        folder = tmp_path_factory.mktemp("case")
+        built, model, record, before, result = train(tiny, folder, *case)
+        write_model_folder(folder / "saved", built, record)
+        return Trained(
+            trainable={parameter.name for parameter in built.parameters.trainable},
+            moved=moved(before, snapshot(built.model)),
+            best=dict(result.best),
+            ends_with_best=result.best_step == result.steps,
+            has_head=any(parameter.place.part == "head" for parameter in built.parameters.parameters),
+            outputs=model.predict(INPUTS),
+            folder=folder / "saved",
+        )
+
+    return train_case
+
+
+@pytest.mark.parametrize(
+    ("objective", "problem", "name", "family", "pooling"),
+    [pytest.param(*case, marks=() if case in QUICK else pytest.mark.slow) for case in CASES],
+)
+def test_training_moves_just_what_is_declared(train_case, objective, problem, name, family, pooling):
+    trained = train_case(objective, problem, name, family, pooling)
+    assert trained.trainable
+    assert {"loss"} | set(create_objective(objective, PROBLEMS[problem], "mean").reading.metrics) <= set(trained.best)
+    declared = trained.trainable
     if name in AT_REST:
         declared = {parameter for parameter in declared if AT_REST[name] not in parameter}
-    if result.best_step == result.steps:  # else the weights are those of an earlier step
-        assert declared <= moved(before, after)
-    assert moved(before, after) <= {parameter.name for parameter in built.parameters.trainable}
-    names = {parameter.place.name for parameter in built.parameters.parameters if parameter.place.part == "head"}
-    assert bool(names) == (objective == "classification" or problem == "three")
+    if trained.ends_with_best:
+        assert declared <= trained.moved
+    assert trained.moved <= trained.trainable
+    assert trained.has_head == (objective == "classification" or problem == "three")
 
 
 @pytest.mark.parametrize("name", sorted(NO_HEAD & set(STRATEGIES)))
@@ -178,27 +226,26 @@ def test_what_trains_more_than_a_head_is_not_refused(tiny, name):
     objective.check(find_model(str(tiny.folder())), make(name), phases)
 
 
-def test_a_fresh_process_reloads_every_model_with_the_same_outputs(tiny, tmp_path):
-    expected = {}
-    cases = [("siamese", "scores", name, "bert", "mean") for name in USABLE if name not in NO_HEAD]
-    cases += [("classification", "scores", name, "bert", "mean") for name in ("full", "lora", "prefix")]
-    cases += [("siamese", "two", "partial", "bert", pooling) for pooling in ("cls", "max")]
-    cases += [("siamese", "three", "lora", "bert", "mean"), ("siamese", "three", "head_only", "bert", "cls")]
-    cases += [("siamese", "scores", "full", family, "mean") for family in tiny.families if family != "bert"]
-    cases += [("classification", "two", "full", family, "mean") for family in tiny.families]
-    for case in cases:
-        built, model, record, *_ = train(tiny, tmp_path, *case)
-        key = "-".join(case)
-        write_model_folder(tmp_path / key, built, record)
-        expected[key] = model.predict(INPUTS)
-        assert np.isfinite(expected[key]).all()
-        assert np.ptp(expected[key]) > 1e-4, key
+@pytest.mark.parametrize(
+    "cases",
+    [
+        pytest.param([*QUICK, *OTHERS], id="quick"),
+        pytest.param([case for case in CASES if case not in QUICK], id="rest", marks=pytest.mark.slow),
+    ],
+)
+def test_a_fresh_process_reloads_every_model_with_the_same_outputs(train_case, cases):
+    assert len(cases) > 25
+    all_trained = [train_case(*case) for case in cases]
+    for trained, case in zip(all_trained, cases, strict=True):
+        assert np.isfinite(trained.outputs).all()
+        assert np.ptp(trained.outputs) > 1e-4, case
     paths = [str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
-    command = [sys.executable, "-c", RELOAD, str(tmp_path), str(Path(__file__).parent)]
+    folders = [str(trained.folder) for trained in all_trained]
+    command = [sys.executable, "-c", RELOAD, str(Path(__file__).parent), *folders]
     subprocess.run(command, check=True, env=environment, timeout=900)
-    for key, outputs in expected.items():
-        np.testing.assert_array_equal(np.load(tmp_path / key / "reloaded.npy"), outputs, err_msg=key)
+    for trained, case in zip(all_trained, cases, strict=True):
+        np.testing.assert_array_equal(np.load(trained.folder / "reloaded.npy"), trained.outputs, err_msg=str(case))
 
 
 @pytest.mark.parametrize("pooling", ["mean", "cls", "max"])

@@ -4,7 +4,7 @@ import dataclasses
 import json
 
 import pytest
-from pairs import OWN_HEADS, PAIRS, STRATEGIES, WITH_MEAN, fewest_epochs, make, moved
+from pairs import OWN_HEADS, PAIRS, STRATEGIES, WITH_MEAN, fewest_epochs, in_tiers, make, moved
 
 from pipeline.config import TrainConfig, identify
 from pipeline.stages.configure import configure
@@ -20,15 +20,15 @@ class InterruptedTrainingError(Exception):
     """Stands for a process that is killed."""
 
 
-@pytest.mark.parametrize(
-    ("family", "name", "head"),
-    [
-        *((*pair, "pooler") for pair in PAIRS),
-        *((*pair, "mean") for pair in WITH_MEAN),
-        *(("bert", "lora", head) for head in OWN_HEADS),
-    ],
-)
-def test_the_seed_decides_the_result_and_an_interruption_does_not(tiny, family, name, head, tmp_path, watch):
+CASES = [
+    *((*pair, True, "pooler") for pair in PAIRS),
+    *((*pair, True, "mean") for pair in WITH_MEAN),
+    *(("bert", "lora", True, head) for head in OWN_HEADS),
+]
+
+
+@pytest.mark.parametrize(("family", "name", "pooler", "head"), in_tiers(CASES))
+def test_the_seed_decides_the_result_and_an_interruption_does_not(tiny, family, name, pooler, head, tmp_path, watch):
     epochs, steps_per_epoch = max(3, fewest_epochs(name)), STEPS_PER_EPOCH
     if make(name).is_solved:  # in one step, so an interruption leaves nothing, and nothing is drawn
         epochs = steps_per_epoch = 1
@@ -36,7 +36,7 @@ def test_the_seed_decides_the_result_and_an_interruption_does_not(tiny, family, 
 
     def train(seed, folder, interrupted_at=None):
         config = tiny.config(seed=seed, epochs=epochs, head=head)
-        built = tiny.build(make(name), tiny.folder(family), config, total_steps=last)
+        built = tiny.build(make(name), tiny.folder(family, pooler), config, total_steps=last)
         states = {}
 
         def after_step(step):

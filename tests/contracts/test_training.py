@@ -1,12 +1,21 @@
-"""What trains is exactly what a strategy declares, on every architecture."""
+"""What trains is exactly what a strategy declares, on every architecture, and another process loads it as it was."""
 
+import functools
 import itertools
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from pairs import (
     AT_REST,
     BASES,
+    EVERYWHERE,
     FAMILIES,
     HAS_BITSANDBYTES,
     OWN_HEADS,
@@ -15,19 +24,41 @@ from pairs import (
     REFUSED,
     STRATEGIES,
     fewest_epochs,
+    in_tiers,
+    is_quick,
     make,
     moved,
     snapshot,
 )
 
+from pipeline.data.batching import TokenExamples
 from pipeline.errors import ConfigError
 from pipeline.modeling.encoder import FAMILY_HEAD
 from pipeline.modeling.heads.base import with_head
 from pipeline.modeling.model_sources import find_model
-from pipeline.strategies.base import create_strategy
+from pipeline.strategies.base import create_strategy, strategy_arguments
+from pipeline.training.inference import predict_logits
 from pipeline.training.optimizer import build_optimizer
+from pipeline.training.saved_model import ModelRecord, write_model_folder
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
+
+RELOAD = """
+import sys
+from pathlib import Path
+import numpy as np, torch
+from pipeline.data.batching import TokenExamples
+from pipeline.data.tokenization import TokenTable
+from pipeline.training.inference import predict_logits
+from pipeline.training.saved_model import load_model_folder
+
+folders = [Path(folder) for folder in sys.argv[1:]]
+table = TokenTable(*(np.load(folders[0].parent / f"{part}.npy") for part in ("ids", "offsets", "labels")))
+for folder in folders:
+    tuned = load_model_folder(folder)
+    examples = TokenExamples(table, tuned.tokenizer.pad_token_id)
+    np.save(folder / "reloaded.npy", predict_logits(tuned.model, examples, torch.device("cpu")))
+"""
 
 
 def test_strategies_and_families_are_found(tiny):
@@ -44,7 +75,7 @@ def test_strategies_and_families_are_found(tiny):
 def test_pairs_that_cannot_work_are_refused_by_name_before_weights_are_loaded(tiny, family, name):
     context = tiny.context(tiny.folder(family), tiny.config(epochs=fewest_epochs(name)))
     with pytest.raises(ConfigError, match=REFUSED[family, name]):
-        make(name).phases(context)
+        make(name).checked_phases(context)
 
 
 @pytest.mark.skipif(HAS_BITSANDBYTES, reason="bitsandbytes is installed")
@@ -53,60 +84,148 @@ def test_qlora_without_bitsandbytes_is_refused(tiny):
         tiny.build(make("qlora"), tiny.folder(), tiny.config())
 
 
-@pytest.mark.parametrize(("family", "name", "pooler", "head"), BASES)
-def test_every_step_changes_exactly_the_declared_parameters(tiny, family, name, pooler, head, tmp_path, watch, monkeypatch):
+@dataclass(frozen=True)
+class Trained:
+    """What was seen of a case while it was built, trained and saved."""
+
+    declared: Sequence[set[str]]
+    """Of each step: the parameters that the strategy says are trained by it."""
+    moved: Sequence[set[str]]
+    """Of each step: what it changed."""
+    moved_in_all: set[str]
+    trainable: set[str]
+    grouped: Sequence[str]
+    """Parameters of the optimizer, group by group."""
+    pooler: Sequence[bool]
+    """Of each parameter of a pooler: whether it trains."""
+    logits_before: np.ndarray
+    logits: np.ndarray
+    folder: Path
+
+
+@pytest.fixture(scope="module")
+def train_case(tiny, watch, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Trained]:
+    """Builds, trains and saves a case, once for all contracts: `train_case(family, name, pooler, head)`."""
+    scratch, folders = tmp_path_factory.mktemp("checkpoints"), tmp_path_factory.mktemp("saved")
+    for part in ("ids", "offsets", "labels"):
+        np.save(folders / f"{part}.npy", getattr(tiny.table(20, seed=3), part))
+    return functools.cache(functools.partial(_train_case, tiny, watch, scratch, folders))
+
+
+def _train_case(tiny, watch, scratch: Path, folders: Path, family: str, name: str, pooler: bool, head: str) -> Trained:
+    epochs = max(2, fewest_epochs(name))  # of one step each
+    key, base = f"{family}-{name}-{pooler}-{head}", tiny.folder(family, pooler)
+    strategy, config = make(name), tiny.config(epochs=epochs, head=head)
+    built = tiny.build(strategy, base, config, total_steps=epochs)
+    plan, named = built.parameters, {id(value): parameter for parameter, value in built.model.named_parameters()}
+    optimizer = build_optimizer(built.model, plan, 0.01)
+    texts = TokenExamples(tiny.table(20, seed=3), built.model.config.pad_token_id)
+    logits_before = predict_logits(built.model, texts, torch.device("cpu"))
     snapshots = []
 
     def build(model, *arguments):  # when the table of token embeddings holds the used rows, as it does after each step
         snapshots.append(snapshot(model))
         return build_optimizer(model, *arguments)
 
-    monkeypatch.setattr("pipeline.training.loop.build_optimizer", build)
-    epochs = fewest_epochs(name)
-    config = tiny.config(epochs=epochs, head=head)
-    built = tiny.build(make(name), tiny.folder(family, pooler), config, total_steps=epochs)
-    plan = built.parameters
-    if built.strategy.is_solved:  # without an optimizer
+    if strategy.is_solved:  # without an optimizer
         snapshots.append(snapshot(built.model))
     watcher = watch(after_step=lambda step: snapshots.append(snapshot(built.model)))
-    assert tiny.fit(built, config, tmp_path, watcher=watcher).steps == epochs
-    for epoch, (before, after) in enumerate(itertools.pairwise(snapshots)):
-        declared = {parameter.name for parameter in plan.parameters if parameter.factors[plan.phase_of(epoch)] > 0}
-        if epoch == 0 and name in AT_REST:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pipeline.training.loop.build_optimizer", build)
+        assert tiny.fit(built, config, scratch / key, watcher=watcher).steps == len(snapshots) - 1
+    record = ModelRecord(
+        base=str(base),
+        base_revision=None,
+        base_sha256=built.address.sha256(),
+        strategy=name,
+        strategy_args=strategy_arguments(strategy),
+        classes=list(tiny.classes),
+        max_length=64,
+        dropout=config.dropout,
+        epochs=config.epochs,
+        total_steps=epochs,
+        head=head,
+    )
+    write_model_folder(folders / key, built, record)
+    return Trained(
+        declared=[
+            {parameter.name for parameter in plan.parameters if parameter.factors[plan.phase_of(epoch)] > 0}
+            for epoch in range(len(snapshots) - 1)
+        ],
+        moved=[moved(before, after) for before, after in itertools.pairwise(snapshots)],
+        moved_in_all=moved(snapshots[0], snapshots[-1]),
+        trainable={parameter.name for parameter in plan.trainable},
+        grouped=[named[id(parameter)] for group in optimizer.param_groups for parameter in group["params"]],
+        pooler=[parameter.trains for parameter in plan.parameters if parameter.place.part == "pooler"],
+        logits_before=logits_before,
+        logits=predict_logits(built.model, texts, torch.device("cpu")),
+        folder=folders / key,
+    )
+
+
+@pytest.mark.parametrize(("family", "name", "pooler", "head"), in_tiers(BASES))
+def test_every_step_changes_exactly_the_declared_parameters(train_case, family, name, pooler, head):
+    trained = train_case(family, name, pooler, head)
+    assert len(trained.moved) == (1 if make(name).is_solved else max(2, fewest_epochs(name)))
+    for step, (declared, changed) in enumerate(zip(trained.declared, trained.moved, strict=True)):
+        if step == 0 and name in AT_REST:
             declared = {parameter for parameter in declared if AT_REST[name] not in parameter}
         assert declared
-        assert moved(before, after) == declared
-    assert moved(snapshots[0], snapshots[-1]) == {parameter.name for parameter in plan.trainable}
+        assert changed == declared
+    assert trained.moved_in_all == trained.trainable
 
 
-@pytest.mark.parametrize(("family", "name", "pooler", "head"), BASES)
-def test_whatever_ever_trains_is_in_one_optimizer_group_from_the_start(tiny, family, name, pooler, head):
-    built = tiny.build(make(name), tiny.folder(family, pooler), tiny.config(epochs=fewest_epochs(name), head=head))
-    optimizer = build_optimizer(built.model, built.parameters, 0.01)
-    grouped = [id(parameter) for group in optimizer.param_groups for parameter in group["params"]]
-    named = dict(built.model.named_parameters())
-    expected = [id(named[parameter.name]) for parameter in built.parameters.trainable]
-    assert expected
-    assert sorted(grouped) == sorted(expected)
-    new = [parameter for parameter in built.parameters.parameters if parameter.place.part == "pooler"]
-    assert bool(new) == (family == "modernbert" or (family in POOLED and head == FAMILY_HEAD))
+@pytest.mark.parametrize(("family", "name", "pooler", "head"), in_tiers(BASES))
+def test_whatever_ever_trains_is_in_one_optimizer_group_from_the_start(train_case, family, name, pooler, head):
+    trained = train_case(family, name, pooler, head)
+    assert trained.trainable
+    assert sorted(trained.grouped) == sorted(trained.trainable)
+    assert bool(trained.pooler) == (family == "modernbert" or (family in POOLED and head == FAMILY_HEAD))
     if family in POOLED and not pooler:
-        assert all(parameter.trains for parameter in new), "what the checkpoint lacked always trains"
+        assert all(trained.pooler), "what the checkpoint lacked always trains"
 
 
 @pytest.mark.parametrize(
-    ("family", "head"), [*((family, FAMILY_HEAD) for family in FAMILIES), *(("bert", head) for head in OWN_HEADS)]
+    "cases",
+    [
+        pytest.param([case for case in BASES if is_quick(*case)], id="quick"),
+        pytest.param([case for case in BASES if not is_quick(*case)], id="rest", marks=pytest.mark.slow),
+    ],
 )
-def test_all_strategies_start_from_the_same_head(tiny, family, head):
+def test_a_fresh_process_reloads_every_model_with_the_same_logits(train_case, cases):
+    assert len(cases) > 40
+    all_trained = [train_case(*case) for case in cases]
+    for trained in all_trained:
+        assert np.abs(trained.logits - trained.logits_before).max() > 1e-3, "training changed nothing, so this shows nothing"
+    paths = [str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    folders = [str(trained.folder) for trained in all_trained]
+    subprocess.run([sys.executable, "-c", RELOAD, *folders], check=True, env=environment, timeout=600)
+    for trained in all_trained:
+        np.testing.assert_array_equal(np.load(trained.folder / "reloaded.npy"), trained.logits, err_msg=trained.folder.name)
+
+
+HEADS = [*((family, FAMILY_HEAD) for family in FAMILIES), *(("bert", head) for head in OWN_HEADS)]
+
+
+@pytest.mark.parametrize(
+    ("family", "head", "strategies"),
+    [
+        *((*pair, EVERYWHERE if pair != ("bert", FAMILY_HEAD) else STRATEGIES) for pair in HEADS),
+        *(pytest.param(*pair, STRATEGIES, marks=pytest.mark.slow) for pair in HEADS if pair != ("bert", FAMILY_HEAD)),
+    ],
+    ids=lambda value: value if isinstance(value, str) else f"{len(value)}-strategies",
+)
+def test_all_strategies_start_from_the_same_head(tiny, family, head, strategies):
     heads = {}
-    linear = with_head(find_model(str(tiny.folder(family))).encoder, head).architecture.linear_head
-    names = [name for name in STRATEGIES if (family, name) in PAIRS and (linear or not make(name).is_solved)]
+    linear = with_head(find_model(str(tiny.folder(family))).encoder, head).linear_head
+    names = [name for name in strategies if (family, name) in PAIRS and (linear or not make(name).is_solved)]
     for name in names:
         config = tiny.config(init_seed=5, epochs=fewest_epochs(name), head=head)
         built = tiny.build(make(name), tiny.folder(family), config)
         places = {parameter.name: parameter.place for parameter in built.parameters.parameters}
         heads[name] = {places[key].name: value for key, value in built.model.named_parameters() if places[key].part == "head"}
-    assert len(names) >= 4
+    assert len(names) >= 3
     reference = heads[names[0]]
     assert any(tensor.abs().sum() > 0 for tensor in reference.values())
     for own in heads.values():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import importlib
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,6 +15,7 @@ from click.testing import CliRunner, Result
 
 from pipeline.config import TrainConfig
 from pipeline.stages.configure import configure
+from pipeline.tracking.store_file import _unsynchronised
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,18 @@ class Workspace:
         return evaluate.run(EvaluateConfig(run_id=run_id, **options))
 
 
+@pytest.fixture(scope="package", autouse=True)
+def imported() -> None:
+    """Import what every stage imports, and leave it out of garbage collection."""
+    for name in ("train", "evaluate", "compare"):
+        importlib.import_module(f"pipeline.stages.{name}")
+    importlib.import_module("peft")
+    importlib.import_module("mlflow.pyfunc")
+    importlib.import_module("transformers.models.auto.modeling_auto")
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(scope="module")
 def workspace(tiny, empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
     from mlflow.tracking import MlflowClient
@@ -79,4 +94,5 @@ def workspace(tiny, empty_store: Path, tmp_path_factory: pytest.TempPathFactory)
         patch.chdir(folder)
         patch.setenv("MLFLOW_TRACKING_URI", uri)
         patch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))  # for processes started from this folder
-        yield Workspace(folder, options)
+        with _unsynchronised():
+            yield Workspace(folder, options)

@@ -12,6 +12,8 @@ from pipeline.config import MainConfig
 from pipeline.stages import main, train
 from pipeline.training import loop
 
+pytestmark = pytest.mark.usefixtures("blank_pictures")
+
 # Frozen lower layers, so that their hidden states are kept, too.
 TRAINING = {"strategy": "partial", "strategy_args": "top_k=1", "eval_steps": 6, "dropout": "0.2"}
 # The first is read by nobody. In the middle of the second is the checksum of a Parquet file, which has another in the manifest.

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from pipeline.modeling.encoder import ARCHITECTURES
+from pipeline.modeling.families.base import list_model_types
 
 REFUSAL = 2
 STRATEGY = {"albert": "bitfit", "distilbert": "partial", "modernbert": "lora", "roberta": "prefix"}
@@ -18,7 +18,7 @@ def data(workspace):
     return {name: value for name, value in workspace.options.items() if name != "model"}
 
 
-@pytest.mark.parametrize("family", sorted(ARCHITECTURES))
+@pytest.mark.parametrize("family", list_model_types())
 def test_every_family_trains_and_is_evaluated(workspace, tiny, family):
     strategy = STRATEGY.get(family, "full")
     options = {"model": str(tiny.folder(family)), "strategy": strategy, "epochs": 1, "max_length": 9999, "dropout": 0}

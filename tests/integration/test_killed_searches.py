@@ -1,5 +1,6 @@
 """Searches whose processes are killed at random moments go on with the same command, and end as if nothing had happened.
 
+`make test` kills one search of each executor, `make test-all` three.
 `KILLED_SEARCHES=40 python -m pytest tests/integration/test_killed_searches.py` does it with 40 searches.
 """
 
@@ -24,6 +25,11 @@ LINES = 16  # of some fifty that an uninterrupted search says
 RATES = [1e-3, 2e-3, 3e-3, 1e-2, 2e-2]
 SPACE = {"learning_rate": [1e-3, 3e-3, 1e-2], "dropout": [0.0, 0.1]}
 VICTIMS = tuple(KILLS)
+
+
+def searches(quick):
+    """Numbers of the searches to kill; `make test` takes one of them, and a number decides who is killed."""
+    return [pytest.param(number, marks=() if number == quick else pytest.mark.slow) for number in range(SEARCHES)]
 
 
 def command(folder, workers, executor):
@@ -174,14 +180,14 @@ def disturb(folder, number, executor):
         file.write(f"{executor}, {victim}, {workers} worker(s): killed {killed} times\n")
 
 
-@pytest.mark.parametrize("number", range(SEARCHES))
+@pytest.mark.parametrize("number", searches(quick=VICTIMS.index("all")))
 def test_a_killed_search_ends_as_one_that_was_not(prepared, uninterrupted, number):
     folder = copy_of(prepared, f"killed-{number}")
     disturb(folder, number, "local")
     assert outcome(folder) == uninterrupted
 
 
-@pytest.mark.parametrize("number", range(SEARCHES))
+@pytest.mark.parametrize("number", searches(quick=VICTIMS.index("search")))
 def test_a_killed_batched_search_keeps_what_was_finished(prepared, together, number):
     folder = copy_of(prepared, f"batched-{number}")
     disturb(folder, number, "batched")

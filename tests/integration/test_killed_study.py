@@ -13,6 +13,8 @@ import yaml
 from pipeline.config import CompareConfig
 from pipeline.stages import compare
 
+pytestmark = pytest.mark.usefixtures("blank_pictures")
+
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "pipeline", "main", "--recipe", "killed.yaml"]
 

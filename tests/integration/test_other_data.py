@@ -10,6 +10,8 @@ from pipeline import load_results
 from pipeline.config import CompareConfig
 from pipeline.stages import compare
 
+pytestmark = pytest.mark.usefixtures("blank_pictures")
+
 
 @pytest.fixture(scope="module")
 def trained(workspace):

@@ -215,6 +215,7 @@ def started():
         process.communicate()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds processes in /proc")
 def test_a_parallel_training_that_is_killed_or_interrupted_goes_on(workspace, started):
     command = [sys.executable, "-m", "pipeline", "train"]

@@ -14,6 +14,8 @@ from pipeline.modeling.model_sources import find_model
 from pipeline.stages import evaluate
 from pipeline.training.saved_model import load_model_folder, read_record
 
+pytestmark = pytest.mark.usefixtures("blank_pictures")
+
 STILL = {"learning_rate": "1e-6", "epochs": "1", "dropout": "0"}
 """A training that changes next to nothing."""
 
@@ -74,7 +76,7 @@ def test_what_was_trained_is_tested_served_and_made_again_in_the_data_s_order(wo
 
 
 def test_the_order_is_part_of_what_a_run_is(workspace, turned):
-    from pipeline.stages.training_setup import find_inputs
+    from pipeline.training.setup import find_inputs
 
     model = turned("LABEL_0", "LABEL_1")
     plain = find_inputs(workspace.config(TrainConfig, model=model))

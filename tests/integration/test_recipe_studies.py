@@ -10,7 +10,7 @@ from pipeline.data.prepared import prepare
 from pipeline.recipes.recipe import load_recipe
 from pipeline.stages import compare, main
 from pipeline.stages.configure import configure_strategy
-from pipeline.stages.training_setup import find_strategy
+from pipeline.training.setup import find_strategy
 
 LABELS = ("E1", "E6", "E3", "E5", "E2", "E4")
 NAMES = ("분노", "기쁨", "불안", "상처", "슬픔", "당황")

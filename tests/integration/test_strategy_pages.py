@@ -1,4 +1,7 @@
-"""The command on every strategy's page runs as it stands there, on a tiny model and few examples."""
+"""The command on every strategy's page runs as it stands there, on a tiny model and few examples.
+
+`make test` runs a few of them and reads the options of all.
+"""
 
 import importlib.util
 import re
@@ -9,8 +12,11 @@ import pytest
 from click.testing import CliRunner
 
 from pipeline.__main__ import cli
+from pipeline.config.options import STAGE_CONFIGS
+from pipeline.stages.configure import configure
 from pipeline.strategies.base import list_strategies
 
+QUICK = ("README", "full", "gradual", "linear_probe", "lora", "prefix")
 PAGES = Path(__file__).parents[2] / "docs" / "reference" / "strategies"
 
 
@@ -21,8 +27,19 @@ def command_of(page: str) -> list[str]:
     return words[3:]
 
 
+def test_the_options_on_every_page_are_known():
+    for name in list_strategies():
+        stage, *words = command_of(name)
+        given = cli.get_command(None, stage).make_context(stage, words).params
+        config = configure(STAGE_CONFIGS[stage], {option: value for option, value in given.items() if value is not None})
+        assert config.strategy == name
+
+
 @pytest.mark.filterwarnings("ignore::UserWarning")
-@pytest.mark.parametrize("page", [*list_strategies(), "README"])
+@pytest.mark.parametrize(
+    "page",
+    [pytest.param(page, marks=() if page in QUICK else pytest.mark.slow) for page in [*list_strategies(), "README"]],
+)
 def test_the_command_runs(workspace, page):
     words = command_of(page)
     assert words[words.index("--strategy") + 1] == (page if page != "README" else "auto")

@@ -15,6 +15,8 @@ from pipeline.stages.search.loop import SearchLoop
 from pipeline.stages.study.tags import planned_in
 from pipeline.tracking import open_tracker
 
+pytestmark = pytest.mark.usefixtures("blank_pictures")
+
 # The processes are forked from one server that keeps the environment of its start; so all tests here share one store.
 
 

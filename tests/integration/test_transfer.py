@@ -11,6 +11,8 @@ from pipeline.errors import DataError
 from pipeline.stages import evaluate
 from pipeline.stages.testing import test
 
+pytestmark = pytest.mark.usefixtures("blank_pictures")
+
 
 @pytest.fixture(scope="module")
 def trained(workspace):
@@ -57,14 +59,12 @@ def test_a_transfer_score_counts_as_done_only_while_data_labels_and_code_are_the
     assert workspace.tracker.get(trained).tags["transfer_fingerprint"] != first.tags["transfer_fingerprint"]
     assert ask() == 0
 
-    def edited(modules, *packages):
-        return version(modules, *packages) + ("-edited" if "pipeline.stages.testing.transfer" in modules else "")
-
-    tested = workspace.tracker.get(trained).tags["test_code_version"]
-    monkeypatch.setattr(test, "code_version", edited)
+    monkeypatch.setattr(test, "code_version", lambda *used, **options: version(*used, **options) + "-edited")
     assert ask() == 1
     assert ask() == 0
-    assert workspace.tracker.get(trained).tags["test_code_version"] == tested
+    tags = workspace.tracker.get(trained).tags
+    assert tags["transfer_code_version"] == tags["test_code_version"]
+    assert tags["test_code_version"].endswith("-edited")
 
 
 def test_a_measurement_that_was_broken_off_is_made_again(workspace, tiny, trained, measured, monkeypatch):
@@ -72,7 +72,7 @@ def test_a_measurement_that_was_broken_off_is_made_again(workspace, tiny, traine
     config = EvaluateConfig(run_id=trained, transfer_dataset="third.csv")
     evaluate.run(config)
     with monkeypatch.context() as patch:
-        patch.setattr("pipeline.stages.testing.transfer.predict", lambda *arguments: pytest.fail("killed"))
+        patch.setattr("pipeline.stages.testing.transfer.score_transfer", lambda *arguments: pytest.fail("killed"))
         with pytest.raises(pytest.fail.Exception):
             evaluate.run(EvaluateConfig(run_id=trained, transfer_dataset="third.csv", force=True))
     assert not evaluate.is_done(config, workspace.tracker.get(trained), workspace.tracker)

@@ -2,11 +2,14 @@
 
 from pathlib import Path
 
+import pytest
 import yaml
 
 from pipeline.comparison.selection import select_runs
 from pipeline.config import MainConfig
 from pipeline.stages import main
+
+pytestmark = pytest.mark.usefixtures("blank_pictures")
 
 
 def dry_run(workspace, capsys, **options):

@@ -8,9 +8,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from pipeline.__main__ import cli
-from pipeline.config import TrainConfig
+from pipeline.config import HEADINGS, TrainConfig
 from pipeline.config.fields import describe_fields
-from pipeline.config.options import GROUPS, LONGER_SPELLINGS, STAGE_CONFIGS, flag, group_options, is_typed
+from pipeline.config.options import LONGER_SPELLINGS, STAGE_CONFIGS, flag, group_options, is_typed
 from pipeline.errors import PipelineError, TrainingError
 from pipeline.recipes import list_recipes
 from pipeline.strategies.base import list_strategies
@@ -200,7 +200,7 @@ def test_a_run_that_mlflow_made_beforehand_is_closed_with_the_reason(
 def test_help_has_every_option_once_below_a_heading(name: str) -> None:
     text = call(name, "--help").output
     headings = [line[:-1] for line in text.splitlines() if line.endswith(":") and not line.startswith(" ")]
-    assert set(headings) <= {*GROUPS, "More"}
+    assert set(headings) <= {*HEADINGS, "More"}
     assert headings[0] == "Most used" if name != "prepare_data" else "Data" in headings
     options = re.findall(r"^  (?:-h, )?(--[a-z-]+)", text, re.MULTILINE)
     assert sorted(options) == sorted(
@@ -209,6 +209,13 @@ def test_help_has_every_option_once_below_a_heading(name: str) -> None:
     assert re.findall(r"^  (?:-h, )?(--[a-z-]+)", text.partition("\nMore:\n")[2], re.MULTILINE) == ["--help"], "no heading"
 
 
+def test_an_option_has_the_same_place_in_the_help_of_all_stages() -> None:
+    fields = [field for cls in STAGE_CONFIGS.values() for field in describe_fields(cls).values() if is_typed(field.name)]
+    places = {(field.name, field.group) for field in fields}
+    assert len(places) > 60
+    assert len({name for name, _ in places}) == len(places)
+
+
 def test_whatever_is_in_no_group_comes_last() -> None:
-    grouped = group_options(["help", "epochs", "new_option", "strategy"])
+    grouped = group_options(TrainConfig, ["help", "epochs", "new_option", "strategy"])
     assert list(grouped.items()) == [("Most used", ["strategy", "epochs"]), ("More", ["help", "new_option"])]

@@ -1,3 +1,4 @@
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -77,6 +78,26 @@ def test_an_unknown_strategy_is_reported_beside_other_mistakes(arguments: object
         train(strategy="lorra", strategy_args=arguments, epochs="x")
     assert len(caught.value.messages) == 2
     assert "--epochs" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("typed", "messages"),
+    [
+        ("fused_lore", [r"--acceleration: Unknown acceleration 'fused_lore'\. Did you mean 'fused_lora'\? Available: "]),
+        ("x,first_token,y", ["--acceleration: Unknown acceleration 'x'", "--acceleration: Unknown acceleration 'y'"]),
+        (
+            "auto,first_token",
+            [r"--acceleration: got 'auto,first_token'\. Give auto, off, or names separated by commas: .*fused"],
+        ),
+        (",", [r"--acceleration: got ''\. Give auto, off, or names"]),
+    ],
+)
+def test_an_acceleration_that_is_not_there_is_refused(typed: str, messages: list[str]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        configure(configs.TrainConfig, {"acceleration": typed})
+    assert len(caught.value.messages) == len(messages)
+    for found, expected in zip(caught.value.messages, messages, strict=True):
+        assert re.match(expected, found)
 
 
 def test_an_unknown_option_is_answered_with_the_nearest() -> None:

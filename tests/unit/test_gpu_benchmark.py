@@ -11,8 +11,8 @@ from benchmarks.gpu_inputs import LENGTHS, Cell, Workshop, draw_lengths, write_t
 from benchmarks.gpu_report import write_report
 from benchmarks.gpu_steps import Clock, VisitingCollator, usual_lengths
 from pipeline.stages.configure import resolve_strategy
-from pipeline.stages.training_setup import find_inputs
 from pipeline.strategies.base import create_strategy, list_strategies
+from pipeline.training.setup import find_inputs
 
 
 def fail() -> None:

@@ -64,3 +64,13 @@ def test_repetitions_have_the_same_settings(differs: dict[str, object]) -> None:
 def test_what_is_no_repetition_has_other_settings(differs: dict[str, object]) -> None:
     other = configs.TrainConfig(**differs)  # type: ignore[arg-type]
     assert settings_hash(configs.TrainConfig()) != settings_hash(other)
+
+
+def test_a_choice_of_accelerations_is_another_run_in_whatever_order_it_was_typed() -> None:
+    off = configs.TrainConfig(acceleration="off")  # type: ignore[arg-type]
+    assert settings_hash(off) != settings_hash(configs.TrainConfig())
+    assert configs.TrainConfig(acceleration=False) == off, "as YAML reads it"  # type: ignore[arg-type]
+    some = configs.TrainConfig(acceleration="fused_lora,first_token,fused_lora")  # type: ignore[arg-type]
+    assert some == configs.TrainConfig(acceleration=("first_token", "fused_lora"))
+    assert identify(some)["acceleration"] == ["first_token", "fused_lora"]
+    assert "acceleration" not in identify(configs.TrainConfig(acceleration="auto", cuda_graphs="off"))  # type: ignore[arg-type]

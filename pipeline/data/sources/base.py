@@ -1,16 +1,20 @@
-"""What every kind of source gives."""
+"""What a kind of source is, what every kind gives, and how the one that `--dataset` names is found."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import pandas as pd
 import pyarrow as pa
 
 from pipeline.config import SplitConfig
 from pipeline.data.labels import ANSWER, as_series
-from pipeline.errors import DataError, shorten
+from pipeline.data.reading.files import check_encoding
+from pipeline.errors import DataError, has_surrogate, shorten, unknown
+from pipeline.registry import SOURCES
 
 # GLUE calls its labelled validation part `dev`; its test labels are withheld.
 PART_NAMES = {"train": ("train",), "validation": ("validation", "dev", "valid", "val"), "test": ("test",)}
@@ -26,7 +30,7 @@ class Source:
     """Of the content, or of what pins it (a hub commit)."""
     read: Callable[[], SourceTables]
     option: str = ""
-    """The option that named it, as typed; what error messages begin with."""
+    """The option that named it, as typed; what error messages begin with. `--dataset` if empty."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,78 @@ class SourceTables:
     classes: tuple[str, ...] | None = None
     unlabelled: tuple[str, ...] = ()
     """Parts that were left aside because they have no label column."""
+
+
+class SourceKind:
+    """One kind of source, in a module of its own in this folder. Every kind is asked in the order of `priority`."""
+
+    priority: ClassVar[int]
+    """Lower ones are asked first: files named one by one 0, packaged data 10, folders from 20, files 30, the hub 40."""
+    names: ClassVar[tuple[str, ...]] = ()
+    """Names of data sets that this kind knows by themselves, offered where a name is none."""
+
+    def claims(self, dataset: str, config: SplitConfig) -> bool:
+        """Whether data of that name are of this kind; no kind after this one is asked then.
+
+        Args:
+            dataset: As `--dataset` gives it; empty where it was not given.
+        """
+        raise NotImplementedError
+
+    def find(self, dataset: str, config: SplitConfig) -> Source:
+        """The source of that name, which this kind claims.
+
+        Raises:
+            DataError: It cannot be used.
+        """
+        raise NotImplementedError
+
+
+def find_source(dataset: str, config: SplitConfig) -> Source:
+    """Find the data that `--dataset` names, or `--train-file` and its like.
+
+    Raises:
+        DataError: Nothing of that name, or it cannot be used.
+    """
+    check_encoding(config.encoding)
+    for name in (dataset, config.train_file, config.validation_file, config.test_file):
+        if name and has_surrogate(name):
+            raise DataError(f"--dataset: got {name!a}, a name that is not in UTF-8. Rename the file.")
+    for kind in _kinds():
+        if kind.claims(dataset, config):
+            source = kind.find(dataset, config)
+            return source if source.option else replace(source, option=f"--dataset {shorten(dataset)}")
+    raise DataError(
+        "--dataset: "
+        + unknown("data set", shorten(dataset), named_datasets())
+        + " Or give a file, a folder, or a hub id (OWNER/NAME)."
+    )
+
+
+def named_datasets() -> tuple[str, ...]:
+    """Data sets that are found by a name alone."""
+    return tuple(name for kind in _kinds() for name in kind.names)
+
+
+def _kinds() -> list[SourceKind]:
+    """Every kind of source, in the order in which they are asked."""
+    return sorted((SOURCES.only_class(name, SourceKind)() for name in SOURCES.names()), key=lambda kind: kind.priority)
+
+
+@contextlib.contextmanager
+def opening(dataset: str) -> Iterator[None]:
+    """Within the block a path that cannot be opened is an error of the input."""
+    try:
+        yield
+    except (OSError, RuntimeError, ValueError) as error:  # may not be read, is no possible name, or is ~NAME of nobody
+        raise DataError(
+            f"--dataset {shorten(dataset)}: cannot be opened: {why_not_opened(error)}. Give the path of a file or folder."
+        ) from error
+
+
+def why_not_opened(error: Exception) -> str:
+    """Why a path cannot be opened, without the path."""
+    return (error.strerror if isinstance(error, OSError) else None) or shorten(str(error))
 
 
 def refuse_text_options(config: SplitConfig, name: str) -> None:

@@ -19,8 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection
 from typing import Any, TypeVar
 
-from pipeline.config import FitConfig
-from pipeline.errors import ConfigError, PipelineError
+from pipeline.errors import PipelineError
 from pipeline.failures import foreseen, unforeseen
 from pipeline.stages.processes.workers import end_with_parent, fork_context
 
@@ -30,29 +29,6 @@ T = TypeVar("T")
 # died, so it waits until that death was seen: the agent looks ten times a second.
 _SECONDS_BEFORE_FOREIGN_FAILURE = 1.5
 _SIGNALS = ("SIGHUP", "SIGQUIT")  # torch's agent handles these; for the others KeyboardInterrupt is raised as always
-
-
-def check_processes(config: FitConfig) -> None:
-    """Hold `--num-processes` against batch size and GPUs.
-
-    Raises:
-        ConfigError: A process would never have an example, or no GPU of its own.
-    """
-    count = config.num_processes
-    if count == 1:
-        return
-    if count > config.batch_size:
-        raise ConfigError(
-            f"--num-processes {count} exceeds --batch-size {config.batch_size}: the processes share every batch. Give at most "
-            f"--num-processes {config.batch_size}, or larger batches."
-        )
-    import torch
-
-    if torch.cuda.is_available() and count > torch.cuda.device_count():
-        raise ConfigError(
-            f"--num-processes {count} exceeds the {torch.cuda.device_count()} GPUs of this machine: each process needs one. "
-            f"Give at most --num-processes {torch.cuda.device_count()}."
-        )
 
 
 def doubt_processes(count: int) -> list[str]:

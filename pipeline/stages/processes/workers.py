@@ -21,7 +21,7 @@ from filelock import FileLock, Timeout
 
 from pipeline.errors import PipelineError, ProcessLostError
 from pipeline.failures import foreseen, unforeseen
-from pipeline.registry import STRATEGIES
+from pipeline.registry import FAMILIES, SOURCES, STRATEGIES
 
 
 @contextlib.contextmanager
@@ -59,7 +59,9 @@ _PRELOADED = [
     "transformers.models.auto.modeling_auto",
     "transformers.models.bert.modeling_bert",
     "pipeline.stages.train",
-    *map(STRATEGIES.module_name, STRATEGIES.names()),  # so that all are of the moment when a study begins
+    *STRATEGIES.modules(),  # so that all are of the moment when a study begins
+    *FAMILIES.modules(),
+    *SOURCES.modules(),
     "pipeline.stages.evaluate",
     "pipeline.stages.search.trial",
     "pipeline.tracking.mlflow_runs",

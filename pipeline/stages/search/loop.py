@@ -144,7 +144,7 @@ class SearchLoop:
                 "stage": "trial",
                 "search": self._search.search_id,
                 "trial": str(shown),
-                "code_version": self._plan.code_version,
+                "code_version": self._plan.inputs.code_version,
             },
             self._plan.trial_folder(number),
             Halving(self._plan.address, number, self._plan.metric) if self._plan.config.pruner == "halving" else None,

@@ -18,15 +18,11 @@ from pipeline.hashing import digest
 from pipeline.recipes.recipe import load_recipe
 from pipeline.stages.configure import replace_options
 from pipeline.stages.search.executors.base import check_executor
-from pipeline.stages.training_setup import TrainingInputs, find_inputs, find_strategy
 from pipeline.strategies.base import StrategyContext
-from pipeline.tracking.provenance import code_version
+from pipeline.training.setup import TrainingInputs, find_inputs, find_strategy
 from pipeline.tuning.budget import Budget
 from pipeline.tuning.search import StudyAddress
 from pipeline.tuning.space import STUDY_SPACE, Space
-
-_TOGETHER = ("pipeline.stages.search.vmapped_heads", "pipeline.training.vmapped_heads", "pipeline.training.vmapped_modules")
-"""What decides, beside a training's own code, what trials compute that are trained at once."""
 
 
 @dataclass(frozen=True)
@@ -63,13 +59,8 @@ class SearchPlan:
             options["precision"] = "auto"
         if self.config.num_processes > 1:  # with dropout another number of processes is another draw
             options["num_processes"] = self.config.num_processes
-        inputs = [self.inputs.prepared.manifest.fingerprint, self.inputs.base_sha256, self.code_version]
+        inputs = [self.inputs.prepared.manifest.fingerprint, self.inputs.base_sha256, self.inputs.code_version]
         return digest([options, self.space.describe(), inputs])
-
-    @property
-    def code_version(self) -> str:
-        """Equal where the code that decides what a trial computes is the same, trained alone or together with others."""
-        return digest([self.inputs.code_version, code_version(_TOGETHER)])
 
     @property
     def name(self) -> str:

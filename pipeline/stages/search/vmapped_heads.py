@@ -11,13 +11,13 @@ from pipeline import config as configs
 from pipeline.errors import TrainingError
 from pipeline.stages import train
 from pipeline.stages.configure import resolve_strategy
-from pipeline.stages.training_setup import find_inputs
 from pipeline.tracking import open_tracker
 from pipeline.tracking.runs import Tracker
 from pipeline.training.checkpoints import load_trained_state
 from pipeline.training.plan import FitPlan, FitResult, Observer
 from pipeline.training.precision import choose_precision
 from pipeline.training.saved_model import build_model
+from pipeline.training.setup import find_inputs
 from pipeline.training.vmapped_heads import HeadFit, differ_in_optimization_only, fit_heads, trains_head_alone
 
 

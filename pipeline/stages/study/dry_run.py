@@ -15,11 +15,11 @@ from pipeline.stages.resume_training import find_interrupted
 from pipeline.stages.search.plan import SearchPlan, plan_search, search_config
 from pipeline.stages.study.plan import StudyPlan
 from pipeline.stages.study.resume import find_finished
-from pipeline.stages.training_setup import TrainingInputs, find_inputs
 from pipeline.tracking.provenance import hardware
 from pipeline.tracking.run_kinds import was_trained_here
 from pipeline.tracking.runs import Run, RunStore
 from pipeline.training.precision import Precision, choose_precision, dtype_name
+from pipeline.training.setup import TrainingInputs, find_inputs
 
 _NEEDED = ("cost/wall_seconds", "cost/train_seconds", "cost/examples_per_second")
 _ENOUGH_STEPS = 50

@@ -22,10 +22,10 @@ from pipeline.objectives.base import refuse_idle_model_labels, refuse_idle_pooli
 from pipeline.recipes.recipe import load_recipe
 from pipeline.stages.configure import configure_strategy, replace_options, resolve_strategy
 from pipeline.stages.search.plan import plan_search, search_config
-from pipeline.stages.training_setup import TrainingInputs, find_inputs, find_strategy
 from pipeline.strategies.base import list_strategies
 from pipeline.tracking.provenance import cpu_name
 from pipeline.training.precision import Precision, choose_precision
+from pipeline.training.setup import TrainingInputs, find_inputs, find_strategy
 
 
 def find_doubts(plan: StudyPlan) -> list[str]:

@@ -15,11 +15,11 @@ from pipeline.hashing import digest, read_with_checksum, with_checksum
 from pipeline.stages.processes.workers import claim
 from pipeline.stages.progress import say
 from pipeline.stages.study.plan import StudyPlan
-from pipeline.stages.training_setup import TrainingInputs
 from pipeline.tracking.run_kinds import is_reproduction
 from pipeline.tracking.runs import Run, RunLogger, RunStore, Tracker, close_unfinished, closing
 from pipeline.training.meters import MIB
 from pipeline.training.precision import Precision
+from pipeline.training.setup import TrainingInputs
 
 _BUDGET = ("tuned_trials", "tuning_budget")
 """Tags by which rows tell settings that were searched."""

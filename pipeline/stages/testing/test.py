@@ -1,8 +1,4 @@
-"""The test of a model: which texts, and what comes of asking it for their labels.
-
-With the model folder's own code this is all that decides a test score, so a change here has models tested anew, and one in how
-scores are shown or recorded has not.
-"""
+"""A test written onto a run, and which code decided its scores."""
 
 from __future__ import annotations
 
@@ -11,47 +7,25 @@ from collections.abc import Sequence
 import pandas as pd
 
 from pipeline import config as configs
-from pipeline.data.columns import LABEL, PAIR, TEXT
-from pipeline.data.prepared import PreparedData
-from pipeline.data.splits import choose_sample
-from pipeline.evaluation.chance import SWAPPED, is_far_below_chance
-from pipeline.evaluation.task import TestReport
+from pipeline.code_version import code_version
+from pipeline.data.columns import LABEL
+from pipeline.evaluation.statistics.chance import SWAPPED, is_far_below_chance
+from pipeline.evaluation.testing.scoring import score_test
 from pipeline.fonts import warn_of_missing
 from pipeline.stages.progress import WAY_OUT, count_classes, say
 from pipeline.stages.testing.other_data import describe_amount
-from pipeline.stages.training_setup import deciding_modules
-from pipeline.tracking.provenance import code_version
 from pipeline.tracking.run_kinds import EXTERNAL
 from pipeline.tracking.runs import Run, RunLogger
-from pipeline.training.saved_model import FineTunedModel
+from pipeline.training.saved_model import FineTunedModel, plugin_modules
 
-
-def read_test(prepared: PreparedData, limit: int | None, seed: int) -> pd.DataFrame:
-    """The test texts that are used: all, or `limit` of them drawn by `seed`."""
-    table = prepared.read("test")
-    return table.iloc[choose_sample(len(table), limit, seed)].reset_index(drop=True)
-
-
-def score_test(model: FineTunedModel, classes: list[str], table: pd.DataFrame, title: str) -> TestReport:
-    """Scores, tables and pictures of the model's predictions for the texts."""
-    inputs = list(zip(*(table[name] for name in (TEXT, PAIR)), strict=True)) if PAIR in table else table[TEXT].tolist()
-    return model.reading.test(inputs, table[LABEL].to_numpy(), model.predict, classes, title)
-
-
-TESTING = ("pipeline.stages.testing.test", "pipeline.training.saved_model")
-"""Where the code begins that decides a test score."""
 _USUAL = configs.TrainConfig()
 
 
-def scoring_version(trained: Run | None, *others: str) -> str:
-    """Equal where the code that decides the test scores of a run is the same; of a model from elsewhere without one.
-
-    Args:
-        others: Further modules where such code begins.
-    """
+def scoring_version(trained: Run | None) -> str:
+    """Equal where the code that decides the test scores of a run is the same; of a model from elsewhere without one."""
     params, strategy = (trained.params, trained.tags["strategy"]) if trained else ({}, EXTERNAL)
-    own = deciding_modules(strategy, params.get("objective", _USUAL.objective), params.get("head", _USUAL.head))
-    return code_version((*TESTING, *others, *own))
+    used = plugin_modules(strategy, params.get("objective", _USUAL.objective), params.get("head", _USUAL.head))
+    return code_version(used, test=True)
 
 
 def log_test(
@@ -65,7 +39,7 @@ def log_test(
     """
     if warning := warn_of_missing(list(classes), "classes"):
         say(warning)
-    report = score_test(model, list(classes), table, title)
+    report = score_test(model.reading, model.predict, table, list(classes), title)
     for file, text in report.tables.items():
         logger.log_text(text, file)
     for file, figure in report.figures.items():

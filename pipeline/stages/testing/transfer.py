@@ -7,17 +7,14 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import pandas as pd
-
 from pipeline.config import SplitConfig, TransferConfig
 from pipeline.config.options import flag
-from pipeline.data.columns import LABEL, TEXT, Problem
+from pipeline.data.columns import LABEL, Problem
 from pipeline.data.prepared import PreparedData
 from pipeline.data.splits import choose_sample
 from pipeline.errors import ConfigError, DataError, shorten
-from pipeline.evaluation.chance import SWAPPED, is_far_below_chance
-from pipeline.evaluation.metrics import report_by_class, score_predictions
-from pipeline.evaluation.predictions import predict, tabulate, write_csv
+from pipeline.evaluation.statistics.chance import SWAPPED, is_far_below_chance
+from pipeline.evaluation.testing.scoring import score_transfer
 from pipeline.stages.progress import count_classes, say
 from pipeline.stages.testing.other_data import Naming, OtherData, count_repeated, describe_absent, read_other
 from pipeline.tracking.runs import Run, RunLogger
@@ -151,15 +148,12 @@ def log_transfer(
     logger.set_tags({_MEASURED_BY: ""})  # until all is written, what the run holds is of two measurements
     table, classes = data.rows.table, list(data.classes)
     table = table.iloc[choose_sample(len(table), limit, 0)].reset_index(drop=True)
-    texts: list[str] = table[TEXT].tolist()
     gold = table[LABEL].to_numpy()
-    order = [model.classes.index(name) for name in classes]
-    found = predict(lambda chosen: model.predict_texts(chosen)[:, order], texts, gold, classes)
-    scores = score_predictions(gold, found.predicted, len(classes))
+    report = score_transfer(model.predict_texts, model.classes, table, classes)
+    scores = report.metrics
     repeated = count_repeated(table, home)
-    logger.log_text(write_csv(tabulate(texts, gold, found, classes)), "transfer_predictions.csv")
-    by_class = pd.DataFrame(report_by_class(gold, found.predicted, classes)).T
-    logger.log_text(by_class.to_csv(index_label="class"), "transfer_per_class.csv")
+    for file, text in report.tables.items():
+        logger.log_text(text, f"transfer_{file}")
     logger.log_metrics(
         {
             **{f"transfer/{name}": value for name, value in scores.items()},

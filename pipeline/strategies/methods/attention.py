@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 
 from pipeline.config.fields import typed
 from pipeline.config.search_ranges import LogUniform, Range
-from pipeline.modeling.encoder import LAYER_PARTS
 from pipeline.strategies.base import Strategy, StrategyContext
 from pipeline.strategies.freezing import Phase, head, inside_layers, pooler
 
@@ -20,7 +19,7 @@ class Attention(Strategy):
 
     def phases(self, context: StrategyContext) -> Sequence[Phase]:
         """Attention, pooler and head, all the time."""
-        blocks = inside_layers(*LAYER_PARTS[context.encoder.model_type].attention)
+        blocks = inside_layers(*context.encoder.family.attention)
         return [Phase.training(blocks, pooler, head)]
 
     def search_space(self, context: StrategyContext) -> Mapping[str, Range]:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Literal
 
 from pipeline.config.fields import Count, typed
 from pipeline.config.search_ranges import Choices, LogUniform, Range
-from pipeline.modeling.encoder import LAYER_PARTS
 from pipeline.strategies.adapters import linear_layers
 from pipeline.strategies.base import Strategy, StrategyContext
 from pipeline.strategies.freezing import Phase, added, head, norms
@@ -42,7 +41,7 @@ class Bottleneck(Strategy):
     def adapt(self, model: nn.Module, context: StrategyContext) -> nn.Module:
         """Put an adapter behind the output layer of each block."""
         encoder = context.encoder
-        parts = LAYER_PARTS[encoder.model_type]
+        parts = encoder.family
         for name, layer in linear_layers(model, encoder).items():
             behind_attention = name.endswith(parts.attention_output)
             behind_feed_forward = name.endswith(parts.feed_forward_output) and not behind_attention

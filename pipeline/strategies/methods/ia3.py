@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from pipeline.config.fields import typed
 from pipeline.config.search_ranges import LogUniform, Range
-from pipeline.modeling.encoder import LAYER_PARTS
 from pipeline.strategies.adapters import import_peft, linear_layers
 from pipeline.strategies.base import Strategy, StrategyContext
 from pipeline.strategies.freezing import Phase, added, head
@@ -33,7 +32,7 @@ class Ia3(Strategy):
     def adapt(self, model: nn.Module, context: StrategyContext) -> nn.Module:
         """Wrap the layers with peft; the vector of an output layer is applied to its input."""
         peft, encoder = import_peft(), context.encoder
-        parts = LAYER_PARTS[encoder.model_type]
+        parts = encoder.family
         names = [name for name in linear_layers(model, encoder) if encoder.place(f"{name}.weight").part == "layer"]
         attention = [name for name in names if name.endswith(parts.attention_output)]
         outputs = [name for name in names if name.endswith(parts.feed_forward_output) and name not in attention]
@@ -43,7 +42,7 @@ class Ia3(Strategy):
             task_type="SEQ_CLS",
             target_modules=[name for name in names if name.rpartition(".")[2] in parts.key_value] + outputs,
             feedforward_modules=outputs,
-            modules_to_save=list(encoder.architecture.head),
+            modules_to_save=list(encoder.head_modules),
         )
         wrapped: nn.Module = peft.get_peft_model(model, config)
         return wrapped

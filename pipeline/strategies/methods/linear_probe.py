@@ -39,7 +39,7 @@ class LinearProbe(Strategy):
     def phases(self, context: StrategyContext) -> Sequence[Phase]:
         """The head, all the time."""
         encoder = context.encoder
-        if not encoder.architecture.linear_head:
+        if not encoder.linear_head:
             raise ConfigError(
                 f"linear_probe cannot work on {encoder.model_type} with --head {encoder.head}: that head has more layers "
                 "than the linear one, which a probe would not train. Add --head mean."

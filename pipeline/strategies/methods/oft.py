@@ -8,7 +8,6 @@ from typing import Any
 from pipeline.config.fields import Count, Names, Probability, typed
 from pipeline.config.search_ranges import LogUniform, Range
 from pipeline.errors import ConfigError
-from pipeline.modeling.encoder import LAYER_PARTS
 from pipeline.strategies.adapters import QUERY_VALUE, LinearAdapter
 from pipeline.strategies.base import StrategyContext
 from pipeline.strategies.freezing import Phase
@@ -28,7 +27,7 @@ class Oft(LinearAdapter):
         """The rotations and the head, all the time; peft would silently change a block size that does not fit."""
         encoder, phases = context.encoder, super().phases(context)
         widths = [encoder.hidden_size]
-        if LAYER_PARTS[encoder.model_type].feed_forward_output.rpartition(".")[2] in self._target_names(encoder):
+        if encoder.family.feed_forward_output.rpartition(".")[2] in self._target_names(encoder):
             widths.append(encoder.intermediate_size)
         if wrong := [width for width in widths if width % self.block_size]:
             raise ConfigError(

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.config.fields import Rate, typed
 from pipeline.config.search_ranges import Choices, LogUniform, Range
-from pipeline.errors import ConfigError
 from pipeline.strategies.adapters import VirtualTokens
 from pipeline.strategies.base import StrategyContext
 from pipeline.strategies.freezing import Phase, RateGroup, added, head
@@ -37,12 +36,6 @@ class Prefix(VirtualTokens):
         Every key and value that the network makes is a sum over its width, and Adam moves all weights of the sum at once. At
         the rate that the head needs, keys and values are as large as the text's own before they are of use, and stay so.
         """
-        encoder = context.encoder
-        if not encoder.architecture.takes_prefix:
-            raise ConfigError(
-                f"prefix cannot work on {encoder.model_type}: its attention takes no past keys and values. "
-                "Choose another strategy."
-            )
         super().phases(context)
         return [Phase((RateGroup(added, self.projection_lr_multiplier if self.projection else 1.0), RateGroup(head)))]
 

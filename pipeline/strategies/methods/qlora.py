@@ -39,14 +39,14 @@ class Qlora(Lora):
         import torch
         from transformers import BitsAndBytesConfig
 
-        known = context.encoder.architecture
+        encoder = context.encoder
         return {
             "quantization_config": BitsAndBytesConfig(
                 load_in_4bit=True,
                 bnb_4bit_quant_type="nf4",
                 bnb_4bit_use_double_quant=True,
                 bnb_4bit_compute_dtype=torch.float32,
-                llm_int8_skip_modules=[*known.head, *([known.pooler] if known.pooler else [])],
+                llm_int8_skip_modules=[*encoder.head_modules, *([encoder.pooler] if encoder.pooler else [])],
             ),
             "device_map": {"": torch.cuda.current_device() if torch.cuda.is_available() else "cpu"},
         }

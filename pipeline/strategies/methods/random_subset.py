@@ -39,7 +39,7 @@ class RandomSubset(Strategy):
                 "classifier. Give --strategy-args amount=... or choose another strategy."
             )
         size, width = encoder.hidden_size, encoder.intermediate_size
-        weights = encoder.layer_sets * size * (4 * size + encoder.architecture.feed_forward_matrices * width)
+        weights = encoder.layer_sets * size * (4 * size + encoder.family.feed_forward_matrices * width)
         if self.amount is not None and self.amount > weights:
             raise ConfigError(
                 f"random_subset: amount={self.amount} exceeds the {weights:,} weights in the linear layers of {encoder.name}. "

@@ -1,4 +1,4 @@
-"""Attention on a GPU: masks made without asking it anything, and kernels that need no preparation.
+"""Attention masks made without asking the GPU anything.
 
 transformers leaves the mask out where no token is masked, which lets attention take a quicker kernel. To know that, it reads
 one value back in every forward pass, and so waits until all that was asked of the GPU is done.
@@ -10,6 +10,9 @@ import contextlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from pipeline.modeling.split_model import plain_model
+from pipeline.training.acceleration.base import Acceleration, Target
+
 if TYPE_CHECKING:
     import torch
     from torch import nn
@@ -18,20 +21,16 @@ if TYPE_CHECKING:
 _ATTENTION = "sdpa_without_waiting"
 
 
-@contextlib.contextmanager
-def attention_without_plans(device: torch.device) -> Iterator[None]:
-    """Within the block attention on a GPU takes no kernel of cuDNN's, which makes a plan for every new shape of a batch.
+class AttentionMasks(Acceleration):
+    """Masks that hold padding whether there is any or not."""
 
-    Texts differ in length, so that most of a short training's batches are of a new shape. On an H100 (torch 2.11) a plan took
-    170 milliseconds, and steps in a shape met before were no quicker for it (docs/explanation/performance.md, "On a GPU").
-    """
-    if device.type != "cuda":
-        yield
-        return
-    from torch.nn.attention import SDPBackend, sdpa_kernel
+    def applies(self, target: Target) -> bool:
+        """Not on a CPU, which nobody waits for."""
+        return target.device.type != "cpu"
 
-    with sdpa_kernel([SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]):
-        yield
+    def patch(self, target: Target) -> contextlib.AbstractContextManager[None]:
+        """The model's attention."""
+        return masks_without_waiting(target.model)
 
 
 @contextlib.contextmanager
@@ -41,8 +40,7 @@ def masks_without_waiting(model: nn.Module) -> Iterator[None]:
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
     from transformers.masking_utils import AttentionMaskInterface
 
-    get_base_model: Any = getattr(model, "get_base_model", None)
-    plain: Any = get_base_model() if get_base_model else model
+    plain: Any = plain_model(model)
     before = plain.config._attn_implementation
     AttentionInterface.register(_ATTENTION, sdpa_attention_forward)
     AttentionMaskInterface.register(_ATTENTION, make_mask)

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.data.batching import Batch, move
 from pipeline.strategies.base import Strategy
-from pipeline.training.distributed import World
-from pipeline.training.plan import FitPlan
+from pipeline.training.acceleration.base import Acceleration, Target
 
 if TYPE_CHECKING:
     import torch
+
+    from pipeline.training.plan import FitPlan
 
     Step = Callable[[Batch], torch.Tensor]
     """Forward and backward pass, clipping and the optimizer's step on one batch; the detached loss."""
@@ -31,17 +32,29 @@ _WORTH = 10
 """Expected further steps of a shape that make up for capturing it."""
 
 
-def graphs_apply(plan: FitPlan, accelerator: Any, world: World) -> bool:
+class CudaGraphs(Acceleration):
+    """Steps as CUDA graphs. Nothing is patched: where it applies, the loop runs its steps by `StepGraphs`."""
+
+    def applies(self, target: Target) -> bool:
+        """Where a training's steps can be graphs, unless `--cuda-graphs off` says otherwise."""
+        plan = target.plan
+        return plan is not None and plan.config.cuda_graphs == "auto" and graphs_apply(plan, target.device)
+
+    def patch(self, target: Target) -> contextlib.AbstractContextManager[None]:
+        """Nothing."""
+        return contextlib.nullcontext()
+
+
+def graphs_apply(plan: FitPlan, device: torch.device) -> bool:
     """Whether a step is the same work at every step of a shape, all of it on one GPU, and asked of nobody else.
 
     Not so with a scaler of gradients (fp16), with several processes, with a strategy that acts after each step, and with
     quantised weights.
     """
     return (
-        plan.config.cuda_graphs == "auto"
-        and accelerator.device.type == "cuda"
-        and accelerator.scaler is None
-        and world.size == 1
+        device.type == "cuda"
+        and plan.precision != "fp16"
+        and plan.config.num_processes == 1
         and type(plan.strategy).after_step is Strategy.after_step
         and all(parameter.is_floating_point() for parameter in plan.model.parameters())
     )

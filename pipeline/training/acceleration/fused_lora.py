@@ -7,9 +7,19 @@ import functools
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from pipeline.training.acceleration.base import Acceleration, Target, replaced_forwards
+
 if TYPE_CHECKING:
     import torch
     from torch import nn
+
+
+class FusedLora(Acceleration):
+    """LoRA in three matrix products."""
+
+    def patch(self, target: Target) -> contextlib.AbstractContextManager[None]:
+        """The model's layers with a plain LoRA, if it has any."""
+        return fused_lora(target.model)
 
 
 @contextlib.contextmanager
@@ -18,14 +28,9 @@ def fused_lora(model: nn.Module) -> Iterator[None]:
 
     Layers with a variant (DoRA), of quantised weights, or with several adapters stay as peft has them.
     """
-    layers = [(module, name) for module in model.modules() if (name := _only_adapter(module))]
-    try:
-        for layer, name in layers:
-            layer.forward = functools.partial(_forward, layer, name)
+    names = {module: name for module in model.modules() if (name := _only_adapter(module))}
+    with replaced_forwards({module: functools.partial(_forward, name) for module, name in names.items()}):
         yield
-    finally:
-        for layer, _ in layers:
-            del layer.forward  # the class's own shows again
 
 
 def _only_adapter(module: nn.Module) -> str | None:
@@ -44,7 +49,7 @@ def _only_adapter(module: nn.Module) -> str | None:
     return str(names[0]) if plain else None
 
 
-def _forward(layer: Any, name: str, states: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+def _forward(name: str, layer: Any, states: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
     import torch
 
     if layer.disable_adapters or layer.merged or args or kwargs:

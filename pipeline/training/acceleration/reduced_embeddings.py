@@ -16,11 +16,27 @@ import numpy as np
 
 from pipeline.data.pair_tokenization import TextPairs
 from pipeline.data.tokenization import TokenTable
+from pipeline.modeling.split_model import plain_model
 from pipeline.strategies.parameter_plan import ParameterPlan
+from pipeline.training.acceleration.base import Acceleration, Target
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
+
+
+class ReducedEmbeddings(Acceleration):
+    """A table of token embeddings that has the rows in use."""
+
+    def applies(self, target: Target) -> bool:
+        """In training."""
+        return target.plan is not None
+
+    def patch(self, target: Target) -> contextlib.AbstractContextManager[ParameterPlan]:
+        """The model's table, if it ever trains."""
+        plan = target.plan
+        assert plan is not None
+        return used_vocabulary(plan.model, plan.parameters, [plan.train, plan.validation], plan.pad_id)
 
 
 @contextlib.contextmanager
@@ -80,8 +96,8 @@ def _trained_table(model: Any, parameters: ParameterPlan) -> tuple[str, Any]:
     """Name and module of the token embeddings, if they are a plain table that ever trains and nothing else uses; else None."""
     import torch
 
-    get_base_model = getattr(model, "get_base_model", None)
-    embedding = (get_base_model() if get_base_model else model).get_input_embeddings()
+    plain: Any = plain_model(model)
+    embedding = plain.get_input_embeddings()
     if type(embedding) is not torch.nn.Embedding:  # wrapped, by an adapter or a user's parametrization
         return "", None
     names = [name for name, other in model.named_parameters(remove_duplicate=False) if other is embedding.weight]

@@ -4,8 +4,8 @@ from sklearn.metrics import f1_score
 
 from pipeline.comparison.breakdown import break_down
 from pipeline.comparison.predictions import RecordedPredictions
-from pipeline.evaluation.calibration import calibration
-from pipeline.evaluation.predictions import Predictions, score_by_length
+from pipeline.evaluation.testing.calibration import calibration
+from pipeline.evaluation.testing.predictions import Predictions, score_by_length
 
 CLASSES = ["a", "b", "c"]
 

@@ -5,7 +5,7 @@ from pipeline.comparison.selection import describe_tuning, is_fair, list_inequal
 from pipeline.comparison.statistics import PairTest, RowStatistics, Statistics
 from pipeline.comparison.table import build_table, group_runs, label_rows
 from pipeline.comparison.verdict import reach_verdict
-from pipeline.evaluation.bootstrap import Interval
+from pipeline.evaluation.statistics.bootstrap import Interval
 from pipeline.tracking.runs import Run
 
 MakeRun = Callable[..., Run]

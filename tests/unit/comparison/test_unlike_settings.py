@@ -11,7 +11,7 @@ from pipeline.comparison.plots import draw_all
 from pipeline.comparison.selection import select_runs
 from pipeline.comparison.statistics import RowStatistics, Statistics
 from pipeline.comparison.table import build_table, label_rows, render_table
-from pipeline.evaluation.bootstrap import Interval
+from pipeline.evaluation.statistics.bootstrap import Interval
 from pipeline.tracking.runs import Run
 
 MakeRun = Callable[..., Run]
@@ -62,6 +62,10 @@ def test_a_row_of_two_machines_has_no_mean_time_and_no_point_and_this_is_said(ma
         ({"params": {"compute_dtype": "bfloat16"}}, ("fp32", "bf16")),
         ({"params": {"batch_size": "64"}}, ("batches of 32", "batches of 64")),
         ({"tags": {"num_processes": "2"}}, ("1 process", "2 processes")),
+        (
+            {"params": {"acceleration": "['first_token', 'fused_lora']"}},
+            ("accelerated", "acceleration first_token, fused_lora"),
+        ),
         ({}, None),
     ],
 )

@@ -23,7 +23,7 @@ from pipeline.comparison.statistics import (
 )
 from pipeline.comparison.table import build_table, label_rows, render_table
 from pipeline.comparison.verdict import reach_verdict
-from pipeline.evaluation.bootstrap import Interval
+from pipeline.evaluation.statistics.bootstrap import Interval
 from pipeline.tracking.runs import Run
 
 MakeRun = Callable[..., Run]

@@ -8,7 +8,8 @@ from datasets import ClassLabel, Dataset, Features, List, Value
 
 from pipeline.config import SplitConfig
 from pipeline.data.columns import find_column, find_columns
-from pipeline.data.sources import datasets_library, find_source, packaged
+from pipeline.data.sources import hub, packaged
+from pipeline.data.sources.base import find_source
 from pipeline.errors import DataError
 from pipeline.hub import Snapshot
 
@@ -157,7 +158,7 @@ def test_a_hub_data_set_is_pinned_by_its_commit(
         asked.append(arguments)
         return Snapshot(tmp_path, "c0ffee")
 
-    monkeypatch.setattr(datasets_library, "fetch_snapshot", fetch)
+    monkeypatch.setattr(hub, "fetch_snapshot", fetch)
     source = find_source(dataset, SplitConfig(dataset_revision="v2"))
     assert asked == [(repository, "v2", "dataset", DataError)]
     assert source.sha256 == f"{repository}@c0ffee"
@@ -189,7 +190,7 @@ def snapshot(write: Write, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> P
     for part, label in (("en/train", "{0}"), ("en/test", "-1"), ("de/train", "{0}")):
         rows = "".join(f"{part} {row},{label.format(row % 2)}\n" for row in range(20))
         write(f"snapshot/{part}.csv", "text,label\n" + rows)
-    monkeypatch.setattr(datasets_library, "fetch_snapshot", lambda *given: Snapshot(folder, "c0ffee"))
+    monkeypatch.setattr(hub, "fetch_snapshot", lambda *given: Snapshot(folder, "c0ffee"))
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "hub-cache")
     return folder
 

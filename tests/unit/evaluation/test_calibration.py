@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from pipeline.evaluation.calibration import calibration, draw_reliability, reliability
-from pipeline.evaluation.predictions import Predictions, score_by_length
+from pipeline.evaluation.testing.calibration import calibration, draw_reliability, reliability
+from pipeline.evaluation.testing.predictions import Predictions, score_by_length
 
 
 def test_the_calibration_error_of_a_worked_example() -> None:

@@ -4,9 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
-from pipeline.evaluation.bootstrap import Interval
-from pipeline.evaluation.chance import beats_guessing, class_shares, correlation_interval, is_far_below_chance
 from pipeline.evaluation.metrics import score_predictions
+from pipeline.evaluation.statistics.bootstrap import Interval
+from pipeline.evaluation.statistics.chance import beats_guessing, class_shares, correlation_interval, is_far_below_chance
 
 
 def below(gold: list[int], predicted: list[int], classes: int) -> bool:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pipeline.evaluation import predictions as module
 from pipeline.evaluation.plots import draw_confusion
-from pipeline.evaluation.predictions import SCORED_CLASSES, predict, tabulate, write_csv
+from pipeline.evaluation.testing.predictions import SCORED_CLASSES, predict, tabulate, write_csv
 
 
 def names(classes: int) -> list[str]:

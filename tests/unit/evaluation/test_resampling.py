@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, f1_score
 
-from pipeline.evaluation.bootstrap import resample_scores
+from pipeline.evaluation.statistics.bootstrap import resample_scores
 
 
 def make(texts: int, runs: int, classes: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

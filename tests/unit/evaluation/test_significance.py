@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from pipeline.evaluation.significance import combine_dependent, exact_mcnemar, holm, letter_groups
+from pipeline.evaluation.statistics.significance import combine_dependent, exact_mcnemar, holm, letter_groups
 
 
 def test_mcnemar_agrees_with_a_published_example() -> None:

@@ -1,21 +1,24 @@
 """What the description of each family says, held against the models of transformers."""
 
+import contextlib
+
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import CONFIG_MAPPING, AutoModelForSequenceClassification
 
 from pipeline.errors import ConfigError, ModelError
-from pipeline.modeling.encoder import ARCHITECTURES, describe_encoder
-from pipeline.modeling.first_token import compute_first_token_only
+from pipeline.modeling.encoder import describe_encoder
+from pipeline.modeling.families.base import find_family, list_model_types
 from pipeline.modeling.loading import load_classifier
 from pipeline.modeling.model_sources import find_model
 from pipeline.strategies.base import StrategyContext, create_strategy
 from pipeline.strategies.parameter_plan import parameter_names, plan_parameters
+from pipeline.training.acceleration.first_token import first_token
 from pipeline.training.meters import FlopCounter
 from pipeline.training.saved_model import build_model
 
-FAMILIES = sorted(ARCHITECTURES)
+FAMILIES = list_model_types()
 UNUSED_DROPOUTS = {"qa_dropout", "summary_last_dropout"}  # of heads that do not classify texts
 
 
@@ -39,7 +42,7 @@ def test_every_parameter_has_a_part_and_every_layer_its_number(family: str) -> N
     assert {place.part for place in places} <= {"embeddings", "layer", "pooler", "head"}
     assert {place.layer for place in places if place.part == "layer"} == set(range(encoder.layer_sets))
     assert any(place.part == "head" for place in places)
-    assert any(place.part == "pooler" for place in places) == bool(encoder.architecture.pooler)
+    assert any(place.part == "pooler" for place in places) == bool(encoder.pooler)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -51,7 +54,7 @@ def test_lora_knows_every_linear_layer_of_encoder_and_pooler(family: str) -> Non
         for name, module in model.named_modules()
         if isinstance(module, torch.nn.Linear) and encoder.place(f"{name}.weight").part in ("layer", "pooler")
     }
-    assert linear == set(encoder.architecture.linear)
+    assert linear == set(encoder.family.linear)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -94,7 +97,7 @@ def test_the_longest_text_fits(tiny, family: str) -> None:
             logits(longest + 1)
 
 
-@pytest.mark.parametrize("family", [family for family in FAMILIES if ARCHITECTURES[family].takes_prefix])
+@pytest.mark.parametrize("family", [family for family in FAMILIES if "prefix" not in find_family(family).refused])
 def test_prefix_takes_its_positions_from_the_text(tiny, family: str) -> None:
     address = find_model(str(tiny.folder(family)))
     strategy = create_strategy("prefix", {"num_virtual_tokens": 5})
@@ -123,20 +126,22 @@ def test_token_types_left_out_are_zeros(tiny, family: str) -> None:
 @pytest.mark.parametrize("name", ["full", "head_only", "lora"])
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.filterwarnings("ignore::UserWarning")
-def test_operations_are_those_that_torch_counts(family: str, name: str) -> None:
+@pytest.mark.parametrize("trimmed", [True, False])
+def test_operations_are_those_that_torch_counts(family: str, name: str, trimmed: bool) -> None:
     model, config = base_size(family, num_hidden_layers=4)
     context = context_of(config)
     strategy = create_strategy(name, {})
-    compute_first_token_only(model, context.encoder)
     own_names = parameter_names(model)
     with torch.device("meta"):
         model = strategy.adapt(model, context)
     plan = plan_parameters(model, context.encoder, strategy.phases(context), own_names)
     plan.enter_phase(model, 0)
     ids = torch.ones(4, 128, dtype=torch.long, device="meta")
-    with FlopCounterMode(display=False) as counter:
+    trims = trimmed and context.encoder.trims_last_layer
+    trimming = first_token(model, context.encoder) if trims else contextlib.nullcontext()
+    with trimming, FlopCounterMode(display=False) as counter:
         model(input_ids=ids, attention_mask=None).logits.sum().backward()  # masks cannot be looked at without values
-    counted = FlopCounter.of(context.encoder, plan, 0).step(4, 128)
+    counted = FlopCounter.of(context.encoder, plan, 0, trims_last_layer=trims).step(4, 128)
     assert counted == pytest.approx(counter.get_total_flops(), rel=0.05)
 
 

@@ -17,11 +17,11 @@ from transformers import AutoConfig, AutoModelForMaskedLM, AutoModelForSequenceC
 
 from pipeline.data.tokenization import clamp_length
 from pipeline.errors import ModelError
-from pipeline.modeling.encoder import ARCHITECTURES
+from pipeline.modeling.families.base import list_model_types
 from pipeline.modeling.loading import LoadedModel, check_weights, load_classifier, load_tokenizer
 from pipeline.modeling.model_sources import check_files, find_model
 
-FAMILIES = sorted(ARCHITECTURES)
+FAMILIES = list_model_types()
 ENCODER = ("embeddings", "layer", "pooler")
 TEXT = "the film was great"
 

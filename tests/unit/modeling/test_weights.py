@@ -13,11 +13,11 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForMaskedLM, AutoModelForSequenceClassification, AutoModelForTokenClassification
 
 from pipeline.errors import ModelError
-from pipeline.modeling.encoder import ARCHITECTURES
+from pipeline.modeling.families.base import find_family, list_model_types
 from pipeline.modeling.loading import check_weights, load_classifier
 from pipeline.modeling.model_sources import find_model
 
-FAMILIES = sorted(ARCHITECTURES)
+FAMILIES = list_model_types()
 CLASSES = ("bad", "good")
 Weights = dict[str, torch.Tensor]
 
@@ -269,7 +269,7 @@ def test_the_rows_of_a_classifier_are_put_in_the_order_of_the_data(copy, family:
 def test_of_other_classes_the_last_layer_is_drawn_as_where_there_is_none(copy, family: str) -> None:
     folder = copy(family, classifier=True)
     loaded = load_classifier(find_model(str(folder)), ("x", "y"), 0.0, seed=5)
-    logits = ARCHITECTURES[family].logits
+    logits = find_family(family).logits
     assert loaded.newly_initialised == {f"{logits}.weight", f"{logits}.bias"}
     again = load_classifier(find_model(str(folder)), ("u", "v"), 0.0, seed=5).model
     assert torch.equal(loaded.model.get_submodule(logits).weight, again.get_submodule(logits).weight)
@@ -281,6 +281,6 @@ def test_a_head_for_tokens_is_not_kept_for_texts(copy, family: str) -> None:
     folder = copy(family)
     AutoModelForTokenClassification.from_pretrained(folder, num_labels=2).save_pretrained(folder)
     assert check_weights(find_model(str(folder))).outputs is None
-    logits = ARCHITECTURES[family].logits
+    logits = find_family(family).logits
     loaded = load_classifier(find_model(str(folder)), CLASSES, 0.0, seed=5)
     assert {f"{logits}.weight", f"{logits}.bias"} <= loaded.newly_initialised

@@ -16,7 +16,7 @@ SCRIPT = """
 import os, signal, sys, time
 from pathlib import Path
 from pipeline.errors import ConfigError, PipelineError
-from pipeline.stages import children
+from pipeline.stages.processes import workers
 
 def work(folder):
     Path(folder, "started").write_text(str(os.getpid()))
@@ -43,8 +43,8 @@ def fail(kind):
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in a shell's background starts with it ignored
-    children._PRELOADED.clear()
-    pool = children.Children()
+    workers._PRELOADED.clear()
+    pool = workers.Children()
     if sys.argv[1] == "work":
         pool.call(work, sys.argv[2])
     for kind in sys.argv[2:]:
@@ -148,16 +148,16 @@ def test_a_child_has_the_environment_of_the_moment(monkeypatch):
 
 
 def test_everything_that_is_imported_before_the_fork_can_be(tmp_path):
-    """The fork server passes over an import that fails, and what it holds must be as `children` says."""
+    """The fork server passes over an import that fails, and what it holds must be as `workers` says."""
     script = (
         "import gc, importlib, threading\nfrom multiprocessing import forkserver\n"
-        "from pipeline.stages import children\nfrom mlflow.utils import requirements_utils\n"
-        "assert len(children._PRELOADED) > 20\n"
-        "for name in children._PRELOADED: importlib.import_module(name)\n"
-        "assert children._PRELOADED[-1] == 'pipeline.stages.processes.preload' and gc.get_freeze_count() > 100_000\n"
+        "from pipeline.stages.processes import workers\nfrom mlflow.utils import requirements_utils\n"
+        "assert len(workers._PRELOADED) > 20\n"
+        "for name in workers._PRELOADED: importlib.import_module(name)\n"
+        "assert workers._PRELOADED[-1] == 'pipeline.stages.processes.preload' and gc.get_freeze_count() > 100_000\n"
         "assert requirements_utils._MODULES_TO_PACKAGES, 'MLflow has another name for it now'\n"
         "assert threading.active_count() == 1, threading.enumerate()\n"
-        "children.Children().prepare()\nassert forkserver._forkserver._forkserver_pid\n"
+        "workers.Children().prepare()\nassert forkserver._forkserver._forkserver_pid\n"
     )
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
     done = subprocess.run(

@@ -4,8 +4,9 @@ import pytest
 
 from pipeline.config import TrainConfig, identify
 from pipeline.errors import ConfigError
-from pipeline.stages.processes.launcher import check_processes, doubt_processes
-from pipeline.stages.training_setup import find_strategy
+from pipeline.stages.processes.launcher import doubt_processes
+from pipeline.training.distributed import check_processes
+from pipeline.training.setup import find_strategy
 
 
 @pytest.fixture

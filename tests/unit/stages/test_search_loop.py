@@ -23,7 +23,6 @@ SECONDS = 4.0
 
 
 class Plan(SearchPlan):
-    code_version = "code"
     name = "full-1"
 
 
@@ -61,7 +60,7 @@ def searched(tmp_path, monkeypatch):
         config = TuneConfig(strategy="full", epochs=1, cache_dir=str(tmp_path), sampler=sampler)
         base = TrainConfig(strategy="full", epochs=1, cache_dir=str(tmp_path))
         space = Space({"learning_rate": rates})
-        plan = Plan(config, base, space, budget, SimpleNamespace(sample=lambda split: range(EXAMPLES)))
+        plan = Plan(config, base, space, budget, SimpleNamespace(sample=lambda split: range(EXAMPLES), code_version="code"))
         plan.folder.mkdir(parents=True)
         tracker = MemoryTracker()
         search = open_search(plan.address, space, "identity", sampler, 1, False)

@@ -10,11 +10,11 @@ from pipeline.config import TrainConfig
 from pipeline.data.batching import TokenExamples
 from pipeline.errors import ConfigError
 from pipeline.modeling.model_sources import find_model
-from pipeline.stages.training_setup import find_strategy
 from pipeline.strategies.adapters import linear_layers
 from pipeline.strategies.base import create_strategy
 from pipeline.training.inference import predict_logits
 from pipeline.training.saved_model import build_model
+from pipeline.training.setup import find_strategy
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 CPU = torch.device("cpu")

@@ -103,7 +103,9 @@ def without_version(file: Path) -> None:
 def test_what_mlflow_left_half_made_is_named(tmp_path, spoil):
     file = tmp_path / "mlflow.db"
     spoil(file)
-    file.with_name("mlflow.db-journal").write_bytes(b"")
+    journal = file.with_name("mlflow.db-journal")
+    journal.write_bytes(b"")
+    os.utime(journal, (1e9, 1e9))
     with pytest.raises(StoreError, match=rf"is half made: .*Delete {file} and .*mlflow\.db-journal and run the command again"):
         MlflowTracker(address(file))
 

@@ -12,7 +12,8 @@ import torch
 from pipeline.data.batching import Batch
 from pipeline.strategies.base import create_strategy
 from pipeline.training.acceleration import cuda_graphs
-from pipeline.training.acceleration.cuda_graphs import StepGraphs, graphs_apply
+from pipeline.training.acceleration.base import Target
+from pipeline.training.acceleration.cuda_graphs import CudaGraphs, StepGraphs
 from pipeline.training.distributed import ALONE
 from pipeline.training.optimizer import set_learning_rate
 
@@ -180,8 +181,8 @@ def test_an_error_outside_capturing_is_not_hidden(cuda) -> None:
     [
         ({}, True),
         ({"device": "cpu"}, False),
-        ({"scaler": "of gradients"}, False),
-        ({"size": 2}, False),
+        ({"precision": "fp16"}, False),
+        ({"num_processes": 2}, False),
         ({"strategy": "adalora"}, False),
         ({"cuda_graphs": "off"}, False),
         ({"dtype": torch.uint8}, False),
@@ -189,16 +190,20 @@ def test_an_error_outside_capturing_is_not_hidden(cuda) -> None:
     ids=str,
 )
 def test_where_graphs_apply(changes, applies) -> None:
-    given = {"device": "cuda", "scaler": None, "size": 1, "strategy": "full", "cuda_graphs": "auto", "dtype": torch.float32}
-    given |= changes
+    given = {"device": "cuda", "precision": "bf16", "num_processes": 1, "strategy": "full", "cuda_graphs": "auto"}
+    given |= {"dtype": torch.float32, **changes}
     weight = torch.nn.Parameter(torch.zeros(1, dtype=given["dtype"]), requires_grad=False)
     plan = SimpleNamespace(
-        config=SimpleNamespace(cuda_graphs=given["cuda_graphs"]),
+        config=SimpleNamespace(cuda_graphs=given["cuda_graphs"], num_processes=given["num_processes"]),
+        precision=given["precision"],
         strategy=create_strategy(given["strategy"], {}),
         model=SimpleNamespace(parameters=lambda: [weight]),
     )
-    accelerator = SimpleNamespace(device=torch.device(given["device"]), scaler=given["scaler"])
-    assert graphs_apply(plan, accelerator, SimpleNamespace(size=given["size"])) is applies
+    assert CudaGraphs().applies(Target(plan.model, None, torch.device(given["device"]), plan)) is applies
+
+
+def test_a_model_that_only_predicts_takes_no_steps() -> None:
+    assert not CudaGraphs().applies(Target(torch.nn.Identity(), None, torch.device("cuda")))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

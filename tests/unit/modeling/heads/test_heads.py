@@ -11,6 +11,7 @@ from pipeline.modeling.heads.mean import Mean
 from pipeline.modeling.loading import load_classifier
 from pipeline.modeling.model_sources import find_model
 from pipeline.strategies.base import create_strategy
+from pipeline.training.acceleration.base import accelerated_inference
 
 OWN = [name for name in list_heads() if name != FAMILY_HEAD]
 
@@ -78,9 +79,9 @@ def test_what_is_said_of_a_head_is_so(tiny, family, head) -> None:
     assert encoder.head == head
     parts = {name: encoder.place(name).part for name, _ in loaded.model.named_parameters()}
     assert "added" not in parts.values()
-    assert ("pooler" in parts.values()) == (encoder.architecture.pooler is not None)
+    assert ("pooler" in parts.values()) == (encoder.pooler is not None)
     in_head = [name for name, part in parts.items() if part == "head"]
-    assert (len(in_head) == 2) == encoder.architecture.linear_head
+    assert (len(in_head) == 2) == encoder.linear_head
     assert loaded.newly_initialised <= set(parts)
     assert head == FAMILY_HEAD or set(in_head) <= loaded.newly_initialised
 
@@ -101,16 +102,16 @@ def test_the_seed_draws_the_head(tiny, head) -> None:
     assert all(torch.equal(one[name], other[name]) == name.endswith("bias") for name in one)
 
 
-def test_the_top_layer_is_trimmed_for_a_head_that_reads_the_first_token(tiny, monkeypatch) -> None:
+def test_the_top_layer_is_trimmed_for_a_head_that_reads_the_first_token(tiny) -> None:
     lengths = {}
     for head in list_heads():
         model = load(tiny, "bert", head).model.eval()
-        lengths[head] = model.base_model(**padded()).last_hidden_state.shape[1]
-        with monkeypatch.context() as patch:
-            patch.setattr("pipeline.modeling.loading.compute_first_token_only", lambda model, encoder: None)
-            whole = load(tiny, "bert", head).model.eval()
+        encoder = with_head(find_model(str(tiny.folder())).encoder, head)
         with torch.no_grad():
-            assert torch.allclose(model(**padded()).logits, whole(**padded()).logits, atol=1e-5)
+            whole = model(**padded()).logits
+            with accelerated_inference(model, encoder, model.device):
+                lengths[head] = model.base_model(**padded()).last_hidden_state.shape[1]
+                assert torch.allclose(model(**padded()).logits, whole, atol=1e-5)
     assert lengths == {"attention": 10, "mean": 10, "mlp": 1, "pooler": 1}
 
 

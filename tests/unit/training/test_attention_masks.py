@@ -1,10 +1,14 @@
-"""Masks are made without reading a value back; what the model computes is the same."""
+"""Masks are made without reading a value back, and no kernel needs a plan; what the model computes is the same."""
+
+from dataclasses import replace
 
 import pytest
 import torch
 
 from pipeline.strategies.base import create_strategy
-from pipeline.training.acceleration.attention_masks import attention_without_plans, make_mask, masks_without_waiting
+from pipeline.training.acceleration.attention_kernels import AttentionKernels, attention_without_plans
+from pipeline.training.acceleration.attention_masks import make_mask, masks_without_waiting
+from pipeline.training.acceleration.base import Target
 
 IDS = torch.tensor([[2, 5, 6, 3], [2, 7, 3, 0]])
 
@@ -60,9 +64,10 @@ def test_without_a_padding_mask_there_is_none() -> None:
 
 def test_no_kernel_of_cudnn_is_taken_on_a_gpu_within_the_block() -> None:
     before = torch.backends.cuda.cudnn_sdp_enabled()
-    with attention_without_plans(torch.device("cuda")):
+    with attention_without_plans():
         assert not torch.backends.cuda.cudnn_sdp_enabled()
         assert torch.backends.cuda.mem_efficient_sdp_enabled()
     assert torch.backends.cuda.cudnn_sdp_enabled() == before
-    with attention_without_plans(torch.device("cpu")):
-        assert torch.backends.cuda.cudnn_sdp_enabled() == before
+    target = Target(torch.nn.Identity(), None, torch.device("cuda"))
+    assert AttentionKernels().applies(target)
+    assert not AttentionKernels().applies(replace(target, device=torch.device("cpu")))

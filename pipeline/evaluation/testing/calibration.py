@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from pipeline.evaluation.predictions import Predictions
+from pipeline.evaluation.testing.predictions import Predictions
 
 BINS = 15
 

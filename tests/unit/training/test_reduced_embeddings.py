@@ -1,14 +1,12 @@
 """Token embeddings that train: the table of the used rows against the whole one."""
 
-import contextlib
-
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from pipeline.data.batching import TokenExamples
+from pipeline.registry import ACCELERATIONS
 from pipeline.strategies.base import create_strategy
-from pipeline.training import loop
 from pipeline.training.acceleration.reduced_embeddings import used_vocabulary
 from pipeline.training.checkpoints import trained_state
 from pipeline.training.inference import predict_logits
@@ -17,21 +15,17 @@ ROWS, STEPS = 24, 3  # examples, and steps per epoch in batches of 8
 ARGUMENTS = {"gradual": {"head_epochs": 1, "top_epochs": 1}}
 
 
-@contextlib.contextmanager
-def whole_vocabulary(model, parameters, tables, pad_id):
-    """What stands in for it where the whole table shall train."""
-    yield parameters
+CHOSEN = {"used": ("auto",), "whole": tuple(name for name in ACCELERATIONS.names() if name != "reduced_embeddings")}
 
 
 @pytest.fixture
-def both(tiny, tmp_path, monkeypatch, watch):
+def both(tiny, tmp_path, watch):
     """Trains the same model with the table of the used rows, then with the whole one."""
 
     def both(strategy="full", family="bert", **options):
-        config = tiny.config(**{"epochs": 3, "dropout": 0.2, **options})
         results = []
-        for name, manager in (("used", used_vocabulary), ("whole", whole_vocabulary)):
-            monkeypatch.setattr(loop, "used_vocabulary", manager)
+        for name, acceleration in CHOSEN.items():
+            config = tiny.config(**{"epochs": 3, "dropout": 0.2, "acceleration": acceleration, **options})
             built = tiny.build(
                 create_strategy(strategy, ARGUMENTS.get(strategy, {})), tiny.folder(family), config, total_steps=3 * STEPS
             )
@@ -43,13 +37,13 @@ def both(tiny, tmp_path, monkeypatch, watch):
     return both
 
 
-def test_pairs_of_texts_have_the_rows_of_both(tiny, tmp_path, monkeypatch):
+def test_pairs_of_texts_have_the_rows_of_both(tiny, tmp_path):
     objective, pairs, losses = tiny.objective("siamese", pairs=True), tiny.pairs(ROWS), []
-    for manager in (used_vocabulary, whole_vocabulary):
-        monkeypatch.setattr(loop, "used_vocabulary", manager)
-        built = tiny.build(create_strategy("full", {}), tiny.folder(), tiny.config(epochs=2), 2 * STEPS, objective)
+    for name, acceleration in CHOSEN.items():
+        config = tiny.config(epochs=2, acceleration=acceleration)
+        built = tiny.build(create_strategy("full", {}), tiny.folder(), config, 2 * STEPS, objective)
         given = {"train": pairs, "validation": tiny.pairs(16, seed=1), "reading": objective.reading}
-        result = tiny.fit(built, tiny.config(epochs=2), tmp_path / manager.__name__, **given)
+        result = tiny.fit(built, config, tmp_path / name, **given)
         losses.append((result.train_loss_mean, result.best["loss"]))
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline import config as configs
+from pipeline.code_version import code_version
 from pipeline.config import identify
 from pipeline.data.pair_tokenization import TextPairs
 from pipeline.data.prepared import PreparedData, prepare
@@ -21,30 +22,18 @@ from pipeline.modeling.heads.base import with_head
 from pipeline.modeling.loading import check_weights, load_tokenizer
 from pipeline.modeling.model_sources import PACKAGED, ModelAddress, find_model
 from pipeline.objectives.base import Objective, Tokenization, check_objective, create_objective
-from pipeline.registry import HEADS, OBJECTIVES, STRATEGIES
-from pipeline.stages.processes.launcher import check_processes
 from pipeline.strategies.base import Strategy, StrategyContext, create_strategy
-from pipeline.tracking.provenance import code_version
-from pipeline.tracking.runs import RunLogger
 from pipeline.training.activation_cache import GIB, PrefixCache
 from pipeline.training.checkpoints import CheckpointFolder
+from pipeline.training.distributed import check_processes
 from pipeline.training.plan import FitPlan
 from pipeline.training.precision import Precision
-from pipeline.training.saved_model import BuiltModel, ModelRecord, build_model
+from pipeline.training.saved_model import BuiltModel, ModelRecord, build_model, plugin_modules
 from pipeline.training.seeding import Seeds
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-
-COMPUTING = (
-    "pipeline.stages.training_setup",
-    "pipeline.stages.training_setup",
-    "pipeline.stages.run_record",
-    "pipeline.training.loop",
-)
-"""Where the code begins that decides what a training computes, and what its costs on the run mean."""
 
 
 @dataclass(frozen=True)
@@ -72,8 +61,8 @@ class TrainingInputs:
     @property
     def code_version(self) -> str:
         """Equal where the code that decides what this training computes is the same."""
-        own = deciding_modules(self.config.strategy, self.config.objective, self.config.head)
-        return code_version((*COMPUTING, *own), self.strategy.packages)
+        used = plugin_modules(self.config.strategy, self.config.objective, self.config.head)
+        return code_version(used, self.strategy.packages)
 
     def context(self) -> StrategyContext:
         """What the strategy is told."""
@@ -110,10 +99,6 @@ class TrainingInputs:
         folder = Path(self.config.cache_dir) / "hidden_states"
         return PrefixCache(folder, int(self.config.frozen_prefix_cache_gb * GIB))
 
-    def log_datasets(self, logger: RunLogger, *splits: SplitName) -> None:
-        """Tell the run which data go in."""
-        log_datasets(logger, self.prepared, *splits)
-
 
 def find_strategy(config: configs.TrainConfig) -> tuple[ModelAddress, Strategy]:
     """The model's files, and the strategy checked against the architecture that they describe; no weights are read.
@@ -135,7 +120,7 @@ def _check_strategy(
     config: configs.TrainConfig, address: ModelAddress, strategy: Strategy, lacking: frozenset[str] = frozenset()
 ) -> None:
     encoder = with_head(address.encoder, config.head)
-    strategy.phases(StrategyContext(encoder, config.epochs, config.epochs, config.dropout, lacking))
+    strategy.checked_phases(StrategyContext(encoder, config.epochs, config.epochs, config.dropout, lacking))
 
 
 def find_inputs(config: configs.TrainConfig) -> TrainingInputs:
@@ -153,23 +138,10 @@ def find_inputs(config: configs.TrainConfig) -> TrainingInputs:
     objective.check_metric(config.metric_for_best_model)
     notes = tuple(note for note in (weights.note, objective.describe_outputs(address, weights)) if note)
     inputs = TrainingInputs(config, address, strategy, prepared, address.sha256(), objective, notes)
-    objective.check(address, strategy, strategy.phases(inputs.context()))
+    objective.check(address, strategy, strategy.checked_phases(inputs.context()))
     if not len(inputs.sample("train")):
         raise ConfigError(f"--dataset {config.dataset}: no training example is left.")
     return inputs
-
-
-def deciding_modules(strategy: str, objective: str, head: str) -> tuple[str, ...]:
-    """Modules that are found by their names, so that no import says that they decide what is computed."""
-    return STRATEGIES.module_name(strategy), OBJECTIVES.module_name(objective), HEADS.module_name(head)
-
-
-def log_datasets(logger: RunLogger, prepared: PreparedData, *splits: SplitName) -> None:
-    """Tell a run which splits of prepared data go in."""
-    contexts: dict[SplitName, str] = {"train": "training", "validation": "validation", "test": "test"}
-    for split in splits:
-        manifest = prepared.manifest
-        logger.log_dataset(f"{manifest.name}-{split}", manifest.address, manifest.split_sha256[split], contexts[split])
 
 
 @dataclass(frozen=True)

@@ -2,26 +2,45 @@
 
 from __future__ import annotations
 
-import functools
+import contextlib
 import sys
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from pipeline.modeling.encoder import Encoder
+from pipeline.modeling.split_model import plain_model
+from pipeline.training.acceleration.base import Acceleration, Target, replaced_forwards
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from pipeline.modeling.encoder import Encoder
 
-def compute_first_token_only(model: nn.Module, encoder: Encoder) -> None:
-    """Let the top layer of `model` answer for the first token alone, where the architecture's layers are laid out as BERT's.
+
+class FirstToken(Acceleration):
+    """A top layer that computes what the head reads."""
+
+    in_inference = True
+
+    def applies(self, target: Target) -> bool:
+        """Where the head reads the first token alone, and layers are laid out as BERT's."""
+        return target.encoder.trims_last_layer
+
+    def patch(self, target: Target) -> contextlib.AbstractContextManager[None]:
+        """The model's top layer."""
+        return first_token(target.model, target.encoder)
+
+
+@contextlib.contextmanager
+def first_token(model: nn.Module, encoder: Encoder) -> Iterator[None]:
+    """Within the block the top layer of `model` answers for the first token alone; for layers laid out as BERT's.
 
     Keys and values are still made of every token. Query, attention, projections and feed-forward block, five sixths of the
     layer, are made once per text instead of once per token. The head's logits are the same, up to the order of summation.
     """
-    if encoder.trims_last_layer:
-        layer = model.get_submodule(f"{encoder.architecture.layers}.{encoder.depth - 1}")
-        layer.forward = functools.partial(_forward, layer)
+    layer = plain_model(model).get_submodule(f"{encoder.layers}.{encoder.depth - 1}")
+    with replaced_forwards({layer: _forward}):
+        yield
 
 
 def _forward(

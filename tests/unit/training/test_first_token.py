@@ -1,27 +1,28 @@
 """A top layer that computes the first token alone gives what the whole layer gives there."""
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 
-from pipeline.modeling.first_token import compute_first_token_only
 from pipeline.modeling.loading import load_classifier
 from pipeline.modeling.model_sources import find_model
 from pipeline.strategies.base import create_strategy
+from pipeline.training.acceleration.base import Target
+from pipeline.training.acceleration.first_token import FirstToken, first_token
 
 LAID_OUT_AS_BERT = ["bert", "electra", "roberta", "xlm-roberta"]
 
 
-def pair(tiny, monkeypatch, family: str, adapt=lambda model: model):
-    """The same model trimmed, and as transformers has it."""
+def pair(tiny, family: str, adapt=lambda model: model):
+    """The same model twice: one to be trimmed, and one as transformers has it."""
 
     def load():
         torch.manual_seed(0)
         loaded = load_classifier(find_model(str(tiny.folder(family))), ["a", "b"], dropout=0.0, seed=0)
         return adapt(loaded.model)
 
-    trimmed = load()
-    monkeypatch.setattr("pipeline.modeling.loading.compute_first_token_only", lambda model, encoder: None)
-    return trimmed, load()
+    return load(), load()
 
 
 def padded():
@@ -33,33 +34,34 @@ def padded():
 
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
 @pytest.mark.parametrize("family", LAID_OUT_AS_BERT)
-def test_logits_and_gradients_are_those_of_the_whole_layer(tiny, monkeypatch, family, attention) -> None:
-    trimmed, whole = pair(tiny, monkeypatch, family)
+def test_logits_and_gradients_are_those_of_the_whole_layer(tiny, family, attention) -> None:
+    trimmed, whole = pair(tiny, family)
+    encoder = find_model(str(tiny.folder(family))).encoder
     gradients = []
     for model in (trimmed, whole):
         model.set_attn_implementation(attention)
-        model(**padded(), labels=torch.tensor([0, 1, 1])).loss.backward()
+        with first_token(model, encoder) if model is trimmed else nullcontext():
+            model(**padded(), labels=torch.tensor([0, 1, 1])).loss.backward()
         gradients.append({name: parameter.grad for name, parameter in model.named_parameters() if parameter.grad is not None})
-    assert torch.allclose(trimmed(**padded()).logits, whole(**padded()).logits, atol=1e-6)
-    assert trimmed.base_model(**padded()).last_hidden_state.shape[1] == 1
+    with first_token(trimmed, encoder):
+        assert torch.allclose(trimmed(**padded()).logits, whole(**padded()).logits, atol=1e-6)
+        assert trimmed.base_model(**padded()).last_hidden_state.shape[1] == 1
+    assert torch.equal(trimmed(**padded()).logits, whole(**padded()).logits)
     assert gradients[0].keys() == gradients[1].keys()
     for name, expected in gradients[1].items():
         assert torch.allclose(gradients[0][name], expected, atol=1e-6), name
 
 
 @pytest.mark.parametrize("strategy", ["prefix", "lora"])
-def test_it_holds_under_peft(tiny, monkeypatch, strategy) -> None:
+def test_it_holds_under_peft(tiny, strategy) -> None:
     context = tiny.context(tiny.folder(), tiny.config())
-    trimmed, whole = pair(tiny, monkeypatch, "bert", lambda model: create_strategy(strategy, {}).adapt(model, context))
-    with torch.no_grad():
+    trimmed, whole = pair(tiny, "bert", lambda model: create_strategy(strategy, {}).adapt(model, context))
+    with torch.no_grad(), first_token(trimmed, context.encoder):
         assert torch.allclose(trimmed.eval()(**padded()).logits, whole.eval()(**padded()).logits, atol=1e-6)
 
 
 @pytest.mark.parametrize("family", ["albert", "distilbert", "modernbert"])
-def test_other_layouts_are_left_alone(tiny, family) -> None:
+def test_it_does_not_apply_to_other_layouts(tiny, family) -> None:
     address = find_model(str(tiny.folder(family)))
     model = load_classifier(address, ["a", "b"], dropout=0.0, seed=0).model
-    forwards = [vars(module).get("forward") for module in model.modules()]
-    compute_first_token_only(model, address.encoder)
-    assert [vars(module).get("forward") for module in model.modules()] == forwards
-    assert model.base_model(**padded()).last_hidden_state.shape[1] == 10
+    assert not FirstToken().applies(Target(model, address.encoder, torch.device("cpu")))

@@ -1,4 +1,4 @@
-"""Tables on this machine: a file, a folder with a file a part, or a file named for each part."""
+"""A table in a file of this machine; and what files that are the parts of a data set share with it."""
 
 from __future__ import annotations
 
@@ -12,15 +12,40 @@ from pipeline.data.builder import Chosen
 from pipeline.data.columns import LABEL, LABEL_NAMES, TEXT, TEXT_NAMES, choose_columns, find_label_column
 from pipeline.data.reading.files import format_suffix
 from pipeline.data.reading.inspection import describe_file
-from pipeline.data.reading.tables import FORMATS, class_names, is_table_file, read_columns, text_kind
-from pipeline.data.sources.base import PART_NAMES, Source, SourceTables, by_role
-from pipeline.data.sources.datasets_library import cloned, is_cloned, saved
+from pipeline.data.reading.tables import class_names, is_table_file, read_columns, text_kind
+from pipeline.data.sources.base import Source, SourceKind, SourceTables, by_role, opening
 from pipeline.errors import DataError, enumerate_some, shorten
 from pipeline.hashing import digest, hash_file
 
 
-def local_file(path: Path, config: SplitConfig) -> Source:
+class File(SourceKind):
     """One table, still to be cut."""
+
+    priority = 30
+
+    def claims(self, dataset: str, config: SplitConfig) -> bool:
+        """What is there, or is written as a path."""
+        with opening(dataset):
+            path = Path(dataset).expanduser()
+            return path.exists() or is_table_file(path) or dataset.startswith((".", "/", "~"))
+
+    def find(self, dataset: str, config: SplitConfig) -> Source:
+        """The file.
+
+        Raises:
+            DataError: There is none, or it cannot be opened.
+        """
+        with opening(dataset):
+            path = Path(dataset).expanduser()
+            if path.is_file():
+                return _one_table(path, config)
+            there = path.exists()
+        if there:
+            raise DataError(f"--dataset {shorten(dataset)}: is neither a file nor a folder. Give one.")
+        raise DataError(f"--dataset {shorten(dataset)}: no such file. Relative paths start at {Path.cwd()}.")
+
+
+def _one_table(path: Path, config: SplitConfig) -> Source:
     where = f"--dataset {path}"
     _check_text_options({where: path}, config)
 
@@ -31,86 +56,21 @@ def local_file(path: Path, config: SplitConfig) -> Source:
     return Source(path.name, path.resolve().as_uri(), _identify(path, where), read)
 
 
-def local_folder(path: Path, config: SplitConfig) -> Source:
-    """A folder with a file a part, in GLUE's layout or another, or one that the library datasets saved."""
-    if any((path / name).is_file() for name in ("dataset_dict.json", "state.json")):
-        return saved(path, config)
-    files: dict[str, Path] = {}
-    messages: list[str] = []
-    entries = [entry for entry in sorted(path.iterdir()) if entry.is_file() and is_table_file(entry)]
-    for part, stems in PART_NAMES.items():
-        found = [entry for entry in entries if entry.name.lower().split(".")[0] in stems]
-        if len(found) > 1:
-            names = ", ".join(entry.name for entry in found)
-            messages.append(f"--dataset {path}: holds {len(found)} files for the {part} part: {names}. Keep one.")
-        elif found:
-            files[part] = found[0]
-    if "train" not in files and not messages and is_cloned(path):
-        return cloned(path, config)
-    if "train" not in files and not messages:
-        messages.append(
-            f"--dataset {path}: the folder holds no train.tsv, nor train.csv or the like. GLUE's layout is train.tsv, dev.tsv, "
-            f"test.tsv; other endings are {', '.join(ending for ending in FORMATS if ending != '.tsv')}. "
-            f"Or name the files: --train-file, --validation-file, --test-file.{_hint_at_folder(path)}"
-        )
-    if messages:
-        raise DataError(*messages)
-    options = {part: f"--dataset {file}" for part, file in files.items()}
+def check_parts(files: Mapping[str, Path], options: Mapping[str, str], config: SplitConfig) -> str:
+    """Look at files that are a part each; returns the identity of all together.
+
+    Args:
+        files: Part -> file.
+        options: Part -> the option that named it, as typed.
+
+    Raises:
+        DataError: An option would say nothing, or a file cannot be read.
+    """
     _check_text_options({options[part]: file for part, file in files.items()}, config)
-    sha256 = digest({part: _identify(file, options[part]) for part, file in files.items()})
-    return Source(
-        path.resolve().name, path.resolve().as_uri(), sha256, lambda: _read_parts(files, options, config, may_lack=True)
-    )
+    return digest({part: _identify(file, options[part]) for part, file in files.items()})
 
 
-def _hint_at_folder(path: Path) -> str:
-    """Where the parts lie, if one folder further down."""
-    stems = PART_NAMES["train"]
-    found = next((file for file in sorted(path.glob("*/*")) if is_table_file(file) and file.name.split(".")[0] in stems), None)
-    return (
-        f" There is {shorten(str(found.relative_to(path)))}: is --dataset {shorten(str(found.parent))} meant?" if found else ""
-    )
-
-
-def part_files(dataset: str, config: SplitConfig) -> Source:
-    """A file for each of train, validation and test, each named by an option."""
-    given = {"train": config.train_file, "validation": config.validation_file, "test": config.test_file}
-    named = {part: name for part, name in given.items() if name}
-    options = {part: f"--{part}-file {shorten(name)}" for part, name in named.items()}
-    messages: list[str] = []
-    if "train" not in named:
-        messages.append(f"{', '.join(options.values())}: needs --train-file as well: nothing is trained on the other parts.")
-    elif dataset not in ("", named["train"]):
-        messages.append(f"--dataset {shorten(dataset)} and {options['train']}: which of them? Give one.")
-    files: dict[str, Path] = {}
-    for part, name in named.items():
-        try:
-            file = Path(name).expanduser()
-            if file.is_file():
-                files[part] = file
-            else:
-                messages.append(f"{options[part]}: no such file. Relative paths start at {Path.cwd()}.")
-        except (OSError, RuntimeError, ValueError) as error:
-            messages.append(f"{options[part]}: cannot be opened: {why_not_opened(error)}. Give the path of a file.")
-    if len({file.resolve() for file in files.values()}) < len(files):  # however they were typed
-        messages.append(
-            f"{', '.join(options.values())}: the same file twice. A model cannot be tested on what it was trained on."
-        )
-    if messages:
-        raise DataError(*messages)
-    _check_text_options({options[part]: file for part, file in files.items()}, config)
-    sha256 = digest({part: _identify(file, options[part]) for part, file in files.items()})
-    path = files["train"]
-    return Source(
-        path.name,
-        path.resolve().as_uri(),
-        sha256,
-        lambda: _read_parts(files, options, config, may_lack=False),
-        options["train"],
-    )
-
-
-def _read_parts(files: Mapping[str, Path], options: Mapping[str, str], config: SplitConfig, may_lack: bool) -> SourceTables:
+def read_parts(files: Mapping[str, Path], options: Mapping[str, str], config: SplitConfig, may_lack: bool) -> SourceTables:
     """Read a file a part. Parts may name their text column differently: each is looked up by itself.
 
     Args:
@@ -205,8 +165,3 @@ def _identify(path: Path, where: str) -> str:
         return f"{hash_file(path)}:{format_suffix(path, where)}{named}"
     except OSError as error:
         raise DataError(f"{where}: cannot be read ({error.strerror or error}).") from error
-
-
-def why_not_opened(error: Exception) -> str:
-    """Why a path cannot be opened, without the path."""
-    return (error.strerror if isinstance(error, OSError) else None) or shorten(str(error))

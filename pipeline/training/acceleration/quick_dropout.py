@@ -7,9 +7,11 @@ one 64-bit draw decides over four elements, 16 bits each, so that probabilities 
 from __future__ import annotations
 
 import contextlib
-import functools
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
+
+from pipeline.modeling.split_model import plain_model
+from pipeline.training.acceleration.base import Acceleration, Target, replaced_forwards
 
 if TYPE_CHECKING:
     import torch
@@ -20,6 +22,18 @@ _ATTENTION = "sdpa_with_quick_dropout"
 _RANGE = 2**16
 
 
+class QuickDropout(Acceleration):
+    """Dropout that draws four decisions at once: the same distribution, other elements than torch would drop."""
+
+    def applies(self, target: Target) -> bool:
+        """On a CPU; a GPU draws quickly by itself."""
+        return target.device.type == "cpu"
+
+    def patch(self, target: Target) -> contextlib.AbstractContextManager[None]:
+        """The model's dropouts and its attention."""
+        return quick_dropout(target.model)
+
+
 @contextlib.contextmanager
 def quick_dropout(model: nn.Module) -> Iterator[None]:
     """Within the block every dropout of `model` and of its attention draws quickly; for models on a CPU."""
@@ -28,20 +42,16 @@ def quick_dropout(model: nn.Module) -> Iterator[None]:
     from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
     dropouts = [module for module in model.modules() if type(module) is torch.nn.Dropout]
-    get_base_model: Any = getattr(model, "get_base_model", None)
-    plain: Any = get_base_model() if get_base_model else model
+    plain: Any = plain_model(model)
     before = plain.config._attn_implementation
     AttentionInterface.register(_ATTENTION, attend)
     AttentionMaskInterface.register(_ATTENTION, sdpa_mask)
     try:
-        for module in dropouts:
-            module.forward = functools.partial(_forward, module)  # type: ignore[method-assign]
         if before == "sdpa":
             plain.set_attn_implementation(_ATTENTION)
-        yield
+        with replaced_forwards(dict.fromkeys(dropouts, _forward)):
+            yield
     finally:
-        for module in dropouts:
-            del module.forward  # the class's own shows again
         plain.set_attn_implementation(before)
 
 

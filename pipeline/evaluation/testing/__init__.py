@@ -1,0 +1,1 @@
+"""What is measured of a test alone: no training looks at it."""

@@ -1,0 +1,57 @@
+"""The test of a model: which texts, and what comes of asking it for their labels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from pipeline.data.columns import LABEL, PAIR, TEXT, Input
+from pipeline.data.prepared import PreparedData
+from pipeline.data.splits import choose_sample
+from pipeline.evaluation.metrics import report_by_class, score_predictions
+from pipeline.evaluation.task import Answer, Reading, TestReport
+from pipeline.evaluation.testing.predictions import predict, tabulate, write_csv
+
+
+def read_test(prepared: PreparedData, limit: int | None, seed: int) -> pd.DataFrame:
+    """The test texts that are used: all, or `limit` of them drawn by `seed`."""
+    table = prepared.read("test")
+    return table.iloc[choose_sample(len(table), limit, seed)].reset_index(drop=True)
+
+
+def score_test(reading: Reading, answer: Answer, table: pd.DataFrame, classes: list[str], title: str) -> TestReport:
+    """Scores, tables and pictures of a model's predictions for the texts.
+
+    Args:
+        classes: In the order of the labels of `table`.
+    """
+    inputs = list(zip(*(table[name] for name in (TEXT, PAIR)), strict=True)) if PAIR in table else table[TEXT].tolist()
+    return reading.test(inputs, table[LABEL].to_numpy(), answer, classes, title)
+
+
+def score_transfer(
+    probabilities: Callable[[Sequence[Input]], NDArray[np.float64]],
+    known: Sequence[str],
+    table: pd.DataFrame,
+    classes: list[str],
+) -> TestReport:
+    """Scores and tables of a model's predictions for a second data set.
+
+    Args:
+        probabilities: Of each text the probability of every class that the model knows.
+        known: Those classes in their order.
+        classes: The same in the order of the labels of `table`.
+    """
+    texts: list[str] = table[TEXT].tolist()
+    gold = table[LABEL].to_numpy()
+    order = [known.index(name) for name in classes]
+    found = predict(lambda chosen: probabilities(chosen)[:, order], texts, gold, classes)
+    by_class = pd.DataFrame(report_by_class(gold, found.predicted, classes)).T
+    tables = {
+        "predictions.csv": write_csv(tabulate(texts, gold, found, classes)),
+        "per_class.csv": by_class.to_csv(index_label="class"),
+    }
+    return TestReport(score_predictions(gold, found.predicted, len(classes)), tables, {})

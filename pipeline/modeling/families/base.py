@@ -1,0 +1,124 @@
+"""What a family of encoders declares: its model types, where its parts are, and what cannot be done with it."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from pipeline.registry import FAMILIES
+
+TAKES_NO_PAST = "its attention takes no past keys and values"
+"""Why prefix tuning cannot work on a family."""
+
+
+@dataclass(frozen=True)
+class Family:
+    """How one family of encoders names its parts in transformers, and how it differs from BERT, whose values are the defaults.
+
+    A family lives in a module of its own in this folder. Names are those of its `...ForSequenceClassification`. One default
+    is not BERT's, because it would be wrong without an error: that the top layer can be trimmed, a family says itself.
+
+    The methods are given transformers' config of one model, and may raise whatever a config without sense makes them raise.
+    """
+
+    model_types: ClassVar[tuple[str, ...]]
+    """Every `model_type` of `config.json` that is described here."""
+    base_prefix: ClassVar[str]
+    """Where the encoder stands in the classification model (`base_model_prefix`); the names below are inside it."""
+
+    embeddings: ClassVar[tuple[str, ...]] = ("embeddings",)
+    """Modules of the tables, and of the projection to the hidden size where the family has one."""
+    layers: ClassVar[str] = "encoder.layer"
+    """The list of layers, or of the sets of weights that layers share."""
+    pooler: ClassVar[str | None] = "pooler"
+    """What pretraining left between the top layer and the head: BERT's pooler, ModernBERT's final norm."""
+    pooler_is_norm: ClassVar[bool] = False
+    """Whether `pooler` is a norm that every token passes, so that it stays below every head."""
+
+    head: ClassVar[tuple[str, ...]] = ("classifier",)
+    """Every module of the classifier, outside the encoder; those that the checkpoint lacks are drawn anew."""
+    logits: ClassVar[str] = "classifier"
+    """The linear layer with an output per class, outside the encoder."""
+    linear_head: ClassVar[bool] = True
+    """Whether one linear layer is all of the head that has parameters."""
+
+    linear: ClassVar[tuple[str, ...]] = ("query", "key", "value", "dense")
+    """Last names of every linear layer of layers and pooler: what LoRA adapts."""
+    attention: ClassVar[tuple[str, ...]] = ("attention",)
+    """Parts of a layer that make up the attention block, with its output and its norm."""
+    query_value: ClassVar[tuple[str, ...]] = ("query", "value")
+    """Last names of the linear layers that make queries and values; of the fused one where a family has no others."""
+    key_value: ClassVar[tuple[str, ...]] = ("key", "value")
+    """Last names of the linear layers that make keys and values."""
+    attention_output: ClassVar[str] = "attention.output.dense"
+    """How the name of the attention block's last linear layer ends."""
+    feed_forward_output: ClassVar[str] = "output.dense"
+    """How the name of the feed-forward block's last linear layer ends; it may end the attention block's, too."""
+    feed_forward_matrices: ClassVar[int] = 2
+    """Matrices of hidden x intermediate size in a layer: two, or three where a gate is computed beside (GLU)."""
+    layer_attributes: ClassVar[tuple[str, ...]] = ()
+    """What the model reads off a layer, beside calling it."""
+    trims_last_layer: ClassVar[bool] = False
+    """Whether the top layer can be made to compute the first token alone: a layer is `attention.self`, `attention.output`,
+    `intermediate` and `output`, and computes with them what BERT's does."""
+
+    dropouts: ClassVar[tuple[str, ...]] = ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout")
+    """Names in `config.json` of the dropout probabilities: of hidden states, of attention, of the classifier."""
+    intermediate_size: ClassVar[str] = "intermediate_size"
+    """Name in `config.json` of the width of the feed-forward block."""
+    counts_positions_from_padding: ClassVar[bool] = False
+    """Whether the first token has position `pad_token_id + 1`, so that the table holds fewer usable positions than rows."""
+    refused: ClassVar[Mapping[str, str]] = {}
+    """Strategy -> why it cannot work on this family, as in "prefix cannot work on albert: REASON." What follows from a
+    config, such as layers without biases, strategies find themselves."""
+
+    def max_positions(self, config: Any) -> int:
+        """Tokens that the positions reach, special tokens included."""
+        rows = int(config.max_position_embeddings)
+        return rows - (config.pad_token_id or 0) - 1 if self.counts_positions_from_padding else rows
+
+    def layer_sets(self, config: Any) -> int:
+        """Sets of weights that the layers have; fewer than layers where these share them."""
+        return int(config.num_hidden_layers)
+
+    def has_biases(self, config: Any) -> bool:
+        """Whether embeddings, layers and pooler have biases."""
+        return True
+
+    def reads_first_token(self, config: Any) -> bool:
+        """Whether the family's own head reads the first token's state alone."""
+        return True
+
+    def why_unsupported(self, config: Any) -> str | None:
+        """Why a model of the family cannot be used, as in "config.json: REASON."; None where it can."""
+        return None
+
+
+def list_model_types() -> list[str]:
+    """Every `model_type` that is described, sorted; imports the families' files, and neither torch nor transformers."""
+    return sorted(_by_model_type(tuple(FAMILIES.names())))
+
+
+def find_family(model_type: object) -> Family | None:
+    """The family of that `model_type`; None if no family describes it.
+
+    Raises:
+        TypeError: Two families describe one model type; a mistake of whoever wrote the later one.
+    """
+    return _by_model_type(tuple(FAMILIES.names())).get(model_type) if isinstance(model_type, str) else None
+
+
+@functools.cache
+def _by_model_type(names: tuple[str, ...]) -> dict[str, Family]:
+    """The families of these names; looked for once, for an encoder is described again and again."""
+    described: dict[str, Family] = {}
+    for name in names:
+        family = FAMILIES.only_class(name, Family)()
+        for model_type in family.model_types:
+            if model_type in described:
+                other = type(described[model_type]).__module__
+                raise TypeError(f"{type(family).__module__} and {other} both describe {model_type}.")
+            described[model_type] = family
+    return described

@@ -1,0 +1,11 @@
+"""BERT."""
+
+from pipeline.modeling.families.base import Family
+
+
+class Bert(Family):
+    """BERT (Devlin et al. 2019, arXiv:1810.04805), multilingual BERT and MiniLM: one linear layer above a pooler classifies."""
+
+    model_types = ("bert",)
+    base_prefix = "bert"
+    trims_last_layer = True

@@ -1,0 +1,18 @@
+"""RoBERTa."""
+
+from pipeline.modeling.families.base import Family
+
+
+class Roberta(Family):
+    """RoBERTa (Liu et al. 2019, arXiv:1907.11692) and XLM-RoBERTa (Conneau et al. 2020, arXiv:1911.02116).
+
+    The classifier has a hidden layer of its own, and the checkpoint's pooler is not used.
+    """
+
+    model_types = ("roberta", "xlm-roberta")
+    base_prefix = "roberta"
+    pooler = None
+    logits = "classifier.out_proj"
+    linear_head = False
+    trims_last_layer = True
+    counts_positions_from_padding = True

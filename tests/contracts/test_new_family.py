@@ -1,0 +1,79 @@
+"""Adding an encoder family is adding one file: the one that the guide shows is taken as it stands."""
+
+import re
+
+import pytest
+import torch
+from pairs import make, moved, snapshot
+from transformers import BertTokenizerFast, LayoutLMConfig, LayoutLMModel
+
+import pipeline.modeling.families
+from pipeline.errors import ConfigError, ModelError
+from pipeline.modeling.encoder import describe_encoder
+from pipeline.modeling.families.base import find_family, list_model_types
+from pipeline.modeling.model_sources import find_model
+
+HEADING = "Add an encoder family in one file"
+
+
+@pytest.fixture
+def add_module(add_module_to):
+    """Puts a file beside the families for as long as the test lasts."""
+    return add_module_to(pipeline.modeling.families)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tiny):
+    """A tiny LayoutLM with random weights."""
+    folder = tiny.root / "layoutlm"
+    tokenizer = BertTokenizerFast.from_pretrained(tiny.folder())
+    torch.manual_seed(0)
+    config = LayoutLMConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        num_hidden_layers=tiny.depth,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=64,
+        max_2d_position_embeddings=8,
+        initializer_range=0.2,
+    )
+    LayoutLMModel(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_the_example_of_the_guide_is_a_family(add_module, guide, tiny, checkpoint, tmp_path):
+    section, block = guide(HEADING)
+    (name,) = re.findall(r"Saved as `pipeline/modeling/families/(\w+)\.py`", section)
+    assert name not in list_model_types(), "the guide shows something new"
+    with pytest.raises(ModelError, match=f"architecture '{name}' is not supported. Supported: albert, bert,"):
+        assert find_model(str(checkpoint)).encoder
+    add_module(name, block)
+    assert name in list_model_types()
+    assert find_model(str(checkpoint)).encoder.family == find_family(name) != find_family("bert")
+    for strategy in ("full", "lora", "partial"):
+        built = tiny.build(make(strategy), checkpoint, tiny.config())
+        parts = {parameter.place.part for parameter in built.parameters.parameters}
+        assert parts >= {"embeddings", "layer", "pooler", "head"}
+        assert ("added" in parts) == (strategy == "lora"), "every parameter of the family has its place"
+        before = snapshot(built.model)
+        assert tiny.fit(built, tiny.config(), tmp_path / strategy).steps == 1
+        assert moved(before, snapshot(built.model)) == {parameter.name for parameter in built.parameters.trainable}
+    (refused,) = re.findall(r"every strategy but (\w+), which is refused", section)
+    with pytest.raises(ConfigError, match=f"{refused} cannot work on {name}: its attention takes no past keys and values"):
+        tiny.build(make(refused), checkpoint, tiny.config())
+
+
+def test_a_model_type_has_one_family(add_module) -> None:
+    add_module("second", "from pipeline.modeling.families.bert import Bert\n\n\nclass Second(Bert):\n    pass\n")
+    with pytest.raises(TypeError, match=r"families\.second and pipeline\.modeling\.families\.bert both describe bert"):
+        describe_encoder({"model_type": "bert"}, "mine")
+
+
+@pytest.mark.parametrize("text", ["", "from pipeline.modeling.families.bert import Bert\n"], ids=["none", "imported"])
+def test_a_file_must_hold_one_family(add_module, text: str) -> None:
+    add_module("odd", text)
+    with pytest.raises(TypeError, match="exactly one Family"):
+        list_model_types()
