@@ -18,7 +18,7 @@ ROOT = Path(__file__).parent
 
 FOLDERS = ("data", "modeling", "strategies", "objectives", "evaluation", "training")
 """All that decides what a training computes, or what a test scores, is in these."""
-PLUGINS = ("data/sources", "modeling/heads", "strategies/methods", "objectives")
+PLUGINS = ("data/sources", "modeling/families", "modeling/heads", "strategies/methods", "objectives")
 """Folders in which a file counts where it is used; what all plug-ins share, `base` and `__init__`, always does.
 
 No source is used here: what it gave counts as the fingerprint of the data.

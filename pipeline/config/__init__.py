@@ -205,11 +205,11 @@ class FitConfig(EncoderConfig):
     """Train one model with so many processes, a GPU each where there are any; each takes its share of every batch."""
     seed: Annotated[Seed, MostUsed(15)] = 42
     """Seed of order, initialisation and dropout, unless they have their own."""
-    data_seed: Annotated[Seed | None, Training(11)] = None
+    data_seed: Annotated[Seed | None, Training(12)] = None
     """Seed of the order of the examples; --seed if not given."""
-    init_seed: Annotated[Seed | None, Training(12)] = None
+    init_seed: Annotated[Seed | None, Training(13)] = None
     """Seed of newly initialised weights; --seed if not given."""
-    dropout_seed: Annotated[Seed | None, Training(13)] = None
+    dropout_seed: Annotated[Seed | None, Training(14)] = None
     """Seed of dropout; --seed if not given."""
 
     @model_validator(mode="before")

@@ -16,7 +16,7 @@ from pipeline.training.distributed import World, find_world
 from pipeline.training.inference import predict_logits
 from pipeline.training.inputs import Feed, Feeds
 from pipeline.training.meters import FlopCounter, Stopwatch
-from pipeline.training.optimizer import build_optimizer, linear_warmup_decay, set_learning_rate, warmup_steps
+from pipeline.training.optimizer import build_optimizer, build_schedule, set_learning_rate
 from pipeline.training.plan import (
     FitPlan,
     FitResult,
@@ -66,7 +66,7 @@ def _fit(plan: FitPlan, observer: Observer, accelerator: Any, world: World) -> F
     restored = plan.checkpoints.restore(plan.model, plan.parameters, optimizer, accelerator.scaler, plan.strategy, world.rank)
     progress = Progress(**restored) if restored else Progress()
     resumed_from = progress.step
-    warmup = warmup_steps(plan.total_steps, plan.config.warmup_ratio)
+    schedule = build_schedule(plan.total_steps, plan.config.warmup_ratio)
     watch = Stopwatch(progress.train_seconds)
     feeds = Feeds(plan, observer, accelerator.device, world)
     on_gpu, longest = accelerator.device.type == "cuda", plan.longest_text
@@ -91,7 +91,7 @@ def _fit(plan: FitPlan, observer: Observer, accelerator: Any, world: World) -> F
                 if on_gpu:
                     batch = batch.lengthened(LENGTH_MULTIPLE, longest, plan.pad_id)
                 batch = batch.to(accelerator.device)
-                rate = plan.config.learning_rate * linear_warmup_decay(progress.step, plan.total_steps, warmup)
+                rate = plan.config.learning_rate * schedule(progress.step)
                 set_learning_rate(optimizer, rate, phase)
                 step = partial(
                     _step, plan, accelerator, optimizer, wrapped, feed, partial(world.weigh, share=share), progress.step

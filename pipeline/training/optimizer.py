@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from pipeline.strategies.parameter_plan import ParameterPlan, PlannedParameter
@@ -13,19 +14,19 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-def warmup_steps(total_steps: int, warmup_ratio: float) -> int:
-    """Steps over which the rate rises."""
-    return math.ceil(total_steps * warmup_ratio)
+def build_schedule(total_steps: int, warmup_ratio: float) -> Callable[[int], float]:
+    """Share of the peak rate at a step counted from 0: up linearly over the warm-up, then down to zero at the end.
 
-
-def linear_warmup_decay(step: int, total_steps: int, warmup: int) -> float:
-    """Share of the peak rate at a step counted from 0: up linearly over `warmup` steps, then down to zero at the end.
-
-    The formula of `transformers.get_linear_schedule_with_warmup`.
+    A function of the step alone, so nothing of it goes into checkpoints: the scheduler that it is taken from has an optimizer
+    without parameters. Ours has a rate per group and phase.
     """
-    if step < warmup:
-        return step / warmup
-    return max(0.0, (total_steps - step) / max(1, total_steps - warmup))
+    import torch
+    from transformers.optimization import get_scheduler
+
+    unused = torch.optim.SGD([torch.nn.Parameter(torch.empty(0))], lr=1.0)
+    shares: Callable[[int], float]
+    (shares,) = get_scheduler("linear", unused, math.ceil(total_steps * warmup_ratio), total_steps).lr_lambdas
+    return shares
 
 
 def build_optimizer(model: nn.Module, plan: ParameterPlan, weight_decay: float) -> torch.optim.Optimizer:

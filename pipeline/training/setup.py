@@ -62,7 +62,8 @@ class TrainingInputs:
     def code_version(self) -> str:
         """Equal where the code that decides what this training computes is the same."""
         used = plugin_modules(self.config.strategy, self.config.objective, self.config.head)
-        return code_version(used, self.strategy.packages)
+        family = type(self.address.encoder.family).__module__
+        return code_version((*used, family), self.strategy.packages)
 
     def context(self) -> StrategyContext:
         """What the strategy is told."""

@@ -6,8 +6,9 @@ the same batches, so one pass over the hidden states serves all of them: weights
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from pipeline.config import FitConfig
@@ -24,7 +25,7 @@ from pipeline.training.inference import predict_logits
 from pipeline.training.inputs import Feed, Feeds
 from pipeline.training.loop import make_accelerator
 from pipeline.training.meters import FlopCounter, Stopwatch
-from pipeline.training.optimizer import linear_warmup_decay, warmup_steps
+from pipeline.training.optimizer import build_schedule
 from pipeline.training.plan import (
     FitPlan,
     FitResult,
@@ -163,9 +164,11 @@ class _Point:
     @property
     def rate(self) -> float:
         """The learning rate of the next step."""
-        total = self.plan.total_steps
-        warmup = warmup_steps(total, self.config.warmup_ratio)
-        return self.config.learning_rate * linear_warmup_decay(self.progress.step, total, warmup)
+        return self.config.learning_rate * self._schedule(self.progress.step)
+
+    @cached_property
+    def _schedule(self) -> Callable[[int], float]:
+        return build_schedule(self.plan.total_steps, self.config.warmup_ratio)
 
     def logs(self) -> bool:
         """Whether the mean loss is logged after the last step."""

@@ -13,6 +13,7 @@ import pipeline
 from pipeline import code_version as module
 from pipeline.code_version import FOLDERS, PLUGINS, TESTING, code_version
 from pipeline.config import TrainConfig
+from pipeline.modeling.families.base import find_family
 from pipeline.stages.testing.test import scoring_version
 from pipeline.strategies.base import create_strategy
 from pipeline.training.setup import TrainingInputs
@@ -35,10 +36,11 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def versions() -> tuple[str, str]:
-    """Of a training of dora with the head attention, and of its test, as a new process sees them."""
+    """Of a training of dora with the head attention on a BERT, and of its test, as a new process sees them."""
     unused: Any = None
     config = TrainConfig(strategy="dora", head="attention")
-    inputs = TrainingInputs(config, unused, create_strategy("dora", {}), unused, "", unused)
+    address: Any = SimpleNamespace(encoder=SimpleNamespace(family=find_family("bert")))
+    inputs = TrainingInputs(config, address, create_strategy("dora", {}), unused, "", unused)
     trained: Any = SimpleNamespace(tags={"strategy": "dora"}, params={"objective": "classification", "head": "attention"})
     module._read.cache_clear()
     return inputs.code_version, scoring_version(trained)
@@ -81,18 +83,21 @@ KINDS = {
     "the head used": ("modeling/heads/attention.py", TRAINED_AGAIN),
     "another head": ("modeling/heads/mlp.py", REUSED),
     "what heads share": ("modeling/heads/base.py", TRAINED_AGAIN),
+    "the family used": ("modeling/families/bert.py", TRAINED_AGAIN),
+    "another family, for a run does not say its own": ("modeling/families/albert.py", TESTED_AGAIN),
+    "what families share": ("modeling/families/base.py", TRAINED_AGAIN),
     "the objective used": ("objectives/classification.py", TRAINED_AGAIN),
     "another objective": ("objectives/siamese.py", REUSED),
     "loading": ("modeling/loading.py", TRAINED_AGAIN),
     "the training loop": ("training/loop.py", TRAINED_AGAIN),
     "the training setup": ("training/setup.py", TRAINED_AGAIN),
-    "acceleration": ("training/acceleration/dropout.py", TRAINED_AGAIN),
+    "acceleration": ("training/acceleration/quick_dropout.py", TRAINED_AGAIN),
     "heads trained together": ("training/vmapped_heads.py", TRAINED_AGAIN),
     "a new module of training": ("training/new.py", TRAINED_AGAIN),
     "reading a model back": ("training/saved_model.py", TRAINED_AGAIN),
     "data cleaning": ("data/cleaning.py", TRAINED_AGAIN),
     "tokenization": ("data/tokenization.py", TRAINED_AGAIN),
-    "a data source, whose data have a fingerprint": ("data/sources/local.py", REUSED),
+    "a data source, whose data have a fingerprint": ("data/sources/packaged.py", REUSED),
     "metrics": ("evaluation/metrics.py", TRAINED_AGAIN),
     "what outputs mean": ("evaluation/task.py", TRAINED_AGAIN),
     "the test": ("evaluation/testing/scoring.py", TESTED_AGAIN),

@@ -58,6 +58,7 @@ _PRELOADED = [
     "peft",
     "transformers.models.auto.modeling_auto",
     "transformers.models.bert.modeling_bert",
+    "transformers.optimization",
     "pipeline.stages.train",
     *STRATEGIES.modules(),  # so that all are of the moment when a study begins
     *FAMILIES.modules(),

@@ -12,6 +12,7 @@ from pipeline.data.columns import LABEL
 from pipeline.evaluation.statistics.chance import SWAPPED, is_far_below_chance
 from pipeline.evaluation.testing.scoring import score_test
 from pipeline.fonts import warn_of_missing
+from pipeline.registry import FAMILIES
 from pipeline.stages.progress import WAY_OUT, count_classes, say
 from pipeline.stages.testing.other_data import describe_amount
 from pipeline.tracking.run_kinds import EXTERNAL
@@ -25,7 +26,7 @@ def scoring_version(trained: Run | None) -> str:
     """Equal where the code that decides the test scores of a run is the same; of a model from elsewhere without one."""
     params, strategy = (trained.params, trained.tags["strategy"]) if trained else ({}, EXTERNAL)
     used = plugin_modules(strategy, params.get("objective", _USUAL.objective), params.get("head", _USUAL.head))
-    return code_version(used, test=True)
+    return code_version((*used, *FAMILIES.modules()), test=True)  # a run does not say of which family its model is
 
 
 def log_test(

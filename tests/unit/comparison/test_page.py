@@ -3,6 +3,7 @@
 import dataclasses
 import re
 from collections.abc import Callable, Sequence
+from html import unescape
 from html.parser import HTMLParser
 
 import numpy as np
@@ -79,6 +80,14 @@ def test_what_comes_from_outside_is_escaped(content: Content) -> None:
     assert text.count("<script>") == 1, "our own"
     assert "&lt;script&gt;alert" in text
     assert "$title{braces}" in text, "left as it is"
+
+
+@pytest.mark.parametrize("name", ['"><b onclick=x>', "{{ 7 * 7 }}", "{% raw %}", "a' b=c"])
+def test_a_name_is_neither_markup_nor_template(make_content: MakeContent, name: str) -> None:
+    harmless, hostile = (render_page(make_content({"full": 0.9}, classes=("bad", shown))) for shown in ("good", name))
+    named = [[attribute[:2] for attribute in check(text).attributes] for text in (harmless, hostile)]
+    assert named[0] == named[1]
+    assert name in unescape(hostile)
 
 
 def test_marks_can_be_reached_by_keyboard_and_say_what_they_are(content: Content) -> None:

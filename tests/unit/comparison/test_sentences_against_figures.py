@@ -20,8 +20,8 @@ from pipeline.comparison.selection import LeftOut, Selection
 from pipeline.comparison.statistics import add_statistics, compute_statistics, without_groups
 from pipeline.comparison.table import build_table
 from pipeline.comparison.verdict import Verdict
-from pipeline.evaluation import bootstrap
 from pipeline.evaluation.metrics import score_predictions
+from pipeline.evaluation.statistics import bootstrap
 from pipeline.tracking.runs import Run
 
 NAMES = ("full", "lora", "ia3", "bitfit", "prefix", "partial", "dora", "vera")

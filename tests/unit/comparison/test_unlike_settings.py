@@ -62,10 +62,7 @@ def test_a_row_of_two_machines_has_no_mean_time_and_no_point_and_this_is_said(ma
         ({"params": {"compute_dtype": "bfloat16"}}, ("fp32", "bf16")),
         ({"params": {"batch_size": "64"}}, ("batches of 32", "batches of 64")),
         ({"tags": {"num_processes": "2"}}, ("1 process", "2 processes")),
-        (
-            {"params": {"acceleration": "['first_token', 'fused_lora']"}},
-            ("accelerated", "acceleration first_token, fused_lora"),
-        ),
+        ({"params": {"acceleration": "['off']"}}, ("accelerated", "acceleration off")),
         ({}, None),
     ],
 )

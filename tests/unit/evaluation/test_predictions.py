@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from pipeline.evaluation import predictions as module
 from pipeline.evaluation.plots import draw_confusion
+from pipeline.evaluation.testing import predictions as module
 from pipeline.evaluation.testing.predictions import SCORED_CLASSES, predict, tabulate, write_csv
 
 

@@ -1,31 +1,33 @@
 """The learning rate by step, and seeds that do not touch each other."""
 
 import pytest
-import torch
-import transformers
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.config import FitConfig
-from pipeline.training.optimizer import linear_warmup_decay, warmup_steps
+from pipeline.training.optimizer import build_schedule
 from pipeline.training.seeding import Seeds, derive
 
 
-@pytest.mark.parametrize(("total", "ratio"), [(1, 0.0), (1, 1.0), (10, 0.0), (10, 0.1), (95, 0.06), (20, 1.0)])
-def test_the_schedule_is_that_of_transformers(total, ratio):
-    warmup = warmup_steps(total, ratio)
-    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
-    reference = transformers.get_linear_schedule_with_warmup(optimizer, warmup, total)
-    for step in range(total):
-        assert linear_warmup_decay(step, total, warmup) == pytest.approx(reference.get_last_lr()[0])
-        optimizer.step()
-        reference.step()
+@pytest.mark.parametrize(
+    ("total", "ratio", "shares"),
+    [
+        (1, 0.0, [1]),
+        (1, 1.0, [0]),
+        (4, 0.0, [1, 3 / 4, 2 / 4, 1 / 4]),
+        (5, 0.3, [0, 1 / 2, 1, 2 / 3, 1 / 3]),  # the warm-up is rounded up
+        (4, 1.0, [0, 1 / 4, 2 / 4, 3 / 4]),
+    ],
+)
+def test_the_rate_rises_over_the_warm_up_and_falls_to_zero(total, ratio, shares):
+    schedule = build_schedule(total, ratio)
+    assert [schedule(step) for step in range(total)] == shares, "to the last bit"
+    assert schedule(total) == 0
 
 
 @given(total=st.integers(1, 10_000), ratio=st.floats(0, 1), share=st.floats(0, 1))
 def test_the_share_is_between_0_and_1(total, ratio, share):
-    step = int(share * (total - 1))
-    assert 0 <= linear_warmup_decay(step, total, warmup_steps(total, ratio)) <= 1
+    assert 0 <= build_schedule(total, ratio)(int(share * (total - 1))) <= 1
 
 
 def test_seeds_are_equal_for_equal_configs_and_all_differ():
