@@ -104,7 +104,7 @@ def check_ui(project: Path) -> None:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     server = subprocess.Popen(
-        ["mlflow", "ui", "--port", str(port)],
+        ["mlflow", "ui", "--port", str(port), "--workers", "1"],
         cwd=project,
         env=environment(),
         stdout=subprocess.DEVNULL,
