@@ -31,8 +31,9 @@ STUDIES = {
 
 
 def documented_commands() -> list[str]:
+    """Each once, in the order of the documents."""
     blocks = [block for path in DOCUMENTS for block in re.findall(r"```bash\n(.*?)```", path.read_text(), re.DOTALL)]
-    return [line.strip() for block in blocks for line in block.splitlines() if line.strip()]
+    return list(dict.fromkeys(line.strip() for block in blocks for line in block.splitlines() if line.strip()))
 
 
 COMMANDS = documented_commands()

@@ -104,14 +104,14 @@ def check_ui(project: Path) -> None:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     server = subprocess.Popen(
-        ["mlflow", "ui", "--port", str(port)],
+        ["mlflow", "ui", "--port", str(port), "--workers", "1"],
         cwd=project,
         env=environment(),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
     try:
-        deadline = time.monotonic() + 90
+        deadline = time.monotonic() + 240
         while True:
             try:
                 with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5) as page:
@@ -119,7 +119,7 @@ def check_ui(project: Path) -> None:
                     return
             except OSError:
                 assert server.poll() is None, "the server ended"
-                assert time.monotonic() < deadline, "no page within 90 s"
+                assert time.monotonic() < deadline, "no page within 240 s"
                 time.sleep(1)
     finally:
         server.terminate()
