@@ -1,4 +1,4 @@
-"""Names of the scores of predictions, as they stand on runs behind `val/` and `test/`. Imports nothing."""
+"""Scores of predictions, of classes and of numbers, under the names that stand on runs behind `val/` and `test/`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from sklearn.metrics import accuracy_score, precision_recall_fscore_support
 
 CLASS_METRICS = ("accuracy", "precision_macro", "recall_macro", "f1_macro")
 SCORE_METRICS = ("spearman", "pearson")
-
 
 _AT_ONCE = 20_000_000  # scores turned into float64 at a time
 
