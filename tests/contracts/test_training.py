@@ -92,7 +92,6 @@ class Trained:
     """Of each step: the parameters that the strategy says are trained by it."""
     moved: Sequence[set[str]]
     """Of each step: what it changed."""
-    moved_in_all: set[str]
     trainable: set[str]
     grouped: Sequence[str]
     """Parameters of the optimizer, group by group."""
@@ -153,7 +152,6 @@ def _train_case(tiny, watch, scratch: Path, folders: Path, family: str, name: st
             for epoch in range(len(snapshots) - 1)
         ],
         moved=[moved(before, after) for before, after in itertools.pairwise(snapshots)],
-        moved_in_all=moved(snapshots[0], snapshots[-1]),
         trainable={parameter.name for parameter in plan.trainable},
         grouped=[named[id(parameter)] for group in optimizer.param_groups for parameter in group["params"]],
         pooler=[parameter.trains for parameter in plan.parameters if parameter.place.part == "pooler"],
@@ -172,7 +170,7 @@ def test_every_step_changes_exactly_the_declared_parameters(train_case, family, 
             declared = {parameter for parameter in declared if AT_REST[name] not in parameter}
         assert declared
         assert changed == declared
-    assert trained.moved_in_all == trained.trainable
+    assert set().union(*trained.moved) == trained.trainable  # AdaLoRA may prune a layer's singular values back to zero
 
 
 @pytest.mark.parametrize(("family", "name", "pooler", "head"), in_tiers(BASES))
