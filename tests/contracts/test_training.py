@@ -161,6 +161,10 @@ def _train_case(tiny, watch, scratch: Path, folders: Path, family: str, name: st
     )
 
 
+PRUNED = {"adalora": ".lora_E."}
+"""Of strategies that set weights to zero again: what is in the names of those weights."""
+
+
 @pytest.mark.parametrize(("family", "name", "pooler", "head"), in_tiers(BASES))
 def test_every_step_changes_exactly_the_declared_parameters(train_case, family, name, pooler, head):
     trained = train_case(family, name, pooler, head)
@@ -169,8 +173,12 @@ def test_every_step_changes_exactly_the_declared_parameters(train_case, family, 
         if step == 0 and name in AT_REST:
             declared = {parameter for parameter in declared if AT_REST[name] not in parameter}
         assert declared
+        if name in PRUNED:  # some are set back to the zero that they had
+            changed = changed | {parameter for parameter in declared if PRUNED[name] in parameter}
         assert changed == declared
-    assert set().union(*trained.moved) == trained.trainable  # AdaLoRA may prune a layer's singular values back to zero
+    assert {parameter for parameter in trained.trainable if PRUNED.get(name, "-") not in parameter} <= set().union(
+        *trained.moved
+    )
 
 
 @pytest.mark.parametrize(("family", "name", "pooler", "head"), in_tiers(BASES))
