@@ -85,7 +85,7 @@ def _make(file: Path) -> None:
     os.close(descriptor)
     scratch = Path(name)
     try:
-        with _unsynchronised():
+        with unsynchronised():
             # As MLflow makes its own: the address of artifacts stands in the experiment "Default" alone.
             address = URL.create("sqlite", database=str(scratch)).render_as_string()
             SqlAlchemyStore(address, DEFAULT_LOCAL_FILE_AND_ARTIFACT_PATH).engine.dispose()
@@ -112,7 +112,7 @@ def _link(scratch: Path, file: Path) -> None:
 
 
 @contextlib.contextmanager
-def _unsynchronised() -> Iterator[None]:
+def unsynchronised() -> Iterator[None]:
     """Without waiting for the disk at each of several hundred statements: the file is synchronised once, when it is whole."""
     from sqlalchemy import Engine, event
 

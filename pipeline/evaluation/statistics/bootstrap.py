@@ -1,4 +1,7 @@
-"""How the scores of several runs vary, together, over other test texts: a bootstrap of the texts (Efron 1979)."""
+"""How the scores of several runs vary, together, over other test texts: a bootstrap of the texts (Efron 1979).
+
+And what follows from it: estimates over texts and seeds with intervals, and how small a difference can be shown.
+"""
 
 from __future__ import annotations
 

@@ -390,7 +390,10 @@ RULES: Sequence[tuple[str, Check]] = (
     (rf"no difference (?:to|between (\w+) and) ({LIST}) was shown(?:\.|; )", not_told_apart),
     (rf"({LIST}) (is|are) behind, (\w+ )?by {POINTS}\.", behind),
     (rf"({LIST}) (?:is|are) better on the seeds that both have, so no best one is named\.", better_somewhere),
-    (r"The 95 % interval of (\w+)'s lead over .*?,(?: each)? (leaves out 0|holds 0), but (.*?)\.(?= |$)", against_interval),
+    (
+        r"The 95 % interval of (\w+)'s lead over .*?,(?: and \d+ more)?(?: each)? (leaves out 0|holds 0), but (.*?)\.(?= |$)",
+        against_interval,
+    ),
     (
         rf"({LIST}) did not learn(?: with any of its \d+ seeds)?: "
         r"(?:its accuracy, (?P<value>[\d.]+) \(95 % interval (?P<low>[\d.]+) to (?P<high>[\d.]+)\), |the accuracy )"
