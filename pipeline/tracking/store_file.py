@@ -71,6 +71,10 @@ def ensure_store(uri: str) -> None:
             f"The tracking store {named} is half made: the program that began it, such as `mlflow run` or `mlflow ui`, was "
             f"stopped meanwhile. There is no run in it. Delete {files} and run the command again."
         )
+    else:
+        with contextlib.suppress(OSError):  # a folder that is for reading alone
+            for left in file.parent.glob(f".{file.name}.*"):  # by a process that was stopped when the file had its name
+                left.unlink(missing_ok=True)
 
 
 def _make(file: Path) -> None:
