@@ -1,4 +1,4 @@
-"""Content hashes: what makes two inputs the same."""
+"""Content hashes: what makes two inputs the same, and checksums by which damage is found."""
 
 from __future__ import annotations
 

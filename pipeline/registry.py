@@ -68,6 +68,20 @@ class Registry:
             raise TypeError(f"{module.__name__} must define exactly one {base.__name__}, not {len(own)}.")
         return own[0]
 
+    def instances(self, base: type[T]) -> list[T]:
+        """All instances of `base` that the modules define at their top, in the order of the modules' names and of their lines.
+
+        Raises:
+            TypeError: A module defines none; a mistake of whoever wrote it.
+        """
+        found: list[T] = []
+        for name in self.names():
+            own = [value for value in vars(self.load(name)).values() if isinstance(value, base)]
+            if not own:
+                raise TypeError(f"{self.module_name(name)} must define a {base.__name__}.")
+            found += (value for value in own if value not in found)  # one may be imported from the module that defines it
+        return found
+
 
 SOURCES = Registry("source", "pipeline.data.sources")
 STRATEGIES = Registry("strategy", "pipeline.strategies.methods")
@@ -75,4 +89,5 @@ FAMILIES = Registry("family", "pipeline.modeling.families")
 HEADS = Registry("head", "pipeline.modeling.heads")
 OBJECTIVES = Registry("objective", "pipeline.objectives")
 ACCELERATIONS = Registry("acceleration", "pipeline.training.acceleration")
+METRICS = Registry("metric", "pipeline.evaluation.metrics")
 EXECUTORS = Registry("executor", "pipeline.stages.search.executors")

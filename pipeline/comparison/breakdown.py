@@ -10,12 +10,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pipeline.comparison.predictions import RecordedPredictions
+from pipeline.evaluation.metrics.base import Counts, ranking
 from pipeline.evaluation.task import columns_of
 from pipeline.evaluation.testing.calibration import calibration_error, reliability
 from pipeline.evaluation.testing.predictions import score_by_length
 
 _BY_CLASS = ["row", "class", "texts", "f1"]
-_BY_LENGTH = ["row", "min_words", "max_words", "texts", "f1_macro"]
+_RANKING = ranking("class")
+_BY_LENGTH = ["row", "min_words", "max_words", "texts", _RANKING.name]
 _RELIABILITY = ["row", "low", "high", "texts", "confidence", "accuracy"]
 _CERTAINTY = ["row", "accuracy", "confidence", "ece"]
 
@@ -27,7 +29,10 @@ class Breakdown:
     by_class: pd.DataFrame
     """`row`, `class`, `texts`, `f1`, the mean over seeds."""
     by_length: pd.DataFrame
-    """`row`, `min_words`, `max_words`, `texts`, `f1_macro`, the mean over seeds; parts are those of `score_by_length`."""
+    """`row`, `min_words`, `max_words`, `texts`, and the metric by which rows are ranked, the mean over seeds.
+
+    Parts are those of `score_by_length`.
+    """
     reliability: pd.DataFrame
     """`row`, `low`, `high`, `texts`, `confidence`, `accuracy`, over the answers of all seeds."""
     certainty: pd.DataFrame
@@ -51,8 +56,8 @@ def break_down(recorded: RecordedPredictions, rows: Mapping[str, Sequence[str]])
         by_class += list(zip([name] * len(scores), recorded.classes, support.tolist(), scores.tolist(), strict=True))
         for low, high, chosen in parts:
             gold = recorded.gold[chosen]
-            f1 = np.mean([_f1_by_class(gold, mine[chosen], len(recorded.classes)).mean() for mine in predicted])
-            by_length.append((name, low, high, len(gold), float(f1)))
+            of_part = [_RANKING.of_counts(_count(gold, mine[chosen], len(recorded.classes))) for mine in predicted]
+            by_length.append((name, low, high, len(gold), float(np.mean(of_part))))
         right = [mine == recorded.gold for mine in predicted]
         confidence = [recorded.confidence[run_id] for run_id in ids]
         if not np.isnan(confidence).any():
@@ -79,10 +84,14 @@ def _length_parts(recorded: RecordedPredictions) -> list[tuple[int, int, NDArray
 
 def _f1_by_class(gold: NDArray[np.int64], predicted: NDArray[np.int64], classes: int) -> NDArray[np.float64]:
     """As scikit-learn's `f1_score`, in a hundredth of its time; 0 of a class that is neither true nor predicted."""
-    right = np.bincount(gold[gold == predicted], minlength=classes)
-    said, true = (np.bincount(labels, minlength=classes) for labels in (predicted, gold))
-    found: NDArray[np.float64] = 2 * right / np.maximum(1, said + true)
+    counts = _count(gold, predicted, classes)
+    found: NDArray[np.float64] = 2 * counts.right / np.maximum(1, counts.predicted + counts.true)
     return found
+
+
+def _count(gold: NDArray[np.int64], predicted: NDArray[np.int64], classes: int) -> Counts:
+    right, said, true = (np.bincount(labels, minlength=classes) for labels in (gold[gold == predicted], predicted, gold))
+    return Counts(right, said, true, len(gold))
 
 
 MOST = 50

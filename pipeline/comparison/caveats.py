@@ -15,7 +15,7 @@ from pipeline.comparison.comparability import (
 )
 from pipeline.comparison.data_audit import say_overlap
 from pipeline.comparison.selection import Selection, list_budgets, list_inequalities
-from pipeline.comparison.statistics import AGAINST_INTERVAL, BOOTSTRAP, HOLM, MCNEMAR, PairTest, Statistics
+from pipeline.comparison.statistics import AGAINST_INTERVAL, BOOTSTRAP, HOLM, MCNEMAR, RANKING, PairTest, Statistics
 from pipeline.comparison.table import MOST_LETTERS, group_runs, headline, split_group
 from pipeline.comparison.verdict import Verdict, explain_overruling, reach_verdict, say_lead, say_not_learned
 from pipeline.data.tokenization import MOSTLY_UNKNOWN, UNKNOWN, explain_unknown
@@ -27,7 +27,7 @@ from pipeline.tracking.runs import Run
 
 def describe_transfer(runs: Sequence[Run]) -> Iterator[str]:
     """Which second data set the transfer columns are of; a warning where it is not one and the same for all rows."""
-    tested = [run for run in runs if "transfer/f1_macro" in run.metrics]
+    tested = [run for run in runs if f"transfer/{RANKING.name}" in run.metrics]
     if not tested:
         return
     data = {(run.tags.get("transfer_fingerprint", ""), run.metrics.get("transfer/examples", 0.0)) for run in tested}
@@ -102,7 +102,7 @@ def describe_chance(table: pd.DataFrame, selection: Selection) -> str:
     examples = selection.kept[0].metrics.get("test/examples")
     if not examples:
         return f"{seeds.capitalize()}: differences of a point or two may be chance."
-    if headline(table) != "f1_macro":
+    if headline(table).of == "score":
         return f"{int(examples):,} test examples, {seeds}: differences of one or two hundredths may be chance."
     gap = 100 * smallest_accuracy_gap(int(examples))
     return (
@@ -132,8 +132,8 @@ def describe_statistics(table: pd.DataFrame, selection: Selection, statistics: S
     yield from find_verdict(table, selection, statistics).sentences
     if any(row.group for row in statistics.rows):
         yield (
-            "Rows that share a letter of group cannot be told apart by macro F1 (all pairs tested on the same texts, corrected "
-            "by Holm's method for their number; comparisons.csv holds each)."
+            f"Rows that share a letter of group cannot be told apart by {RANKING.label} (all pairs tested on the same texts, "
+            "corrected by Holm's method for their number; comparisons.csv holds each)."
         )
     if any(len(split_group(row.group)) > MOST_LETTERS for row in statistics.rows):
         yield f"Of groups of more than {MOST_LETTERS} letters only the first are shown; model_summary.csv has them whole."
@@ -165,7 +165,7 @@ def _describe_overruled(statistics: Statistics) -> Iterator[str]:
         share, holds = ("share no letter", "holds 0") if different else ("share a letter", "leaves out 0")
         if len(pairs) <= _PAIRS_NAMED:
             for pair in pairs:
-                better, other = (pair.first, pair.second) if pair.f1_macro.value >= 0 else (pair.second, pair.first)
+                better, other = (pair.first, pair.second) if pair.lead.value >= 0 else (pair.second, pair.first)
                 names = f"{statistics.rows[better].name} and {statistics.rows[other].name}"
                 yield (
                     f"{AGAINST_INTERVAL} {names} {share} although the 95 % interval of their difference, "

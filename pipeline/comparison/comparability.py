@@ -10,12 +10,14 @@ import pandas as pd
 from pipeline.comparison.selection import Selection
 from pipeline.config import SEEDS
 from pipeline.errors import enumerate_some
-from pipeline.evaluation.metrics import CLASS_METRICS, SCORE_METRICS
+from pipeline.evaluation.metrics.base import list_metrics
 from pipeline.tracking.run_kinds import count_processes, group_by_row, row_key, row_name, was_trained_here
 from pipeline.tracking.runs import Run
 from pipeline.training.precision import PRECISIONS
 
-QUALITY = (*CLASS_METRICS, *SCORE_METRICS, "transfer_accuracy", "transfer_f1_macro")
+TRANSFERRED = tuple(metric for metric in list_metrics("class") if metric.is_prominent)
+"""Metrics that the table has of other data, too."""
+QUALITY = (*(metric.name for metric in list_metrics()), *(f"transfer_{metric.name}" for metric in TRANSFERRED))
 """Columns whose spread over seeds is shown."""
 
 

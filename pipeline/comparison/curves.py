@@ -13,15 +13,12 @@ from matplotlib.ticker import MaxNLocator
 
 from pipeline.comparison.plots import DASHES, LIGHT, color_number, dash_number, marker_of
 from pipeline.comparison.table import headline, label_rows
+from pipeline.evaluation.metrics.base import LOSS, list_metrics, lower_is_better, selecting
 from pipeline.fonts import find_lettering
 from pipeline.tracking.run_kinds import was_trained_here
 from pipeline.tracking.runs import Run, RunStore
 
-_TITLES = {
-    "accuracy": "validation accuracy",
-    "spearman": "validation Spearman correlation",
-    "loss": "validation loss",
-}
+_TITLES = {metric.name: metric.title for metric in list_metrics()}
 _LARGEST = 1e300  # MLflow keeps an infinite value as the largest number there is
 Points = Mapping[float, float]
 
@@ -41,10 +38,10 @@ class Curve:
 def read_curves(table: pd.DataFrame, store: RunStore) -> list[Curve]:
     """A curve per row of the table, in its order; rows that were not trained here have none."""
     curves = []
-    quality = "spearman" if headline(table) == "spearman" else "accuracy"
+    quality = selecting(headline(table).of).name
     for row, (name, run_ids) in enumerate(zip(label_rows(table), table["run_ids"], strict=True)):
         runs = [run for run_id in run_ids.split() if was_trained_here(run := store.get(run_id))]
-        found = {metric: [_history(store, run, metric) for run in runs] for metric in (quality, "loss")}
+        found = {metric: [_history(store, run, metric) for run in runs] for metric in (quality, LOSS)}
         if runs and all(found[quality]):
             kept = {_kept_epoch(store, run) for run in runs}
             points = {metric: _mean(histories) for metric, histories in found.items()}
@@ -53,7 +50,7 @@ def read_curves(table: pd.DataFrame, store: RunStore) -> list[Curve]:
 
 
 def draw_curves(curves: Sequence[Curve], apart: Collection[int] = ()) -> Figure:
-    """Validation accuracy, or of scores Spearman's correlation, and loss by epoch, a line a row.
+    """The validation metric by which checkpoints are chosen, and the loss by epoch, a line a row.
 
     A ring marks the checkpoint that was kept.
 
@@ -72,7 +69,7 @@ def draw_curves(curves: Sequence[Curve], apart: Collection[int] = ()) -> Figure:
             axes.set_ylim(min(shown) - room, max(shown) + room)
         if max((epoch for curve in curves for epoch in curve.points[metric]), default=0) >= 1:
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.set_title(_TITLES[metric], fontsize=10)
+        axes.set_title(f"validation {_TITLES.get(metric, metric)}", fontsize=10)
         axes.set_xlabel("epochs")
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(alpha=0.25)
@@ -126,7 +123,7 @@ def _guess_steps(run: Run, steps: Mapping[int, float]) -> float:
 
 
 def _kept_epoch(store: RunStore, run: Run) -> float | None:
-    metric = run.params.get("metric_for_best_model", "accuracy")
+    metric = run.params.get("metric_for_best_model", selecting("class").name)
     history = _history(store, run, metric)
-    best = (min if metric == "loss" else max)(history.values(), default=None)
+    best = (min if lower_is_better(metric) else max)(history.values(), default=None)
     return next((epoch for epoch, value in history.items() if value == best), None)

@@ -10,8 +10,9 @@ import pandas as pd
 from pipeline.comparison.data_audit import tabulate_audit
 from pipeline.comparison.pareto import tabulate_points
 from pipeline.comparison.report.tables import Content
-from pipeline.comparison.statistics import Statistics
+from pipeline.comparison.statistics import PairTest, Statistics
 from pipeline.comparison.table import headline
+from pipeline.evaluation.metrics.base import resampled
 
 
 def list_tables(content: Content) -> Iterator[tuple[str, pd.DataFrame]]:
@@ -20,7 +21,7 @@ def list_tables(content: Content) -> Iterator[tuple[str, pd.DataFrame]]:
     yield "audit.csv", tabulate_audit(content.audit)
     if content.points:
         yield "pareto.csv", tabulate_points(content.points, content.statistics)
-    if headline(content.table) == "f1_macro":
+    if headline(content.table).of == "class":
         yield "comparisons.csv", tabulate_pairs(content.statistics, content.selection.ranked)
         yield "hardest_examples.csv", content.hardest
         yield "confusions.csv", tabulate_confusions(content)
@@ -73,12 +74,7 @@ def tabulate_pairs(statistics: Statistics, ranked: bool = True) -> pd.DataFrame:
             {
                 "first": statistics.rows[pair.first].name,
                 "second": statistics.rows[pair.second].name,
-                "f1_macro_difference": pair.f1_macro.value,
-                "f1_macro_low": pair.f1_macro.low,
-                "f1_macro_high": pair.f1_macro.high,
-                "accuracy_difference": pair.accuracy.value,
-                "accuracy_low": pair.accuracy.low,
-                "accuracy_high": pair.accuracy.high,
+                **dict(zip(_DIFFERENCES, _list_differences(pair), strict=True)),
                 "p_value": pair.p_value,
                 "p_holm": pair.p_holm,
                 "p_mcnemar": pair.p_mcnemar,
@@ -96,8 +92,15 @@ def tabulate_pairs(statistics: Statistics, ranked: bool = True) -> pd.DataFrame:
     )
 
 
+def _list_differences(pair: PairTest) -> Iterator[float]:
+    for metric in resampled():
+        difference = pair.differences[metric.name]
+        yield from (difference.value, difference.low, difference.high)
+
+
+_DIFFERENCES = [f"{metric.name}_{what}" for metric in resampled() for what in ("difference", "low", "high")]
 _PAIR_COLUMNS = [
-    *("first", "second", "f1_macro_difference", "f1_macro_low", "f1_macro_high", "accuracy_difference", "accuracy_low"),
-    *("accuracy_high", "p_value", "p_holm", "p_mcnemar", "p_mcnemar_holm", "discordance", "paired_seeds"),
+    *("first", "second", *_DIFFERENCES),
+    *("p_value", "p_holm", "p_mcnemar", "p_mcnemar_holm", "discordance", "paired_seeds"),
     *("different", "decided_by", "interval_overruled_by", "better"),
 ]

@@ -16,7 +16,7 @@ from matplotlib.patheffects import withStroke
 
 from pipeline.comparison.comparability import describe_settings
 from pipeline.comparison.plots import LIGHT, color_number, marker_of
-from pipeline.comparison.statistics import Statistics
+from pipeline.comparison.statistics import RANKING, Statistics
 from pipeline.evaluation.statistics.bootstrap import Interval
 from pipeline.fonts import find_lettering
 from pipeline.tracking.runs import Run
@@ -50,7 +50,8 @@ class Point:
     row: int
     cost: Interval
     """Mean, lowest and highest over the seeds."""
-    f1_macro: Interval
+    score: Interval
+    """Of the metric by which rows are ranked."""
     setting: str
     """Hardware, precision, batch size and processes; empty where the cost does not depend on them."""
     dominated_by: tuple[int, ...] = ()
@@ -79,7 +80,7 @@ def find_points(
     for cost in COSTS:
         points = []
         for row, mine in enumerate(members):
-            quality = statistics.rows[row].f1_macro
+            quality = statistics.rows[row].score
             prices = [price for run in mine if (price := _price(run, cost)) is not None]
             settings = describe_settings(mine) if cost.depends_on_machine else [""]
             if quality is not None and prices and len(settings) == 1:
@@ -116,9 +117,7 @@ def _judge(point: Point, points: Sequence[Point], statistics: Statistics) -> Poi
         test = statistics.pair(point.row, rival.row)
         if test is not None and test.better == rival.row:
             better.append(rival.row)
-    on_front = not any(
-        (rival.f1_macro.value, -rival.cost.value) > (point.f1_macro.value, -point.cost.value) for rival in rivals
-    )
+    on_front = not any((rival.score.value, -rival.cost.value) > (point.score.value, -point.cost.value) for rival in rivals)
     return replace(point, dominated_by=tuple(better), on_front=on_front)
 
 
@@ -141,9 +140,9 @@ def tabulate_points(points: dict[Cost, list[Point]], statistics: Statistics) -> 
                 "value": point.cost.value,
                 "value_min": point.cost.low,
                 "value_max": point.cost.high,
-                "f1_macro": point.f1_macro.value,
-                "f1_macro_low": point.f1_macro.low,
-                "f1_macro_high": point.f1_macro.high,
+                RANKING.name: point.score.value,
+                f"{RANKING.name}_low": point.score.low,
+                f"{RANKING.name}_high": point.score.high,
                 "setting": point.setting,
                 "on_front": point.on_front,
                 "dominated_by": "; ".join(rows[number].name for number in point.dominated_by),
@@ -161,7 +160,7 @@ _MOST_MOVES = 150  # of the names: a limit in steps, where one in seconds would 
 
 
 def draw_pareto(points: dict[Cost, list[Point]], statistics: Statistics) -> Figure:
-    """A panel per cost and setting: macro F1 with its interval against the cost, hollow where a cheaper row is better.
+    """A panel per cost and setting: the score with its interval against the cost, hollow where a cheaper row is better.
 
     The line joins the points of the front as observed. Rows that did not learn are crosses, at the edge where they lie below
     the others.
@@ -180,7 +179,7 @@ def draw_pareto(points: dict[Cost, list[Point]], statistics: Statistics) -> Figu
         axes.set_axis_off()
     ranked = any(point.on_front is not None for mine in points.values() for point in mine)
     hollow = "; hollow: a row that costs no more is shown to be better" if ranked else ""
-    figure.suptitle(f"Test macro F1 with its 95 % interval{hollow}", fontsize=11)
+    figure.suptitle(f"Test {RANKING.title} with its 95 % interval{hollow}", fontsize=11)
     figure.draw_without_rendering()
     figure.set_layout_engine("none")  # names are placed by where things are now
     for axes, (_, _, mine) in zip(panels, by_panel, strict=False):
@@ -193,14 +192,14 @@ def _draw_panel(axes: Axes, points: Sequence[Point], statistics: Statistics) -> 
     front = sorted((point for point in points if point.on_front), key=lambda point: point.cost.value)
     axes.plot(
         [point.cost.value for point in front],
-        [point.f1_macro.value for point in front],
+        [point.score.value for point in front],
         color="grey",
         linewidth=1,
         linestyle=":",
         drawstyle="steps-post",
     )
     for point in points:
-        quality, price, color = point.f1_macro, point.cost, LIGHT[color_number(point.row)]
+        quality, price, color = point.score, point.cost, LIGHT[color_number(point.row)]
         apart = statistics.rows[point.row].learned_nothing
         axes.errorbar(
             price.value,
@@ -220,14 +219,14 @@ def _draw_panel(axes: Axes, points: Sequence[Point], statistics: Statistics) -> 
         axes.set_xscale("log")
     axes.margins(x=0.16)
     axes.set_ylim(low, high)
-    axes.set_ylabel("test macro F1")
+    axes.set_ylabel(f"test {RANKING.title}")
     axes.spines[["top", "right"]].set_visible(False)
 
 
 def _score_range(points: Sequence[Point], statistics: Statistics) -> tuple[float, float]:
     """Where the vertical axis begins and ends: what did not learn leaves it to the others, if there are any."""
     learned = [point for point in points if not statistics.rows[point.row].learned_nothing] or points
-    low, high = min(point.f1_macro.low for point in learned), max(point.f1_macro.high for point in learned)
+    low, high = min(point.score.low for point in learned), max(point.score.high for point in learned)
     room = 0.12 * (high - low) or 0.05
     return low - room, high + room
 
@@ -242,7 +241,7 @@ def _name_points(axes: Axes, points: Sequence[Point], statistics: Statistics) ->
     low, high = axes.get_ylim()
     names = [_name_point(point, statistics, low) for point in points]
     lettering = find_lettering(names)
-    costs, scores = [point.cost.value for point in points], [min(high, max(low, point.f1_macro.value)) for point in points]
+    costs, scores = [point.cost.value for point in points], [min(high, max(low, point.score.value)) for point in points]
     texts = [
         axes.text(
             cost,
@@ -262,4 +261,4 @@ def _name_points(axes: Axes, points: Sequence[Point], statistics: Statistics) ->
 def _name_point(point: Point, statistics: Statistics, low: float) -> str:
     """The row's name; with its score where that lies below the axis."""
     name = statistics.rows[point.row].name
-    return name if point.f1_macro.value >= low else f"{name} (did not learn, {point.f1_macro.value:.3f})"
+    return name if point.score.value >= low else f"{name} (did not learn, {point.score.value:.3f})"

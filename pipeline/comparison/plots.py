@@ -19,6 +19,7 @@ from matplotlib.patheffects import withStroke
 
 from pipeline.comparison.statistics import AGAINST_INTERVAL
 from pipeline.comparison.table import headline, label_rows, show_group
+from pipeline.evaluation.metrics.base import Metric, list_metrics
 from pipeline.fonts import find_lettering
 
 LIGHT = ("#00219f", "#f35821", "#37a18e", "#551550", "#166993", "#7f480d", "#151011", "#b663f9")
@@ -69,7 +70,6 @@ def style_sheet() -> str:
     )
 
 
-_HEADLINES = {"f1_macro": ("f1", "test macro F1"), "spearman": ("spearman", "test Spearman correlation")}
 _NAME_WIDTH = 30
 
 
@@ -90,16 +90,15 @@ def draw_all(table: pd.DataFrame) -> dict[str, Figure]:
     memory_title = "peak CUDA memory (MB)" if memory == "peak_cuda_mb" else "peak resident memory (MB)"
     trained = table[table["trainable_percent"].notna()] if "trainable_percent" in table else table.iloc[:0]
     ranked = headline(table)
-    name, title = _HEADLINES[ranked]
-    figures = {name: _bars(table, [_Panel(ranked, title, "{:.3f}")], with_letters=True)}
-    quality = ("accuracy", "test accuracy") if "accuracy" in table else ("pearson", "test Pearson correlation")
+    figures = {ranked.short.lower(): _bars(table, [_of_metric(ranked)], with_letters=True)}
+    others = [metric for metric in list_metrics(ranked.of) if metric.is_prominent and not metric.ranks and metric.name in table]
     if len(trained):
         share = _Panel("trainable_percent", "trainable parameters (%, log scale)", "{:.3g}", True)
         figures["trainable_share"] = _bars(trained, [share])
         figures["overview"] = _bars(
             trained,
             [
-                _Panel(*quality, "{:.3f}"),
+                *map(_of_metric, others),
                 _Panel("train_loss", "mean train loss", "{:.3f}"),
                 _Panel("trainable_params", "trainable parameters (log scale)", "{:,.0f}", True),
             ],
@@ -114,6 +113,10 @@ def draw_all(table: pd.DataFrame) -> dict[str, Figure]:
         if panels:
             figures["cost"] = _bars(trained, panels, below="setting")
     return figures
+
+
+def _of_metric(metric: Metric) -> _Panel:
+    return _Panel(metric.name, f"test {metric.title}", "{:.3f}")
 
 
 def _bars(table: pd.DataFrame, panels: Sequence[_Panel], with_letters: bool = False, below: str = "") -> Figure:

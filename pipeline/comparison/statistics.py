@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import combinations
 
@@ -14,11 +14,16 @@ from numpy.typing import NDArray
 from pipeline.comparison.predictions import RecordedPredictions
 from pipeline.comparison.table import label_rows
 from pipeline.config import SEEDS
+from pipeline.evaluation.metrics.accuracy import ACCURACY
+from pipeline.evaluation.metrics.base import list_metrics, ranking, resampled
+from pipeline.evaluation.metrics.macro import F1
 from pipeline.evaluation.statistics.bootstrap import LEVEL, Estimate, Interval, ResampledScores, estimate, resample_scores
 from pipeline.evaluation.statistics.chance import beats_guessing, class_shares, correlation_interval, is_far_below_chance
 from pipeline.evaluation.statistics.significance import combine_dependent, exact_mcnemar, holm, letter_groups
 from pipeline.tracking.runs import Run
 
+RANKING = ranking("class")
+"""By which rows of classes are ranked, and tested for differences."""
 _ALPHA = 1 - LEVEL
 _FEWEST_DISCORDANT = 25
 """With fewer texts on which just one model is right, the normal approximation of the difference is not trusted alone."""
@@ -29,6 +34,7 @@ AGAINST_INTERVAL = "*"
 
 _NOTHING_VARIES = 1e-9  # a gap that is rounding alone, as between two models that predict the same
 
+_BY_NAME = {metric.name: metric for metric in list_metrics()}
 Floats = NDArray[np.float64]
 Seeds = tuple[object, ...]
 """A run's seeds, and how many runs of its row with the same ones stand before it."""
@@ -44,8 +50,8 @@ class RowStatistics:
     """Runs whose predictions were read."""
     missing: int
     """Runs whose predictions were not."""
-    f1_macro: Interval | None = None
-    accuracy: Interval | None = None
+    intervals: Mapping[str, Interval] = field(default_factory=dict)
+    """Name of each metric that has one -> its interval; empty where there are no predictions."""
     group: str = ""
     """Rows that share a letter cannot be told apart; empty where there are no predictions."""
     group_mark: str = ""
@@ -60,6 +66,11 @@ class RowStatistics:
     """Runs that are so far below chance that their classes may be swapped."""
     set_apart: bool = False
     """Whether a run did not learn and the row as a whole is not shown to be better than a guess: its mean says little."""
+
+    @property
+    def score(self) -> Interval | None:
+        """Interval of the metric by which rows are ranked."""
+        return self.intervals.get(RANKING.name)
 
     @property
     def learned_nothing(self) -> bool:
@@ -83,10 +94,10 @@ class PairTest:
     first: int
     """Number of the row."""
     second: int
-    f1_macro: Interval
-    accuracy: Interval
+    differences: Mapping[str, Interval]
+    """Name of each metric that has intervals -> the difference."""
     p_value: float
-    """That the true macro F1 is equal."""
+    """That the true values of the metric by which rows are ranked are equal."""
     p_holm: float
     """The same, corrected for the number of pairs."""
     p_mcnemar: float
@@ -95,15 +106,20 @@ class PairTest:
     discordance: float
     """Mean share of the texts on which just one of two models is right."""
     smallest_gap: float
-    """The difference in macro F1 that the test of this pair would show with 80 % power; 0 where nothing varies."""
+    """The difference in that metric that the test of this pair would show with 80 % power; 0 where nothing varies."""
     paired_seeds: int
     """Seeds that both have; 0 where they have none in common, and the means are compared."""
     decided_by: str = BOOTSTRAP
     """Whose p-value `p_value` is."""
 
     @property
+    def lead(self) -> Interval:
+        """The difference in the metric by which rows are ranked."""
+        return self.differences[RANKING.name]
+
+    @property
     def different(self) -> bool:
-        """Whether the two can be told apart by their macro F1."""
+        """Whether the two can be told apart by that metric."""
         return self.p_holm < _ALPHA
 
     @property
@@ -111,12 +127,12 @@ class PairTest:
         """The row that is better; None where that cannot be told."""
         if not self.different:
             return None
-        return self.first if self.f1_macro.value > 0 else self.second
+        return self.first if self.lead.value > 0 else self.second
 
     @property
     def overruled_by(self) -> str:
-        """What decided against the interval of the difference in macro F1; empty where both say the same."""
-        if self.different == (self.f1_macro.low > 0 or self.f1_macro.high < 0):
+        """What decided against the interval of that difference; empty where both say the same."""
+        if self.different == (self.lead.low > 0 or self.lead.high < 0):
             return ""
         # By itself the bootstrap agrees with its interval; only the correction for many pairs or the other test does not.
         return self.decided_by if self.different or self.p_value >= _ALPHA else HOLM
@@ -157,8 +173,8 @@ class Statistics:
 
     @property
     def known(self) -> list[int]:
-        """Numbers of the rows that have predictions, the highest macro F1 first."""
-        scored = [(-row.f1_macro.value, number) for number, row in enumerate(self.rows) if row.f1_macro]
+        """Numbers of the rows that have predictions, the highest score first."""
+        scored = [(-row.score.value, number) for number, row in enumerate(self.rows) if row.score]
         return [number for _, number in sorted(scored)]
 
     @property
@@ -168,7 +184,7 @@ class Statistics:
 
     @property
     def smallest_gap(self) -> float | None:
-        """The difference in macro F1 that the median pair would show with 80 % power at the 5 % level, as a share.
+        """The difference in the ranking metric that the median pair would show with 80 % power at the 5 % level, as a share.
 
         From the measured standard errors, so seeds and discordance are in it; without the correction for many pairs. Pairs
         between which nothing varies, and rows that did not learn, are left out; None where there are no others.
@@ -205,8 +221,7 @@ def compute_statistics(table: pd.DataFrame, runs: Sequence[Run], recorded: Recor
     guess = _Guess(float(shares.max()), len(recorded.classes))
     for number, mine in enumerate(members):
         if mine:
-            f1_macro, accuracy = _intervals(scores, list(mine.values()))
-            rows[number] = replace(rows[number], f1_macro=f1_macro, accuracy=accuracy)
+            rows[number] = replace(rows[number], intervals=_intervals(scores, list(mine.values())))
             if len(shares) > 1:  # of a single class nothing can be learned
                 constant = sum(len(np.unique(predicted[run])) == 1 for run in mine.values())
                 by_id_of_run = {recorded.run_ids[run]: run for run in mine.values()}
@@ -232,8 +247,8 @@ class _Guess:
     """Accuracy of always answering the most frequent one."""
     classes: int
 
-    def is_beaten(self, f1_macro: Interval, accuracy: Interval) -> bool:
-        return beats_guessing(accuracy, f1_macro, self.majority, self.classes)
+    def is_beaten(self, intervals: Mapping[str, Interval]) -> bool:
+        return beats_guessing(intervals[ACCURACY.name], intervals[F1.name], self.majority, self.classes)
 
 
 def _judge_classes(row: RowStatistics, numbers: Mapping[str, int], scores: ResampledScores, guess: _Guess) -> RowStatistics:
@@ -242,9 +257,8 @@ def _judge_classes(row: RowStatistics, numbers: Mapping[str, int], scores: Resam
     Args:
         numbers: Run id -> number among the recorded runs.
     """
-    unlearned = [run_id for run_id, number in numbers.items() if not guess.is_beaten(*_intervals(scores, [number]))]
-    f1_macro, accuracy = _intervals(scores, list(numbers.values()))
-    as_a_whole = guess.is_beaten(f1_macro, accuracy)
+    unlearned = [run_id for run_id, number in numbers.items() if not guess.is_beaten(_intervals(scores, [number]))]
+    as_a_whole = guess.is_beaten(_intervals(scores, list(numbers.values())))
     if as_a_whole and len(unlearned) == len(numbers):  # what no seed shows by itself, all show together
         unlearned = []
     return replace(
@@ -257,19 +271,25 @@ def _judge_classes(row: RowStatistics, numbers: Mapping[str, int], scores: Resam
 
 def _judge_correlations(row: RowStatistics, runs: Sequence[Run]) -> RowStatistics:
     """The row of a table of scores, with which of its runs learned; those that do not say how many examples are not judged."""
-    tested = [run for run in runs if {"test/spearman", "test/examples"} <= set(run.metrics)]
+    correlation = f"test/{ranking('score').name}"
+    tested = [run for run in runs if {correlation, "test/examples"} <= set(run.metrics)]
     unlearned = [
         run.run_id
         for run in tested
-        if correlation_interval(run.metrics["test/spearman"], int(run.metrics["test/examples"])).low <= 0
+        if correlation_interval(run.metrics[correlation], int(run.metrics["test/examples"])).low <= 0
     ]
     return replace(row, judged=len(tested), unlearned=tuple(unlearned), set_apart=0 < len(unlearned) == len(tested))
 
 
-def _intervals(scores: ResampledScores, numbers: Sequence[int]) -> tuple[Interval, Interval]:
-    """Macro F1 and accuracy of some runs together."""
-    found = _estimates(scores, [np.eye(len(scores.covariance["f1_macro"]))[list(numbers)]])
-    return found["f1_macro"].interval(lowest=0.0), found["accuracy"].interval(lowest=0.0)
+def _intervals(scores: ResampledScores, numbers: Sequence[int]) -> dict[str, Interval]:
+    """Of some runs together, by metric."""
+    found = _estimates(scores, [np.eye(len(scores.covariance[RANKING.name]))[list(numbers)]])
+    return {name: one.interval(_BY_NAME[name].lowest, _BY_NAME[name].highest) for name, one in found.items()}
+
+
+def _differences(found: Mapping[str, Estimate]) -> dict[str, Interval]:
+    spans = {name: _BY_NAME[name].highest - _BY_NAME[name].lowest for name in found}
+    return {name: one.interval(-spans[name], spans[name]) for name, one in found.items()}
 
 
 def _by_seed(runs: Sequence[Run], number_of: Mapping[str, int]) -> dict[Seeds, int]:
@@ -331,20 +351,19 @@ def _test_pair(first: int, second: int, one: Mapping[Seeds, int], other: Mapping
         parts = [identity[list(one.values())], -identity[list(other.values())]]
     discordant = float((judged.only[mine, theirs] + judged.only[theirs, mine]).mean())
     found = _estimates(judged.scores, parts)
-    p_bootstrap, p_mcnemar = found["f1_macro"].p_value(), combine_dependent(judged.p_mcnemar[mine, theirs])
+    p_bootstrap, p_mcnemar = found[RANKING.name].p_value(), combine_dependent(judged.p_mcnemar[mine, theirs])
     decided_by = MCNEMAR if discordant < _FEWEST_DISCORDANT and p_mcnemar > p_bootstrap else BOOTSTRAP
     p_value = p_mcnemar if decided_by == MCNEMAR else p_bootstrap
     return PairTest(
         first=first,
         second=second,
-        f1_macro=found["f1_macro"].interval(),
-        accuracy=found["accuracy"].interval(),
+        differences=_differences(found),
         p_value=p_value,
         p_holm=p_value,
         p_mcnemar=p_mcnemar,
         p_mcnemar_holm=p_mcnemar,
         discordance=discordant / judged.texts,
-        smallest_gap=found["f1_macro"].smallest_gap(),
+        smallest_gap=found[RANKING.name].smallest_gap(),
         paired_seeds=len(shared),
         decided_by=decided_by,
     )
@@ -375,8 +394,8 @@ def add_statistics(table: pd.DataFrame, statistics: Statistics) -> pd.DataFrame:
     if not statistics.known:
         return table
     table = table.copy()
-    for name in ("f1_macro", "accuracy"):
-        intervals = [getattr(row, name) for row in statistics.rows]
+    for metric in resampled():
+        name, intervals = metric.name, [row.intervals.get(metric.name) for row in statistics.rows]
         table[f"{name}_low"] = [interval.low if interval else np.nan for interval in intervals]
         table[f"{name}_high"] = [interval.high if interval else np.nan for interval in intervals]
     table["group"] = [row.group for row in statistics.rows]

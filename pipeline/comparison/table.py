@@ -10,10 +10,19 @@ from typing import Any
 import pandas as pd
 from tabulate import tabulate
 
-from pipeline.comparison.comparability import QUALITY, count_seeds, describe_settings, precision_of, spread, tell_settings_apart
+from pipeline.comparison.comparability import (
+    QUALITY,
+    TRANSFERRED,
+    count_seeds,
+    describe_settings,
+    precision_of,
+    spread,
+    tell_settings_apart,
+)
 from pipeline.comparison.selection import describe_tuning
 from pipeline.data.tokenization import TEXTS_CUT, TOKENS_CUT, UNKNOWN
 from pipeline.errors import printable
+from pipeline.evaluation.metrics.base import Metric, list_metrics, ranking
 from pipeline.objectives.base import takes_pooling
 from pipeline.tracking.run_kinds import (
     count_processes,
@@ -28,14 +37,8 @@ from pipeline.tracking.runs import Run
 # Column -> metric, in the order of the table.
 MEASURES = {
     "trainable_percent": "model/trainable_percent",
-    "accuracy": "test/accuracy",
-    "precision_macro": "test/precision_macro",
-    "recall_macro": "test/recall_macro",
-    "f1_macro": "test/f1_macro",
-    "spearman": "test/spearman",
-    "pearson": "test/pearson",
-    "transfer_accuracy": "transfer/accuracy",
-    "transfer_f1_macro": "transfer/f1_macro",
+    **{metric.name: f"test/{metric.name}" for metric in list_metrics()},
+    **{f"transfer_{metric.name}": f"transfer/{metric.name}" for metric in TRANSFERRED},
     "ece": "test/ece",
     "overlap_leaking": "data/overlap_train_test_leaking",
     "overlap_normalised": "data/overlap_train_test_normalised",
@@ -63,6 +66,19 @@ _WORTH_SHOWING = 1.0  # percent of what is lost
 _CHOICES = ("model", "max_train_samples", "epochs", "batch_size", "dropout", "max_length", "weight_decay", "warmup_ratio")
 _ALL = "all"  # examples, where their number was not bounded
 
+_RANKING = ranking("class")
+
+
+def _shown_metrics() -> dict[str, tuple[str, str]]:
+    """Column -> heading and format of every metric, and of the lowest of several seeds beside that by which rows are ranked."""
+    shown = {}
+    for metric in list_metrics():
+        shown[metric.name] = (metric.label, metric.form)
+        if metric.ranks:
+            shown[f"{metric.name}_min"] = ("lowest", metric.form)
+    return shown
+
+
 # Column -> heading and format on a terminal and in Markdown; the CSV file holds all columns in full.
 _SHOWN = {
     "entry": ("entry", "{}"),
@@ -79,18 +95,11 @@ _SHOWN = {
     "weight_decay": ("decay", "{}"),
     "warmup_ratio": ("warm-up", "{}"),
     "trainable_percent": ("trainable %", "{:.4g}"),
-    "accuracy": ("accuracy", "{:.4f}"),
-    "precision_macro": ("precision", "{:.4f}"),
-    "recall_macro": ("recall", "{:.4f}"),
-    "f1_macro": ("macro F1", "{:.4f}"),
-    "f1_macro_min": ("lowest", "{:.4f}"),
-    "spearman": ("Spearman", "{:.4f}"),
-    "spearman_min": ("lowest", "{:.4f}"),
-    "pearson": ("Pearson", "{:.4f}"),
-    "f1_macro_low": ("95 % interval", "{:.3f} to {f1_macro_high:.3f}"),
+    **_shown_metrics(),
+    f"{_RANKING.name}_low": ("95 % interval", f"{{:.3f}} to {{{_RANKING.name}_high:.3f}}"),
     "group": ("group", "{}"),
     "learned": ("learned", "{}"),
-    "transfer_f1_macro": ("transfer F1", "{:.4f}"),
+    f"transfer_{_RANKING.name}": (f"transfer {_RANKING.short}", _RANKING.form),
     "texts_cut_percent": ("texts cut %", "{:.1f}"),
     "tokens_cut_percent": ("tokens cut %", "{:.1f}"),
     "unknown_tokens_percent": ("unknown tokens %", "{:.1f}"),
@@ -133,7 +142,7 @@ _USUAL_OBJECTIVE = "classification"
 
 
 def build_table(runs: Sequence[Run], failed: Sequence[Run] = (), ranked: bool = True) -> pd.DataFrame:
-    """A row per strategy and arguments, the best macro F1 first, or of scores the best Spearman correlation.
+    """A row per strategy and arguments, the best first by the metric that ranks them.
 
     In order of their names if they are not to be ranked.
 
@@ -158,16 +167,17 @@ def build_table(runs: Sequence[Run], failed: Sequence[Run] = (), ranked: bool = 
     frame = frame.drop(columns=empty)
     names = ["strategy", "arguments"]
     order = (
-        frame.sort_values(headline(frame), ascending=False, kind="stable")
+        frame.sort_values(headline(frame).name, ascending=False, kind="stable")
         if ranked
         else frame.sort_values(names, kind="stable")
     )
     return order.reset_index(drop=True)
 
 
-def headline(table: pd.DataFrame) -> str:
-    """The column by which rows are ranked."""
-    return "spearman" if "spearman" in table else "f1_macro"
+def headline(table: pd.DataFrame) -> Metric:
+    """The metric by which rows are ranked, whose name is a column."""
+    of_scores = ranking("score")
+    return of_scores if of_scores.name in table else _RANKING
 
 
 @dataclass(frozen=True)

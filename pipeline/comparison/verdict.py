@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from pipeline.comparison.statistics import HOLM, PairTest, RowStatistics, Statistics
+from pipeline.comparison.statistics import HOLM, RANKING, PairTest, RowStatistics, Statistics
 from pipeline.comparison.table import headline
 from pipeline.errors import enumerate_some
+from pipeline.evaluation.metrics.accuracy import ACCURACY
 from pipeline.evaluation.statistics.bootstrap import smallest_accuracy_gap
 
 _NAMED = 6  # of more rows only the number is said
@@ -23,7 +24,7 @@ class Verdict:
     """What follows from the figures. Rows are given by their number in the table."""
 
     top: int | None
-    """The row of the highest macro F1 of those that learned; None where there is none, or the rows are not ranked."""
+    """The row of the highest score of those that learned; None where there is none, or the rows are not ranked."""
     ahead: tuple[int, ...]
     """Rows that are better than it on the seeds that both have; only where rows lack seeds."""
     tied: tuple[int, ...]
@@ -58,8 +59,8 @@ def reach_verdict(
         missing: What a study has planned and not begun.
     """
     rows = statistics.rows
-    of_scores = headline(table) == "spearman"
-    untested = () if of_scores else tuple(number for number, row in enumerate(rows) if row.f1_macro is None)
+    of_scores = headline(table).of == "score"
+    untested = () if of_scores else tuple(number for number, row in enumerate(rows) if row.score is None)
     unlearned = tuple(number for number, row in enumerate(rows) if row.set_apart)
     not_learned = " ".join(_not_learned(statistics, unlearned, of_scores))
     if of_scores:
@@ -212,32 +213,32 @@ class _Ranking:
         return [self.top, *(number for number in self.tied if self._shown(number) == self._shown(self.top))]
 
     def _shown(self, number: int) -> float:
-        interval = self.rows[number].f1_macro
+        interval = self.rows[number].score
         return round(interval.value, _SHOWN_DECIMALS) if interval else float("nan")
 
     def _is_behind_in_table(self, leaders: Sequence[int]) -> bool:
         """Whether a row has a higher mean than one of these in the table, which counts seeds without predictions, too."""
-        if "f1_macro" not in self.table:
+        if RANKING.name not in self.table:
             return False
-        scores = self.table["f1_macro"].astype(float).round(_SHOWN_DECIMALS).tolist()
+        scores = self.table[RANKING.name].astype(float).round(_SHOWN_DECIMALS).tolist()
         lowest = min(scores[number] for number in leaders)
         return any(score > lowest for number, score in enumerate(scores) if number not in self.unlearned)
 
     def _in_table(self, number: int) -> float:
         """The row's mean in the table, which counts seeds without predictions, too."""
-        return round(float(self.table["f1_macro"].iloc[number]), _SHOWN_DECIMALS) if "f1_macro" in self.table else -1.0
+        return round(float(self.table[RANKING.name].iloc[number]), _SHOWN_DECIMALS) if RANKING.name in self.table else -1.0
 
     def _lowest(self, leaders: Sequence[int]) -> float:
         """The lowest score that is shown of these, by their predictions or in the table."""
         shown = [self._shown(number) for number in leaders]
-        return min([*shown, *(self._in_table(number) for number in leaders if "f1_macro" in self.table)])
+        return min([*shown, *(self._in_table(number) for number in leaders if RANKING.name in self.table)])
 
     def _score(self, leaders: Sequence[int]) -> str:
-        """Macro F1 and the intervals; of how many seeds it is, where that are not all of the table's."""
+        """The score and the intervals; of how many seeds it is, where that are not all of the table's."""
         rows = [self.rows[number] for number in leaders]
-        intervals = [row.f1_macro for row in rows if row.f1_macro]
+        intervals = [row.score for row in rows if row.score]
         ranges = [f"{interval.low:.3f} to {interval.high:.3f}" for interval in intervals]
-        said = f"macro F1 {intervals[0].value:.3f}"
+        said = f"{RANKING.label} {intervals[0].value:.3f}"
         if len({*ranges}) == 1:
             said += f", 95 % interval {ranges[0]}"
         elif len(ranges) <= _NAMED:
@@ -279,7 +280,7 @@ def _not_learned(statistics: Statistics, unlearned: Sequence[int], of_scores: bo
     """Sentences on the rows that did not learn."""
     rows = [statistics.rows[number] for number in unlearned]
     nothing = [row for row in rows if row.learned_nothing]
-    if len(nothing) == 1 and (accuracy := nothing[0].accuracy):
+    if len(nothing) == 1 and (accuracy := nothing[0].intervals.get(ACCURACY.name)):
         yield (
             f"{say_not_learned(nothing[0])}: its accuracy, {accuracy.value:.3f} (95 % interval {accuracy.low:.3f} to "
             f"{accuracy.high:.3f}), is not shown to be above {statistics.majority:.3f}, that of always answering the most "
@@ -314,16 +315,17 @@ def _limits(
     """What the figures cannot carry."""
     rows = statistics.rows
     limits = []
-    known = [row for row in rows if row.f1_macro is not None]
+    known = [row for row in rows if row.score is not None]
     fewest = min((row.seeds for row in known), default=0)
     if fewest == 1:
         whom = "" if all(row.seeds == 1 for row in known) else f" for {_enumerate(known, _with_one_seed(known))}"
         limits.append(f"there is one seed{whom}, so this is said of the trained models and not of what another seed would give")
     elif fewest == 2:
         limits.append("two seeds do not tell how much seeds differ, so small differences may still be chance")
-    gap, kind, provided = statistics.smallest_gap, "macro F1", "before the correction for many pairs"
+    gap, kind, provided = statistics.smallest_gap, RANKING.label, "before the correction for many pairs"
     if gap is None and statistics.pairs:
-        gap, kind, provided = smallest_accuracy_gap(statistics.texts), "accuracy", "if one text in twenty is judged differently"
+        gap, kind = smallest_accuracy_gap(statistics.texts), ACCURACY.label
+        provided = "if one text in twenty is judged differently"
     if gap is not None and gap > 1:
         limits.append(f"{statistics.texts:,} test texts and so few seeds cannot be relied on to show any difference at all")
     elif gap is not None:
@@ -335,7 +337,7 @@ def _limits(
         limits.append(f"the interval is that of {statistics.texts:,} test texts of one data set")
     if untested:
         limits.append(f"nothing is said of {_enumerate(rows, untested)}, without predictions")
-    if partly := [number for number, row in enumerate(rows) if row.missing and row.f1_macro]:
+    if partly := [number for number, row in enumerate(rows) if row.missing and row.score]:
         limits.append(f"some runs of {_enumerate(rows, partly)} have no predictions and are left out here")
     limits += [f"{say_not_learned(row)}, and count in its mean" for row in rows if row.unlearned and not row.set_apart]
     if unequal:
@@ -354,7 +356,7 @@ def _with_one_seed(rows: Sequence[RowStatistics]) -> list[int]:
 def say_lead(test: PairTest | None, top: int) -> str:
     """By how much the row `top` is better, with the interval."""
     assert test is not None  # whoever is behind was tested
-    value, low, high = test.f1_macro.value, test.f1_macro.low, test.f1_macro.high
+    value, low, high = test.lead.value, test.lead.low, test.lead.high
     value, low, high = (value, low, high) if test.first == top else (-value, -high, -low)
     # With one decimal a bound just above 0 would read as if the interval held it.
     decimals = next((count for count in (1, 2, 3) if all(_keeps_sign(one, count) for one in (value, low, high))), 4)

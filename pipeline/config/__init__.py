@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from pipeline.config.fields import (
     Arguments,
+    Choice,
     Count,
     Delimiter,
     Group,
@@ -29,6 +30,7 @@ from pipeline.config.fields import (
     typed,
 )
 from pipeline.hashing import digest
+from pipeline.registry import METRICS
 
 # Filled in by the command line itself, never typed.
 INTERNAL = frozenset({"given", "strategy_reason", "entry"})
@@ -39,6 +41,9 @@ DECLARED = frozenset({"recipe", "strategy", "strategy_args", "seed", "strategies
 # Headings of `--help`; a field says below which of them its option is shown, and its place there: the most used first.
 HEADINGS = ("Most used", "Data", "Model", "Training", "Search", "Runs and files")
 MostUsed, Data, Model, Training, Search, Files = (partial(Group, heading) for heading in HEADINGS)
+
+# Metrics are declared above this package in the order of imports, and loaded by name like every plug-in.
+_METRICS = METRICS.load("base")
 
 # Shares of train, validation and test.
 DEFAULT_RATIOS = (0.8, 0.1, 0.1)
@@ -182,9 +187,7 @@ class FitConfig(EncoderConfig):
     """Evaluate every so many steps; after each epoch if not given."""
     logging_steps: Annotated[Count, Training(5)] = 10
     """Log the mean training loss every so many steps."""
-    metric_for_best_model: Annotated[
-        Literal["accuracy", "precision_macro", "recall_macro", "f1_macro", "pearson", "spearman", "loss"], Training(6)
-    ] = "accuracy"
+    metric_for_best_model: Annotated[str, Choice(_METRICS.selection_choices), Training(6)] = _METRICS.selecting("class").name
     """Validation metric by which the kept checkpoint is chosen; of scores spearman, if not given."""
     early_stopping_patience: Annotated[Count | None, Training(7)] = None
     """Stop after so many evaluations in a row without improvement; never if not given."""
@@ -219,7 +222,7 @@ class FitConfig(EncoderConfig):
 
         def settle(values: dict[str, Any]) -> None:
             if values.get("label_type") == "score":
-                values.setdefault("metric_for_best_model", "spearman")
+                values.setdefault("metric_for_best_model", _METRICS.selecting("score").name)
 
         return change_values(given, settle)
 

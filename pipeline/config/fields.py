@@ -9,14 +9,14 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Literal, TypeVar, dataclass_transform
 
 import annotated_types
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, GetCoreSchemaHandler, ValidationError
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 from pydantic.fields import FieldInfo
-from pydantic_core import ArgsKwargs
+from pydantic_core import ArgsKwargs, CoreSchema, core_schema
 
 from pipeline.errors import ConfigError, shorten, unknown
 
@@ -55,6 +55,22 @@ class Expects:
     """Stands among a field's annotations where its type does not say what values it takes."""
 
     words: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """Stands among a text field's annotations: one of the names that plug-ins declare."""
+
+    list_names: Callable[[], Sequence[str]]
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """The schema of the text, with the check."""
+        return core_schema.no_info_after_validator_function(self._check, handler(source))
+
+    def _check(self, value: str) -> str:
+        if value not in self.list_names():
+            raise ValueError("is none of the names")
+        return value
 
 
 @dataclasses.dataclass(frozen=True)
@@ -155,7 +171,9 @@ def describe_fields(cls: type) -> dict[str, FieldDescription]:
     for name, info in fields.items():
         default = info.default_factory() if info.default_factory else info.default  # type: ignore[call-arg]
         annotation, optional = _without_none(info.annotation)
-        choices = tuple(map(str, typing.get_args(annotation))) if typing.get_origin(annotation) is Literal else ()
+        choices = next((tuple(item.list_names()) for item in info.metadata if isinstance(item, Choice)), ())
+        if typing.get_origin(annotation) is Literal:
+            choices = tuple(map(str, typing.get_args(annotation)))
         described[name] = FieldDescription(
             name=name,
             default=default,
@@ -265,6 +283,8 @@ def _expects(annotation: Any, metadata: list[Any]) -> str:
     for item in metadata:
         if isinstance(item, Expects):
             return item.words
+        if isinstance(item, Choice):
+            return "one of " + ", ".join(item.list_names())
     origin = typing.get_origin(annotation)
     if origin is Literal:
         return "one of " + ", ".join(map(str, typing.get_args(annotation)))

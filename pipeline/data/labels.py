@@ -1,4 +1,4 @@
-"""Labels as annotation tools write them: answers, lists, nested records, several in one row.
+"""Labels as annotation tools write them: answers, lists, nested records, several in one row; and cells of any type as text.
 
 Prodigy's `answer` is accept, reject or ignore: a rejected example shows that its label is wrong, not what is right. Argilla
 marks records that were discarded.

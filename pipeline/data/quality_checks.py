@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from itertools import combinations
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,11 +17,6 @@ from pipeline.data.overlap.normalization import number_texts
 from pipeline.data.reading.encodings import SAMPLE, find_better_reading
 from pipeline.data.splits import SplitName
 from pipeline.errors import DataError, shorten
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from pipeline.data.splits import SplitName
 
 
 def audit(splits: Mapping[SplitName, pd.DataFrame]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,13 +22,12 @@ from pipeline.errors import DataError
 from pipeline.hashing import digest, find_damage, is_sealed, seal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
     import pandas as pd
 
     from pipeline.data.batching import Examples
 
-
+_LOG = logging.getLogger(__name__)
+_CHUNK = 10_000
 _KEPT = 4  # times `max_length`, so that where the text ends has no influence on the tokens that are read
 _MARGIN = 8  # tokens by which the longer text of a pair stays the longer one: it gets the odd token
 _LONG = 16  # characters a token; of a text below that many times `max_length` little is cut
@@ -167,8 +166,6 @@ def _unknown_id(tokenizer: Any) -> int | None:
     return None if unknown in around else unknown
 
 
-_CHUNK = 10_000
-_LOG = logging.getLogger(__name__)
 Labels = NDArray[np.int64] | NDArray[np.float32]
 """Index of the class, or the score."""
 

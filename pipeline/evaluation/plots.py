@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from pipeline.evaluation.metrics import count_confusions
+from pipeline.evaluation.testing.predictions import count_confusions
 from pipeline.fonts import Lettering, find_lettering
 
 _LABELLED_CLASSES = 20  # beyond, numbers in the cells would overlap

@@ -12,20 +12,10 @@ from numpy.typing import NDArray
 
 from pipeline.data.columns import Input
 from pipeline.data.tokenization import Labels
-from pipeline.evaluation.metrics import (
-    CLASS_METRICS,
-    SCORE_METRICS,
-    choose_threshold,
-    correlate,
-    mean_squared_error,
-    report_by_class,
-    score,
-    score_predictions,
-    softmax,
-)
+from pipeline.evaluation.metrics.base import LOSS, Answers, LabelType, list_metrics, measure
 from pipeline.evaluation.plots import draw_confusion, draw_scores
 from pipeline.evaluation.testing.calibration import calibration, confidence_of, draw_reliability, reliability
-from pipeline.evaluation.testing.predictions import Predictions, predict, score_by_length, tabulate, write_csv
+from pipeline.evaluation.testing.predictions import Predictions, predict, report_by_class, score_by_length, tabulate, write_csv
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -54,8 +44,15 @@ class TestReport:
 class Reading:
     """How outputs are read, in training and in the test."""
 
-    metrics: ClassVar[tuple[str, ...]]
-    """Names of the metrics, the most telling ones first; validation has `loss` beside."""
+    label_type: ClassVar[LabelType] = "class"
+    gives_probabilities: ClassVar[bool] = False
+    """Whether the outputs of an example make a probability of each class."""
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Names of the metrics that are measured; validation has the loss beside."""
+        known = list_metrics(self.label_type)
+        return tuple(metric.name for metric in known if self.gives_probabilities or not metric.uses_probabilities)
 
     def targets(self, labels: NDArray[Any]) -> Labels:
         """What the loss compares outputs with, of labels as prepared data has them; shape [examples]."""
@@ -93,15 +90,17 @@ class ClassReading(Reading):
     """One logit per class; the highest wins. The loss is the cross-entropy."""
 
     classes: tuple[str, ...]
-    metrics: ClassVar[tuple[str, ...]] = CLASS_METRICS
+    gives_probabilities: ClassVar[bool] = True
 
     def targets(self, labels: NDArray[Any]) -> Labels:
         """Indices of classes, as they are."""
         return labels.astype(np.int64, copy=False)
 
     def score(self, gold: Labels, outputs: Outputs) -> dict[str, float]:
-        """Accuracy, macro precision, recall and F1, and the loss."""
-        return score(gold.astype(np.int64, copy=False), outputs, len(self.classes))
+        """The metrics of classes, and the loss."""
+        index = gold.astype(np.int64, copy=False)
+        answers = Answers(index, outputs.argmax(axis=1), len(self.classes), lambda: softmax(outputs))
+        return {**measure(answers), LOSS: cross_entropy(index, outputs)}
 
     def answer(self, outputs: Outputs) -> pd.DataFrame:
         """The class, and the probability of every class."""
@@ -127,24 +126,24 @@ class ScoreReading(Reading):
 
     low: float
     high: float
-    metrics: ClassVar[tuple[str, ...]] = SCORE_METRICS
+    label_type: ClassVar[LabelType] = "score"
 
     def targets(self, labels: NDArray[Any]) -> Labels:
         """Scores on the scale of the outputs."""
         return ((labels - self.low) / (self.high - self.low)).astype(np.float32)
 
     def score(self, gold: Labels, outputs: Outputs) -> dict[str, float]:
-        """The correlations and the loss."""
+        """The metrics of scores, and the loss."""
         predicted = outputs[:, 0]
         scaled = gold.astype(np.float32, copy=False)
-        return {**correlate(scaled, predicted), "loss": mean_squared_error(scaled, predicted)}
+        return {**measure(Answers(scaled, predicted)), LOSS: mean_squared_error(scaled, predicted)}
 
     def answer(self, outputs: Outputs) -> pd.DataFrame:
         """The score on the data's scale, and the output."""
         return pd.DataFrame({"label": self._on_scale(outputs), "score": outputs[:, 0].astype(np.float64)})
 
     def test(self, inputs: Sequence[Input], labels: NDArray[Any], answer: Answer, classes: list[str], title: str) -> TestReport:
-        """The correlations, predictions on the data's scale, and how they scatter."""
+        """The metrics of scores, predictions on the data's scale, and how they scatter."""
         outputs = answer(inputs)
         predicted = self._on_scale(outputs)
         table = pd.DataFrame(
@@ -156,7 +155,8 @@ class ScoreReading(Reading):
             }
         )
         picture = draw_scores(labels, predicted, _caption(title, inputs))
-        return TestReport(correlate(labels, predicted), {"predictions.csv": write_csv(table)}, {"scores.png": picture})
+        found = measure(Answers(labels, predicted))
+        return TestReport(found, {"predictions.csv": write_csv(table)}, {"scores.png": picture})
 
     def _on_scale(self, outputs: Outputs) -> NDArray[np.float64]:
         scaled: NDArray[np.float64] = self.low + outputs[:, 0].astype(np.float64) * (self.high - self.low)
@@ -170,18 +170,17 @@ class ThresholdReading(Reading):
     classes: tuple[str, ...]
     threshold: float | None = None
     """Chosen on validation data; None until it is."""
-    metrics: ClassVar[tuple[str, ...]] = CLASS_METRICS
 
     def targets(self, labels: NDArray[Any]) -> Labels:
         """0 or 1 as numbers that an output can be compared with."""
         return labels.astype(np.float32)
 
     def score(self, gold: Labels, outputs: Outputs) -> dict[str, float]:
-        """Accuracy, macro precision, recall and F1 at the threshold that makes accuracy highest here, it, and the loss."""
+        """The metrics of classes at the threshold that makes accuracy highest here, it, and the loss."""
         index, scores = gold.astype(np.int64), outputs[:, 0]
         threshold = choose_threshold(index, scores)
-        found = score_predictions(index, _above(scores, threshold), len(self.classes))
-        return {**found, "threshold": threshold, "loss": mean_squared_error(gold.astype(np.float32, copy=False), scores)}
+        found = measure(Answers(index, _above(scores, threshold), len(self.classes)))
+        return {**found, "threshold": threshold, LOSS: mean_squared_error(gold.astype(np.float32, copy=False), scores)}
 
     def settled(self, validation: dict[str, float]) -> ThresholdReading:
         """With the threshold of the checkpoint that was kept."""
@@ -240,7 +239,7 @@ def _report_classes(
     by_length = score_by_length([_joined(given) for given in inputs], labels, found.predicted, len(classes))
     picture = draw_confusion(labels, found.predicted, classes, _caption(title, inputs))
     return TestReport(
-        score_predictions(labels, found.predicted, len(classes)),
+        measure(found.beside(labels, classes)),
         {
             "predictions.csv": write_csv(tabulate(columns_of(inputs), labels, found, classes)),
             "per_class.csv": by_class.to_csv(index_label="class"),
@@ -248,3 +247,53 @@ def _report_classes(
         },
         {"confusion_matrix.png": picture},
     )
+
+
+_AT_ONCE = 20_000_000  # scores turned into float64 at a time
+Scores = NDArray[np.float32] | NDArray[np.float64]
+
+
+def cross_entropy(gold: NDArray[np.int64], logits: NDArray[np.float32]) -> float:
+    """Mean negative log-likelihood of the true classes."""
+    step = max(1, _AT_ONCE // logits.shape[1])
+    log_likelihood = np.empty(len(gold))
+    for start in range(0, len(gold), step):
+        rows, true = logits[start : start + step], gold[start : start + step]
+        shifted = rows.astype(np.float64) - rows.max(axis=1, keepdims=True)
+        log_likelihood[start : start + step] = shifted[np.arange(len(true)), true] - np.log(np.exp(shifted).sum(axis=1))
+    return float(-log_likelihood.mean())
+
+
+def softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Probabilities; shape [examples, classes]."""
+    exponentials = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
+    probabilities: NDArray[np.float64] = exponentials / exponentials.sum(axis=1, keepdims=True)
+    return probabilities
+
+
+def mean_squared_error(gold: Scores, predicted: Scores) -> float:
+    """Mean of the squared differences."""
+    return float(np.mean((gold.astype(np.float64) - predicted.astype(np.float64)) ** 2))
+
+
+def choose_threshold(gold: NDArray[np.int64], scores: Scores) -> float:
+    """The score from which on to predict class 1, so that most examples are classified rightly.
+
+    Half-way between two neighbouring scores; of several that are equally good the lowest. Never predicting class 1, or
+    always, are among the choices.
+
+    Args:
+        gold: 0 or 1; shape [examples].
+        scores: Shape [examples].
+    """
+    order = np.argsort(scores, kind="stable")
+    ordered, ones = scores[order].astype(np.float64), gold[order]
+    # Cut before example i: all before it are called 0, the others 1.
+    right = np.concatenate([[0], np.cumsum(1 - ones)]) + np.concatenate([np.cumsum(ones[::-1])[::-1], [0]])
+    possible = np.concatenate([[True], np.diff(ordered) > 0, [True]])
+    cut = int(np.argmax(np.where(possible, right, -1)))
+    if cut == 0:
+        return float(ordered[0])
+    if cut == len(ordered):
+        return float(np.nextafter(np.float32(ordered[-1]), np.float32(np.inf)))
+    return float((ordered[cut - 1] + ordered[cut]) / 2)

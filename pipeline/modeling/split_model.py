@@ -1,4 +1,4 @@
-"""A model cut in two: a frozen prefix (embeddings and lower layers), and the suffix that trains."""
+"""A model cut in two: frozen lower layers with the embeddings, and what is above them, which trains."""
 
 from __future__ import annotations
 

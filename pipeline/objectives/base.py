@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from pipeline.data.columns import Input, Problem
 from pipeline.errors import ConfigError
+from pipeline.evaluation.metrics.base import LOSS
 from pipeline.evaluation.task import ClassReading, Reading
 from pipeline.modeling.encoder import FAMILY_HEAD, Encoder
 from pipeline.modeling.loading import LoadedModel, WeightsReport
@@ -114,7 +115,7 @@ class Objective:
         Raises:
             ConfigError: It is not measured.
         """
-        known = (*self.reading.metrics, "loss")
+        known = (*self.reading.metrics, LOSS)
         if metric not in known:
             raise ConfigError(
                 f"--metric-for-best-model {metric}: is not measured of {self.problem.describe()}. Choose {', '.join(known)}."

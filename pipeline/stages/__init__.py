@@ -1,1 +1,1 @@
-"""One module per entry point, each with `run(config, tracker)`; the others are parts that stages share."""
+"""One module per entry point, each with `run(config, tracker)`; the other modules and the folders are parts of them."""

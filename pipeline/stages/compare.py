@@ -156,7 +156,7 @@ def run(config: configs.CompareConfig, tracker: Tracker | None = None, parent_id
         say(row)
     for line in remarks(table, selection, statistics):
         say(line)
-    if parent_id is None and not config.run_ids and (others := _evaluated_elsewhere(tracker, candidates)):
+    if parent_id is None and not config.run_ids and (others := count_evaluated_elsewhere(tracker, candidates)):
         say(f"{others} evaluated run(s) are not among these; --study all takes them in.")
     say(f"Table and pictures: artifacts of run {logger.run_id}" + (f", and {config.export_dir}" if config.export_dir else ""))
     say(f"Report: {tracker.artifact_address(logger.run_id, 'report.html')}")
@@ -215,7 +215,7 @@ def _called(run: Run, title: str) -> Run:
     return dataclasses.replace(run, tags={**run.tags, "entry": entry})
 
 
-def _evaluated_elsewhere(tracker: Tracker, candidates: Sequence[Run]) -> int:
+def count_evaluated_elsewhere(tracker: Tracker, candidates: Sequence[Run]) -> int:
     """Number of runs on the candidates' data that are not among them and that `--study all` would compare."""
     mine = {run.run_id for run in candidates}
     data = {run.tags.get("data_fingerprint") for run in candidates}

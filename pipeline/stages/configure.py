@@ -102,7 +102,6 @@ def resolve_strategy(config: TrainT) -> TrainT:
 
 
 C = TypeVar("C", bound=configs.StageConfig)
-T = TypeVar("T", bound=configs.TrainConfig)
 
 
 def configure(cls: type[C], given: Mapping[str, Any]) -> C:
@@ -185,7 +184,7 @@ def check_folders(config: configs.StageConfig) -> None:
         raise ConfigError(*messages)
 
 
-def replace_options(config: T, changes: Mapping[str, Any]) -> T:
+def replace_options(config: TrainT, changes: Mapping[str, Any]) -> TrainT:
     """The config with some options or strategy arguments changed, checked anew.
 
     Raises:

@@ -18,11 +18,11 @@ from pipeline.data.columns import Problem
 from pipeline.data.overlap.texts import overlap_metrics
 from pipeline.data.prepared import PreparedData, prepare
 from pipeline.errors import ConfigError, ModelError, enumerate_some
-from pipeline.evaluation.metrics import CLASS_METRICS, SCORE_METRICS
+from pipeline.evaluation.metrics.base import LabelType, list_metrics
 from pipeline.evaluation.testing.scoring import read_test
 from pipeline.modeling.foreign_folders import find_trained_model
 from pipeline.modeling.model_sources import find_model
-from pipeline.stages.progress import next_command, say
+from pipeline.stages.progress import next_command, say, say_scores
 from pipeline.stages.run_record import check_data, check_finished, fetch_model, log_datasets, origin_tags, read_config
 from pipeline.stages.testing.other_test import OF_DATA, find_other_test, run_other_test
 from pipeline.stages.testing.test import describe_part, log_test, scoring_version
@@ -41,7 +41,7 @@ from pipeline.training.saved_model import FineTunedModel, load_foreign_model, lo
 
 _TESTED_BY = "test_code_version"
 _WITH_A_RUN = ("run_id", "split_part", "force", *describe_fields(configs.TransferConfig))
-_KNOWN = (*CLASS_METRICS, *SCORE_METRICS)
+_LABEL_TYPES: tuple[LabelType, ...] = ("class", "score")
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class EvaluateResult:
     run_id: str
     """The run that carries the scores."""
     test: Mapping[str, float]
-    """accuracy, precision_macro, recall_macro, f1_macro; or of scores spearman and pearson."""
+    """Metric -> value."""
     recorded: bool = False
     """Whether they had been measured before, by the same code."""
     on: str = ""
@@ -74,7 +74,7 @@ def run(config: configs.EvaluateConfig, tracker: Tracker | None = None, parent_i
     else:
         result = _of_run(config, tracker, parent_id) if config.run_id else _of_model(config, tracker, parent_id)
         after = f"Run {result.run_id}. Next: {next_command('compare', tracker, study='all')}"
-    scores = ", ".join(f"{name.replace('_', ' ')} {result.test[name]:.4f}" for name in _KNOWN if name in result.test)
+    scores = say_scores(result.test, list_metrics())
     recorded = " (recorded before; --force true measures again)" if result.recorded else ""
     say(f"Test{f' on {result.on}' if result.on else ''}: {scores}{recorded}")
     if parent_id is None:
@@ -174,9 +174,10 @@ def is_done(config: configs.EvaluateConfig, trained: Run, tracker: RunStore) -> 
 
 def _recorded(trained: Run) -> dict[str, float]:
     """The test scores that a run carries, of classes or of scores; none unless it carries all of them."""
-    for names in (CLASS_METRICS, SCORE_METRICS):
-        if all(f"test/{name}" in trained.metrics for name in names):
-            return {name: trained.metrics[f"test/{name}"] for name in names}
+    for label_type in _LABEL_TYPES:
+        found = {metric: trained.metrics.get(f"test/{metric.name}") for metric in list_metrics(label_type)}
+        if all(value is not None or metric.uses_probabilities for metric, value in found.items()):
+            return {metric.name: value for metric, value in found.items() if value is not None}
     return {}
 
 

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.config.options import flag
 from pipeline.errors import printable
+from pipeline.evaluation.metrics.base import Metric, list_metrics
+from pipeline.evaluation.metrics.macro import RECALL
 from pipeline.evaluation.statistics.chance import SWAPPED, is_far_below_chance
 from pipeline.tracking.runs import RunLogger, Tracker
 
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
 
 _SECONDS_BETWEEN_LINES = 10.0
 WAY_OUT = "--model-labels names the data's classes in the order of the outputs of --model."
-_TELLING = {"accuracy": "accuracy", "f1_macro": "macro F1", "spearman": "Spearman", "pearson": "Pearson"}
 
 
 def say(line: str) -> None:
@@ -31,8 +32,15 @@ def say(line: str) -> None:
 
 
 def describe_scores(found: Mapping[str, float]) -> str:
-    """The two most telling metrics that were measured."""
-    return ", ".join(f"{name} {found[key]:.4f}" for key, name in _TELLING.items() if key in found)
+    """The prominent metrics that were measured, by their labels."""
+    shown = (metric for metric in list_metrics() if metric.is_prominent and metric.name in found)
+    return ", ".join(f"{metric.label} {metric.form.format(found[metric.name])}" for metric in shown)
+
+
+def say_scores(found: Mapping[str, float], metrics: Sequence[Metric]) -> str:
+    """Those of the metrics that were measured, by their names as the store has them."""
+    shown = (metric for metric in metrics if metric.name in found)
+    return ", ".join(f"{metric.name.replace('_', ' ')} {metric.form.format(found[metric.name])}" for metric in shown)
 
 
 def count_classes(labels: NDArray[Any], classes: Sequence[str]) -> list[int]:
@@ -118,7 +126,7 @@ class TrainingObserver:
 
     def _remark(self, step: int, found: Mapping[str, float]) -> None:
         """Say once what a score says of the model rather than of the training."""
-        if not self._remarked and is_far_below_chance(found.get("recall_macro", 1.0), self._class_counts):
+        if not self._remarked and is_far_below_chance(found.get(RECALL.name, 1.0), self._class_counts):
             self._remarked = True
             say(f"  {self._title}: the validation scores of step {step} are {SWAPPED}. {WAY_OUT}")
 

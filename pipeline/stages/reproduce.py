@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from pipeline import config as configs
 from pipeline.errors import ConfigError, PipelineError, RunError, TrainingError
-from pipeline.evaluation.metrics import CLASS_METRICS, SCORE_METRICS
+from pipeline.evaluation.metrics.base import list_metrics
 from pipeline.stages import evaluate, train
 from pipeline.stages.progress import say
 from pipeline.stages.run_record import check_base, check_data, check_finished, fetch_model, origin_tags, read_config
@@ -144,7 +144,7 @@ def _difference(old: float | None, new: float | None) -> float:
     return math.inf if math.isnan(difference) else difference
 
 
-_SCORES = tuple(f"{split}/{name}" for split in ("val", "test") for name in (*CLASS_METRICS, *SCORE_METRICS))
+_SCORES = tuple(f"{split}/{metric.name}" for split in ("val", "test") for metric in list_metrics())
 """What is held to the tolerance; losses, calibration, thresholds and counts are on other scales."""
 
 

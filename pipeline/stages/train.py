@@ -14,6 +14,8 @@ from pipeline.config import FitConfig
 from pipeline.config.options import flag
 from pipeline.data.tokenization import MOSTLY_UNKNOWN, UNKNOWN, TokenLosses, describe_losses, explain_unknown
 from pipeline.errors import TrainingError
+from pipeline.evaluation.metrics.accuracy import ACCURACY
+from pipeline.evaluation.metrics.macro import F1
 from pipeline.evaluation.statistics.bootstrap import Interval, wilson_interval
 from pipeline.evaluation.statistics.chance import beats_guessing
 from pipeline.objectives.base import refuse_idle_model_labels, refuse_idle_pooling
@@ -46,11 +48,9 @@ def has_learned(found: Scores, class_counts: Sequence[int]) -> bool:
         class_counts: Validation examples of each class.
     """
     texts = sum(class_counts)
-    accuracy = wilson_interval(round(found["accuracy"] * texts), texts)
-    f1_macro = Interval(
-        found["f1_macro"], found["f1_macro"] + accuracy.low - accuracy.value, found["f1_macro"] + accuracy.high - accuracy.value
-    )
-    return beats_guessing(accuracy, f1_macro, max(class_counts) / texts, len(class_counts))
+    accuracy, f1 = wilson_interval(round(found[ACCURACY.name] * texts), texts), found[F1.name]
+    of_f1 = Interval(f1, f1 + accuracy.low - accuracy.value, f1 + accuracy.high - accuracy.value)
+    return beats_guessing(accuracy, of_f1, max(class_counts) / texts, len(class_counts))
 
 
 def describe_collapse(
@@ -71,11 +71,11 @@ def describe_collapse(
     slower = f"Lower {rate} ({config.learning_rate:g}) or raise {warmup} ({config.warmup_ratio:g})"
     if has_learned(best, class_counts):
         return (
-            f"training collapsed: accuracy was {last['accuracy']:.4f} at its end, no better than a guess; the checkpoint with "
-            f"{best['accuracy']:.4f} was kept. {slower}."
+            f"training collapsed: accuracy was {last[ACCURACY.name]:.4f} at its end, no better than a guess; the checkpoint "
+            f"with {best[ACCURACY.name]:.4f} was kept. {slower}."
         )
     texts = sum(class_counts)
-    interval = wilson_interval(round(best["accuracy"] * texts), texts)
+    interval = wilson_interval(round(best[ACCURACY.name] * texts), texts)
     way_out = f"{slower}; if the training loss still fell at the end, raise {rate} or {epochs} ({config.epochs})."
     if unknown >= MOSTLY_UNKNOWN:
         way_out = f"The cause: {explain_unknown(unknown, config.model)}"
@@ -95,7 +95,7 @@ class TrainResult:
     run_id: str
     strategy: str
     validation: Mapping[str, float]
-    """Metrics of the selected checkpoint: loss; accuracy, precision_macro, recall_macro, f1_macro; or spearman, pearson."""
+    """Metrics of the selected checkpoint, and its loss."""
     collapse: str = ""
     """That it learned nothing, or forgot it again, and what to try; empty where it learned, and where labels are scores."""
 

@@ -1,1 +1,1 @@
-"""Fine-tuning strategies: `base`, `registry`, `adapters`, `advice` and the package `freezing`, then one file per strategy."""
+"""Fine-tuning strategies: what one is (`base`), what they are made of, the plan they come to; a file each in `methods/`."""

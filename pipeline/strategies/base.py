@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pipeline.config import TrainConfig
+from pipeline.config.fields import as_dict, build, describe_fields
 from pipeline.config.search_ranges import LogUniform, Range
 from pipeline.errors import ConfigError
 from pipeline.modeling.encoder import Encoder
@@ -169,9 +171,6 @@ def strategy_class(name: str) -> type[Strategy]:
         TypeError: The module does not define exactly one strategy, or an argument has the name of an option; a mistake of
             whoever wrote it.
     """
-    from pipeline.config import TrainConfig
-    from pipeline.config.fields import describe_fields
-
     STRATEGIES.check(name)
     cls = STRATEGIES.only_class(name, Strategy)
     shadowed = set(describe_fields(cls)) & set(describe_fields(TrainConfig))
@@ -186,13 +185,9 @@ def create_strategy(name: str, arguments: Mapping[str, Any]) -> Strategy:
     Raises:
         ConfigError: Unknown strategy or argument, or a value that does not fit; all mistakes together.
     """
-    from pipeline.config.fields import build
-
     return build(strategy_class(name), arguments, label=lambda key: f"{name}: {key}", kind=f"argument of strategy {name!r}:")
 
 
 def strategy_arguments(strategy: Strategy) -> dict[str, Any]:
     """Every argument of a strategy with its value, ready for JSON; `create_strategy` takes it back."""
-    from pipeline.config.fields import as_dict
-
     return {name: list(value) if isinstance(value, tuple) else value for name, value in as_dict(strategy).items()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipeline.evaluation.metrics import CLASS_METRICS
+from pipeline.evaluation.metrics.base import list_metrics
 from pipeline.tracking.runs import Run, RunStore
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ _ALWAYS = (
     "strategy",
     "reproduces",
     "learning_rate",
-    *(f"{split}/{name}" for split in ("val", "test") for name in CLASS_METRICS),
+    *(f"{split}/{metric.name}" for split in ("val", "test") for metric in list_metrics("class")),
     "model/trainable_percent",
     "cost/train_seconds",
 )

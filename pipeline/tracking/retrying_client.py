@@ -15,6 +15,9 @@ from pipeline.errors import ExhaustedStoreError, StoreError, SystemFailureError,
 from pipeline.failures import foreseen
 from pipeline.tracking.store_file import database_file
 
+_LOG = logging.getLogger(__name__)
+_PATIENCE = 180.0  # seconds; MLflow itself gives up after 20, which a slow disk or a copy of the file can take
+
 
 @contextlib.contextmanager
 def store_errors(verb: str, address: str) -> Iterator[None]:
@@ -43,10 +46,6 @@ def store_error(verb: str, address: str, error: Exception) -> StoreError:
     else:
         advice = "Check MLFLOW_TRACKING_URI and that the server is up."
     return StoreError(hide_credentials(f"The tracking store {address} cannot be {verb}: {reason}. {advice}"))
-
-
-_LOG = logging.getLogger(__name__)
-_PATIENCE = 180.0  # seconds; MLflow itself gives up after 20, which a slow disk or a copy of the file can take
 
 
 def is_locked(error: BaseException) -> bool:

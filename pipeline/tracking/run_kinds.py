@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable
 
 from pipeline.errors import ConfigError
+from pipeline.evaluation.metrics.base import ranking
 from pipeline.modeling.encoder import FAMILY_HEAD
 from pipeline.strategies.base import create_strategy, strategy_arguments
 from pipeline.tracking.runs import Run
@@ -32,12 +33,12 @@ def is_reproduction(run: Run) -> bool:
 
 def has_test_result(run: Run) -> bool:
     """Whether `evaluate` has written its scores, of classes or of scores, onto the run."""
-    return "test/f1_macro" in run.metrics or predicts_scores(run)
+    return f"test/{ranking('class').name}" in run.metrics or predicts_scores(run)
 
 
 def predicts_scores(run: Run) -> bool:
     """Whether what was tested on the run are scores, not classes."""
-    return "test/spearman" in run.metrics
+    return f"test/{ranking('score').name}" in run.metrics
 
 
 def count_processes(run: Run) -> int:

@@ -14,7 +14,7 @@ import mlflow
 import pandas as pd
 
 import pipeline
-from pipeline.registry import ACCELERATIONS, FAMILIES
+from pipeline.registry import ACCELERATIONS, FAMILIES, METRICS
 from pipeline.training.saved_model import plugin_modules, read_record
 
 _PACKAGES = (
@@ -46,8 +46,9 @@ def save_servable(folder: Path, target: Path, packages: Sequence[str] = ()) -> N
         packages: What the model needs besides what every one does, such as bitsandbytes.
     """
     record = read_record(folder)
-    # Found by name where the model is loaded: its family by the base's files, which are not here, and what answers faster.
-    found_there = (*FAMILIES.modules(), *ACCELERATIONS.modules())
+    # Found by name where the model is loaded: its family by the base's files, which are not here, what answers faster, and
+    # metrics, which options are made of.
+    found_there = (*FAMILIES.modules(), *ACCELERATIONS.modules(), *METRICS.modules(), METRICS.module_name("base"))
     used = (*plugin_modules(record.strategy, record.objective, record.head), *found_there)
     with tempfile.TemporaryDirectory() as scratch:
         code = Path(scratch) / "pipeline"

@@ -71,6 +71,10 @@ def ensure_store(uri: str) -> None:
             f"The tracking store {named} is half made: the program that began it, such as `mlflow run` or `mlflow ui`, was "
             f"stopped meanwhile. There is no run in it. Delete {files} and run the command again."
         )
+    else:
+        with contextlib.suppress(OSError):  # a folder that is for reading alone
+            for left in file.parent.glob(f".{file.name}.*"):  # by a process that was stopped when the file had its name
+                left.unlink(missing_ok=True)
 
 
 def _make(file: Path) -> None:
@@ -85,7 +89,7 @@ def _make(file: Path) -> None:
     os.close(descriptor)
     scratch = Path(name)
     try:
-        with _unsynchronised():
+        with unsynchronised():
             # As MLflow makes its own: the address of artifacts stands in the experiment "Default" alone.
             address = URL.create("sqlite", database=str(scratch)).render_as_string()
             SqlAlchemyStore(address, DEFAULT_LOCAL_FILE_AND_ARTIFACT_PATH).engine.dispose()
@@ -112,7 +116,7 @@ def _link(scratch: Path, file: Path) -> None:
 
 
 @contextlib.contextmanager
-def _unsynchronised() -> Iterator[None]:
+def unsynchronised() -> Iterator[None]:
     """Without waiting for the disk at each of several hundred statements: the file is synchronised once, when it is whole."""
     from sqlalchemy import Engine, event
 

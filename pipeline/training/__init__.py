@@ -1,1 +1,1 @@
-"""Trains a model: the loop and its parts, what it costs, and the model folder it leaves."""
+"""Trains a model: the loop and its parts, what it costs, and the saved model it leaves."""

@@ -11,6 +11,7 @@ from pipeline.config import FitConfig
 from pipeline.data.pair_tokenization import TextPairs
 from pipeline.data.tokenization import TokenTable
 from pipeline.errors import TrainingError
+from pipeline.evaluation.metrics.base import LOSS, lower_is_better
 from pipeline.evaluation.task import Reading
 from pipeline.modeling.encoder import Encoder
 from pipeline.strategies.base import Strategy
@@ -161,7 +162,7 @@ def note_evaluation(config: FitConfig, progress: Progress, observer: Observer, f
     Raises:
         TrainingError: The loss is NaN or infinite: the last steps have ruined the weights.
     """
-    if not math.isfinite(loss := found["loss"]):
+    if not math.isfinite(loss := found[LOSS]):
         raise TrainingError(
             f"The validation loss became {loss} by step {progress.step}. Lower --learning-rate, or raise --warmup-ratio."
         )
@@ -175,7 +176,7 @@ def note_evaluation(config: FitConfig, progress: Progress, observer: Observer, f
 def _is_better(found: Mapping[str, float], best: Mapping[str, float], metric: str) -> bool:
     if not best:
         return True
-    return found[metric] < best[metric] if metric == "loss" else found[metric] > best[metric]
+    return found[metric] < best[metric] if lower_is_better(metric) else found[metric] > best[metric]
 
 
 def patience_is_over(config: FitConfig, progress: Progress) -> bool:

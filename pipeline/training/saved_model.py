@@ -18,8 +18,7 @@ from pipeline.data.batching import TokenExamples
 from pipeline.data.columns import Input, Problem
 from pipeline.data.tokenization import clamp_length
 from pipeline.errors import ConfigError, DamagedModelError, ModelError, enumerate_some
-from pipeline.evaluation.metrics import softmax
-from pipeline.evaluation.task import Reading
+from pipeline.evaluation.task import Reading, softmax
 from pipeline.failures import is_exhausted
 from pipeline.hashing import find_damage, is_sealed, seal
 from pipeline.modeling.class_order import read_class_names

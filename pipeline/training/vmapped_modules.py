@@ -6,8 +6,9 @@ import contextlib
 import functools
 from collections.abc import Iterator, Sequence
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import torch
 from torch import nn
 
 from pipeline.config import FitConfig
@@ -15,10 +16,6 @@ from pipeline.data.batching import move
 from pipeline.strategies.parameter_plan import ParameterPlan
 from pipeline.training.acceleration.quick_dropout import drop_stacked
 from pipeline.training.optimizer import decays_weights
-
-if TYPE_CHECKING:
-    import torch
-
 
 _BETAS, _EPSILON = (0.9, 0.999), 1e-8  # torch.optim.AdamW's
 
@@ -37,8 +34,6 @@ class Stack(nn.Module):
 
     def __init__(self, model: nn.Module, parameters: ParameterPlan, dropouts: Sequence[float]) -> None:
         """Begin with the model's own weights for every point."""
-        import torch
-
         super().__init__()
         self.model = model
         named = dict(model.named_parameters())
@@ -97,8 +92,6 @@ class StackedAdamW:
 
     def __init__(self, stack: Stack, parameters: ParameterPlan, configs: Sequence[FitConfig]) -> None:
         """Begin with moments of zero."""
-        import torch
-
         self._stack, self._steps = stack, 0
         device = stack.dropout.device
         self._moments = {name: (torch.zeros_like(w), torch.zeros_like(w)) for name, w in stack.weights.items()}
@@ -113,8 +106,6 @@ class StackedAdamW:
         Args:
             rates: The learning rate of each point.
         """
-        import torch
-
         weights = self._stack.weights
         gradients = {name: weight.grad for name, weight in weights.items() if weight.grad is not None}
         squares = [gradient.flatten(1).float().square().sum(1) for gradient in gradients.values()]

@@ -16,8 +16,7 @@ from pipeline.strategies.base import create_strategy, list_strategies, strategy_
 MODULE = '''
 from pipeline.config.fields import Count, typed
 from pipeline.strategies.base import Strategy
-from pipeline.strategies.freezing import Phase
-from pipeline.strategies.freezing import head, layers
+from pipeline.strategies.freezing import Phase, head, layers
 
 
 @typed
@@ -117,8 +116,7 @@ HIDING_MODULE = '''
 from torch import nn
 from pipeline.config.fields import typed
 from pipeline.strategies.base import Strategy
-from pipeline.strategies.freezing import Phase
-from pipeline.strategies.freezing import added, head
+from pipeline.strategies.freezing import Phase, added, head
 
 
 class Wrapper(nn.Module):

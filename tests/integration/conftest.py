@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 
 from pipeline.config import TrainConfig
 from pipeline.stages.configure import configure
-from pipeline.tracking.store_file import _unsynchronised
+from pipeline.tracking.store_file import unsynchronised
 
 
 @dataclass(frozen=True)
@@ -94,5 +94,5 @@ def workspace(tiny, empty_store: Path, tmp_path_factory: pytest.TempPathFactory)
         patch.chdir(folder)
         patch.setenv("MLFLOW_TRACKING_URI", uri)
         patch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))  # for processes started from this folder
-        with _unsynchronised():
+        with unsynchronised():
             yield Workspace(folder, options)

@@ -109,8 +109,6 @@ def test_options_of_a_second_data_set_need_one(workspace, trained):
 
 
 def test_options_that_the_second_data_set_lacks_are_said_to_be_of_the_first(workspace, trained):
-    from pathlib import Path
-
     Path("latin.csv").write_bytes("text,label\nfin\u00e9,good\n".encode("latin-1"))
     with pytest.raises(DataError, match=r"--encoding .*options of the first data set alone: save the second as one UTF-8"):
         evaluate.run(EvaluateConfig(run_id=trained, transfer_dataset="latin.csv"))

@@ -13,6 +13,7 @@ from pipeline.comparison.pareto import Cost, Point, by_setting
 from pipeline.comparison.plots import color_number, dash_number, shape_of
 from pipeline.comparison.report.blocks import Chart
 from pipeline.comparison.report.tables import Content
+from pipeline.comparison.statistics import RANKING
 
 _LEFT, _RIGHT, _TOP, _BOTTOM = 62, 18, 14, 46
 _LETTER = 6.2  # width of a name's letter, about
@@ -370,19 +371,19 @@ def _draw_cost(cost: Cost, points: Sequence[Point], content: Content, setting: s
             row=point.row,
             name=names[point.row],
             x=point.cost.value,
-            y=point.f1_macro.value,
+            y=point.score.value,
             x_low=point.cost.low,
             x_high=point.cost.high,
-            y_low=point.f1_macro.low,
-            y_high=point.f1_macro.high,
+            y_low=point.score.low,
+            y_high=point.score.high,
             note="did not learn" if rows[point.row].learned_nothing else _describe_rank(point, names),
             hollow=bool(point.dominated_by),
             apart=rows[point.row].learned_nothing,
         )
         for point in points
     ]
-    label = f"macro F1 against {cost.title}{f' ({setting})' if setting else ''}, a mark a row"
-    return draw_scatter(marks, cost.title, "test macro F1", label) + legend(marks)
+    label = f"{RANKING.label} against {cost.title}{f' ({setting})' if setting else ''}, a mark a row"
+    return draw_scatter(marks, cost.title, f"test {RANKING.title}", label) + legend(marks)
 
 
 def _describe_rank(point: Point, names: Sequence[str]) -> str:

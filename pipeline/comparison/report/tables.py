@@ -20,11 +20,12 @@ from pipeline.comparison.pareto import Cost, Point
 from pipeline.comparison.predictions import RecordedPredictions, read_record
 from pipeline.comparison.report.blocks import Cell, Grid
 from pipeline.comparison.selection import Selection
-from pipeline.comparison.statistics import PairTest, Statistics
+from pipeline.comparison.statistics import RANKING, PairTest, Statistics
 from pipeline.comparison.table import Column, headline, shown_columns
 from pipeline.data.overlap.pairs import PAIR_KINDS
 from pipeline.data.overlap.texts import KINDS
-from pipeline.evaluation.metrics import count_confusions
+from pipeline.evaluation.metrics.base import list_metrics
+from pipeline.evaluation.testing.predictions import count_confusions
 from pipeline.tracking.run_kinds import was_trained_here
 from pipeline.tracking.runs import Run, RunStore
 
@@ -92,15 +93,10 @@ _HARDEST = 20
 _CLASSES = 12  # more fit no page; those that are hardest are shown
 _DARKEST = 0.8  # a number must stay readable
 _SCORES = (
-    "f1_macro_low",
-    "group",
-    "learned",
-    "f1_macro_min",
-    "spearman_min",
-    "accuracy",
-    "pearson",
-    "ece",
-    "transfer_f1_macro",
+    *(f"{RANKING.name}_low", "group", "learned"),
+    *(f"{metric.name}_min" for metric in list_metrics() if metric.ranks),
+    *(metric.name for metric in list_metrics() if metric.is_prominent and not metric.ranks),
+    *("ece", f"transfer_{RANKING.name}"),
 )
 _COSTS = ("trainable_percent", "setting", "train_seconds", "cache_seconds", "peak_cuda_mb", "peak_rss_mb", "artifact_mb")
 
@@ -113,7 +109,7 @@ def results(content: Content) -> Grid:
     columns.pop("entry", None)  # the name holds it
     if "ece" in content.table:
         columns["ece"] = Column("ece", "ECE", [_figure(value, ".3f") for value in content.table["ece"]], is_text=False)
-    order = [name for name in (headline(content.table), *_SCORES, *_COSTS) if name in columns]
+    order = [name for name in (headline(content.table).name, *_SCORES, *_COSTS) if name in columns]
     order += [name for name in columns if name not in order]
     values = {name: _sort_values(columns[name], content.table[name]) for name in order}
     if "ece" in values:
@@ -156,15 +152,16 @@ def by_class(content: Content) -> Grid:
 
 
 def by_length(content: Content) -> Grid:
-    """Macro F1 of every row on short and on long texts."""
+    """The score of every row on short and on long texts."""
     table = content.breakdown.by_length
     parts = table.drop_duplicates("min_words")
-    wide = table.pivot_table("f1_macro", "row", "min_words", sort=False).reindex(table["row"].unique())
+    wide = table.pivot_table(RANKING.name, "row", "min_words", sort=False).reindex(table["row"].unique())
     bounds = parts[["min_words", "max_words", "texts"]].to_numpy().tolist()
     spans = [f"{low} to {high}" if low < high else f"{low}" for low, high, _ in bounds]
     headings = [f"{span} words ({texts:,})" for span, (*_, texts) in zip(spans, bounds, strict=True)]
+    score = f"{RANKING.label[0].upper()}{RANKING.label[1:]}"
     return _shaded(
-        "Macro F1 by length of text; a class that stands in no text of a part counts 0 there",
+        f"{score} by length of text; a class that stands in no text of a part counts 0 there",
         wide[parts["min_words"]],
         headings,
         content,
@@ -197,15 +194,15 @@ def pairs(content: Content) -> Grid:
         [
             Cell(names[pair.first]),
             Cell(names[pair.second]),
-            Cell(f"{100 * pair.f1_macro.value:+.2f}", pair.f1_macro.value),
-            Cell(f"{100 * pair.f1_macro.low:+.2f} to {100 * pair.f1_macro.high:+.2f}", pair.f1_macro.low),
+            Cell(f"{100 * pair.lead.value:+.2f}", pair.lead.value),
+            Cell(f"{100 * pair.lead.low:+.2f} to {100 * pair.lead.high:+.2f}", pair.lead.low),
             Cell(f"{pair.p_holm:.3g}", pair.p_holm),
             Cell(f"{pair.p_mcnemar_holm:.3g}", pair.p_mcnemar_holm),
             Cell(_conclude(pair, names, content.selection.ranked)),
         ]
         for pair in content.statistics.pairs
     ]
-    headings = ["first", "second", "macro F1, points", "95 % interval", "p (Holm)", "McNemar p (Holm)", "so"]
+    headings = ["first", "second", f"{RANKING.label}, points", "95 % interval", "p (Holm)", "McNemar p (Holm)", "so"]
     return Grid("First less second, on the same test texts", headings, rows)
 
 

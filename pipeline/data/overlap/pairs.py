@@ -1,7 +1,7 @@
 """Which pairs of texts, and which texts of pairs, stand again in another split.
 
-Texts count as the same where they are so but for case, spacing and punctuation (`folding`). Of pairs that is enough: what a
-model can learn by heart is a pair, or that a text tends to one label.
+Texts count as the same where they are so but for case, spacing and punctuation (`normalization`). Of pairs that is enough: what
+a model can learn by heart is a pair, or that a text tends to one label.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Which texts stand again elsewhere: whole, but for case and punctuation, inside a longer text, or in a long run of tokens.
 
-What a text's line, key and tokens are is in `folding`, how lines are found in each other in `line_index`.
+What a text's line, key and tokens are is in `normalization`, how lines are found in each other in `suffix_array`.
 """
 
 from __future__ import annotations

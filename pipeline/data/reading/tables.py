@@ -1,4 +1,7 @@
-"""Read tables written as JSON: an object a line, an array of objects, and what pandas and annotation tools make of a table."""
+"""Read tables in files of any format, by their names; of JSON an object a line, an array of objects, and what pandas writes.
+
+Delimited text is read in `delimited`, JSON and Parquet here. Rows of annotation tools are made flat.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""How the scores of several runs vary, together, over other test texts: a bootstrap of the texts (Efron 1979)."""
+"""How the scores of several runs vary, together, over other test texts: a bootstrap of the texts (Efron 1979).
+
+And what follows from it: estimates over texts and seeds with intervals, and how small a difference can be shown.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.evaluation.metrics.base import Counts, resampled
+
 RESAMPLES = 10_000
 FEWEST_RESAMPLES = 1_000
-SCORES = ("f1_macro", "accuracy")
 
 _WORK = 2e10  # products of a weight and an indicator: a few seconds
 _WORK_OF_A_DRAW = 60
@@ -25,9 +29,9 @@ class ResampledScores:
     """Scores of runs that were tested on the same texts."""
 
     scores: dict[str, NDArray[np.float64]]
-    """`f1_macro` and `accuracy` -> scores on the texts as they are; shape [runs]."""
+    """Name of each metric that is computed from counts -> its values on the texts as they are; shape [runs]."""
     covariance: dict[str, NDArray[np.float64]]
-    """The same -> covariance of the runs' scores over resampled texts; shape [runs, runs]."""
+    """The same -> covariance of the runs' values over resampled texts; shape [runs, runs]."""
     resamples: int
     """How many times the texts were drawn."""
 
@@ -47,7 +51,7 @@ def resample_scores(
     Args:
         gold: Index of the true class; shape [texts].
         predicted: Index of the predicted class; shape [runs, texts].
-        classes: Number of classes; macro F1 averages over all of them, one that is neither true nor predicted counts 0.
+        classes: Number of classes, those that are neither true nor predicted included.
         resamples: How many draws; as many as time allows, at most `RESAMPLES`, if not given.
         seed: Equal seeds draw equal texts.
     """
@@ -57,7 +61,7 @@ def resample_scores(
         resamples = int(np.clip(_WORK / max(1, work), FEWEST_RESAMPLES, RESAMPLES))
     ones = np.ones((1, texts), np.float32)
     blocks = list(_blocks(gold, predicted, classes))
-    found = {name: np.empty((resamples, runs)) for name in SCORES}
+    found = {metric.name: np.empty((resamples, runs)) for metric in resampled()}
     done = 0
     for weights in _draw(texts, resamples, np.random.default_rng(seed)):
         rows = slice(done, done + len(weights))
@@ -109,14 +113,15 @@ def _score(
     truth = np.zeros((len(gold), classes), np.float32)
     truth[np.arange(len(gold)), gold] = 1
     support = (weights @ truth).astype(np.float64)[:, None, :]
-    f1, accuracy = [], []
+    found: dict[str, list[NDArray[np.float64]]] = {metric.name: [] for metric in resampled()}
     for indicators in blocks:
         # Sums of whole numbers: exact in float32 up to 16 million texts, in whatever order they are added.
         counts = (weights @ indicators).astype(np.float64).reshape(len(weights), -1, 2, classes)
         right, predicted = counts[:, :, 0], counts[:, :, 1]
-        f1.append((2 * right / np.maximum(1, predicted + support)).mean(axis=2))
-        accuracy.append(right.sum(axis=2) / len(gold))
-    return {"f1_macro": np.concatenate(f1, axis=1), "accuracy": np.concatenate(accuracy, axis=1)}
+        drawn = Counts(right, predicted, support, len(gold))
+        for metric in resampled():
+            found[metric.name].append(metric.of_counts(drawn))
+    return {name: np.concatenate(values, axis=1) for name, values in found.items()}
 
 
 LEVEL = 0.95

@@ -6,13 +6,15 @@ import csv
 import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from sklearn.metrics import precision_recall_fscore_support
 
 from pipeline.data.columns import Input
-from pipeline.evaluation.metrics import score_predictions
+from pipeline.evaluation.metrics.base import Answers, measure
 
 SCORED_CLASSES = 100
 """Up to so many classes each has a column of scores; of more, only the true and the predicted one have."""
@@ -28,6 +30,12 @@ class Predictions:
     """Index of the predicted class; shape [texts]."""
     scores: dict[str, NDArray[np.float64]]
     """Column -> probabilities; shape [texts] each. `score_CLASS` of every class, or `score_gold` and `score_pred`."""
+
+    def beside(self, gold: NDArray[np.int64], classes: Sequence[str]) -> Answers:
+        """Beside what is true, for metrics; without probabilities where not every class has one."""
+        whole = list(self.scores) == [f"score_{name}" for name in classes]
+        probabilities = (lambda: np.stack(list(self.scores.values()), axis=1)) if whole else None
+        return Answers(gold, self.predicted, len(classes), probabilities)
 
 
 def predict(
@@ -99,7 +107,7 @@ def score_by_length(texts: Sequence[str], gold: NDArray[np.int64], predicted: ND
     Texts of equal length are never in different quarters, so of many equal ones there are fewer and unequal parts.
 
     Returns:
-        Columns `min_words`, `max_words`, `texts`, then the scores, as of `score_predictions`.
+        Columns `min_words`, `max_words`, `texts`, then the metrics that need no probabilities.
     """
     words = np.array([len(text.split()) for text in texts], np.int64)
     edges = np.unique(np.quantile(words, np.arange(1, _PARTS) / _PARTS, method="lower")) if len(words) else words
@@ -112,7 +120,33 @@ def score_by_length(texts: Sequence[str], gold: NDArray[np.int64], predicted: ND
                 "min_words": int(words[chosen].min()),
                 "max_words": int(words[chosen].max()),
                 "texts": int(chosen.sum()),
-                **score_predictions(gold[chosen], predicted[chosen], classes),
+                **measure(Answers(gold[chosen], predicted[chosen], classes)),
             }
         )
     return pd.DataFrame(rows)
+
+
+def report_by_class(gold: NDArray[np.int64], predicted: NDArray[np.int64], classes: list[str]) -> dict[str, Any]:
+    """Precision, recall, F1 and support of every class, by name."""
+    # Not classification_report: a class may be called as one of its averages is, such as `accuracy`.
+    columns = precision_recall_fscore_support(gold, predicted, labels=np.arange(len(classes)), zero_division=0)
+    names = ("precision", "recall", "f1-score", "support")
+    return {
+        label: dict(zip(names, map(float, row), strict=True))
+        for label, row in zip(classes, zip(*columns, strict=True), strict=True)
+    }
+
+
+def count_confusions(gold: NDArray[np.int64], predicted: NDArray[np.int64], classes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How often a true class was predicted as another, or as itself, of the classes asked for.
+
+    Returns:
+        Rows are true classes, columns predicted ones; shape [classes, classes].
+    """
+    size = int(max(gold.max(initial=0), predicted.max(initial=0), classes.max(initial=0))) + 1
+    place = np.full(size, -1)
+    place[classes] = np.arange(len(classes))
+    rows, columns = place[gold], place[predicted]
+    both = (rows >= 0) & (columns >= 0)
+    counts: NDArray[np.int64] = np.bincount(rows[both] * len(classes) + columns[both], minlength=len(classes) ** 2)
+    return counts.reshape(len(classes), len(classes))

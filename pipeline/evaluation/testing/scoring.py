@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from pipeline.data.columns import LABEL, PAIR, TEXT, Input
 from pipeline.data.prepared import PreparedData
 from pipeline.data.splits import choose_sample
-from pipeline.evaluation.metrics import report_by_class, score_predictions
+from pipeline.evaluation.metrics.base import measure
 from pipeline.evaluation.task import Answer, Reading, TestReport
-from pipeline.evaluation.testing.predictions import predict, tabulate, write_csv
+from pipeline.evaluation.testing.predictions import predict, report_by_class, tabulate, write_csv
 
 
 def read_test(prepared: PreparedData, limit: int | None, seed: int) -> pd.DataFrame:
@@ -54,4 +54,4 @@ def score_transfer(
         "predictions.csv": write_csv(tabulate(texts, gold, found, classes)),
         "per_class.csv": by_class.to_csv(index_label="class"),
     }
-    return TestReport(score_predictions(gold, found.predicted, len(classes)), tables, {})
+    return TestReport(measure(found.beside(gold, classes)), tables, {})

@@ -14,6 +14,7 @@ from pipeline.config.fields import as_dict, describe_fields
 from pipeline.config.options import flag
 from pipeline.config.search_ranges import Range
 from pipeline.errors import ConfigError, InputError
+from pipeline.evaluation.metrics.base import lower_is_better
 from pipeline.hashing import digest
 from pipeline.recipes.recipe import load_recipe
 from pipeline.stages.configure import replace_options
@@ -44,7 +45,7 @@ class SearchPlan:
     @property
     def lower_is_better(self) -> bool:
         """Whether the best trial has the lowest score."""
-        return self.metric == "loss"
+        return lower_is_better(self.metric)
 
     @property
     def most_trials(self) -> int | None:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from pipeline.comparison.report.markdown import as_plain
 from pipeline.comparison.table import label_rows
+from pipeline.evaluation.metrics.base import list_metrics
 from pipeline.tracking.runs import Run, RunLogger
 
 # Tags, one for each thing: a single tag could not hold them all. By number, where a name may hold anything.
@@ -67,8 +68,7 @@ def _in_order(study: Run, prefix: str) -> list[str]:
 DESCRIPTION = "mlflow.note.content"
 """The tag that the MLflow UI shows as a run's description, read as Markdown."""
 _FIGURES = (
-    *("f1_macro", "f1_macro_low", "f1_macro_high", "f1_macro_std"),
-    *("spearman", "spearman_std"),
+    *(f"{metric.name}{ending}" for metric in list_metrics() if metric.ranks for ending in ("", "_low", "_high", "_std")),
     "train_seconds",
 )
 _ILLEGAL = re.compile(r"\s*[^\w.\- ]+\s*")  # in a metric's name; a colon on Windows alone, and a slash would be a level more

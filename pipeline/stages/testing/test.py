@@ -9,6 +9,7 @@ import pandas as pd
 from pipeline import config as configs
 from pipeline.code_version import code_version
 from pipeline.data.columns import LABEL
+from pipeline.evaluation.metrics.macro import RECALL
 from pipeline.evaluation.statistics.chance import SWAPPED, is_far_below_chance
 from pipeline.evaluation.testing.scoring import score_test
 from pipeline.fonts import warn_of_missing
@@ -46,7 +47,7 @@ def log_test(
     for file, figure in report.figures.items():
         logger.log_figure(figure, file)
     counts = count_classes(table[LABEL].to_numpy(), classes)
-    if is_far_below_chance(report.metrics.get("recall_macro", 1.0), counts):
+    if is_far_below_chance(report.metrics.get(RECALL.name, 1.0), counts):
         say(f"{title}: the test scores are {SWAPPED}. {WAY_OUT}")
     measured = {f"test/{name}": value for name, value in {**report.metrics, **report.calibration}.items()}
     logger.log_metrics({**measured, "test/examples": len(table), "test/rows": there})

@@ -13,9 +13,11 @@ from pipeline.data.columns import LABEL, Problem
 from pipeline.data.prepared import PreparedData
 from pipeline.data.splits import choose_sample
 from pipeline.errors import ConfigError, DataError, shorten
+from pipeline.evaluation.metrics.base import list_metrics, ranking
+from pipeline.evaluation.metrics.macro import RECALL
 from pipeline.evaluation.statistics.chance import SWAPPED, is_far_below_chance
 from pipeline.evaluation.testing.scoring import score_transfer
-from pipeline.stages.progress import count_classes, say
+from pipeline.stages.progress import count_classes, say, say_scores
 from pipeline.stages.testing.other_data import Naming, OtherData, count_repeated, describe_absent, read_other
 from pipeline.tracking.runs import Run, RunLogger
 from pipeline.training.saved_model import FineTunedModel
@@ -77,8 +79,8 @@ def is_transferred(trained: Run, asked: TransferConfig, classes: Sequence[str], 
     Raises:
         DataError: The data cannot be read any more.
     """
-    tags = _tags(asked, code)
-    if "transfer/f1_macro" not in trained.metrics or any(trained.tags.get(name) != value for name, value in tags.items()):
+    tags, headline = _tags(asked, code), f"transfer/{ranking('class').name}"
+    if headline not in trained.metrics or any(trained.tags.get(name) != value for name, value in tags.items()):
         return False
     found = find_transfer(asked, classes, split_seed).measured_by(code)
     return trained.tags.get("transfer_fingerprint") == found["transfer_fingerprint"]
@@ -163,10 +165,11 @@ def log_transfer(
         }
     )
     logger.set_tags(tags)
-    if is_far_below_chance(scores["recall_macro"], count_classes(gold, data.classes)):
+    prominent = [metric for metric in list_metrics("class") if metric.is_prominent]
+    if is_far_below_chance(scores[RECALL.name], count_classes(gold, data.classes)):
         say(f"Transfer to {data.asked.transfer_dataset}: the scores are {SWAPPED}. --transfer-labels says which is which.")
     say(
-        f"Transfer to {data.rows.describe(len(gold))}: accuracy {scores['accuracy']:.4f}, f1 macro {scores['f1_macro']:.4f}; "
+        f"Transfer to {data.rows.describe(len(gold))}: {say_scores(scores, prominent)}; "
         f"{repeated:,} of them stand in the train part of the first data set"
     )
     for line in describe_absent(table, classes):

@@ -37,9 +37,14 @@ def test_rows_of_different_budgets_are_not_ranked_unless_told(make_run: MakeRun)
 
 
 def test_the_verdict_names_no_best_where_budgets_differ_whatever_the_tests_show(make_run: MakeRun) -> None:
-    rows = tuple(RowStatistics(name, 1, 0, Interval(f1, f1 - 0.01, f1 + 0.01)) for name, f1 in (("full", 0.9), ("lora", 0.6)))
+    rows = tuple(
+        RowStatistics(name, 1, 0, {"f1_macro": Interval(f1, f1 - 0.01, f1 + 0.01)})
+        for name, f1 in (("full", 0.9), ("lora", 0.6))
+    )
     gap = Interval(0.3, 0.28, 0.32)
-    statistics = Statistics(rows, (PairTest(0, 1, gap, gap, 0.001, 0.001, 0.001, 0.001, 0.1, 0.01, 1),), 100, 100, {})
+    statistics = Statistics(
+        rows, (PairTest(0, 1, {"f1_macro": gap, "accuracy": gap}, 0.001, 0.001, 0.001, 0.001, 0.1, 0.01, 1),), 100, 100, {}
+    )
     selection = select_runs([make_run("full", 0.9, tags=TWELVE), make_run("lora", 0.6)])
     table = build_table(selection.kept, ranked=selection.ranked)
     unequal = list_inequalities(group_runs(table, selection.kept))

@@ -32,7 +32,7 @@ def test_seeds_are_paired_by_their_value_and_few_discordant_texts_show_nothing(m
     close = statistics.pair(number["bitfit"], number["ia3"])
     assert close.p_value == pytest.approx(2 / 64)
     assert close.decided_by == "McNemar"
-    assert close.f1_macro.low * close.f1_macro.high > 0, "the interval leaves 0 out, but McNemar's p decides"
+    assert close.lead.low * close.lead.high > 0, "the interval leaves 0 out, but McNemar's p decides"
     pairs = tabulate_pairs(statistics).set_index(["first", "second"])["decided_by"]
     assert set(pairs) == {"McNemar", "paired bootstrap"}
     assert close.discordance == pytest.approx(0.006)

@@ -21,7 +21,7 @@ from pipeline.comparison.selection import Selection
 from pipeline.comparison.statistics import Statistics, add_statistics, compute_statistics
 from pipeline.comparison.table import build_table, render_table
 from pipeline.comparison.verdict import reach_verdict
-from pipeline.evaluation.metrics import score_predictions
+from pipeline.evaluation.metrics.base import Answers, measure
 from pipeline.tracking.runs import Run
 
 MakeRun = Callable[..., Run]
@@ -56,7 +56,7 @@ def make_study(make_run: MakeRun) -> Callable[..., Study]:
             for seed, accuracy in enumerate(seeds):
                 right = generator.permutation(texts) < round(accuracy * texts)
                 said = np.where(right, gold, 1 - gold) if accuracy else np.zeros(texts, np.int64)
-                scores = {f"test/{metric}": value for metric, value in score_predictions(gold, said, 2).items()}
+                scores = {f"test/{metric}": value for metric, value in measure(Answers(gold, said, 2)).items()}
                 costs = MEASURED | {
                     "model/trainable_percent": 100.0 / (1 + place),
                     "test/ece": 0.0 if accuracy == ONE_CLASS else 0.1,
@@ -99,7 +99,7 @@ def test_answers_by_chance_are_no_learning_either_and_skewed_classes_are_judged_
     assert [row.learned for row in study.statistics.rows] == ["yes", "no"]
     study = make_study({"full": [0.88], "prompt": [ONE_CLASS]}, majority=0.9)
     rows = {row.name: row for row in study.statistics.rows}
-    assert rows["full"].accuracy.low < 0.9, "right less often than by always answering the larger class"
+    assert rows["full"].intervals["accuracy"].low < 0.9, "right less often than by always answering the larger class"
     assert rows["full"].learned == "yes", "and yet it tells the classes apart"
     assert rows["prompt"].learned == "no"
 

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from pipeline.comparison.selection import select_runs
-from pipeline.stages.compare import _evaluated_elsewhere
+from pipeline.stages.compare import count_evaluated_elsewhere
 from pipeline.tracking.run_kinds import EXTERNAL, describe_arguments
 from pipeline.tracking.runs import Run
 
@@ -170,7 +170,7 @@ def test_only_runs_that_all_would_compare_are_said_to_be_elsewhere(make_run: Mak
         make_run("lora", tags={"reproduces": mine.run_id}),
     ]
     store = SimpleNamespace(search=lambda: [mine, *others])
-    assert _evaluated_elsewhere(store, [mine]) == 1  # type: ignore[arg-type]
+    assert count_evaluated_elsewhere(store, [mine]) == 1  # type: ignore[arg-type]
     newest = make_run("full", tags={"data_fingerprint": "d" * 64})
     store = SimpleNamespace(search=lambda: [newest, mine, *others])
-    assert _evaluated_elsewhere(store, [mine]) == 0, "all would compare runs on the newest data"  # type: ignore[arg-type]
+    assert count_evaluated_elsewhere(store, [mine]) == 0, "all would compare runs on the newest data"  # type: ignore[arg-type]

@@ -20,7 +20,7 @@ from pipeline.comparison.selection import LeftOut, Selection
 from pipeline.comparison.statistics import add_statistics, compute_statistics, without_groups
 from pipeline.comparison.table import build_table
 from pipeline.comparison.verdict import Verdict
-from pipeline.evaluation.metrics import score_predictions
+from pipeline.evaluation.metrics.base import Answers, measure
 from pipeline.evaluation.statistics import bootstrap
 from pipeline.tracking.runs import Run
 
@@ -99,7 +99,7 @@ def studies(draw: st.DrawFn) -> Study:
                     )
                     said[turned] = (gold[turned] + 1) % classes
             first = said if first is None else first
-            scores = {f"test/{metric}": value for metric, value in score_predictions(gold, said, classes).items()}
+            scores = {f"test/{metric}": value for metric, value in measure(Answers(gold, said, classes)).items()}
             costs = {"cost/artifact_mb": 3.0} | ({} if share is None else {"model/trainable_percent": share})
             run = make_run(name, seed, len(runs), scores | costs)
             runs.append(run)

@@ -46,7 +46,7 @@ def test_a_run_without_predictions_is_named_and_has_no_letter(make_run: MakeRun,
     table = build_table(runs)
     statistics = compute_statistics(table, runs, recorded)
     lora = next(row for row in statistics.rows if row.name == "lora")
-    assert (lora.group, lora.f1_macro, lora.missing) == ("", None, 1)
+    assert (lora.group, lora.score, lora.missing) == ("", None, 1)
     assert "nothing is said of lora" in reach_verdict(statistics, table).sentences[2]
     nothing = compute_statistics(table, runs, RecordedPredictions((), np.empty(0, np.int64), [], {}, {}))
     assert add_statistics(table, nothing) is table

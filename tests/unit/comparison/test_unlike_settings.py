@@ -24,7 +24,8 @@ SAID = "Times and memory compare within one setting only"
 
 def unsure(table: pd.DataFrame) -> Statistics:
     rows = tuple(
-        RowStatistics(name, 1, 0, Interval(f1, f1, f1)) for name, f1 in zip(label_rows(table), table["f1_macro"], strict=True)
+        RowStatistics(name, 1, 0, {"f1_macro": Interval(f1, f1, f1)})
+        for name, f1 in zip(label_rows(table), table["f1_macro"], strict=True)
     )
     return Statistics(rows, (), 100, 100, {})
 

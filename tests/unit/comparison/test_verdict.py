@@ -55,10 +55,13 @@ def test_a_seed_without_predictions_is_marked_where_scores_are_of_the_others(mak
 
 
 def two_rows(gap: Interval, p_boot: float, p_mcnemar: float, discordance: float) -> Statistics:
-    rows = (RowStatistics("full", 1, 0, Interval(0.8, 0.7, 0.9)), RowStatistics("lora", 1, 0, Interval(0.55, 0.4, 0.7)))
+    rows = (
+        RowStatistics("full", 1, 0, {"f1_macro": Interval(0.8, 0.7, 0.9)}),
+        RowStatistics("lora", 1, 0, {"f1_macro": Interval(0.55, 0.4, 0.7)}),
+    )
     decided_by = MCNEMAR if p_mcnemar > p_boot else BOOTSTRAP
     p = max(p_boot, p_mcnemar)
-    pair = PairTest(0, 1, gap, gap, p, p, p_mcnemar, p_mcnemar, discordance, 0.1, 1, decided_by)
+    pair = PairTest(0, 1, {"f1_macro": gap, "accuracy": gap}, p, p, p_mcnemar, p_mcnemar, discordance, 0.1, 1, decided_by)
     return Statistics(rows, (pair,), 20, 100, {})
 
 
@@ -98,7 +101,7 @@ def test_letters_against_an_interval_are_marked_in_the_table(make_run: MakeRun) 
     full, lora = ([row.name for row in statistics.rows].index(name) for name in ("full", "lora"))
     pair = statistics.pair(full, lora)
     assert pair is not None
-    assert pair.f1_macro.low * pair.f1_macro.high > 0
+    assert pair.lead.low * pair.lead.high > 0
     assert not pair.different
     shown = add_statistics(table, statistics)
     assert shown["group_mark"].tolist().count("*") == 2
@@ -131,19 +134,26 @@ def test_letters_against_an_interval_are_marked_in_the_table(make_run: MakeRun) 
 )
 def test_of_equal_rows_none_trains_the_smallest_share(shares: list[float], said: str) -> None:
     scores = [Interval(0.9 - place / 100, 0.8, 0.95) for place in range(len(shares))]
-    rows = tuple(RowStatistics(name, 1, 0, score) for name, score in zip(("full", "lora", "ia3"), scores, strict=False))
+    rows = tuple(
+        RowStatistics(name, 1, 0, {"f1_macro": score}) for name, score in zip(("full", "lora", "ia3"), scores, strict=False)
+    )
     gap = Interval(0.01, -0.1, 0.1)
     pairs = [
-        PairTest(one, other, gap, gap, 0.5, 0.5, 0.5, 0.5, 0.1, 0.1, 1) for one, other in combinations(range(len(rows)), 2)
+        PairTest(one, other, {"f1_macro": gap, "accuracy": gap}, 0.5, 0.5, 0.5, 0.5, 0.1, 0.1, 1)
+        for one, other in combinations(range(len(rows)), 2)
     ]
     cost = reach_verdict(Statistics(rows, tuple(pairs), 100, 100, {}), pd.DataFrame({"trainable_percent": shares})).sentences[1]
     assert said in cost
 
 
 def test_rows_that_are_printed_alike_share_the_highest_score() -> None:
-    rows = tuple(RowStatistics(name, 1, 0, Interval(0.80001 - place / 1e6, 0.7, 0.9)) for place, name in enumerate("ab"))
+    rows = tuple(
+        RowStatistics(name, 1, 0, {"f1_macro": Interval(0.80001 - place / 1e6, 0.7, 0.9)}) for place, name in enumerate("ab")
+    )
     gap = Interval(1e-6, -0.1, 0.1)
-    statistics = Statistics(rows, (PairTest(0, 1, gap, gap, 1.0, 1.0, 1.0, 1.0, 0.1, 0.1, 1),), 100, 100, {})
+    statistics = Statistics(
+        rows, (PairTest(0, 1, {"f1_macro": gap, "accuracy": gap}, 1.0, 1.0, 1.0, 1.0, 0.1, 0.1, 1),), 100, 100, {}
+    )
     rank = reach_verdict(statistics, pd.DataFrame({"f1_macro": [0.80001, 0.800009]})).sentences[0]
     assert rank == (
         "a and b share the highest score (macro F1 0.800, 95 % interval 0.700 to 0.900), and no difference between a and b "
@@ -152,13 +162,13 @@ def test_rows_that_are_printed_alike_share_the_highest_score() -> None:
 
 
 def test_what_has_no_predictions_is_not_said_to_be_behind_or_absent() -> None:
-    rows = (RowStatistics("full", 1, 0, Interval(0.8, 0.7, 0.9)), RowStatistics("lora", 0, 1))
+    rows = (RowStatistics("full", 1, 0, {"f1_macro": Interval(0.8, 0.7, 0.9)}), RowStatistics("lora", 0, 1))
     table = pd.DataFrame({"strategy": ["full", "lora"], "f1_macro": [0.8, 0.95]})
     rank = reach_verdict(Statistics(rows, (), 100, 100, {}), table).sentences[0]
     assert "is the only row with predictions; there is nothing to compare it with" in rank
-    worse = RowStatistics("ia3", 1, 0, Interval(0.5, 0.4, 0.6))
+    worse = RowStatistics("ia3", 1, 0, {"f1_macro": Interval(0.5, 0.4, 0.6)})
     gap = Interval(0.3, 0.2, 0.4)
-    pairs = (PairTest(0, 2, gap, gap, 0.001, 0.001, 0.001, 0.001, 0.3, 0.1, 1),)
+    pairs = (PairTest(0, 2, {"f1_macro": gap, "accuracy": gap}, 0.001, 0.001, 0.001, 0.001, 0.3, 0.1, 1),)
     table = pd.DataFrame({"strategy": ["full", "lora", "ia3"], "f1_macro": [0.8, 0.95, 0.5]})
     rank = reach_verdict(Statistics((*rows, worse), pairs, 100, 100, {}), table).sentences[0]
     assert rank.startswith("full has the highest score by the predictions that could be read (macro F1 0.800")
@@ -186,8 +196,7 @@ def outcomes(draw: st.DrawFn) -> Statistics:
             f"row{n}",
             draw(st.integers(1, 5)) if score is not None else 0,
             draw(st.integers(0, 2)) if score is not None else 1,
-            None if score is None else Interval(score, score - 0.05, score + 0.05),
-            accuracy=None if score is None else Interval(score, score - 0.05, score + 0.05),
+            {} if score is None else dict.fromkeys(("f1_macro", "accuracy"), Interval(score, score - 0.05, score + 0.05)),
             **draw(learning if score is not None else st.just({})),
         )
         for n, score in enumerate(scores)
@@ -199,7 +208,7 @@ def outcomes(draw: st.DrawFn) -> Statistics:
                 p = draw(st.sampled_from([0.001, 0.049, 0.05, 0.5]))
                 sign = draw(st.sampled_from([1, 1, 1, -1]))
                 gap = Interval(*(sign * (scores[first] - scores[second]) + x for x in (0, -0.01, 0.01)))
-                pairs.append(PairTest(first, second, gap, gap, p, p, p, p, 0.1, 0.01, 1))
+                pairs.append(PairTest(first, second, {"f1_macro": gap, "accuracy": gap}, p, p, p, p, 0.1, 0.01, 1))
     return Statistics(rows, tuple(pairs), 100, 100, {})
 
 
@@ -214,7 +223,7 @@ def test_a_verdict_never_claims_what_the_tests_do_not_show(statistics: Statistic
     rank = verdict.sentences[0]
     assert len(verdict.sentences) == 3
     assert all(sentence.endswith(".") for sentence in verdict.sentences)
-    known = {number for number, row in enumerate(statistics.rows) if row.f1_macro}
+    known = {number for number, row in enumerate(statistics.rows) if row.score}
     said = [*verdict.ahead, *verdict.tied, *verdict.behind, *verdict.unlearned]
     for number in verdict.unlearned:
         assert f"{statistics.rows[number].name} did not learn" in rank or "did not learn: the accuracy" in rank

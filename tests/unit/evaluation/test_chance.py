@@ -4,14 +4,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
-from pipeline.evaluation.metrics import score_predictions
+from pipeline.evaluation.metrics.base import Answers, measure
 from pipeline.evaluation.statistics.bootstrap import Interval
 from pipeline.evaluation.statistics.chance import beats_guessing, class_shares, correlation_interval, is_far_below_chance
 
 
 def below(gold: list[int], predicted: list[int], classes: int) -> bool:
     counts = np.bincount(gold, minlength=classes).tolist()
-    return is_far_below_chance(score_predictions(np.array(gold), np.array(predicted), classes)["recall_macro"], counts)
+    return is_far_below_chance(measure(Answers(np.array(gold), np.array(predicted), classes))["recall_macro"], counts)
 
 
 @pytest.mark.parametrize("rare", [2, 10, 50])
@@ -68,7 +68,7 @@ def test_answers_that_do_not_read_the_text_never_beat_guessing(classes: int, see
 @pytest.mark.parametrize("label", [0, 1, 2])
 def test_always_answering_one_class_is_not_learning(label: int) -> None:
     gold = np.array([0] * 70 + [1] * 20 + [2] * 10)
-    scores = score_predictions(gold, np.full(100, label), 3)
+    scores = measure(Answers(gold, np.full(100, label), 3))
     shares = class_shares(gold)
     assert shares.tolist() == [0.7, 0.2, 0.1]
     assert not beats_guessing(exactly(scores["accuracy"]), exactly(scores["f1_macro"]), shares.max(), 3)

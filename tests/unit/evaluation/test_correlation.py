@@ -4,7 +4,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from pipeline.evaluation.metrics import choose_threshold, correlate, mean_squared_error
+from pipeline.evaluation.metrics.base import Answers, measure
+from pipeline.evaluation.task import choose_threshold, mean_squared_error
+
+
+def correlate(gold: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
+    return measure(Answers(gold, predicted))
+
 
 FLOATS = st.floats(-5, 5, width=32)
 

@@ -7,12 +7,17 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn import metrics as sklearn_metrics
 
-from pipeline.evaluation import metrics
-from pipeline.evaluation.metrics import count_confusions, cross_entropy, report_by_class, score, softmax
+from pipeline.evaluation import task
+from pipeline.evaluation.task import ClassReading, cross_entropy, softmax
+from pipeline.evaluation.testing.predictions import count_confusions, report_by_class
 
 
 def logits_for(predicted: list[int], classes: int) -> NDArray[np.float32]:
     return np.eye(classes, dtype=np.float32)[predicted]
+
+
+def score(gold: NDArray[np.int64], logits: NDArray[np.float32], classes: int) -> dict[str, float]:
+    return ClassReading(tuple(map(str, range(classes)))).score(gold, logits)
 
 
 # Three true examples of class 0, one of class 1, none of class 2; predicted 0, 0, 1 and 1.
@@ -96,5 +101,5 @@ def test_the_loss_does_not_depend_on_how_many_scores_are_taken_at_once(monkeypat
     generator = np.random.default_rng(0)
     gold, logits = generator.integers(5, size=99), generator.normal(size=(99, 5)).astype(np.float32)
     whole = cross_entropy(gold, logits)
-    monkeypatch.setattr(metrics, "_AT_ONCE", 40)
+    monkeypatch.setattr(task, "_AT_ONCE", 40)
     assert cross_entropy(gold, logits) == whole

@@ -70,6 +70,14 @@ def test_stopped_at_any_moment_the_next_command_works(tmp_path, seconds, number)
     assert stopped > 0
 
 
+def test_what_is_left_beside_a_whole_store_goes(tmp_path):
+    file = tmp_path / "mlflow.db"
+    ensure_store(address(file))
+    for left in (f".{file.name}.lock", f".{file.name}{store_file._MAKING}abc", f".{file.name}{store_file._MAKING}abc-journal"):
+        file.with_name(left).touch()
+    assert is_usable(file)
+
+
 @pytest.mark.parametrize("processes", [4, 8])
 def test_many_at_once_on_a_fresh_store(tmp_path, processes):
     file = tmp_path / "new" / "runs.db"

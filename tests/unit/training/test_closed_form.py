@@ -9,7 +9,7 @@ from sklearn.preprocessing import StandardScaler
 
 from pipeline.data.batching import TokenExamples
 from pipeline.errors import ConfigError, TrainingError
-from pipeline.evaluation.metrics import softmax
+from pipeline.evaluation.task import softmax
 from pipeline.strategies.base import create_strategy
 from pipeline.training.activation_cache import PrefixCache
 from pipeline.training.closed_form import solve_head

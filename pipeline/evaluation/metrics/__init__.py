@@ -1,0 +1,1 @@
+"""One file a metric, or several that belong together; `base` says what one is."""

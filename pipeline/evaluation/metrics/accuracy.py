@@ -1,0 +1,33 @@
+"""Accuracy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pipeline.evaluation.metrics.base import Answers, Counts, Metric
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def _accuracy(answers: Answers) -> float:
+    from sklearn.metrics import accuracy_score
+
+    return float(accuracy_score(answers.gold, answers.predicted))
+
+
+def _from_counts(counts: Counts) -> NDArray[Any]:
+    shares: NDArray[Any] = counts.right.sum(axis=-1) / counts.texts
+    return shares
+
+
+ACCURACY = Metric(
+    name="accuracy",
+    label="accuracy",
+    of="class",
+    compute=_accuracy,
+    from_counts=_from_counts,
+    selects=True,
+    is_prominent=True,
+)
+"""Share of the examples that are predicted rightly."""

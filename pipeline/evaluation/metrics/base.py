@@ -1,0 +1,173 @@
+"""What a metric is, and which there are. Imports nothing of weight: the options of the command line are made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from pipeline.registry import METRICS
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+T = TypeVar("T")
+LabelType = Literal["class", "score"]
+"""As `--label-type` has it."""
+
+LOSS = "loss"
+"""What validation measures beside metrics; a checkpoint may be chosen by it. Each objective has its own."""
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """What a model says of examples, beside what is true."""
+
+    gold: NDArray[Any]
+    """Index of the true class, or the true score; shape [examples]."""
+    predicted: NDArray[Any]
+    """Index of the predicted class, or the predicted score; shape [examples]."""
+    classes: int = 0
+    """How many there are, those without any example included; 0 of scores."""
+    probabilities: Callable[[], NDArray[np.floating[Any]]] | None = None
+    """Called, the probability of every class; shape [examples, classes]. None where there are none."""
+    _shared: dict[Callable[[Answers], Any], Any] = field(default_factory=dict)
+
+    @property
+    def label_type(self) -> LabelType:
+        """What the labels are."""
+        return "class" if self.classes else "score"
+
+    def share(self, compute: Callable[[Answers], T]) -> T:
+        """What several metrics need of these answers, computed once."""
+        if compute not in self._shared:
+            self._shared[compute] = compute(self)
+        found: T = self._shared[compute]
+        return found
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Answers counted by class, of many draws of the same texts and several models at once."""
+
+    right: NDArray[Any]
+    """Texts of a class that were predicted as it; shape [..., classes]."""
+    predicted: NDArray[Any]
+    """Texts that were predicted as a class; shape [..., classes]."""
+    true: NDArray[Any]
+    """Texts of a class; shape [..., classes]."""
+    texts: int
+    """How many texts a draw has."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A score of predictions: all that tables, pictures, statistics, options and messages know of it."""
+
+    name: str
+    """As it stands on runs behind `val/` and `test/`, in tables as columns, and for `--metric-for-best-model`."""
+    label: str
+    """For people: the heading of its column, and in progress lines."""
+    of: LabelType
+    """What labels it is of."""
+    compute: Callable[[Answers], float]
+    """Its value."""
+    title: str = ""
+    """In pictures, where there is room; the label if not given."""
+    short: str = ""
+    """Where there is little room, as in `transfer F1`, and in small letters a picture's file name; the label if not given."""
+    greater_is_better: bool = True
+    lowest: float = 0.0
+    """The least that it can be; an interval ends there."""
+    highest: float = 1.0
+    form: str = "{:.4f}"
+    """How a value is written in tables and lines."""
+    from_counts: Callable[[Counts], NDArray[Any]] | None = None
+    """The same from counts, for every draw and model at once; shape [...]. With it come intervals, and differences of pairs."""
+    uses_probabilities: bool = False
+    """Whether it is left out where there are none: of cosines, and of very many classes."""
+    ranks: bool = False
+    """Whether rows are ranked by it, and tested for differences; one of each label type."""
+    selects: bool = False
+    """Whether checkpoints are chosen by it unless `--metric-for-best-model` is given; one of each label type."""
+    is_prominent: bool = False
+    """Whether it is shown in progress lines, in `overview.png`, and beside the transfer to other data."""
+
+    def __post_init__(self) -> None:
+        """Fill in names that were not given.
+
+        Raises:
+            TypeError: It ranks rows and cannot; a mistake of whoever wrote it.
+        """
+        if self.ranks and not self.greater_is_better:
+            raise TypeError(f"Metric {self.name}: rows are ranked from the greatest value, so ranks needs greater_is_better.")
+        if self.ranks and self.of == "class" and not self.from_counts:
+            raise TypeError(f"Metric {self.name}: rows are tested for differences, so ranks needs from_counts.")
+        object.__setattr__(self, "title", self.title or self.label)
+        object.__setattr__(self, "short", self.short or self.label)
+
+    def of_counts(self, counts: Counts) -> NDArray[Any]:
+        """Its value for every draw and model; for those of `resampled()`."""
+        assert self.from_counts is not None
+        return self.from_counts(counts)
+
+
+@cache
+def list_metrics(of: LabelType | None = None) -> tuple[Metric, ...]:
+    """Those of a label type, or all: of classes first, in the order of their files' names and as they are declared there.
+
+    Raises:
+        TypeError: Two have one name, or not just one of a label type ranks or selects; a mistake of whoever wrote them.
+    """
+    if of is not None:
+        return tuple(metric for metric in list_metrics() if metric.of == of)
+    found = sorted(METRICS.instances(Metric), key=lambda metric: metric.of)
+    names = [metric.name for metric in found]
+    if twice := {name for name in names if names.count(name) > 1 or name == LOSS}:
+        raise TypeError(f"There is more than one metric of the name {', '.join(sorted(twice))}.")
+    return tuple(found)
+
+
+@cache
+def _only(role: str, of: LabelType) -> Metric:
+    found = [metric for metric in list_metrics(of) if getattr(metric, role)]
+    if len(found) != 1:
+        raise TypeError(f"Of metrics of {of} labels just one must have {role}=True, not {[metric.name for metric in found]}.")
+    return found[0]
+
+
+def ranking(of: LabelType) -> Metric:
+    """The one by which rows are ranked."""
+    return _only("ranks", of)
+
+
+def selecting(of: LabelType) -> Metric:
+    """The one by which checkpoints are chosen unless told otherwise."""
+    return _only("selects", of)
+
+
+def resampled() -> tuple[Metric, ...]:
+    """Those that have intervals and differences of pairs; the one that ranks first."""
+    found = [metric for metric in list_metrics("class") if metric.from_counts]
+    return tuple(sorted(found, key=lambda metric: not metric.ranks))
+
+
+def selection_choices() -> tuple[str, ...]:
+    """What `--metric-for-best-model` takes."""
+    return (*(metric.name for metric in list_metrics()), LOSS)
+
+
+def lower_is_better(name: str) -> bool:
+    """Whether the lowest value of a metric, or the loss, is the best; a name from another version is taken to rise."""
+    return name == LOSS or any(metric.name == name and not metric.greater_is_better for metric in list_metrics())
+
+
+def measure(answers: Answers) -> dict[str, float]:
+    """Name -> value of every metric that can be computed of the answers."""
+    return {
+        metric.name: float(metric.compute(answers))
+        for metric in list_metrics(answers.label_type)
+        if answers.probabilities is not None or not metric.uses_probabilities
+    }

@@ -1,0 +1,52 @@
+"""Precision, recall and F1 of each class, averaged over all classes. A class that is never predicted has precision 0."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pipeline.evaluation.metrics.base import Answers, Counts, Metric
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def _averages(answers: Answers) -> tuple[float, float, float]:
+    from sklearn.metrics import precision_recall_fscore_support
+
+    precision, recall, f1, _ = precision_recall_fscore_support(
+        answers.gold, answers.predicted, labels=range(answers.classes), average="macro", zero_division=0
+    )
+    return float(precision), float(recall), float(f1)
+
+
+def _f1_from_counts(counts: Counts) -> NDArray[Any]:
+    import numpy as np
+
+    means: NDArray[Any] = (2 * counts.right / np.maximum(1, counts.predicted + counts.true)).mean(axis=-1)
+    return means
+
+
+PRECISION = Metric(
+    name="precision_macro",
+    label="precision",
+    title="macro precision",
+    of="class",
+    compute=lambda answers: answers.share(_averages)[0],
+)
+RECALL = Metric(
+    name="recall_macro",
+    label="recall",
+    title="macro recall",
+    of="class",
+    compute=lambda answers: answers.share(_averages)[1],
+)
+F1 = Metric(
+    name="f1_macro",
+    label="macro F1",
+    short="F1",
+    of="class",
+    compute=lambda answers: answers.share(_averages)[2],
+    from_counts=_f1_from_counts,
+    ranks=True,
+    is_prominent=True,
+)

@@ -1,0 +1,186 @@
+"""What is declared of metrics, and that nothing else spells it."""
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import log_loss
+
+import pipeline
+from pipeline.errors import ConfigError
+from pipeline.evaluation.metrics import base
+from pipeline.evaluation.metrics.base import (
+    Answers,
+    Counts,
+    Metric,
+    list_metrics,
+    lower_is_better,
+    measure,
+    ranking,
+    resampled,
+    selecting,
+    selection_choices,
+)
+from pipeline.evaluation.metrics.macro import F1
+from pipeline.evaluation.task import ClassReading, ThresholdReading
+from pipeline.stages.progress import describe_scores
+
+PACKAGE = Path(pipeline.__file__).parent
+Declare = Callable[..., None]
+
+
+@pytest.fixture
+def declare(monkeypatch: pytest.MonkeyPatch) -> Iterator[Declare]:
+    """Adds metrics for as long as the test lasts."""
+    own = list_metrics()
+
+    def forget() -> None:
+        list_metrics.cache_clear()
+        base._only.cache_clear()
+
+    def declare(*metrics: Metric) -> None:
+        monkeypatch.setattr(type(base.METRICS), "instances", lambda registry, cls: [*own, *metrics])
+        forget()
+
+    yield declare
+    monkeypatch.undo()
+    forget()
+
+
+def test_what_there_is() -> None:
+    classes, scores = list_metrics("class"), list_metrics("score")
+    assert [metric.name for metric in classes] == ["accuracy", "precision_macro", "recall_macro", "f1_macro"]
+    assert [metric.name for metric in scores] == ["spearman", "pearson"]
+    assert list_metrics() == (*classes, *scores)
+    assert (ranking("class").name, ranking("score").name) == ("f1_macro", "spearman")
+    assert (selecting("class").name, selecting("score").name) == ("accuracy", "spearman")
+    assert [metric.name for metric in resampled()] == ["f1_macro", "accuracy"], "the one that ranks comes first"
+    assert selection_choices() == (*(metric.name for metric in list_metrics()), "loss")
+    assert [name for name in selection_choices() if lower_is_better(name)] == ["loss"]
+    assert not lower_is_better("of another version")
+
+
+def test_names_are_known_without_any_library() -> None:
+    code = (
+        "import sys; from pipeline.evaluation.metrics.base import selection_choices; print(*selection_choices());"
+        "import pipeline.tracking.results;"
+        "sys.exit(bool({'torch', 'numpy', 'sklearn', 'scipy', 'pandas'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == list(selection_choices())
+
+
+@given(st.integers(2, 20), st.integers(1, 40), st.integers(0, 1000))
+def test_what_is_computed_from_counts_is_what_is_computed_from_answers(classes: int, texts: int, seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    gold, predicted = generator.integers(classes, size=(2, texts))
+    right, said, true = (np.bincount(one, minlength=classes) for one in (gold[gold == predicted], predicted, gold))
+    assert resampled()
+    for metric in resampled():
+        expected = metric.compute(Answers(gold, predicted, classes))
+        assert metric.of_counts(Counts(right, said, true, texts)) == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({}, "more than one metric of the name f1_macro"),
+        ({"name": "loss", "ranks": False}, "more than one metric of the name loss"),
+        ({"name": "other"}, r"Of metrics of class labels just one must have ranks=True, not \['f1_macro', 'other'\]"),
+        ({"name": "other", "ranks": False, "selects": True}, r"just one must have selects=True, not \['accuracy', 'other'\]"),
+        ({"name": "other", "greater_is_better": False}, "Metric other: .* ranks needs greater_is_better"),
+        ({"name": "other", "from_counts": None}, "Metric other: .* ranks needs from_counts"),
+    ],
+)
+def test_a_declaration_that_cannot_be_is_refused(declare: Declare, changes: dict[str, Any], message: str) -> None:
+    def roles() -> tuple[Metric, Metric]:
+        declare(replace(F1, **changes))
+        return ranking("class"), selecting("class")
+
+    with pytest.raises(TypeError, match=message):
+        roles()
+
+
+def test_a_file_must_declare_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "empty.py").write_text("from pipeline.evaluation.metrics.base import Metric\n")
+    monkeypatch.setattr("pipeline.evaluation.metrics.__path__", [str(tmp_path)])
+    with pytest.raises(TypeError, match=r"pipeline\.evaluation\.metrics\.empty must define a Metric"):
+        base.METRICS.instances(Metric)
+    sys.modules.pop("pipeline.evaluation.metrics.empty")
+
+
+def _surprise(answers: Answers) -> float:
+    assert answers.probabilities is not None
+    return float(log_loss(answers.gold, answers.probabilities(), labels=range(answers.classes)))
+
+
+SURPRISE = Metric(
+    "surprise",
+    "surprise",
+    "class",
+    _surprise,
+    greater_is_better=False,
+    uses_probabilities=True,
+    is_prominent=True,
+    form="{:.2f}",
+)
+
+
+def test_a_metric_of_probabilities_is_left_out_where_there_are_none(declare: Declare) -> None:
+    declare(SURPRISE)
+    gold, logits = np.array([0, 1, 2, 1]), np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
+    reading = ClassReading(("a", "b", "c"))
+    assert "surprise" in reading.metrics
+    assert "surprise" not in ThresholdReading(("a", "b")).metrics
+    found = reading.score(gold, logits)
+    assert found["surprise"] == pytest.approx(found["loss"], abs=1e-6), "which it is"
+    report = reading.test(list("abcd"), gold, lambda inputs: logits[: len(inputs)], ["a", "b", "c"], "a model")
+    assert report.metrics["surprise"] == pytest.approx(found["loss"], abs=1e-6)
+    assert "surprise" not in report.tables["per_length.csv"]
+    assert "surprise" not in measure(Answers(gold, gold, 3))
+    assert lower_is_better("surprise")
+    assert describe_scores(found).endswith(f"surprise {found['surprise']:.2f}")
+
+
+def test_a_metric_of_another_name_is_no_choice() -> None:
+    from pipeline.config import TrainConfig
+    from pipeline.stages.configure import configure
+
+    message = f"--metric-for-best-model: got 'f1'. Give one of {', '.join(selection_choices())} (default accuracy)."
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        configure(TrainConfig, {"metric_for_best_model": "f1"})
+    assert configure(TrainConfig, {}).metric_for_best_model == "accuracy"
+    assert configure(TrainConfig, {"label_type": "score"}).metric_for_best_model == "spearman"
+
+
+def spelled(tree: ast.AST) -> Iterator[str]:
+    """Identifiers and strings of a module, those that are only said to its reader left out."""
+    said = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in said:
+            yield node.value
+        yield from (name for field in ("id", "attr", "arg") if isinstance(name := getattr(node, field, None), str))
+
+
+def test_no_metric_is_named_outside_its_file() -> None:
+    """Accuracy is a word besides: of McNemar's test, of a bin of confidence."""
+    names = {metric.name for metric in list_metrics()} - {"accuracy"}
+    word = re.compile(rf"(?<![a-z])({'|'.join(names)})(?![a-z])")
+    assert word.search("test/f1_macro")
+    named = {
+        path.relative_to(PACKAGE).as_posix(): {text for text in spelled(ast.parse(path.read_text())) if word.search(text)}
+        for path in PACKAGE.rglob("*.py")
+    }
+    own = {path for path, texts in named.items() if texts}
+    assert own >= {"evaluation/metrics/macro.py", "evaluation/metrics/correlation.py"}
+    # What a guess reaches by macro F1, and how far a rank correlation may be off, is known of these alone.
+    assert {path for path in own if not path.startswith("evaluation/metrics/")} == {"evaluation/statistics/chance.py"}
