@@ -10,7 +10,7 @@ install: $(READY)  # make .venv with everything in it
 quickstart: $(READY)  # run the quick-start study and print its table
 	PATH="$(CURDIR)/$(BIN):$$PATH" mlflow run . --env-manager local --experiment-name fairtune
 
-test: lint  # what must pass before a commit lands: at most ten minutes on two cores
+test: lint  # what must pass before a commit lands
 	$(BIN)/python -m pytest -m 'not slow'
 
 test-all: lint  # with every strategy on every encoder, every documented command as it is typed, and more killed searches
