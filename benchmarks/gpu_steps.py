@@ -87,7 +87,7 @@ class Clock:
         if "train/loss" in metrics:
             self.losses.append(metrics["train/loss"])
 
-    def on_prefix(self, examples: int, total: int) -> None:
+    def on_cache_progress(self, examples: int, total: int) -> None:
         """Not timed: what is computed once is no part of a step."""
 
     def should_stop(self) -> bool:

@@ -40,10 +40,10 @@ SPACE = {
 def main(model: str, dataset: str, rows: int, peer_steps: int, repeats: int, cache_dir: str, output: Path) -> None:
     """Measure the search with every system, and write search.csv and search.md into --output."""
     from benchmarks import measure as measuring
-    from pipeline.stages.processes.workers import Children
+    from pipeline.stages.processes.workers import WorkerProcesses
 
     points = [dict(zip(SPACE, values, strict=True)) for values in itertools.product(*SPACE.values())]
-    children, measured = Children(), []
+    processes, measured = WorkerProcesses(), []
     with model_of(model) as address:
         options = {"--model": address, "--dataset": dataset, "--rows": rows, "--cache-dir": cache_dir}
         for repeat in range(repeats):
@@ -55,7 +55,7 @@ def main(model: str, dataset: str, rows: int, peer_steps: int, repeats: int, cac
                     seconds += measure(peer, "head_only", timed)["seconds_per_step"] * steps
                 measured.append({"repeat": repeat, "system": peer, "train_seconds": seconds})
             settings = {"model": address, "dataset": dataset, "max_train_samples": rows, "cache_dir": cache_dir}
-            measured.append({"repeat": repeat, "system": "ours", **children.call(measuring.measure_search, points, settings)})
+            measured.append({"repeat": repeat, "system": "ours", **processes.call(measuring.measure_search, points, settings)})
             for found in measured[-len(PEERS) - 1 :]:
                 print(f"repeat {repeat + 1}: {found['system']:10} {found['train_seconds']:10.1f} s", flush=True)
     table = pd.DataFrame(measured)

@@ -37,7 +37,7 @@ _PLAIN = ("normal", 400)  # style and weight
 
 
 @dataclass(frozen=True)
-class Lettering:
+class Fonts:
     """How some texts can be drawn."""
 
     families: tuple[str, ...]
@@ -62,11 +62,11 @@ class Lettering:
             yield
 
 
-def find_lettering(texts: Iterable[str]) -> Lettering:
+def find_fonts(texts: Iterable[str]) -> Fonts:
     """Fonts that together have the letters of all texts, as far as there are any."""
     needed = {letter for text in texts for letter in text if _is_drawn(letter)}
     families, missing = _find_fonts("".join(sorted(needed)))
-    return Lettering(families, missing)
+    return Fonts(families, missing)
 
 
 def warn_of_missing(names: Iterable[str], what: str) -> str | None:
@@ -76,11 +76,11 @@ def warn_of_missing(names: Iterable[str], what: str) -> str | None:
         what: Whose names, such as `classes`.
     """
     names = list(names)
-    lettering = find_lettering(names)
-    count = sum(not lettering.can_draw(name) for name in names)
+    fonts = find_fonts(names)
+    count = sum(not fonts.can_draw(name) for name in names)
     if not count:
         return None
-    letters = " ".join(sorted(lettering.missing)[:5])
+    letters = " ".join(sorted(fonts.missing)[:5])
     return (
         f"Note: no font here has the letters of {count} {what} ({letters} ...); pictures show numbers or code points "
         f"instead. Install a font that has them; for Chinese, Japanese and Korean: pip install {_PACKAGE.replace('_', '-')}"

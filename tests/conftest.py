@@ -187,7 +187,7 @@ Without a pooler, the checkpoint lacks what the classifier of the family would u
 
 @dataclass
 class Watcher:
-    """An `Observer` that keeps what it is told; each hook may be replaced."""
+    """An `Callback` that keeps what it is told; each hook may be replaced."""
 
     logs: list[tuple[int, dict[str, float]]] = field(default_factory=list)
     after_step: Callable[[int], None] = lambda step: None
@@ -202,7 +202,7 @@ class Watcher:
     def on_log(self, step: int, metrics: Mapping[str, float]) -> None:
         self.logs.append((step, dict(metrics)))
 
-    def on_prefix(self, examples: int, total: int) -> None:
+    def on_cache_progress(self, examples: int, total: int) -> None:
         self.prefix.append((examples, total))
 
     def should_stop(self) -> bool:
@@ -354,7 +354,7 @@ class Tiny:
         return fit(self.plan(built, config, checkpoints, rows, **changes), watcher or Watcher())
 
     def plan(self, built: BuiltModel, config: FitConfig, checkpoints: Path, rows: int = 8, **changes: Any) -> FitPlan:
-        from pipeline.evaluation.task import ClassReading
+        from pipeline.evaluation.task import ClassificationTask
         from pipeline.training.checkpoints import CheckpointFolder
         from pipeline.training.plan import FitPlan
 
@@ -364,7 +364,7 @@ class Tiny:
             parameters=built.parameters,
             train=self.table(rows),
             validation=self.table(16, seed=1),
-            reading=ClassReading(self.classes),
+            task=ClassificationTask(self.classes),
             pad_id=built.model.config.pad_token_id,
             config=config,
             precision="fp32",

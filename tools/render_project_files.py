@@ -24,7 +24,7 @@ from pipeline.config import (
 from pipeline.config.fields import describe_fields
 from pipeline.config.options import STAGE_CONFIGS, flag, is_typed, render_mlproject
 from pipeline.errors import ConfigError
-from pipeline.modeling.encoder import Encoder, describe_encoder
+from pipeline.modeling.encoder import EncoderSpec, describe_encoder
 from pipeline.modeling.families.base import list_model_types
 from pipeline.strategies.base import Strategy, StrategyContext, create_strategy, list_strategies, strategy_class
 from pipeline.strategies.parameter_plan import ParameterPlan, parameter_names, plan_parameters
@@ -165,13 +165,13 @@ def render_strategies() -> str:
     return text.replace("{{strategies}}", "\n".join(rows))
 
 
-def _encoder(model_type: str, name: str) -> Encoder:
+def _encoder(model_type: str, name: str) -> EncoderSpec:
     from transformers import CONFIG_MAPPING
 
     return describe_encoder(CONFIG_MAPPING[model_type]().to_dict(), name)
 
 
-def _context(strategy: Strategy, encoder: Encoder) -> StrategyContext:
+def _context(strategy: Strategy, encoder: EncoderSpec) -> StrategyContext:
     """With the default epochs, or as many more as the strategy asks for."""
     defaults = TrainConfig()
     for epochs in range(defaults.epochs, 2 * defaults.epochs + 1):
@@ -210,8 +210,8 @@ def _phase_rows(plan: ParameterPlan) -> list[str]:
     for phase, start in enumerate(plan.start_epochs):
         sizes: dict[tuple[str, float], int] = {}
         for parameter in plan.trainable:
-            place, factor = parameter.place, parameter.factors[phase]
-            part = f"layer {place.layer}" if place.part == "layer" else place.part
+            location, factor = parameter.location, parameter.lr_multipliers[phase]
+            part = f"layer {location.layer}" if location.part == "layer" else location.part
             if factor > 0:
                 sizes[part, factor] = sizes.get((part, factor), 0) + parameter.size
         kinds = itertools.groupby(sizes.items(), key=lambda item: (item[0][0].split()[0], item[0][1]))

@@ -45,7 +45,7 @@ def describe_transfer(runs: Sequence[Run]) -> Iterator[str]:
     )
 
 
-def remarks(table: pd.DataFrame, selection: Selection, statistics: Statistics | None = None) -> Iterator[str]:
+def list_caveats(table: pd.DataFrame, selection: Selection, statistics: Statistics | None = None) -> Iterator[str]:
     """What a reader must know before drawing conclusions; the verdict first, where there are statistics."""
     if statistics is not None:
         yield from describe_statistics(table, selection, statistics)

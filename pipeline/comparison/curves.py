@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from pipeline.comparison.plots import DASHES, LIGHT, color_number, dash_number, marker_of
 from pipeline.comparison.table import headline, label_rows
 from pipeline.evaluation.metrics.base import LOSS, list_metrics, lower_is_better, selecting
-from pipeline.fonts import find_lettering
+from pipeline.fonts import find_fonts
 from pipeline.tracking.run_kinds import was_trained_here
 from pipeline.tracking.runs import Run, RunStore
 
@@ -75,9 +75,9 @@ def draw_curves(curves: Sequence[Curve], apart: Collection[int] = ()) -> Figure:
         axes.grid(alpha=0.25)
     handles, labels = all_axes[0].get_legend_handles_labels()
     labels = [f"{label} (did not learn)" if curve.row in apart else label for label, curve in zip(labels, curves, strict=True)]
-    lettering = find_lettering(labels)
-    font = {"family": list(lettering.families), "size": 9}
-    figure.legend(handles, list(map(lettering.spell, labels)), loc="outside right upper", frameon=False, prop=font)
+    fonts = find_fonts(labels)
+    font = {"family": list(fonts.families), "size": 9}
+    figure.legend(handles, list(map(fonts.spell, labels)), loc="outside right upper", frameon=False, prop=font)
     return figure
 
 

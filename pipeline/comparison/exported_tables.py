@@ -9,13 +9,13 @@ import pandas as pd
 
 from pipeline.comparison.data_audit import tabulate_audit
 from pipeline.comparison.pareto import tabulate_points
-from pipeline.comparison.report.tables import Content
+from pipeline.comparison.report.tables import ReportData
 from pipeline.comparison.statistics import PairTest, Statistics
 from pipeline.comparison.table import headline
 from pipeline.evaluation.metrics.base import resampled
 
 
-def list_tables(content: Content) -> Iterator[tuple[str, pd.DataFrame]]:
+def list_tables(content: ReportData) -> Iterator[tuple[str, pd.DataFrame]]:
     """File name -> table; of scores there are neither pairs nor anything by class."""
     yield "runs.csv", tabulate_runs(content)
     yield "audit.csv", tabulate_audit(content.audit)
@@ -30,11 +30,12 @@ def list_tables(content: Content) -> Iterator[tuple[str, pd.DataFrame]]:
         yield "reliability.csv", content.breakdown.reliability
 
 
-def tabulate_runs(content: Content) -> pd.DataFrame:
+def tabulate_runs(content: ReportData) -> pd.DataFrame:
     """The compared runs, and those that were left out with the reason."""
     rows = {run_id: name for name, ids in zip(content.names, content.table["run_ids"], strict=True) for run_id in ids.split()}
     compared = [
-        (rows[origin.run.run_id], origin.run, origin.address, origin.command, origin.remake, "") for origin in content.origins
+        (rows[origin.run.run_id], origin.run, origin.address, origin.command, origin.remake, "")
+        for origin in content.provenance
     ]
     left_out = [(one.name, one.run, "", "", "", one.reason + one.detail) for one in content.selection.omitted]
     return pd.DataFrame(
@@ -56,7 +57,7 @@ def tabulate_runs(content: Content) -> pd.DataFrame:
     )
 
 
-def tabulate_confusions(content: Content) -> pd.DataFrame:
+def tabulate_confusions(content: ReportData) -> pd.DataFrame:
     """How many texts of a true class the first seed of each row took for which class, where there are any."""
     classes = content.recorded.classes
     found = [

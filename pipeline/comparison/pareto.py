@@ -18,7 +18,7 @@ from pipeline.comparison.comparability import describe_settings
 from pipeline.comparison.plots import LIGHT, color_number, marker_of
 from pipeline.comparison.statistics import RANKING, Statistics
 from pipeline.evaluation.statistics.bootstrap import Interval
-from pipeline.fonts import find_lettering
+from pipeline.fonts import find_fonts
 from pipeline.tracking.runs import Run
 
 
@@ -240,15 +240,15 @@ def _name_points(axes: Axes, points: Sequence[Point], statistics: Statistics) ->
         points = [point for point in points if point.on_front]
     low, high = axes.get_ylim()
     names = [_name_point(point, statistics, low) for point in points]
-    lettering = find_lettering(names)
+    fonts = find_fonts(names)
     costs, scores = [point.cost.value for point in points], [min(high, max(low, point.score.value)) for point in points]
     texts = [
         axes.text(
             cost,
             score,
-            lettering.spell(name),
+            fonts.spell(name),
             fontsize=8,
-            fontfamily=list(lettering.families),
+            fontfamily=list(fonts.families),
             parse_math=False,
             path_effects=[withStroke(linewidth=2, foreground="white")],
         )

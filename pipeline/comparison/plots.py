@@ -20,7 +20,7 @@ from matplotlib.patheffects import withStroke
 from pipeline.comparison.statistics import AGAINST_INTERVAL
 from pipeline.comparison.table import headline, label_rows, show_group
 from pipeline.evaluation.metrics.base import Metric, list_metrics
-from pipeline.fonts import find_lettering
+from pipeline.fonts import find_fonts
 
 LIGHT = ("#00219f", "#f35821", "#37a18e", "#551550", "#166993", "#7f480d", "#151011", "#b663f9")
 """On white: blue, vermilion, green, plum, steel blue, brown, black, violet."""
@@ -130,8 +130,8 @@ def _bars(table: pd.DataFrame, panels: Sequence[_Panel], with_letters: bool = Fa
     if below in table:
         more = [textwrap.fill(text, _NAME_WIDTH) for text in table[below]]
         names = [f"{name}\n{text}".rstrip() for name, text in zip(names, more, strict=True)]
-    lettering = find_lettering(names)
-    names, places = list(map(lettering.spell, names)), range(len(names))
+    fonts = find_fonts(names)
+    names, places = list(map(fonts.spell, names)), range(len(names))
     colors = [LIGHT[color_number(row)] for row in table.index]
     apart = (table["learned"] == "no").tolist() if "learned" in table else [False] * len(table)
     room = max(0.42, 0.18 * max(name.count("\n") + 1 for name in names))  # inches a row
@@ -175,7 +175,7 @@ def _bars(table: pd.DataFrame, panels: Sequence[_Panel], with_letters: bool = Fa
         axes.set_title("\n".join(explained), fontsize=10)
         axes.spines[["top", "right"]].set_visible(False)
     all_axes[0].set_ylim(len(names) - 0.4, -0.6)  # the first row on top, and no room beyond
-    all_axes[0].set_yticks(places, names, fontfamily=list(lettering.families), parse_math=False)
+    all_axes[0].set_yticks(places, names, fontfamily=list(fonts.families), parse_math=False)
     return figure
 
 

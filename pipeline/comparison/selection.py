@@ -86,7 +86,7 @@ _NAMED_ONE_BY_ONE = 3  # more runs that are left out for one reason are counted
 
 
 @dataclass(frozen=True)
-class LeftOut:
+class ExcludedRun:
     """A run that is not compared, and why."""
 
     run: Run
@@ -104,7 +104,7 @@ class LeftOut:
 
 
 @dataclass(frozen=True)
-class Foreign(LeftOut):
+class Foreign(ExcludedRun):
     """A run of another stage."""
 
     def __str__(self) -> str:
@@ -113,7 +113,7 @@ class Foreign(LeftOut):
 
 
 @dataclass(frozen=True)
-class OtherTest(LeftOut):
+class OtherTest(ExcludedRun):
     """A run that was tested on other examples than the newest."""
 
 
@@ -122,7 +122,7 @@ class Selection:
     """Runs that are compared, and those that are not."""
 
     kept: tuple[Run, ...]
-    omitted: tuple[LeftOut, ...]
+    omitted: tuple[ExcludedRun, ...]
     failed: tuple[Run, ...] = ()
     """Trainings on the same data that failed and were not made again: seeds that a row lacks."""
     ranked: bool = True
@@ -188,7 +188,7 @@ def select_runs(candidates: Iterable[Run], named: bool = False, allow_unequal_bu
     """
     candidates = list(candidates)
     kept: list[Run] = []
-    omitted: list[LeftOut] = []
+    omitted: list[ExcludedRun] = []
     seen: set[tuple[str, ...]] = set()
     if named:
         omitted += [
@@ -197,21 +197,21 @@ def select_runs(candidates: Iterable[Run], named: bool = False, allow_unequal_bu
     failed: list[Run] = []
     comparable = [run for run in candidates if _is_result(run) and (named or not is_reproduction(run))]
     omitted += [
-        LeftOut(run, "made by reproduce; --run-ids takes it in")
+        ExcludedRun(run, "made by reproduce; --run-ids takes it in")
         for run in candidates
         if _is_result(run) and has_test_result(run) and is_reproduction(run) and not named
     ]
     for run in sorted(comparable, key=lambda run: -run.start_time):
         if run.status != "FINISHED":
             detail = f": {run.tags['status_detail']}" if run.tags.get("status_detail") else ""
-            omitted.append(LeftOut(run, f"status {run.status}", detail))
+            omitted.append(ExcludedRun(run, f"status {run.status}", detail))
             failed += [run] if run.status == "FAILED" else []
         elif not has_test_result(run):
-            omitted.append(LeftOut(run, "no test result; run evaluate"))
+            omitted.append(ExcludedRun(run, "no test result; run evaluate"))
         elif kept and _test_set(run) != _test_set(kept[0]):
             omitted.append(OtherTest(run, f"tested on other data than the newest run ({_describe_other_test(run, kept[0])})"))
         elif configuration(run) in seen:
-            omitted.append(LeftOut(run, "a newer run repeats the same configuration"))
+            omitted.append(ExcludedRun(run, "a newer run repeats the same configuration"))
         else:
             seen.add(configuration(run))
             kept.append(run)

@@ -26,8 +26,8 @@ from pipeline.config.fields import (
     Share,
     as_dict,
     change_values,
+    config_class,
     describe_fields,
-    typed,
 )
 from pipeline.hashing import digest
 from pipeline.registry import METRICS
@@ -52,7 +52,7 @@ DEFAULT_RATIOS = (0.8, 0.1, 0.1)
 PART_FILES = ("train_file", "validation_file", "test_file")
 
 
-@typed
+@config_class
 class StageConfig:
     """What every stage takes."""
 
@@ -63,7 +63,7 @@ class StageConfig:
     """Names of the options and strategy arguments that were typed: a recipe's strategies and grid do not change them."""
 
 
-@typed
+@config_class
 class SplitConfig(StageConfig):
     """How labelled text is read and cut into train, validation and test."""
 
@@ -118,7 +118,7 @@ class SplitConfig(StageConfig):
         return change_values(given, settle)
 
 
-@typed
+@config_class
 class EncoderConfig(SplitConfig):
     """Which data, and which pretrained encoder with its tokenizer."""
 
@@ -134,7 +134,7 @@ class EncoderConfig(SplitConfig):
     """Name of a recipe, or path of a recipe file, that sets options not given here."""
 
 
-@typed
+@config_class
 class PrepareDataConfig(EncoderConfig):
     """Read, clean, split, audit and fingerprint the labelled text."""
 
@@ -152,7 +152,7 @@ def _sort(names: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(sorted(set(names)))
 
 
-@typed
+@config_class
 class FitConfig(EncoderConfig):
     """How one model is trained, whatever the strategy."""
 
@@ -227,7 +227,7 @@ class FitConfig(EncoderConfig):
         return change_values(given, settle)
 
 
-@typed
+@config_class
 class TrainConfig(FitConfig):
     """Fine-tune one encoder with one strategy and log the run."""
 
@@ -246,7 +246,7 @@ class TrainConfig(FitConfig):
         return self.entry or self.strategy
 
 
-@typed
+@config_class
 class SearchConfig(FitConfig):
     """How hyperparameters are searched, the same for every strategy."""
 
@@ -275,7 +275,7 @@ class SearchConfig(FitConfig):
     """Database of Optuna that keeps a search, such as postgresql+psycopg2://...; a file below --cache-dir if not given."""
 
 
-@typed
+@config_class
 class TuneConfig(TrainConfig, SearchConfig):
     """Search hyperparameters of one strategy; the best trial by a validation metric wins."""
 
@@ -285,7 +285,7 @@ class TuneConfig(TrainConfig, SearchConfig):
     """Search again although the same search was finished."""
 
 
-@typed
+@config_class
 class TransferConfig(StageConfig):
     """Which second data set models are tested on, too."""
 
@@ -299,7 +299,7 @@ class TransferConfig(StageConfig):
     """Column of --transfer-dataset that holds the class; found by its usual names if not given."""
 
 
-@typed
+@config_class
 class EvaluateConfig(TransferConfig, SplitConfig):
     """Score a trained run, or a model that was trained elsewhere, on test data; a run on other data, too."""
 
@@ -325,7 +325,7 @@ class EvaluateConfig(TransferConfig, SplitConfig):
     """Evaluate again although the run has its test result already."""
 
 
-@typed
+@config_class
 class ExportConfig(StageConfig):
     """Where a comparison is written to, beside the tracking store."""
 
@@ -333,7 +333,7 @@ class ExportConfig(StageConfig):
     """Also write results/ (predictions per strategy) and models/ below this folder."""
 
 
-@typed
+@config_class
 class CompareConfig(ExportConfig):
     """Build the results table and its pictures from the tracking store."""
 
@@ -345,7 +345,7 @@ class CompareConfig(ExportConfig):
     """Rank the rows although they were tuned with different budgets, or some not at all, or trained on different data."""
 
 
-@typed
+@config_class
 class ReproduceConfig(StageConfig):
     """Train a run again from its record, and compare the outcome with the original."""
 
@@ -356,7 +356,7 @@ class ReproduceConfig(StageConfig):
     tolerance; losses and calibration are reported beside them."""
 
 
-@typed
+@config_class
 class MainConfig(TransferConfig, SearchConfig, ExportConfig):
     """The whole study of a recipe: prepare, tune if asked, train every strategy, evaluate, compare."""
 

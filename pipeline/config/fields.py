@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(Field,))
-def typed(cls: type[T]) -> type[T]:
+def config_class(cls: type[T]) -> type[T]:
     """Make `cls` a frozen keyword-only dataclass with parsed and checked fields."""
     decorate = pydantic_dataclass(
         frozen=True,

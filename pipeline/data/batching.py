@@ -86,7 +86,7 @@ class Examples(Protocol):
     def batch(self, indices: NDArray[np.int64]) -> Batch:
         """The examples at `indices`, padded."""
 
-    def feeding(self) -> AbstractContextManager[None]:
+    def as_model_input(self) -> AbstractContextManager[None]:
         """Within the block the model takes the batches."""
 
 
@@ -124,7 +124,7 @@ class TokenExamples:
             inputs["token_type_ids"] = torch.from_numpy(kinds)
         return Batch(inputs, torch.from_numpy(self.labels[indices]), int(lengths.sum()), ids.shape)
 
-    def feeding(self) -> AbstractContextManager[None]:
+    def as_model_input(self) -> AbstractContextManager[None]:
         """Nothing needs to change."""
         return nullcontext()
 

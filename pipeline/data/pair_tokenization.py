@@ -50,7 +50,7 @@ class TextPairs:
         rows = np.stack([2 * indices, 2 * indices + 1], axis=1).ravel()
         return TextPairs(self.texts.subset(rows), self.labels[indices])
 
-    def feed(self, make: Callable[[TokenTable], Examples]) -> Examples:
+    def as_examples(self, make: Callable[[TokenTable], Examples]) -> Examples:
         """What a model is fed with, given how it is made of a table of texts."""
         return PairedExamples(make(self.texts), self.labels)
 
@@ -76,9 +76,9 @@ class PairedExamples:
         batch = self.texts.batch(np.concatenate([2 * indices, 2 * indices + 1]))
         return replace(batch, labels=torch.from_numpy(self.labels[indices]))
 
-    def feeding(self) -> AbstractContextManager[None]:
+    def as_model_input(self) -> AbstractContextManager[None]:
         """Within the block the model takes the batches."""
-        return self.texts.feeding()
+        return self.texts.as_model_input()
 
 
 def tokenize_apart(

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from pipeline.data.overlap.pairs import PAIR_KINDS
 from pipeline.data.overlap.texts import KINDS
-from pipeline.fonts import find_lettering
+from pipeline.fonts import find_fonts
 
 _BINS = 60
 
@@ -62,5 +62,5 @@ def draw_overlap(counts: Mapping[str, Mapping[str, int]], title: str) -> Figure:
 
 def _entitle(axes: Axes, title: str) -> None:
     """Data may be called by any name, in any script; `$x$` in it is no formula."""
-    lettering = find_lettering([title])
-    axes.set_title(lettering.spell(title), parse_math=False, fontfamily=list(lettering.families))
+    fonts = find_fonts([title])
+    axes.set_title(fonts.spell(title), parse_math=False, fontfamily=list(fonts.families))

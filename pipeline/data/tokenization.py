@@ -211,7 +211,7 @@ class TokenTable:
         losses = None if self.losses is None else self.losses.subset(indices)
         return TokenTable(pick(self.ids), offsets, self.labels[indices], segments, losses)
 
-    def feed(self, make: Callable[[TokenTable], Examples]) -> Examples:
+    def as_examples(self, make: Callable[[TokenTable], Examples]) -> Examples:
         """What a model is fed with, given how it is made of a table: each example is one row of the model's input."""
         return make(self)
 

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from pipeline.evaluation.testing.predictions import count_confusions
-from pipeline.fonts import Lettering, find_lettering
+from pipeline.fonts import Fonts, find_fonts
 
 _LABELLED_CLASSES = 20  # beyond, numbers in the cells would overlap
 _DRAWN_CLASSES = 500  # beyond, a class is thinner than a pixel
@@ -31,22 +31,20 @@ def draw_confusion(gold: NDArray[np.int64], predicted: NDArray[np.int64], names:
         title += f"; the {_DRAWN_CLASSES} most frequent of {len(names):,} classes"
         chosen = np.sort(np.argsort(-support, kind="stable")[:_DRAWN_CLASSES])
     counts, classes = count_confusions(gold, predicted, chosen), [names[index] for index in chosen.tolist()]
-    lettering = find_lettering([title, *classes])
-    with lettering.applied():
-        return _draw(counts, counts / np.maximum(1, support[chosen, None]), classes, lettering, title)
+    fonts = find_fonts([title, *classes])
+    with fonts.applied():
+        return _draw(counts, counts / np.maximum(1, support[chosen, None]), classes, fonts, title)
 
 
-def _draw(
-    counts: NDArray[np.int64], shares: NDArray[np.float64], classes: Sequence[str], lettering: Lettering, title: str
-) -> Figure:
+def _draw(counts: NDArray[np.int64], shares: NDArray[np.float64], classes: Sequence[str], fonts: Fonts, title: str) -> Figure:
     size = max(4.0, min(12.0, 1.2 + 0.7 * len(classes)))
     figure = Figure(figsize=(size + 0.8, size), layout="constrained")
     axes = figure.add_subplot()
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     figure.colorbar(image, ax=axes, label="share of the true class")
-    numbered = not all(map(lettering.can_draw, classes))
+    numbered = not all(map(fonts.can_draw, classes))
     axes.set(xlabel="predicted", ylabel="true (numbers: rows of per_class.csv)" if numbered else "true")
-    axes.set_title(lettering.spell(title), parse_math=False)
+    axes.set_title(fonts.spell(title), parse_math=False)
     if len(classes) <= _LABELLED_CLASSES:
         ticks = np.arange(len(classes))
         names = [name if len(name) <= _LONGEST_NAME else name[:_LONGEST_NAME] + "..." for name in classes]

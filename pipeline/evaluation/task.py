@@ -27,7 +27,7 @@ Answer = Callable[[Sequence[Input]], Outputs]
 
 
 @dataclass(frozen=True)
-class TestReport:
+class EvaluationReport:
     """What is written of a model's test."""
 
     __test__ = False  # pytest takes it for one of its own
@@ -41,7 +41,7 @@ class TestReport:
     """`ece` and `nll`, where classes have probabilities."""
 
 
-class Reading:
+class Task:
     """How outputs are read, in training and in the test."""
 
     label_type: ClassVar[LabelType] = "class"
@@ -66,7 +66,7 @@ class Reading:
         """
         raise NotImplementedError
 
-    def settled(self, validation: dict[str, float]) -> Reading:
+    def settled(self, validation: dict[str, float]) -> Task:
         """The reading of the finished model, with what was chosen on validation data; by default as it is."""
         return self
 
@@ -74,7 +74,9 @@ class Reading:
         """What is served: a row per example, the answer first, then its scores."""
         raise NotImplementedError
 
-    def test(self, inputs: Sequence[Input], labels: NDArray[Any], answer: Answer, classes: list[str], title: str) -> TestReport:
+    def test(
+        self, inputs: Sequence[Input], labels: NDArray[Any], answer: Answer, classes: list[str], title: str
+    ) -> EvaluationReport:
         """Scores, tables and pictures of a test.
 
         Args:
@@ -86,7 +88,7 @@ class Reading:
 
 
 @dataclass(frozen=True)
-class ClassReading(Reading):
+class ClassificationTask(Task):
     """One logit per class; the highest wins. The loss is the cross-entropy."""
 
     classes: tuple[str, ...]
@@ -109,7 +111,9 @@ class ClassReading(Reading):
         frame.insert(0, "label", [self.classes[best] for best in scores.argmax(axis=1)])
         return frame
 
-    def test(self, inputs: Sequence[Input], labels: NDArray[Any], answer: Answer, classes: list[str], title: str) -> TestReport:
+    def test(
+        self, inputs: Sequence[Input], labels: NDArray[Any], answer: Answer, classes: list[str], title: str
+    ) -> EvaluationReport:
         """Scores, calibration, predictions with probabilities, scores by class and by length, and the confusion matrix."""
         order = [self.classes.index(name) for name in classes]
         found = predict(lambda chosen: softmax(answer(chosen))[:, order], inputs, labels, classes)
@@ -121,7 +125,7 @@ class ClassReading(Reading):
 
 
 @dataclass(frozen=True)
-class ScoreReading(Reading):
+class RegressionTask(Task):
     """One output: the score where 0 is the lowest of train and 1 the highest. The loss is the mean squared error."""
 
     low: float
@@ -142,7 +146,9 @@ class ScoreReading(Reading):
         """The score on the data's scale, and the output."""
         return pd.DataFrame({"label": self._on_scale(outputs), "score": outputs[:, 0].astype(np.float64)})
 
-    def test(self, inputs: Sequence[Input], labels: NDArray[Any], answer: Answer, classes: list[str], title: str) -> TestReport:
+    def test(
+        self, inputs: Sequence[Input], labels: NDArray[Any], answer: Answer, classes: list[str], title: str
+    ) -> EvaluationReport:
         """The metrics of scores, predictions on the data's scale, and how they scatter."""
         outputs = answer(inputs)
         predicted = self._on_scale(outputs)
@@ -156,7 +162,7 @@ class ScoreReading(Reading):
         )
         picture = draw_scores(labels, predicted, _caption(title, inputs))
         found = measure(Answers(labels, predicted))
-        return TestReport(found, {"predictions.csv": write_csv(table)}, {"scores.png": picture})
+        return EvaluationReport(found, {"predictions.csv": write_csv(table)}, {"scores.png": picture})
 
     def _on_scale(self, outputs: Outputs) -> NDArray[np.float64]:
         scaled: NDArray[np.float64] = self.low + outputs[:, 0].astype(np.float64) * (self.high - self.low)
@@ -164,7 +170,7 @@ class ScoreReading(Reading):
 
 
 @dataclass(frozen=True)
-class ThresholdReading(Reading):
+class ThresholdTask(Task):
     """One output: from a threshold on it stands for the second of two classes. The loss is its mean squared error to 0 or 1."""
 
     classes: tuple[str, ...]
@@ -182,7 +188,7 @@ class ThresholdReading(Reading):
         found = measure(Answers(index, _above(scores, threshold), len(self.classes)))
         return {**found, "threshold": threshold, LOSS: mean_squared_error(gold.astype(np.float32, copy=False), scores)}
 
-    def settled(self, validation: dict[str, float]) -> ThresholdReading:
+    def settled(self, validation: dict[str, float]) -> ThresholdTask:
         """With the threshold of the checkpoint that was kept."""
         return replace(self, threshold=validation["threshold"])
 
@@ -191,7 +197,9 @@ class ThresholdReading(Reading):
         found = self._classify(outputs)
         return pd.DataFrame({"label": [self.classes[index] for index in found], "score": outputs[:, 0].astype(np.float64)})
 
-    def test(self, inputs: Sequence[Input], labels: NDArray[Any], answer: Answer, classes: list[str], title: str) -> TestReport:
+    def test(
+        self, inputs: Sequence[Input], labels: NDArray[Any], answer: Answer, classes: list[str], title: str
+    ) -> EvaluationReport:
         """Scores at the threshold, predictions with the output, scores by class and by length, and the confusion matrix.
 
         A cosine is no probability, so nothing is said of calibration.
@@ -234,11 +242,11 @@ def _above(scores: Outputs, threshold: float) -> NDArray[np.int64]:
 
 def _report_classes(
     inputs: Sequence[Input], labels: NDArray[np.int64], found: Predictions, classes: list[str], title: str
-) -> TestReport:
+) -> EvaluationReport:
     by_class = pd.DataFrame(report_by_class(labels, found.predicted, classes)).T
     by_length = score_by_length([_joined(given) for given in inputs], labels, found.predicted, len(classes))
     picture = draw_confusion(labels, found.predicted, classes, _caption(title, inputs))
-    return TestReport(
+    return EvaluationReport(
         measure(found.beside(labels, classes)),
         {
             "predictions.csv": write_csv(tabulate(columns_of(inputs), labels, found, classes)),

@@ -17,7 +17,7 @@ Part = Literal["embeddings", "layer", "pooler", "head", "added", "spare"]
 
 
 @dataclass(frozen=True)
-class Place:
+class ParameterLocation:
     """Where a parameter stands: its name in the plain model, its part, and its layer counted from 0 at the bottom.
 
     Where layers share weights, `layer` counts the sets of weights.
@@ -29,7 +29,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Encoder:
+class EncoderSpec:
     """One encoder: where its parts are in the classification model, and its shape."""
 
     name: str
@@ -73,27 +73,27 @@ class Encoder:
         return self.layer_sets < self.depth
 
     def first_use(self, layer: int) -> int:
-        """Depth, counted from 0 at the bottom, at which the weights of `Place.layer` are used first."""
+        """Depth, counted from 0 at the bottom, at which the weights of `ParameterLocation.layer` are used first."""
         return -(-layer * self.depth // self.layer_sets)
 
-    def place(self, parameter: str) -> Place:
+    def locate(self, parameter: str) -> ParameterLocation:
         """The place of a parameter of the plain (not wrapped) model; `added` if the family has no such part."""
         layer = re.match(re.escape(self.layers) + r"\.(\d+)\.", parameter)
         if layer:
-            return Place(parameter, "layer", int(layer.group(1)))
+            return ParameterLocation(parameter, "layer", int(layer.group(1)))
         if any(_within(parameter, table) for table in self.embeddings):
-            return Place(parameter, "embeddings")
+            return ParameterLocation(parameter, "embeddings")
         if self.pooler and _within(parameter, self.pooler):
-            return Place(parameter, "pooler")
+            return ParameterLocation(parameter, "pooler")
         if any(_within(parameter, head) for head in self.head_modules):
-            return Place(parameter, "head")
-        return Place(parameter, "added")
+            return ParameterLocation(parameter, "head")
+        return ParameterLocation(parameter, "added")
 
 
 _LARGEST = {"depth": 1000, "layer_sets": 1000}
 
 
-def describe_encoder(config: Mapping[str, Any], name: str) -> Encoder:
+def describe_encoder(config: Mapping[str, Any], name: str) -> EncoderSpec:
     """The encoder that a model's `config.json` describes.
 
     Args:
@@ -116,14 +116,14 @@ def describe_encoder(config: Mapping[str, Any], name: str) -> Encoder:
     raise ModelError(f"--model {name}: architecture {model_type!r} is not supported. Supported: {supported}.")
 
 
-def _read_shape(content: dict[str, Any], name: str, model_type: str, family: Family) -> Encoder:
+def _read_shape(content: dict[str, Any], name: str, model_type: str, family: Family) -> EncoderSpec:
     """Read through transformers' own config class: families name the same thing differently and have other defaults."""
     from transformers import CONFIG_MAPPING
 
     base = family.base_prefix
     try:
         config = CONFIG_MAPPING[model_type].from_dict(content)
-        encoder = Encoder(
+        encoder = EncoderSpec(
             name=name,
             model_type=model_type,
             family=family,

@@ -98,7 +98,7 @@ def check_weights(address: ModelAddress) -> WeightsReport:
     encoder = address.encoder
     _refuse_adapter(address)
     model, match, shapes = _put_in(address, {}, 0, {"device_map": "meta"})
-    heads = {name for name, _ in model.named_parameters() if encoder.place(name).part == "head"}
+    heads = {name for name, _ in model.named_parameters() if encoder.locate(name).part == "head"}
     logits = encoder.family.logits
     below = {name for name in heads if not name.startswith(f"{logits}.")}
     shape = shapes.get(f"{logits}.weight", [])

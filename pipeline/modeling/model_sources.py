@@ -12,7 +12,7 @@ from typing import Any
 from pipeline.errors import ModelError
 from pipeline.hashing import hash_file
 from pipeline.hub import fetch_snapshot
-from pipeline.modeling.encoder import Encoder, describe_encoder
+from pipeline.modeling.encoder import EncoderSpec, describe_encoder
 from pipeline.modeling.foreign_folders import describe_folder
 from pipeline.modeling.weights import find_damages, has_weights
 
@@ -41,7 +41,7 @@ class ModelAddress:
     """Content of `config.json`."""
 
     @property
-    def encoder(self) -> Encoder:
+    def encoder(self) -> EncoderSpec:
         """Its architecture and shape."""
         return describe_encoder(self.config, self.name)
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from transformers.modeling_outputs import SequenceClassifierOutput
 
-from pipeline.modeling.encoder import Encoder
+from pipeline.modeling.encoder import EncoderSpec
 from pipeline.modeling.heads.base import Head
 
 _NAME = "classifier"  # peft trains and saves a module of that name as the head
@@ -52,7 +52,7 @@ class PoolingHead(nn.Module, Head):
         return logits
 
     @classmethod
-    def describe(cls, encoder: Encoder) -> Encoder:
+    def describe(cls, encoder: EncoderSpec) -> EncoderSpec:
         """Without the family's pooler, which nothing reads any more, unless that is a norm that every token passes."""
         return replace(
             encoder,
@@ -65,7 +65,7 @@ class PoolingHead(nn.Module, Head):
 
     @classmethod
     def put_on(
-        cls, model: Any, encoder: Encoder, classes: int, dropout: float, seed: int, newly_initialised: Collection[str]
+        cls, model: Any, encoder: EncoderSpec, classes: int, dropout: float, seed: int, newly_initialised: Collection[str]
     ) -> frozenset[str]:
         """Take away the family's head and its pooler, and let `model` compute its logits by this one."""
         for name in encoder.head_modules:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pipeline.modeling.encoder import Encoder
+from pipeline.modeling.encoder import EncoderSpec
 
 if TYPE_CHECKING:
     import torch
@@ -29,15 +29,15 @@ def plain_model(model: nn.Module) -> nn.Module:
 
 
 @dataclass(frozen=True)
-class Cut:
+class SplitModel:
     """Where a model, plain or wrapped by peft, is cut: below `layer`, counted from 0 at the bottom.
 
-    The model itself stays whole. `run_prefix` computes what enters `layer`; within `suffix()` the model takes that as
+    The model itself stays whole. `run_lower` computes what enters `layer`; within `upper_only()` the model takes that as
     `inputs_embeds` and computes the rest.
     """
 
     model: nn.Module
-    encoder: Encoder
+    encoder: EncoderSpec
     layer: int
 
     @property
@@ -45,7 +45,7 @@ class Cut:
         """Whether nothing above the cut reads any token but the first."""
         return self.layer == self.encoder.depth and self.encoder.reads_first_token
 
-    def run_prefix(self, **inputs: torch.Tensor) -> torch.Tensor:
+    def run_lower(self, **inputs: torch.Tensor) -> torch.Tensor:
         """What `layer` is given, without dropout and gradient: shape [examples, length or 1, hidden]."""
         import torch
 
@@ -72,7 +72,7 @@ class Cut:
         return hidden_states[:, :1] if self.keeps_first_token_only else hidden_states
 
     @contextlib.contextmanager
-    def suffix(self) -> Iterator[None]:
+    def upper_only(self) -> Iterator[None]:
         """Within the block the model computes only what is above the cut, from `inputs_embeds`."""
         layers = self._layers()
         shared = len(layers) < self.encoder.depth  # then the cut is above all of them, the only place where it can be

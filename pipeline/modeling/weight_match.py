@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import ModelError, enumerate_some
-from pipeline.modeling.encoder import Encoder
+from pipeline.modeling.encoder import EncoderSpec
 from pipeline.modeling.model_sources import ModelAddress
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def match_weights(
     unexpected -= {tensor for tensor in unexpected if _BUFFERS.search(tensor)}
     begin = f"--model {address.name}:"
     described = f"the {encoder.model_type} that config.json describes"
-    if strange := sorted(name for name in mismatched if encoder.place(name).part != "head"):
+    if strange := sorted(name for name in mismatched if encoder.locate(name).part != "head"):
         raise ModelError(f"{begin} {_some(strange)} has another shape in the weights than in config.json. {_BESIDE}")
     lacking = sorted(name for name in missing if _is_pretrained(encoder, name))
     homeless = sorted(name for name in unexpected if _is_of_encoder(model, name))
@@ -118,9 +118,9 @@ def _group(tensor: str) -> str:
     return head + pooler.rstrip(".") if pooler else tensor.partition(".")[0]
 
 
-def _is_pretrained(encoder: Encoder, name: str) -> bool:
+def _is_pretrained(encoder: EncoderSpec, name: str) -> bool:
     """Whether a parameter must come from the checkpoint: no head trains embeddings, layers, or a norm that all tokens pass."""
-    part = encoder.place(name).part
+    part = encoder.locate(name).part
     return part in ("embeddings", "layer") or (part == "pooler" and encoder.family.pooler_is_norm)
 
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from pipeline.data.columns import Input, Problem
 from pipeline.errors import ConfigError
 from pipeline.evaluation.metrics.base import LOSS
-from pipeline.evaluation.task import ClassReading, Reading
-from pipeline.modeling.encoder import FAMILY_HEAD, Encoder
+from pipeline.evaluation.task import ClassificationTask, Task
+from pipeline.modeling.encoder import FAMILY_HEAD, EncoderSpec
 from pipeline.modeling.loading import LoadedModel, WeightsReport
 from pipeline.modeling.model_sources import ModelAddress
 from pipeline.registry import OBJECTIVES
@@ -42,7 +42,7 @@ class Objective:
     """
 
     problem: Problem
-    reading: Reading
+    task: Task
     pooling: str
     head: str
     """Name of the head; the family's own where heads are not taken."""
@@ -70,7 +70,7 @@ class Objective:
         """The objective's name: that of its module."""
         return type(self).__module__.rpartition(".")[2]
 
-    def encoder(self, address: ModelAddress) -> Encoder:
+    def encoder(self, address: ModelAddress) -> EncoderSpec:
         """The encoder's description, with what the objective reads of it."""
         return address.encoder
 
@@ -103,7 +103,7 @@ class Objective:
         Raises:
             ConfigError: The strategy has nothing to train here, or solves for what is not asked.
         """
-        if strategy.is_solved and not isinstance(self.reading, ClassReading):
+        if strategy.is_solved and not isinstance(self.task, ClassificationTask):
             raise ConfigError(
                 f"--strategy {strategy.name}: solves for a classifier with an output per class, and --objective {self.name} "
                 f"has one output for {self.problem.describe()}. Choose another strategy."
@@ -115,7 +115,7 @@ class Objective:
         Raises:
             ConfigError: It is not measured.
         """
-        known = (*self.reading.metrics, LOSS)
+        known = (*self.task.metrics, LOSS)
         if metric not in known:
             raise ConfigError(
                 f"--metric-for-best-model {metric}: is not measured of {self.problem.describe()}. Choose {', '.join(known)}."
@@ -124,10 +124,10 @@ class Objective:
     def tokenize(
         self, table: pd.DataFrame, how: Tokenization, address: ModelAddress, content_sha256: str, cache_dir: str
     ) -> TokenTable | TextPairs:
-        """A split as token ids, from the cache where they are there, with its labels as `reading.targets` has them."""
+        """A split as token ids, from the cache where they are there, with its labels as `task.targets` has them."""
         raise NotImplementedError
 
-    def encode(self, inputs: Sequence[Input], how: Tokenization, encoder: Encoder) -> TokenTable | TextPairs:
+    def encode(self, inputs: Sequence[Input], how: Tokenization, encoder: EncoderSpec) -> TokenTable | TextPairs:
         """Token ids of inputs without labels, not cached."""
         raise NotImplementedError
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from pipeline.data.columns import Input, Problem
 from pipeline.data.tokenization import TokenTable, encode_texts, tokenize
-from pipeline.evaluation.task import ClassReading, ScoreReading
-from pipeline.modeling.encoder import FAMILY_HEAD, Encoder
+from pipeline.evaluation.task import ClassificationTask, RegressionTask
+from pipeline.modeling.encoder import FAMILY_HEAD, EncoderSpec
 from pipeline.modeling.heads.base import with_head
 from pipeline.modeling.loading import LoadedModel, WeightsReport, find_outputs, load_classifier
 from pipeline.modeling.model_sources import ModelAddress
@@ -31,15 +31,15 @@ class Classification(Objective):
     @classmethod
     def of(cls, problem: Problem, pooling: str, head: str) -> Self:
         """Of any problem."""
-        reading = ScoreReading(*problem.score_range) if problem.score_range else ClassReading(problem.classes)
-        return cls(problem, reading, pooling, head)
+        task = RegressionTask(*problem.score_range) if problem.score_range else ClassificationTask(problem.classes)
+        return cls(problem, task, pooling, head)
 
     @property
     def trains_heads_together(self) -> bool:
         """Of classes."""
-        return isinstance(self.reading, ClassReading)
+        return isinstance(self.task, ClassificationTask)
 
-    def encoder(self, address: ModelAddress) -> Encoder:
+    def encoder(self, address: ModelAddress) -> EncoderSpec:
         """With the head."""
         return with_head(address.encoder, self.head)
 
@@ -67,8 +67,8 @@ class Classification(Objective):
             cache_dir,
             address.encoder.tells_segments,
         )
-        return replace(found, labels=self.reading.targets(found.labels))
+        return replace(found, labels=self.task.targets(found.labels))
 
-    def encode(self, inputs: Sequence[Input], how: Tokenization, encoder: Encoder) -> TokenTable:
+    def encode(self, inputs: Sequence[Input], how: Tokenization, encoder: EncoderSpec) -> TokenTable:
         """Each example as one row."""
         return encode_texts(inputs, how.tokenizer, how.max_length, encoder.tells_segments)

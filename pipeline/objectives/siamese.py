@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from pipeline.data.columns import Input, Problem
 from pipeline.data.pair_tokenization import TextPairs, encode_apart, tokenize_apart
 from pipeline.errors import ConfigError
-from pipeline.evaluation.task import ClassReading, Reading, ScoreReading, ThresholdReading
-from pipeline.modeling.encoder import Encoder, Place
+from pipeline.evaluation.task import ClassificationTask, RegressionTask, Task, ThresholdTask
+from pipeline.modeling.encoder import EncoderSpec, ParameterLocation
 from pipeline.modeling.loading import LoadedModel, load_classifier
 from pipeline.modeling.model_sources import ModelAddress
 from pipeline.objectives.base import Objective, Tokenization
@@ -20,7 +20,7 @@ from pipeline.strategies.freezing import Phase
 if TYPE_CHECKING:
     import pandas as pd
 
-_NEW = Place("adapter", "added")
+_NEW = ParameterLocation("adapter", "added")
 """Stands for whatever a strategy puts into a model."""
 
 
@@ -48,9 +48,9 @@ class Siamese(Objective):
     @property
     def _classes(self) -> int:
         """Of the classifier; 0 where there is none."""
-        return len(self.problem.classes) if isinstance(self.reading, ClassReading) else 0
+        return len(self.problem.classes) if isinstance(self.task, ClassificationTask) else 0
 
-    def encoder(self, address: ModelAddress) -> Encoder:
+    def encoder(self, address: ModelAddress) -> EncoderSpec:
         """Pooling reads every token, or the first one."""
         return replace(address.encoder, reads_first_token=self.pooling == "cls")
 
@@ -72,9 +72,9 @@ class Siamese(Objective):
         """Without a classifier there is no head: some strategies train nothing else."""
         model = self.load(address, 0.0, 0, {"device_map": "meta"}).model
         encoder = self.encoder(address)
-        places = [_NEW, *(encoder.place(name) for name, _ in model.named_parameters())]
+        locations = [_NEW, *(encoder.locate(name) for name, _ in model.named_parameters())]
         for phase in phases:
-            if not any(phase.factor(place) > 0 for place in places):
+            if not any(phase.lr_multiplier(location) > 0 for location in locations):
                 since = f" from epoch {phase.start_epoch + 1} on" if len(phases) > 1 else ""
                 raise ConfigError(
                     f"--strategy {strategy.name}: trains the head alone{since}, and --objective siamese has none where it "
@@ -88,14 +88,14 @@ class Siamese(Objective):
         """The texts of each pair as two rows."""
         key = address.tokenizer_sha256()
         found = tokenize_apart(table, how.tokenizer, key, how.max_length, content_sha256, cache_dir)
-        return replace(found, labels=self.reading.targets(found.labels))
+        return replace(found, labels=self.task.targets(found.labels))
 
-    def encode(self, inputs: Sequence[Input], how: Tokenization, encoder: Encoder) -> TextPairs:
+    def encode(self, inputs: Sequence[Input], how: Tokenization, encoder: EncoderSpec) -> TextPairs:
         """The texts of each pair as two rows."""
         return encode_apart(inputs, how.tokenizer, how.max_length)
 
 
-def _reading(problem: Problem) -> Reading:
+def _reading(problem: Problem) -> Task:
     if problem.score_range:
-        return ScoreReading(*problem.score_range)
-    return ThresholdReading(problem.classes) if len(problem.classes) == 2 else ClassReading(problem.classes)
+        return RegressionTask(*problem.score_range)
+    return ThresholdTask(problem.classes) if len(problem.classes) == 2 else ClassificationTask(problem.classes)

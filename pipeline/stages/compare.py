@@ -13,7 +13,7 @@ import pandas as pd
 
 from pipeline import config as configs
 from pipeline.comparison.breakdown import break_down, hardest_examples
-from pipeline.comparison.caveats import find_verdict, remarks
+from pipeline.comparison.caveats import find_verdict, list_caveats
 from pipeline.comparison.comparability import describe_missing
 from pipeline.comparison.curves import draw_curves, read_curves
 from pipeline.comparison.data_audit import read_audit
@@ -23,7 +23,7 @@ from pipeline.comparison.plots import draw_all
 from pipeline.comparison.predictions import RecordedPredictions, read_predictions
 from pipeline.comparison.report.html import render_page
 from pipeline.comparison.report.markdown import as_plain, render_markdown
-from pipeline.comparison.report.tables import Content, read_origins
+from pipeline.comparison.report.tables import ReportData, read_provenance
 from pipeline.comparison.selection import OtherTest, Selection, select_runs
 from pipeline.comparison.statistics import (
     Statistics,
@@ -150,11 +150,11 @@ def run(config: configs.CompareConfig, tracker: Tracker | None = None, parent_id
             export(Path(config.export_dir), folder, selection, tracker)
     if study and (study.run_id == parent_id or DESCRIPTION not in study.tags):
         verdict = find_verdict(table, selection, statistics).sentences
-        note_outcome(tracker.amend(study.run_id), table, verdict, _point_to_report(logger.run_id, tracker))
+        note_outcome(tracker.open_for_update(study.run_id), table, verdict, _point_to_report(logger.run_id, tracker))
     say(f"Results: {title}")
     for row in render_table(table).splitlines():
         say(row)
-    for line in remarks(table, selection, statistics):
+    for line in list_caveats(table, selection, statistics):
         say(line)
     if parent_id is None and not config.run_ids and (others := count_evaluated_elsewhere(tracker, candidates)):
         say(f"{others} evaluated run(s) are not among these; --study all takes them in.")
@@ -245,9 +245,9 @@ def _write(
         pictures["pareto"] = draw_pareto(points, statistics)
     for name, figure in pictures.items():
         figure.savefig(folder / f"{name}.png", dpi=120)
-    origins, audit = read_origins(selection.kept, tracker), read_audit(selection, tracker)
+    provenance, audit = read_provenance(selection.kept, tracker), read_audit(selection, tracker)
     found = break_down(recorded, rows)
-    content = Content(title, table, selection, statistics, curves, points, recorded, hardest, origins, found, audit)
+    content = ReportData(title, table, selection, statistics, curves, points, recorded, hardest, provenance, found, audit)
     (folder / "results.md").write_text(render_markdown(content, list(pictures)), encoding="utf-8")
     for name, listed in list_tables(content):
         (folder / name).write_text(write_csv(listed), encoding="utf-8", newline="")

@@ -18,7 +18,7 @@ from pipeline.config.options import flag
 from pipeline.data.prepared import prepare
 from pipeline.data.sources.base import named_datasets
 from pipeline.errors import ConfigError, has_surrogate, shorten, unknown
-from pipeline.modeling.encoder import Encoder
+from pipeline.modeling.encoder import EncoderSpec
 from pipeline.modeling.heads.base import check_head
 from pipeline.modeling.model_sources import find_model
 from pipeline.recipes.recipe import Recipe, load_recipe
@@ -55,7 +55,7 @@ class Advice:
     arguments: Mapping[str, Any] = field(default_factory=dict)
 
 
-def advise(examples: int, epochs: int, encoder: Encoder) -> Advice:
+def advise(examples: int, epochs: int, encoder: EncoderSpec) -> Advice:
     """The advised strategy for so many training examples and passes over them."""
     found = f"{examples:,} training examples"
     if encoder.shares_layers:
@@ -95,7 +95,7 @@ def resolve_strategy(config: TrainT) -> TrainT:
     own = {
         name: value
         for name, value in recipe.own_options_of(advice.strategy).items()
-        if name not in config.given and name not in _ADVISED_FOR
+        if name not in config.explicit and name not in _ADVISED_FOR
     }
     taken = dataclasses.replace(config, strategy=advice.strategy, strategy_args={}, strategy_reason=advice.reason)
     return replace_options(taken, {**own, **recipe.arguments_for(advice.strategy), **advice.arguments})
@@ -158,7 +158,7 @@ def configure_strategy(config: configs.MainConfig, entry: str) -> configs.TrainC
     Raises:
         ConfigError: The recipe's settings for it are wrong.
     """
-    shared = set(config.given) & set(describe_fields(configs.TrainConfig))
+    shared = set(config.explicit) & set(describe_fields(configs.TrainConfig))
     explicit = {name: getattr(config, name) for name in shared}
     return configure(
         configs.TrainConfig, {**explicit, "recipe": config.recipe, "cache_dir": config.cache_dir, "strategy": entry}

@@ -97,7 +97,7 @@ def _check(config: configs.EvaluateConfig) -> None:
         *_WITH_A_RUN,
         *(OF_DATA if config.dataset else ("max_eval_samples",) if config.split_part in ("train", "validation") else ()),
     )
-    typed = [flag(name) for name in config.given if name not in allowed]
+    typed = [flag(name) for name in config.explicit if name not in allowed]
     if config.run_id and typed:
         way_out = "" if config.dataset else ", or name other data with --dataset"
         raise ConfigError(
@@ -130,7 +130,7 @@ def _of_run(config: configs.EvaluateConfig, tracker: Tracker, parent_id: str | N
         model = load_model_folder(fetch_model(tracker, trained, Path(scratch)), train_config.acceleration)
         with closing(tracker.start(f"evaluate-{trained.name}", parent_id)) as logger:
             _log_identity(logger, config, trained, prepared.manifest.fingerprint)
-            target = tracker.amend(trained.run_id)
+            target = tracker.open_for_update(trained.run_id)
             if tested:
                 test = recorded
             else:

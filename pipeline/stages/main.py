@@ -14,7 +14,7 @@ from pipeline.config.fields import as_dict, describe_fields
 from pipeline.errors import PipelineError, in_one_line
 from pipeline.hashing import digest
 from pipeline.stages import compare, evaluate, prepare_data, train, tune
-from pipeline.stages.processes.workers import Children
+from pipeline.stages.processes.workers import WorkerProcesses
 from pipeline.stages.progress import say
 from pipeline.stages.run_record import log_datasets
 from pipeline.stages.search.plan import search_config
@@ -64,15 +64,15 @@ def run(config: configs.MainConfig, tracker: Tracker | None = None) -> StudyResu
         for line in describe_plan(plan, tracker or open_to_read()):
             say(line)
         return None
-    tracker, children = tracker or open_tracker(), Children()
+    tracker, processes = tracker or open_tracker(), WorkerProcesses()
     with open_study(plan, tracker) as logger:
-        children.prepare()  # only after validation, so an input error leaves no child process
+        processes.prepare()  # only after validation, so an input error leaves no child process
         _log_start(plan, logger)
         for line in _introduce(plan, logger.run_id):
             say(line)
         shared = _shared(configs.PrepareDataConfig, plan.config, without="force")
         prepare_data.run(configs.PrepareDataConfig(**shared), tracker, logger.run_id)
-        outcomes = [_run_strategy(inputs, plan, tracker, children, logger) for inputs in plan.strategies]
+        outcomes = [_run_strategy(inputs, plan, tracker, processes, logger) for inputs in plan.strategies]
         failures = [failure for outcome in outcomes for failure in outcome.failures]
         if not any(outcome.finished for outcome in outcomes):
             raise PipelineError("No strategy could be trained and evaluated. " + "; ".join(failures))
@@ -102,19 +102,21 @@ class _Outcome:
     failures: list[str] = field(default_factory=list)
 
 
-def _run_strategy(inputs: TrainingInputs, plan: StudyPlan, tracker: Tracker, children: Children, study: RunLogger) -> _Outcome:
+def _run_strategy(
+    inputs: TrainingInputs, plan: StudyPlan, tracker: Tracker, processes: WorkerProcesses, study: RunLogger
+) -> _Outcome:
     """Search if asked, then train and evaluate with every seed."""
     outcome, name, tags = _Outcome(), inputs.config.title, {}
     if plan.config.tune:
         with _going_on(name, "", outcome, tracker, study):
-            found = tune.run(search_config(plan.config, inputs.config), tracker, study.run_id, children)
+            found = tune.run(search_config(plan.config, inputs.config), tracker, study.run_id, processes)
             inputs, tags = find_inputs(found.best_config), dict(found.tags)
         if outcome.failures:
             return outcome
     for training in plan.trainings(inputs):
         which = f" (seed {training.config.seed})" if plan.config.seeds > 1 else ""
         with _going_on(name, which, outcome, tracker, study):
-            _complete(training, which, tags, plan, tracker, children, study)
+            _complete(training, which, tags, plan, tracker, processes, study)
             outcome.finished += 1
     return outcome
 
@@ -125,7 +127,7 @@ def _complete(
     tags: Mapping[str, str],
     plan: StudyPlan,
     tracker: Tracker,
-    children: Children,
+    processes: WorkerProcesses,
     study: RunLogger,
 ) -> None:
     """A trained and evaluated run: one that is there, or a new one. With --force only this study's own count as there."""
@@ -134,7 +136,7 @@ def _complete(
     if found is None:
         # The version is that of the plan: files may have been edited since these processes imported them.
         tags = {**tags, "code_version": inputs.code_version}
-        run_id = children.call(train.run, inputs.config, parent_id=study.run_id, tags=tags).run_id
+        run_id = processes.call(train.run, inputs.config, parent_id=study.run_id, tags=tags).run_id
     else:
         run_id = found.run_id
         if found.parent_id != study.run_id:
@@ -143,7 +145,7 @@ def _complete(
     transfer = _shared(configs.TransferConfig, plan.config, without="given")
     evaluation = configs.EvaluateConfig(run_id=run_id, **transfer)
     if found is None or not evaluate.is_done(evaluation, found, tracker):
-        children.call(evaluate.run, evaluation, parent_id=study.run_id)
+        processes.call(evaluate.run, evaluation, parent_id=study.run_id)
 
 
 @contextlib.contextmanager

@@ -109,7 +109,7 @@ class TrainingObserver:
             self._remark(step, found)
             self._ask_stop_rule(step, found)
 
-    def on_prefix(self, examples: int, total: int) -> None:
+    def on_cache_progress(self, examples: int, total: int) -> None:
         """Say a line every some seconds."""
         if time.monotonic() - self._last_line > _SECONDS_BETWEEN_LINES:
             say(f"  {self._title}: frozen layers, once for all epochs: {examples:,} of {total:,} texts")
@@ -147,7 +147,7 @@ def next_command(stage: str, tracker: Tracker, **options: str) -> str:
     What `mlflow run` starts works in the project's folder and in an environment of MLflow's choice, while the user may be in
     another folder, which has the store, and have nothing of the project installed.
     """
-    given = tracker.given_run_id()
+    given = tracker.assigned_run_id()
     if given is None:
         return shlex.join(["python", "-m", "pipeline", stage, *_typed(options)])
     tags = tracker.get(given).tags

@@ -11,7 +11,7 @@ from typing import Any, cast
 from pipeline.data.atomic_io import replace_text
 from pipeline.errors import ConfigError, RunError
 from pipeline.hashing import read_with_checksum, with_checksum
-from pipeline.stages.processes.workers import claim
+from pipeline.stages.processes.workers import hold_lock
 from pipeline.stages.progress import say
 from pipeline.tracking.runs import RunLogger, Tracker
 from pipeline.training.checkpoints import CheckpointFolder
@@ -72,7 +72,7 @@ class Attempt:
 def claim_attempt(inputs: TrainingInputs) -> Iterator[Attempt]:
     """What an earlier attempt at the training left, for this process alone."""
     checkpoints = _folder(inputs)
-    with claim(checkpoints.path.with_suffix(".lock"), "training"):
+    with hold_lock(checkpoints.path.with_suffix(".lock"), "training"):
         attempt = Attempt(checkpoints)
         try:
             attempt.read(inputs.code_version)
@@ -116,7 +116,7 @@ def open_run(
     steps = attempt.checkpoints.steps()
     where = f"step {steps[-1]}" if steps else "the start: there is no checkpoint"
     say(f"Continuing run {old.run_id} from {where}.")
-    if parent_id == old.parent_id and tracker.given_run_id() in (None, old.run_id):
+    if parent_id == old.parent_id and tracker.assigned_run_id() in (None, old.run_id):
         return tracker.reopen(old.run_id), False
     logger = tracker.start(title, parent_id, tags)
     logger.set_tags({"resumes": old.run_id})
@@ -132,7 +132,7 @@ def _begin_anew(
     with contextlib.suppress(RunError):
         if old_id != logger.run_id and tracker.get(old_id).status != "FINISHED":
             say(f"The code of this training has changed since run {old_id} was interrupted: it begins anew.")
-            tracker.amend(old_id).finish("KILLED", f"interrupted; made anew with changed code by run {logger.run_id}")
+            tracker.open_for_update(old_id).finish("KILLED", f"interrupted; made anew with changed code by run {logger.run_id}")
     attempt.checkpoints.delete()
     return logger
 

@@ -30,7 +30,7 @@ from pipeline.tracking.memory import MemoryTracker
 from pipeline.tracking.runs import RunLogger, Tracker, closing
 from pipeline.training.loop import fit
 from pipeline.training.meters import MemoryMeter
-from pipeline.training.plan import FitPlan, FitResult, Observer
+from pipeline.training.plan import Callback, FitPlan, FitResult
 from pipeline.training.precision import Precision
 from pipeline.training.saved_model import NAME, BuiltModel, ModelRecord, write_model_folder
 from pipeline.training.setup import TrainingInputs, build, describe_model, find_inputs, plan_fit, read_texts
@@ -107,7 +107,7 @@ def run(
     tags: Mapping[str, str] | None = None,
     model_folder: Path | None = None,
     stop_rule: StopRule | None = None,
-    fit_with: Callable[[FitPlan, Observer], FitResult] = fit,
+    fit_with: Callable[[FitPlan, Callback], FitResult] = fit,
 ) -> TrainResult:
     """Train as `config` says; an interrupted training of the same configuration is continued.
 
@@ -124,8 +124,8 @@ def run(
     """
     began = time.perf_counter()
     if parent_id is None:  # in a study others may take what this objective does not
-        refuse_idle_pooling(config.given, [config.objective])
-        refuse_idle_model_labels(config.given, [(config.objective, config.head)])
+        refuse_idle_pooling(config.explicit, [config.objective])
+        refuse_idle_model_labels(config.explicit, [(config.objective, config.head)])
     inputs = find_inputs(resolve_strategy(config))
     if parent_id is None:
         for line in (*summarise_data(inputs.prepared), *inputs.notes, *doubt_processes(config.num_processes)):
@@ -165,7 +165,7 @@ class _Job:
     tags: Mapping[str, str]
     model_folder: Path | None
     stop_rule: StopRule | None
-    fit_with: Callable[[FitPlan, Observer], FitResult]
+    fit_with: Callable[[FitPlan, Callback], FitResult]
     is_alone: bool
     """Whether no study has said what the data hold."""
 
@@ -173,7 +173,7 @@ class _Job:
 def _train_together(rank: int, job: _Job, run_id: str) -> TrainResult:
     """One of several processes that train: the first writes to the run, the others to nothing."""
     if rank == 0:
-        return _train(job, job.tracker.amend(run_id))
+        return _train(job, job.tracker.open_for_update(run_id))
     nowhere = MemoryTracker()  # and the first alone decides when to stop
     return _train(dataclasses.replace(job, tracker=nowhere, stop_rule=None), nowhere.start(run_id), only_helps=True)
 
@@ -197,19 +197,19 @@ def _train(job: _Job, logger: RunLogger, only_helps: bool = False) -> TrainResul
     logger.log_text(parameter_table(built.parameters), "parameters.csv")
     already = frozenset[tuple[str, int]]() if job.replay else logged_points(job.tracker, logger.run_id)
     counts = count_classes(texts.validation.labels, inputs.prepared.manifest.classes)
-    observer = TrainingObserver(logger, config.title, already, job.stop_rule, counts)
+    callback = TrainingObserver(logger, config.title, already, job.stop_rule, counts)
     if job.replay:
         replay_history(job.attempt, logger)
     try:
-        result = job.fit_with(plan_fit(inputs, texts, built, precision, job.attempt.checkpoints), observer)
+        result = job.fit_with(plan_fit(inputs, texts, built, precision, job.attempt.checkpoints), callback)
     finally:
-        observer.close()
+        callback.close()
     if not only_helps:
         peaks = memory.peaks()  # before saving, which takes memory of its own
         record = describe_model(inputs, texts, built, result.best)
         model_bytes = _save(built, record, logger, job.model_folder)
         log_end(logger, precision, built.parameters, result, peaks, model_bytes, config, job.began)
-    collapse = describe_collapse(result.best, observer.last_scores or result.best, counts, config, texts.train.losses)
+    collapse = describe_collapse(result.best, callback.last_scores or result.best, counts, config, texts.train.losses)
     return TrainResult(logger.run_id, config.strategy, dict(result.best), collapse)
 
 

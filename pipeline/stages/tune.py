@@ -13,7 +13,7 @@ from pipeline import config as configs
 from pipeline.errors import PipelineError, RunError, StoreError
 from pipeline.objectives.base import refuse_idle_model_labels, refuse_idle_pooling
 from pipeline.stages.configure import resolve_strategy
-from pipeline.stages.processes.workers import Children, claim
+from pipeline.stages.processes.workers import WorkerProcesses, hold_lock
 from pipeline.stages.progress import say
 from pipeline.stages.search.executors.base import create_executor
 from pipeline.stages.search.loop import SearchLoop
@@ -30,7 +30,7 @@ def run(
     config: configs.TuneConfig,
     tracker: Tracker | None = None,
     parent_id: str | None = None,
-    children: Children | None = None,
+    processes: WorkerProcesses | None = None,
 ) -> TuneResult:
     """Train trials as nested runs below one parent; only the best trial keeps its model.
 
@@ -42,12 +42,12 @@ def run(
         PipelineError: No trial finished.
     """
     if parent_id is None:  # in a study others may take what this objective does not
-        refuse_idle_pooling(config.given, [config.objective])
-        refuse_idle_model_labels(config.given, [(config.objective, config.head)])
+        refuse_idle_pooling(config.explicit, [config.objective])
+        refuse_idle_model_labels(config.explicit, [(config.objective, config.head)])
     plan = plan_search(resolve_strategy(config))
     for note in plan.inputs.notes if parent_id is None else ():
         say(note)
-    with claim(plan.folder / "lock", "search"):
+    with hold_lock(plan.folder / "lock", "search"):
         search = _open_search(plan)
         tracker = tracker or open_tracker()
         parent = _parent_of(search, tracker)
@@ -60,12 +60,12 @@ def run(
             search, parent = _open_search(plan), None
         precision = choose_precision(search.precision or plan.config.precision)
         finished = parent is not None and parent.status == "FINISHED"
-        if parent is not None and finished and tracker.given_run_id() in (None, parent.run_id):
+        if parent is not None and finished and tracker.assigned_run_id() in (None, parent.run_id):
             say(f"This search is finished: run {parent.run_id}. --force true searches again.")
             result = find_winner(plan, search.trials(), parent.run_id, precision)
             show(plan, result, None if parent_id else tracker)
             return result
-        executor = None if finished else create_executor(plan, precision, children or Children())
+        executor = None if finished else create_executor(plan, precision, processes or WorkerProcesses())
         logger = _open_run(plan, search, parent, tracker, parent_id)
         with closing(logger):
             if not finished:
@@ -144,7 +144,7 @@ def _open_run(plan: SearchPlan, search: Search, parent: Run | None, tracker: Tra
     title, tags = f"tune-{plan.config.title}", {"stage": "tune", "search": search.search_id}
     if parent is None:
         return tracker.start(title, parent_id, tags)
-    if parent.status != "FINISHED" and parent.parent_id == parent_id and tracker.given_run_id() in (None, parent.run_id):
+    if parent.status != "FINISHED" and parent.parent_id == parent_id and tracker.assigned_run_id() in (None, parent.run_id):
         say(f"Continuing the search of run {parent.run_id}.")
         return tracker.reopen(parent.run_id)
     logger = tracker.start(title, parent_id, {**tags, "resumes": parent.run_id})
@@ -158,7 +158,7 @@ def _adopt(search: Search, tracker: Tracker, run_id: str) -> None:
     """Put the trials that an interrupted run has made below the one that carries the search on."""
     for run in tracker.search({"search": search.search_id}):
         if run.stage != "tune" and run.parent_id != run_id:
-            tracker.adopt(run.run_id, run_id)
+            tracker.set_parent(run.run_id, run_id)
 
 
 def _settle_winner(plan: SearchPlan, search: Search, tracker: Tracker, result: TuneResult) -> None:
@@ -170,6 +170,6 @@ def _settle_winner(plan: SearchPlan, search: Search, tracker: Tracker, result: T
             f"The model of the best trial (run {result.best_run_id}) is gone from {folder}. Give the --cache-dir that "
             "the search began with, or delete the run: the same command then searches anew."
         )
-    winner = tracker.amend(result.best_run_id)
+    winner = tracker.open_for_update(result.best_run_id)
     winner.log_model(folder, plan.inputs.strategy.packages)
     winner.set_tags(result.tags)

@@ -7,9 +7,9 @@ import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from pipeline.config.fields import Count, Names, typed
+from pipeline.config.fields import Count, Names, config_class
 from pipeline.errors import ConfigError, unknown
-from pipeline.modeling.encoder import Encoder
+from pipeline.modeling.encoder import EncoderSpec
 from pipeline.modeling.heads.base import leave_out_virtual_tokens
 from pipeline.strategies.base import Strategy, StrategyContext
 from pipeline.strategies.freezing import Phase, added, head
@@ -27,18 +27,18 @@ def import_peft() -> Any:
     return importlib.import_module("peft")
 
 
-def linear_layers(model: nn.Module, encoder: Encoder) -> dict[str, nn.Module]:
+def linear_layers(model: nn.Module, encoder: EncoderSpec) -> dict[str, nn.Module]:
     """Full name -> module of every linear layer of the encoder's layers and pooler, none of the head's."""
     return {
         name: module
         for name, module in model.named_modules()
         if name.rpartition(".")[2] in encoder.family.linear
-        and encoder.place(f"{name}.weight").part in ("layer", "pooler")
+        and encoder.locate(f"{name}.weight").part in ("layer", "pooler")
         and hasattr(module, "in_features")
     }
 
 
-@typed
+@config_class
 class LinearAdapter(Strategy):
     """Base of strategies that put adapters on linear layers and train those and the classifier."""
 
@@ -79,12 +79,12 @@ class LinearAdapter(Strategy):
         """
         raise NotImplementedError
 
-    def _target_names(self, encoder: Encoder) -> set[str]:
+    def _target_names(self, encoder: EncoderSpec) -> set[str]:
         groups = {ALL_LINEAR: encoder.family.linear, QUERY_VALUE: encoder.family.query_value}
         return {name for target in self.targets for name in groups.get(target, (target,))}
 
 
-@typed
+@config_class
 class VirtualTokens(Strategy):
     """Base of strategies that put virtual tokens before a text and train those and the classifier."""
 

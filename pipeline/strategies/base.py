@@ -12,7 +12,7 @@ from pipeline.config import TrainConfig
 from pipeline.config.fields import as_dict, build, describe_fields
 from pipeline.config.search_ranges import LogUniform, Range
 from pipeline.errors import ConfigError
-from pipeline.modeling.encoder import Encoder
+from pipeline.modeling.encoder import EncoderSpec
 from pipeline.registry import STRATEGIES
 from pipeline.strategies.freezing import Phase
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 class StrategyContext:
     """What a strategy may depend on beside its own arguments."""
 
-    encoder: Encoder
+    encoder: EncoderSpec
     """With the head that was chosen."""
     epochs: int
     total_steps: int
@@ -133,7 +133,7 @@ class Strategy:
     def solve(self, features: NDArray[np.float32], labels: NDArray[np.int64], classes: int) -> LinearLayer:
         """The classifier's linear layer from what frozen parts make of the texts, in place of gradient steps.
 
-        Only for strategies that train a head of one linear layer (`Encoder.linear_head`) and nothing else.
+        Only for strategies that train a head of one linear layer (`EncoderSpec.linear_head`) and nothing else.
 
         Args:
             features: What enters that layer; shape [examples, width].

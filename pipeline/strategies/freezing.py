@@ -7,62 +7,62 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from pipeline.errors import ConfigError
-from pipeline.modeling.encoder import Encoder, Place
+from pipeline.modeling.encoder import EncoderSpec, ParameterLocation
 
-Selector = Callable[[Place], bool]
+Selector = Callable[[ParameterLocation], bool]
 
 
-def everything(place: Place) -> bool:
+def everything(location: ParameterLocation) -> bool:
     """Select every parameter of the model."""
-    return place.part != "spare"
+    return location.part != "spare"
 
 
-def head(place: Place) -> bool:
+def head(location: ParameterLocation) -> bool:
     """Select the classifier."""
-    return place.part == "head"
+    return location.part == "head"
 
 
-def added(place: Place) -> bool:
+def added(location: ParameterLocation) -> bool:
     """Select what the strategy put into the model, such as adapters."""
-    return place.part == "added"
+    return location.part == "added"
 
 
-def biases(place: Place) -> bool:
+def biases(location: ParameterLocation) -> bool:
     """Select every `bias`, the classifier's included, and no weight."""
-    return place.part != "spare" and place.name.endswith(".bias")
+    return location.part != "spare" and location.name.endswith(".bias")
 
 
-def pooler(place: Place) -> bool:
+def pooler(location: ParameterLocation) -> bool:
     """Select what stands between the top layer and the classifier, such as BERT's pooler."""
-    return place.part == "pooler"
+    return location.part == "pooler"
 
 
-def embeddings(place: Place) -> bool:
+def embeddings(location: ParameterLocation) -> bool:
     """Select the embedding tables, with their norm and projection."""
-    return place.part == "embeddings"
+    return location.part == "embeddings"
 
 
-def norms(place: Place) -> bool:
+def norms(location: ParameterLocation) -> bool:
     """Select scale and shift of every layer norm."""
-    return place.part not in ("spare", "added") and "norm" in place.name.lower()
+    return location.part not in ("spare", "added") and "norm" in location.name.lower()
 
 
 def inside_layers(*components: str) -> Selector:
     """Select those parameters of the encoder layers that have one of the components in their dotted name."""
-    return lambda place: place.part == "layer" and not set(components).isdisjoint(place.name.split("."))
+    return lambda location: location.part == "layer" and not set(components).isdisjoint(location.name.split("."))
 
 
 def layers(start: int, stop: int) -> Selector:
     """Select the encoder layers from `start` up to but not including `stop`, counted from 0 at the bottom."""
-    return lambda place: place.layer is not None and start <= place.layer < stop
+    return lambda location: location.layer is not None and start <= location.layer < stop
 
 
 def either(*selectors: Selector) -> Selector:
     """Select what any of the selectors selects."""
-    return lambda place: any(selects(place) for selects in selectors)
+    return lambda location: any(selects(location) for selects in selectors)
 
 
-def count_layers(label: str, size: float, encoder: Encoder) -> int:
+def count_layers(label: str, size: float, encoder: EncoderSpec) -> int:
     """How many layers a size means: a whole number as it is, less than 1 a share of the depth, to the nearest layer.
 
     Halves go up, so that of 6 layers two thirds and three quarters are not the same.
@@ -83,7 +83,7 @@ def count_layers(label: str, size: float, encoder: Encoder) -> int:
     return int(size)
 
 
-def require_own_layers(strategy: str, encoder: Encoder) -> None:
+def require_own_layers(strategy: str, encoder: EncoderSpec) -> None:
     """Refuse an encoder whose layers cannot train differently.
 
     Raises:
@@ -98,25 +98,25 @@ def require_own_layers(strategy: str, encoder: Encoder) -> None:
 
 
 @dataclass(frozen=True)
-class RateGroup:
-    """Parameters that train at `factor` times the learning rate."""
+class ParamGroup:
+    """Parameters that train at `lr_multiplier` times the learning rate."""
 
     selects: Selector
-    factor: float = 1.0
+    lr_multiplier: float = 1.0
 
 
 @dataclass(frozen=True)
 class Phase:
     """From `start_epoch` (counted from 0) the groups train; the first group that selects a parameter decides its rate."""
 
-    groups: tuple[RateGroup, ...]
+    groups: tuple[ParamGroup, ...]
     start_epoch: int = 0
 
     @staticmethod
     def training(*selectors: Selector, start_epoch: int = 0) -> Phase:
         """A phase in which everything selected trains at the full learning rate."""
-        return Phase((RateGroup(either(*selectors)),), start_epoch)
+        return Phase((ParamGroup(either(*selectors)),), start_epoch)
 
-    def factor(self, place: Place) -> float:
+    def lr_multiplier(self, location: ParameterLocation) -> float:
         """Share of the learning rate for a parameter; 0 where it is frozen."""
-        return next((group.factor for group in self.groups if group.selects(place)), 0.0)
+        return next((group.lr_multiplier for group in self.groups if group.selects(location)), 0.0)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipeline.errors import ConfigError
-from pipeline.modeling.encoder import Encoder, Place
+from pipeline.modeling.encoder import EncoderSpec, ParameterLocation
 from pipeline.strategies.freezing import Phase
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ def parameter_names(model: nn.Module) -> frozenset[str]:
     return frozenset(name for name, _ in model.named_parameters())
 
 
-def locate(model: nn.Module, own_names: Collection[str], encoder: Encoder) -> dict[str, Place]:
+def locate(model: nn.Module, own_names: Collection[str], encoder: EncoderSpec) -> dict[str, ParameterLocation]:
     """Name -> place of the parameters of a model that a strategy has adapted, seen through what now stands around them.
 
     What was in the model before is found behind the wrappers of peft and of torch's parametrizations; all else is `added`,
@@ -35,22 +35,22 @@ def locate(model: nn.Module, own_names: Collection[str], encoder: Encoder) -> di
     """
     parameters = dict(model.named_parameters())
     outer = _outer_name(parameters, own_names)
-    places = {}
+    locations = {}
     found: set[str] = set()
     for name, parameter in parameters.items():
         inner = name.removeprefix(outer)
         plain = _without_wrappers(inner)
         if ".original_module." in inner:
-            places[name] = Place(plain, "spare")
+            locations[name] = ParameterLocation(plain, "spare")
             found.add(plain)
         elif plain in own_names:
-            places[name] = encoder.place(plain)
+            locations[name] = encoder.locate(plain)
             found.add(plain)
         else:
-            places[name] = Place(inner, "added" if parameter.requires_grad else "spare")
+            locations[name] = ParameterLocation(inner, "added" if parameter.requires_grad else "spare")
     if lost := sorted(set(own_names) - found):
         raise TypeError(f"The strategy has hidden {lost[0]} of the model. A wrapper holds the module it wraps as `base_layer`.")
-    return places
+    return locations
 
 
 def _outer_name(names: Collection[str], own_names: Collection[str]) -> str:
@@ -77,14 +77,14 @@ class PlannedParameter:
 
     name: str
     """As `model.named_parameters()` calls it."""
-    place: Place
+    location: ParameterLocation
     shape: tuple[int, ...]
-    factors: tuple[float, ...]
+    lr_multipliers: tuple[float, ...]
 
     @property
     def trains(self) -> bool:
         """Whether it trains in any phase."""
-        return any(factor > 0 for factor in self.factors)
+        return any(lr_multiplier > 0 for lr_multiplier in self.lr_multipliers)
 
     @property
     def size(self) -> int:
@@ -110,7 +110,7 @@ class ParameterPlan:
     @property
     def saved(self) -> tuple[PlannedParameter, ...]:
         """What makes the model up again from its base: all that trains, and the head even where a part of it stays frozen."""
-        return tuple(parameter for parameter in self.parameters if parameter.trains or parameter.place.part == "head")
+        return tuple(parameter for parameter in self.parameters if parameter.trains or parameter.location.part == "head")
 
     @property
     def trainable_count(self) -> int:
@@ -131,7 +131,7 @@ class ParameterPlan:
         """Index of the phase that governs an epoch."""
         return max(index for index, start in enumerate(self.start_epochs) if start <= epoch)
 
-    def lowest_layer(self, encoder: Encoder, phase: int) -> int:
+    def lowest_layer(self, encoder: EncoderSpec, phase: int) -> int:
         """The lowest layer that has trained by the end of `phase`, counted from 0; the depth where none has.
 
         Whatever is below it is as it was loaded. Embeddings, and what is added outside the layers, count as layer 0; so do
@@ -139,20 +139,20 @@ class ParameterPlan:
         """
         lowest = encoder.depth
         for parameter in self.parameters:
-            if any(factor > 0 for factor in parameter.factors[: phase + 1]):
-                lowest = min(lowest, _first_use(parameter.place, encoder))
+            if any(lr_multiplier > 0 for lr_multiplier in parameter.lr_multipliers[: phase + 1]):
+                lowest = min(lowest, _first_use(parameter.location, encoder))
         return 0 if encoder.shares_layers and lowest < encoder.depth else lowest
 
     def enter_phase(self, model: nn.Module, phase: int) -> None:
         """Set `requires_grad` on every parameter of `model` as the phase says."""
-        trains = {parameter.name: parameter.factors[phase] > 0 for parameter in self.parameters}
+        trains = {parameter.name: parameter.lr_multipliers[phase] > 0 for parameter in self.parameters}
         for name, parameter in model.named_parameters():
             parameter.requires_grad_(trains[name])
 
 
 def plan_parameters(
     model: nn.Module,
-    encoder: Encoder,
+    encoder: EncoderSpec,
     phases: Sequence[Phase],
     own_names: Collection[str],
     newly_initialised: Collection[str] = (),
@@ -170,28 +170,28 @@ def plan_parameters(
     start_epochs = tuple(phase.start_epoch for phase in phases)
     if not start_epochs or start_epochs[0] != 0 or list(start_epochs) != sorted(set(start_epochs)):
         raise ConfigError(f"A strategy's phases must start at epoch 0 and rise, not at {list(start_epochs)}.")
-    places = locate(model, own_names, encoder)
+    locations = locate(model, own_names, encoder)
     planned = []
     for name, parameter in model.named_parameters():
-        place = places[name]
-        forced = place.name in newly_initialised and place.part not in ("head", "added", "spare")
-        factors = tuple(phase.factor(place) or (1.0 if forced else 0.0) for phase in phases)
-        planned.append(PlannedParameter(name, place, _logical_shape(parameter), factors))
+        location = locations[name]
+        forced = location.name in newly_initialised and location.part not in ("head", "added", "spare")
+        lr_multipliers = tuple(phase.lr_multiplier(location) or (1.0 if forced else 0.0) for phase in phases)
+        planned.append(PlannedParameter(name, location, _logical_shape(parameter), lr_multipliers))
     plan = ParameterPlan(tuple(planned), start_epochs)
     for phase, start in enumerate(start_epochs):
-        if not any(parameter.factors[phase] > 0 for parameter in planned):
+        if not any(parameter.lr_multipliers[phase] > 0 for parameter in planned):
             raise ConfigError(f"No parameter trains from epoch {start} on, so training could not change the model.")
     return plan
 
 
-def _first_use(place: Place, encoder: Encoder) -> int:
+def _first_use(location: ParameterLocation, encoder: EncoderSpec) -> int:
     """The depth from which a parameter has an effect, counted from 0 at the bottom."""
-    if place.part == "added":
-        inside = re.search(re.escape(encoder.layers) + r"\.(\d+)\.", place.name)
+    if location.part == "added":
+        inside = re.search(re.escape(encoder.layers) + r"\.(\d+)\.", location.name)
         return encoder.first_use(int(inside.group(1))) if inside else 0
-    if place.layer is not None:
-        return encoder.first_use(place.layer)
-    return 0 if place.part == "embeddings" else encoder.depth
+    if location.layer is not None:
+        return encoder.first_use(location.layer)
+    return 0 if location.part == "embeddings" else encoder.depth
 
 
 def _logical_shape(parameter: nn.Parameter) -> tuple[int, ...]:

@@ -42,16 +42,16 @@ class MemoryTracker:
         self.update(run_id, status="RUNNING", tags=tags)
         return MemoryLogger(self, run_id)
 
-    def amend(self, run_id: str) -> RunLogger:
+    def open_for_update(self, run_id: str) -> RunLogger:
         """Write to a run that exists and leave its status as it is."""
         self.get(run_id)
         return MemoryLogger(self, run_id)
 
-    def adopt(self, run_id: str, parent_id: str) -> None:
+    def set_parent(self, run_id: str, parent_id: str) -> None:
         """Put a run below another parent."""
         self.update(run_id, parent_id=parent_id)
 
-    def given_run_id(self) -> str | None:
+    def assigned_run_id(self) -> str | None:
         """None: nobody makes runs for us here."""
         return None
 

@@ -20,7 +20,7 @@ from mlflow.entities import DatasetInput, InputTag, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 
 from pipeline.errors import ExhaustedStoreError, printable
-from pipeline.tracking.retrying_client import PatientClient, store_errors
+from pipeline.tracking.retrying_client import RetryingClient, store_errors
 from pipeline.tracking.runs import Status, checksum_tag, fresh_params
 from pipeline.tracking.servable import save_servable
 
@@ -45,7 +45,7 @@ def local_folder(artifact_uri: str) -> Path | None:
 class MlflowLogger:
     """Writes one MLflow run."""
 
-    client: PatientClient
+    client: RetryingClient
     run_id: str
 
     def log_params(self, params: Mapping[str, object]) -> None:

@@ -17,7 +17,7 @@ from mlflow.tracking import MlflowClient
 
 from pipeline.errors import RunError, StoreError, hide_credentials
 from pipeline.tracking.mlflow_logger import TEXT_LIMIT, MlflowLogger, local_folder
-from pipeline.tracking.retrying_client import PatientClient, store_error, store_errors
+from pipeline.tracking.retrying_client import RetryingClient, store_error, store_errors
 from pipeline.tracking.runs import Run, RunLogger, Status, check_artifact, only_folder
 from pipeline.tracking.store_file import database_file, ensure_store
 
@@ -56,7 +56,7 @@ class MlflowTracker:
         """
         try:
             ensure_store(tracking_uri or mlflow.get_tracking_uri())
-            self.client = PatientClient(tracking_uri)
+            self.client = RetryingClient(tracking_uri)
             self.tracking_uri = self.client.tracking_uri
             with _environment("MLFLOW_HTTP_REQUEST_MAX_RETRIES", os.environ.get("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")):
                 self.client.search_experiments(max_results=1)  # a server that is not there is said in seconds, not minutes
@@ -71,7 +71,7 @@ class MlflowTracker:
 
     def start(self, name: str, parent_id: str | None = None, tags: Mapping[str, str] | None = None) -> RunLogger:
         """A new run, or the one that `mlflow run` made for this process."""
-        given = self.given_run_id()
+        given = self.assigned_run_id()
         if parent_id is None and given is not None:
             logger = self.reopen(given)
             logger.set_tags(tags or {})
@@ -98,16 +98,16 @@ class MlflowTracker:
                 self.client.delete_tag(run_id, "status_detail")
         return MlflowLogger(self.client, run_id)
 
-    def amend(self, run_id: str) -> RunLogger:
+    def open_for_update(self, run_id: str) -> RunLogger:
         """Write to a run that exists and leave its status as it is."""
         return MlflowLogger(self.client, self.get(run_id).run_id)
 
-    def adopt(self, run_id: str, parent_id: str) -> None:
+    def set_parent(self, run_id: str, parent_id: str) -> None:
         """Put a run below another parent."""
         with store_errors("written", self.tracking_uri):
             self.client.set_tag(run_id, _PARENT, parent_id)
 
-    def given_run_id(self) -> str | None:
+    def assigned_run_id(self) -> str | None:
         """The run that `mlflow run` has made for this process, if any."""
         return os.environ.get("MLFLOW_RUN_ID") or None
 

@@ -53,7 +53,7 @@ def is_locked(error: BaseException) -> bool:
     return "database is locked" in str(error)
 
 
-class PatientClient:
+class RetryingClient:
     """An `MlflowClient` whose calls are made again while the store's file is locked.
 
     What SQLite refuses this way it has not begun, or has taken back, so no run is made twice. Once three minutes did not

@@ -142,13 +142,13 @@ class Tracker(RunStore, Protocol):
     def reopen(self, run_id: str) -> RunLogger:
         """Go on with a run that exists; it counts as running until it is finished again."""
 
-    def amend(self, run_id: str) -> RunLogger:
+    def open_for_update(self, run_id: str) -> RunLogger:
         """Write to a run that exists and leave its status as it is."""
 
-    def adopt(self, run_id: str, parent_id: str) -> None:
+    def set_parent(self, run_id: str, parent_id: str) -> None:
         """Put a run that exists below another parent."""
 
-    def given_run_id(self) -> str | None:
+    def assigned_run_id(self) -> str | None:
         """The id of the run that `mlflow run` has made for this process, if any."""
 
 
@@ -224,7 +224,7 @@ def close_unfinished(tracker: Tracker, parent_id: str, reason: str, status: Stat
     """Mark whatever below a run still counts as running: its process died before it could."""
     for run in tracker.search():
         if run.parent_id == parent_id and run.status == "RUNNING":
-            tracker.amend(run.run_id).finish(status, reason)
+            tracker.open_for_update(run.run_id).finish(status, reason)
 
 
 def only_folder(model: Path, run_id: str) -> Path:

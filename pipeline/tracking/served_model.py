@@ -64,7 +64,7 @@ class ServedModel:
         columns = read_columns(model_input, _PAIR if self._model.problem.pairs else _SINGLE)
         inputs = list(zip(*columns, strict=True)) if self._model.problem.pairs else columns[0]
         outputs, cut = self._model.predict_and_count(inputs)
-        answer: pd.DataFrame = self._model.reading.answer(outputs)
+        answer: pd.DataFrame = self._model.task.answer(outputs)
         return answer.assign(**{TOKENS_CUT: cut})
 
 

@@ -28,7 +28,7 @@ from pipeline.data.batching import Batch, Examples, TokenExamples, mask_padding,
 from pipeline.data.tokenization import Labels, TokenTable
 from pipeline.errors import TrainingError
 from pipeline.hashing import digest, find_damage, is_sealed, seal
-from pipeline.modeling.split_model import Cut
+from pipeline.modeling.split_model import SplitModel
 from pipeline.training.inference import MAX_TOKENS
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class HiddenStates:
 
 
 @dataclass(frozen=True)
-class PrefixCache:
+class ActivationCache:
     """A folder of hidden states."""
 
     folder: Path
@@ -245,11 +245,11 @@ def _bytes(entry: Path) -> int:
 
 
 @dataclass(frozen=True)
-class AbovePrefix:
+class HiddenStateExamples:
     """Examples as the hidden states that enter the layer at which a model is cut."""
 
     tokens: TokenExamples
-    cut: Cut
+    split_model: SplitModel
 
     @property
     def lengths(self) -> NDArray[np.int64]:
@@ -265,13 +265,13 @@ class AbovePrefix:
         """The examples at `indices`, padded."""
         raise NotImplementedError
 
-    def feeding(self) -> AbstractContextManager[None]:
+    def as_model_input(self) -> AbstractContextManager[None]:
         """The model begins above the cut."""
-        return self.cut.suffix()
+        return self.split_model.upper_only()
 
 
 @dataclass(frozen=True)
-class CachedPrefix(AbovePrefix):
+class CachedExamples(HiddenStateExamples):
     """Hidden states that were computed before."""
 
     states: HiddenStates
@@ -288,7 +288,7 @@ class CachedPrefix(AbovePrefix):
 
 
 @dataclass(frozen=True)
-class RecomputedPrefix(AbovePrefix):
+class RecomputedExamples(HiddenStateExamples):
     """Hidden states that are computed for every batch."""
 
     device: Any
@@ -298,17 +298,17 @@ class RecomputedPrefix(AbovePrefix):
         """The examples at `indices`, padded, on the model's device."""
         batch = self.tokens.batch(indices)
         inputs = batch.to(self.device).inputs
-        states = self.cut.run_prefix(**inputs).to(self.dtype)
+        states = self.split_model.run_lower(**inputs).to(self.dtype)
         mask = inputs["attention_mask"][:, : states.shape[1]]
         return replace(batch, inputs={"inputs_embeds": states, "attention_mask": mask})
 
 
-def feed_above(
-    cut: Cut,
+def split_examples(
+    split_model: SplitModel,
     tokens: TokenExamples,
     device: Any,
     dtype: torch.dtype,
-    cache: PrefixCache | None,
+    cache: ActivationCache | None,
     base: object,
     on_progress: Callable[[int, int], None],
     max_tokens: int,
@@ -322,7 +322,7 @@ def feed_above(
         on_progress: Told (examples, of how many) while the states are computed for the cache.
         max_tokens: Size of a batch, after padding, in which they are computed.
     """
-    recomputed = RecomputedPrefix(tokens, cut, device, dtype)
+    recomputed = RecomputedExamples(tokens, split_model, device, dtype)
     if cache is None:
         return recomputed
     done = 0
@@ -334,7 +334,7 @@ def feed_above(
         on_progress(done, len(tokens.labels))
         return states
 
-    lengths = np.ones_like(tokens.lengths) if cut.keeps_first_token_only else tokens.lengths
+    lengths = np.ones_like(tokens.lengths) if split_model.keeps_first_token_only else tokens.lengths
     batches = plan_inference(tokens.lengths, min(max_tokens, MAX_TOKENS))
-    states = cache.find_or_build([base, cut.layer, str(dtype)], tokens.table, lengths, batches, compute)
-    return recomputed if states is None else CachedPrefix(tokens, cut, states)
+    states = cache.find_or_build([base, split_model.layer, str(dtype)], tokens.table, lengths, batches, compute)
+    return recomputed if states is None else CachedExamples(tokens, split_model, states)

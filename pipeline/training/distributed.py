@@ -1,6 +1,6 @@
 """One training by several processes on one machine, each with a share of every batch (data-parallel training).
 
-`World` is a process that trains alone: it does everything itself and imports nothing. `ProcessGroup` is one of several, under
+`DistributedContext` is a process that trains alone: it does everything itself and imports nothing. `ProcessGroup` is one of several, under
 torch's DistributedDataParallel (Li et al. 2020, arXiv:2006.15704). The loop asks either the same things, in the same order in
 every process: whatever waits for the others would else wait for ever.
 """
@@ -64,7 +64,7 @@ class Share:
     batch is for this process."""
 
 
-class World:
+class DistributedContext:
     """A process that trains alone."""
 
     rank = 0
@@ -98,7 +98,7 @@ class World:
         """The same list, with the weighted loss of every step replaced by its mean over processes."""
         return losses
 
-    def deal(self, items: Sequence[T]) -> Sequence[T]:
+    def shard(self, items: Sequence[T]) -> Sequence[T]:
         """This process's part of some work."""
         return items
 
@@ -106,7 +106,7 @@ class World:
         """Every process's value, in order of rank."""
         return [value]
 
-    def ask_first(self, question: Callable[[], T]) -> T:
+    def broadcast(self, question: Callable[[], T]) -> T:
         """What process 0 answers, which alone is asked."""
         return question()
 
@@ -115,16 +115,16 @@ class World:
         return question()
 
     @contextlib.contextmanager
-    def first_alone(self) -> Iterator[None]:
+    def main_process_first(self) -> Iterator[None]:
         """Process 0 goes through the block alone, then the others."""
         yield
 
-    def leave(self) -> None:
+    def destroy(self) -> None:
         """Part from the other processes."""
 
 
-class ProcessGroup(World):
-    """One of several processes; alive between the making of the accelerator and `leave`."""
+class ProcessGroup(DistributedContext):
+    """One of several processes; alive between the making of the accelerator and `destroy`."""
 
     def __init__(self) -> None:
         """Wait for the accelerator to let the processes meet."""
@@ -185,7 +185,7 @@ class ProcessGroup(World):
             losses[:] = (sums / self.size).unbind()
         return losses
 
-    def deal(self, items: Sequence[T]) -> Sequence[T]:
+    def shard(self, items: Sequence[T]) -> Sequence[T]:
         """Every `size`-th item."""
         return items[self.rank :: self.size]
 
@@ -195,7 +195,7 @@ class ProcessGroup(World):
         _torch_distributed().all_gather_object(values, value)
         return values
 
-    def ask_first(self, question: Callable[[], T]) -> T:
+    def broadcast(self, question: Callable[[], T]) -> T:
         """What process 0 answers; the others wait for it."""
         answer: list[Any] = [question() if self.rank == 0 else None]
         _torch_distributed().broadcast_object_list(answer, src=0)
@@ -204,10 +204,10 @@ class ProcessGroup(World):
 
     def agree(self, question: Callable[[], bool], now: bool) -> bool:
         """What process 0 answers, if `now`, else False."""
-        return now and self.ask_first(question)
+        return now and self.broadcast(question)
 
     @contextlib.contextmanager
-    def first_alone(self) -> Iterator[None]:
+    def main_process_first(self) -> Iterator[None]:
         """Process 0 goes through the block alone, then the others."""
         if self.rank > 0:
             _torch_distributed().barrier()
@@ -215,16 +215,16 @@ class ProcessGroup(World):
         if self.rank == 0:
             _torch_distributed().barrier()
 
-    def leave(self) -> None:
+    def destroy(self) -> None:
         """Part from the other processes; what is asked of the world after this has no answer."""
         self._wrapped = None
         _torch_distributed().destroy_process_group()
 
 
-ALONE = World()
+ALONE = DistributedContext()
 
 
-def find_world(num_processes: int) -> World:
+def find_context(num_processes: int) -> DistributedContext:
     """The world of a process that is one of so many."""
     return ALONE if num_processes == 1 else ProcessGroup()
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.data.batching import Examples, plan_inference
-from pipeline.training.distributed import ALONE, World
+from pipeline.training.distributed import ALONE, DistributedContext
 
 MAX_TOKENS = 8192
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def predict_logits(
-    model: nn.Module, examples: Examples, device: Any, max_tokens: int = MAX_TOKENS, world: World = ALONE
+    model: nn.Module, examples: Examples, device: Any, max_tokens: int = MAX_TOKENS, distributed: DistributedContext = ALONE
 ) -> NDArray[np.float32]:
     """Logits in the examples' order, without dropout; shape [examples, classes]. The model's mode is put back afterwards.
 
@@ -31,15 +31,15 @@ def predict_logits(
     model.eval()
     rows, order = [], []
     with torch.inference_mode():
-        for indices in world.deal(plan_inference(examples.lengths, min(max_tokens, MAX_TOKENS))):
+        for indices in distributed.shard(plan_inference(examples.lengths, min(max_tokens, MAX_TOKENS))):
             batch = examples.batch(indices).to(device)
-            with examples.feeding():
+            with examples.as_model_input():
                 output = model(**batch.inputs)
             rows.append(output.logits.float())
             order.append(indices)
     model.train(was_training)
     mine = (np.concatenate(order), torch.cat(rows).cpu().numpy()) if rows else None  # fewer batches than processes
-    parts = [part for part in world.gather(mine) if part is not None]
+    parts = [part for part in distributed.gather(mine) if part is not None]
     logits = np.concatenate([part for _, part in parts])
     ordered = np.empty_like(logits)
     ordered[np.concatenate([places for places, _ in parts])] = logits

@@ -7,33 +7,33 @@ from typing import Any
 
 from pipeline.data.batching import Examples, TokenExamples
 from pipeline.data.tokenization import TokenTable
-from pipeline.modeling.split_model import Cut
+from pipeline.modeling.split_model import SplitModel
 from pipeline.training.acceleration.base import AUTO
-from pipeline.training.activation_cache import CachedPrefix, feed_above
-from pipeline.training.distributed import World
-from pipeline.training.plan import FitPlan, Observer, Progress
+from pipeline.training.activation_cache import CachedExamples, split_examples
+from pipeline.training.distributed import DistributedContext
+from pipeline.training.plan import Callback, FitPlan, Progress
 from pipeline.training.precision import dtype_of_states
 
 
 @dataclass(frozen=True)
-class Feed:
+class PhaseInputs:
     """What the model is fed with in one phase."""
 
     train: Examples
     validation: Examples
-    skips_prefix: bool
+    uses_cache: bool
     """Whether the frozen layers' hidden states come from the cache."""
 
 
-class Feeds:
+class InputsByPhase:
     """The feed of each phase, made when the phase begins."""
 
-    def __init__(self, plan: FitPlan, observer: Observer, device: Any, world: World) -> None:
+    def __init__(self, plan: FitPlan, callback: Callback, device: Any, distributed: DistributedContext) -> None:
         """Make none yet."""
-        self._plan, self._observer, self._device, self._world = plan, observer, device, world
-        self._by_layer: dict[int, Feed] = {}
+        self._plan, self._callback, self._device, self._distributed = plan, callback, device, distributed
+        self._by_layer: dict[int, PhaseInputs] = {}
 
-    def of(self, phase: int, progress: Progress) -> Feed:
+    def of(self, phase: int, progress: Progress) -> PhaseInputs:
         """Token ids where the model trains from the bottom up, else the hidden states that enter its lowest trained layer.
 
         What came from the cache is noted in `progress` when it does so first: a resumed training finds what it had built.
@@ -46,10 +46,10 @@ class Feeds:
                 made.append(self._make(table, layer))
                 return made[-1]
 
-            with self._world.first_alone():  # process 0 computes what is to be cached, and the others find it
-                train, validation = self._plan.train.feed(make), self._plan.validation.feed(make)
-            self._by_layer[layer] = Feed(train, validation, isinstance(made[0], CachedPrefix))
-            states = [examples.states for examples in made if isinstance(examples, CachedPrefix)]
+            with self._distributed.main_process_first():  # process 0 computes what is to be cached, and the others find it
+                train, validation = self._plan.train.as_examples(make), self._plan.validation.as_examples(make)
+            self._by_layer[layer] = PhaseInputs(train, validation, isinstance(made[0], CachedExamples))
+            states = [examples.states for examples in made if isinstance(examples, CachedExamples)]
             if states:
                 seconds = sum(each.build_seconds for each in states)
                 progress.cached.setdefault(str(layer), (seconds, all(each.found for each in states)))
@@ -59,13 +59,13 @@ class Feeds:
         plan, tokens = self._plan, TokenExamples(table, self._plan.pad_id)
         if layer == 0:
             return tokens
-        return feed_above(
-            Cut(plan.model, plan.encoder, layer),
+        return split_examples(
+            SplitModel(plan.model, plan.encoder, layer),
             tokens,
             self._device,
             dtype_of_states(plan.precision),
-            plan.prefix_cache,
+            plan.activation_cache,
             [plan.base_identity, plan.precision, *(() if plan.config.acceleration == (AUTO,) else plan.config.acceleration)],
-            self._observer.on_prefix,
+            self._callback.on_cache_progress,
             plan.largest_batch,
         )

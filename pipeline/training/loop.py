@@ -12,15 +12,15 @@ from pipeline.training.acceleration.base import accelerated
 from pipeline.training.acceleration.cuda_graphs import StepGraphs
 from pipeline.training.checkpoints import generator_states
 from pipeline.training.closed_form import solve_head
-from pipeline.training.distributed import World, find_world
+from pipeline.training.distributed import DistributedContext, find_context
 from pipeline.training.inference import predict_logits
-from pipeline.training.inputs import Feed, Feeds
+from pipeline.training.inputs import InputsByPhase, PhaseInputs
 from pipeline.training.meters import FlopCounter, Stopwatch
 from pipeline.training.optimizer import build_optimizer, build_schedule, set_learning_rate
 from pipeline.training.plan import (
+    Callback,
     FitPlan,
     FitResult,
-    Observer,
     Progress,
     note_evaluation,
     patience_is_over,
@@ -38,7 +38,7 @@ LENGTH_MULTIPLE = 8
 """To which batches are padded on a GPU: few shapes, each of which comes often, and of sizes that matrix units like."""
 
 
-def fit(plan: FitPlan, observer: Observer) -> FitResult:
+def fit(plan: FitPlan, callback: Callback) -> FitResult:
     """Train `plan.model` and leave the best checkpoint's weights in it.
 
     Goes on from the newest checkpoint in `plan.checkpoints` if there is one; on a CPU the end is then bit-equal to that of an
@@ -48,27 +48,29 @@ def fit(plan: FitPlan, observer: Observer) -> FitResult:
     Raises:
         TrainingError: The loss became NaN or infinite.
     """
-    world = find_world(plan.config.num_processes)
-    accelerator = make_accelerator(plan.precision, **world.accelerator_options())
+    distributed = find_context(plan.config.num_processes)
+    accelerator = make_accelerator(plan.precision, **distributed.accelerator_options())
     with accelerated(plan, accelerator.device) as accelerated_plan:
         train = _solve if plan.strategy.is_solved else _fit
-        return train(accelerated_plan, observer, accelerator, world)
+        return train(accelerated_plan, callback, accelerator, distributed)
 
 
-def _fit(plan: FitPlan, observer: Observer, accelerator: Any, world: World) -> FitResult:
+def _fit(plan: FitPlan, callback: Callback, accelerator: Any, distributed: DistributedContext) -> FitResult:
     from torch import manual_seed, stack
 
     seeds = Seeds.of(plan.config)
     optimizer = build_optimizer(plan.model, plan.parameters, plan.config.weight_decay)
     model = accelerator.prepare_model(plan.model, evaluation_mode=True)  # not wrapped: the world does that, anew in every phase
     optimizer = accelerator.prepare(optimizer)
-    manual_seed(world.seed(seeds.dropout))
-    restored = plan.checkpoints.restore(plan.model, plan.parameters, optimizer, accelerator.scaler, plan.strategy, world.rank)
+    manual_seed(distributed.seed(seeds.dropout))
+    restored = plan.checkpoints.restore(
+        plan.model, plan.parameters, optimizer, accelerator.scaler, plan.strategy, distributed.rank
+    )
     progress = Progress(**restored) if restored else Progress()
     resumed_from = progress.step
     schedule = build_schedule(plan.total_steps, plan.config.warmup_ratio)
     watch = Stopwatch(progress.train_seconds)
-    feeds = Feeds(plan, observer, accelerator.device, world)
+    inputs_by_phase = InputsByPhase(plan, callback, accelerator.device, distributed)
     on_gpu, longest = accelerator.device.type == "cuda", plan.longest_text
     graphs = None
     if "cuda_graphs" in plan.accelerations:
@@ -79,54 +81,56 @@ def _fit(plan: FitPlan, observer: Observer, accelerator: Any, world: World) -> F
         epoch, position = divmod(progress.step, plan.steps_per_epoch)
         phase = plan.parameters.phase_of(epoch)
         plan.parameters.enter_phase(plan.model, phase)
-        feed = feeds.of(phase, progress)
-        flops = FlopCounter.of(plan.encoder, plan.parameters, phase, feed.skips_prefix, plan.trims_last_layer)
+        inputs = inputs_by_phase.of(phase, progress)
+        flops = FlopCounter.of(plan.encoder, plan.parameters, phase, inputs.uses_cache, plan.trims_last_layer)
         batches = plan_epoch(plan.train.lengths, plan.config.batch_size, seeds.order, epoch)
-        wrapped = world.wrap(model, phase)
+        wrapped = distributed.wrap(model, phase)
         wrapped.train()
         for indices in batches[position:]:
             with watch.running():
-                share = world.share(indices)
-                batch = feed.train.batch(share.indices)
+                share = distributed.share(indices)
+                batch = inputs.train.batch(share.indices)
                 if on_gpu:
                     batch = batch.lengthened(LENGTH_MULTIPLE, longest, plan.pad_id)
                 batch = batch.to(accelerator.device)
                 rate = plan.config.learning_rate * schedule(progress.step)
                 set_learning_rate(optimizer, rate, phase)
                 step = partial(
-                    _step, plan, accelerator, optimizer, wrapped, feed, partial(world.weigh, share=share), progress.step
+                    _step, plan, accelerator, optimizer, wrapped, inputs, partial(distributed.weigh, share=share), progress.step
                 )
                 is_whole = len(indices) == plan.config.batch_size  # the last batch of an epoch may be smaller
                 losses.append(graphs.run(step, batch, phase) if graphs and is_whole else step(batch))
             progress.step += 1
             progress.examples += len(indices)
-            progress.tokens += int(feed.train.lengths[indices].sum())
-            progress.flops += sum(flops.step(len(part), int(feed.train.lengths[part].max())) for part in world.parts(indices))
-            observer.on_step(progress.step, plan.total_steps)
+            progress.tokens += int(inputs.train.lengths[indices].sum())
+            progress.flops += sum(
+                flops.step(len(part), int(inputs.train.lengths[part].max())) for part in distributed.parts(indices)
+            )
+            callback.on_step(progress.step, plan.total_steps)
             logs, evaluates = progress.step % plan.config.logging_steps == 0, plan.evaluation_is_due(progress.step)
-            stop = world.agree(observer.should_stop, now=logs or evaluates)
+            stop = distributed.agree(callback.should_stop, now=logs or evaluates)
             evaluates = evaluates or stop
             if logs or evaluates:
                 with watch.running():
-                    read_losses(progress, stack(world.average(losses)).tolist())
+                    read_losses(progress, stack(distributed.average(losses)).tolist())
                     losses.clear()
             if logs:
                 mean = sum(progress.window) / len(progress.window)
-                report(progress, observer, {"train/loss": mean, "train/learning_rate": rate})
+                report(progress, callback, {"train/loss": mean, "train/learning_rate": rate})
                 progress.window = []
             if evaluates:
-                _evaluate(plan, progress, observer, model, feed.validation, accelerator.device, world)
+                _evaluate(plan, progress, callback, model, inputs.validation, accelerator.device, distributed)
                 progress.stopped = stop or patience_is_over(plan.config, progress)
                 progress.train_seconds = watch.seconds
-                state = asdict(progress), plan.strategy, world.gather(generator_states())
+                state = asdict(progress), plan.strategy, distributed.gather(generator_states())
                 save = partial(plan.checkpoints.save, progress.step, progress.best_step, plan.model, plan.parameters)
-                world.ask_first(partial(save, optimizer, accelerator.scaler, *state))
+                distributed.broadcast(partial(save, optimizer, accelerator.scaler, *state))
                 if progress.stopped:
                     break
     if progress.best_step != progress.step:
         plan.checkpoints.load_weights(progress.best_step, plan.model, plan.parameters)
     accelerator.free_memory()
-    world.leave()
+    distributed.destroy()
     return progress.result(plan.total_steps, resumed_from)
 
 
@@ -135,13 +139,13 @@ def _step(
     accelerator: Any,
     optimizer: Any,
     wrapped: nn.Module,
-    feed: Feed,
+    inputs: PhaseInputs,
     weigh: Callable[[torch.Tensor], torch.Tensor],
     step: int,
     batch: Batch,
 ) -> torch.Tensor:
     """One optimizer step, after so many others; the loss, without what it was computed from."""
-    with feed.train.feeding():
+    with inputs.train.as_model_input():
         loss = weigh(wrapped(**batch.inputs, labels=batch.labels).loss)
     accelerator.backward(loss)
     norm = accelerator.clip_grad_norm_(plan.model.parameters(), plan.config.max_grad_norm)
@@ -153,24 +157,24 @@ def _step(
     return loss.detach()
 
 
-def _solve(plan: FitPlan, observer: Observer, accelerator: Any, world: World) -> FitResult:
+def _solve(plan: FitPlan, callback: Callback, accelerator: Any, distributed: DistributedContext) -> FitResult:
     """All of training as one step, the strategy's `solve`. It is quick, so an interrupted one is begun anew."""
     model = accelerator.prepare_model(plan.model, evaluation_mode=True)
     progress, watch = Progress(), Stopwatch()
     plan.parameters.enter_phase(plan.model, 0)
-    feed = Feeds(plan, observer, accelerator.device, world).of(0, progress)
+    inputs = InputsByPhase(plan, callback, accelerator.device, distributed).of(0, progress)
     with watch.running():
-        solution = solve_head(plan.strategy, model, plan.parameters, feed.train, accelerator.device)
+        solution = solve_head(plan.strategy, model, plan.parameters, inputs.train, accelerator.device)
     progress.step, progress.loss_sum, progress.train_seconds = 1, solution.loss, watch.seconds
     progress.examples, progress.tokens = len(plan.train), int(plan.train.lengths.sum())
-    for skips_prefix, passes in ((feed.skips_prefix, 1), (True, solution.iterations - 1)):
-        counter = FlopCounter.of(plan.encoder, plan.parameters, 0, skips_prefix, plan.trims_last_layer)
+    for uses_cache, passes in ((inputs.uses_cache, 1), (True, solution.iterations - 1)):
+        counter = FlopCounter.of(plan.encoder, plan.parameters, 0, uses_cache, plan.trims_last_layer)
         progress.flops += passes * counter.step(len(plan.train), round(float(plan.train.lengths.mean())))
-    observer.on_step(1, 1)
-    report(progress, observer, {"train/loss": solution.loss})
-    _evaluate(plan, progress, observer, model, feed.validation, accelerator.device, world)
+    callback.on_step(1, 1)
+    report(progress, callback, {"train/loss": solution.loss})
+    _evaluate(plan, progress, callback, model, inputs.validation, accelerator.device, distributed)
     accelerator.free_memory()
-    world.leave()
+    distributed.destroy()
     return progress.result(total_steps=1)
 
 
@@ -187,8 +191,14 @@ def make_accelerator(precision: Precision, **options: Any) -> Any:
 
 
 def _evaluate(
-    plan: FitPlan, progress: Progress, observer: Observer, model: nn.Module, validation: Examples, device: Any, world: World
+    plan: FitPlan,
+    progress: Progress,
+    callback: Callback,
+    model: nn.Module,
+    validation: Examples,
+    device: Any,
+    distributed: DistributedContext,
 ) -> None:
-    logits = predict_logits(model, validation, device, plan.largest_batch, world)
-    found = world.ask_first(lambda: plan.reading.score(plan.validation.labels, logits))
-    note_evaluation(plan.config, progress, observer, found)
+    logits = predict_logits(model, validation, device, plan.largest_batch, distributed)
+    found = distributed.broadcast(lambda: plan.task.score(plan.validation.labels, logits))
+    note_evaluation(plan.config, progress, callback, found)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pipeline.modeling.encoder import Encoder
+from pipeline.modeling.encoder import EncoderSpec
 from pipeline.strategies.parameter_plan import ParameterPlan
 
 MIB = 2**20
@@ -74,7 +74,7 @@ class FlopCounter:
     and P-tuning.
     """
 
-    encoder: Encoder
+    encoder: EncoderSpec
     lowest_layer: int
     begins_at: int
     """The layer at which a step begins: 0, or the lowest one that trains where what is below comes from the cache."""
@@ -88,7 +88,7 @@ class FlopCounter:
 
     @classmethod
     def of(
-        cls, encoder: Encoder, plan: ParameterPlan, phase: int, skips_prefix: bool = False, trims_last_layer: bool = False
+        cls, encoder: EncoderSpec, plan: ParameterPlan, phase: int, uses_cache: bool = False, trims_last_layer: bool = False
     ) -> FlopCounter:
         """The counter for one phase of a plan."""
         matrices = [p for p in plan.parameters if len(p.shape) == 2]
@@ -96,15 +96,15 @@ class FlopCounter:
         top = f"{inside}{encoder.depth - 1}." if trims_last_layer else None
         per_token = per_text = 0.0
         for parameter in matrices:
-            if parameter.factors[phase] > 0 and parameter.place.part != "embeddings":
+            if parameter.lr_multipliers[phase] > 0 and parameter.location.part != "embeddings":
                 size = parameter.size * (encoder.depth / encoder.layer_sets if inside in parameter.name else 1)
-                if _is_once_per_text(parameter.name, parameter.place.part, top):
+                if _is_once_per_text(parameter.name, parameter.location.part, top):
                     per_text += size
                 else:
                     per_token += size
         lowest = plan.lowest_layer(encoder, phase)
-        head = sum(parameter.size for parameter in matrices if parameter.place.part in ("pooler", "head"))
-        return cls(encoder, lowest, lowest if skips_prefix else 0, per_token, per_text, head, trims_last_layer)
+        head = sum(parameter.size for parameter in matrices if parameter.location.part in ("pooler", "head"))
+        return cls(encoder, lowest, lowest if uses_cache else 0, per_token, per_text, head, trims_last_layer)
 
     def step(self, examples: int, padded_length: int) -> float:
         """Operations of one training step on a batch of that padded shape."""

@@ -40,11 +40,11 @@ def build_optimizer(model: nn.Module, plan: ParameterPlan, weight_decay: float) 
     by_name = dict(model.named_parameters())
     groups: dict[tuple[tuple[float, ...], bool], list[torch.nn.Parameter]] = defaultdict(list)
     for parameter in plan.trainable:
-        groups[parameter.factors, decays_weights(parameter)].append(by_name[parameter.name])
+        groups[parameter.lr_multipliers, decays_weights(parameter)].append(by_name[parameter.name])
     return torch.optim.AdamW(
         [
-            {"params": members, "weight_decay": weight_decay if decays else 0.0, "factors": factors}
-            for (factors, decays), members in groups.items()
+            {"params": members, "weight_decay": weight_decay if decays else 0.0, "factors": lr_multipliers}
+            for (lr_multipliers, decays), members in groups.items()
         ],
         lr=0.0,
         fused=True,

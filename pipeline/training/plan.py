@@ -1,4 +1,4 @@
-"""What one training needs (`FitPlan`), how far it is (`Progress`), who is told (`Observer`), what it came to (`FitResult`)."""
+"""What one training needs (`FitPlan`), how far it is (`Progress`), who is told (`Callback`), what it came to (`FitResult`)."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from pipeline.data.pair_tokenization import TextPairs
 from pipeline.data.tokenization import TokenTable
 from pipeline.errors import TrainingError
 from pipeline.evaluation.metrics.base import LOSS, lower_is_better
-from pipeline.evaluation.task import Reading
-from pipeline.modeling.encoder import Encoder
+from pipeline.evaluation.task import Task
+from pipeline.modeling.encoder import EncoderSpec
 from pipeline.strategies.base import Strategy
 from pipeline.strategies.parameter_plan import ParameterPlan
-from pipeline.training.activation_cache import PrefixCache
+from pipeline.training.activation_cache import ActivationCache
 from pipeline.training.checkpoints import CheckpointFolder
 from pipeline.training.precision import Precision, peak_flops_per_second
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 CacheUse = Literal["unused", "built", "found"]
 
 
-class Observer(Protocol):
+class Callback(Protocol):
     """Is told how training goes, and may end it."""
 
     def on_step(self, step: int, total_steps: int) -> None:
@@ -36,7 +36,7 @@ class Observer(Protocol):
     def on_log(self, step: int, metrics: Mapping[str, float]) -> None:
         """At logging points and evaluations."""
 
-    def on_prefix(self, examples: int, total: int) -> None:
+    def on_cache_progress(self, examples: int, total: int) -> None:
         """While the frozen layers' hidden states are computed for the cache."""
 
     def should_stop(self) -> bool:
@@ -150,13 +150,13 @@ def read_losses(progress: Progress, losses: MutableSequence[Any]) -> None:
     losses.clear()
 
 
-def report(progress: Progress, observer: Observer, metrics: dict[str, float]) -> None:
+def report(progress: Progress, callback: Callback, metrics: dict[str, float]) -> None:
     """Tell the observer, and note it."""
     progress.history.append((progress.step, metrics))
-    observer.on_log(progress.step, metrics)
+    callback.on_log(progress.step, metrics)
 
 
-def note_evaluation(config: FitConfig, progress: Progress, observer: Observer, found: dict[str, float]) -> None:
+def note_evaluation(config: FitConfig, progress: Progress, callback: Callback, found: dict[str, float]) -> None:
     """Report validation metrics, and keep in mind whether they are the best so far.
 
     Raises:
@@ -166,7 +166,7 @@ def note_evaluation(config: FitConfig, progress: Progress, observer: Observer, f
         raise TrainingError(
             f"The validation loss became {loss} by step {progress.step}. Lower --learning-rate, or raise --warmup-ratio."
         )
-    report(progress, observer, {f"val/{name}": value for name, value in found.items()})
+    report(progress, callback, {f"val/{name}": value for name, value in found.items()})
     if _is_better(found, progress.best, config.metric_for_best_model):
         progress.best, progress.best_step, progress.evaluations_without_gain = found, progress.step, 0
     else:
@@ -190,11 +190,11 @@ class FitPlan:
     """All that training needs."""
 
     model: nn.Module
-    encoder: Encoder
+    encoder: EncoderSpec
     parameters: ParameterPlan
     train: TokenTable | TextPairs
     validation: TokenTable | TextPairs
-    reading: Reading
+    task: Task
     """What the model's outputs mean."""
     pad_id: int
     config: FitConfig
@@ -202,7 +202,7 @@ class FitPlan:
     checkpoints: CheckpointFolder
     strategy: Strategy
     """Asked for its `after_step`, and for the state that it keeps beside the weights; what trains is in `parameters`."""
-    prefix_cache: PrefixCache | None = None
+    activation_cache: ActivationCache | None = None
     """Where hidden states of frozen layers are kept; without it they are computed for every batch."""
     base_identity: object = None
     """Identifies the base's weights as they were loaded."""

@@ -18,11 +18,11 @@ from pipeline.data.batching import TokenExamples
 from pipeline.data.columns import Input, Problem
 from pipeline.data.tokenization import clamp_length
 from pipeline.errors import ConfigError, DamagedModelError, ModelError, enumerate_some
-from pipeline.evaluation.task import Reading, softmax
+from pipeline.evaluation.task import Task, softmax
 from pipeline.failures import is_exhausted
 from pipeline.hashing import find_damage, is_sealed, seal
 from pipeline.modeling.class_order import read_class_names
-from pipeline.modeling.encoder import FAMILY_HEAD, Encoder
+from pipeline.modeling.encoder import FAMILY_HEAD, EncoderSpec
 from pipeline.modeling.foreign_folders import DELTA, RECORD, find_trained_model
 from pipeline.modeling.loading import check_weights, find_outputs, load_tokenizer
 from pipeline.modeling.model_sources import ModelAddress, find_model
@@ -91,10 +91,10 @@ class FineTunedModel:
     model: nn.Module
     tokenizer: Any
     objective: Objective
-    reading: Reading
+    task: Task
     """The objective's, with what was chosen on validation data."""
     max_length: int
-    encoder: Encoder
+    encoder: EncoderSpec
     acceleration: tuple[str, ...] = (AUTO,)
     """As `--acceleration` says it; equal but for rounding."""
 
@@ -119,7 +119,7 @@ class FineTunedModel:
 
         how = Tokenization(self.tokenizer, self.max_length)
         table = self.objective.encode(inputs, how, self.encoder)
-        examples = table.feed(lambda texts: TokenExamples(texts, self.tokenizer.pad_token_id))
+        examples = table.as_examples(lambda texts: TokenExamples(texts, self.tokenizer.pad_token_id))
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         losses = table.losses
         cut = np.zeros(len(inputs), np.int64) if losses is None else losses.cut.reshape(len(inputs), -1).sum(1, dtype=np.int64)
@@ -263,9 +263,9 @@ def load_model_folder(folder: Path, acceleration: tuple[str, ...] = (AUTO,)) -> 
         if is_exhausted(error):
             raise
         raise ModelError(f"{folder}: {DELTA} cannot be put on {record.base}: {error}") from error
-    reading = objective.reading.settled(record.validation)
+    task = objective.task.settled(record.validation)
     tokenizer = load_tokenizer(address)
-    return FineTunedModel(built.model, tokenizer, objective, reading, record.max_length, context.encoder, acceleration)
+    return FineTunedModel(built.model, tokenizer, objective, task, record.max_length, context.encoder, acceleration)
 
 
 def load_foreign_model(
@@ -291,7 +291,7 @@ def load_foreign_model(
         )
     report = check_weights(address)
     if report.outputs is None:
-        untrained = sorted(name for name in report.lacking if address.encoder.place(name).part in ("head", "pooler"))
+        untrained = sorted(name for name in report.lacking if address.encoder.locate(name).part in ("head", "pooler"))
         why = f"{', '.join(untrained)} would be random" if untrained else "its head is for another task"
         raise ModelError(
             f"--model {address.name}: holds no classifier for {len(classes)} classes ({why}). Give a model that was fine-tuned "
@@ -318,7 +318,7 @@ def load_foreign_model(
         loaded.model,
         tokenizer,
         objective,
-        objective.reading,
+        objective.task,
         clamp_length(max_length, tokenizer, address.encoder.max_positions),
         address.encoder,
     )

@@ -23,7 +23,7 @@ from pipeline.modeling.loading import check_weights, load_tokenizer
 from pipeline.modeling.model_sources import PACKAGED, ModelAddress, find_model
 from pipeline.objectives.base import Objective, Tokenization, check_objective, create_objective
 from pipeline.strategies.base import Strategy, StrategyContext, create_strategy
-from pipeline.training.activation_cache import GIB, PrefixCache
+from pipeline.training.activation_cache import GIB, ActivationCache
 from pipeline.training.checkpoints import CheckpointFolder
 from pipeline.training.distributed import check_processes
 from pipeline.training.plan import FitPlan
@@ -93,12 +93,12 @@ class TrainingInputs:
         )
         return table.subset(self.sample(split))
 
-    def prefix_cache(self) -> PrefixCache | None:
+    def activation_cache(self) -> ActivationCache | None:
         """Where hidden states of frozen layers are kept; None where that is switched off."""
         if not self.config.frozen_prefix_cache:
             return None
         folder = Path(self.config.cache_dir) / "hidden_states"
-        return PrefixCache(folder, int(self.config.frozen_prefix_cache_gb * GIB))
+        return ActivationCache(folder, int(self.config.frozen_prefix_cache_gb * GIB))
 
 
 def find_strategy(config: configs.TrainConfig) -> tuple[ModelAddress, Strategy]:
@@ -177,13 +177,13 @@ def plan_fit(
         parameters=built.parameters,
         train=texts.train,
         validation=texts.validation,
-        reading=inputs.objective.reading,
+        task=inputs.objective.task,
         pad_id=texts.tokenizer.pad_token_id,
         config=inputs.config,
         precision=precision,
         checkpoints=checkpoints,
         strategy=inputs.strategy,
-        prefix_cache=inputs.prefix_cache(),
+        activation_cache=inputs.activation_cache(),
         base_identity=[inputs.base_sha256, inputs.strategy.load_kwargs(context), version("transformers")],
     )
 

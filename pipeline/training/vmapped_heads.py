@@ -15,21 +15,21 @@ from pipeline.config import FitConfig
 from pipeline.config.fields import as_dict
 from pipeline.data.batching import plan_epoch
 from pipeline.errors import TrainingError
-from pipeline.modeling.encoder import Encoder
+from pipeline.modeling.encoder import EncoderSpec
 from pipeline.strategies.base import Strategy
 from pipeline.strategies.parameter_plan import ParameterPlan
 from pipeline.training.acceleration.base import accelerated
 from pipeline.training.checkpoints import trained_state
-from pipeline.training.distributed import World
+from pipeline.training.distributed import DistributedContext
 from pipeline.training.inference import predict_logits
-from pipeline.training.inputs import Feed, Feeds
+from pipeline.training.inputs import InputsByPhase, PhaseInputs
 from pipeline.training.loop import make_accelerator
 from pipeline.training.meters import FlopCounter, Stopwatch
 from pipeline.training.optimizer import build_schedule
 from pipeline.training.plan import (
+    Callback,
     FitPlan,
     FitResult,
-    Observer,
     Progress,
     note_evaluation,
     patience_is_over,
@@ -75,7 +75,7 @@ class HeadFit:
     error: TrainingError | None = None
 
 
-def trains_head_alone(parameters: ParameterPlan, encoder: Encoder, strategy: Strategy, precision: Precision) -> bool:
+def trains_head_alone(parameters: ParameterPlan, encoder: EncoderSpec, strategy: Strategy, precision: Precision) -> bool:
     """Whether trainings under this plan can be stacked: nothing below the head trains, all of it from the start.
 
     Not under fp16, where a point would skip steps alone, nor where the strategy takes part in every step or solves
@@ -92,7 +92,7 @@ def differ_in_optimization_only(configs: Sequence[FitConfig]) -> bool:
     return all(other == fixed[0] for other in fixed)
 
 
-def fit_heads(plan: FitPlan, configs: Sequence[FitConfig], observer: Observer) -> list[HeadFit]:
+def fit_heads(plan: FitPlan, configs: Sequence[FitConfig], callback: Callback) -> list[HeadFit]:
     """Train the head of `plan.model` once per configuration, and leave the model as it was.
 
     Each result is that of `fit` under the configuration by itself: the same batches, and, but for rounding, the same losses and
@@ -112,11 +112,11 @@ def fit_heads(plan: FitPlan, configs: Sequence[FitConfig], observer: Observer) -
     found: dict[int, HeadFit] = {}
     with accelerated(replace(plan, config=configs[0]), accelerator.device) as plan:
         largest = replace(plan, config=max(configs, key=lambda config: config.batch_size))
-        feed = Feeds(largest, observer, accelerator.device, World()).of(0, shared)
+        inputs = InputsByPhase(largest, callback, accelerator.device, DistributedContext()).of(0, shared)
         for size in sorted({config.batch_size for config in configs}):
             members = [position for position, config in enumerate(configs) if config.batch_size == size]
             points = [_Point(replace(plan, config=configs[member]), Progress(cached=dict(shared.cached))) for member in members]
-            _Group(points, feed, accelerator, observer, largest.largest_batch).train()
+            _Group(points, inputs, accelerator, callback, largest.largest_batch).train()
             found |= {position: point.finish() for position, point in zip(members, points, strict=True)}
     return [found[position] for position in range(len(configs))]
 
@@ -130,7 +130,7 @@ class _Silent:
     def on_log(self, step: int, metrics: Mapping[str, float]) -> None:
         """Kept by the progress."""
 
-    def on_prefix(self, examples: int, total: int) -> None:
+    def on_cache_progress(self, examples: int, total: int) -> None:
         """Told to the observer of all."""
 
     def should_stop(self) -> bool:
@@ -188,14 +188,16 @@ class _Point:
 class _Group:
     """Points of one batch size."""
 
-    def __init__(self, points: list[_Point], feed: Feed, accelerator: Any, observer: Observer, largest_batch: int) -> None:
-        self._active, self._feed, self._accelerator = points, feed, accelerator
-        self._observer, self._largest_batch = observer, largest_batch
+    def __init__(
+        self, points: list[_Point], inputs: PhaseInputs, accelerator: Any, callback: Callback, largest_batch: int
+    ) -> None:
+        self._active, self._inputs, self._accelerator = points, inputs, accelerator
+        self._callback, self._largest_batch = callback, largest_batch
         plan = points[0].plan
         configs = [point.config for point in points]
         self._plan, self._seeds = plan, Seeds.of(plan.config)
         self._total = max(point.plan.total_steps for point in points)
-        self._flops = FlopCounter.of(plan.encoder, plan.parameters, 0, feed.skips_prefix, plan.trims_last_layer)
+        self._flops = FlopCounter.of(plan.encoder, plan.parameters, 0, inputs.uses_cache, plan.trims_last_layer)
         self._stack = Stack(plan.model, plan.parameters, [config.dropout for config in configs])
         self._optimizer = StackedAdamW(self._stack, plan.parameters, configs)
         self._unread: list[torch.Tensor] = []  # read at logging points only: reading waits for the device
@@ -217,8 +219,8 @@ class _Group:
         rates = [point.rate for point in self._active]
         self._stack.train()
         with watch.running():
-            batch = self._feed.train.batch(indices).to(self._accelerator.device)
-            with self._feed.train.feeding(), self._accelerator.autocast():
+            batch = self._inputs.train.batch(indices).to(self._accelerator.device)
+            with self._inputs.train.as_model_input(), self._accelerator.autocast():
                 losses = self._stack(**batch.inputs, labels=batch.labels).loss
             losses.sum().backward()  # of each point's weights only its own loss is a function
             self._optimizer.step(rates)
@@ -228,7 +230,7 @@ class _Group:
             point.progress.examples += len(indices)
             point.progress.tokens += batch.tokens
             point.progress.flops += self._flops.step(*batch.shape)
-        self._observer.on_step(self._active[0].progress.step, self._total)
+        self._callback.on_step(self._active[0].progress.step, self._total)
         if any(point.logs() or point.evaluates() for point in self._active):
             with watch.running():
                 self._read()
@@ -260,10 +262,10 @@ class _Group:
     def _evaluate(self) -> None:
         """Score validation data with every point's weights, and note it where it is due."""
         with self._accelerator.autocast():
-            logits = predict_logits(self._stack, self._feed.validation, self._accelerator.device, self._largest_batch)
+            logits = predict_logits(self._stack, self._inputs.validation, self._accelerator.device, self._largest_batch)
         for position, point in enumerate(self._active):
             if point.evaluates() and not point.error:
-                found = self._plan.reading.score(self._plan.validation.labels, logits[:, position])
+                found = self._plan.task.score(self._plan.validation.labels, logits[:, position])
                 try:
                     note_evaluation(point.config, point.progress, _SILENT, found)
                 except TrainingError as error:

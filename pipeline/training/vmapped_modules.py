@@ -95,7 +95,7 @@ class StackedAdamW:
         self._stack, self._steps = stack, 0
         device = stack.dropout.device
         self._moments = {name: (torch.zeros_like(w), torch.zeros_like(w)) for name, w in stack.weights.items()}
-        self._factors = {planned.name: planned.factors[0] for planned in parameters.trainable}
+        self._factors = {planned.name: planned.lr_multipliers[0] for planned in parameters.trainable}
         self._decaying = {planned.name for planned in parameters.trainable if decays_weights(planned)}
         self._decays = torch.tensor([config.weight_decay for config in configs], device=device)
         self._max_norms = torch.tensor([config.max_grad_norm for config in configs], device=device)

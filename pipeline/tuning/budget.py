@@ -47,7 +47,7 @@ class Budget:
         """
         options: dict[str, Unit] = {"budget_seconds": "train_seconds", "budget_examples": "examples"}
         named = [name for name in options if getattr(config, name) is not None]
-        typed = [name for name in (*named, "trials") if name in config.given]
+        typed = [name for name in (*named, "trials") if name in config.explicit]
         chosen = typed or named
         if len(chosen) > 1:
             raise ConfigError(f"{' and '.join(map(flag, chosen))}: which budget? Give one of them.")

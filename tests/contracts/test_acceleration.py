@@ -223,7 +223,7 @@ def test_all_of_them_together_are_the_same_training(train, family, name):
 def test_predictions_are_the_same_with_all_off(tiny):
     built, objective = tiny.build(make("full"), tiny.folder(), tiny.config()), tiny.objective()
     tokenizer = load_tokenizer(built.address)
-    quick = FineTunedModel(built.model, tokenizer, objective, objective.reading, 40, built.context.encoder)
+    quick = FineTunedModel(built.model, tokenizer, objective, objective.task, 40, built.context.encoder)
     seen, texts = [], ["a fine film", "dull", "the plot is weak and the film is long"]
     top = built.model.get_submodule("bert.encoder.layer.3")
     top.register_forward_hook(lambda _module, _given, states: seen.append(states.shape[1]))

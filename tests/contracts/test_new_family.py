@@ -55,7 +55,7 @@ def test_the_example_of_the_guide_is_a_family(add_module, guide, tiny, checkpoin
     assert find_model(str(checkpoint)).encoder.family == find_family(name) != find_family("bert")
     for strategy in ("full", "lora", "partial"):
         built = tiny.build(make(strategy), checkpoint, tiny.config())
-        parts = {parameter.place.part for parameter in built.parameters.parameters}
+        parts = {parameter.location.part for parameter in built.parameters.parameters}
         assert parts >= {"embeddings", "layer", "pooler", "head"}
         assert ("added" in parts) == (strategy == "lora"), "every parameter of the family has its place"
         before = snapshot(built.model)

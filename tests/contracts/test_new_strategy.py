@@ -61,7 +61,7 @@ def test_one_file_is_a_strategy(add_module, tiny, tmp_path):
     strategy = create_strategy(config.strategy, config.strategy_args)
     assert (strategy.name, strategy.summary()) == ("single_layer", "Train one layer and the head.")
     built = tiny.build(strategy, tiny.folder(), tiny.config())
-    assert {parameter.place.layer for parameter in built.parameters.trainable} == {2, None}
+    assert {parameter.location.layer for parameter in built.parameters.trainable} == {2, None}
     assert tiny.fit(built, tiny.config(), tmp_path / "checkpoints").steps == 1
 
     with pytest.raises(ConfigError, match="single_layer: layer"):
@@ -79,13 +79,13 @@ def test_the_example_of_the_guide_is_a_strategy(add_module, guide, tiny, tmp_pat
     config = configure(TrainConfig, {"strategy": name, "strategy_args": typed})
     strategy = create_strategy(config.strategy, config.strategy_args)
     built = tiny.build(strategy, tiny.folder(), tiny.config())
-    factors = {parameter.name: parameter.factors for parameter in built.parameters.trainable}
-    assert {name.rpartition(".")[0].rpartition(".")[2] for name in factors} == {"query", "classifier"}
-    assert {factor for (factor,) in factors.values()} == {0.5, 1.0}
+    lr_multipliers = {parameter.name: parameter.lr_multipliers for parameter in built.parameters.trainable}
+    assert {name.rpartition(".")[0].rpartition(".")[2] for name in lr_multipliers} == {"query", "classifier"}
+    assert {lr_multiplier for (lr_multiplier,) in lr_multipliers.values()} == {0.5, 1.0}
     before = {name: parameter.clone() for name, parameter in built.model.named_parameters()}
     tiny.fit(built, tiny.config(), tmp_path / "checkpoints")
     moved = {name for name, parameter in built.model.named_parameters() if not torch.equal(parameter, before[name])}
-    assert moved == set(factors)
+    assert moved == set(lr_multipliers)
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
@@ -101,15 +101,15 @@ def test_the_example_of_the_guide_is_a_strategy(add_module, guide, tiny, tmp_pat
 def test_what_a_method_of_peft_puts_in_trains_whatever_it_is_called(add_module, tiny, tmp_path, family, config, own):
     add_module("by_peft", PEFT_MODULE.format(config=config))
     built = tiny.build(create_strategy("by_peft", {}), tiny.folder(family), tiny.config(epochs=2), total_steps=2)
-    places = {parameter.name: parameter.place for parameter in built.parameters.parameters}
-    new = {name for name, place in places.items() if place.part == "added"}
+    locations = {parameter.name: parameter.location for parameter in built.parameters.parameters}
+    new = {name for name, location in locations.items() if location.part == "added"}
     assert {word for name in new for word in name.split(".")} >= own
     assert all(any(word in own for word in name.split(".")) for name in new)
-    assert {place.layer for place in places.values() if place.part == "layer"} == set(range(tiny.depth))
+    assert {location.layer for location in locations.values() if location.part == "layer"} == set(range(tiny.depth))
     before = {name: parameter.clone() for name, parameter in built.model.named_parameters()}
     tiny.fit(built, tiny.config(epochs=2), tmp_path / "checkpoints")
     moved = {name for name, parameter in built.model.named_parameters() if not torch.equal(parameter, before[name])}
-    assert moved == new | {name for name, place in places.items() if place.part == "head"}
+    assert moved == new | {name for name, location in locations.items() if location.part == "head"}
 
 
 HIDING_MODULE = '''
@@ -146,7 +146,7 @@ class ByWrapper(Strategy):
 def test_a_wrapper_that_hides_what_it_wraps_is_no_silent_mistake(add_module, tiny):
     add_module("by_wrapper", HIDING_MODULE.format(inner="base_layer"))
     built = tiny.build(create_strategy("by_wrapper", {}), tiny.folder(), tiny.config())
-    assert {parameter.place.part for parameter in built.parameters.trainable} == {"added", "head"}
+    assert {parameter.location.part for parameter in built.parameters.trainable} == {"added", "head"}
     add_module("by_hiding", HIDING_MODULE.format(inner="inner").replace("ByWrapper", "ByHiding"))
     with pytest.raises(TypeError, match=r"has hidden .*output\.dense.* of the model\. A wrapper holds .* as `base_layer`"):
         tiny.build(create_strategy("by_hiding", {}), tiny.folder(), tiny.config())

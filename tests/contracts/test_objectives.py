@@ -82,14 +82,14 @@ def train(
     objective = create_objective(objective_name, problem, pooling, head)
     folder, epochs = tiny.folder(family), max(2, fewest_epochs(name))
     address = find_model(str(folder))
-    metric = objective.reading.metrics[0]
+    metric = objective.task.metrics[0]
     strategy, config = strategy or make(name), tiny.config(epochs=epochs, metric_for_best_model=metric, head=head)
     tokenizer = load_tokenizer(address)
     table = objective.encode(INPUTS, Tokenization(tokenizer, 40), address.encoder)
-    table = replace(table, labels=objective.reading.targets(labels_of(problem)))
+    table = replace(table, labels=objective.task.targets(labels_of(problem)))
     built = tiny.build(strategy, folder, config, total_steps=epochs, objective=objective)
     before = snapshot(built.model)
-    model = FineTunedModel(built.model, tokenizer, objective, objective.reading, 40, built.context.encoder)
+    model = FineTunedModel(built.model, tokenizer, objective, objective.task, 40, built.context.encoder)
     result = tiny.fit(
         built,
         config,
@@ -97,7 +97,7 @@ def train(
         watcher=watcher,
         train=table.subset(np.arange(8)),
         validation=table.subset(np.arange(8, 40)),
-        reading=objective.reading,
+        task=objective.task,
         **changes,
     )
     record = ModelRecord(
@@ -154,7 +154,7 @@ def train_case(tiny, tmp_path_factory) -> Callable[..., Trained]:
             moved=moved(before, snapshot(built.model)),
             best=dict(result.best),
             ends_with_best=result.best_step == result.steps,
-            has_head=any(parameter.place.part == "head" for parameter in built.parameters.parameters),
+            has_head=any(parameter.location.part == "head" for parameter in built.parameters.parameters),
             outputs=model.predict(INPUTS),
             folder=folder / "saved",
         )
@@ -169,7 +169,7 @@ def train_case(tiny, tmp_path_factory) -> Callable[..., Trained]:
 def test_training_moves_just_what_is_declared(train_case, objective, problem, name, family, pooling):
     trained = train_case(objective, problem, name, family, pooling)
     assert trained.trainable
-    assert {"loss"} | set(create_objective(objective, PROBLEMS[problem], "mean").reading.metrics) <= set(trained.best)
+    assert {"loss"} | set(create_objective(objective, PROBLEMS[problem], "mean").task.metrics) <= set(trained.best)
     declared = trained.trainable
     if name in AT_REST:
         declared = {parameter for parameter in declared if AT_REST[name] not in parameter}
@@ -251,11 +251,11 @@ def test_a_fresh_process_reloads_every_model_with_the_same_outputs(train_case, c
 @pytest.mark.parametrize("pooling", ["mean", "cls", "max"])
 @pytest.mark.parametrize("objective", ["siamese", "classification"])
 def test_frozen_layers_from_the_cache_change_nothing(tiny, tmp_path, watch, objective, pooling):
-    from pipeline.training.activation_cache import PrefixCache
+    from pipeline.training.activation_cache import ActivationCache
 
     torch.manual_seed(0)
     logs = []
-    for cache in (None, PrefixCache(tmp_path / "states", 10**9)):
+    for cache in (None, ActivationCache(tmp_path / "states", 10**9)):
         watcher = watch()
         problem = "two" if objective == "siamese" else "scores"
         folder = tmp_path / str(cache is None)
@@ -268,7 +268,7 @@ def test_frozen_layers_from_the_cache_change_nothing(tiny, tmp_path, watch, obje
             pooling=pooling,
             watcher=watcher,
             strategy=create_strategy("partial", {"top_k": 2}),
-            prefix_cache=cache,
+            activation_cache=cache,
             base_identity="x",
         )[-1]
         assert result.cache == ("unused" if cache is None else "built")

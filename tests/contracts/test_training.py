@@ -148,13 +148,13 @@ def _train_case(tiny, watch, scratch: Path, folders: Path, family: str, name: st
     write_model_folder(folders / key, built, record)
     return Trained(
         declared=[
-            {parameter.name for parameter in plan.parameters if parameter.factors[plan.phase_of(epoch)] > 0}
+            {parameter.name for parameter in plan.parameters if parameter.lr_multipliers[plan.phase_of(epoch)] > 0}
             for epoch in range(len(snapshots) - 1)
         ],
         moved=[moved(before, after) for before, after in itertools.pairwise(snapshots)],
         trainable={parameter.name for parameter in plan.trainable},
         grouped=[named[id(parameter)] for group in optimizer.param_groups for parameter in group["params"]],
-        pooler=[parameter.trains for parameter in plan.parameters if parameter.place.part == "pooler"],
+        pooler=[parameter.trains for parameter in plan.parameters if parameter.location.part == "pooler"],
         logits_before=logits_before,
         logits=predict_logits(built.model, texts, torch.device("cpu")),
         folder=folders / key,
@@ -229,8 +229,10 @@ def test_all_strategies_start_from_the_same_head(tiny, family, head, strategies)
     for name in names:
         config = tiny.config(init_seed=5, epochs=fewest_epochs(name), head=head)
         built = tiny.build(make(name), tiny.folder(family), config)
-        places = {parameter.name: parameter.place for parameter in built.parameters.parameters}
-        heads[name] = {places[key].name: value for key, value in built.model.named_parameters() if places[key].part == "head"}
+        locations = {parameter.name: parameter.location for parameter in built.parameters.parameters}
+        heads[name] = {
+            locations[key].name: value for key, value in built.model.named_parameters() if locations[key].part == "head"
+        }
     assert len(names) >= 3
     reference = heads[names[0]]
     assert any(tensor.abs().sum() > 0 for tensor in reference.values())

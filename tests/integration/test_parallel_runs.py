@@ -17,7 +17,7 @@ from pipeline.errors import PipelineError
 from pipeline.modeling.model_sources import find_model
 from pipeline.stages.processes.launcher import run_processes
 from pipeline.strategies.base import StrategyContext, create_strategy
-from pipeline.training.activation_cache import GIB, PrefixCache
+from pipeline.training.activation_cache import GIB, ActivationCache
 from pipeline.training.checkpoints import CheckpointFolder, trained_state
 from pipeline.training.distributed import ProcessGroup
 from pipeline.training.loop import fit
@@ -48,7 +48,7 @@ class Recorder:
     def on_log(self, step, metrics):
         self.logs.append((step, dict(metrics)))
 
-    def on_prefix(self, examples, total):
+    def on_cache_progress(self, examples, total):
         pass
 
     def should_stop(self):
@@ -81,13 +81,13 @@ class Case:
             parameters=built.parameters,
             train=self.train,
             validation=self.validation,
-            reading=self.objective.reading,
+            task=self.objective.task,
             pad_id=built.model.config.pad_token_id,
             config=config,
             precision="fp32",
             checkpoints=CheckpointFolder(scratch / "checkpoints"),
             strategy=strategy,
-            prefix_cache=PrefixCache(scratch / "states", GIB),
+            activation_cache=ActivationCache(scratch / "states", GIB),
             base_identity="tiny",
         )
         result = fit(plan, recorder)

@@ -62,7 +62,7 @@ def test_another_outcome_fails_and_says_what_differs(workspace, original, monkey
 
 def test_the_tolerance_is_for_scores_and_all_else_is_reported_by_metric(workspace, original, tmp_path):
     nll = workspace.tracker.get(original).metrics["test/nll"]
-    workspace.tracker.amend(original).log_metrics({"test/nll": nll + 5, "test/new": 1.0})
+    workspace.tracker.open_for_update(original).log_metrics({"test/nll": nll + 5, "test/new": 1.0})
     assert reproduce.run(ReproduceConfig(run_id=original)).reproduction.outcome == "equal within tolerance"
     made = next(run for run in workspace.tracker.search() if run.stage == "reproduce")
     assert made.metrics["reproduce/largest_score_difference"] == 0

@@ -29,7 +29,7 @@ class InProcess:
 
 @pytest.fixture(autouse=True)
 def in_process(monkeypatch):
-    monkeypatch.setattr(main, "Children", InProcess)
+    monkeypatch.setattr(main, "WorkerProcesses", InProcess)
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ ALL = [("bitfit", "42"), ("bitfit", "43"), ("head_only", "42"), ("head_only", "4
 @pytest.fixture(scope="module")
 def first(study):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(main, "Children", InProcess)
+        patch.setattr(main, "WorkerProcesses", InProcess)
         parent, made = study()
     assert made == ALL
     return parent
@@ -250,7 +250,7 @@ def test_failed_seeds_are_shown(workspace, study, first, monkeypatch, capsys):
             keywords["fit_with"] = fail
         return train_run(config, **keywords)
 
-    def fail(plan, observer):
+    def fail(plan, callback):
         raise TrainingError("The training loss became nan by step 3.")
 
     train_run = train.run
@@ -287,7 +287,7 @@ def test_what_was_made_again_is_not_reused(workspace, first):
     plan = plan_study(workspace.config(MainConfig, recipe="two.yaml"))
     inputs = plan.strategies[0]
     found = find_finished(workspace.tracker, inputs, plan.precision)
-    workspace.tracker.amend(found.run_id).set_tags({"reproduces": "0" * 32})
+    workspace.tracker.open_for_update(found.run_id).set_tags({"reproduces": "0" * 32})
     other = find_finished(workspace.tracker, inputs, plan.precision)
     assert other is None or other.run_id != found.run_id
     workspace.client.delete_tag(found.run_id, "reproduces")

@@ -55,7 +55,7 @@ def test_an_empty_text_means_not_given(recipe: str) -> None:
     assert train(recipe="").recipe == "quickstart"
     study = configure(configs.MainConfig, {"recipe": recipe, "strategies": "", "epochs": "", "seed": "7"})
     assert study.strategies == ()
-    assert set(study.given) == {"recipe", "seed"}
+    assert set(study.explicit) == {"recipe", "seed"}
 
 
 def test_mistakes_in_options_and_in_strategy_arguments_are_reported_together() -> None:

@@ -14,20 +14,20 @@ from pipeline.config.fields import (
     Share,
     as_dict,
     build,
+    config_class,
     describe_fields,
-    typed,
 )
 from pipeline.errors import ConfigError
 
 
-@typed
+@config_class
 class Base:
     top_k: Count = 4
     """How many layers
     train."""
 
 
-@typed
+@config_class
 class Example(Base):
     rate: Rate = 2e-5
     share: Share = 0.1

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from pipeline import fonts as module
 from pipeline.data.plots import draw_token_lengths
 from pipeline.evaluation.plots import draw_confusion
-from pipeline.fonts import find_lettering, warn_of_missing
+from pipeline.fonts import find_fonts, warn_of_missing
 
 NAMES = ["기쁨", "슬픔", "joy"]
 
@@ -98,9 +98,9 @@ def test_letters_that_no_font_has_are_numbered_and_spelled_and_said(machine: fon
 
 def test_a_font_of_the_machine_that_has_the_letters_is_found(machine: font_manager.FontManager, tmp_path: Path) -> None:
     machine.addfont(make_font(tmp_path / "Squares.ttf", "기쁨슬픔감정"))
-    lettering = find_lettering(NAMES)
-    assert lettering.families[-1] == "Squares"
-    assert not lettering.missing
+    fonts = find_fonts(NAMES)
+    assert fonts.families[-1] == "Squares"
+    assert not fonts.missing
     figure = confusion()
     assert draw(figure) == []
     assert tick_labels(figure) == NAMES
@@ -111,8 +111,8 @@ def test_a_font_of_the_machine_that_has_the_letters_is_found(machine: font_manag
 def test_several_fonts_help_each_other(machine: font_manager.FontManager, tmp_path: Path) -> None:
     machine.addfont(make_font(tmp_path / "First.ttf", "기쁨"))
     machine.addfont(make_font(tmp_path / "Second.ttf", "슬픔"))
-    lettering = find_lettering(NAMES)
-    assert set(lettering.families[-2:]) == {"First", "Second"}
+    fonts = find_fonts(NAMES)
+    assert set(fonts.families[-2:]) == {"First", "Second"}
     assert draw(draw_confusion(np.array([0]), np.array([0]), NAMES, "")) == []
 
 
@@ -120,25 +120,25 @@ def test_a_damaged_font_is_passed_over(machine: font_manager.FontManager, tmp_pa
     path = make_font(tmp_path / "Broken.ttf", "기")
     machine.addfont(path)
     path.write_bytes(b"no font")
-    assert find_lettering(["기"]).missing == {"기"}
+    assert find_fonts(["기"]).missing == {"기"}
 
 
 def test_the_font_of_the_extra_has_chinese_japanese_and_korean() -> None:
     pytest.importorskip("noto_cjk_sans_otc", reason="the extra `fonts` is not installed")
     forget()
-    assert not find_lettering(["기쁨", "喜び", "愤怒"]).missing
+    assert not find_fonts(["기쁨", "喜び", "愤怒"]).missing
 
 
 def test_usual_letters_look_at_no_other_font(monkeypatch: pytest.MonkeyPatch) -> None:
     forget()
     monkeypatch.setattr(module, "_other_fonts", lambda: pytest.fail("looked"))
-    lettering = find_lettering(["Märchen, сказка, παραμύθι\n\t\u200b"])
-    assert not lettering.missing
+    fonts = find_fonts(["Märchen, сказка, παραμύθι\n\t\u200b"])
+    assert not fonts.missing
 
 
 @given(st.text(max_size=12))
 def test_what_is_spelled_can_be_drawn_and_the_rest_stays(text: str) -> None:
-    lettering = find_lettering([text])
-    spelled = lettering.spell(text)
-    assert lettering.can_draw(spelled)
-    assert (spelled == text) == lettering.can_draw(text)
+    fonts = find_fonts([text])
+    spelled = fonts.spell(text)
+    assert fonts.can_draw(spelled)
+    assert (spelled == text) == fonts.can_draw(text)

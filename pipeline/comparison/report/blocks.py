@@ -23,7 +23,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Grid:
+class Table:
     """A table."""
 
     caption: str
@@ -46,7 +46,7 @@ class Paragraph:
 
 
 @dataclass(frozen=True)
-class Lines:
+class BulletList:
     """A list."""
 
     lines: Sequence[str]
@@ -76,14 +76,14 @@ class Charts:
 
 
 @dataclass(frozen=True)
-class Fold:
+class Collapsible:
     """What need not be seen at once."""
 
     summary: str
     blocks: Sequence[Block]
 
 
-Block: TypeAlias = Paragraph | Lines | Grid | Code | Charts | Fold
+Block: TypeAlias = Paragraph | BulletList | Table | Code | Charts | Collapsible
 
 
 @dataclass(frozen=True)

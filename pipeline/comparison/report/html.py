@@ -6,10 +6,10 @@ from importlib import resources
 
 from pipeline.comparison.plots import style_sheet
 from pipeline.comparison.report.sections import list_sections, verdict
-from pipeline.comparison.report.tables import Content
+from pipeline.comparison.report.tables import ReportData
 
 
-def render_page(content: Content) -> str:
+def render_page(content: ReportData) -> str:
     """`report.html`: opens from disk and fetches nothing; style and script are inside."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 

@@ -7,15 +7,15 @@ from collections.abc import Collection, Iterator
 
 from tabulate import tabulate
 
-from pipeline.comparison.report.blocks import Block, Cell, Charts, Code, Fold, Grid, Lines, Paragraph, Section
+from pipeline.comparison.report.blocks import Block, BulletList, Cell, Charts, Code, Collapsible, Paragraph, Section, Table
 from pipeline.comparison.report.sections import list_sections, verdict
-from pipeline.comparison.report.tables import Content
+from pipeline.comparison.report.tables import ReportData
 
 _SPECIAL = re.compile(r"[\\`*|<&]|(?<=\])\(|(?<=!)\[")
 """What would not be read as it stands: emphasis, code, HTML, the bars of tables, links. An underscore in a name would be."""
 
 
-def render_markdown(content: Content, pictures: Collection[str]) -> str:
+def render_markdown(content: ReportData, pictures: Collection[str]) -> str:
     """`results.md`.
 
     Args:
@@ -43,12 +43,12 @@ def _render_block(block: Block, pictures: dict[str, None]) -> Iterator[str]:
     match block:
         case Paragraph(text):
             yield as_plain(text)
-        case Lines(lines):
+        case BulletList(lines):
             yield from (f"- {as_plain(line)}" for line in lines)
         case Code(text):
             fence = "`" * max(3, *(len(run) + 1 for run in re.findall("`+", text)), 0)
             yield from (fence, text, fence)
-        case Fold(summary, blocks):
+        case Collapsible(summary, blocks):
             if body := [line for inner in blocks for line in _render_block(inner, pictures)]:
                 yield from (f"### {as_plain(summary)}", "", *body)
             return
@@ -57,12 +57,12 @@ def _render_block(block: Block, pictures: dict[str, None]) -> Iterator[str]:
                 return
             del pictures[picture]
             yield _picture(picture)
-        case Grid():
+        case Table():
             yield from (as_plain(block.caption) + ":", "", _render_grid(block))
     yield ""
 
 
-def _render_grid(grid: Grid) -> str:
+def _render_grid(grid: Table) -> str:
     align = ["left" if grid.is_text(column) else "right" for column in range(len(grid.headings))]
     rows = [[_render_cell(cell) for cell in row] for row in grid.rows]
     return tabulate(rows, [*map(as_plain, grid.headings)], tablefmt="github", disable_numparse=True, colalign=align)

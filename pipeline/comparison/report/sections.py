@@ -4,24 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from pipeline.comparison.caveats import find_verdict, remarks
+from pipeline.comparison.caveats import find_verdict, list_caveats
 from pipeline.comparison.data_audit import say_overlap
 from pipeline.comparison.report import tables
-from pipeline.comparison.report.blocks import Block, Charts, Code, Fold, Lines, Paragraph, Section
+from pipeline.comparison.report.blocks import Block, BulletList, Charts, Code, Collapsible, Paragraph, Section
 from pipeline.comparison.report.svg_charts import draw_calibration, draw_costs, draw_learning
-from pipeline.comparison.report.tables import Content
+from pipeline.comparison.report.tables import ReportData
 from pipeline.comparison.statistics import RANKING
 
 _MATRIX_CLASSES = 12  # of more, a matrix fits no page
 _OPEN_CHARTS = 6  # more of a kind are folded
 
 
-def verdict(content: Content) -> Sequence[str]:
+def verdict(content: ReportData) -> Sequence[str]:
     """Three sentences that follow from the figures."""
     return find_verdict(content.table, content.selection, content.statistics).sentences
 
 
-def list_sections(content: Content) -> list[Section]:
+def list_sections(content: ReportData) -> list[Section]:
     """The report below its verdict."""
     sections = {
         "Results": _results(content),
@@ -38,14 +38,14 @@ def list_sections(content: Content) -> list[Section]:
     return [Section(title, blocks) for title, blocks in found if blocks]
 
 
-def _results(content: Content) -> Iterator[Block]:
+def _results(content: ReportData) -> Iterator[Block]:
     """The table, and what must be said about it."""
     yield tables.results(content)
     said = set(verdict(content))
-    yield Lines([line for line in remarks(content.table, content.selection, content.statistics) if line not in said])
+    yield BulletList([line for line in list_caveats(content.table, content.selection, content.statistics) if line not in said])
 
 
-def _trade_offs(content: Content) -> Iterator[Block]:
+def _trade_offs(content: ReportData) -> Iterator[Block]:
     """Quality against each cost, a chart per cost and setting."""
     if content.points:
         hollow = " A hollow mark is dominated: another row costs no more and was shown to be better."
@@ -59,7 +59,7 @@ def _trade_offs(content: Content) -> Iterator[Block]:
         yield Charts(draw_costs(content), "pareto")
 
 
-def _breakdown(content: Content) -> Iterator[Block]:
+def _breakdown(content: ReportData) -> Iterator[Block]:
     """Scores by class and by length, and calibration."""
     if content.breakdown.by_class.empty:
         return
@@ -70,22 +70,22 @@ def _breakdown(content: Content) -> Iterator[Block]:
         return
     yield tables.certainty(content)
     charts = Charts(draw_calibration(content))
-    yield charts if len(charts.charts) <= _OPEN_CHARTS else Fold(f"Reliability, {len(charts.charts)} charts", [charts])
+    yield charts if len(charts.charts) <= _OPEN_CHARTS else Collapsible(f"Reliability, {len(charts.charts)} charts", [charts])
 
 
-def _learning_curves(content: Content) -> Iterator[Block]:
+def _learning_curves(content: ReportData) -> Iterator[Block]:
     """Validation scores and loss by epoch."""
     if content.curves:
         yield Charts(draw_learning(content), "learning_curves")
 
 
-def _pairs(content: Content) -> Iterator[Block]:
+def _pairs(content: ReportData) -> Iterator[Block]:
     """Every pair of rows."""
     if content.statistics.pairs:
-        yield Fold(_count(len(content.statistics.pairs), "pair"), [tables.pairs(content)])
+        yield Collapsible(_count(len(content.statistics.pairs), "pair"), [tables.pairs(content)])
 
 
-def _confusions(content: Content) -> Iterator[Block]:
+def _confusions(content: ReportData) -> Iterator[Block]:
     """A confusion matrix per row of the table, of its first seed."""
     classes = content.recorded.classes
     if not content.recorded.predicted:
@@ -94,16 +94,16 @@ def _confusions(content: Content) -> Iterator[Block]:
         yield Paragraph(f"{len(classes):,} classes are too many for matrices here; confusions.csv holds them.")
         return
     for name, counts in content.confusions():
-        yield Fold(name, [tables.confusions(counts, classes)])
+        yield Collapsible(name, [tables.confusions(counts, classes)])
 
 
-def _hardest(content: Content) -> Iterator[Block]:
+def _hardest(content: ReportData) -> Iterator[Block]:
     """The texts that most strategies get wrong, and are sure of."""
     if not content.hardest.empty:
         yield tables.hardest(content)
 
 
-def _data(content: Content) -> Iterator[Block]:
+def _data(content: ReportData) -> Iterator[Block]:
     """Which data these are, their parts, what stands twice, and how test overlaps train."""
     run, audit = content.selection.kept[0], content.audit
     facts = {
@@ -116,7 +116,7 @@ def _data(content: Content) -> Iterator[Block]:
     if audit.conflicting_labels is not None:
         facts["texts or pairs with more than one label"] = f"{audit.conflicting_labels:,}"
     facts |= {f"dropped rows with {why}": f"{count:,}" for why, count in audit.manifest.get("dropped", {}).items() if count}
-    yield Lines([f"{name}: {value}" for name, value in facts.items()])
+    yield BulletList([f"{name}: {value}" for name, value in facts.items()])
     if audit.manifest:
         yield tables.parts(audit)
         yield tables.twice(audit)
@@ -129,19 +129,19 @@ def _data(content: Content) -> Iterator[Block]:
         yield tables.overlap(audit)
 
 
-def _provenance(content: Content) -> Iterator[Block]:
+def _provenance(content: ReportData) -> Iterator[Block]:
     """Commands, versions and runs."""
-    commands = dict.fromkeys(origin.command for origin in content.origins if origin.command)
+    commands = dict.fromkeys(origin.command for origin in content.provenance if origin.command)
     yield from map(Code, commands)
     if versions := list(_describe_versions(content)):
-        yield Fold("Versions and hardware", [Lines(versions)])
-    yield Fold(_count(len(content.origins), "run"), [tables.runs(content)])
+        yield Collapsible("Versions and hardware", [BulletList(versions)])
+    yield Collapsible(_count(len(content.provenance), "run"), [tables.runs(content)])
 
 
-def _describe_versions(content: Content) -> Iterator[str]:
+def _describe_versions(content: ReportData) -> Iterator[str]:
     """Each version and machine once; several where the runs differ."""
     found: dict[str, dict[str, None]] = {}
-    for origin in content.origins:
+    for origin in content.provenance:
         one = origin.environment
         flat = {
             "python": one.get("python"),

@@ -12,7 +12,7 @@ from unicodedata import east_asian_width
 from pipeline.comparison.pareto import Cost, Point, by_setting
 from pipeline.comparison.plots import color_number, dash_number, shape_of
 from pipeline.comparison.report.blocks import Chart
-from pipeline.comparison.report.tables import Content
+from pipeline.comparison.report.tables import ReportData
 from pipeline.comparison.statistics import RANKING
 
 _LEFT, _RIGHT, _TOP, _BOTTOM = 62, 18, 14, 46
@@ -327,7 +327,7 @@ def _short(value: float) -> str:
     return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
 
 
-def draw_costs(content: Content) -> list[Chart]:
+def draw_costs(content: ReportData) -> list[Chart]:
     """Quality against each cost, a chart per cost and setting."""
     return [
         Chart(_draw_cost(cost, points, content, setting), f"{cost.title}{f'; {setting}' if setting else ''}")
@@ -336,7 +336,7 @@ def draw_costs(content: Content) -> list[Chart]:
     ]
 
 
-def draw_learning(content: Content) -> list[Chart]:
+def draw_learning(content: ReportData) -> list[Chart]:
     """Validation scores and loss by epoch, a chart each."""
     charts, names, rows = [], content.names, content.statistics.rows
     for metric in content.curves[0].points:
@@ -351,7 +351,7 @@ def draw_learning(content: Content) -> list[Chart]:
     return charts
 
 
-def draw_calibration(content: Content) -> list[Chart]:
+def draw_calibration(content: ReportData) -> list[Chart]:
     """Accuracy against confidence, a chart a row."""
     certainty = content.breakdown.certainty.set_index("row")["ece"]
     charts = []
@@ -364,7 +364,7 @@ def draw_calibration(content: Content) -> list[Chart]:
     return charts
 
 
-def _draw_cost(cost: Cost, points: Sequence[Point], content: Content, setting: str) -> str:
+def _draw_cost(cost: Cost, points: Sequence[Point], content: ReportData, setting: str) -> str:
     names, rows = content.names, content.statistics.rows
     marks = [
         Mark(

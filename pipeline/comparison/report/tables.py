@@ -18,7 +18,7 @@ from pipeline.comparison.curves import Curve
 from pipeline.comparison.data_audit import OVERLAP, DataAudit
 from pipeline.comparison.pareto import Cost, Point
 from pipeline.comparison.predictions import RecordedPredictions, read_record
-from pipeline.comparison.report.blocks import Cell, Grid
+from pipeline.comparison.report.blocks import Cell, Table
 from pipeline.comparison.selection import Selection
 from pipeline.comparison.statistics import RANKING, PairTest, Statistics
 from pipeline.comparison.table import Column, headline, shown_columns
@@ -31,7 +31,7 @@ from pipeline.tracking.runs import Run, RunStore
 
 
 @dataclass(frozen=True)
-class Origin:
+class Provenance:
     """Where a compared run came from."""
 
     run: Run
@@ -53,7 +53,7 @@ class Origin:
 
 
 @dataclass(frozen=True)
-class Content:
+class ReportData:
     """All that the report shows."""
 
     title: str
@@ -64,7 +64,7 @@ class Content:
     points: dict[Cost, list[Point]]
     recorded: RecordedPredictions
     hardest: pd.DataFrame
-    origins: Sequence[Origin]
+    provenance: Sequence[Provenance]
     breakdown: Breakdown
     audit: DataAudit
 
@@ -84,9 +84,9 @@ class Content:
                 yield name, count_confusions(self.recorded.gold, self.recorded.predicted[run_id], classes)
 
 
-def read_origins(runs: Sequence[Run], store: RunStore) -> list[Origin]:
+def read_provenance(runs: Sequence[Run], store: RunStore) -> list[Provenance]:
     """The compared runs with their records; what is gone is left empty."""
-    return [Origin(run, store.web_address(run.run_id), read_record(run.run_id, "environment.json", store)) for run in runs]
+    return [Provenance(run, store.web_address(run.run_id), read_record(run.run_id, "environment.json", store)) for run in runs]
 
 
 _HARDEST = 20
@@ -101,7 +101,7 @@ _SCORES = (
 _COSTS = ("trainable_percent", "setting", "train_seconds", "cache_seconds", "peak_cuda_mb", "peak_rss_mb", "artifact_mb")
 
 
-def results(content: Content) -> Grid:
+def results(content: ReportData) -> Table:
     """The results table: names, scores, costs, and then settings and whatever else there is."""
     columns = {column.name: column for column in shown_columns(content.table)}
     if content.table["strategy"].tolist() == content.names:
@@ -119,10 +119,10 @@ def results(content: Content) -> Grid:
         for row, name in enumerate(content.names)
     ]
     headings = ["name", *(columns[name].heading for name in order)]
-    return Grid("Test scores and costs", headings, rows, named=True)
+    return Table("Test scores and costs", headings, rows, named=True)
 
 
-def _last_if_apart(content: Content, errors: Sequence[float | None]) -> list[float | None]:
+def _last_if_apart(content: ReportData, errors: Sequence[float | None]) -> list[float | None]:
     """What calibration errors sort by: whoever answers all texts alike is easily as right as it says, and stands behind all."""
     return [math.nan if row.learned_nothing else error for row, error in zip(content.statistics.rows, errors, strict=True)]
 
@@ -137,7 +137,7 @@ def _sort_values(column: Column, found: pd.Series) -> Sequence[float | None]:
     return [float(number) for number in numbers]
 
 
-def by_class(content: Content) -> Grid:
+def by_class(content: ReportData) -> Table:
     """F1 of every row and class; of many classes those that are hardest."""
     table = content.breakdown.by_class
     means = table.groupby("class", sort=False)["f1"].mean()
@@ -151,7 +151,7 @@ def by_class(content: Content) -> Grid:
     return _shaded(caption, wide, [f"{name} ({texts[name]:,})" for name in shown], content)
 
 
-def by_length(content: Content) -> Grid:
+def by_length(content: ReportData) -> Table:
     """The score of every row on short and on long texts."""
     table = content.breakdown.by_length
     parts = table.drop_duplicates("min_words")
@@ -168,7 +168,7 @@ def by_length(content: Content) -> Grid:
     )
 
 
-def certainty(content: Content) -> Grid:
+def certainty(content: ReportData) -> Table:
     """How often a row is right, how often it says that it is, and how far the two lie apart."""
     apart = {content.names[number] for number in content.statistics.apart}
     rows = [
@@ -184,10 +184,10 @@ def certainty(content: Content) -> Grid:
     caption = "How sure it is: too sure where the mean confidence is above the accuracy; ECE is the expected calibration error"
     if apart:
         caption += ", by which rows that did not learn are not ranked"
-    return Grid(caption, ["name", "accuracy", "mean confidence", "too sure by", "ECE"], rows, named=True)
+    return Table(caption, ["name", "accuracy", "mean confidence", "too sure by", "ECE"], rows, named=True)
 
 
-def pairs(content: Content) -> Grid:
+def pairs(content: ReportData) -> Table:
     """Every pair of rows."""
     names = content.names
     rows = [
@@ -203,7 +203,7 @@ def pairs(content: Content) -> Grid:
         for pair in content.statistics.pairs
     ]
     headings = ["first", "second", f"{RANKING.label}, points", "95 % interval", "p (Holm)", "McNemar p (Holm)", "so"]
-    return Grid("First less second, on the same test texts", headings, rows)
+    return Table("First less second, on the same test texts", headings, rows)
 
 
 def _conclude(pair: PairTest, names: Sequence[str], ranked: bool) -> str:
@@ -213,7 +213,7 @@ def _conclude(pair: PairTest, names: Sequence[str], ranked: bool) -> str:
     return f"{names[pair.better]} is better{against}" if ranked else f"they differ{against}"
 
 
-def confusions(counts: NDArray[np.int64], classes: Sequence[str]) -> Grid:
+def confusions(counts: NDArray[np.int64], classes: Sequence[str]) -> Table:
     """One row's confusion matrix, shaded by the share of the true class."""
     shares = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
     rows = [
@@ -221,10 +221,10 @@ def confusions(counts: NDArray[np.int64], classes: Sequence[str]) -> Grid:
         for name, mine, row in zip(classes, counts.tolist(), (_DARKEST * shares).tolist(), strict=True)
     ]
     caption = "Rows are true classes, columns predicted ones; of the first seed"
-    return Grid(caption, ["true", *classes], rows, sortable=False, named=True)
+    return Table(caption, ["true", *classes], rows, sortable=False, named=True)
 
 
-def hardest(content: Content) -> Grid:
+def hardest(content: ReportData) -> Table:
     """The texts that most strategies get wrong, and are sure of."""
     table = content.hardest.head(_HARDEST)
     texts = [name for name in ("sentence", "sentence_pair") if name in table]
@@ -240,10 +240,10 @@ def hardest(content: Content) -> Grid:
     ]
     voters = "rows that learned" if content.statistics.unlearned else "rows"
     caption = f"Share of the {voters} that are wrong, and how sure they are; such a label may itself be wrong"
-    return Grid(caption, ["text", "label", "mostly taken for", "wrong", "confidence"], rows)
+    return Table(caption, ["text", "label", "mostly taken for", "wrong", "confidence"], rows)
 
 
-def parts(audit: DataAudit) -> Grid:
+def parts(audit: DataAudit) -> Table:
     """Sizes of the parts, the classes in them, and what stands twice within."""
     within = audit.count("duplicates_within")
     classes = audit.classes[:_CLASSES] if len(audit.classes) <= _CLASSES else []
@@ -255,33 +255,33 @@ def parts(audit: DataAudit) -> Grid:
         shown = [(by_name[name], "") for name in classes] or [(ends[end][1], f" {ends[end][0]}") for end in (0, -1) if ends]
         cells = [Cell(f"{one:,} ({one / max(1, count):.0%}){name}", one) for one, name in shown]
         rows.append([Cell(part), Cell(f"{count:,}", count), *cells, Cell(f"{within.get(part, 0):,}", within.get(part, 0))])
-    return Grid("The parts and their classes", [*headings, "repeated within"], rows, sortable=False, named=True)
+    return Table("The parts and their classes", [*headings, "repeated within"], rows, sortable=False, named=True)
 
 
-def twice(audit: DataAudit) -> Grid:
+def twice(audit: DataAudit) -> Table:
     """What stands in two parts."""
     found = audit.count("duplicates_across")
     rows = [[Cell(pair.replace("/", " and ")), Cell(f"{count:,}", count)] for pair, count in found.items()]
-    return Grid("Texts or pairs that stand in two parts", ["parts", "in both"], rows, sortable=False, named=True)
+    return Table("Texts or pairs that stand in two parts", ["parts", "in both"], rows, sortable=False, named=True)
 
 
-def overlap(audit: DataAudit) -> Grid:
+def overlap(audit: DataAudit) -> Table:
     """How test overlaps train, by kind."""
     rows = [
         [Cell(kind), Cell(meaning), Cell(f"{share:.2f} %", share)]
         for kind, meaning in (KINDS | PAIR_KINDS).items()
         if (share := audit.overlap.get(OVERLAP + kind)) is not None
     ]
-    return Grid("Overlap of test with train, by kind", ["kind", "meaning", "test examples"], rows, named=True)
+    return Table("Overlap of test with train, by kind", ["kind", "meaning", "test examples"], rows, named=True)
 
 
-def runs(content: Content) -> Grid:
+def runs(content: ReportData) -> Table:
     """The compared runs, with links and how to make them again."""
     headings = ["run", "strategy", "seed", "status", "commit", "make it again"]
-    return Grid("The compared runs", headings, [_run_cells(origin) for origin in content.origins])
+    return Table("The compared runs", headings, [_run_cells(origin) for origin in content.provenance])
 
 
-def _run_cells(origin: Origin) -> list[Cell]:
+def _run_cells(origin: Provenance) -> list[Cell]:
     run = origin.run
     seed = run.params.get("seed", "")
     return [
@@ -294,7 +294,7 @@ def _run_cells(origin: Origin) -> list[Cell]:
     ]
 
 
-def _shaded(caption: str, wide: pd.DataFrame, headings: Iterable[str], content: Content) -> Grid:
+def _shaded(caption: str, wide: pd.DataFrame, headings: Iterable[str], content: ReportData) -> Table:
     """A line per row of the results table; the lowest figure of those that learned is not shaded, the highest most."""
     values = wide.to_numpy(float)
     apart = wide.index.isin([content.names[number] for number in content.statistics.apart])
@@ -304,7 +304,7 @@ def _shaded(caption: str, wide: pd.DataFrame, headings: Iterable[str], content: 
         [Cell(str(name)), *(Cell(f"{value:.3f}", value, share=share) for value, share in zip(mine, dark, strict=True))]
         for name, mine, dark in zip(wide.index, values.tolist(), shares.tolist(), strict=True)
     ]
-    return Grid(caption, ["name", *headings], rows, named=True)
+    return Table(caption, ["name", *headings], rows, named=True)
 
 
 def _figure(value: Any, form: str) -> str:

@@ -12,7 +12,7 @@ from pipeline.data.columns import LABEL, PAIR, TEXT, Input
 from pipeline.data.prepared import PreparedData
 from pipeline.data.splits import choose_sample
 from pipeline.evaluation.metrics.base import measure
-from pipeline.evaluation.task import Answer, Reading, TestReport
+from pipeline.evaluation.task import Answer, EvaluationReport, Task
 from pipeline.evaluation.testing.predictions import predict, report_by_class, tabulate, write_csv
 
 
@@ -22,14 +22,14 @@ def read_test(prepared: PreparedData, limit: int | None, seed: int) -> pd.DataFr
     return table.iloc[choose_sample(len(table), limit, seed)].reset_index(drop=True)
 
 
-def score_test(reading: Reading, answer: Answer, table: pd.DataFrame, classes: list[str], title: str) -> TestReport:
+def score_test(task: Task, answer: Answer, table: pd.DataFrame, classes: list[str], title: str) -> EvaluationReport:
     """Scores, tables and pictures of a model's predictions for the texts.
 
     Args:
         classes: In the order of the labels of `table`.
     """
     inputs = list(zip(*(table[name] for name in (TEXT, PAIR)), strict=True)) if PAIR in table else table[TEXT].tolist()
-    return reading.test(inputs, table[LABEL].to_numpy(), answer, classes, title)
+    return task.test(inputs, table[LABEL].to_numpy(), answer, classes, title)
 
 
 def score_transfer(
@@ -37,7 +37,7 @@ def score_transfer(
     known: Sequence[str],
     table: pd.DataFrame,
     classes: list[str],
-) -> TestReport:
+) -> EvaluationReport:
     """Scores and tables of a model's predictions for a second data set.
 
     Args:
@@ -54,4 +54,4 @@ def score_transfer(
         "predictions.csv": write_csv(tabulate(texts, gold, found, classes)),
         "per_class.csv": by_class.to_csv(index_label="class"),
     }
-    return TestReport(measure(found.beside(gold, classes)), tables, {})
+    return EvaluationReport(measure(found.beside(gold, classes)), tables, {})

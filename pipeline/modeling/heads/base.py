@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
-from pipeline.modeling.encoder import Encoder
+from pipeline.modeling.encoder import EncoderSpec
 from pipeline.registry import HEADS
 
 if TYPE_CHECKING:
@@ -27,13 +27,13 @@ class Head:
         return " ".join((inspect.getdoc(cls) or "").partition("\n\n")[0].split())
 
     @classmethod
-    def describe(cls, encoder: Encoder) -> Encoder:
+    def describe(cls, encoder: EncoderSpec) -> EncoderSpec:
         """The encoder as it is with this head, given the one with its family's own; by default the same."""
         return encoder
 
     @classmethod
     def put_on(
-        cls, model: Any, encoder: Encoder, classes: int, dropout: float, seed: int, newly_initialised: Collection[str]
+        cls, model: Any, encoder: EncoderSpec, classes: int, dropout: float, seed: int, newly_initialised: Collection[str]
     ) -> frozenset[str]:
         """Replace the head of the family's classification model by this one, drawn from `seed`; by default it stays.
 
@@ -81,7 +81,7 @@ def head_class(name: str) -> type[Head]:
     return HEADS.only_class(name, Head)
 
 
-def with_head(encoder: Encoder, name: str) -> Encoder:
+def with_head(encoder: EncoderSpec, name: str) -> EncoderSpec:
     """The encoder as it is with the head of that name, given the one with its family's own.
 
     Raises:

@@ -25,7 +25,7 @@ from pipeline.registry import FAMILIES, SOURCES, STRATEGIES
 
 
 @contextlib.contextmanager
-def claim(lock: Path, what: str) -> Iterator[None]:
+def hold_lock(lock: Path, what: str) -> Iterator[None]:
     """Keep other processes from the same work for as long as the block lasts; the system lets go of it when we die.
 
     Args:
@@ -74,11 +74,11 @@ SECONDS_TO_CLOSE = 30
 _INTERRUPTED = 128 + signal.SIGINT  # exit status, as shells have it
 
 
-class Child(Generic[T]):
+class WorkerProcess(Generic[T]):
     """A function at work in a process of its own."""
 
     def __init__(self, process: BaseProcess, connection: Connection) -> None:
-        """Use `Children.start`."""
+        """Use `WorkerProcesses.start`."""
         self._process, self.connection = process, connection
         self._interrupted = False
 
@@ -123,7 +123,7 @@ class Child(Generic[T]):
         self.connection.close()
 
 
-class Children:
+class WorkerProcesses:
     """Runs functions, each in a fresh process."""
 
     def __init__(self) -> None:
@@ -142,16 +142,16 @@ class Children:
                 signal.signal(signal.SIGINT, before)
 
     def call(self, function: Callable[..., T], *arguments: Any, **keywords: Any) -> T:
-        """The function's result, as `Child.result` has it."""
+        """The function's result, as `WorkerProcess.result` has it."""
         return self.start(function, *arguments, **keywords).result()
 
-    def start(self, function: Callable[..., T], *arguments: Any, **keywords: Any) -> Child[T]:
+    def start(self, function: Callable[..., T], *arguments: Any, **keywords: Any) -> WorkerProcess[T]:
         """The function at work; returns at once."""
         receiver, sender = self._context.Pipe(duplex=False)
         process = self._context.Process(target=_work, args=(sender, dict(os.environ), function, arguments, keywords))
         process.start()
         sender.close()
-        return Child(process, receiver)
+        return WorkerProcess(process, receiver)
 
 
 def fork_context() -> ForkServerContext:

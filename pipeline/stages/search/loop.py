@@ -96,7 +96,7 @@ class SearchLoop:
             self._end(self._executor.wait())
         for run in self._tracker.search({"search": self._search.search_id}):
             if run.status == "RUNNING" and run.run_id != self._logger.run_id:  # opened in the moment before a kill
-                self._tracker.amend(run.run_id).finish("KILLED", "another run does its work")
+                self._tracker.open_for_update(run.run_id).finish("KILLED", "another run does its work")
 
     def _ask(self) -> Trial | None:
         """The next trial, None where the budget or the space has no more."""
@@ -193,7 +193,7 @@ class SearchLoop:
         say(f"  trial {number + 1} failed: {in_one_line(error)}")
         for run in self._tracker.search({"search": self._search.search_id, "trial": str(number + 1)}):
             if run.status == "RUNNING":
-                self._tracker.amend(run.run_id).finish("FAILED", str(error))
+                self._tracker.open_for_update(run.run_id).finish("FAILED", str(error))
 
     def _spent(self) -> Cost:
         """What settled trials have cost, and what those that run are going to see."""

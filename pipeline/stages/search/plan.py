@@ -56,7 +56,7 @@ class SearchPlan:
     def identity(self) -> str:
         """Equal for two searches that draw and train the same, wherever and however many at once."""
         options = identify(self.config)
-        if "precision" not in self.config.given:  # what `auto` comes to is measured; a search keeps to what it began with
+        if "precision" not in self.config.explicit:  # what `auto` comes to is measured; a search keeps to what it began with
             options["precision"] = "auto"
         if self.config.num_processes > 1:  # with dropout another number of processes is another draw
             options["num_processes"] = self.config.num_processes
@@ -100,7 +100,7 @@ def search_config(study: configs.MainConfig, plan: configs.TrainConfig) -> confi
     """The search of one strategy of a study, with the study's options for searching."""
     names = set(describe_fields(configs.SearchConfig)) - set(describe_fields(configs.FitConfig))
     options = {name: getattr(study, name) for name in (*names, "force")}
-    return configs.TuneConfig(**{**as_dict(plan), "given": study.given, **options})
+    return configs.TuneConfig(**{**as_dict(plan), "given": study.explicit, **options})
 
 
 def plan_search(config: configs.TuneConfig) -> SearchPlan:
@@ -141,10 +141,10 @@ def _find_space(config: configs.TuneConfig, base: configs.TrainConfig) -> Space:
     full.check_names(config.strategy)
     # A recipe's entry is its arguments, such as half of the layers frozen; only a space in a recipe may say otherwise.
     own = tuple(loaded.arguments_for(config.title)) if chosen == "strategy" else ()
-    space = full.without((*config.given, *own))
+    space = full.without((*config.explicit, *own))
     if not space.ranges:
         by_recipe = f"is set by recipe {loaded.name}"
-        reasons = [f"{flag(name)} was typed" if name in config.given else f"{name} {by_recipe}" for name in full.ranges]
+        reasons = [f"{flag(name)} was typed" if name in config.explicit else f"{name} {by_recipe}" for name in full.ranges]
         raise ConfigError(
             f"The space of {config.title} is empty: {' and '.join(reasons)}, and what is fixed is not searched. Leave it out, "
             "give another --space, or run train."

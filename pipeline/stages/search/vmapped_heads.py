@@ -14,7 +14,7 @@ from pipeline.stages.configure import resolve_strategy
 from pipeline.tracking import open_tracker
 from pipeline.tracking.runs import Tracker
 from pipeline.training.checkpoints import load_trained_state
-from pipeline.training.plan import FitPlan, FitResult, Observer
+from pipeline.training.plan import Callback, FitPlan, FitResult
 from pipeline.training.precision import choose_precision
 from pipeline.training.saved_model import build_model
 from pipeline.training.setup import find_inputs
@@ -102,7 +102,7 @@ class _Together:
         self._found: dict[int, HeadFit] = {}
         self._figures: dict[str, float] = {}
 
-    def fit(self, plan: FitPlan, observer: Observer) -> FitResult:
+    def fit(self, plan: FitPlan, callback: Callback) -> FitResult:
         """The result of the point whose turn it is, with its weights in `plan.model`.
 
         Raises:
@@ -111,12 +111,12 @@ class _Together:
         if self.position not in self._found:
             waiting = range(self.position, len(self._points))
             began = time.perf_counter()
-            found = fit_heads(plan, [self._points[position] for position in waiting], observer)
+            found = fit_heads(plan, [self._points[position] for position in waiting], callback)
             self._found = dict(zip(waiting, found, strict=True))
             self._figures = {"cost/grid_seconds": time.perf_counter() - began, "cost/grid_points": len(waiting)}
         own = self._found[self.position]
         for step, metrics in own.history:
-            observer.on_log(step, metrics)
+            callback.on_log(step, metrics)
         if own.result is None:
             raise own.error or TrainingError("The training failed.")
         load_trained_state(plan.model, plan.parameters, own.weights)

@@ -34,12 +34,12 @@ def find_doubts(plan: StudyPlan) -> list[str]:
     plans = [inputs.config for inputs in plan.strategies if not inputs.strategy.is_solved]
     lines = []
     without = [plan.title for plan in plans if plan.title not in recipe.strategies]
-    if without and recipe.strategies and not config.tune and "learning_rate" not in config.given:
+    if without and recipe.strategies and not config.tune and "learning_rate" not in config.explicit:
         lines.append(
             f"Recipe {config.recipe} knows no learning rate for {', '.join(without)}: the default suits full tuning. "
             "Add --tune true, or give rates in a recipe of your own (docs/explanation/studies.md)."
         )
-    given = set(config.given)
+    given = set(config.explicit)
     options = ("model", "dataset", *configs.PART_FILES)
     changed = [name for name in options if name in given and getattr(config, name) != recipe.options.get(name)]
     other = dict.fromkeys("dataset" if name in configs.PART_FILES else name for name in changed)
@@ -113,8 +113,8 @@ def plan_study(config: configs.MainConfig) -> StudyPlan:
     """
     precision = settle_precision(config.precision, config.cache_dir)
     plans = [dataclasses.replace(plan, precision=precision) for plan in map(resolve_strategy, _plan(config))]
-    refuse_idle_pooling(config.given, [plan.objective for plan in plans])
-    refuse_idle_model_labels(config.given, [(plan.objective, plan.head) for plan in plans])
+    refuse_idle_pooling(config.explicit, [plan.objective for plan in plans])
+    refuse_idle_model_labels(config.explicit, [(plan.objective, plan.head) for plan in plans])
     found, unfit = _check_strategies(plans, named=not _is_open(config))
     fitting = [inputs.config for inputs in found]
     _check_seeds(config.seeds, fitting)

@@ -12,7 +12,7 @@ from pipeline.config import identify
 from pipeline.data.atomic_io import replace_text
 from pipeline.errors import RunError
 from pipeline.hashing import digest, read_with_checksum, with_checksum
-from pipeline.stages.processes.workers import claim
+from pipeline.stages.processes.workers import hold_lock
 from pipeline.stages.progress import say
 from pipeline.stages.study.plan import StudyPlan
 from pipeline.tracking.run_kinds import is_reproduction
@@ -81,7 +81,7 @@ def open_study(plan: StudyPlan, tracker: Tracker) -> Iterator[RunLogger]:
     # By what was asked for, not by what comes of it: with changed data or code the old study has to be found, too, and closed.
     name = digest([identify(plan.config), plan.config.recipe])[:16]
     note = folder / f"{name}.json"
-    with claim(folder / f"{name}.lock", "study"):
+    with hold_lock(folder / f"{name}.lock", "study"):
         logger = _open(plan, note, tracker)
         with closing(logger):
             try:
@@ -110,10 +110,10 @@ def _open(plan: StudyPlan, note: Path, tracker: Tracker) -> RunLogger:
         return tracker.start(title)
     close_unfinished(tracker, old.run_id, "interrupted", "KILLED")
     same = noted.get("identity") == plan.identity
-    if same and tracker.given_run_id() in (None, old.run_id):
+    if same and tracker.assigned_run_id() in (None, old.run_id):
         say(f"Continuing study {old.run_id}, which was interrupted.")
         return tracker.reopen(old.run_id)
     logger = tracker.start(title)
     why = "continued" if same else "with other data, code, model, processes or --force made anew"
-    tracker.amend(old.run_id).finish("KILLED", f"interrupted; {why} by run {logger.run_id}")
+    tracker.open_for_update(old.run_id).finish("KILLED", f"interrupted; {why} by run {logger.run_id}")
     return logger

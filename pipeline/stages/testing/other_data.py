@@ -133,7 +133,7 @@ def read_other(dataset: str, config: SplitConfig, part: Part | None, problem: Pr
     tables = source.read()
     if config.text_pair_column is None and problem.pairs:
         raise ConfigError(f"--dataset {shorten(dataset)}: the model was trained on pairs. Give --text-pair-column.")
-    there, typed = tables.parts.keys(), "split" in config.given or config.split != "random"
+    there, typed = tables.parts.keys(), "split" in config.explicit or config.split != "random"
     if part is None:
         part = "test" if "test" in there or {"train", "validation"} <= there else "all"
     if part == "test" and "test" not in there and "validation" in there and not typed:
@@ -167,7 +167,7 @@ def own_rows(home: PreparedData, part: SplitName, classes: Sequence[str]) -> Oth
 def _adapted(config: SplitConfig, problem: Problem) -> SplitConfig:
     """The options of the data, with what the model alone decides."""
     label_type: Literal["class", "score"] = "score" if problem.score_range else "class"
-    if "label_type" in config.given and config.label_type != label_type:
+    if "label_type" in config.explicit and config.label_type != label_type:
         raise ConfigError(f"--label-type {config.label_type}: the model was trained on {problem.describe()}. Leave it out.")
     if config.text_pair_column and not problem.pairs:
         raise ConfigError(

@@ -68,7 +68,7 @@ def find_other_test(config: configs.EvaluateConfig, tracker: Tracker) -> OtherTe
     reading = describe_fields(configs.SplitConfig).keys() - describe_fields(configs.StageConfig).keys()
     if config.split_part in (None, "test"):  # as it was tested once, a run is tested again
         reading |= {"max_eval_samples"}
-    if own and (typed := [flag(name) for name in config.given if name in reading]):
+    if own and (typed := [flag(name) for name in config.explicit if name in reading]):
         raise ConfigError(
             f"--dataset {config.dataset}: is what run {trained.run_id} was trained on, so it is read as it was then. Leave out "
             f"{', '.join(typed)}."
@@ -145,7 +145,7 @@ def _read(config: configs.EvaluateConfig, asked: OtherTest, problem: Problem) ->
 
 def _options(config: configs.EvaluateConfig, train_config: configs.TrainConfig) -> configs.EvaluateConfig:
     """Columns that were not typed are those of the run where the data have them, else what they are usually called."""
-    same = {name: getattr(train_config, name) for name in ("split_seed", "label_type") if name not in config.given}
+    same = {name: getattr(train_config, name) for name in ("split_seed", "label_type") if name not in config.explicit}
     config = dataclasses.replace(config, **same)
     columns = {name: getattr(train_config, name) for name in _COLUMNS if getattr(config, name) is None}
     as_trained = dataclasses.replace(config, **columns)

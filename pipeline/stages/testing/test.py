@@ -41,7 +41,7 @@ def log_test(
     """
     if warning := warn_of_missing(list(classes), "classes"):
         say(warning)
-    report = score_test(model.reading, model.predict, table, list(classes), title)
+    report = score_test(model.task, model.predict, table, list(classes), title)
     for file, text in report.tables.items():
         logger.log_text(text, file)
     for file, figure in report.figures.items():

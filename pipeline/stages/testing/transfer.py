@@ -52,7 +52,7 @@ def refuse_idle_transfer(asked: TransferConfig) -> None:
     Raises:
         ConfigError: They would say nothing.
     """
-    idle = [flag(name) for name in asked.given if name.startswith("transfer_") and name != "transfer_dataset"]
+    idle = [flag(name) for name in asked.explicit if name.startswith("transfer_") and name != "transfer_dataset"]
     if idle and asked.transfer_dataset is None:
         raise ConfigError(f"{', '.join(idle)}: of which second data set? Give --transfer-dataset, or leave it out.")
 

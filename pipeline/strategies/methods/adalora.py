@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pipeline.config.fields import Count, Names, Probability, Rate, Share, typed
+from pipeline.config.fields import Count, Names, Probability, Rate, Share, config_class
 from pipeline.config.search_ranges import Choices, LogUniform, Range
 from pipeline.errors import ConfigError
 from pipeline.strategies.adapters import QUERY_VALUE, LinearAdapter
@@ -20,7 +20,7 @@ _ADAPTER = "default"  # peft's name of the only adapter
 _AVERAGES = ("exp_avg_ipt", "exp_avg_unc")
 
 
-@typed
+@config_class
 class Adalora(LinearAdapter):
     """Train low-rank updates whose ranks are cut where they matter least, and the classifier.
 

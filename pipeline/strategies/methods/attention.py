@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from pipeline.config.fields import typed
+from pipeline.config.fields import config_class
 from pipeline.config.search_ranges import LogUniform, Range
 from pipeline.strategies.base import Strategy, StrategyContext
 from pipeline.strategies.freezing import Phase, head, inside_layers, pooler
 
 
-@typed
+@config_class
 class Attention(Strategy):
     """Train the attention blocks (output and norm included), the pooler and the classifier; feed-forward blocks stay frozen.
 

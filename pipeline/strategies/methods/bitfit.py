@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from pipeline.config.fields import typed
+from pipeline.config.fields import config_class
 from pipeline.config.search_ranges import LogUniform, Range
 from pipeline.errors import ConfigError
 from pipeline.strategies.base import Strategy, StrategyContext
 from pipeline.strategies.freezing import Phase, biases
 
 
-@typed
+@config_class
 class Bitfit(Strategy):
     """Train every bias, the classifier's included, and no weight (Ben Zaken et al. 2022, arXiv:2106.10199)."""
 

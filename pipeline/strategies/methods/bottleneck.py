@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
-from pipeline.config.fields import Count, typed
+from pipeline.config.fields import Count, config_class
 from pipeline.config.search_ranges import Choices, LogUniform, Range
 from pipeline.strategies.adapters import linear_layers
 from pipeline.strategies.base import Strategy, StrategyContext
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _SMALL = 1e-2  # standard deviation of new weights: an adapter begins near the identity
 
 
-@typed
+@config_class
 class Bottleneck(Strategy):
     """Train small two-layer networks behind the blocks of every layer, and the classifier.
 
@@ -36,7 +36,7 @@ class Bottleneck(Strategy):
         """The adapters and the head, with houlsby the layers' norms as well, all the time."""
         if self.placement == "pfeiffer":
             return [Phase.training(added, head)]
-        return [Phase.training(added, head, lambda place: place.part == "layer" and norms(place))]
+        return [Phase.training(added, head, lambda location: location.part == "layer" and norms(location))]
 
     def adapt(self, model: nn.Module, context: StrategyContext) -> nn.Module:
         """Put an adapter behind the output layer of each block."""

@@ -7,10 +7,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from pipeline.config.fields import typed
+from pipeline.config.fields import config_class
 from pipeline.config.search_ranges import Choices, LogUniform, Range
 from pipeline.strategies.base import Strategy, StrategyContext
-from pipeline.strategies.freezing import Phase, RateGroup, embeddings, head, layers, pooler, require_own_layers
+from pipeline.strategies.freezing import ParamGroup, Phase, embeddings, head, layers, pooler, require_own_layers
 
 Decay = Annotated[float, Field(gt=0, le=1)]
 
@@ -20,7 +20,7 @@ _EMBEDDINGS, _UPPER, _NEW = 0.05, 0.5, 1.0
 _LOWER = {"two_rates": 0.05, "three_rates": 0.25}
 
 
-@typed
+@config_class
 class Discriminative(Strategy):
     """Train everything, lower layers at smaller rates (Howard and Ruder 2018, arXiv:1801.06146).
 
@@ -38,13 +38,13 @@ class Discriminative(Strategy):
         require_own_layers("discriminative", context.encoder)
         depth = context.encoder.depth
         if self.table == "geometric":
-            by_layer = [RateGroup(layers(i, i + 1), self.decay ** (depth - 1 - i)) for i in range(depth)]
+            by_layer = [ParamGroup(layers(i, i + 1), self.decay ** (depth - 1 - i)) for i in range(depth)]
             bottom, upper = self.decay**depth, 1.0
         else:
             half = depth // 2
-            by_layer = [RateGroup(layers(0, half), _LOWER[self.table]), RateGroup(layers(half, depth), _UPPER)]
+            by_layer = [ParamGroup(layers(0, half), _LOWER[self.table]), ParamGroup(layers(half, depth), _UPPER)]
             bottom, upper = _EMBEDDINGS, _UPPER
-        ends = RateGroup(embeddings, bottom), RateGroup(pooler, upper), RateGroup(head, _NEW)
+        ends = ParamGroup(embeddings, bottom), ParamGroup(pooler, upper), ParamGroup(head, _NEW)
         return [Phase((*by_layer, *ends))]
 
     def search_space(self, context: StrategyContext) -> Mapping[str, Range]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from pipeline.config.fields import Names, typed
+from pipeline.config.fields import Names, config_class
 from pipeline.strategies.adapters import QUERY_VALUE
 from pipeline.strategies.base import StrategyContext
 from pipeline.strategies.methods.lora import Lora
 
 
-@typed
+@config_class
 class Dora(Lora):
     """Train magnitude and, by a low-rank update, direction of frozen weights, and the classifier.
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from pipeline.config.fields import Rate, typed
+from pipeline.config.fields import Rate, config_class
 from pipeline.config.search_ranges import Choices, LogUniform, Range
 from pipeline.strategies.base import Strategy, StrategyContext
 from pipeline.strategies.freezing import Phase, count_layers, either, embeddings, head, layers, pooler, require_own_layers
 
 
-@typed
+@config_class
 class FreezeBottom(Strategy):
     """Freeze the bottom layers and train all above them, pooler and classifier included.
 

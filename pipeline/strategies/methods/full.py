@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from pipeline.config.fields import typed
+from pipeline.config.fields import config_class
 from pipeline.config.search_ranges import LogUniform, Range
 from pipeline.strategies.base import Strategy, StrategyContext
 from pipeline.strategies.freezing import Phase, everything
 
 
-@typed
+@config_class
 class Full(Strategy):
     """Train every parameter (Devlin et al. 2019, arXiv:1810.04805)."""
 

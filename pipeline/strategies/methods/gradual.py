@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from pipeline.config.fields import Count, Rate, typed
+from pipeline.config.fields import Count, Rate, config_class
 from pipeline.config.search_ranges import LogUniform, Range
 from pipeline.errors import ConfigError
 from pipeline.strategies.base import Strategy, StrategyContext
 from pipeline.strategies.freezing import Phase, count_layers, everything, head, layers, pooler, require_own_layers
 
 
-@typed
+@config_class
 class Gradual(Strategy):
     """Train the classifier first, then the top layers and the pooler as well, then everything.
 

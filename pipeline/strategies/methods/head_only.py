@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from pipeline.config.fields import typed
+from pipeline.config.fields import config_class
 from pipeline.config.search_ranges import LogUniform, Range
 from pipeline.strategies.base import Strategy, StrategyContext
 from pipeline.strategies.freezing import Phase, head
 
 
-@typed
+@config_class
 class HeadOnly(Strategy):
     """Train the classifier alone; encoder and pooler stay frozen (Peters et al. 2019, arXiv:1903.05987)."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from pipeline.config.fields import typed
+from pipeline.config.fields import config_class
 from pipeline.config.search_ranges import LogUniform, Range
 from pipeline.strategies.adapters import import_peft, linear_layers
 from pipeline.strategies.base import Strategy, StrategyContext
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-@typed
+@config_class
 class Ia3(Strategy):
     """Train vectors that rescale keys, values and what enters the output layers, and the classifier.
 
@@ -33,7 +33,7 @@ class Ia3(Strategy):
         """Wrap the layers with peft; the vector of an output layer is applied to its input."""
         peft, encoder = import_peft(), context.encoder
         parts = encoder.family
-        names = [name for name in linear_layers(model, encoder) if encoder.place(f"{name}.weight").part == "layer"]
+        names = [name for name in linear_layers(model, encoder) if encoder.locate(f"{name}.weight").part == "layer"]
         attention = [name for name in names if name.endswith(parts.attention_output)]
         outputs = [name for name in names if name.endswith(parts.feed_forward_output) and name not in attention]
         if self.rescale_attention_output:

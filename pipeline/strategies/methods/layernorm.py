@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from pipeline.config.fields import typed
+from pipeline.config.fields import config_class
 from pipeline.config.search_ranges import LogUniform, Range
 from pipeline.strategies.base import Strategy, StrategyContext
 from pipeline.strategies.freezing import Phase, head, norms
 
 
-@typed
+@config_class
 class Layernorm(Strategy):
     """Train scale and shift of every layer norm, and the classifier (Qi et al. 2022, arXiv:2211.08682)."""
 

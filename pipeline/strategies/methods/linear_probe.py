@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from pipeline.config.fields import Rate, typed
+from pipeline.config.fields import Rate, config_class
 from pipeline.config.search_ranges import LogUniform, Range
 from pipeline.errors import ConfigError, TrainingError
 from pipeline.strategies.base import LinearLayer, Strategy, StrategyContext
@@ -20,7 +20,7 @@ _MOST_ITERATIONS = 10_000
 _NEVER = -20.0  # logit of a class without a training example: far below those of the others
 
 
-@typed
+@config_class
 class LinearProbe(Strategy):
     """Fit the classifier by logistic regression on frozen features: a control, another solver of what `head_only` trains.
 
@@ -44,7 +44,7 @@ class LinearProbe(Strategy):
                 f"linear_probe cannot work on {encoder.model_type} with --head {encoder.head}: that head has more layers "
                 "than the linear one, which a probe would not train. Add --head mean."
             )
-        lacking = sorted(name for name in context.newly_initialised if encoder.place(name).part == "pooler")
+        lacking = sorted(name for name in context.newly_initialised if encoder.locate(name).part == "pooler")
         if lacking:
             raise ConfigError(
                 f"linear_probe cannot work on {encoder.name} with --head {encoder.head}: the checkpoint lacks {lacking[0]}, "

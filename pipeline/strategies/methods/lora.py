@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.config.fields import Count, Probability, Rate, typed
+from pipeline.config.fields import Count, Probability, Rate, config_class
 from pipeline.config.search_ranges import Choices, LogUniform, Range
 from pipeline.strategies.adapters import LinearAdapter
 from pipeline.strategies.base import StrategyContext
 
 
-@typed
+@config_class
 class Lora(LinearAdapter):
     """Train low-rank updates of frozen weights, W + (alpha/r)·B·A, and the classifier (Hu et al. 2021, arXiv:2106.09685)."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipeline.config.fields import Count, Names, Probability, typed
+from pipeline.config.fields import Count, Names, Probability, config_class
 from pipeline.config.search_ranges import LogUniform, Range
 from pipeline.errors import ConfigError
 from pipeline.strategies.adapters import QUERY_VALUE, LinearAdapter
@@ -13,7 +13,7 @@ from pipeline.strategies.base import StrategyContext
 from pipeline.strategies.freezing import Phase
 
 
-@typed
+@config_class
 class Oft(LinearAdapter):
     """Train block-diagonal rotations of the input of frozen layers, and the classifier (Qiu et al. 2023, arXiv:2306.07280)."""
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from pipeline.config.fields import Count, typed
+from pipeline.config.fields import Count, config_class
 from pipeline.config.search_ranges import Integers, LogUniform, Range
 from pipeline.errors import ConfigError
 from pipeline.strategies.base import Strategy, StrategyContext
 from pipeline.strategies.freezing import Phase, head, layers, require_own_layers
 
 
-@typed
+@config_class
 class Partial(Strategy):
     """Train the last `top_k` encoder layers and the classifier; all below, and the pooler, stay frozen.
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pipeline.config.fields import Rate, typed
+from pipeline.config.fields import Rate, config_class
 from pipeline.config.search_ranges import Choices, LogUniform, Range
 from pipeline.strategies.adapters import VirtualTokens
 from pipeline.strategies.base import StrategyContext
-from pipeline.strategies.freezing import Phase, RateGroup, added, head
+from pipeline.strategies.freezing import ParamGroup, Phase, added, head
 
 if TYPE_CHECKING:
     from torch import nn
@@ -20,7 +20,7 @@ _INITIAL_SCALE = 0.02
 at 1. In MiniLM a third of the attention goes to them, and the values of real tokens are of 0.4 to 0.7, so the text drowns."""
 
 
-@typed
+@config_class
 class Prefix(VirtualTokens):
     """Train keys and values put before those of every layer, and the classifier (Li and Liang 2021, arXiv:2101.00190)."""
 
@@ -37,7 +37,7 @@ class Prefix(VirtualTokens):
         the rate that the head needs, keys and values are as large as the text's own before they are of use, and stay so.
         """
         super().phases(context)
-        return [Phase((RateGroup(added, self.projection_lr_multiplier if self.projection else 1.0), RateGroup(head)))]
+        return [Phase((ParamGroup(added, self.projection_lr_multiplier if self.projection else 1.0), ParamGroup(head)))]
 
     def adapt(self, model: nn.Module, context: StrategyContext) -> nn.Module:
         """Wrap the model with peft; keys and values that train directly begin near zero."""

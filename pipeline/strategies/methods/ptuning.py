@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from pipeline.config.fields import Count, typed
+from pipeline.config.fields import Count, config_class
 from pipeline.config.search_ranges import Choices, LogUniform, Range
 from pipeline.strategies.adapters import VirtualTokens, input_shape
 from pipeline.strategies.base import StrategyContext
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-@typed
+@config_class
 class Ptuning(VirtualTokens):
     """Train a network that makes the embeddings put before those of the text, and the classifier.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pipeline.config.fields import typed
+from pipeline.config.fields import config_class
 from pipeline.strategies.base import StrategyContext
 from pipeline.strategies.methods.lora import Lora
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-@typed
+@config_class
 class Qlora(Lora):
     """Train LoRA's updates of weights that are held in four bits, and the classifier (Dettmers et al. 2023, arXiv:2305.14314).
 

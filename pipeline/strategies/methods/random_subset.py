@@ -6,7 +6,7 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from pipeline.config.fields import Count, Seed, typed
+from pipeline.config.fields import Count, Seed, config_class
 from pipeline.config.search_ranges import LogUniform, Range
 from pipeline.errors import ConfigError
 from pipeline.strategies.adapters import linear_layers
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-@typed
+@config_class
 class RandomSubset(Strategy):
     """Train single weights drawn at random, as many as BitFit trains biases: a control.
 
@@ -45,7 +45,7 @@ class RandomSubset(Strategy):
                 f"random_subset: amount={self.amount} exceeds the {weights:,} weights in the linear layers of {encoder.name}. "
                 "Choose fewer."
             )
-        return [Phase.training(added, lambda place: head(place) and biases(place))]
+        return [Phase.training(added, lambda location: head(location) and biases(location))]
 
     def adapt(self, model: nn.Module, context: StrategyContext) -> nn.Module:
         """Put the drawn weights of each layer into a vector of their own, which the frozen rest is completed with.
@@ -53,10 +53,10 @@ class RandomSubset(Strategy):
         The vector is a parameter like any other, so no optimizer, decay or clipping reaches the weights that were not drawn.
         """
         encoder = context.encoder
-        places = ((encoder.place(name), parameter) for name, parameter in model.named_parameters())
-        amount = self.amount or sum(p.numel() for place, p in places if biases(place) and not head(place))
+        locations = ((encoder.locate(name), parameter) for name, parameter in model.named_parameters())
+        amount = self.amount or sum(p.numel() for location, p in locations if biases(location) and not head(location))
         modules = linear_layers(model, encoder).items()
-        linear = [module for name, module in modules if encoder.place(f"{name}.weight").part == "layer"]
+        linear = [module for name, module in modules if encoder.locate(f"{name}.weight").part == "layer"]
         total = sum(_size(layer) for layer in linear)
         drawn = sorted(random.Random(self.subset_seed).sample(range(total), amount))
         for layer, indices in _by_layer(linear, drawn):

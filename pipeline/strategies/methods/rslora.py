@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from pipeline.config.fields import typed
+from pipeline.config.fields import config_class
 from pipeline.strategies.base import StrategyContext
 from pipeline.strategies.methods.lora import Lora
 
 
-@typed
+@config_class
 class Rslora(Lora):
     """Train LoRA's updates at the scale alpha/√r, so that high ranks learn as fast as low ones.
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.config.fields import Count, Names, Probability, Seed, typed
+from pipeline.config.fields import Count, Names, Probability, Seed, config_class
 from pipeline.config.search_ranges import Choices, LogUniform, Range
 from pipeline.strategies.adapters import QUERY_VALUE, LinearAdapter
 from pipeline.strategies.base import StrategyContext
 
 
-@typed
+@config_class
 class Vera(LinearAdapter):
     """Train two scaling vectors per layer between random matrices that all layers share, and the classifier.
 

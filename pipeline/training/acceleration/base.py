@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from pipeline.modeling.encoder import Encoder
+    from pipeline.modeling.encoder import EncoderSpec
     from pipeline.strategies.parameter_plan import ParameterPlan
     from pipeline.training.plan import FitPlan
 
@@ -30,7 +30,7 @@ class Target:
 
     model: nn.Module
     """Plain, or wrapped by peft."""
-    encoder: Encoder
+    encoder: EncoderSpec
     device: torch.device
     plan: FitPlan | None = None
     """None where the model only predicts."""
@@ -114,7 +114,7 @@ def accelerated(plan: FitPlan, device: torch.device) -> Iterator[FitPlan]:
 
 @contextlib.contextmanager
 def accelerated_inference(
-    model: nn.Module, encoder: Encoder, device: torch.device, chosen: tuple[str, ...] = (AUTO,)
+    model: nn.Module, encoder: EncoderSpec, device: torch.device, chosen: tuple[str, ...] = (AUTO,)
 ) -> Iterator[None]:
     """Within the block a model that only predicts has the accelerations of inference, of those that are switched on."""
     target = Target(model, encoder, device)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from pipeline.modeling.encoder import Encoder
+    from pipeline.modeling.encoder import EncoderSpec
 
 
 class FirstToken(Acceleration):
@@ -32,7 +32,7 @@ class FirstToken(Acceleration):
 
 
 @contextlib.contextmanager
-def first_token(model: nn.Module, encoder: Encoder) -> Iterator[None]:
+def first_token(model: nn.Module, encoder: EncoderSpec) -> Iterator[None]:
     """Within the block the top layer of `model` answers for the first token alone; for layers laid out as BERT's.
 
     Keys and values are still made of every token. Query, attention, projections and feed-forward block, five sixths of the

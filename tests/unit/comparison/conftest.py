@@ -9,7 +9,7 @@ from pipeline.comparison.curves import Curve
 from pipeline.comparison.data_audit import DataAudit, find_overlap
 from pipeline.comparison.pareto import find_points
 from pipeline.comparison.predictions import RecordedPredictions
-from pipeline.comparison.report.tables import Content, Origin
+from pipeline.comparison.report.tables import Provenance, ReportData
 from pipeline.comparison.selection import Selection
 from pipeline.comparison.statistics import add_statistics, compute_statistics
 from pipeline.comparison.table import build_table
@@ -19,7 +19,7 @@ from pipeline.tracking.runs import Run
 
 MakeRun = Callable[..., Run]
 Record = Callable[..., RecordedPredictions]
-MakeContent = Callable[..., Content]
+MakeReportData = Callable[..., ReportData]
 EVIL = "<script>alert('&')</script>$title{braces}"
 RATES, TRIALS = ("1e-05", "0.000175", "0.02"), ("100", "9", "12")
 """In another order as numbers than as words."""
@@ -95,7 +95,7 @@ def record() -> Record:
 
 
 @pytest.fixture
-def make_content(make_run: MakeRun) -> MakeContent:
+def make_content(make_run: MakeRun) -> MakeReportData:
     """Makes up the predictions of two seeds a strategy, right by chance."""
 
     def make(
@@ -104,7 +104,7 @@ def make_content(make_run: MakeRun) -> MakeContent:
         texts: int = 400,
         classes: tuple[str, str] = ("bad", EVIL),
         tuned: bool = False,
-    ) -> Content:
+    ) -> ReportData:
         generator = np.random.default_rng(0)
         costs = {"cost/train_seconds": 10.0, "cost/artifact_mb": 3.0, "data/overlap_train_test_leaking": 12.5}
         runs = [
@@ -138,10 +138,10 @@ def make_content(make_run: MakeRun) -> MakeContent:
             "hardware": {"cpu": "X"},
             "command": ["main", "main", "--epochs", "1"],
         }
-        origins = [Origin(run, f"http://127.0.0.1:5000/#/experiments/1/runs/{run.run_id}", environment) for run in runs]
+        provenance = [Provenance(run, f"http://127.0.0.1:5000/#/experiments/1/runs/{run.run_id}", environment) for run in runs]
         points = find_points(table, runs, statistics)
         rows = {row.name: ids.split() for row, ids in zip(statistics.rows, table["run_ids"], strict=True)}
-        return Content(
+        return ReportData(
             title=title,
             table=table,
             selection=selection,
@@ -150,7 +150,7 @@ def make_content(make_run: MakeRun) -> MakeContent:
             points=points,
             recorded=recorded,
             hardest=hardest_examples(recorded),
-            origins=origins,
+            provenance=provenance,
             breakdown=break_down(recorded, rows),
             audit=DataAudit(find_overlap(selection), MANIFEST),
         )
@@ -159,6 +159,6 @@ def make_content(make_run: MakeRun) -> MakeContent:
 
 
 @pytest.fixture
-def content(make_content: MakeContent) -> Content:
+def content(make_content: MakeReportData) -> ReportData:
     """Three rows, with names and texts that want to break out."""
     return make_content({"full": 0.9, "lora": 0.88, "head_only": 0.6})

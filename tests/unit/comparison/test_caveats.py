@@ -2,7 +2,7 @@ from collections.abc import Callable
 
 import pytest
 
-from pipeline.comparison.caveats import remarks
+from pipeline.comparison.caveats import list_caveats
 from pipeline.comparison.data_audit import describe_overlap
 from pipeline.comparison.selection import Selection, select_runs
 from pipeline.comparison.table import build_table
@@ -14,7 +14,7 @@ TUNED = {"tuned_trials": "12"}
 
 
 def remarks_on(selection: Selection) -> str:
-    return "\n".join(remarks(build_table(selection.kept), selection))
+    return "\n".join(list_caveats(build_table(selection.kept), selection))
 
 
 @pytest.mark.parametrize(

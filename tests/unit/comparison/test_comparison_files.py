@@ -2,16 +2,16 @@ import dataclasses
 from collections.abc import Callable
 
 from pipeline.comparison.exported_tables import list_tables
-from pipeline.comparison.report.tables import Content
-from pipeline.comparison.selection import LeftOut, Selection
+from pipeline.comparison.report.tables import ReportData
+from pipeline.comparison.selection import ExcludedRun, Selection
 from pipeline.tracking.runs import Run
 
 MakeRun = Callable[..., Run]
 
 
-def test_runs_and_what_was_left_out_are_listed(content: Content, make_run: MakeRun) -> None:
+def test_runs_and_what_was_left_out_are_listed(content: ReportData, make_run: MakeRun) -> None:
     failed = make_run("prefix", status="FAILED")
-    selection = Selection(content.selection.kept, (LeftOut(failed, "status FAILED", ": no memory"),))
+    selection = Selection(content.selection.kept, (ExcludedRun(failed, "status FAILED", ": no memory"),))
     table = dict(list_tables(dataclasses.replace(content, selection=selection)))["runs.csv"]
     kept = content.selection.kept[0]
     first, last = table.iloc[0], table.iloc[-1]
@@ -23,7 +23,7 @@ def test_runs_and_what_was_left_out_are_listed(content: Content, make_run: MakeR
     assert (last["row"], last["status"], last["left_out"]) == ("prefix", "FAILED", "status FAILED: no memory")
 
 
-def test_confusions_count_every_text_of_the_first_seed_once(content: Content) -> None:
+def test_confusions_count_every_text_of_the_first_seed_once(content: ReportData) -> None:
     table = dict(list_tables(content))["confusions.csv"]
     assert table.groupby("row")["texts"].sum().to_dict() == {"full": 400, "lora": 400, "head_only": 400}
     right = table[(table["row"] == "full") & (table["true"] == table["predicted"])]["texts"].sum()
@@ -31,6 +31,6 @@ def test_confusions_count_every_text_of_the_first_seed_once(content: Content) ->
     assert right == (first == content.recorded.gold).sum()
 
 
-def test_of_scores_there_is_nothing_by_class(content: Content) -> None:
+def test_of_scores_there_is_nothing_by_class(content: ReportData) -> None:
     of_scores = dataclasses.replace(content, table=content.table.assign(spearman=0.5))
     assert {name for name, _ in list_tables(of_scores)} == {"runs.csv", "audit.csv", "pareto.csv"}

@@ -16,14 +16,14 @@ from pipeline.comparison.predictions import RecordedPredictions
 from pipeline.comparison.report import tables
 from pipeline.comparison.report.html import render_page
 from pipeline.comparison.report.svg_charts import Line, Mark, draw_lines, draw_scatter, legend
-from pipeline.comparison.report.tables import Content, Origin
+from pipeline.comparison.report.tables import Provenance, ReportData
 from pipeline.comparison.selection import Selection
 from pipeline.comparison.statistics import compute_statistics
 from pipeline.comparison.table import build_table
 from pipeline.tracking.runs import Run
 
 MakeRun = Callable[..., Run]
-MakeContent = Callable[..., Content]
+MakeReportData = Callable[..., ReportData]
 VOID = {"meta", "br", "img", "link", "input"}
 
 
@@ -56,7 +56,7 @@ def check(text: str) -> Checker:
     return checker
 
 
-def test_every_section_is_there_and_well_formed(content: Content) -> None:
+def test_every_section_is_there_and_well_formed(content: ReportData) -> None:
     found = check(render_page(content))
     assert found.headings == [
         *("Results", "What quality costs", "Where it is right and how sure it is", "Learning curves", "Every pair"),
@@ -64,18 +64,18 @@ def test_every_section_is_there_and_well_formed(content: Content) -> None:
     ]
 
 
-def test_it_fetches_nothing_and_links_to_the_runs_only(content: Content) -> None:
+def test_it_fetches_nothing_and_links_to_the_runs_only(content: ReportData) -> None:
     text = render_page(content)
     found = [value for _, name, value in check(text).attributes if name in ("src", "href")]
     inside = [value.removeprefix("#") for value in found if value.startswith("#")]
     assert {*inside} == {value for _, name, value in check(text).attributes if name == "id"}
     outside = [value for value in found if not value.startswith("#")]
-    assert len(outside) == len(content.origins)
+    assert len(outside) == len(content.provenance)
     assert all(value.startswith("http://127.0.0.1:5000/#/experiments/") for value in outside)
     assert not re.search(r"@import|url\(|fetch\(|XMLHttpRequest|import\(", text)
 
 
-def test_what_comes_from_outside_is_escaped(content: Content) -> None:
+def test_what_comes_from_outside_is_escaped(content: ReportData) -> None:
     text = render_page(content)
     assert text.count("<script>") == 1, "our own"
     assert "&lt;script&gt;alert" in text
@@ -83,14 +83,14 @@ def test_what_comes_from_outside_is_escaped(content: Content) -> None:
 
 
 @pytest.mark.parametrize("name", ['"><b onclick=x>', "{{ 7 * 7 }}", "{% raw %}", "a' b=c"])
-def test_a_name_is_neither_markup_nor_template(make_content: MakeContent, name: str) -> None:
+def test_a_name_is_neither_markup_nor_template(make_content: MakeReportData, name: str) -> None:
     harmless, hostile = (render_page(make_content({"full": 0.9}, classes=("bad", shown))) for shown in ("good", name))
     named = [[attribute[:2] for attribute in check(text).attributes] for text in (harmless, hostile)]
     assert named[0] == named[1]
     assert name in unescape(hostile)
 
 
-def test_marks_can_be_reached_by_keyboard_and_say_what_they_are(content: Content) -> None:
+def test_marks_can_be_reached_by_keyboard_and_say_what_they_are(content: ReportData) -> None:
     found = check(render_page(content))
     marks = [value for tag, name, value in found.attributes if (tag, name) == ("g", "aria-label")]
     assert any(value.startswith("full: 0.") for value in marks)
@@ -99,7 +99,7 @@ def test_marks_can_be_reached_by_keyboard_and_say_what_they_are(content: Content
     assert focusable == len(marks) > 0
 
 
-def test_the_verdict_comes_first_and_is_not_said_twice(content: Content) -> None:
+def test_the_verdict_comes_first_and_is_not_said_twice(content: ReportData) -> None:
     text = render_page(content)
     sentence = re.search(r'class="verdict" aria-label="Verdict"><p>(.*?)</p>', text)
     assert sentence is not None
@@ -113,8 +113,8 @@ def test_one_row_without_predictions_is_a_page_too(make_run: MakeRun) -> None:
     recorded = RecordedPredictions((), np.empty(0, np.int64), [], {}, {}, {run.run_id: "gone"})
     statistics = compute_statistics(table, [run], recorded)
     selection, hardest = Selection((run,), ()), hardest_examples(recorded)
-    found, origins = break_down(recorded, {"full": [run.run_id]}), [Origin(run, "", {})]
-    content = Content("x", table, selection, statistics, [], {}, recorded, hardest, origins, found, DataAudit())
+    found, provenance = break_down(recorded, {"full": [run.run_id]}), [Provenance(run, "", {})]
+    content = ReportData("x", table, selection, statistics, [], {}, recorded, hardest, provenance, found, DataAudit())
     text = render_page(content)
     assert check(text).headings == ["Results", "Data", "How this was made"]
     assert "Whether test overlaps train was not measured." in text
@@ -141,7 +141,7 @@ def test_single_and_equal_values_have_a_place() -> None:
         assert "inf" not in text
 
 
-def test_scores_come_right_after_the_names_then_costs_and_then_settings(content: Content) -> None:
+def test_scores_come_right_after_the_names_then_costs_and_then_settings(content: ReportData) -> None:
     grid = tables.results(content)
     assert grid.headings[:4] == ["name", "macro F1", "95 % interval", "group"]
     order = [grid.headings.index(name) for name in ("ECE", "trainable %", "train s", "RSS MB", "artifact MB", "rate")]
@@ -150,12 +150,12 @@ def test_scores_come_right_after_the_names_then_costs_and_then_settings(content:
     assert '<th scope="row" class="text">full</th>' in render_page(content)
 
 
-def test_a_strategy_stands_beside_names_that_are_others(content: Content) -> None:
+def test_a_strategy_stands_beside_names_that_are_others(content: ReportData) -> None:
     table = content.table.assign(strategy=["partial", "lora", "head_only"])
     assert "strategy" in tables.results(dataclasses.replace(content, table=table)).headings
 
 
-def test_rates_sort_as_numbers_unless_one_is_none(content: Content) -> None:
+def test_rates_sort_as_numbers_unless_one_is_none(content: ReportData) -> None:
     def values(*rates: str) -> list[float | None]:
         grid = tables.results(dataclasses.replace(content, table=content.table.assign(learning_rate=rates)))
         return [row[grid.headings.index("rate")].value for row in grid.rows]
@@ -164,14 +164,14 @@ def test_rates_sort_as_numbers_unless_one_is_none(content: Content) -> None:
     assert values("0.000175", "1e-05", "auto") == [None, None, None]
 
 
-def test_no_row_is_called_better_where_they_are_not_to_be_ranked(content: Content) -> None:
+def test_no_row_is_called_better_where_they_are_not_to_be_ranked(content: ReportData) -> None:
     selection = dataclasses.replace(content.selection, ranked=False)
     for found, said in ((content, "full is better"), (dataclasses.replace(content, selection=selection), "they differ")):
         assert {row[-1].text for row in tables.pairs(found).rows} >= {said, "no difference shown"}
     assert "is better" not in str(tables.pairs(dataclasses.replace(content, selection=selection)))
 
 
-def test_of_many_classes_the_hardest_are_shown_and_of_the_data_the_ends(content: Content) -> None:
+def test_of_many_classes_the_hardest_are_shown_and_of_the_data_the_ends(content: ReportData) -> None:
     names = [f"class{number}" for number in range(40)]
     by_class = pd.DataFrame({"row": "full", "class": names, "texts": 10, "f1": np.linspace(0.9, 0.1, 40)})
     many = dataclasses.replace(content, breakdown=dataclasses.replace(content.breakdown, by_class=by_class))
@@ -227,21 +227,21 @@ def test_epochs_are_whole_on_the_axis_unless_there_is_no_whole_one() -> None:
     assert len(ticks(0.5)) > 2
 
 
-def test_a_class_with_a_long_name_is_broken(make_content: MakeContent) -> None:
+def test_a_class_with_a_long_name_is_broken(make_content: MakeReportData) -> None:
     text = render_page(make_content({"full": 0.9, "lora": 0.6}, classes=("bad", "x" * 200)))
     assert f'<th scope="col" class="broken">{"x" * 200}</th>' in text
     assert f'<th scope="row" class="text broken">{"x" * 200}</th>' in text
     assert f'<td class="long">{"x" * 200}</td>' in text, "among the hardest examples"
 
 
-def test_regions_that_scroll_have_names(content: Content) -> None:
+def test_regions_that_scroll_have_names(content: ReportData) -> None:
     text = render_page(content)
     regions = re.findall(r'<div class="scroll" role="region" tabindex="0" aria-label="(.+?)">', text)
     assert len(regions) == text.count("<table")
     assert "Test scores and costs" in regions
 
 
-def test_the_data_are_described(content: Content) -> None:
+def test_the_data_are_described(content: ReportData) -> None:
     text = re.sub("<.*?>", " ", render_page(content))
     text = " ".join(text[text.index("fingerprint:") :].split())
     assert "texts or pairs with more than one label: 6" in text

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from pipeline.comparison.report.html import render_page
-from pipeline.comparison.report.tables import Content
+from pipeline.comparison.report.tables import ReportData
 from pipeline.strategies.base import list_strategies
 
-MakeContent = Callable[..., Content]
+MakeReportData = Callable[..., ReportData]
 CHROMIUM = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None)
 
 PROBE = """
@@ -92,7 +92,7 @@ def browse(page: Path, *options: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
 
 
-def probe(content: Content, page: Path, width: int) -> dict[str, Any]:
+def probe(content: ReportData, page: Path, width: int) -> dict[str, Any]:
     """What the browser says of the page in a window of that width."""
     page.write_text(render_page(content).replace("</body>", PROBE), encoding="utf-8")
     # A window of some browsers is no narrower than 500 pixels; a frame in it is.
@@ -111,7 +111,9 @@ def probe(content: Content, page: Path, width: int) -> dict[str, Any]:
 
 @needs_browser
 @pytest.mark.parametrize("width", [390, 1400])
-def test_a_browser_sorts_shows_tips_and_does_not_scroll_sideways(make_content: MakeContent, tmp_path: Path, width: int) -> None:
+def test_a_browser_sorts_shows_tips_and_does_not_scroll_sideways(
+    make_content: MakeReportData, tmp_path: Path, width: int
+) -> None:
     content = make_content({"full": 0.9, "lora": 0.88, "head_only": 0.6}, tuned=True)
     seen = probe(content, tmp_path / "report.html", width)
     assert seen["width"] == width
@@ -136,7 +138,7 @@ def test_a_browser_sorts_shows_tips_and_does_not_scroll_sideways(make_content: M
 @needs_browser
 @pytest.mark.parametrize("width", [390, 1400])
 def test_every_chart_fits_the_window_and_costs_need_no_sideways_scroll(
-    make_content: MakeContent, tmp_path: Path, width: int
+    make_content: MakeReportData, tmp_path: Path, width: int
 ) -> None:
     names = list_strategies()
     assert len(names) >= 23
@@ -160,7 +162,7 @@ def as_sorted(cell: str) -> tuple[float, str]:
 
 
 @needs_browser
-def test_all_is_printed_without_scripts_too(make_content: MakeContent, tmp_path: Path) -> None:
+def test_all_is_printed_without_scripts_too(make_content: MakeReportData, tmp_path: Path) -> None:
     content = make_content({f"row{number}": 0.8 for number in range(12)})
     text = re.sub("(?s)<script>.*</script>", "", render_page(content))
     assert text.count("<details>") > 12

@@ -10,13 +10,13 @@ import pandas as pd
 import pytest
 
 from pipeline.comparison.breakdown import break_down, hardest_examples
-from pipeline.comparison.caveats import describe_statistics, remarks
+from pipeline.comparison.caveats import describe_statistics, list_caveats
 from pipeline.comparison.curves import draw_curves, read_curves
 from pipeline.comparison.pareto import draw_pareto, find_points, tabulate_points
 from pipeline.comparison.plots import draw_all
 from pipeline.comparison.predictions import RecordedPredictions
 from pipeline.comparison.report import tables
-from pipeline.comparison.report.tables import Content
+from pipeline.comparison.report.tables import ReportData
 from pipeline.comparison.selection import Selection
 from pipeline.comparison.statistics import Statistics, add_statistics, compute_statistics
 from pipeline.comparison.table import build_table, render_table
@@ -25,7 +25,7 @@ from pipeline.evaluation.metrics.base import Answers, measure
 from pipeline.tracking.runs import Run
 
 MakeRun = Callable[..., Run]
-MakeContent = Callable[..., Content]
+MakeReportData = Callable[..., ReportData]
 ONE_CLASS = 0.0
 """In place of an accuracy: every text is answered with one class."""
 MEASURED: dict[str, float] = {"train/loss_mean": 0.5, "model/trainable_params": 1000.0}
@@ -213,7 +213,7 @@ def test_a_curve_that_did_not_learn_or_has_no_number_leaves_the_axis_to_the_othe
     assert "prefix (did not learn)" in [text.get_text() for text in figure.legends[0].get_texts()]
 
 
-def test_it_is_ranked_by_no_calibration_error_and_shades_no_table(make_content: MakeContent) -> None:
+def test_it_is_ranked_by_no_calibration_error_and_shades_no_table(make_content: MakeReportData) -> None:
     content = make_content({"full": 0.9, "lora": 0.88, "head_only": 0.6})
     worst = content.statistics.rows[2]
     collapsed = dataclasses.replace(worst, judged=2, unlearned=("x", "y"), set_apart=True)
@@ -259,7 +259,7 @@ def test_of_scores_a_correlation_whose_interval_holds_0_is_no_learning(make_run:
         "prefix and ia3 did not learn: the 95 % interval of the correlation with the true scores does not lie above 0."
         in sentence
     )
-    said = list(remarks(shown, Selection(tuple(runs), ()), statistics))
+    said = list(list_caveats(shown, Selection(tuple(runs), ()), statistics))
     assert "1 of 2 seeds of lora did not learn. Another learning rate may help." in said
     [axes] = draw_all(shown)["spearman"].axes
     assert [bar.get_hatch() for bar in axes.patches] == [None, None, "////", "////"]

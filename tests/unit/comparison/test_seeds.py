@@ -3,7 +3,7 @@ from collections.abc import Callable
 
 import pytest
 
-from pipeline.comparison.caveats import remarks
+from pipeline.comparison.caveats import list_caveats
 from pipeline.comparison.comparability import describe_failures, describe_mixed_times
 from pipeline.comparison.selection import select_runs
 from pipeline.comparison.table import build_table, render_table
@@ -58,7 +58,7 @@ def test_failed_seeds_are_counted_and_named(make_run: MakeRun) -> None:
         "full: 2 of 4 seeds failed (9, 10). Means exclude failed seeds and may be optimistic."
     ]
     assert "2 (2 failed)" in render_table(table.reset_index())
-    assert "full: 2 of 4 seeds failed" in "\n".join(remarks(table.reset_index(), selection))
+    assert "full: 2 of 4 seeds failed" in "\n".join(list_caveats(table.reset_index(), selection))
 
 
 def test_a_failure_that_was_made_good_does_not_count(make_run: MakeRun) -> None:
@@ -89,7 +89,7 @@ def test_rows_of_other_seeds_are_told(make_run: MakeRun) -> None:
 
     def said(*seeds: tuple[str, str]) -> bool:
         selection = select_runs([make_run(strategy, params={"seed": seed}) for strategy, seed in seeds])
-        return text in "\n".join(remarks(build_table(selection.kept), selection))
+        return text in "\n".join(list_caveats(build_table(selection.kept), selection))
 
     assert not said(("full", "1"), ("full", "2"), ("lora", "2"), ("lora", "1"))
     assert said(("full", "1"), ("full", "2"), ("lora", "1"))

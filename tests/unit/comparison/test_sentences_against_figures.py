@@ -16,7 +16,7 @@ from pipeline.comparison.caveats import describe_statistics, find_verdict
 from pipeline.comparison.exported_tables import tabulate_pairs
 from pipeline.comparison.pareto import find_points, tabulate_points
 from pipeline.comparison.predictions import RecordedPredictions
-from pipeline.comparison.selection import LeftOut, Selection
+from pipeline.comparison.selection import ExcludedRun, Selection
 from pipeline.comparison.statistics import add_statistics, compute_statistics, without_groups
 from pipeline.comparison.table import build_table
 from pipeline.comparison.verdict import Verdict
@@ -119,7 +119,7 @@ def studies(draw: st.DrawFn) -> Study:
     )
     ranked = draw(st.sampled_from([True, True, True, False]))
     planned = draw(st.sampled_from(["", "oft (5 seeds)"]))
-    omitted = tuple(LeftOut(run, "status FAILED") for run in runs[: draw(st.integers(0, 1))])
+    omitted = tuple(ExcludedRun(run, "status FAILED") for run in runs[: draw(st.integers(0, 1))])
     selection = Selection(tuple(runs), omitted, ranked=ranked, missing=(planned,) if planned else ())
     table = build_table(runs, ranked=ranked)
     statistics = compute_statistics(table, runs, recorded)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pandas as pd
 import pytest
 
-from pipeline.comparison.caveats import remarks
+from pipeline.comparison.caveats import list_caveats
 from pipeline.comparison.pareto import draw_pareto, find_points, tabulate_points
 from pipeline.comparison.plots import draw_all
 from pipeline.comparison.selection import select_runs
@@ -46,7 +46,7 @@ def test_a_row_of_two_machines_has_no_mean_time_and_no_point_and_this_is_said(ma
     assert rows["setting"].to_dict() == {"lora": "X, 2 threads / Y", "full": "X, 2 threads"}
     found = tabulate_points(find_points(table, runs, unsure(table)), unsure(table)).groupby("cost")["row"].agg(list)
     assert (found["seconds"], found["peak_rss_mb"], found["artifact_mb"]) == (["full"], ["full"], ["lora", "full"])
-    said = "\n".join(remarks(table, selection))
+    said = "\n".join(list_caveats(table, selection))
     assert "lora: its seeds were trained in different settings (X, 2 threads, fp32, batches of 32; Y, fp32, b" in said
     memory, seconds = draw_all(table)["cost"].axes
     assert [text.get_text() for text in seconds.texts] == ["11"]
@@ -78,7 +78,7 @@ def test_rows_of_other_settings_say_what_differs(
         make_run("external", 0.6, tags={"stage": "evaluate"}),
     ]
     table = build_table(runs)
-    said = "\n".join(remarks(table, select_runs(runs)))
+    said = "\n".join(list_caveats(table, select_runs(runs)))
     if setting is None:
         assert "setting" not in table
         assert SAID not in said

@@ -95,7 +95,7 @@ def test_a_batch_holds_all_first_texts_and_then_all_second_ones(tiny, pairs, dat
     table = encode_apart(pairs, tokenizer, 16)
     chosen = np.array(data.draw(st.lists(st.integers(0, len(pairs) - 1), min_size=1, max_size=6)), np.int64)
     for few, rows in ((table, chosen), (table.subset(chosen), np.arange(len(chosen)))):
-        examples = few.feed(lambda texts: TokenExamples(texts, tokenizer.pad_token_id))
+        examples = few.as_examples(lambda texts: TokenExamples(texts, tokenizer.pad_token_id))
         batch = examples.batch(rows)
         assert batch.shape == (2 * len(chosen), batch.inputs["input_ids"].shape[1])
         assert len(batch.labels) == len(chosen)

@@ -31,7 +31,7 @@ from pipeline.evaluation.metrics.base import (
     selection_choices,
 )
 from pipeline.evaluation.metrics.macro import F1
-from pipeline.evaluation.task import ClassReading, ThresholdReading
+from pipeline.evaluation.task import ClassificationTask, ThresholdTask
 from pipeline.stages.progress import describe_scores
 
 PACKAGE = Path(pipeline.__file__).parent
@@ -138,12 +138,12 @@ SURPRISE = Metric(
 def test_a_metric_of_probabilities_is_left_out_where_there_are_none(declare: Declare) -> None:
     declare(SURPRISE)
     gold, logits = np.array([0, 1, 2, 1]), np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
-    reading = ClassReading(("a", "b", "c"))
-    assert "surprise" in reading.metrics
-    assert "surprise" not in ThresholdReading(("a", "b")).metrics
-    found = reading.score(gold, logits)
+    task = ClassificationTask(("a", "b", "c"))
+    assert "surprise" in task.metrics
+    assert "surprise" not in ThresholdTask(("a", "b")).metrics
+    found = task.score(gold, logits)
     assert found["surprise"] == pytest.approx(found["loss"], abs=1e-6), "which it is"
-    report = reading.test(list("abcd"), gold, lambda inputs: logits[: len(inputs)], ["a", "b", "c"], "a model")
+    report = task.test(list("abcd"), gold, lambda inputs: logits[: len(inputs)], ["a", "b", "c"], "a model")
     assert report.metrics["surprise"] == pytest.approx(found["loss"], abs=1e-6)
     assert "surprise" not in report.tables["per_length.csv"]
     assert "surprise" not in measure(Answers(gold, gold, 3))

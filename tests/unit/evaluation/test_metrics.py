@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from sklearn import metrics as sklearn_metrics
 
 from pipeline.evaluation import task
-from pipeline.evaluation.task import ClassReading, cross_entropy, softmax
+from pipeline.evaluation.task import ClassificationTask, cross_entropy, softmax
 from pipeline.evaluation.testing.predictions import count_confusions, report_by_class
 
 
@@ -17,7 +17,7 @@ def logits_for(predicted: list[int], classes: int) -> NDArray[np.float32]:
 
 
 def score(gold: NDArray[np.int64], logits: NDArray[np.float32], classes: int) -> dict[str, float]:
-    return ClassReading(tuple(map(str, range(classes)))).score(gold, logits)
+    return ClassificationTask(tuple(map(str, range(classes)))).score(gold, logits)
 
 
 # Three true examples of class 0, one of class 1, none of class 2; predicted 0, 0, 1 and 1.

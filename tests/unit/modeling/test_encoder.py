@@ -37,12 +37,12 @@ def context_of(config: dict, name: str = "mine") -> StrategyContext:
 def test_every_parameter_has_a_part_and_every_layer_its_number(family: str) -> None:
     model, config = base_size(family)
     encoder = describe_encoder(config, "mine")
-    places = [encoder.place(name) for name, _ in model.named_parameters()]
-    assert len(places) > 20
-    assert {place.part for place in places} <= {"embeddings", "layer", "pooler", "head"}
-    assert {place.layer for place in places if place.part == "layer"} == set(range(encoder.layer_sets))
-    assert any(place.part == "head" for place in places)
-    assert any(place.part == "pooler" for place in places) == bool(encoder.pooler)
+    locations = [encoder.locate(name) for name, _ in model.named_parameters()]
+    assert len(locations) > 20
+    assert {location.part for location in locations} <= {"embeddings", "layer", "pooler", "head"}
+    assert {location.layer for location in locations if location.part == "layer"} == set(range(encoder.layer_sets))
+    assert any(location.part == "head" for location in locations)
+    assert any(location.part == "pooler" for location in locations) == bool(encoder.pooler)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -52,7 +52,7 @@ def test_lora_knows_every_linear_layer_of_encoder_and_pooler(family: str) -> Non
     linear = {
         name.rpartition(".")[2]
         for name, module in model.named_modules()
-        if isinstance(module, torch.nn.Linear) and encoder.place(f"{name}.weight").part in ("layer", "pooler")
+        if isinstance(module, torch.nn.Linear) and encoder.locate(f"{name}.weight").part in ("layer", "pooler")
     }
     assert linear == set(encoder.family.linear)
 
@@ -65,7 +65,7 @@ def test_lora_adapts_those_and_none_of_the_head(tiny, family: str) -> None:
         for p in built.parameters.parameters
         if ".lora_" in p.name
     }
-    parts = {built.context.encoder.place(f"{name}.weight").part for name in adapted}
+    parts = {built.context.encoder.locate(f"{name}.weight").part for name in adapted}
     assert parts == {"layer", "pooler"} if family in ("albert", "bert") else parts == {"layer"}
 
 

@@ -42,7 +42,7 @@ def load(folder: Path) -> LoadedModel:
 
 def encoder_weights(folder: Path) -> dict[str, torch.Tensor]:
     encoder = find_model(str(folder)).encoder
-    return {name: value for name, value in load(folder).model.state_dict().items() if encoder.place(name).part in ENCODER}
+    return {name: value for name, value in load(folder).model.state_dict().items() if encoder.locate(name).part in ENCODER}
 
 
 def assert_equal(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> None:
@@ -62,7 +62,7 @@ def test_only_the_head_of_a_base_checkpoint_is_new(tiny, family: str) -> None:
     folder = tiny.folder(family)
     encoder = find_model(str(folder)).encoder
     loaded = load(folder)
-    assert {encoder.place(name).part for name in loaded.newly_initialised} == {"head"}
+    assert {encoder.locate(name).part for name in loaded.newly_initialised} == {"head"}
     checkpoint = load_file(folder / "model.safetensors")
     state = loaded.model.state_dict()
     found = {

@@ -75,7 +75,7 @@ def test_the_classifier_is_drawn_from_its_seed_alone(tiny) -> None:
 def test_parameters_are_named_as_in_the_plain_model_and_the_pooler_is_gone(tiny, family) -> None:
     address = find_model(str(tiny.folder(family)))
     model = siamese(tiny, family).model
-    parts = {address.encoder.place(name).part for name, _ in model.named_parameters()}
+    parts = {address.encoder.locate(name).part for name, _ in model.named_parameters()}
     assert {"embeddings", "layer"} <= parts
     assert parts <= {"embeddings", "layer"} | ({"pooler"} if family == "modernbert" else set())
 

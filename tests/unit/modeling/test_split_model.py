@@ -5,7 +5,7 @@ import torch
 
 from pipeline.modeling.loading import load_classifier
 from pipeline.modeling.model_sources import find_model
-from pipeline.modeling.split_model import Cut
+from pipeline.modeling.split_model import SplitModel
 from pipeline.strategies.base import create_strategy
 
 
@@ -34,9 +34,9 @@ def test_prefix_and_suffix_make_the_whole(tiny, family) -> None:
     expected = {name: parameter.grad.clone() for name, parameter in model.named_parameters() if parameter.grad is not None}
     for layer in layers_to_cut_at(encoder):
         model.zero_grad()
-        cut = Cut(model, encoder, layer)
-        states = cut.run_prefix(**padded())
-        with cut.suffix():
+        split_model = SplitModel(model, encoder, layer)
+        states = split_model.run_lower(**padded())
+        with split_model.upper_only():
             rest = model(inputs_embeds=states, attention_mask=padded()["attention_mask"][:, : states.shape[1]], labels=labels)
         rest.loss.backward()
         assert torch.allclose(rest.logits, whole.logits, atol=1e-6)
@@ -44,7 +44,7 @@ def test_prefix_and_suffix_make_the_whole(tiny, family) -> None:
         trained = {name: parameter.grad for name, parameter in model.named_parameters() if parameter.grad is not None}
         assert trained
         for name, gradient in trained.items():
-            place = encoder.place(name)
+            place = encoder.locate(name)
             assert place.part != "embeddings"
             assert place.layer is None or place.layer >= layer
             assert torch.allclose(gradient, expected[name], atol=1e-6), name
@@ -52,7 +52,7 @@ def test_prefix_and_suffix_make_the_whole(tiny, family) -> None:
 
 def test_above_the_top_layer_only_what_the_head_reads_is_left(tiny, family) -> None:
     model, encoder = load(tiny, family)
-    assert Cut(model, encoder, encoder.depth).run_prefix(**padded()).shape == (3, 1, encoder.hidden_size)
+    assert SplitModel(model, encoder, encoder.depth).run_lower(**padded()).shape == (3, 1, encoder.hidden_size)
 
 
 def test_a_head_that_reads_all_tokens_is_given_all(tiny) -> None:
@@ -60,14 +60,14 @@ def test_a_head_that_reads_all_tokens_is_given_all(tiny) -> None:
     from dataclasses import replace
 
     everywhere = replace(encoder, reads_first_token=False)
-    assert Cut(model, everywhere, encoder.depth).run_prefix(**padded()).shape == (3, 10, encoder.hidden_size)
+    assert SplitModel(model, everywhere, encoder.depth).run_lower(**padded()).shape == (3, 10, encoder.hidden_size)
 
 
 def test_the_prefix_has_no_dropout_and_leaves_the_mode_alone(tiny, family) -> None:
     model, encoder = load(tiny, family, dropout=0.5)
     model.train()
-    cut = Cut(model, encoder, encoder.depth)
-    first, second = cut.run_prefix(**padded()), cut.run_prefix(**padded())
+    split_model = SplitModel(model, encoder, encoder.depth)
+    first, second = split_model.run_lower(**padded()), split_model.run_lower(**padded())
     assert torch.equal(first, second)
     assert model.training
     assert not first.requires_grad
@@ -76,10 +76,10 @@ def test_the_prefix_has_no_dropout_and_leaves_the_mode_alone(tiny, family) -> No
 def test_a_model_wrapped_by_peft_is_cut(tiny) -> None:
     model, encoder = load(tiny, "bert")
     wrapped = create_strategy("lora", {}).adapt(model, tiny.context(tiny.folder(), tiny.config())).eval()
-    cut = Cut(wrapped, encoder, 2)
+    split_model = SplitModel(wrapped, encoder, 2)
     with torch.no_grad():
-        states = cut.run_prefix(**padded())
-        with cut.suffix():
+        states = split_model.run_lower(**padded())
+        with split_model.upper_only():
             rest = wrapped(inputs_embeds=states, attention_mask=padded()["attention_mask"]).logits
         assert torch.allclose(rest, wrapped(**padded()).logits, atol=1e-6)
 
@@ -87,6 +87,6 @@ def test_a_model_wrapped_by_peft_is_cut(tiny) -> None:
 def test_the_model_is_whole_again_after_an_error(tiny) -> None:
     model, encoder = load(tiny, "bert")
     before = dict(model.named_modules())
-    with pytest.raises(ZeroDivisionError), Cut(model, encoder, 1).suffix():
+    with pytest.raises(ZeroDivisionError), SplitModel(model, encoder, 1).upper_only():
         raise ZeroDivisionError
     assert dict(model.named_modules()) == before

@@ -13,7 +13,7 @@ from pipeline.stages.search.trial import TrialTask
 from pipeline.tracking.memory import MemoryTracker
 
 
-class Child:
+class WorkerProcess:
     def __init__(self, found):
         self.found = found
 
@@ -23,7 +23,7 @@ class Child:
         return self.found
 
 
-class Children:
+class WorkerProcesses:
     """Calls at once; dies as often as told."""
 
     def __init__(self, deaths=0):
@@ -32,8 +32,8 @@ class Children:
     def start(self, function, tasks):
         self.calls.append([task.number for task in tasks])
         if len(self.calls) <= self.deaths:
-            return Child(ProcessLostError("killed"))
-        return Child(function(tasks))
+            return WorkerProcess(ProcessLostError("killed"))
+        return WorkerProcess(function(tasks))
 
 
 @pytest.fixture
@@ -81,24 +81,24 @@ def outcomes(executor, tasks):
 
 
 def test_trials_are_handed_back_one_by_one_and_one_that_fails_fails_alone(tmp_path, tracker, trained):
-    children = Children()
-    found = outcomes(BatchedExecutor(3, children), make_tasks(tmp_path))
-    assert children.calls == [[0, 1, 2]]
+    processes = WorkerProcesses()
+    found = outcomes(BatchedExecutor(3, processes), make_tasks(tmp_path))
+    assert processes.calls == [[0, 1, 2]]
     assert [outcome.number for outcome in found] == [0, 1, 2]
     assert [bool(outcome.run_id) for outcome in found] == [True, False, True]
     assert isinstance(found[1].error, TrainingError)
 
 
 def test_what_is_handed_in_meanwhile_trains_when_all_were_handed_back(tmp_path, tracker, trained):
-    children = Children()
-    executor = BatchedExecutor(2, children)
+    processes = WorkerProcesses()
+    executor = BatchedExecutor(2, processes)
     first, second, third = make_tasks(tmp_path, (1, 2, 3))
     executor.submit(first)
     executor.submit(second)
     assert executor.wait().number == 0
     executor.submit(third)
     assert [executor.wait().number, executor.wait().number] == [1, 2]
-    assert children.calls == [[0, 1], [2]]
+    assert processes.calls == [[0, 1], [2]]
 
 
 def test_a_lost_process_loses_all_and_finished_trials_are_not_trained_again(tmp_path, tracker, trained):
@@ -106,7 +106,7 @@ def test_a_lost_process_loses_all_and_finished_trials_are_not_trained_again(tmp_
     done = tracker.start("trial", "parent", tasks[1].tags)
     done.finish("FINISHED")
     tasks[0].model_folder.mkdir(parents=True)
-    executor = BatchedExecutor(3, Children(deaths=1))
+    executor = BatchedExecutor(3, WorkerProcesses(deaths=1))
     assert all(isinstance(outcome.error, ProcessLostError) for outcome in outcomes(executor, tasks))
     found = outcomes(executor, tasks)
     assert trained == [1, 3]
@@ -119,6 +119,6 @@ def test_auto_says_where_workers_have_no_say(monkeypatch, capsys, workers, lines
     asked = []
     monkeypatch.setattr(batched, "why_not", lambda *_: asked.append(1) or "")
     plan = SimpleNamespace(config=SimpleNamespace(workers=workers), known_points=lambda: [{}, {}, {}])
-    assert auto.create(plan, "fp32", Children()).slots == 3
+    assert auto.create(plan, "fp32", WorkerProcesses()).slots == 3
     assert capsys.readouterr().out.count(f"--workers {workers} is ignored") == lines
     assert len(asked) == 1, "it starts a process that builds the model"

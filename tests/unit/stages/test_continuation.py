@@ -24,7 +24,7 @@ class GivenTracker(MemoryTracker):
 
     given: str | None = None
 
-    def given_run_id(self) -> str | None:
+    def assigned_run_id(self) -> str | None:
         return self.given
 
 

@@ -12,7 +12,7 @@ class Store:
     def __init__(self, given: str | None = None, of_folder: bool = True, **tags: str) -> None:
         self.given, self.of_folder, self.tags = given, of_folder, tags
 
-    def given_run_id(self) -> str | None:
+    def assigned_run_id(self) -> str | None:
         return self.given
 
     def is_of_folder(self) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.failures import foreseen
-from pipeline.stages.processes.workers import Children
+from pipeline.stages.processes.workers import WorkerProcesses
 
 SCRIPT = """
 import os, signal, sys, time
@@ -44,7 +44,7 @@ def fail(kind):
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in a shell's background starts with it ignored
     workers._PRELOADED.clear()
-    pool = workers.Children()
+    pool = workers.WorkerProcesses()
     if sys.argv[1] == "work":
         pool.call(work, sys.argv[2])
     for kind in sys.argv[2:]:
@@ -141,7 +141,7 @@ def test_a_child_ends_when_its_parent_is_killed(start, child, tmp_path):
 
 
 def test_a_child_has_the_environment_of_the_moment(monkeypatch):
-    pool = Children()
+    pool = WorkerProcesses()
     for value in ("first", "second"):
         monkeypatch.setenv("A_NAME_OF_TESTS", value)
         assert pool.call(os.getenv, "A_NAME_OF_TESTS") == value
@@ -157,7 +157,7 @@ def test_everything_that_is_imported_before_the_fork_can_be(tmp_path):
         "assert workers._PRELOADED[-1] == 'pipeline.stages.processes.preload' and gc.get_freeze_count() > 100_000\n"
         "assert requirements_utils._MODULES_TO_PACKAGES, 'MLflow has another name for it now'\n"
         "assert threading.active_count() == 1, threading.enumerate()\n"
-        "workers.Children().prepare()\nassert forkserver._forkserver._forkserver_pid\n"
+        "workers.WorkerProcesses().prepare()\nassert forkserver._forkserver._forkserver_pid\n"
     )
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
     done = subprocess.run(

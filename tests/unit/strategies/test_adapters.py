@@ -29,7 +29,7 @@ def build(tiny):
 
 
 def adapted(built):
-    names = [parameter.name for parameter in built.parameters.trainable if parameter.place.part == "added"]
+    names = [parameter.name for parameter in built.parameters.trainable if parameter.location.part == "added"]
     assert names
     return names
 
@@ -90,7 +90,7 @@ def test_a_subset_is_no_larger_than_the_whole(tiny, build):
         context = tiny.context(tiny.folder(family), tiny.config())
         built = build("random_subset", family=family, amount=10)
         linear = linear_layers(built.model, context.encoder).items()
-        whole = sum(layer.weight.numel() for name, layer in linear if context.encoder.place(f"{name}.weight").part == "layer")
+        whole = sum(layer.weight.numel() for name, layer in linear if context.encoder.locate(f"{name}.weight").part == "layer")
         assert create_strategy("random_subset", {"amount": whole}).phases(context)
         with pytest.raises(
             ConfigError, match=rf"random_subset: amount={whole + 1} exceeds the {whole:,} weights in the linear"
@@ -159,7 +159,7 @@ def test_a_random_subset_moves_exactly_as_many_weights_as_bitfit_has_biases(tiny
     tiny.fit(built, tiny.config(epochs=2, weight_decay=0.1), tmp_path)
     after = effective(built)
     changed = sum(int((after[name] != before[name]).sum()) for name in before)
-    in_head = sum(parameter.size for parameter in built.parameters.trainable if parameter.place.part == "head")
+    in_head = sum(parameter.size for parameter in built.parameters.trainable if parameter.location.part == "head")
     assert changed == built.parameters.trainable_count - in_head
 
 
@@ -194,10 +194,10 @@ def test_a_prefix_without_projection_begins_near_zero_and_with_one_as_peft_makes
 
 
 def test_a_projection_trains_at_its_share_of_the_rate_and_the_classifier_at_all_of_it(build):
-    def factors(**arguments):
+    def lr_multipliers(**arguments):
         plan = build("prefix", **arguments).parameters
-        return {parameter.place.part: parameter.factors for parameter in plan.trainable}
+        return {parameter.location.part: parameter.lr_multipliers for parameter in plan.trainable}
 
-    assert factors() == {"added": (0.02,), "head": (1.0,)}
-    assert factors(projection_lr_multiplier=0.25) == {"added": (0.25,), "head": (1.0,)}
-    assert factors(projection_lr_multiplier=0.25, projection=False) == {"added": (1.0,), "head": (1.0,)}
+    assert lr_multipliers() == {"added": (0.02,), "head": (1.0,)}
+    assert lr_multipliers(projection_lr_multiplier=0.25) == {"added": (0.25,), "head": (1.0,)}
+    assert lr_multipliers(projection_lr_multiplier=0.25, projection=False) == {"added": (1.0,), "head": (1.0,)}

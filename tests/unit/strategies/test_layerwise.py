@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from transformers import BertConfig
 
 from pipeline.errors import ConfigError
-from pipeline.modeling.encoder import Encoder, describe_encoder
+from pipeline.modeling.encoder import EncoderSpec, describe_encoder
 from pipeline.strategies.base import StrategyContext, create_strategy
 from pipeline.strategies.freezing import Phase, count_layers
 
@@ -20,12 +20,12 @@ def layer(number: int, part: str = "output.dense.weight") -> str:
     return f"bert.encoder.layer.{number}.{part}"
 
 
-def phases(name: str, epochs: int = 5, encoder: Encoder = BERT, **arguments: object) -> list[Phase]:
+def phases(name: str, epochs: int = 5, encoder: EncoderSpec = BERT, **arguments: object) -> list[Phase]:
     return list(create_strategy(name, arguments).phases(StrategyContext(encoder, epochs, 10, 0.1)))
 
 
-def factor(phase: Phase, name: str) -> float:
-    return phase.factor(BERT.place(name))
+def lr_multiplier(phase: Phase, name: str) -> float:
+    return phase.lr_multiplier(BERT.locate(name))
 
 
 @pytest.mark.parametrize(
@@ -34,34 +34,38 @@ def factor(phase: Phase, name: str) -> float:
 )
 def test_the_studys_rates_at_its_learning_rate(table, embeddings, lower, upper, pooler, head) -> None:
     (phase,) = phases("discriminative", table=table)
-    places = [EMBEDDINGS, layer(0), layer(5), layer(6), layer(11), POOLER, HEAD]
-    rates = [2e-5 * factor(phase, name) for name in places]
+    locations = [EMBEDDINGS, layer(0), layer(5), layer(6), layer(11), POOLER, HEAD]
+    rates = [2e-5 * lr_multiplier(phase, name) for name in locations]
     assert rates == pytest.approx([embeddings, lower, lower, upper, upper, pooler, head])
 
 
 def test_geometric_decay_goes_down_layer_by_layer() -> None:
     (phase,) = phases("discriminative", table="geometric", decay=0.9)
-    down = [factor(phase, name) for name in (HEAD, POOLER, *(layer(i) for i in reversed(range(12))), EMBEDDINGS)]
+    down = [lr_multiplier(phase, name) for name in (HEAD, POOLER, *(layer(i) for i in reversed(range(12))), EMBEDDINGS)]
     assert down == pytest.approx([1, 1, *(0.9**i for i in range(13))])
 
 
 def test_the_bottom_is_frozen() -> None:
     (phase,) = phases("freeze_bottom", bottom="9")
-    trained = {i for i in range(12) if factor(phase, layer(i))}
+    trained = {i for i in range(12) if lr_multiplier(phase, layer(i))}
     assert trained == {9, 10, 11}
-    assert [factor(phase, name) for name in (EMBEDDINGS, POOLER, HEAD)] == [0, 1, 1]
+    assert [lr_multiplier(phase, name) for name in (EMBEDDINGS, POOLER, HEAD)] == [0, 1, 1]
     (phase,) = phases("freeze_bottom", bottom="9", freeze_embeddings="false")
-    assert factor(phase, EMBEDDINGS) == 1
+    assert lr_multiplier(phase, EMBEDDINGS) == 1
 
 
 def test_gradual_unfreezes_from_the_top() -> None:
     found = phases("gradual")
     assert [phase.start_epoch for phase in found] == [0, 2, 4]
     names = [HEAD, POOLER, layer(6), layer(5), EMBEDDINGS]
-    assert [[factor(phase, name) for name in names] for phase in found] == [[1, 0, 0, 0, 0], [1, 1, 1, 0, 0], [1, 1, 1, 1, 1]]
+    assert [[lr_multiplier(phase, name) for name in names] for phase in found] == [
+        [1, 0, 0, 0, 0],
+        [1, 1, 1, 0, 0],
+        [1, 1, 1, 1, 1],
+    ]
     shorter = phases("gradual", epochs=3, head_epochs=1, top_epochs=1, top=2)
     assert [phase.start_epoch for phase in shorter] == [0, 1, 2]
-    assert [factor(shorter[1], layer(i)) for i in (9, 10)] == [0, 1]
+    assert [lr_multiplier(shorter[1], layer(i)) for i in (9, 10)] == [0, 1]
 
 
 def test_attention_spares_the_feed_forward_blocks() -> None:
@@ -74,7 +78,7 @@ def test_attention_spares_the_feed_forward_blocks() -> None:
         HEAD,
     ]
     rests = [layer(3, "intermediate.dense.weight"), layer(3), layer(3, "output.LayerNorm.weight"), EMBEDDINGS]
-    assert [factor(phase, name) for name in trains + rests] == [1] * 5 + [0] * 4
+    assert [lr_multiplier(phase, name) for name in trains + rests] == [1] * 5 + [0] * 4
 
 
 @pytest.mark.parametrize(

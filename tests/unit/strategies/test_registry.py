@@ -3,7 +3,7 @@ from types import ModuleType
 
 import pytest
 
-from pipeline.config.fields import describe_fields, parse_arguments, typed
+from pipeline.config.fields import config_class, describe_fields, parse_arguments
 from pipeline.config.options import STAGE_CONFIGS
 from pipeline.errors import ConfigError
 from pipeline.registry import Registry
@@ -73,7 +73,7 @@ def test_a_module_that_does_not_define_exactly_one_strategy_is_its_authors_mista
 ) -> None:
     module = ModuleType("pipeline.strategies.methods.mine")
     for number in range(count):
-        setattr(module, f"Mine{number}", typed(type(f"Mine{number}", (Strategy,), {"__module__": module.__name__})))
+        setattr(module, f"Mine{number}", config_class(type(f"Mine{number}", (Strategy,), {"__module__": module.__name__})))
     module.Strategy = Strategy  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, module.__name__, module)
     monkeypatch.setattr(Registry, "names", lambda self: ["mine"])
@@ -84,7 +84,7 @@ def test_a_module_that_does_not_define_exactly_one_strategy_is_its_authors_mista
 def test_an_argument_that_shadows_an_option_is_its_authors_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
     module = ModuleType("pipeline.strategies.methods.mine")
     fields = {"__module__": module.__name__, "__annotations__": {"dropout": float, "depth": int}, "dropout": 0.1, "depth": 1}
-    module.Mine = typed(type("Mine", (Strategy,), fields))  # type: ignore[attr-defined]
+    module.Mine = config_class(type("Mine", (Strategy,), fields))  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, module.__name__, module)
     monkeypatch.setattr(Registry, "names", lambda self: ["mine"])
     with pytest.raises(TypeError, match=r"mine: dropout shadows an option\. Rename the field"):

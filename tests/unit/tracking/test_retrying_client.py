@@ -8,7 +8,7 @@ import tenacity
 from mlflow.exceptions import MlflowException
 
 from pipeline.tracking import retrying_client
-from pipeline.tracking.retrying_client import PatientClient
+from pipeline.tracking.retrying_client import RetryingClient
 
 LOCKED = MlflowException("(sqlite3.OperationalError) database is locked")
 
@@ -46,7 +46,7 @@ def connect(monkeypatch, slept):
     def connect(*refusals, connecting=()):
         client = Client(*connecting)
         monkeypatch.setattr(retrying_client, "MlflowClient", client)
-        patient = PatientClient("sqlite:///mlflow.db")
+        patient = RetryingClient("sqlite:///mlflow.db")
         client.calls.clear()
         client.refusals = list(refusals)
         return patient, client

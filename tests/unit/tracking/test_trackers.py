@@ -101,7 +101,7 @@ def test_nested_runs_know_their_parent(tracker):
 def test_a_run_is_reopened_or_amended(tracker):
     logger = tracker.start("again")
     logger.finish("FAILED", "no power")
-    tracker.amend(logger.run_id).log_metrics({"late": 1.0})
+    tracker.open_for_update(logger.run_id).log_metrics({"late": 1.0})
     run = tracker.get(logger.run_id)
     assert (run.status, run.tags["status_detail"], run.metrics["late"]) == ("FAILED", "no power", 1.0)
     tracker.reopen(logger.run_id)
@@ -204,7 +204,7 @@ def test_a_model_whose_files_were_deleted_is_an_input_error(tracker, tmp_path, m
 
 
 def test_an_unknown_run_is_an_input_error(tracker):
-    for ask in (tracker.get, tracker.amend):
+    for ask in (tracker.get, tracker.open_for_update):
         with pytest.raises(RunError, match="There is no run '0123'"):
             ask("0123")
 

@@ -9,7 +9,7 @@ import torch
 from pipeline.data.batching import plan_epoch
 from pipeline.strategies.base import Strategy, create_strategy
 from pipeline.strategies.freezing import Phase, everything, head, layers
-from pipeline.training.activation_cache import PrefixCache
+from pipeline.training.activation_cache import ActivationCache
 from pipeline.training.checkpoints import trained_state
 from pipeline.training.meters import FlopCounter
 from pipeline.training.seeding import Seeds
@@ -47,9 +47,9 @@ def train(tiny, tmp_path, watch):
         config = tiny.config(**{**OPTIONS, **options})
         built = tiny.build(strategy, tiny.folder(family), config)
         watcher = watch()
-        cache = PrefixCache(tmp_path / "hidden_states", 10**8) if cached else None
+        cache = ActivationCache(tmp_path / "hidden_states", 10**8) if cached else None
         folder = tmp_path / f"run-{len(list(tmp_path.iterdir()))}"
-        result = tiny.fit(built, config, folder, rows=40, watcher=watcher, prefix_cache=cache, base_identity=base)
+        result = tiny.fit(built, config, folder, rows=40, watcher=watcher, activation_cache=cache, base_identity=base)
         return built, result, watcher
 
     return train
@@ -111,8 +111,8 @@ def test_a_training_interrupted_between_phases_knows_what_both_cost(tiny, tmp_pa
 
     def fit(watcher):
         built = tiny.build(Thawing(), tiny.folder(), config)
-        cache = PrefixCache(tmp_path / "hidden_states", 10**8)
-        return tiny.fit(built, config, tmp_path / "run", rows=40, watcher=watcher, prefix_cache=cache, base_identity="base")
+        cache = ActivationCache(tmp_path / "hidden_states", 10**8)
+        return tiny.fit(built, config, tmp_path / "run", rows=40, watcher=watcher, activation_cache=cache, base_identity="base")
 
     def interrupt(step):
         if step == 8:
@@ -132,11 +132,11 @@ def test_a_training_interrupted_between_phases_knows_what_both_cost(tiny, tmp_pa
 def test_it_holds_in_bf16_too(tiny, tmp_path, name) -> None:
     strategy = create_strategy(name, {"top_k": 1} if name == "partial" else {})
     results = []
-    for cache in (PrefixCache(tmp_path / "hidden_states", 10**8), None):
+    for cache in (ActivationCache(tmp_path / "hidden_states", 10**8), None):
         config = tiny.config(epochs=2, precision="bf16")
         built = tiny.build(strategy, tiny.folder(), config)
         folder = tmp_path / f"run-{cache is None}"
-        results.append(tiny.fit(built, config, folder, rows=40, prefix_cache=cache, base_identity="b", precision="bf16"))
+        results.append(tiny.fit(built, config, folder, rows=40, activation_cache=cache, base_identity="b", precision="bf16"))
     assert results[0].train_loss_mean == pytest.approx(results[1].train_loss_mean, rel=0.02)
     assert results[0].cache == "built"
     assert json.loads(next((tmp_path / "hidden_states").glob("*/about.json")).read_text())["dtype"] == "bfloat16"
@@ -177,5 +177,5 @@ def test_another_base_has_other_states(train) -> None:
 def test_what_does_not_fit_is_computed_for_every_batch(tiny, tmp_path) -> None:
     config = tiny.config(**OPTIONS)
     built = tiny.build(create_strategy("head_only", {}), tiny.folder(), config)
-    result = tiny.fit(built, config, tmp_path / "run", rows=40, prefix_cache=PrefixCache(tmp_path / "small", 10))
+    result = tiny.fit(built, config, tmp_path / "run", rows=40, activation_cache=ActivationCache(tmp_path / "small", 10))
     assert result.cache == "unused"

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from pipeline.data.tokenization import TokenTable
 from pipeline.errors import TrainingError
-from pipeline.training.activation_cache import PrefixCache
+from pipeline.training.activation_cache import ActivationCache
 
 WIDTH = 4
 
@@ -44,7 +44,7 @@ def batches_of(count: int, size: int = 3) -> list[np.ndarray]:
     return [np.arange(start, min(start + size, count)) for start in range(0, count, size)][::-1]
 
 
-def build(cache: PrefixCache, tokens: TokenTable, identity: object = "base", first_only: bool = False, **options):
+def build(cache: ActivationCache, tokens: TokenTable, identity: object = "base", first_only: bool = False, **options):
     compute = states_of(tokens, **options)
     lengths = np.ones_like(tokens.lengths) if first_only else tokens.lengths
     return cache.find_or_build(identity, tokens, lengths, batches_of(len(tokens)), compute), compute.calls
@@ -52,13 +52,13 @@ def build(cache: PrefixCache, tokens: TokenTable, identity: object = "base", fir
 
 @pytest.fixture
 def cache(tmp_path):
-    return PrefixCache(tmp_path / "hidden_states", 10**6)
+    return ActivationCache(tmp_path / "hidden_states", 10**6)
 
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=12), st.sampled_from([torch.float32, torch.bfloat16]), st.data())
 def test_what_is_read_is_what_was_computed(tmp_path_factory, lengths, dtype, data) -> None:
     tokens = table(lengths)
-    found, _ = build(PrefixCache(tmp_path_factory.mktemp("cache"), 10**6), tokens, dtype=dtype)
+    found, _ = build(ActivationCache(tmp_path_factory.mktemp("cache"), 10**6), tokens, dtype=dtype)
     indices = np.array(data.draw(st.lists(st.integers(0, len(lengths) - 1), min_size=1, max_size=8)))
     states, read = found.read(indices)
     assert states.dtype == dtype
@@ -144,7 +144,7 @@ def test_a_full_disk_means_computing_anew(cache, monkeypatch, caplog) -> None:
 
 
 def test_an_entry_that_another_process_holds_is_not_evicted(tmp_path) -> None:
-    cache = PrefixCache(tmp_path, 10 * WIDTH * 4)
+    cache = ActivationCache(tmp_path, 10 * WIDTH * 4)
     held, _ = build(cache, table([10]), "held")
     name = Path(held.file.name).parent.name
     with FileLock(tmp_path / f"{name}.lock"):
@@ -163,7 +163,7 @@ def test_a_file_that_ends_early_is_an_error(cache) -> None:
 
 def test_the_least_recently_used_goes_when_the_bound_is_reached(tmp_path) -> None:
     entry_bytes = 10 * WIDTH * 4
-    cache = PrefixCache(tmp_path, 2 * entry_bytes)
+    cache = ActivationCache(tmp_path, 2 * entry_bytes)
     for identity in ("old", "used"):
         build(cache, table([10]), identity)
         time.sleep(0.01)
@@ -175,15 +175,15 @@ def test_the_least_recently_used_goes_when_the_bound_is_reached(tmp_path) -> Non
 
 
 def test_what_would_not_fit_is_not_kept(tmp_path) -> None:
-    cache = PrefixCache(tmp_path, 10 * WIDTH * 4 - 1)
+    cache = ActivationCache(tmp_path, 10 * WIDTH * 4 - 1)
     assert build(cache, table([10]))[0] is None
     assert not [path for path in tmp_path.iterdir() if path.is_dir()]
 
 
 def test_an_open_table_is_read_on_after_its_entry_was_evicted_by_another(tmp_path) -> None:
-    found, _ = build(PrefixCache(tmp_path, 10**6), table([3, 5]))
+    found, _ = build(ActivationCache(tmp_path, 10**6), table([3, 5]))
     states, _ = found.read(np.array([0]))
-    build(PrefixCache(tmp_path, 8 * WIDTH * 4), table([8]), "other")
+    build(ActivationCache(tmp_path, 8 * WIDTH * 4), table([8]), "other")
     assert not Path(found.file.name).exists()
     assert torch.equal(found.read(np.array([0]))[0], states)
 
@@ -198,7 +198,7 @@ def _build_in_a_process(folder, log) -> None:
             file.write(f"{os.getpid()}\n")
         return compute(indices)
 
-    found = PrefixCache(folder, 10**6).find_or_build("base", tokens, tokens.lengths, batches_of(6), slow)
+    found = ActivationCache(folder, 10**6).find_or_build("base", tokens, tokens.lengths, batches_of(6), slow)
     states, _ = found.read(np.arange(6))
     assert states[5, 0, 0] == tokens.tokens(5)[0]
 

@@ -11,7 +11,7 @@ from pipeline.data.batching import TokenExamples
 from pipeline.errors import ConfigError, TrainingError
 from pipeline.evaluation.task import softmax
 from pipeline.strategies.base import create_strategy
-from pipeline.training.activation_cache import PrefixCache
+from pipeline.training.activation_cache import ActivationCache
 from pipeline.training.closed_form import solve_head
 from pipeline.training.inference import predict_logits
 
@@ -48,10 +48,10 @@ def test_one_class_is_refused() -> None:
 @pytest.mark.parametrize(("family", "head"), [("bert", "pooler"), ("albert", "pooler"), ("distilbert", "mean")])
 def test_the_model_computes_what_was_solved(tiny, tmp_path, family, head, watch) -> None:
     config, table, results = tiny.config(head=head, dropout=0.5), tiny.table(40), []
-    for cache in (None, PrefixCache(tmp_path / "states", 10**8)):
+    for cache in (None, ActivationCache(tmp_path / "states", 10**8)):
         built = tiny.build(create_strategy("linear_probe", {}), tiny.folder(family), config)
         watcher = watch()
-        result = tiny.fit(built, config, tmp_path / "checkpoints", rows=40, watcher=watcher, prefix_cache=cache)
+        result = tiny.fit(built, config, tmp_path / "checkpoints", rows=40, watcher=watcher, activation_cache=cache)
         logits = torch.from_numpy(
             predict_logits(built.model, TokenExamples(table, built.model.config.pad_token_id), torch.device("cpu"))
         )

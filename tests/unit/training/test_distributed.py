@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.data.batching import plan_epoch, plan_inference
-from pipeline.training.distributed import ALONE, ProcessGroup, find_world
+from pipeline.training.distributed import ALONE, ProcessGroup, find_context
 
 
 class Member(ProcessGroup):
@@ -46,7 +46,7 @@ def test_the_weighted_means_of_the_shares_average_to_the_mean_of_the_batch(lengt
 @given(lengths=st.lists(st.integers(1, 30), min_size=1, max_size=40), size=st.integers(2, 5))
 def test_an_evaluation_is_dealt_out_without_remainder(lengths, size):
     batches = plan_inference(np.array(lengths), 64)
-    dealt = [batch for member in group(size) for batch in member.deal(batches)]
+    dealt = [batch for member in group(size) for batch in member.shard(batches)]
     assert sorted(np.concatenate(dealt)) == list(range(len(lengths)))
 
 
@@ -57,8 +57,8 @@ def test_shares_hold_short_and_long_texts_alike():
 
 def test_a_process_alone_changes_nothing():
     loss, batch = torch.tensor(2.0), np.arange(3)
-    assert find_world(1) is ALONE
-    assert isinstance(find_world(2), ProcessGroup)
+    assert find_context(1) is ALONE
+    assert isinstance(find_context(2), ProcessGroup)
     share = ALONE.share(batch)
     assert share.indices is batch
     assert ALONE.weigh(loss, share) is loss

@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from pipeline.config.fields import typed
+from pipeline.config.fields import config_class
 from pipeline.errors import TrainingError
 from pipeline.strategies.base import Strategy, create_strategy
 from pipeline.training import loop
@@ -115,7 +115,9 @@ def scripted(monkeypatch):
     def script(name, values):
         scores = iter(values)
         others = {"accuracy": 0.5, "precision_macro": 0.5, "recall_macro": 0.5, "f1_macro": 0.5, "loss": 1.0}
-        monkeypatch.setattr("pipeline.evaluation.task.ClassReading.score", lambda *arguments: {**others, name: next(scores)})
+        monkeypatch.setattr(
+            "pipeline.evaluation.task.ClassificationTask.score", lambda *arguments: {**others, name: next(scores)}
+        )
 
     return script
 
@@ -157,7 +159,7 @@ def test_a_validation_loss_that_is_no_number_is_an_error(prepare, scripted):
         train()
 
 
-@typed
+@config_class
 class Watching(Strategy):
     """Trains everything and keeps what it is told."""
 

@@ -2,18 +2,18 @@
 
 import pytest
 
-from pipeline.config.fields import typed
+from pipeline.config.fields import config_class
 from pipeline.strategies.base import Strategy, create_strategy
-from pipeline.strategies.freezing import Phase, RateGroup, everything, head
+from pipeline.strategies.freezing import ParamGroup, Phase, everything, head
 from pipeline.training.optimizer import build_optimizer, set_learning_rate
 
 
-@typed
+@config_class
 class Discriminative(Strategy):
     """The head alone at first, then everything, the encoder at a tenth."""
 
     def phases(self, context):
-        return [Phase.training(head), Phase((RateGroup(head), RateGroup(everything, 0.1)), start_epoch=1)]
+        return [Phase.training(head), Phase((ParamGroup(head), ParamGroup(everything, 0.1)), start_epoch=1)]
 
 
 def names_of(built, members):

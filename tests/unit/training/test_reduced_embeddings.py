@@ -42,7 +42,7 @@ def test_pairs_of_texts_have_the_rows_of_both(tiny, tmp_path):
     for name, acceleration in CHOSEN.items():
         config = tiny.config(epochs=2, acceleration=acceleration)
         built = tiny.build(create_strategy("full", {}), tiny.folder(), config, 2 * STEPS, objective)
-        given = {"train": pairs, "validation": tiny.pairs(16, seed=1), "reading": objective.reading}
+        given = {"train": pairs, "validation": tiny.pairs(16, seed=1), "reading": objective.task}
         result = tiny.fit(built, config, tmp_path / name, **given)
         losses.append((result.train_loss_mean, result.best["loss"]))
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
@@ -87,7 +87,7 @@ def test_rows_without_tokens_decay_as_in_the_whole_table(tiny, both, strategy, d
 def test_the_best_checkpoint_has_the_rows_as_they_were_then(both, monkeypatch):
     scores = iter([0.5, 0.9, 0.6] * 2)
     others = {"accuracy": 0.5, "precision_macro": 0.5, "recall_macro": 0.5, "f1_macro": 0.5, "loss": 1.0}
-    monkeypatch.setattr("pipeline.evaluation.task.ClassReading.score", lambda *_: {**others, "accuracy": next(scores)})
+    monkeypatch.setattr("pipeline.evaluation.task.ClassificationTask.score", lambda *_: {**others, "accuracy": next(scores)})
     (used, result, _), (whole, _, _) = both(weight_decay=0.5, max_grad_norm=1e9, learning_rate=3e-3)
     assert (result.best_step, result.steps) == (2 * STEPS, 3 * STEPS)
     torch.testing.assert_close(table_of(used.model), table_of(whole.model), rtol=3e-6, atol=1e-7)

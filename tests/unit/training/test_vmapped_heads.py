@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from pipeline.strategies.base import create_strategy, list_strategies
-from pipeline.training.activation_cache import PrefixCache
+from pipeline.training.activation_cache import ActivationCache
 from pipeline.training.checkpoints import trained_state
 from pipeline.training.vmapped_heads import differ_in_optimization_only, fit_heads, trains_head_alone
 
@@ -27,9 +27,9 @@ def prepare(tiny, tmp_path):
     def prepare(family="bert", strategy="head_only", cached=True, **options):
         config = tiny.config(**options)
         built = tiny.build(create_strategy(strategy, {}), tiny.folder(family), config)
-        cache = PrefixCache(tmp_path / "hidden_states", 10**8) if cached else None
+        cache = ActivationCache(tmp_path / "hidden_states", 10**8) if cached else None
         folder = tmp_path / f"run-{len(list(tmp_path.iterdir()))}"
-        return tiny.plan(built, config, folder, ROWS, prefix_cache=cache, base_identity=family)
+        return tiny.plan(built, config, folder, ROWS, activation_cache=cache, base_identity=family)
 
     return prepare
 
@@ -88,7 +88,7 @@ def test_it_holds_without_the_cache_and_for_other_seeds(tiny, prepare, alone, wa
 
 def test_dropout_has_each_points_own_probability(tiny, prepare, watch):
     """A pooled state x and a linear head: with dropout p the logits scatter with variance proportional to p / (1 - p)."""
-    from pipeline.modeling.split_model import Cut
+    from pipeline.modeling.split_model import SplitModel
     from pipeline.training.vmapped_modules import Stack
 
     plan = prepare()
@@ -97,7 +97,7 @@ def test_dropout_has_each_points_own_probability(tiny, prepare, watch):
     states = torch.randn(1, 1, plan.encoder.hidden_size, generator=torch.Generator().manual_seed(0)).expand(4000, 1, -1)
     inputs = {"inputs_embeds": states, "attention_mask": torch.ones(4000, 1, dtype=torch.int64)}
     torch.manual_seed(0)
-    with Cut(plan.model, plan.encoder, plan.encoder.depth).suffix(), torch.no_grad():
+    with SplitModel(plan.model, plan.encoder, plan.encoder.depth).upper_only(), torch.no_grad():
         logits = stack.train()(**inputs).logits
         exact = stack.eval()(**inputs).logits
     assert (exact == exact[:1, :1]).all(), "no dropout in evaluation"
@@ -127,7 +127,7 @@ def test_a_loss_that_is_no_number_fails_its_own_point_only(tiny, prepare, alone,
 def test_a_validation_loss_that_is_no_number_does_so_too(tiny, prepare, watch, monkeypatch):
     losses = iter([float("nan"), 0.5])
     monkeypatch.setattr(
-        "pipeline.evaluation.task.ClassReading.score", lambda *arguments: {"accuracy": 0.5, "loss": next(losses)}
+        "pipeline.evaluation.task.ClassificationTask.score", lambda *arguments: {"accuracy": 0.5, "loss": next(losses)}
     )
     ruined, fine = fit_heads(prepare(), [tiny.config(epochs=1, learning_rate=rate) for rate in (1e-2, 1e-3)], watch())
     assert "The validation loss became nan" in str(ruined.error)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline.stages.processes.workers import Children
+from pipeline.stages.processes.workers import WorkerProcesses
 from pipeline.stages.search.executors import batched, local
 from pipeline.stages.search.executors.base import Executor
 from pipeline.stages.search.plan import SearchPlan
@@ -11,8 +11,8 @@ check = local.check
 """Trials of several processes do not train at once, so they go to `local`."""
 
 
-def create(plan: SearchPlan, precision: str, children: Children) -> Executor:
+def create(plan: SearchPlan, precision: str, processes: WorkerProcesses) -> Executor:
     """Whichever executor of this machine is quicker."""
-    if batched.why_not(plan, precision, children):
-        return local.create(plan, precision, children)
-    return batched.build(plan, children)
+    if batched.why_not(plan, precision, processes):
+        return local.create(plan, precision, processes)
+    return batched.build(plan, processes)

@@ -11,7 +11,7 @@ from pipeline.stages.search.trial import TrialTask
 
 if TYPE_CHECKING:
     from pipeline.config import TuneConfig
-    from pipeline.stages.processes.workers import Children
+    from pipeline.stages.processes.workers import WorkerProcesses
     from pipeline.stages.search.plan import SearchPlan
 
 
@@ -70,11 +70,11 @@ def check_executor(config: TuneConfig) -> None:
         check(config)
 
 
-def create_executor(plan: SearchPlan, precision: str, children: Children) -> Executor:
+def create_executor(plan: SearchPlan, precision: str, processes: WorkerProcesses) -> Executor:
     """The executor of `--executor`, ready to take trials.
 
     Raises:
         ConfigError: It cannot work here, or not for this search.
     """
-    executor: Executor = EXECUTORS.load(plan.config.executor).create(plan, precision, children)
+    executor: Executor = EXECUTORS.load(plan.config.executor).create(plan, precision, processes)
     return executor

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pipeline.errors import ConfigError, PipelineError
-from pipeline.stages.processes.workers import Child, Children
+from pipeline.stages.processes.workers import WorkerProcess, WorkerProcesses
 from pipeline.stages.progress import say
 from pipeline.stages.search.executors.base import Outcome
 from pipeline.stages.search.plan import SearchPlan
@@ -15,28 +15,28 @@ _MOST_AT_ONCE = 64
 """More trials are trained in so many at a time: weights, moments and the best weights of each are in memory."""
 
 
-def create(plan: SearchPlan, precision: str, children: Children) -> BatchedExecutor:
+def create(plan: SearchPlan, precision: str, processes: WorkerProcesses) -> BatchedExecutor:
     """An executor for all trials of the search, or as many as fit.
 
     Raises:
         ConfigError: The trials cannot train together.
     """
-    if why := why_not(plan, precision, children):
+    if why := why_not(plan, precision, processes):
         raise ConfigError(f"--executor batched: {why}. Leave it out, or give --executor local.")
-    return build(plan, children)
+    return build(plan, processes)
 
 
-def build(plan: SearchPlan, children: Children) -> BatchedExecutor:
+def build(plan: SearchPlan, processes: WorkerProcesses) -> BatchedExecutor:
     """The executor, where `why_not` has nothing against it."""
     if plan.config.workers > 1:
         say(
             f"--workers {plan.config.workers} is ignored: the trials train at once in one process. With --executor local "
             "each has a process of its own."
         )
-    return BatchedExecutor(min(len(plan.known_points()), _MOST_AT_ONCE), children)
+    return BatchedExecutor(min(len(plan.known_points()), _MOST_AT_ONCE), processes)
 
 
-def why_not(plan: SearchPlan, precision: str, children: Children) -> str:
+def why_not(plan: SearchPlan, precision: str, processes: WorkerProcesses) -> str:
     """Why the trials of the search cannot train together; empty where they can."""
     config = plan.config
     points = plan.known_points()
@@ -47,7 +47,7 @@ def why_not(plan: SearchPlan, precision: str, children: Children) -> str:
     if config.num_processes > 1:
         return f"--num-processes {config.num_processes} divides each training"
     candidates = [plan.candidate(point, precision) for point in points]
-    if differ_in_optimization_only(candidates) and children.call(trains_together, candidates):
+    if differ_in_optimization_only(candidates) and processes.call(trains_together, candidates):
         return ""
     return (
         f"the trials of {config.title} do not train at once: only several do that train a head on a frozen encoder and "
@@ -60,13 +60,13 @@ class BatchedExecutor:
 
     name = "batched"
 
-    def __init__(self, slots: int, children: Children) -> None:
+    def __init__(self, slots: int, processes: WorkerProcesses) -> None:
         """Begin with nothing to do."""
         self.slots = slots
-        self._children = children
+        self._processes = processes
         self._waiting: list[TrialTask] = []
         self._ended: list[Outcome] = []
-        self._child: Child[list[str | PipelineError]] | None = None
+        self._child: WorkerProcess[list[str | PipelineError]] | None = None
 
     def submit(self, task: TrialTask) -> None:
         """Keep the trial for the next process, which starts when somebody waits."""
@@ -76,7 +76,7 @@ class BatchedExecutor:
         """The next outcome; where none is left, train all that were handed in."""
         if not self._ended:
             tasks, self._waiting = self._waiting, []
-            self._child = self._children.start(run_trials_together, tasks)
+            self._child = self._processes.start(run_trials_together, tasks)
             try:
                 found: list[str | PipelineError] = self._child.result()
             except PipelineError as error:  # who died, or failed before anything was trained, has failed them all

@@ -7,7 +7,7 @@ from multiprocessing.connection import wait
 
 from pipeline import config as configs
 from pipeline.errors import ConfigError, PipelineError
-from pipeline.stages.processes.workers import Child, Children
+from pipeline.stages.processes.workers import WorkerProcess, WorkerProcesses
 from pipeline.stages.search.executors.base import Outcome
 from pipeline.stages.search.plan import SearchPlan
 from pipeline.stages.search.trial import TrialTask, run_trial
@@ -31,9 +31,9 @@ def check(config: configs.TuneConfig) -> None:
         )
 
 
-def create(plan: SearchPlan, _precision: str, children: Children) -> LocalExecutor:
+def create(plan: SearchPlan, _precision: str, processes: WorkerProcesses) -> LocalExecutor:
     """An executor with `--workers` slots."""
-    return LocalExecutor(plan.config.workers, children)
+    return LocalExecutor(plan.config.workers, processes)
 
 
 class LocalExecutor:
@@ -41,17 +41,17 @@ class LocalExecutor:
 
     name = "local"
 
-    def __init__(self, slots: int, children: Children) -> None:
+    def __init__(self, slots: int, processes: WorkerProcesses) -> None:
         """Begin with nothing to do."""
         self.slots = slots
-        self._children = children
-        self._running: dict[int, tuple[Child[str], int]] = {}
+        self._processes = processes
+        self._running: dict[int, tuple[WorkerProcess[str], int]] = {}
         """Slot -> process, and the number of its trial."""
 
     def submit(self, task: TrialTask) -> None:
         """Begin the trial in a free slot."""
         slot = next(slot for slot in range(self.slots) if slot not in self._running)
-        self._running[slot] = self._children.start(run_with_share, slot, self.slots, task), task.number
+        self._running[slot] = self._processes.start(run_with_share, slot, self.slots, task), task.number
 
     def wait(self) -> Outcome:
         """The outcome of whichever process ends next."""
@@ -65,11 +65,11 @@ class LocalExecutor:
 
     def stop(self) -> None:
         """Interrupt the processes; each closes its run."""
-        children = [child for child, _ in self._running.values()]
+        processes = [child for child, _ in self._running.values()]
         self._running.clear()
-        for child in children:
+        for child in processes:
             child.interrupt()
-        for child in children:
+        for child in processes:
             child.join()
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from pipeline.errors import ConfigError, PipelineError, ProcessLostError, shorten
 from pipeline.failures import foreseen, unforeseen
-from pipeline.stages.processes.workers import SECONDS_TO_CLOSE, Children
+from pipeline.stages.processes.workers import SECONDS_TO_CLOSE, WorkerProcesses
 from pipeline.stages.search.executors.base import Outcome
 from pipeline.stages.search.plan import SearchPlan
 from pipeline.stages.search.trial import TrialTask, run_trial
@@ -24,7 +24,7 @@ from pipeline.tracking import open_tracker
 _PROJECT = Path(__file__).parents[3]
 
 
-def create(plan: SearchPlan, _precision: str, _children: Children) -> RayExecutor:
+def create(plan: SearchPlan, _precision: str, _processes: WorkerProcesses) -> RayExecutor:
     """An executor with `--workers` slots on the cluster of `--ray-address`, or else of RAY_ADDRESS.
 
     Raises:

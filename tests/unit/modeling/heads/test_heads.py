@@ -77,7 +77,7 @@ def test_what_is_said_of_a_head_is_so(tiny, family, head) -> None:
     loaded = load(tiny, family, head)
     encoder = with_head(find_model(str(tiny.folder(family))).encoder, head)
     assert encoder.head == head
-    parts = {name: encoder.place(name).part for name, _ in loaded.model.named_parameters()}
+    parts = {name: encoder.locate(name).part for name, _ in loaded.model.named_parameters()}
     assert "added" not in parts.values()
     assert ("pooler" in parts.values()) == (encoder.pooler is not None)
     in_head = [name for name, part in parts.items() if part == "head"]
