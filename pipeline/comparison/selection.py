@@ -7,6 +7,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from pipeline.errors import enumerate_some
 from pipeline.tracking.run_kinds import (
@@ -92,6 +93,8 @@ class ExcludedRun:
     run: Run
     reason: str
     detail: str = ""
+    kind: Literal["", "other stage", "other test"] = ""
+    """Whether it is a run of another stage, or was tested on other examples than the newest."""
 
     @property
     def name(self) -> str:
@@ -100,21 +103,9 @@ class ExcludedRun:
 
     def __str__(self) -> str:
         """A line about this run alone."""
+        if self.kind == "other stage":
+            return f"run {self.run.run_id}: {self.reason}"
         return f"{self.name} (run {self.run.run_id}): {self.reason}{self.detail}"
-
-
-@dataclass(frozen=True)
-class Foreign(ExcludedRun):
-    """A run of another stage."""
-
-    def __str__(self) -> str:
-        """A line about this run alone."""
-        return f"run {self.run.run_id}: {self.reason}"
-
-
-@dataclass(frozen=True)
-class OtherTest(ExcludedRun):
-    """A run that was tested on other examples than the newest."""
 
 
 @dataclass(frozen=True)
@@ -192,7 +183,9 @@ def select_runs(candidates: Iterable[Run], named: bool = False, allow_unequal_bu
     seen: set[tuple[str, ...]] = set()
     if named:
         omitted += [
-            Foreign(run, f"made by {run.stage or 'another project'}, not by train") for run in candidates if not _is_result(run)
+            ExcludedRun(run, f"made by {run.stage or 'another project'}, not by train", kind="other stage")
+            for run in candidates
+            if not _is_result(run)
         ]
     failed: list[Run] = []
     comparable = [run for run in candidates if _is_result(run) and (named or not is_reproduction(run))]
@@ -209,7 +202,8 @@ def select_runs(candidates: Iterable[Run], named: bool = False, allow_unequal_bu
         elif not has_test_result(run):
             omitted.append(ExcludedRun(run, "no test result; run evaluate"))
         elif kept and _test_set(run) != _test_set(kept[0]):
-            omitted.append(OtherTest(run, f"tested on other data than the newest run ({_describe_other_test(run, kept[0])})"))
+            reason = f"tested on other data than the newest run ({_describe_other_test(run, kept[0])})"
+            omitted.append(ExcludedRun(run, reason, kind="other test"))
         elif configuration(run) in seen:
             omitted.append(ExcludedRun(run, "a newer run repeats the same configuration"))
         else:

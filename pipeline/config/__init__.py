@@ -33,7 +33,7 @@ from pipeline.hashing import digest
 from pipeline.registry import METRICS
 
 # Filled in by the command line itself, never typed.
-INTERNAL = frozenset({"given", "strategy_reason", "entry"})
+INTERNAL = frozenset({"explicit", "strategy_reason", "entry"})
 
 # Declared in MLproject with a default, hence always given by `mlflow run`: a recipe could never set them.
 DECLARED = frozenset({"recipe", "strategy", "strategy_args", "seed", "strategies", "run_id", "study"})
@@ -59,7 +59,7 @@ class StageConfig:
     cache_dir: Annotated[str, Operational(), Files(6)] = ".cache"
     """Folder for prepared data, token tables, hidden states, checkpoints and searches. If you delete it, all of
     these are made again, trials of searches and interrupted trainings included. Runs stay in the tracking store."""
-    given: Annotated[Names, Operational()] = ()
+    explicit: Annotated[Names, Operational()] = ()
     """Names of the options and strategy arguments that were typed: a recipe's strategies and grid do not change them."""
 
 

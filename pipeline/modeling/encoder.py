@@ -13,7 +13,7 @@ from pipeline.modeling.families.base import Family, find_family, list_model_type
 FAMILY_HEAD = "pooler"
 """Name of the head that a family's own classification model has."""
 
-Part = Literal["embeddings", "layer", "pooler", "head", "added", "spare"]
+Part = Literal["embeddings", "layer", "pooler", "head", "added", "unused"]
 
 
 @dataclass(frozen=True)

@@ -151,34 +151,34 @@ def takes_pooling(name: str) -> bool:
     return name in list_objectives() and _objective_class(name, FAMILY_HEAD).takes_pooling
 
 
-def refuse_idle_pooling(given: Collection[str], names: Collection[str]) -> None:
+def refuse_idle_pooling(explicit: Collection[str], names: Collection[str]) -> None:
     """Refuse a `--pooling` that was typed where no objective takes it.
 
     Args:
-        given: Names of the options that were typed.
+        explicit: Names of the options that were typed.
         names: The objectives that will be trained for.
 
     Raises:
         ConfigError: It would say nothing.
     """
-    if "pooling" in given and not any(map(takes_pooling, names)):
+    if "pooling" in explicit and not any(map(takes_pooling, names)):
         raise ConfigError(
             f"--pooling: --objective {', '.join(sorted(set(names)))} makes no vector of each text. Leave --pooling out, or "
             "choose --objective siamese; what a classifier reads of a text is its --head."
         )
 
 
-def refuse_idle_model_labels(given: Collection[str], trained: Collection[tuple[str, str]]) -> None:
+def refuse_idle_model_labels(explicit: Collection[str], trained: Collection[tuple[str, str]]) -> None:
     """Refuse `--model-labels` that were typed where every classifier is a new one.
 
     Args:
-        given: Names of the options that were typed.
+        explicit: Names of the options that were typed.
         trained: Objective and head of each training.
 
     Raises:
         ConfigError: They would say nothing.
     """
-    if "model_labels" in given and not any(
+    if "model_labels" in explicit and not any(
         head == FAMILY_HEAD and name in list_objectives() and _objective_class(name, head).takes_heads for name, head in trained
     ):
         raise ConfigError(

@@ -24,7 +24,7 @@ from pipeline.comparison.predictions import RecordedPredictions, read_prediction
 from pipeline.comparison.report.html import render_page
 from pipeline.comparison.report.markdown import as_plain, render_markdown
 from pipeline.comparison.report.tables import ReportData, read_provenance
-from pipeline.comparison.selection import OtherTest, Selection, select_runs
+from pipeline.comparison.selection import Selection, select_runs
 from pipeline.comparison.statistics import (
     Statistics,
     add_statistics,
@@ -113,7 +113,7 @@ def run(config: configs.CompareConfig, tracker: Tracker | None = None, parent_id
     tracker = tracker or open_tracker()
     candidates, title, study = _candidates(config, tracker)
     selection = select_runs(candidates, bool(config.run_ids), config.allow_unequal_budgets)
-    if config.run_ids and (strangers := [str(one) for one in selection.omitted if isinstance(one, OtherTest)]):
+    if config.run_ids and (strangers := [str(one) for one in selection.omitted if one.kind == "other test"]):
         newest = selection.kept[-1]
         raise RunError(
             f"--run-ids: not all can stand in one table with {row_name(newest)} (run {newest.run_id}): {'; '.join(strangers)}. "

@@ -132,8 +132,8 @@ def configure(cls: type[C], given: Mapping[str, Any]) -> C:
     explicit = {name: value for name, value in given.items() if value != "" and name != "strategy_args"}
     messages += _settle_data(values, explicit)
     values |= {name: value for name, value in explicit.items() if name != "strategy"}
-    if "given" in described:
-        values["given"] = (*explicit, *typed_arguments)
+    if "explicit" in described:
+        values["explicit"] = (*explicit, *typed_arguments)
 
     def label(name: str) -> str:
         if name in explicit or "recipe" not in described:

@@ -142,7 +142,7 @@ def _complete(
         if found.parent_id != study.run_id:
             note_reused(study, run_id, inputs.config.title)
         say(f"{inputs.config.title}{which}: reused, run {run_id} did the same.")
-    transfer = _shared(configs.TransferConfig, plan.config, without="given")
+    transfer = _shared(configs.TransferConfig, plan.config, without="explicit")
     evaluation = configs.EvaluateConfig(run_id=run_id, **transfer)
     if found is None or not evaluate.is_done(evaluation, found, tracker):
         processes.call(evaluate.run, evaluation, parent_id=study.run_id)

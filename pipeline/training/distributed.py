@@ -1,8 +1,8 @@
 """One training by several processes on one machine, each with a share of every batch (data-parallel training).
 
-`DistributedContext` is a process that trains alone: it does everything itself and imports nothing. `ProcessGroup` is one of several, under
-torch's DistributedDataParallel (Li et al. 2020, arXiv:2006.15704). The loop asks either the same things, in the same order in
-every process: whatever waits for the others would else wait for ever.
+`DistributedContext` is a process that trains alone: it does everything itself and imports nothing. `ProcessGroup` is one of
+several, under torch's DistributedDataParallel (Li et al. 2020, arXiv:2006.15704). The loop calls the same methods of either, in
+the same order in every process: a call that waits for the others would otherwise wait for ever.
 """
 
 from __future__ import annotations

@@ -100,7 +100,7 @@ def search_config(study: configs.MainConfig, plan: configs.TrainConfig) -> confi
     """The search of one strategy of a study, with the study's options for searching."""
     names = set(describe_fields(configs.SearchConfig)) - set(describe_fields(configs.FitConfig))
     options = {name: getattr(study, name) for name in (*names, "force")}
-    return configs.TuneConfig(**{**as_dict(plan), "given": study.explicit, **options})
+    return configs.TuneConfig(**{**as_dict(plan), "explicit": study.explicit, **options})
 
 
 def plan_search(config: configs.TuneConfig) -> SearchPlan:
@@ -111,8 +111,8 @@ def plan_search(config: configs.TuneConfig) -> SearchPlan:
     """
     _check_name(config)
     check_executor(config)
-    names = describe_fields(configs.TrainConfig)
-    base = configs.TrainConfig(**{name: value for name, value in as_dict(config).items() if name in names and name != "given"})
+    names = describe_fields(configs.TrainConfig).keys()
+    base = configs.TrainConfig(**{name: value for name, value in as_dict(config).items() if name in names - {"explicit"}})
     space = _find_space(config, base)
     budget = Budget.of(config)
     if config.sampler == "grid":

@@ -39,11 +39,11 @@ def find_doubts(plan: StudyPlan) -> list[str]:
             f"Recipe {config.recipe} knows no learning rate for {', '.join(without)}: the default suits full tuning. "
             "Add --tune true, or give rates in a recipe of your own (docs/explanation/studies.md)."
         )
-    given = set(config.explicit)
+    explicit = set(config.explicit)
     options = ("model", "dataset", *configs.PART_FILES)
-    changed = [name for name in options if name in given and getattr(config, name) != recipe.options.get(name)]
+    changed = [name for name in options if name in explicit and getattr(config, name) != recipe.options.get(name)]
     other = dict.fromkeys("dataset" if name in configs.PART_FILES else name for name in changed)
-    if other and len(without) < len(plans) and not config.tune and "learning_rate" not in given:
+    if other and len(without) < len(plans) and not config.tune and "learning_rate" not in explicit:
         lines.append(
             f"The learning rates of recipe {config.recipe} were chosen for another {' and '.join(other)}. "
             "For a fair comparison add --tune true."
