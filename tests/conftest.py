@@ -305,7 +305,7 @@ class Tiny:
 
     @staticmethod
     def context(folder: Path, config: FitConfig, total_steps: int = 1, objective: Objective | None = None) -> StrategyContext:
-        from pipeline.modeling.heads.base import with_head
+        from pipeline.modeling.head import with_head
         from pipeline.strategies.base import StrategyContext
 
         address = find_model(str(folder))

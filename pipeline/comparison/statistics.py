@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from pipeline.comparison.predictions import RecordedPredictions
 from pipeline.comparison.table import label_rows
 from pipeline.config import SEEDS
+from pipeline.evaluation.metric import list_metrics, ranking, resampled
 from pipeline.evaluation.metrics.accuracy import ACCURACY
-from pipeline.evaluation.metrics.base import list_metrics, ranking, resampled
 from pipeline.evaluation.metrics.macro import F1
 from pipeline.evaluation.statistics.bootstrap import LEVEL, Estimate, Interval, ResampledScores, estimate, resample_scores
 from pipeline.evaluation.statistics.chance import beats_guessing, class_shares, correlation_interval, is_far_below_chance

@@ -22,7 +22,7 @@ from pipeline.comparison.comparability import (
 from pipeline.comparison.selection import describe_tuning
 from pipeline.data.tokenization import TEXTS_CUT, TOKENS_CUT, UNKNOWN
 from pipeline.errors import printable
-from pipeline.evaluation.metrics.base import Metric, list_metrics, ranking
+from pipeline.evaluation.metric import Metric, list_metrics, ranking
 from pipeline.objectives.base import takes_pooling
 from pipeline.tracking.run_kinds import (
     count_processes,

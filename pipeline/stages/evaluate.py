@@ -18,7 +18,7 @@ from pipeline.data.columns import Problem
 from pipeline.data.overlap.texts import overlap_metrics
 from pipeline.data.prepared import PreparedData, prepare
 from pipeline.errors import ConfigError, ModelError, enumerate_some
-from pipeline.evaluation.metrics.base import LabelType, list_metrics
+from pipeline.evaluation.metric import LabelType, list_metrics
 from pipeline.evaluation.testing.scoring import read_test
 from pipeline.modeling.foreign_folders import find_trained_model
 from pipeline.modeling.model_sources import find_model

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from pipeline import config as configs
 from pipeline.errors import ConfigError, PipelineError, RunError, TrainingError
-from pipeline.evaluation.metrics.base import list_metrics
+from pipeline.evaluation.metric import list_metrics
 from pipeline.stages import evaluate, train
 from pipeline.stages.progress import say
 from pipeline.stages.run_record import check_base, check_data, check_finished, fetch_model, origin_tags, read_config

@@ -15,7 +15,7 @@ from pipeline.objectives.base import refuse_idle_model_labels, refuse_idle_pooli
 from pipeline.stages.configure import resolve_strategy
 from pipeline.stages.processes.workers import Children, claim
 from pipeline.stages.progress import say
-from pipeline.stages.search.executors.base import create_executor
+from pipeline.stages.search.executor import create_executor
 from pipeline.stages.search.loop import SearchLoop
 from pipeline.stages.search.plan import SearchPlan, plan_search
 from pipeline.stages.search.report import TuneResult, find_winner, log_end, log_start, show

@@ -24,7 +24,7 @@ from pipeline.comparison.statistics import RANKING, PairTest, Statistics
 from pipeline.comparison.table import Column, headline, shown_columns
 from pipeline.data.overlap.pairs import PAIR_KINDS
 from pipeline.data.overlap.texts import KINDS
-from pipeline.evaluation.metrics.base import list_metrics
+from pipeline.evaluation.metric import list_metrics
 from pipeline.evaluation.testing.predictions import count_confusions
 from pipeline.tracking.run_kinds import was_trained_here
 from pipeline.tracking.runs import Run, RunStore

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.evaluation.metrics.base import Counts, resampled
+from pipeline.evaluation.metric import Counts, resampled
 
 RESAMPLES = 10_000
 FEWEST_RESAMPLES = 1_000

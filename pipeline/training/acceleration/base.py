@@ -37,7 +37,7 @@ class Target:
 
 
 class Acceleration:
-    """One way to do less for the same result. It lives in a module of its own in this folder; the module's name is its switch.
+    """One way to do less for the same result. It lives in a module of its own in `patches/`; the module's name is its switch.
 
     What one patches no other patches, so their order does not matter.
     """

@@ -20,7 +20,7 @@ from pipeline.comparison.selection import LeftOut, Selection
 from pipeline.comparison.statistics import add_statistics, compute_statistics, without_groups
 from pipeline.comparison.table import build_table
 from pipeline.comparison.verdict import Verdict
-from pipeline.evaluation.metrics.base import Answers, measure
+from pipeline.evaluation.metric import Answers, measure
 from pipeline.evaluation.statistics import bootstrap
 from pipeline.tracking.runs import Run
 
