@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 AUTO, OFF = "auto", "off"
 
+_COUNTING = threading.Lock()
+_BLOCKS = "_blocks_of_replaced_forward"
+
 
 @dataclass(frozen=True)
 class Target:
@@ -123,10 +126,6 @@ def accelerated_inference(
             if acceleration.in_inference and acceleration.applies(target):
                 patches.enter_context(acceleration.patch(target))
         yield
-
-
-_COUNTING = threading.Lock()
-_BLOCKS = "_blocks_of_replaced_forward"
 
 
 @contextlib.contextmanager
