@@ -27,11 +27,10 @@ from pipeline.comparison.report.tables import Content, read_origins
 from pipeline.comparison.selection import OtherTest, Selection, select_runs
 from pipeline.comparison.statistics import (
     Statistics,
-    add_statistics,
     compute_statistics,
     without_groups,
 )
-from pipeline.comparison.table import build_table, label_rows, render_table
+from pipeline.comparison.table import add_statistics, build_table, label_rows, render_table
 from pipeline.config import identify
 from pipeline.errors import DamageError, RunError, hide_credentials
 from pipeline.evaluation.testing.predictions import write_csv
