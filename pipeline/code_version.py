@@ -18,8 +18,8 @@ ROOT = Path(__file__).parent
 
 FOLDERS = ("data", "modeling", "strategies", "objectives", "evaluation", "training")
 """All that decides what a training computes, or what a test scores, is in these."""
-PLUGINS = ("data/sources", "modeling/families", "modeling/heads", "strategies/methods", "objectives")
-"""Folders in which a file counts where it is used; what all plug-ins share, `base` and `__init__`, always does.
+PLUGINS = ("data/sources", "modeling/families", "modeling/heads", "strategies/methods", "objectives/kinds")
+"""Folders in which a file counts where it is used; what all plug-ins share stands beside them, and always does.
 
 No source is used here: what it gave counts as the fingerprint of the data.
 """
@@ -71,7 +71,7 @@ def _with_siblings(plugins: Sequence[str], files: dict[str, tuple[str, frozenset
 def _always_counts(path: str, test: bool) -> bool:
     folder, _, name = path.rpartition("/")
     if folder in PLUGINS:
-        return name in ("base.py", "__init__.py")
+        return name == "__init__.py"
     return name != _PICTURES and folder not in _AFTERWARDS and (test or folder != TESTING)
 
 

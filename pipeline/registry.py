@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Registry:
-    """The plug-ins of one kind: every module of a package but `base`, which says what one is."""
+    """The plug-ins of one kind: every module of a package; what one is, a module beside it says."""
 
     kind: str
     """Such as `strategy`, for messages."""
@@ -26,7 +26,7 @@ class Registry:
     def names(self) -> list[str]:
         """Names of all, sorted. Imports none of them, so that `--help` stays quick."""
         path = importlib.import_module(self.package).__path__
-        return sorted(module.name for module in pkgutil.iter_modules(path) if module.name != "base")
+        return sorted(module.name for module in pkgutil.iter_modules(path))
 
     def check(self, name: str, option: str = "") -> None:
         """Make sure that there is one of that name; imports none.
@@ -87,7 +87,7 @@ SOURCES = Registry("source", "pipeline.data.sources")
 STRATEGIES = Registry("strategy", "pipeline.strategies.methods")
 FAMILIES = Registry("family", "pipeline.modeling.families")
 HEADS = Registry("head", "pipeline.modeling.heads")
-OBJECTIVES = Registry("objective", "pipeline.objectives")
-ACCELERATIONS = Registry("acceleration", "pipeline.training.acceleration")
+OBJECTIVES = Registry("objective", "pipeline.objectives.kinds")
+ACCELERATIONS = Registry("acceleration", "pipeline.training.acceleration.patches")
 METRICS = Registry("metric", "pipeline.evaluation.metrics")
 EXECUTORS = Registry("executor", "pipeline.stages.search.executors")

@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pipeline.comparison.predictions import RecordedPredictions
-from pipeline.evaluation.metrics.base import Counts, ranking
+from pipeline.evaluation.metric import Counts, ranking
 from pipeline.evaluation.task import columns_of
 from pipeline.evaluation.testing.calibration import calibration_error, reliability
 from pipeline.evaluation.testing.predictions import score_by_length

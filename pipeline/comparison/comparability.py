@@ -10,7 +10,7 @@ import pandas as pd
 from pipeline.comparison.selection import Selection
 from pipeline.config import SEEDS
 from pipeline.errors import enumerate_some
-from pipeline.evaluation.metrics.base import list_metrics
+from pipeline.evaluation.metric import list_metrics
 from pipeline.tracking.run_kinds import count_processes, group_by_row, row_key, row_name, was_trained_here
 from pipeline.tracking.runs import Run
 from pipeline.training.precision import PRECISIONS

@@ -12,7 +12,7 @@ from pipeline.comparison.pareto import tabulate_points
 from pipeline.comparison.report.tables import ReportData
 from pipeline.comparison.statistics import PairTest, Statistics
 from pipeline.comparison.table import headline
-from pipeline.evaluation.metrics.base import resampled
+from pipeline.evaluation.metric import resampled
 
 
 def list_tables(content: ReportData) -> Iterator[tuple[str, pd.DataFrame]]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 from tabulate import tabulate
 
@@ -22,7 +23,7 @@ from pipeline.comparison.comparability import (
 from pipeline.comparison.selection import describe_tuning
 from pipeline.data.tokenization import TEXTS_CUT, TOKENS_CUT, UNKNOWN
 from pipeline.errors import printable
-from pipeline.evaluation.metrics.base import Metric, list_metrics, ranking
+from pipeline.evaluation.metric import Metric, list_metrics, ranking, resampled
 from pipeline.objectives.base import takes_pooling
 from pipeline.tracking.run_kinds import (
     count_processes,
@@ -33,6 +34,9 @@ from pipeline.tracking.run_kinds import (
     was_trained_here,
 )
 from pipeline.tracking.runs import Run
+
+if TYPE_CHECKING:
+    from pipeline.comparison.statistics import Statistics
 
 # Column -> metric, in the order of the table.
 MEASURES = {
@@ -172,6 +176,22 @@ def build_table(runs: Sequence[Run], failed: Sequence[Run] = (), ranked: bool = 
         else frame.sort_values(names, kind="stable")
     )
     return order.reset_index(drop=True)
+
+
+def add_statistics(table: pd.DataFrame, statistics: Statistics) -> pd.DataFrame:
+    """The results table with the intervals, the group and the seeds that did not learn of every row, where there are any."""
+    if any(row.unlearned for row in statistics.rows):
+        table = table.assign(learned=[row.learned for row in statistics.rows])
+    if not statistics.known:
+        return table
+    table = table.copy()
+    for metric in resampled():
+        name, intervals = metric.name, [row.intervals.get(metric.name) for row in statistics.rows]
+        table[f"{name}_low"] = [interval.low if interval else np.nan for interval in intervals]
+        table[f"{name}_high"] = [interval.high if interval else np.nan for interval in intervals]
+    table["group"] = [row.group for row in statistics.rows]
+    table["group_mark"] = [row.group_mark for row in statistics.rows]
+    return table
 
 
 def headline(table: pd.DataFrame) -> Metric:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from pipeline.data.columns import LABEL, PAIR, TEXT
 from pipeline.data.labels import as_series, as_texts, find_joined, leave_out, scalars_as_texts
-from pipeline.data.sources.base import SourceTables
+from pipeline.data.source import SourceTables
 from pipeline.errors import DataError, enumerate_some, shorten
 
 _HIDDEN = "-1"  # how GLUE and the hub mark labels that are withheld

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pipeline.data.columns import Input
 from pipeline.data.tokenization import Labels
-from pipeline.evaluation.metrics.base import LOSS, Answers, LabelType, list_metrics, measure
+from pipeline.evaluation.metric import LOSS, Answers, LabelType, list_metrics, measure
 from pipeline.evaluation.plots import draw_confusion, draw_scores
 from pipeline.evaluation.testing.calibration import calibration, confidence_of, draw_reliability, reliability
 from pipeline.evaluation.testing.predictions import Predictions, predict, report_by_class, score_by_length, tabulate, write_csv

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from pipeline.data.columns import Input, Problem
 from pipeline.errors import ConfigError
-from pipeline.evaluation.metrics.base import LOSS
+from pipeline.evaluation.metric import LOSS
 from pipeline.evaluation.task import ClassificationTask, Task
 from pipeline.modeling.encoder import FAMILY_HEAD, EncoderSpec
 from pipeline.modeling.loading import LoadedModel, WeightsReport
@@ -38,7 +38,7 @@ class Tokenization:
 class Objective:
     """One way of training an encoder for a problem. What trains of it is the strategy's.
 
-    An objective lives in a module of its own below `pipeline/objectives`, and the module's name is the objective's name.
+    An objective lives in a module of its own in `pipeline/objectives/kinds`, and the module's name is the objective's name.
     """
 
     problem: Problem

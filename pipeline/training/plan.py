@@ -11,7 +11,7 @@ from pipeline.config import FitConfig
 from pipeline.data.pair_tokenization import TextPairs
 from pipeline.data.tokenization import TokenTable
 from pipeline.errors import TrainingError
-from pipeline.evaluation.metrics.base import LOSS, lower_is_better
+from pipeline.evaluation.metric import LOSS, lower_is_better
 from pipeline.evaluation.task import Task
 from pipeline.modeling.encoder import EncoderSpec
 from pipeline.strategies.base import Strategy

@@ -14,7 +14,7 @@ from torch import nn
 from pipeline.config import FitConfig
 from pipeline.data.batching import move
 from pipeline.strategies.parameter_plan import ParameterPlan
-from pipeline.training.acceleration.quick_dropout import drop_stacked
+from pipeline.training.acceleration.patches.quick_dropout import drop_stacked
 from pipeline.training.optimizer import decays_weights
 
 _BETAS, _EPSILON = (0.9, 0.999), 1e-8  # torch.optim.AdamW's

@@ -24,10 +24,21 @@ from pipeline.comparison.statistics import RANKING, PairTest, Statistics
 from pipeline.comparison.table import Column, headline, shown_columns
 from pipeline.data.overlap.pairs import PAIR_KINDS
 from pipeline.data.overlap.texts import KINDS
-from pipeline.evaluation.metrics.base import list_metrics
+from pipeline.evaluation.metric import list_metrics
 from pipeline.evaluation.testing.predictions import count_confusions
 from pipeline.tracking.run_kinds import was_trained_here
 from pipeline.tracking.runs import Run, RunStore
+
+_HARDEST = 20
+_CLASSES = 12  # more fit no page; those that are hardest are shown
+_DARKEST = 0.8  # a number must stay readable
+_SCORES = (
+    *(f"{RANKING.name}_low", "group", "learned"),
+    *(f"{metric.name}_min" for metric in list_metrics() if metric.ranks),
+    *(metric.name for metric in list_metrics() if metric.is_prominent and not metric.ranks),
+    *("ece", f"transfer_{RANKING.name}"),
+)
+_COSTS = ("trainable_percent", "setting", "train_seconds", "cache_seconds", "peak_cuda_mb", "peak_rss_mb", "artifact_mb")
 
 
 @dataclass(frozen=True)
@@ -87,18 +98,6 @@ class ReportData:
 def read_provenance(runs: Sequence[Run], store: RunStore) -> list[Provenance]:
     """The compared runs with their records; what is gone is left empty."""
     return [Provenance(run, store.web_address(run.run_id), read_record(run.run_id, "environment.json", store)) for run in runs]
-
-
-_HARDEST = 20
-_CLASSES = 12  # more fit no page; those that are hardest are shown
-_DARKEST = 0.8  # a number must stay readable
-_SCORES = (
-    *(f"{RANKING.name}_low", "group", "learned"),
-    *(f"{metric.name}_min" for metric in list_metrics() if metric.ranks),
-    *(metric.name for metric in list_metrics() if metric.is_prominent and not metric.ranks),
-    *("ece", f"transfer_{RANKING.name}"),
-)
-_COSTS = ("trainable_percent", "setting", "train_seconds", "cache_seconds", "peak_cuda_mb", "peak_rss_mb", "artifact_mb")
 
 
 def results(content: ReportData) -> Table:

@@ -13,7 +13,7 @@ from pipeline.data.columns import LABEL, LABEL_NAMES, TEXT, TEXT_NAMES, choose_c
 from pipeline.data.reading.files import format_suffix
 from pipeline.data.reading.inspection import describe_file
 from pipeline.data.reading.tables import class_names, is_table_file, read_columns, text_kind
-from pipeline.data.sources.base import Source, SourceKind, SourceTables, by_role, opening
+from pipeline.data.source import Source, SourceKind, SourceTables, by_role, opening
 from pipeline.errors import DataError, enumerate_some, shorten
 from pipeline.hashing import digest, hash_file
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pipeline.config import SplitConfig
 from pipeline.data.reading.tables import FORMATS, is_table_file
-from pipeline.data.sources.base import PART_NAMES, Source, SourceKind, opening
+from pipeline.data.source import PART_NAMES, Source, SourceKind, opening
 from pipeline.data.sources.file import check_parts, read_parts
 from pipeline.errors import DataError, shorten
 

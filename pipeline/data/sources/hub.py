@@ -9,7 +9,7 @@ from typing import Any
 from pipeline.config import SplitConfig
 from pipeline.data.builder import read_arrow
 from pipeline.data.columns import LABEL, choose_columns, find_label_column
-from pipeline.data.sources.base import PART_NAMES, Source, SourceKind, SourceTables, by_role, refuse_text_options
+from pipeline.data.source import PART_NAMES, Source, SourceKind, SourceTables, by_role, refuse_text_options
 from pipeline.errors import DataError, enumerate_some
 from pipeline.hub import fetch_snapshot
 

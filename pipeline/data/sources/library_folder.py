@@ -9,7 +9,7 @@ from typing import Any
 
 from pipeline.config import SplitConfig
 from pipeline.data.reading.tables import LFS, is_table_file
-from pipeline.data.sources.base import Source, SourceKind, opening, refuse_text_options
+from pipeline.data.source import Source, SourceKind, opening, refuse_text_options
 from pipeline.data.sources.folder import find_parts
 from pipeline.data.sources.hub import check_one_configuration, read_library
 from pipeline.errors import DataError

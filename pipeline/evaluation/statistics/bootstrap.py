@@ -13,15 +13,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.evaluation.metrics.base import Counts, resampled
+from pipeline.evaluation.metric import Counts, resampled
 
 RESAMPLES = 10_000
 FEWEST_RESAMPLES = 1_000
+
+LEVEL = 0.95
+POWER = 0.8
 
 _WORK = 2e10  # products of a weight and an indicator: a few seconds
 _WORK_OF_A_DRAW = 60
 _SPARSE_FROM = 16  # classes; a product with few non-zeros costs about as much as one with so many dense columns
 _CELLS = 4_000_000  # of any matrix held at a time
+
+_QUANTILES = 100
 
 
 @dataclass(frozen=True)
@@ -122,12 +127,6 @@ def _score(
         for metric in resampled():
             found[metric.name].append(metric.of_counts(drawn))
     return {name: np.concatenate(values, axis=1) for name, values in found.items()}
-
-
-LEVEL = 0.95
-POWER = 0.8
-
-_QUANTILES = 100
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import precision_recall_fscore_support
 
 from pipeline.data.columns import Input
-from pipeline.evaluation.metrics.base import Answers, measure
+from pipeline.evaluation.metric import Answers, measure
 
 SCORED_CLASSES = 100
 """Up to so many classes each has a column of scores; of more, only the true and the predicted one have."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pipeline.data.columns import LABEL, PAIR, TEXT, Input
 from pipeline.data.prepared import PreparedData
 from pipeline.data.splits import choose_sample
-from pipeline.evaluation.metrics.base import measure
+from pipeline.evaluation.metric import measure
 from pipeline.evaluation.task import Answer, EvaluationReport, Task
 from pipeline.evaluation.testing.predictions import predict, report_by_class, tabulate, write_csv
 

@@ -14,11 +14,11 @@ from pipeline.config.fields import as_dict, describe_fields
 from pipeline.config.options import flag
 from pipeline.config.search_ranges import Range
 from pipeline.errors import ConfigError, InputError
-from pipeline.evaluation.metrics.base import lower_is_better
+from pipeline.evaluation.metric import lower_is_better
 from pipeline.hashing import digest
 from pipeline.recipes.recipe import load_recipe
 from pipeline.stages.configure import replace_options
-from pipeline.stages.search.executors.base import check_executor
+from pipeline.stages.search.executor import check_executor
 from pipeline.strategies.base import StrategyContext
 from pipeline.training.setup import TrainingInputs, find_inputs, find_strategy
 from pipeline.tuning.budget import Budget

@@ -11,9 +11,9 @@ import torch
 
 from pipeline.data.batching import Batch
 from pipeline.strategies.base import create_strategy
-from pipeline.training.acceleration import cuda_graphs
 from pipeline.training.acceleration.base import Target
-from pipeline.training.acceleration.cuda_graphs import CudaGraphs, StepGraphs
+from pipeline.training.acceleration.patches import cuda_graphs
+from pipeline.training.acceleration.patches.cuda_graphs import CudaGraphs, StepGraphs
 from pipeline.training.distributed import ALONE
 from pipeline.training.optimizer import set_learning_rate
 

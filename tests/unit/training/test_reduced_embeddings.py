@@ -7,7 +7,7 @@ from safetensors.torch import load_file
 from pipeline.data.batching import TokenExamples
 from pipeline.registry import ACCELERATIONS
 from pipeline.strategies.base import create_strategy
-from pipeline.training.acceleration.reduced_embeddings import used_vocabulary
+from pipeline.training.acceleration.patches.reduced_embeddings import used_vocabulary
 from pipeline.training.checkpoints import trained_state
 from pipeline.training.inference import predict_logits
 
