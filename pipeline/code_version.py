@@ -49,13 +49,13 @@ def code_version(plugins: Sequence[str], packages: Sequence[str] = (), *, test: 
 @cache
 def _read(root: Path) -> dict[str, tuple[str, frozenset[str]]]:
     """Path of each file in the folders -> its hash, and the files beside it that it imports."""
-    found = {}
+    files = {}
     for file in (file for folder in FOLDERS for file in (root / folder).rglob("*.py")):
         path, source = file.relative_to(root), file.read_text(encoding="utf-8")
         package = re.escape(".".join(("pipeline", *path.parent.parts)))
         siblings = re.findall(rf"\b{package}(?:\.| import )(\w+)", source)
-        found[path.as_posix()] = digest(source), frozenset(path.with_name(f"{name}.py").as_posix() for name in siblings)
-    return found
+        files[path.as_posix()] = digest(source), frozenset(path.with_name(f"{name}.py").as_posix() for name in siblings)
+    return files
 
 
 def _with_siblings(plugins: Sequence[str], files: dict[str, tuple[str, frozenset[str]]]) -> set[str]:

@@ -74,13 +74,14 @@ class Registry:
         Raises:
             TypeError: A module defines none; a mistake of whoever wrote it.
         """
-        found: list[T] = []
+        instances: list[T] = []
         for name in self.names():
             own = [value for value in vars(self.load(name)).values() if isinstance(value, base)]
             if not own:
                 raise TypeError(f"{self.module_name(name)} must define a {base.__name__}.")
-            found += (value for value in own if value not in found)  # one may be imported from the module that defines it
-        return found
+            # One may be imported from the module that defines it.
+            instances += (value for value in own if value not in instances)
+        return instances
 
 
 SOURCES = Registry("source", "pipeline.data.sources")

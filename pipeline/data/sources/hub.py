@@ -102,9 +102,9 @@ def _known_parts(loaded: Mapping[str, Any]) -> dict[str, Any]:
     by_name = {str(part).lower(): rows for part, rows in loaded.items()}
     known = {}
     for part, names in PART_NAMES.items():
-        found = next((by_name[name] for name in names if name in by_name), None)
-        if found is not None:
-            known[part] = found
+        rows = next((by_name[name] for name in names if name in by_name), None)
+        if rows is not None:
+            known[part] = rows
     if not known and len(by_name) == 1:
         return {"all": next(iter(by_name.values()))}
     return known or by_name
