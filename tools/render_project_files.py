@@ -218,7 +218,7 @@ def _phase_rows(plan: ParameterPlan) -> list[str]:
         for (kind, factor), group in kinds:
             members = list(group)
             numbers = [part.split()[1] for (part, _), _ in members if kind == "layer"]
-            what = {"head": "classifier", "added": "what the strategy puts in"}.get(kind, kind)
+            what = {"head": "classifier", "added": "parameters that the strategy adds"}.get(kind, kind)
             if numbers:
                 what = f"layers {numbers[0]} to {numbers[-1]}" if len(numbers) > 1 else f"layer {numbers[0]}"
             rows.append(f"| {start + 1} | {what} | {factor:.3g} | {sum(size for _, size in members):,} |")

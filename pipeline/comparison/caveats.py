@@ -1,4 +1,4 @@
-"""What must be said below the table: fairness, seeds, chance, transfer, statistics."""
+"""The caveats below the table: fairness, seeds, chance, transfer, statistics."""
 
 from __future__ import annotations
 

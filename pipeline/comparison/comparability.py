@@ -1,4 +1,4 @@
-"""Seeds and settings of a row: spread, failed and missing seeds, and hardware that differs between rows."""
+"""Whether rows are comparable: spread over seeds, failed and missing seeds, and hardware that differs between rows."""
 
 from __future__ import annotations
 

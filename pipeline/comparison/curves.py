@@ -1,4 +1,4 @@
-"""How validation went on while each row trained: where it stops rising, training longer only fits the train part."""
+"""Learning curves: the validation metric of each row during training. Where it stops rising, more training only overfits."""
 
 from __future__ import annotations
 

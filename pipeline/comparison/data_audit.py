@@ -1,4 +1,4 @@
-"""What the data audit and the overlap of test with train say beside the scores."""
+"""The results of the data audit, and the overlap of test with train, for the report."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the report shows, as tables for other programs: the CSV files of a comparison."""
+"""The CSV files of a comparison: what the report shows, for other programs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What quality costs: the rows of a results table that no other row is shown to beat at the same price or less."""
+"""Pareto fronts: the rows that no other row is shown to beat at the same cost or less."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The verdict: which is best, what it may cost less, and what cannot be said."""
+"""The verdict: the best row, a cheaper one not shown to be worse, and what cannot be concluded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Score a model on test data: the only stage that reads any."""
+"""The stage `evaluate`: score a model on test data. No other stage reads test data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The whole study of a recipe: prepare, tune if asked, train every strategy with every seed, evaluate, compare."""
+"""The stage `main`, a recipe's whole study: prepare, tune if asked, train every strategy and seed, evaluate, compare."""
 
 from __future__ import annotations
 

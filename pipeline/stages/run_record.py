@@ -1,4 +1,4 @@
-"""What a training writes onto its run, and how a run is read back and checked."""
+"""Write a training's record onto its run; read a run back and check it."""
 
 from __future__ import annotations
 

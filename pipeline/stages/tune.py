@@ -1,8 +1,8 @@
-"""Search hyperparameters of one strategy; the best trial by a validation metric wins.
+"""The stage `tune`: search hyperparameters of one strategy; the best trial by a validation metric wins.
 
-Two records are kept, and each is written in one order only, so that a search can be killed between any two writes. The
-tracking store says what trials came to; Optuna's storage says which were drawn and which are settled. A trial's run is
-finished before the trial is settled, so one that is not settled is handed out again, and `run_trial` finds what was done.
+Two records are kept, each written in a fixed order, so a search can be killed between any two writes. The tracking store
+holds the outcomes of trials; Optuna's storage holds which were drawn and which are settled. A trial's run is finished before
+the trial is settled, so an unsettled trial is started again, and `run_trial` finds what was done.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The report's sections; those that have nothing to show are left out."""
+"""The report's sections. Empty ones are left out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The loop of a search: hand out trials until the budget is spent, end weak ones early (successive halving), resume."""
+"""The loop of a search: start trials until the budget is spent, end weak ones early (successive halving), resume."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a search came to: the winner, the records on the search's run, and what is said of it."""
+"""The outcome of a search: the winner, the records on the search's run, and its message."""
 
 from __future__ import annotations
 

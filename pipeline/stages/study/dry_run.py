@@ -1,4 +1,4 @@
-"""The plan of a study as lines, with estimated times by past trainings of the same strategy, model and data."""
+"""Print a study's plan, with times estimated from past trainings of the same strategy, model and data."""
 
 from __future__ import annotations
 

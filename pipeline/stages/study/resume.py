@@ -1,4 +1,4 @@
-"""Reusing finished trainings, and resuming the run of an interrupted study."""
+"""Reuse finished trainings, and resume the run of an interrupted study."""
 
 from __future__ import annotations
 

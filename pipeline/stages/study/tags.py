@@ -1,4 +1,4 @@
-"""What a study writes on its own run, for comparing it later: what it planned, took from earlier ones, left out and doubts."""
+"""The tags on a study's own run, for comparing it later: what it planned, reused, left out, and its warnings."""
 
 from __future__ import annotations
 

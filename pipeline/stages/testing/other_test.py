@@ -1,4 +1,4 @@
-"""Scores of a run's model on other rows than its own test part: in a run of their own, and in no table."""
+"""Score a run's model on rows outside its own test part. The scores get a separate run and enter no table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a model does on a second data set, which it was never trained on: scores that stand beside those of its own test."""
+"""Transfer scores: a model on a second data set that it was not trained on, reported beside its own test scores."""
 
 from __future__ import annotations
 

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 class RandomSubset(Strategy):
     """Train single weights drawn at random, as many as BitFit trains biases: a control.
 
-    The control of Ben Zaken et al. 2022, arXiv:2106.10199. Drawn from the linear layers of the encoder's layers. Of the
-    classifier its bias trains, as with `bitfit`.
+    The control of Ben Zaken et al. 2022, arXiv:2106.10199. The weights are drawn from the linear layers inside the
+    encoder's layers. Of the classifier only the bias trains, as with `bitfit`.
     """
 
     amount: Count | None = None
