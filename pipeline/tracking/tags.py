@@ -1,7 +1,7 @@
 """Names of the tags that we write, and what they were called in older stores.
 
-`stage`, `strategy`, `recipe`, `data_fingerprint`, `config_hash`, `git_commit`, `status_detail` and `resumes` have plain names, by
-contract; all others stand below `fairtune.`. docs/reference/runs.md explains them.
+By contract `stage`, `strategy`, `recipe`, `data_fingerprint`, `config_hash`, `git_commit`, `status_detail` and `resumes` have
+plain names; all others stand below `fairtune.`. docs/reference/runs.md explains them.
 """
 
 from __future__ import annotations

@@ -206,9 +206,8 @@ def test_a_solver_of_classes_is_refused_for_scores(tiny):
 def test_a_head_is_refused_where_the_objective_has_its_own(name):
     from pipeline.errors import ConfigError
 
-    with pytest.raises(
-        ConfigError, match=f"--head {name}: --objective bi_encoder puts no head of that kind .* Leave --head out"
-    ):
+    said = f"--head {name}: --objective bi_encoder puts no head of that kind .* Leave --head out"
+    with pytest.raises(ConfigError, match=said):
         create_objective("bi_encoder", PROBLEMS["scores"], "mean", name)
 
 

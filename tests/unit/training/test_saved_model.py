@@ -1,4 +1,4 @@
-"""A model folder is refused where it is damaged or its base is another."""
+"""A saved model is refused where it is damaged or its base is another."""
 
 import json
 import shutil
