@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.errors import DamageError
 from pipeline.stages.study.tags import doubts_in, note_doubts, note_reused, planned_in, reused_by, unfit_in
 from pipeline.tracking.memory import MemoryTracker
 from pipeline.tracking.mlflow_runs import MlflowTracker
@@ -87,8 +88,11 @@ def test_an_older_text_is_held_against_its_checksum(tracker: Tracker, tmp_path: 
     logger = tracker.start("mine")
     logger.log_text("as it was", "note.txt")
     assert f"{PREFIX}sha256/note.txt" in tracker.get(logger.run_id).tags
-    older = tracker.start("older", tags={"sha256/note.txt": "0" * 64})
-    assert tracker.get(older.run_id).tags[f"{PREFIX}sha256/note.txt"] == "0" * 64
+    (tmp_path / "note.txt").write_text("as it was not")
+    older = tracker.start("older", tags={"sha256/note.txt": tracker.get(logger.run_id).tags[f"{PREFIX}sha256/note.txt"]})
+    older.log_file(tmp_path / "note.txt")
+    with pytest.raises(DamageError, match=r"its artifact note\.txt is damaged"):
+        tracker.download(older.run_id, "note.txt", tmp_path / "fetched")
 
 
 def test_every_tag_of_ours_has_its_former_name() -> None:
