@@ -33,6 +33,7 @@ from pipeline.tracking.run_kinds import (
     was_trained_here,
 )
 from pipeline.tracking.runs import Run
+from pipeline.tracking.tags import Tag
 
 # Column -> metric, in the order of the table.
 MEASURES = {
@@ -286,7 +287,7 @@ def _row(members: list[Run], failed: Sequence[Run]) -> dict[str, Any]:
         "strategy": first.tags["strategy"],
         "objective": objective,
         "pooling": first.params.get("pooling", "") if takes_pooling(objective) else "",
-        "entry": first.tags.get("entry", ""),
+        "entry": first.tags.get(Tag.ENTRY, ""),
         "arguments": describe_arguments(first),
         "changed_arguments": describe_arguments(first, changed_only=True),
         **measures,
