@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from types import ModuleType
 from typing import TypeVar
 
@@ -22,11 +23,17 @@ class Registry:
     """Such as `strategy`, for messages."""
     package: str
     """Such as `pipeline.strategies.methods`."""
+    former: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """Former names -> today's; who reads a name from outside asks `current`."""
 
     def names(self) -> list[str]:
         """Names of all, sorted. Imports none of them, so that `--help` stays quick."""
         path = importlib.import_module(self.package).__path__
         return sorted(module.name for module in pkgutil.iter_modules(path))
+
+    def current(self, name: str) -> str:
+        """Today's name of a plug-in; whatever is not a former one stays as it is."""
+        return self.former.get(name, name)
 
     def check(self, name: str, option: str = "") -> None:
         """Make sure that there is one of that name; imports none.
@@ -88,7 +95,7 @@ SOURCES = Registry("source", "pipeline.data.sources")
 STRATEGIES = Registry("strategy", "pipeline.strategies.methods")
 FAMILIES = Registry("family", "pipeline.modeling.families")
 HEADS = Registry("head", "pipeline.modeling.heads")
-OBJECTIVES = Registry("objective", "pipeline.objectives.kinds")
+OBJECTIVES = Registry("objective", "pipeline.objectives.kinds", {"siamese": "bi_encoder"})
 ACCELERATIONS = Registry("acceleration", "pipeline.training.acceleration.patches")
 METRICS = Registry("metric", "pipeline.evaluation.metrics")
 EXECUTORS = Registry("executor", "pipeline.stages.search.executors")

@@ -23,6 +23,7 @@ from pipeline.evaluation.statistics.bootstrap import smallest_accuracy_gap
 from pipeline.evaluation.statistics.chance import SWAPPED
 from pipeline.tracking.run_kinds import UNTUNED, name_with_seed, row_name
 from pipeline.tracking.runs import Run
+from pipeline.tracking.tags import Tag
 
 
 def describe_transfer(runs: Sequence[Run]) -> Iterator[str]:
@@ -30,8 +31,8 @@ def describe_transfer(runs: Sequence[Run]) -> Iterator[str]:
     tested = [run for run in runs if f"transfer/{RANKING.name}" in run.metrics]
     if not tested:
         return
-    data = {(run.tags.get("transfer_fingerprint", ""), run.metrics.get("transfer/examples", 0.0)) for run in tested}
-    names = ", ".join(dict.fromkeys(run.tags.get("transfer_dataset", "?") for run in tested))
+    data = {(run.tags.get(Tag.TRANSFER_FINGERPRINT, ""), run.metrics.get("transfer/examples", 0.0)) for run in tested}
+    names = ", ".join(dict.fromkeys(run.tags.get(Tag.TRANSFER_DATASET, "?") for run in tested))
     if len(data) > 1:
         yield f"The transfer columns are of different texts ({names}), so they must not be compared."
         return

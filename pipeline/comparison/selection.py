@@ -21,13 +21,14 @@ from pipeline.tracking.run_kinds import (
     was_trained_here,
 )
 from pipeline.tracking.runs import Run
+from pipeline.tracking.tags import Tag
 
 _NAMED = 6  # of more rows only the number is said
 
 
 def describe_tuning(run: Run) -> str:
     """The budget, and the seconds of training that the search spent of it or with it."""
-    seconds = run.tags.get("budget/train_seconds")
+    seconds = run.tags.get(Tag.BUDGET_TRAIN_SECONDS)
     return f"{budget_of(run)} ({float(seconds):,.0f} s)" if seconds else budget_of(run)
 
 
@@ -221,7 +222,8 @@ def _unrepeated(failed: Iterable[Run], kept: Sequence[Run]) -> tuple[Run, ...]:
     found: dict[tuple[str, ...], Run] = {}
     for run in failed:
         # One that failed before it could say what it is stands among those left out, and nowhere else.
-        if "settings_hash" in run.tags and run.tags.get("data_fingerprint") in fingerprints and configuration(run) not in done:
+        said = Tag.SETTINGS_HASH in run.tags and run.tags.get("data_fingerprint") in fingerprints
+        if said and configuration(run) not in done:
             found.setdefault(configuration(run), run)
     return tuple(found.values())
 

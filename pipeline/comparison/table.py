@@ -34,6 +34,7 @@ from pipeline.tracking.run_kinds import (
     was_trained_here,
 )
 from pipeline.tracking.runs import Run
+from pipeline.tracking.tags import Tag
 
 if TYPE_CHECKING:
     from pipeline.comparison.statistics import Statistics
@@ -306,7 +307,7 @@ def _row(members: list[Run], failed: Sequence[Run]) -> dict[str, Any]:
         "strategy": first.tags["strategy"],
         "objective": objective,
         "pooling": first.params.get("pooling", "") if takes_pooling(objective) else "",
-        "entry": first.tags.get("entry", ""),
+        "entry": first.tags.get(Tag.ENTRY, ""),
         "arguments": describe_arguments(first),
         "changed_arguments": describe_arguments(first, changed_only=True),
         **measures,

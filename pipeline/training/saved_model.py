@@ -208,7 +208,8 @@ def read_record(folder: Path) -> ModelRecord:
         content = json.loads((folder / RECORD).read_text(encoding="utf-8"))
         if content["format"] != _FORMAT:
             raise ModelError(f"{folder}: written in format {content['format']}; this version reads {_FORMAT}.")
-        return ModelRecord(**content)
+        record = ModelRecord(**content)
+        return replace(record, objective=OBJECTIVES.current(record.objective))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{folder}: {RECORD} is missing or damaged: {error}.") from error
 

@@ -189,7 +189,7 @@ def plan_fit(
 
 
 def describe_model(inputs: TrainingInputs, texts: Texts, built: BuiltModel, validation: Mapping[str, float]) -> ModelRecord:
-    """What a model folder says of where its model comes from; `validation` are metrics of the selected checkpoint."""
+    """What a saved model says of where its model comes from; `validation` are metrics of the selected checkpoint."""
     config, address, problem = inputs.config, inputs.address, inputs.prepared.manifest.problem
     return ModelRecord(
         base=config.model if address.revision or config.model == PACKAGED else str(address.folder),
