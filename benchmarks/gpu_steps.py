@@ -17,7 +17,7 @@ import numpy as np
 from benchmarks.gpu_inputs import Cell, Workshop, draw_lengths, forget, memory, synchronize
 from pipeline.config import TrainConfig
 from pipeline.training import loop
-from pipeline.training.acceleration.cuda_graphs import StepGraphs
+from pipeline.training.acceleration.patches.cuda_graphs import StepGraphs
 from pipeline.training.checkpoints import CheckpointFolder
 from pipeline.training.loop import fit
 from pipeline.training.plan import FitPlan

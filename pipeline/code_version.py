@@ -18,8 +18,8 @@ ROOT = Path(__file__).parent
 
 FOLDERS = ("data", "modeling", "strategies", "objectives", "evaluation", "training")
 """All that decides what a training computes, or what a test scores, is in these."""
-PLUGINS = ("data/sources", "modeling/families", "modeling/heads", "strategies/methods", "objectives")
-"""Folders in which a file counts where it is used; what all plug-ins share, `base` and `__init__`, always does.
+PLUGINS = ("data/sources", "modeling/families", "modeling/heads", "strategies/methods", "objectives/kinds")
+"""Folders in which a file counts where it is used; what all plug-ins share stands beside them, and always does.
 
 No source is used here: what it gave counts as the fingerprint of the data.
 """
@@ -49,13 +49,13 @@ def code_version(plugins: Sequence[str], packages: Sequence[str] = (), *, test: 
 @cache
 def _read(root: Path) -> dict[str, tuple[str, frozenset[str]]]:
     """Path of each file in the folders -> its hash, and the files beside it that it imports."""
-    found = {}
+    files = {}
     for file in (file for folder in FOLDERS for file in (root / folder).rglob("*.py")):
         path, source = file.relative_to(root), file.read_text(encoding="utf-8")
         package = re.escape(".".join(("pipeline", *path.parent.parts)))
         siblings = re.findall(rf"\b{package}(?:\.| import )(\w+)", source)
-        found[path.as_posix()] = digest(source), frozenset(path.with_name(f"{name}.py").as_posix() for name in siblings)
-    return found
+        files[path.as_posix()] = digest(source), frozenset(path.with_name(f"{name}.py").as_posix() for name in siblings)
+    return files
 
 
 def _with_siblings(plugins: Sequence[str], files: dict[str, tuple[str, frozenset[str]]]) -> set[str]:
@@ -71,7 +71,7 @@ def _with_siblings(plugins: Sequence[str], files: dict[str, tuple[str, frozenset
 def _always_counts(path: str, test: bool) -> bool:
     folder, _, name = path.rpartition("/")
     if folder in PLUGINS:
-        return name in ("base.py", "__init__.py")
+        return name == "__init__.py"
     return name != _PICTURES and folder not in _AFTERWARDS and (test or folder != TESTING)
 
 

@@ -13,7 +13,7 @@ _ORDERS = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\
 
 def printable(text: str) -> str:
     r"""One line of text in which such characters are written as Python would, such as `\x1b`; all others stay."""
-    return _ORDERS.sub(lambda found: repr(found[0])[1:-1], text)
+    return _ORDERS.sub(lambda match: repr(match[0])[1:-1], text)
 
 
 _HALF = re.compile("[\ud800-\udfff]")

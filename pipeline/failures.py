@@ -82,9 +82,9 @@ def writing_to(folder: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if isinstance(error, PipelineError) or (found := foreseen(error, str(folder))) is None:
+        if isinstance(error, PipelineError) or (failure := foreseen(error, str(folder))) is None:
             raise
-        raise found from error
+        raise failure from error
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -137,8 +137,8 @@ def _add_packaged() -> None:
     """Tell matplotlib of the fonts of the extra, if it is installed."""
     from matplotlib import font_manager
 
-    found: Any = importlib.util.find_spec(_PACKAGE)
-    for folder in found.submodule_search_locations if found else ():
+    spec: Any = importlib.util.find_spec(_PACKAGE)
+    for folder in spec.submodule_search_locations if spec else ():
         for path in sorted(Path(folder).glob("*.[to]t[cf]")):
             font_manager.fontManager.addfont(path)
 

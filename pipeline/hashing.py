@@ -64,8 +64,8 @@ def read_with_checksum(text: str) -> object:
     Raises:
         ValueError: It is damaged, or no such text.
     """
-    found = json.loads(text)
-    if not isinstance(found, dict) or found.keys() != {"content", "sha256"} or digest(found["content"]) != found["sha256"]:
+    parsed = json.loads(text)
+    if not isinstance(parsed, dict) or parsed.keys() != {"content", "sha256"} or digest(parsed["content"]) != parsed["sha256"]:
         raise ValueError("its content does not have its checksum")
-    content: object = found["content"]
+    content: object = parsed["content"]
     return content

@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Registry:
-    """The plug-ins of one kind: every module of a package but `base`, which says what one is."""
+    """The plug-ins of one kind: every module of a package; what one is, a module beside it says."""
 
     kind: str
     """Such as `strategy`, for messages."""
@@ -26,7 +26,7 @@ class Registry:
     def names(self) -> list[str]:
         """Names of all, sorted. Imports none of them, so that `--help` stays quick."""
         path = importlib.import_module(self.package).__path__
-        return sorted(module.name for module in pkgutil.iter_modules(path) if module.name != "base")
+        return sorted(module.name for module in pkgutil.iter_modules(path))
 
     def check(self, name: str, option: str = "") -> None:
         """Make sure that there is one of that name; imports none.
@@ -74,20 +74,21 @@ class Registry:
         Raises:
             TypeError: A module defines none; a mistake of whoever wrote it.
         """
-        found: list[T] = []
+        instances: list[T] = []
         for name in self.names():
             own = [value for value in vars(self.load(name)).values() if isinstance(value, base)]
             if not own:
                 raise TypeError(f"{self.module_name(name)} must define a {base.__name__}.")
-            found += (value for value in own if value not in found)  # one may be imported from the module that defines it
-        return found
+            # One may be imported from the module that defines it.
+            instances += (value for value in own if value not in instances)
+        return instances
 
 
 SOURCES = Registry("source", "pipeline.data.sources")
 STRATEGIES = Registry("strategy", "pipeline.strategies.methods")
 FAMILIES = Registry("family", "pipeline.modeling.families")
 HEADS = Registry("head", "pipeline.modeling.heads")
-OBJECTIVES = Registry("objective", "pipeline.objectives")
-ACCELERATIONS = Registry("acceleration", "pipeline.training.acceleration")
+OBJECTIVES = Registry("objective", "pipeline.objectives.kinds")
+ACCELERATIONS = Registry("acceleration", "pipeline.training.acceleration.patches")
 METRICS = Registry("metric", "pipeline.evaluation.metrics")
 EXECUTORS = Registry("executor", "pipeline.stages.search.executors")

@@ -25,7 +25,7 @@ from pipeline.config.fields import describe_fields
 from pipeline.config.options import STAGE_CONFIGS, flag, is_typed, render_mlproject
 from pipeline.errors import ConfigError
 from pipeline.modeling.encoder import EncoderSpec, describe_encoder
-from pipeline.modeling.families.base import list_model_types
+from pipeline.modeling.family import list_model_types
 from pipeline.strategies.base import Strategy, StrategyContext, create_strategy, list_strategies, strategy_class
 from pipeline.strategies.parameter_plan import ParameterPlan, parameter_names, plan_parameters
 

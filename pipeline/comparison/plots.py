@@ -19,7 +19,7 @@ from matplotlib.patheffects import withStroke
 
 from pipeline.comparison.statistics import AGAINST_INTERVAL
 from pipeline.comparison.table import headline, label_rows, show_group
-from pipeline.evaluation.metrics.base import Metric, list_metrics
+from pipeline.evaluation.metric import Metric, list_metrics
 from pipeline.fonts import find_fonts
 
 LIGHT = ("#00219f", "#f35821", "#37a18e", "#551550", "#166993", "#7f480d", "#151011", "#b663f9")

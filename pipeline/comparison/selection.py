@@ -7,6 +7,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from pipeline.errors import enumerate_some
 from pipeline.tracking.run_kinds import (
@@ -44,7 +45,7 @@ def is_fair(runs: Iterable[Run]) -> bool:
 def list_inequalities(rows: Mapping[str, Iterable[Run]]) -> list[str]:
     """In what rows, given by name, were not treated alike: a phrase each that follows "they were"."""
     budgets = list_budgets(run for runs in rows.values() for run in runs)
-    found = [f"tuned with different budgets ({'; '.join(budgets)})"] if len(budgets) > 1 else []
+    phrases = [f"tuned with different budgets ({'; '.join(budgets)})"] if len(budgets) > 1 else []
     samples: dict[tuple[str, ...], dict[str, None]] = {}
     for name, runs in rows.items():
         for run in _ours(runs):
@@ -52,8 +53,8 @@ def list_inequalities(rows: Mapping[str, Iterable[Run]]) -> list[str]:
     if len(samples) > 1:
         seeds = {seed for _, *more in samples for seed in more}
         listed = (f"{_say_sample(sample, len(seeds) > 1)} for {_say_rows(list(names))}" for sample, names in samples.items())
-        found.append(f"trained on different data ({'; '.join(listed)})")
-    return found
+        phrases.append(f"trained on different data ({'; '.join(listed)})")
+    return phrases
 
 
 def _ours(runs: Iterable[Run]) -> Iterator[Run]:
@@ -92,6 +93,8 @@ class ExcludedRun:
     run: Run
     reason: str
     detail: str = ""
+    kind: Literal["", "other stage", "other test"] = ""
+    """Whether it is a run of another stage, or was tested on other examples than the newest."""
 
     @property
     def name(self) -> str:
@@ -100,21 +103,9 @@ class ExcludedRun:
 
     def __str__(self) -> str:
         """A line about this run alone."""
+        if self.kind == "other stage":
+            return f"run {self.run.run_id}: {self.reason}"
         return f"{self.name} (run {self.run.run_id}): {self.reason}{self.detail}"
-
-
-@dataclass(frozen=True)
-class Foreign(ExcludedRun):
-    """A run of another stage."""
-
-    def __str__(self) -> str:
-        """A line about this run alone."""
-        return f"run {self.run.run_id}: {self.reason}"
-
-
-@dataclass(frozen=True)
-class OtherTest(ExcludedRun):
-    """A run that was tested on other examples than the newest."""
 
 
 @dataclass(frozen=True)
@@ -143,12 +134,12 @@ class Selection:
 
     def summarise_left_out(self) -> Iterator[str]:
         """Those lines, but one with a count for a reason that holds for many runs."""
-        for reason in dict.fromkeys(one.reason for one in self.omitted):
-            same = [one for one in self.omitted if one.reason == reason]
+        for reason in dict.fromkeys(excluded.reason for excluded in self.omitted):
+            same = [excluded for excluded in self.omitted if excluded.reason == reason]
             if len(same) <= _NAMED_ONE_BY_ONE:
                 yield from map(str, same)
             else:
-                counted = Counter(one.name for one in same)
+                counted = Counter(excluded.name for excluded in same)
                 names = [f"{count} {name}" if count > 1 else name for name, count in counted.items()]
                 yield f"{len(same)} runs ({enumerate_some(names, 10)}): {reason}"
         yield from self.unfit
@@ -192,7 +183,9 @@ def select_runs(candidates: Iterable[Run], named: bool = False, allow_unequal_bu
     seen: set[tuple[str, ...]] = set()
     if named:
         omitted += [
-            Foreign(run, f"made by {run.stage or 'another project'}, not by train") for run in candidates if not _is_result(run)
+            ExcludedRun(run, f"made by {run.stage or 'another project'}, not by train", kind="other stage")
+            for run in candidates
+            if not _is_result(run)
         ]
     failed: list[Run] = []
     comparable = [run for run in candidates if _is_result(run) and (named or not is_reproduction(run))]
@@ -209,7 +202,8 @@ def select_runs(candidates: Iterable[Run], named: bool = False, allow_unequal_bu
         elif not has_test_result(run):
             omitted.append(ExcludedRun(run, "no test result; run evaluate"))
         elif kept and _test_set(run) != _test_set(kept[0]):
-            omitted.append(OtherTest(run, f"tested on other data than the newest run ({_describe_other_test(run, kept[0])})"))
+            reason = f"tested on other data than the newest run ({_describe_other_test(run, kept[0])})"
+            omitted.append(ExcludedRun(run, reason, kind="other test"))
         elif configuration(run) in seen:
             omitted.append(ExcludedRun(run, "a newer run repeats the same configuration"))
         else:
@@ -224,12 +218,12 @@ def _unrepeated(failed: Iterable[Run], kept: Sequence[Run]) -> tuple[Run, ...]:
     """Of each configuration that failed on the data of `kept` the newest run, unless another try of it was kept."""
     done = {configuration(run) for run in kept}
     fingerprints = {run.tags["data_fingerprint"] for run in kept}
-    found: dict[tuple[str, ...], Run] = {}
+    newest: dict[tuple[str, ...], Run] = {}
     for run in failed:
         # One that failed before it could say what it is stands among those left out, and nowhere else.
         if "settings_hash" in run.tags and run.tags.get("data_fingerprint") in fingerprints and configuration(run) not in done:
-            found.setdefault(configuration(run), run)
-    return tuple(found.values())
+            newest.setdefault(configuration(run), run)
+    return tuple(newest.values())
 
 
 def _describe_seed(run: Run) -> str:
@@ -246,11 +240,11 @@ def _is_result(run: Run) -> bool:
 def _describe_other_test(run: Run, newest: Run) -> str:
     """The data set, or else which options of its reading and cutting differ, or else its fingerprint."""
     options = {name: (run.params.get(name), newest.params.get(name)) for name in _TEST_OPTIONS}
-    found = [f"{name} {there or 'none'}, not {here or 'none'}" for name, (there, here) in options.items() if there != here]
+    differing = [f"{name} {there or 'none'}, not {here or 'none'}" for name, (there, here) in options.items() if there != here]
     if options["dataset"][0] != options["dataset"][1]:
-        found = found[:1]
-    there, here = (one.tags["data_fingerprint"][:12] for one in (run, newest))
-    return "; ".join(found) or f"data fingerprint {there}, not {here}"
+        differing = differing[:1]
+    there, here = (side.tags["data_fingerprint"][:12] for side in (run, newest))
+    return "; ".join(differing) or f"data fingerprint {there}, not {here}"
 
 
 _TEST_OPTIONS = (

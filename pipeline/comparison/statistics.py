@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from pipeline.comparison.predictions import RecordedPredictions
 from pipeline.comparison.table import label_rows
 from pipeline.config import SEEDS
+from pipeline.evaluation.metric import list_metrics, ranking
 from pipeline.evaluation.metrics.accuracy import ACCURACY
-from pipeline.evaluation.metrics.base import list_metrics, ranking, resampled
 from pipeline.evaluation.metrics.macro import F1
 from pipeline.evaluation.statistics.bootstrap import LEVEL, Estimate, Interval, ResampledScores, estimate, resample_scores
 from pipeline.evaluation.statistics.chance import beats_guessing, class_shares, correlation_interval, is_far_below_chance
@@ -385,19 +385,3 @@ def _with_groups(statistics: Statistics) -> tuple[RowStatistics, ...]:
 def without_groups(statistics: Statistics) -> Statistics:
     """The same for rows that are not to be ranked: the first letter would name the best."""
     return replace(statistics, rows=tuple(replace(row, group="", group_mark="") for row in statistics.rows))
-
-
-def add_statistics(table: pd.DataFrame, statistics: Statistics) -> pd.DataFrame:
-    """The results table with the intervals, the group and the seeds that did not learn of every row, where there are any."""
-    if any(row.unlearned for row in statistics.rows):
-        table = table.assign(learned=[row.learned for row in statistics.rows])
-    if not statistics.known:
-        return table
-    table = table.copy()
-    for metric in resampled():
-        name, intervals = metric.name, [row.intervals.get(metric.name) for row in statistics.rows]
-        table[f"{name}_low"] = [interval.low if interval else np.nan for interval in intervals]
-        table[f"{name}_high"] = [interval.high if interval else np.nan for interval in intervals]
-    table["group"] = [row.group for row in statistics.rows]
-    table["group_mark"] = [row.group_mark for row in statistics.rows]
-    return table

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 from tabulate import tabulate
 
@@ -22,7 +23,7 @@ from pipeline.comparison.comparability import (
 from pipeline.comparison.selection import describe_tuning
 from pipeline.data.tokenization import TEXTS_CUT, TOKENS_CUT, UNKNOWN
 from pipeline.errors import printable
-from pipeline.evaluation.metrics.base import Metric, list_metrics, ranking
+from pipeline.evaluation.metric import Metric, list_metrics, ranking, resampled
 from pipeline.objectives.base import takes_pooling
 from pipeline.tracking.run_kinds import (
     count_processes,
@@ -33,6 +34,9 @@ from pipeline.tracking.run_kinds import (
     was_trained_here,
 )
 from pipeline.tracking.runs import Run
+
+if TYPE_CHECKING:
+    from pipeline.comparison.statistics import Statistics
 
 # Column -> metric, in the order of the table.
 MEASURES = {
@@ -174,6 +178,22 @@ def build_table(runs: Sequence[Run], failed: Sequence[Run] = (), ranked: bool = 
     return order.reset_index(drop=True)
 
 
+def add_statistics(table: pd.DataFrame, statistics: Statistics) -> pd.DataFrame:
+    """The results table with the intervals, the group and the seeds that did not learn of every row, where there are any."""
+    if any(row.unlearned for row in statistics.rows):
+        table = table.assign(learned=[row.learned for row in statistics.rows])
+    if not statistics.known:
+        return table
+    table = table.copy()
+    for metric in resampled():
+        name, intervals = metric.name, [row.intervals.get(metric.name) for row in statistics.rows]
+        table[f"{name}_low"] = [interval.low if interval else np.nan for interval in intervals]
+        table[f"{name}_high"] = [interval.high if interval else np.nan for interval in intervals]
+    table["group"] = [row.group for row in statistics.rows]
+    table["group_mark"] = [row.group_mark for row in statistics.rows]
+    return table
+
+
 def headline(table: pd.DataFrame) -> Metric:
     """The metric by which rows are ranked, whose name is a column."""
     of_scores = ranking("score")
@@ -230,9 +250,9 @@ def label_rows(table: pd.DataFrame) -> list[str]:
     for column, form in _TOLD_APART_BY.items():
         if column in table:
             values = list(map(str, table[column]))
-            found = {name: {value for other, value in zip(names, values, strict=True) if other == name} for name in names}
+            by_name = {name: {value for other, value in zip(names, values, strict=True) if other == name} for name in names}
             names = [
-                form.format(name, value) if len(found[name]) > 1 and value else name
+                form.format(name, value) if len(by_name[name]) > 1 and value else name
                 for name, value in zip(names, values, strict=True)
             ]
     return [f"{name} #{names[: place + 1].count(name)}" if names.count(name) > 1 else name for place, name in enumerate(names)]

@@ -5,10 +5,11 @@ The command line, MLproject, the recipes and the record of a run are derived fro
 
 from __future__ import annotations
 
+import importlib
 from functools import partial
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from pipeline.config.fields import (
     Arguments,
@@ -24,16 +25,16 @@ from pipeline.config.fields import (
     Ratios,
     Seed,
     Share,
+    Switches,
     as_dict,
     change_values,
     config_class,
     describe_fields,
 )
 from pipeline.hashing import digest
-from pipeline.registry import METRICS
 
 # Filled in by the command line itself, never typed.
-INTERNAL = frozenset({"given", "strategy_reason", "entry"})
+INTERNAL = frozenset({"explicit", "strategy_reason", "entry"})
 
 # Declared in MLproject with a default, hence always given by `mlflow run`: a recipe could never set them.
 DECLARED = frozenset({"recipe", "strategy", "strategy_args", "seed", "strategies", "run_id", "study"})
@@ -42,8 +43,8 @@ DECLARED = frozenset({"recipe", "strategy", "strategy_args", "seed", "strategies
 HEADINGS = ("Most used", "Data", "Model", "Training", "Search", "Runs and files")
 MostUsed, Data, Model, Training, Search, Files = (partial(Group, heading) for heading in HEADINGS)
 
-# Metrics are declared above this package in the order of imports, and loaded by name like every plug-in.
-_METRICS = METRICS.load("base")
+# Metrics are declared above this package in the order of imports, so what finds them is imported by name.
+_METRICS = importlib.import_module("pipeline.evaluation.metric")
 
 # Shares of train, validation and test.
 DEFAULT_RATIOS = (0.8, 0.1, 0.1)
@@ -59,7 +60,7 @@ class StageConfig:
     cache_dir: Annotated[str, Operational(), Files(6)] = ".cache"
     """Folder for prepared data, token tables, hidden states, checkpoints and searches. If you delete it, all of
     these are made again, trials of searches and interrupted trainings included. Runs stay in the tracking store."""
-    given: Annotated[Names, Operational()] = ()
+    explicit: Annotated[Names, Operational()] = ()
     """Names of the options and strategy arguments that were typed: a recipe's strategies and grid do not change them."""
 
 
@@ -142,16 +143,6 @@ class PrepareDataConfig(EncoderConfig):
     """Prepare again even where the same data was prepared before."""
 
 
-def _read_off(value: object) -> object:
-    """YAML reads `off` as false."""
-    return ("off",) if value is False else value
-
-
-def _sort(names: tuple[str, ...]) -> tuple[str, ...]:
-    """One order for the same names, each once."""
-    return tuple(sorted(set(names)))
-
-
 @config_class
 class FitConfig(EncoderConfig):
     """How one model is trained, whatever the strategy."""
@@ -197,7 +188,7 @@ class FitConfig(EncoderConfig):
     """Compute the frozen lower layers' activations once, and keep them on disk for all epochs, trials and seeds."""
     frozen_prefix_cache_gb: Annotated[Rate, Operational(), Files(8)] = 20.0
     """Disk limit of that cache in GiB (least recently used entries are evicted); what does not fit is computed per batch."""
-    acceleration: Annotated[Names, BeforeValidator(_read_off), AfterValidator(_sort), Training(8)] = ("auto",)
+    acceleration: Annotated[Switches, Training(8)] = ("auto",)
     """What makes steps faster. auto: all that applies; off: nothing; or only some of attention_kernels, attention_masks,
     cuda_graphs, first_token, fused_lora, quick_dropout, reduced_embeddings. Results are equal but for rounding, and but for
     which elements quick_dropout drops."""

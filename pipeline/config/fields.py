@@ -115,6 +115,19 @@ Delimiter = Annotated[
 ]
 
 
+def _read_off(value: object) -> object:
+    """YAML reads `off` as false."""
+    return ("off",) if value is False else value
+
+
+def _sort(names: tuple[str, ...]) -> tuple[str, ...]:
+    """One order for the same names, each once."""
+    return tuple(sorted(set(names)))
+
+
+Switches = Annotated[Names, BeforeValidator(_read_off), AfterValidator(_sort)]
+
+
 def _check_ratios(shares: tuple[float, ...]) -> tuple[float, ...]:
     if not all(share > 0 for share in shares) or abs(sum(shares) - 1) > 1e-9:
         raise ValueError("must be positive and sum to 1")

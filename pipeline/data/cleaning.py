@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from pipeline.data.columns import LABEL, PAIR, TEXT
 from pipeline.data.labels import as_series, as_texts, find_joined, leave_out, scalars_as_texts
-from pipeline.data.sources.base import SourceTables
+from pipeline.data.source import SourceTables
 from pipeline.errors import DataError, enumerate_some, shorten
 
 _HIDDEN = "-1"  # how GLUE and the hub mark labels that are withheld
@@ -52,8 +52,8 @@ class _Column:
     def marks(self, wanted: Iterable[str]) -> NDArray[np.bool_]:
         """Which rows have one of these labels."""
         chosen = set(wanted)
-        found: NDArray[np.bool_] = np.array([name in chosen for name in self.names], bool)[self.codes]
-        return found
+        marks: NDArray[np.bool_] = np.array([name in chosen for name in self.names], bool)[self.codes]
+        return marks
 
 
 def clean(tables: SourceTables, where: str, labels: Sequence[str] = (), sure: bool = False) -> CleanTables:
@@ -94,19 +94,19 @@ def clean(tables: SourceTables, where: str, labels: Sequence[str] = (), sure: bo
         elif hidden.any():
             unlabelled.append(part)
     dropped = left_out | dropped
-    found = sorted({columns[part].names[code] for part, table in parts.items() for code in np.unique(table[LABEL])})
-    if not parts or found == [_HIDDEN]:
-        if dropped["hidden label"] or found:
+    label_names = sorted({columns[part].names[code] for part, table in parts.items() for code in np.unique(table[LABEL])})
+    if not parts or label_names == [_HIDDEN]:
+        if dropped["hidden label"] or label_names:
             raise DataError(f"{where}: every label is -1, which marks labels that are hidden. Get the data with their labels.")
         others = f" of those whose annotation was accepted ({sum(left_out.values()):,} were not)" if left_out else ""
         raise DataError(f"{where}: no row{others} has both a text and a label. Check --text-column and --label-column.")
     notes = []
     if not named and not sure:
-        notes = _note_joined(found, {part: columns[part] for part in parts}, where)
-        _check_are_classes(found, sum(map(len, parts.values())), where)
-    classes, number = _number_classes(found, tables.classes, listed, where)
-    if not sure and len({number[label] for label in found}) < 2:
-        raise DataError(f"{where}: every row has the label {found[0]!r}. Classification needs two classes or more.")
+        notes = _note_joined(label_names, {part: columns[part] for part in parts}, where)
+        _check_are_classes(label_names, sum(map(len, parts.values())), where)
+    classes, number = _number_classes(label_names, tables.classes, listed, where)
+    if not sure and len({number[label] for label in label_names}) < 2:
+        raise DataError(f"{where}: every row has the label {label_names[0]!r}. Classification needs two classes or more.")
     for part, table in parts.items():
         numbers = np.array([number.get(name, -1) for name in kept_columns[part].names], np.int64)
         table[LABEL] = numbers[table[LABEL].to_numpy()]
@@ -227,21 +227,21 @@ def _whole(label: str) -> str | None:
     return str(int(value))
 
 
-def _check_are_classes(found: list[str], rows: int, where: str) -> None:
-    if rows >= _ENOUGH_ROWS and len(found) * 2 > rows:
+def _check_are_classes(labels: list[str], rows: int, where: str) -> None:
+    if rows >= _ENOUGH_ROWS and len(labels) * 2 > rows:
         raise DataError(
-            f"{where}: {rows:,} rows hold {len(found):,} different labels, such as {shorten(found[0])!r}: too many to be "
+            f"{where}: {rows:,} rows hold {len(labels):,} different labels, such as {shorten(labels[0])!r}: too many to be "
             "classes. Does --label-column name texts, ids or scores? If they are classes, list them all with --labels."
         )
 
 
-def _note_joined(found: Sequence[str], columns: Mapping[str, _Column], where: str) -> list[str]:
+def _note_joined(labels: Sequence[str], columns: Mapping[str, _Column], where: str) -> list[str]:
     """What is said of classes that seem to be several labels in one cell.
 
     Raises:
         DataError: They must be.
     """
-    certain, possible = find_joined(found)
+    certain, possible = find_joined(labels)
     if certain:
         label = min(certain)
         marked = {part: np.flatnonzero(column.marks([label])) for part, column in columns.items()}

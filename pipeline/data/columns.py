@@ -52,8 +52,8 @@ def find_label_column(columns: Sequence[str], config: SplitConfig) -> str | None
     """The column of the labels; None where it is not there."""
     if config.label_column:
         return config.label_column if config.label_column in columns else None
-    found = find_column(columns, _label_names(config))
-    return PRODIGY_CHOICE if found is None and {PRODIGY_CHOICE, "options"} <= set(columns) else found
+    column = find_column(columns, _label_names(config))
+    return PRODIGY_CHOICE if column is None and {PRODIGY_CHOICE, "options"} <= set(columns) else column
 
 
 def find_columns(columns: Sequence[str], where: str, config: SplitConfig) -> dict[str, str]:
@@ -67,10 +67,10 @@ def find_columns(columns: Sequence[str], where: str, config: SplitConfig) -> dic
         "--text-pair-column": config.text_pair_column,
         "--label-column": config.label_column,
     }
-    for (one, column), (other, same) in combinations(options.items(), 2):
+    for (option, column), (other, same) in combinations(options.items(), 2):
         if column and column == same:
-            raise DataError(f"{one} and {other} are both {column!r}. Name two columns.")
-    messages, found = [], {}
+            raise DataError(f"{option} and {other} are both {column!r}. Name two columns.")
+    messages, roles = [], {}
     there = [column for column in columns if column]
     listed = enumerate_some(there) + (
         f", and {len(columns) - len(there):,} without a name" if len(there) < len(columns) else ""
@@ -86,29 +86,29 @@ def find_columns(columns: Sequence[str], where: str, config: SplitConfig) -> dic
             wanted = f"column {given!r}" if given else f"a {role} column ({', '.join(names)})"
             messages.append(f"{where}: {wanted} not found. Columns: {listed}. Pass --{role}-column.")
         else:
-            found[role] = column
+            roles[role] = column
     if config.text_pair_column in columns:
-        found[PAIR] = str(config.text_pair_column)
+        roles[PAIR] = str(config.text_pair_column)
     elif config.text_pair_column:
         messages.append(f"{where}: column {config.text_pair_column!r} not found. Columns: {listed}. Change --text-pair-column.")
     if config.group_column in columns:
-        found[GROUP] = str(config.group_column)
+        roles[GROUP] = str(config.group_column)
     elif config.group_column:
         messages.append(f"{where}: column {config.group_column!r} not found. Columns: {listed}. Change --group-column.")
     if messages:
         raise DataError(*messages)
-    if found[TEXT] == found[LABEL]:
+    if roles[TEXT] == roles[LABEL]:
         messages.append(
-            f"{where}: column {found[TEXT]!r} cannot be both text and label. Pass --text-column and --label-column."
+            f"{where}: column {roles[TEXT]!r} cannot be both text and label. Pass --text-column and --label-column."
         )
-    elif PAIR in found and found[PAIR] in (found[TEXT], found[LABEL]):
-        role = "first and second text" if found[PAIR] == found[TEXT] else "second text and label"
+    elif PAIR in roles and roles[PAIR] in (roles[TEXT], roles[LABEL]):
+        role = "first and second text" if roles[PAIR] == roles[TEXT] else "second text and label"
         messages.append(
-            f"{where}: column {found[PAIR]!r} cannot be both {role}. Pass --text-column, --text-pair-column and --label-column."
+            f"{where}: column {roles[PAIR]!r} cannot be both {role}. Pass --text-column, --text-pair-column and --label-column."
         )
     if messages:
         raise DataError(*messages)
-    return found
+    return roles
 
 
 def choose_columns(columns: Sequence[str], where: str, config: SplitConfig) -> tuple[dict[str, str], Chosen]:
@@ -117,10 +117,10 @@ def choose_columns(columns: Sequence[str], where: str, config: SplitConfig) -> t
     Raises:
         DataError: A column was not found.
     """
-    found = find_columns(columns, where, config)
-    answer = find_answer_column(columns, found[LABEL])
-    used = list(dict.fromkeys(found.values()))  # the text itself may be the group
-    return found, Chosen(used, found[LABEL], None if answer in used else answer)
+    roles = find_columns(columns, where, config)
+    answer = find_answer_column(columns, roles[LABEL])
+    used = list(dict.fromkeys(roles.values()))  # the text itself may be the group
+    return roles, Chosen(used, roles[LABEL], None if answer in used else answer)
 
 
 def _label_names(config: SplitConfig) -> tuple[str, ...]:

@@ -29,6 +29,15 @@ _ARGILLA = frozenset({"pending", "draft", "submitted", "completed", "discarded",
 _NO_ANSWER = "?"
 _REASONS = {"reject": "rejected annotation", "ignore": "ignored annotation", "discarded": "discarded annotation"}
 
+# Where records keep a label: Label Studio's choices, doccano's annotations and classifiers' outputs, Argilla's responses.
+_KEYS = ("choices", "label", "labels", "value")
+_QUOTED = re.compile(r"'((?:[^'\\]|\\.)*)'|\"((?:[^\"\\]|\\.)*)\"")
+_NUMPY_TEXTS = re.compile(rf"\[\s*(?:{_QUOTED.pattern})(?:\s+(?:{_QUOTED.pattern}))+\s*\]")
+_NUMPY_NUMBERS = re.compile(r"\[\s*[-+.\deE]+(?:\s+[-+.\deE]+)+\s*\]")
+_STRUCTURE = re.compile(r"[\[{]\s*[\[{]?\s*u?[\"']")
+_SEPARATORS = re.compile(r"[,;|#]")
+_WHOLE = re.compile(r"\d+", re.ASCII)
+
 
 def find_answer_column(columns: Sequence[str], label: str) -> str | None:
     """The column that may say whether a row's label was accepted; what it does hold is known when it is read.
@@ -202,16 +211,6 @@ def text_array(texts: list[str | None], where: str, name: str, rows: Sequence[in
             f"{where}: row {row}: {shorten(name)!r} holds half of a surrogate pair, which is no character. "
             "Write the text in UTF-8."
         ) from error
-
-
-# Where records keep a label: Label Studio's choices, doccano's annotations and classifiers' outputs, Argilla's responses.
-_KEYS = ("choices", "label", "labels", "value")
-_QUOTED = re.compile(r"'((?:[^'\\]|\\.)*)'|\"((?:[^\"\\]|\\.)*)\"")
-_NUMPY_TEXTS = re.compile(rf"\[\s*(?:{_QUOTED.pattern})(?:\s+(?:{_QUOTED.pattern}))+\s*\]")
-_NUMPY_NUMBERS = re.compile(r"\[\s*[-+.\deE]+(?:\s+[-+.\deE]+)+\s*\]")
-_STRUCTURE = re.compile(r"[\[{]\s*[\[{]?\s*u?[\"']")
-_SEPARATORS = re.compile(r"[,;|#]")
-_WHOLE = re.compile(r"\d+", re.ASCII)
 
 
 class SeveralLabelsError(ValueError):

@@ -38,20 +38,20 @@ def draw_overlap(counts: Mapping[str, Mapping[str, int]], title: str) -> Figure:
     figure = Figure(figsize=(9, 5.5), layout="constrained")
     axes = figure.add_subplot()
     height = 0.8 / len(counts)
-    of_pairs = all(kind in found for found in counts.values() for kind in PAIR_KINDS)
+    of_pairs = all(kind in by_kind for by_kind in counts.values() for kind in PAIR_KINDS)
     kinds, things = (PAIR_KINDS, "pairs") if of_pairs else (KINDS, "texts")
-    for index, (pair, found) in enumerate(counts.items()):
+    for index, (pair, by_kind) in enumerate(counts.items()):
         first, second = pair.split("/")
-        shares = [100 * found[kind] / max(1, found["rows"]) for kind in kinds]
+        shares = [100 * by_kind[kind] / max(1, by_kind["rows"]) for kind in kinds]
         places = np.arange(len(kinds)) + (index - (len(counts) - 1) / 2) * height
-        bars = axes.barh(places, shares, height, label=f"{second} {things} ({found['rows']:,}) as against {first}")
+        bars = axes.barh(places, shares, height, label=f"{second} {things} ({by_kind['rows']:,}) as against {first}")
         labels = [f"{share:.1f}" if share >= 0.05 else f"{share:.2g}" for share in shares]
         axes.bar_label(bars, labels, padding=3, fontsize=8)
     axes.set_yticks(
         np.arange(len(kinds)), [f"{kind.replace('_', ' ')}\n{meaning}" for kind, meaning in kinds.items()], fontsize=8
     )
     axes.invert_yaxis()
-    widest = max(100 * found[kind] / max(1, found["rows"]) for found in counts.values() for kind in kinds)
+    widest = max(100 * by_kind[kind] / max(1, by_kind["rows"]) for by_kind in counts.values() for kind in kinds)
     axes.set_xlim(0, max(1.0, widest) * 1.12)
     axes.set(xlabel=f"% of {things}")
     _entitle(axes, title)

@@ -20,7 +20,7 @@ from pipeline.data.overlap.pairs import as_texts_of_pairs, measure_pair_overlap
 from pipeline.data.overlap.texts import Overlap, measure_overlap
 from pipeline.data.quality_checks import audit, note_hidden_test, note_mojibake, note_unseen_classes
 from pipeline.data.scores import as_labels, clean_scores, score_range
-from pipeline.data.sources.base import Source, find_source
+from pipeline.data.source import Source, find_source
 from pipeline.data.splits import SPLITS, SplitName, split_by_groups, split_officially, split_randomly
 from pipeline.errors import DataError
 from pipeline.failures import is_exhausted

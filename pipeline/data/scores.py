@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from pipeline.data.cleaning import CleanTables, keep_rows, label_texts, leave_out_rejected, strip_texts
 from pipeline.data.columns import LABEL
-from pipeline.data.sources.base import SourceTables
+from pipeline.data.source import SourceTables
 from pipeline.errors import DataError, shorten
 
 SCORE = "score"

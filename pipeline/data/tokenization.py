@@ -55,7 +55,7 @@ def shorten_long_pairs(columns: list[list[str]], tokenizer: Any, max_length: int
 
 def _ends(column: Sequence[str], rows: Sequence[int], tokenizer: Any) -> list[list[int]]:
     """Of some texts: where in the text each token ends."""
-    found = tokenizer(
+    encodings = tokenizer(
         [column[row] for row in rows],
         add_special_tokens=False,
         truncation=False,
@@ -64,7 +64,7 @@ def _ends(column: Sequence[str], rows: Sequence[int], tokenizer: Any) -> list[li
         return_token_type_ids=False,
         verbose=False,
     )
-    return [[end for _, end in offsets] for offsets in found["offset_mapping"]]
+    return [[end for _, end in offsets] for offsets in encodings["offset_mapping"]]
 
 
 def _shorten(text: str, ends: Sequence[int], tokens: int) -> str:
@@ -251,8 +251,8 @@ def tokenize(
 
 def encode_texts(inputs: Sequence[Input], tokenizer: Any, max_length: int, with_segments: bool = False) -> TokenTable:
     """Token ids of texts or pairs without labels (all 0), not cached."""
-    firsts = [one if isinstance(one, str) else one[0] for one in inputs]
-    seconds = [one[1] for one in inputs if not isinstance(one, str)] or None
+    firsts = [example if isinstance(example, str) else example[0] for example in inputs]
+    seconds = [example[1] for example in inputs if not isinstance(example, str)] or None
     encoded = encode_columns(firsts, seconds, tokenizer, max_length, with_segments and seconds is not None)
     labels = np.zeros(len(inputs), np.int64)
     return TokenTable(encoded.ids, encoded.offsets, labels, encoded.segments, TokenLosses(encoded.losses))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pipeline.data.columns import Input
 from pipeline.data.tokenization import Labels
-from pipeline.evaluation.metrics.base import LOSS, Answers, LabelType, list_metrics, measure
+from pipeline.evaluation.metric import LOSS, Answers, LabelType, list_metrics, measure
 from pipeline.evaluation.plots import draw_confusion, draw_scores
 from pipeline.evaluation.testing.calibration import calibration, confidence_of, draw_reliability, reliability
 from pipeline.evaluation.testing.predictions import Predictions, predict, report_by_class, score_by_length, tabulate, write_csv
@@ -116,10 +116,10 @@ class ClassificationTask(Task):
     ) -> EvaluationReport:
         """Scores, calibration, predictions with probabilities, scores by class and by length, and the confusion matrix."""
         order = [self.classes.index(name) for name in classes]
-        found = predict(lambda chosen: softmax(answer(chosen))[:, order], inputs, labels, classes)
-        report = _report_classes(inputs, labels, found, classes, title)
-        calibrated = calibration(labels, found, classes)
-        bins = reliability(found.predicted == labels, confidence_of(found, classes))
+        predictions = predict(lambda chosen: softmax(answer(chosen))[:, order], inputs, labels, classes)
+        report = _report_classes(inputs, labels, predictions, classes, title)
+        calibrated = calibration(labels, predictions, classes)
+        bins = reliability(predictions.predicted == labels, confidence_of(predictions, classes))
         picture = draw_reliability(bins, calibrated["ece"], _caption(title, inputs))
         return replace(report, figures={"reliability.png": picture, **report.figures}, calibration=calibrated)
 
@@ -161,8 +161,8 @@ class RegressionTask(Task):
             }
         )
         picture = draw_scores(labels, predicted, _caption(title, inputs))
-        found = measure(Answers(labels, predicted))
-        return EvaluationReport(found, {"predictions.csv": write_csv(table)}, {"scores.png": picture})
+        metrics = measure(Answers(labels, predicted))
+        return EvaluationReport(metrics, {"predictions.csv": write_csv(table)}, {"scores.png": picture})
 
     def _on_scale(self, outputs: Outputs) -> NDArray[np.float64]:
         scaled: NDArray[np.float64] = self.low + outputs[:, 0].astype(np.float64) * (self.high - self.low)
@@ -185,8 +185,8 @@ class ThresholdTask(Task):
         """The metrics of classes at the threshold that makes accuracy highest here, it, and the loss."""
         index, scores = gold.astype(np.int64), outputs[:, 0]
         threshold = choose_threshold(index, scores)
-        found = measure(Answers(index, _above(scores, threshold), len(self.classes)))
-        return {**found, "threshold": threshold, LOSS: mean_squared_error(gold.astype(np.float32, copy=False), scores)}
+        metrics = measure(Answers(index, _above(scores, threshold), len(self.classes)))
+        return {**metrics, "threshold": threshold, LOSS: mean_squared_error(gold.astype(np.float32, copy=False), scores)}
 
     def settled(self, validation: dict[str, float]) -> ThresholdTask:
         """With the threshold of the checkpoint that was kept."""
@@ -194,8 +194,8 @@ class ThresholdTask(Task):
 
     def answer(self, outputs: Outputs) -> pd.DataFrame:
         """The class, and the output."""
-        found = self._classify(outputs)
-        return pd.DataFrame({"label": [self.classes[index] for index in found], "score": outputs[:, 0].astype(np.float64)})
+        predicted = self._classify(outputs)
+        return pd.DataFrame({"label": [self.classes[index] for index in predicted], "score": outputs[:, 0].astype(np.float64)})
 
     def test(
         self, inputs: Sequence[Input], labels: NDArray[Any], answer: Answer, classes: list[str], title: str
@@ -206,8 +206,8 @@ class ThresholdTask(Task):
         """
         outputs = answer(inputs)
         order = np.array([classes.index(name) for name in self.classes])
-        found = Predictions(order[self._classify(outputs)], {"score": outputs[:, 0].astype(np.float64)})
-        return _report_classes(inputs, labels, found, classes, title)
+        predictions = Predictions(order[self._classify(outputs)], {"score": outputs[:, 0].astype(np.float64)})
+        return _report_classes(inputs, labels, predictions, classes, title)
 
     def _classify(self, outputs: Outputs) -> NDArray[np.int64]:
         if self.threshold is None:
@@ -236,20 +236,20 @@ def _caption(title: str, inputs: Sequence[Input]) -> str:
 
 
 def _above(scores: Outputs, threshold: float) -> NDArray[np.int64]:
-    found: NDArray[np.int64] = (scores.astype(np.float64) >= threshold).astype(np.int64)
-    return found
+    above: NDArray[np.int64] = (scores.astype(np.float64) >= threshold).astype(np.int64)
+    return above
 
 
 def _report_classes(
-    inputs: Sequence[Input], labels: NDArray[np.int64], found: Predictions, classes: list[str], title: str
+    inputs: Sequence[Input], labels: NDArray[np.int64], predictions: Predictions, classes: list[str], title: str
 ) -> EvaluationReport:
-    by_class = pd.DataFrame(report_by_class(labels, found.predicted, classes)).T
-    by_length = score_by_length([_joined(given) for given in inputs], labels, found.predicted, len(classes))
-    picture = draw_confusion(labels, found.predicted, classes, _caption(title, inputs))
+    by_class = pd.DataFrame(report_by_class(labels, predictions.predicted, classes)).T
+    by_length = score_by_length([_joined(given) for given in inputs], labels, predictions.predicted, len(classes))
+    picture = draw_confusion(labels, predictions.predicted, classes, _caption(title, inputs))
     return EvaluationReport(
-        measure(found.beside(labels, classes)),
+        measure(predictions.beside(labels, classes)),
         {
-            "predictions.csv": write_csv(tabulate(columns_of(inputs), labels, found, classes)),
+            "predictions.csv": write_csv(tabulate(columns_of(inputs), labels, predictions, classes)),
             "per_class.csv": by_class.to_csv(index_label="class"),
             "per_length.csv": by_length.to_csv(index=False),
         },

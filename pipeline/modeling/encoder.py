@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from pipeline.errors import ModelError
-from pipeline.modeling.families.base import Family, find_family, list_model_types
+from pipeline.modeling.family import Family, find_family, list_model_types
 
 FAMILY_HEAD = "pooler"
 """Name of the head that a family's own classification model has."""
 
-Part = Literal["embeddings", "layer", "pooler", "head", "added", "spare"]
+Part = Literal["embeddings", "layer", "pooler", "head", "added", "unused"]
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class EncoderSpec:
 
     @property
     def trims_last_layer(self) -> bool:
-        """Whether the top layer need compute the first token's state alone (`training/acceleration/first_token.py`)."""
+        """Whether the top layer need compute the first token's state alone (`training/acceleration/patches/first_token.py`)."""
         return self.reads_first_token and self.family.trims_last_layer
 
     @property

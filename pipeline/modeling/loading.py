@@ -12,7 +12,7 @@ from pipeline.failures import is_exhausted
 from pipeline.modeling.class_order import NEW, Outputs, check_model_labels, order_outputs
 from pipeline.modeling.encoder import FAMILY_HEAD
 from pipeline.modeling.foreign_folders import ADAPTER, describe_adapter_beside
-from pipeline.modeling.heads.base import head_class
+from pipeline.modeling.head import head_class
 from pipeline.modeling.model_sources import ModelAddress, check_files
 from pipeline.modeling.weight_match import WeightMatch, match_weights
 from pipeline.modeling.weights import open_weights

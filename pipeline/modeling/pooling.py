@@ -10,7 +10,7 @@ from torch import nn
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from pipeline.modeling.encoder import EncoderSpec
-from pipeline.modeling.heads.base import Head
+from pipeline.modeling.head import Head
 
 _NAME = "classifier"  # peft trains and saves a module of that name as the head
 

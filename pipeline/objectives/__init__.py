@@ -1,1 +1,1 @@
-"""What a model is trained for: what goes in, what stands on the encoder, its loss, and what its outputs mean."""
+"""What a model is trained for: inputs, what stands on the encoder, loss, meaning of outputs (`base`); a file each in kinds/."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from pipeline.data.columns import Input, Problem
 from pipeline.errors import ConfigError
-from pipeline.evaluation.metrics.base import LOSS
+from pipeline.evaluation.metric import LOSS
 from pipeline.evaluation.task import ClassificationTask, Task
 from pipeline.modeling.encoder import FAMILY_HEAD, EncoderSpec
 from pipeline.modeling.loading import LoadedModel, WeightsReport
@@ -38,7 +38,7 @@ class Tokenization:
 class Objective:
     """One way of training an encoder for a problem. What trains of it is the strategy's.
 
-    An objective lives in a module of its own below `pipeline/objectives`, and the module's name is the objective's name.
+    An objective lives in a module of its own in `pipeline/objectives/kinds`, and the module's name is the objective's name.
     """
 
     problem: Problem
@@ -151,34 +151,34 @@ def takes_pooling(name: str) -> bool:
     return name in list_objectives() and _objective_class(name, FAMILY_HEAD).takes_pooling
 
 
-def refuse_idle_pooling(given: Collection[str], names: Collection[str]) -> None:
+def refuse_idle_pooling(explicit: Collection[str], names: Collection[str]) -> None:
     """Refuse a `--pooling` that was typed where no objective takes it.
 
     Args:
-        given: Names of the options that were typed.
+        explicit: Names of the options that were typed.
         names: The objectives that will be trained for.
 
     Raises:
         ConfigError: It would say nothing.
     """
-    if "pooling" in given and not any(map(takes_pooling, names)):
+    if "pooling" in explicit and not any(map(takes_pooling, names)):
         raise ConfigError(
             f"--pooling: --objective {', '.join(sorted(set(names)))} makes no vector of each text. Leave --pooling out, or "
             "choose --objective siamese; what a classifier reads of a text is its --head."
         )
 
 
-def refuse_idle_model_labels(given: Collection[str], trained: Collection[tuple[str, str]]) -> None:
+def refuse_idle_model_labels(explicit: Collection[str], trained: Collection[tuple[str, str]]) -> None:
     """Refuse `--model-labels` that were typed where every classifier is a new one.
 
     Args:
-        given: Names of the options that were typed.
+        explicit: Names of the options that were typed.
         trained: Objective and head of each training.
 
     Raises:
         ConfigError: They would say nothing.
     """
-    if "model_labels" in given and not any(
+    if "model_labels" in explicit and not any(
         head == FAMILY_HEAD and name in list_objectives() and _objective_class(name, head).takes_heads for name, head in trained
     ):
         raise ConfigError(

@@ -24,14 +24,13 @@ from pipeline.comparison.predictions import RecordedPredictions, read_prediction
 from pipeline.comparison.report.html import render_page
 from pipeline.comparison.report.markdown import as_plain, render_markdown
 from pipeline.comparison.report.tables import ReportData, read_provenance
-from pipeline.comparison.selection import OtherTest, Selection, select_runs
+from pipeline.comparison.selection import Selection, select_runs
 from pipeline.comparison.statistics import (
     Statistics,
-    add_statistics,
     compute_statistics,
     without_groups,
 )
-from pipeline.comparison.table import build_table, label_rows, render_table
+from pipeline.comparison.table import add_statistics, build_table, label_rows, render_table
 from pipeline.config import identify
 from pipeline.errors import DamageError, RunError, hide_credentials
 from pipeline.evaluation.testing.predictions import write_csv
@@ -43,52 +42,6 @@ from pipeline.stages.testing.test import describe_part
 from pipeline.tracking import open_tracker
 from pipeline.tracking.run_kinds import name_with_seed, row_name, was_trained_here
 from pipeline.tracking.runs import Run, Tracker, closing
-
-
-def export(target: Path, written: Path, selection: Selection, tracker: Tracker) -> None:
-    """Write the SST-2 study's layout: `results/` with predictions, table and pictures, `models/` with a folder per model.
-
-    What is gone from the tracking store, or damaged, is said, and the rest is written.
-
-    Args:
-        written: Folder of the comparison's own files.
-
-    Raises:
-        ConfigError: `target` holds files that this project did not write where it would.
-        SystemFailureError: `target` cannot be written.
-    """
-    with exporting(target) as (scratch, keep):
-        for file in written.iterdir():
-            shutil.copy(file, scratch / "results")
-        for name, run in selection.file_names().items():
-            predictions = f"results/{name}_test_outputs.csv"
-            if not _export_predictions(run, scratch / predictions, tracker):
-                keep.add(predictions)  # an earlier export may hold the only copy
-            if was_trained_here(run):
-                _export_model(run, scratch / "models" / name, tracker)
-
-
-def _export_predictions(run: Run, target: Path, tracker: Tracker) -> bool:
-    """Write what a run predicted; False where it is not there any more."""
-    with tempfile.TemporaryDirectory() as scratch:
-        try:
-            file = tracker.download(run.run_id, "predictions.csv", Path(scratch))
-        except (RunError, DamageError) as error:
-            say(f"Not exported: predictions of {name_with_seed(run)}: {error}")
-            return False
-        # As text: a class called 01 is not 1, and one called NA is not missing.
-        predictions = pd.read_csv(file, dtype=str, keep_default_na=False)
-    columns = [name for name in ("sentence", "sentence_pair", "gold", "pred") if name in predictions]
-    target.write_text(write_csv(predictions[columns]), encoding="utf-8", newline="")
-    return True
-
-
-def _export_model(run: Run, target: Path, tracker: Tracker) -> None:
-    with tempfile.TemporaryDirectory() as scratch:
-        try:
-            shutil.copytree(fetch_model(tracker, run, Path(scratch)), target)
-        except (RunError, DamageError) as error:
-            say(f"Not exported: model of {name_with_seed(run)}: {error}")
 
 
 @dataclass(frozen=True)
@@ -113,7 +66,7 @@ def run(config: configs.CompareConfig, tracker: Tracker | None = None, parent_id
     tracker = tracker or open_tracker()
     candidates, title, study = _candidates(config, tracker)
     selection = select_runs(candidates, bool(config.run_ids), config.allow_unequal_budgets)
-    if config.run_ids and (strangers := [str(one) for one in selection.omitted if isinstance(one, OtherTest)]):
+    if config.run_ids and (strangers := [str(one) for one in selection.omitted if one.kind == "other test"]):
         newest = selection.kept[-1]
         raise RunError(
             f"--run-ids: not all can stand in one table with {row_name(newest)} (run {newest.run_id}): {'; '.join(strangers)}. "
@@ -163,27 +116,6 @@ def run(config: configs.CompareConfig, tracker: Tracker | None = None, parent_id
     return CompareResult(logger.run_id, table, selection.left_out, statistics)
 
 
-def _name(config: configs.CompareConfig, study: Run | None) -> str:
-    """What the comparison is of: the study's name, chosen runs, or all."""
-    return "runs" if config.run_ids else study.name if study else "all"
-
-
-def _point_to_report(run_id: str, tracker: Tracker) -> str:
-    """Where a comparison's report is, as Markdown: a link that holds wherever the store is served, and the file."""
-    page = tracker.web_address(run_id, "artifacts/report.html").partition("#")[2]
-    where = hide_credentials(tracker.artifact_address(run_id, "report.html"))
-    link = f"[report.html](#{page})" if page else "report.html"
-    return f"Report: {link}, an artifact of the run {run_id} below this one ({as_plain(where)}). Its table is in `results.md`."
-
-
-def _describe_data(selection: Selection) -> str:
-    """The data set and the models of the compared runs, and of how many test rows the scores are if not of all."""
-    first = selection.kept[0]
-    models = dict.fromkeys(run.params.get("model", "?") for run in selection.kept)
-    part = describe_part(first)
-    return f"{first.params.get('dataset', '?')} with {', '.join(models)}{f', tested on {part}' if part else ''}"
-
-
 def _candidates(config: configs.CompareConfig, tracker: Tracker) -> tuple[list[Run], str, Run | None]:
     """What may be compared, how that is called, and the study that it is of."""
     if config.run_ids:
@@ -215,12 +147,17 @@ def _called(run: Run, title: str) -> Run:
     return dataclasses.replace(run, tags={**run.tags, "entry": entry})
 
 
-def count_evaluated_elsewhere(tracker: Tracker, candidates: Sequence[Run]) -> int:
-    """Number of runs on the candidates' data that are not among them and that `--study all` would compare."""
-    mine = {run.run_id for run in candidates}
-    data = {run.tags.get("data_fingerprint") for run in candidates}
-    others = [run for run in select_runs(tracker.search()).kept if run.run_id not in mine]
-    return sum(run.tags["data_fingerprint"] in data for run in others)
+def _describe_data(selection: Selection) -> str:
+    """The data set and the models of the compared runs, and of how many test rows the scores are if not of all."""
+    first = selection.kept[0]
+    models = dict.fromkeys(run.params.get("model", "?") for run in selection.kept)
+    part = describe_part(first)
+    return f"{first.params.get('dataset', '?')} with {', '.join(models)}{f', tested on {part}' if part else ''}"
+
+
+def _name(config: configs.CompareConfig, study: Run | None) -> str:
+    """What the comparison is of: the study's name, chosen runs, or all."""
+    return "runs" if config.run_ids else study.name if study else "all"
 
 
 def _write(
@@ -252,3 +189,65 @@ def _write(
     for name, listed in list_tables(content):
         (folder / name).write_text(write_csv(listed), encoding="utf-8", newline="")
     (folder / "report.html").write_text(render_page(content), encoding="utf-8")
+
+
+def export(target: Path, written: Path, selection: Selection, tracker: Tracker) -> None:
+    """Write the SST-2 study's layout: `results/` with predictions, table and pictures, `models/` with a folder per model.
+
+    What is gone from the tracking store, or damaged, is said, and the rest is written.
+
+    Args:
+        written: Folder of the comparison's own files.
+
+    Raises:
+        ConfigError: `target` holds files that this project did not write where it would.
+        SystemFailureError: `target` cannot be written.
+    """
+    with exporting(target) as (scratch, keep):
+        for file in written.iterdir():
+            shutil.copy(file, scratch / "results")
+        for name, run in selection.file_names().items():
+            predictions = f"results/{name}_test_outputs.csv"
+            if not _export_predictions(run, scratch / predictions, tracker):
+                keep.add(predictions)  # an earlier export may hold the only copy
+            if was_trained_here(run):
+                _export_model(run, scratch / "models" / name, tracker)
+
+
+def _export_predictions(run: Run, target: Path, tracker: Tracker) -> bool:
+    """Write what a run predicted; False where it is not there any more."""
+    with tempfile.TemporaryDirectory() as scratch:
+        try:
+            file = tracker.download(run.run_id, "predictions.csv", Path(scratch))
+        except (RunError, DamageError) as error:
+            say(f"Not exported: predictions of {name_with_seed(run)}: {error}")
+            return False
+        # As text: a class called 01 is not 1, and one called NA is not missing.
+        predictions = pd.read_csv(file, dtype=str, keep_default_na=False)
+    columns = [name for name in ("sentence", "sentence_pair", "gold", "pred") if name in predictions]
+    target.write_text(write_csv(predictions[columns]), encoding="utf-8", newline="")
+    return True
+
+
+def _export_model(run: Run, target: Path, tracker: Tracker) -> None:
+    with tempfile.TemporaryDirectory() as scratch:
+        try:
+            shutil.copytree(fetch_model(tracker, run, Path(scratch)), target)
+        except (RunError, DamageError) as error:
+            say(f"Not exported: model of {name_with_seed(run)}: {error}")
+
+
+def _point_to_report(run_id: str, tracker: Tracker) -> str:
+    """Where a comparison's report is, as Markdown: a link that holds wherever the store is served, and the file."""
+    page = tracker.web_address(run_id, "artifacts/report.html").partition("#")[2]
+    where = hide_credentials(tracker.artifact_address(run_id, "report.html"))
+    link = f"[report.html](#{page})" if page else "report.html"
+    return f"Report: {link}, an artifact of the run {run_id} below this one ({as_plain(where)}). Its table is in `results.md`."
+
+
+def count_evaluated_elsewhere(tracker: Tracker, candidates: Sequence[Run]) -> int:
+    """Number of runs on the candidates' data that are not among them and that `--study all` would compare."""
+    mine = {run.run_id for run in candidates}
+    data = {run.tags.get("data_fingerprint") for run in candidates}
+    others = [run for run in select_runs(tracker.search()).kept if run.run_id not in mine]
+    return sum(run.tags["data_fingerprint"] in data for run in others)

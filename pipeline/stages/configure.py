@@ -16,10 +16,10 @@ from pipeline import config as configs
 from pipeline.config.fields import build, describe_fields, parse_arguments
 from pipeline.config.options import flag
 from pipeline.data.prepared import prepare
-from pipeline.data.sources.base import named_datasets
+from pipeline.data.source import named_datasets
 from pipeline.errors import ConfigError, has_surrogate, shorten, unknown
 from pipeline.modeling.encoder import EncoderSpec
-from pipeline.modeling.heads.base import check_head
+from pipeline.modeling.head import check_head
 from pipeline.modeling.model_sources import find_model
 from pipeline.recipes.recipe import Recipe, load_recipe
 from pipeline.stages.progress import say
@@ -132,8 +132,8 @@ def configure(cls: type[C], given: Mapping[str, Any]) -> C:
     explicit = {name: value for name, value in given.items() if value != "" and name != "strategy_args"}
     messages += _settle_data(values, explicit)
     values |= {name: value for name, value in explicit.items() if name != "strategy"}
-    if "given" in described:
-        values["given"] = (*explicit, *typed_arguments)
+    if "explicit" in described:
+        values["explicit"] = (*explicit, *typed_arguments)
 
     def label(name: str) -> str:
         if name in explicit or "recipe" not in described:

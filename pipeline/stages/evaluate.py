@@ -18,7 +18,7 @@ from pipeline.data.columns import Problem
 from pipeline.data.overlap.texts import overlap_metrics
 from pipeline.data.prepared import PreparedData, prepare
 from pipeline.errors import ConfigError, ModelError, enumerate_some
-from pipeline.evaluation.metrics.base import LabelType, list_metrics
+from pipeline.evaluation.metric import LabelType, list_metrics
 from pipeline.evaluation.testing.scoring import read_test
 from pipeline.modeling.foreign_folders import find_trained_model
 from pipeline.modeling.model_sources import find_model
@@ -143,11 +143,13 @@ def _of_run(config: configs.EvaluateConfig, tracker: Tracker, parent_id: str | N
     return EvaluateResult(trained.run_id, test, recorded=tested, on=describe_part(tracker.get(trained.run_id)))
 
 
-def _find_transfer(config: configs.EvaluateConfig, prepared: PreparedData, split_seed: int) -> TransferData | None:
-    if config.transfer_dataset is None:
-        return None
-    check_transfer(config.transfer_dataset, prepared.manifest.problem)
-    return find_transfer(config, prepared.manifest.classes, split_seed)
+def _recorded(trained: Run) -> dict[str, float]:
+    """The test scores that a run carries, of classes or of scores; none unless it carries all of them."""
+    for label_type in _LABEL_TYPES:
+        found = {metric: trained.metrics.get(f"test/{metric.name}") for metric in list_metrics(label_type)}
+        if all(value is not None or metric.uses_probabilities for metric, value in found.items()):
+            return {metric.name: value for metric, value in found.items() if value is not None}
+    return {}
 
 
 def is_evaluated(trained: Run, tracker: RunStore) -> bool:
@@ -172,13 +174,11 @@ def is_done(config: configs.EvaluateConfig, trained: Run, tracker: RunStore) -> 
     return is_transferred(trained, config, classes, train_config.split_seed, scoring_version(trained))
 
 
-def _recorded(trained: Run) -> dict[str, float]:
-    """The test scores that a run carries, of classes or of scores; none unless it carries all of them."""
-    for label_type in _LABEL_TYPES:
-        found = {metric: trained.metrics.get(f"test/{metric.name}") for metric in list_metrics(label_type)}
-        if all(value is not None or metric.uses_probabilities for metric, value in found.items()):
-            return {metric.name: value for metric, value in found.items() if value is not None}
-    return {}
+def _find_transfer(config: configs.EvaluateConfig, prepared: PreparedData, split_seed: int) -> TransferData | None:
+    if config.transfer_dataset is None:
+        return None
+    check_transfer(config.transfer_dataset, prepared.manifest.problem)
+    return find_transfer(config, prepared.manifest.classes, split_seed)
 
 
 def _of_model(config: configs.EvaluateConfig, tracker: Tracker, parent_id: str | None) -> EvaluateResult:

@@ -88,6 +88,34 @@ def run(config: configs.MainConfig, tracker: Tracker | None = None) -> StudyResu
     return StudyResult(logger.run_id, comparison)
 
 
+def _log_start(plan: StudyPlan, logger: RunLogger) -> None:
+    logger.log_params(identify(plan.config))
+    logger.set_tags(
+        {
+            "stage": "main",
+            "recipe": plan.config.recipe,
+            "config_hash": digest([identify(inputs.config) for inputs in plan.strategies]),
+            "git_commit": git_commit(),
+        }
+    )
+    note_unfit(logger, plan.unfit)
+    seeds = {inputs.config.title: inputs.config.seed for inputs in plan.strategies}
+    note_planned(logger, {title: range(first, first + plan.config.seeds) for title, first in seeds.items()})
+    note_doubts(logger, find_doubts(plan))
+    log_datasets(logger, plan.strategies[0].prepared, "train", "validation", "test")
+
+
+def _introduce(plan: StudyPlan, run_id: str) -> Iterator[str]:
+    """What will be run, what will not, and what makes the comparison unfair."""
+    config = plan.config
+    seeds = f", {config.seeds} seeds from {config.seed} on" if config.seeds > 1 else ""
+    yield f"Study {config.recipe}: {', '.join(inputs.config.title for inputs in plan.strategies)}{seeds}. Run {run_id}"
+    yield from dict.fromkeys(note for inputs in plan.strategies for note in inputs.notes)
+    for strategy, reason in plan.unfit.items():
+        yield f"Not run: {strategy}: {reason}"
+    yield from (f"Note: {doubt}" for doubt in find_doubts(plan))
+
+
 def _shared(cls: type[configs.StageConfig], config: configs.MainConfig, without: str) -> dict[str, Any]:
     """What a study says of the options of another class, all but one."""
     names = describe_fields(cls)
@@ -121,6 +149,17 @@ def _run_strategy(
     return outcome
 
 
+@contextlib.contextmanager
+def _going_on(name: str, which: str, outcome: _Outcome, tracker: Tracker, study: RunLogger) -> Iterator[None]:
+    """Note a failure, say it, and let the study go on."""
+    try:
+        yield
+    except PipelineError as error:
+        close_unfinished(tracker, study.run_id, str(error))
+        say(f"{name} failed{which}: {in_one_line(error)}")
+        outcome.failures.append(f"{name}: {in_one_line(error)}{which}")
+
+
 def _complete(
     inputs: TrainingInputs,
     which: str,
@@ -142,46 +181,10 @@ def _complete(
         if found.parent_id != study.run_id:
             note_reused(study, run_id, inputs.config.title)
         say(f"{inputs.config.title}{which}: reused, run {run_id} did the same.")
-    transfer = _shared(configs.TransferConfig, plan.config, without="given")
+    transfer = _shared(configs.TransferConfig, plan.config, without="explicit")
     evaluation = configs.EvaluateConfig(run_id=run_id, **transfer)
     if found is None or not evaluate.is_done(evaluation, found, tracker):
         processes.call(evaluate.run, evaluation, parent_id=study.run_id)
-
-
-@contextlib.contextmanager
-def _going_on(name: str, which: str, outcome: _Outcome, tracker: Tracker, study: RunLogger) -> Iterator[None]:
-    """Note a failure, say it, and let the study go on."""
-    try:
-        yield
-    except PipelineError as error:
-        close_unfinished(tracker, study.run_id, str(error))
-        say(f"{name} failed{which}: {in_one_line(error)}")
-        outcome.failures.append(f"{name}: {in_one_line(error)}{which}")
-
-
-def _count_failures(outcomes: Sequence[_Outcome]) -> str:
-    lost = sum(not outcome.finished for outcome in outcomes)
-    some = sum(len(outcome.failures) for outcome in outcomes if outcome.finished)
-    parts = [f"{lost} of {len(outcomes)} strategies failed and are not in the table"] if lost else []
-    parts += [f"{some} training(s) of {'other ' if lost else ''}strategies in the table failed"] if some else []
-    return ", and ".join(parts)
-
-
-def _log_start(plan: StudyPlan, logger: RunLogger) -> None:
-    logger.log_params(identify(plan.config))
-    logger.set_tags(
-        {
-            "stage": "main",
-            "recipe": plan.config.recipe,
-            "config_hash": digest([identify(inputs.config) for inputs in plan.strategies]),
-            "git_commit": git_commit(),
-        }
-    )
-    note_unfit(logger, plan.unfit)
-    seeds = {inputs.config.title: inputs.config.seed for inputs in plan.strategies}
-    note_planned(logger, {title: range(first, first + plan.config.seeds) for title, first in seeds.items()})
-    note_doubts(logger, find_doubts(plan))
-    log_datasets(logger, plan.strategies[0].prepared, "train", "validation", "test")
 
 
 def _say_where(tracker: Tracker, run_id: str) -> Iterator[str]:
@@ -193,12 +196,9 @@ def _say_where(tracker: Tracker, run_id: str) -> Iterator[str]:
         yield f"Browse the runs: {page}"
 
 
-def _introduce(plan: StudyPlan, run_id: str) -> Iterator[str]:
-    """What will be run, what will not, and what makes the comparison unfair."""
-    config = plan.config
-    seeds = f", {config.seeds} seeds from {config.seed} on" if config.seeds > 1 else ""
-    yield f"Study {config.recipe}: {', '.join(inputs.config.title for inputs in plan.strategies)}{seeds}. Run {run_id}"
-    yield from dict.fromkeys(note for inputs in plan.strategies for note in inputs.notes)
-    for strategy, reason in plan.unfit.items():
-        yield f"Not run: {strategy}: {reason}"
-    yield from (f"Note: {doubt}" for doubt in find_doubts(plan))
+def _count_failures(outcomes: Sequence[_Outcome]) -> str:
+    lost = sum(not outcome.finished for outcome in outcomes)
+    some = sum(len(outcome.failures) for outcome in outcomes if outcome.finished)
+    parts = [f"{lost} of {len(outcomes)} strategies failed and are not in the table"] if lost else []
+    parts += [f"{some} training(s) of {'other ' if lost else ''}strategies in the table failed"] if some else []
+    return ", and ".join(parts)

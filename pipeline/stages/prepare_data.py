@@ -20,30 +20,6 @@ from pipeline.tracking import open_tracker
 from pipeline.tracking.runs import Tracker, closing
 
 
-def summarise_data(prepared: PreparedData) -> Iterator[str]:
-    """Sizes, classes, dropped rows, repetitions and overlap, contradictions."""
-    manifest = prepared.manifest
-    rows = ", ".join(f"{name} {count:,}" for name, count in manifest.rows.items())
-    classes = f"classes {', '.join(manifest.classes[:10])}{' ...' if len(manifest.classes) > 10 else ''}"
-    labels = "scores {:g} to {:g}".format(*manifest.score_range) if manifest.score_range else classes
-    yield f"{manifest.name}: {rows}{' pairs of texts' if manifest.pairs else ''}; {labels}."
-    if dropped := {reason: count for reason, count in manifest.dropped.items() if count}:
-        reasons = ", ".join(f"{count:,} with {reason}" for reason, count in dropped.items())
-        yield f"  Dropped rows: {sum(dropped.values()):,} in all, {reasons}."
-    things = "Pairs" if manifest.pairs else "Texts"
-    across = {pair: count for pair, count in manifest.audit["duplicates_across"].items() if count}
-    if across:
-        yield (
-            f"  {things} that stand in two splits: " + ", ".join(f"{count:,} in {pair}" for pair, count in across.items()) + "."
-        )
-    if warning := warn_of_overlap(overlap_metrics(manifest.overlap)):
-        yield f"  {warning}"
-    if manifest.audit["conflicting_labels"]:
-        yield f"  {things} with more than one label: {manifest.audit['conflicting_labels']:,}."
-    yield from (f"  {note}" for note in manifest.notes)
-    yield f"  Fingerprint {manifest.fingerprint[:12]}, kept in {prepared.folder}."
-
-
 def run(config: configs.PrepareDataConfig, tracker: Tracker | None = None, parent_id: str | None = None) -> PreparedData:
     """Prepare the data and log what is in it; data prepared before from the same content is used again.
 
@@ -105,3 +81,27 @@ def _counts(prepared: PreparedData) -> Iterator[tuple[str, float]]:
         yield "data/duplicates_across_" + pair.replace("/", "_"), count
     yield "data/conflicting_labels", manifest.audit["conflicting_labels"]
     yield from overlap_metrics(manifest.overlap).items()
+
+
+def summarise_data(prepared: PreparedData) -> Iterator[str]:
+    """Sizes, classes, dropped rows, repetitions and overlap, contradictions."""
+    manifest = prepared.manifest
+    rows = ", ".join(f"{name} {count:,}" for name, count in manifest.rows.items())
+    classes = f"classes {', '.join(manifest.classes[:10])}{' ...' if len(manifest.classes) > 10 else ''}"
+    labels = "scores {:g} to {:g}".format(*manifest.score_range) if manifest.score_range else classes
+    yield f"{manifest.name}: {rows}{' pairs of texts' if manifest.pairs else ''}; {labels}."
+    if dropped := {reason: count for reason, count in manifest.dropped.items() if count}:
+        reasons = ", ".join(f"{count:,} with {reason}" for reason, count in dropped.items())
+        yield f"  Dropped rows: {sum(dropped.values()):,} in all, {reasons}."
+    things = "Pairs" if manifest.pairs else "Texts"
+    across = {pair: count for pair, count in manifest.audit["duplicates_across"].items() if count}
+    if across:
+        yield (
+            f"  {things} that stand in two splits: " + ", ".join(f"{count:,} in {pair}" for pair, count in across.items()) + "."
+        )
+    if warning := warn_of_overlap(overlap_metrics(manifest.overlap)):
+        yield f"  {warning}"
+    if manifest.audit["conflicting_labels"]:
+        yield f"  {things} with more than one label: {manifest.audit['conflicting_labels']:,}."
+    yield from (f"  {note}" for note in manifest.notes)
+    yield f"  Fingerprint {manifest.fingerprint[:12]}, kept in {prepared.folder}."

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.config.options import flag
 from pipeline.errors import printable
-from pipeline.evaluation.metrics.base import Metric, list_metrics
+from pipeline.evaluation.metric import Metric, list_metrics
 from pipeline.evaluation.metrics.macro import RECALL
 from pipeline.evaluation.statistics.chance import SWAPPED, is_far_below_chance
 from pipeline.tracking.runs import RunLogger, Tracker

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from pipeline import config as configs
 from pipeline.errors import ConfigError, PipelineError, RunError, TrainingError
-from pipeline.evaluation.metrics.base import list_metrics
+from pipeline.evaluation.metric import list_metrics
 from pipeline.stages import evaluate, train
 from pipeline.stages.progress import say
 from pipeline.stages.run_record import check_base, check_data, check_finished, fetch_model, origin_tags, read_config
@@ -33,116 +33,6 @@ from pipeline.training.setup import find_inputs
 
 Outcome = Literal["equal", "equal within tolerance", "different"]
 History = Mapping[str, Sequence[tuple[int, float]]]
-
-
-@dataclass(frozen=True)
-class Trained:
-    """What a training came to."""
-
-    history: History
-    """Metric -> (step, value) of everything that was logged: losses, rates, validation and test metrics."""
-    scores: Mapping[str, float]
-    """Validation and test scores of the selected checkpoint: shares or correlations, which one tolerance can be meant for."""
-    weights: Mapping[str, NDArray[Any]]
-    """Everything that training made, by name."""
-    predictions: Sequence[str] = ()
-    """Predicted class of every test text, where there was a test."""
-
-
-@dataclass(frozen=True)
-class Reproduction:
-    """How two trainings of the same configuration compare."""
-
-    outcome: Outcome
-    largest_by_metric: Mapping[str, float]
-    """Metric -> largest absolute difference at any step; infinite where one of them lacks the metric or a step."""
-    largest_score: float
-    """Largest absolute difference of a validation or test score."""
-    largest_weight: float
-    """Largest absolute difference of a weight."""
-    other_predictions: int
-    """Test texts for which another class was predicted."""
-
-    def describe(self) -> str:
-        """One sentence."""
-        if self.outcome == "equal":
-            return "equal: weights, losses by step, scores and predictions are the same to the last bit"
-        first = max(self.largest_by_metric, key=lambda name: self.largest_by_metric[name], default="")
-        by_step = f", {first} {_by_up_to(self.largest_by_metric[first])}" if first else ""
-        return (
-            f"{self.outcome}: scores differ by up to {self.largest_score:.4f}{by_step}, weights by up to "
-            f"{self.largest_weight:.2g}, {self.other_predictions} test texts are judged otherwise"
-        )
-
-    def as_record(self) -> dict[str, Any]:
-        """Ready for JSON, which has no infinite numbers: None stands for them."""
-        found: dict[str, Any] = _finite(asdict(self))
-        return found
-
-
-def _by_up_to(difference: float) -> str:
-    return f"by up to {difference:.2g}" if math.isfinite(difference) else "not logged at the same steps by both, or no number"
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {name: _finite(part) for name, part in value.items()}
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def compare_trainings(then: Trained, now: Trained, tolerance: float) -> Reproduction:
-    """Hold one training against another.
-
-    Args:
-        tolerance: Scores that differ by no more are equal within tolerance.
-    """
-    by_metric = {
-        name: _largest_by_step(then.history.get(name, ()), now.history.get(name, ()))
-        for name in sorted({*then.history, *now.history})
-    }
-    score = max((_difference(then.scores.get(name), now.scores.get(name)) for name in {*then.scores, *now.scores}), default=0.0)
-    weight = _largest_weight(then.weights, now.weights)
-    others = sum(a != b for a, b in zip(then.predictions, now.predictions, strict=False))
-    others += abs(len(then.predictions) - len(now.predictions))
-    exact = not (others or score or weight or any(by_metric.values()))
-    outcome: Outcome = "equal" if exact else "equal within tolerance" if score <= tolerance else "different"
-    return Reproduction(outcome, by_metric, score, weight, others)
-
-
-def explain(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """What differs between two records of `environment()`: versions, hardware, code."""
-    return [f"{name}: {old} then, {new} now" for name, old, new in _changes(then, now) if name != "command"]
-
-
-def _changes(then: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
-    for name in sorted({*then, *now}):
-        old, new = then.get(name), now.get(name)
-        if isinstance(old, Mapping) and isinstance(new, Mapping):
-            yield from _changes(old, new, f"{name} " if name == "hardware" else "")
-        elif old != new:
-            yield f"{prefix}{name}", old, new
-
-
-def _largest_by_step(then: Sequence[tuple[int, float]], now: Sequence[tuple[int, float]]) -> float:
-    old, new = dict(then), dict(now)
-    return max((_difference(old.get(step), new.get(step)) for step in {*old, *new}), default=0.0)
-
-
-def _largest_weight(then: Mapping[str, NDArray[Any]], now: Mapping[str, NDArray[Any]]) -> float:
-    if then.keys() != now.keys() or any(then[name].shape != now[name].shape for name in then):
-        return math.inf
-    return max((float(np.abs(then[name] - now[name]).max(initial=0.0)) for name in then), default=0.0)
-
-
-def _difference(old: float | None, new: float | None) -> float:
-    """Infinite where one is missing; two that are no numbers are the same."""
-    if old is None or new is None:
-        return math.inf
-    if old == new or (math.isnan(old) and math.isnan(new)):
-        return 0.0
-    difference = abs(old - new)
-    return math.inf if math.isnan(difference) else difference
-
 
 _SCORES = tuple(f"{split}/{metric.name}" for split in ("val", "test") for metric in list_metrics())
 """What is held to the tolerance; losses, calibration, thresholds and counts are on other scales."""
@@ -209,21 +99,6 @@ def run(config: configs.ReproduceConfig, tracker: Tracker | None = None, parent_
     return ReproduceResult(logger.run_id, trained.run_id, found, tuple(reasons))
 
 
-def _train(original: Run, again: configs.TrainConfig, tracker: Tracker, parent_id: str) -> train.TrainResult:
-    """As it was trained then: by itself, or as one of several heads, which on a GPU draws other dropout masks.
-
-    Raises:
-        TrainingError: The loss became NaN or infinite.
-    """
-    tags = {"reproduces": original.run_id}
-    if "cost/grid_points" not in original.metrics:
-        return train.run(again, tracker, parent_id, tags)
-    [outcome] = train_heads_together([again], tracker, parent_id, [tags])
-    if isinstance(outcome, TrainingError):
-        raise outcome
-    return outcome
-
-
 def _check_repeatable(original: Run, store: RunStore) -> None:
     """Hold that a run went to its end and that there is a model to compare with.
 
@@ -244,13 +119,6 @@ def _check_repeatable(original: Run, store: RunStore) -> None:
         raise RunError(f"--run-id {original.run_id}: holds no model, so there is nothing to compare weights with. {way_out}")
 
 
-def _config(tracker: Tracker, original: Run, cache_dir: str) -> configs.TrainConfig:
-    """The recorded configuration, in the precision that `auto` meant then."""
-    recorded = read_config(tracker, original, cache_dir)
-    used = original.params.get("compute_dtype")
-    return dataclasses.replace(recorded, precision=PRECISIONS[used]) if used else recorded
-
-
 def _read_environment(store: RunStore, original: Run) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as scratch:
         text = store.download(original.run_id, "environment.json", Path(scratch)).read_text(encoding="utf-8")
@@ -258,23 +126,11 @@ def _read_environment(store: RunStore, original: Run) -> dict[str, Any]:
     return found
 
 
-def _read_outcome(store: RunStore, trained: Run) -> Trained:
-    by_step = [name for name in trained.metrics if name.startswith(("train/", "val/"))]
-    tested = {name: [(0, value)] for name, value in trained.metrics.items() if name.startswith("test/")}
-    scores = {name: trained.metrics[name] for name in _SCORES if name in trained.metrics}
-    with tempfile.TemporaryDirectory() as scratch:
-        weights = read_weights(fetch_model(store, trained, Path(scratch) / "model"))
-        predictions: list[str] = []
-        if has_test_result(trained):
-            file = store.download(trained.run_id, "predictions.csv", Path(scratch))
-            predictions = pd.read_csv(file, usecols=["pred"], dtype=str, keep_default_na=False)["pred"].tolist()
-    history = tested | {name: store.history(trained.run_id, name) for name in by_step}
-    return Trained(history, scores, weights, predictions)
-
-
-def _storable(value: float) -> float:
-    """Stores take no infinite numbers everywhere."""
-    return min(value, 1e9)
+def _config(tracker: Tracker, original: Run, cache_dir: str) -> configs.TrainConfig:
+    """The recorded configuration, in the precision that `auto` meant then."""
+    recorded = read_config(tracker, original, cache_dir)
+    used = original.params.get("compute_dtype")
+    return dataclasses.replace(recorded, precision=PRECISIONS[used]) if used else recorded
 
 
 @contextlib.contextmanager
@@ -294,3 +150,146 @@ def _threads(count: int, processes: int) -> Iterator[None]:
     finally:
         torch.set_num_threads(before)
         os.environ |= {} if said is None else {"OMP_NUM_THREADS": said}
+
+
+def _train(original: Run, again: configs.TrainConfig, tracker: Tracker, parent_id: str) -> train.TrainResult:
+    """As it was trained then: by itself, or as one of several heads, which on a GPU draws other dropout masks.
+
+    Raises:
+        TrainingError: The loss became NaN or infinite.
+    """
+    tags = {"reproduces": original.run_id}
+    if "cost/grid_points" not in original.metrics:
+        return train.run(again, tracker, parent_id, tags)
+    [outcome] = train_heads_together([again], tracker, parent_id, [tags])
+    if isinstance(outcome, TrainingError):
+        raise outcome
+    return outcome
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training came to."""
+
+    history: History
+    """Metric -> (step, value) of everything that was logged: losses, rates, validation and test metrics."""
+    scores: Mapping[str, float]
+    """Validation and test scores of the selected checkpoint: shares or correlations, which one tolerance can be meant for."""
+    weights: Mapping[str, NDArray[Any]]
+    """Everything that training made, by name."""
+    predictions: Sequence[str] = ()
+    """Predicted class of every test text, where there was a test."""
+
+
+def _read_outcome(store: RunStore, trained: Run) -> Trained:
+    by_step = [name for name in trained.metrics if name.startswith(("train/", "val/"))]
+    tested = {name: [(0, value)] for name, value in trained.metrics.items() if name.startswith("test/")}
+    scores = {name: trained.metrics[name] for name in _SCORES if name in trained.metrics}
+    with tempfile.TemporaryDirectory() as scratch:
+        weights = read_weights(fetch_model(store, trained, Path(scratch) / "model"))
+        predictions: list[str] = []
+        if has_test_result(trained):
+            file = store.download(trained.run_id, "predictions.csv", Path(scratch))
+            predictions = pd.read_csv(file, usecols=["pred"], dtype=str, keep_default_na=False)["pred"].tolist()
+    history = tested | {name: store.history(trained.run_id, name) for name in by_step}
+    return Trained(history, scores, weights, predictions)
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """How two trainings of the same configuration compare."""
+
+    outcome: Outcome
+    largest_by_metric: Mapping[str, float]
+    """Metric -> largest absolute difference at any step; infinite where one of them lacks the metric or a step."""
+    largest_score: float
+    """Largest absolute difference of a validation or test score."""
+    largest_weight: float
+    """Largest absolute difference of a weight."""
+    other_predictions: int
+    """Test texts for which another class was predicted."""
+
+    def describe(self) -> str:
+        """One sentence."""
+        if self.outcome == "equal":
+            return "equal: weights, losses by step, scores and predictions are the same to the last bit"
+        first = max(self.largest_by_metric, key=lambda name: self.largest_by_metric[name], default="")
+        by_step = f", {first} {_by_up_to(self.largest_by_metric[first])}" if first else ""
+        return (
+            f"{self.outcome}: scores differ by up to {self.largest_score:.4f}{by_step}, weights by up to "
+            f"{self.largest_weight:.2g}, {self.other_predictions} test texts are judged otherwise"
+        )
+
+    def as_record(self) -> dict[str, Any]:
+        """Ready for JSON, which has no infinite numbers: None stands for them."""
+        found: dict[str, Any] = _finite(asdict(self))
+        return found
+
+
+def _by_up_to(difference: float) -> str:
+    return f"by up to {difference:.2g}" if math.isfinite(difference) else "not logged at the same steps by both, or no number"
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _finite(part) for name, part in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def compare_trainings(then: Trained, now: Trained, tolerance: float) -> Reproduction:
+    """Hold one training against another.
+
+    Args:
+        tolerance: Scores that differ by no more are equal within tolerance.
+    """
+    by_metric = {
+        name: _largest_by_step(then.history.get(name, ()), now.history.get(name, ()))
+        for name in sorted({*then.history, *now.history})
+    }
+    score = max((_difference(then.scores.get(name), now.scores.get(name)) for name in {*then.scores, *now.scores}), default=0.0)
+    weight = _largest_weight(then.weights, now.weights)
+    others = sum(a != b for a, b in zip(then.predictions, now.predictions, strict=False))
+    others += abs(len(then.predictions) - len(now.predictions))
+    exact = not (others or score or weight or any(by_metric.values()))
+    outcome: Outcome = "equal" if exact else "equal within tolerance" if score <= tolerance else "different"
+    return Reproduction(outcome, by_metric, score, weight, others)
+
+
+def _largest_by_step(then: Sequence[tuple[int, float]], now: Sequence[tuple[int, float]]) -> float:
+    old, new = dict(then), dict(now)
+    return max((_difference(old.get(step), new.get(step)) for step in {*old, *new}), default=0.0)
+
+
+def _difference(old: float | None, new: float | None) -> float:
+    """Infinite where one is missing; two that are no numbers are the same."""
+    if old is None or new is None:
+        return math.inf
+    if old == new or (math.isnan(old) and math.isnan(new)):
+        return 0.0
+    difference = abs(old - new)
+    return math.inf if math.isnan(difference) else difference
+
+
+def _largest_weight(then: Mapping[str, NDArray[Any]], now: Mapping[str, NDArray[Any]]) -> float:
+    if then.keys() != now.keys() or any(then[name].shape != now[name].shape for name in then):
+        return math.inf
+    return max((float(np.abs(then[name] - now[name]).max(initial=0.0)) for name in then), default=0.0)
+
+
+def explain(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """What differs between two records of `environment()`: versions, hardware, code."""
+    return [f"{name}: {old} then, {new} now" for name, old, new in _changes(then, now) if name != "command"]
+
+
+def _changes(then: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
+    for name in sorted({*then, *now}):
+        old, new = then.get(name), now.get(name)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            yield from _changes(old, new, f"{name} " if name == "hardware" else "")
+        elif old != new:
+            yield f"{prefix}{name}", old, new
+
+
+def _storable(value: float) -> float:
+    """Stores take no infinite numbers everywhere."""
+    return min(value, 1e9)

@@ -181,7 +181,9 @@ def read_config(store: RunStore, trained: Run, cache_dir: str) -> configs.TrainC
     """
     with tempfile.TemporaryDirectory() as scratch:
         text = store.download(trained.run_id, "config.json", Path(scratch)).read_text(encoding="utf-8")
-    recorded = build(configs.TrainConfig, json.loads(text), label=flag, kind=f"option in run {trained.run_id}:")
+    # Older runs called that option `given`.
+    options = {"explicit" if name == "given" else name: value for name, value in json.loads(text).items()}
+    recorded = build(configs.TrainConfig, options, label=flag, kind=f"option in run {trained.run_id}:")
     return dataclasses.replace(recorded, cache_dir=cache_dir)
 
 

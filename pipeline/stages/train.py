@@ -38,53 +38,6 @@ from pipeline.training.setup import TrainingInputs, build, describe_model, find_
 Scores = Mapping[str, float]
 """Validation metrics by their bare names."""
 
-
-def has_learned(found: Scores, class_counts: Sequence[int]) -> bool:
-    """Whether validation scores are shown to be above what a guess reaches that does not read the text.
-
-    The interval of macro F1 is taken to be as wide as that of accuracy, Wilson's.
-
-    Args:
-        class_counts: Validation examples of each class.
-    """
-    texts = sum(class_counts)
-    accuracy, f1 = wilson_interval(round(found[ACCURACY.name] * texts), texts), found[F1.name]
-    of_f1 = Interval(f1, f1 + accuracy.low - accuracy.value, f1 + accuracy.high - accuracy.value)
-    return beats_guessing(accuracy, of_f1, max(class_counts) / texts, len(class_counts))
-
-
-def describe_collapse(
-    best: Scores, last: Scores, class_counts: Sequence[int], config: FitConfig, tokens: TokenLosses | None = None
-) -> str:
-    """That a training did not learn, or lost what it had learned, and what to try; empty where it learned.
-
-    Args:
-        best: Validation metrics of the checkpoint that was kept.
-        last: Those of the end of training.
-        class_counts: Validation examples of each class; none where labels are scores.
-        tokens: What is lost of the training texts: where next to nothing is left, that is the cause, and not the rate.
-    """
-    if len(class_counts) < 2 or (has_learned(best, class_counts) and has_learned(last, class_counts)):
-        return ""
-    rate, warmup, epochs = (flag(name) for name in ("learning_rate", "warmup_ratio", "epochs"))
-    unknown = 0.0 if tokens is None else tokens.metrics()[UNKNOWN]
-    slower = f"Lower {rate} ({config.learning_rate:g}) or raise {warmup} ({config.warmup_ratio:g})"
-    if has_learned(best, class_counts):
-        return (
-            f"training collapsed: accuracy was {last[ACCURACY.name]:.4f} at its end, no better than a guess; the checkpoint "
-            f"with {best[ACCURACY.name]:.4f} was kept. {slower}."
-        )
-    texts = sum(class_counts)
-    interval = wilson_interval(round(best[ACCURACY.name] * texts), texts)
-    way_out = f"{slower}; if the training loss still fell at the end, raise {rate} or {epochs} ({config.epochs})."
-    if unknown >= MOSTLY_UNKNOWN:
-        way_out = f"The cause: {explain_unknown(unknown, config.model)}"
-    return (
-        f"it did not learn: the 95 % interval of its accuracy, {interval.low:.3f} to {interval.high:.3f}, is not above the "
-        f"{max(class_counts) / texts:.3f} of always answering the most frequent class. {way_out}"
-    )
-
-
 StopRule = Callable[[int, Mapping[str, float]], bool]
 
 
@@ -221,6 +174,52 @@ def _save(built: BuiltModel, record: ModelRecord, logger: RunLogger, model_folde
         if model_folder is None:
             logger.log_model(folder, built.strategy.packages)
         return sum(file.stat().st_size for file in folder.iterdir())
+
+
+def describe_collapse(
+    best: Scores, last: Scores, class_counts: Sequence[int], config: FitConfig, tokens: TokenLosses | None = None
+) -> str:
+    """That a training did not learn, or lost what it had learned, and what to try; empty where it learned.
+
+    Args:
+        best: Validation metrics of the checkpoint that was kept.
+        last: Those of the end of training.
+        class_counts: Validation examples of each class; none where labels are scores.
+        tokens: What is lost of the training texts: where next to nothing is left, that is the cause, and not the rate.
+    """
+    if len(class_counts) < 2 or (has_learned(best, class_counts) and has_learned(last, class_counts)):
+        return ""
+    rate, warmup, epochs = (flag(name) for name in ("learning_rate", "warmup_ratio", "epochs"))
+    unknown = 0.0 if tokens is None else tokens.metrics()[UNKNOWN]
+    slower = f"Lower {rate} ({config.learning_rate:g}) or raise {warmup} ({config.warmup_ratio:g})"
+    if has_learned(best, class_counts):
+        return (
+            f"training collapsed: accuracy was {last[ACCURACY.name]:.4f} at its end, no better than a guess; the checkpoint "
+            f"with {best[ACCURACY.name]:.4f} was kept. {slower}."
+        )
+    texts = sum(class_counts)
+    interval = wilson_interval(round(best[ACCURACY.name] * texts), texts)
+    way_out = f"{slower}; if the training loss still fell at the end, raise {rate} or {epochs} ({config.epochs})."
+    if unknown >= MOSTLY_UNKNOWN:
+        way_out = f"The cause: {explain_unknown(unknown, config.model)}"
+    return (
+        f"it did not learn: the 95 % interval of its accuracy, {interval.low:.3f} to {interval.high:.3f}, is not above the "
+        f"{max(class_counts) / texts:.3f} of always answering the most frequent class. {way_out}"
+    )
+
+
+def has_learned(found: Scores, class_counts: Sequence[int]) -> bool:
+    """Whether validation scores are shown to be above what a guess reaches that does not read the text.
+
+    The interval of macro F1 is taken to be as wide as that of accuracy, Wilson's.
+
+    Args:
+        class_counts: Validation examples of each class.
+    """
+    texts = sum(class_counts)
+    accuracy, f1 = wilson_interval(round(found[ACCURACY.name] * texts), texts), found[F1.name]
+    of_f1 = Interval(f1, f1 + accuracy.low - accuracy.value, f1 + accuracy.high - accuracy.value)
+    return beats_guessing(accuracy, of_f1, max(class_counts) / texts, len(class_counts))
 
 
 def _show(result: TrainResult, title: str, tracker: Tracker | None) -> None:

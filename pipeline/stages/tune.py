@@ -15,7 +15,7 @@ from pipeline.objectives.base import refuse_idle_model_labels, refuse_idle_pooli
 from pipeline.stages.configure import resolve_strategy
 from pipeline.stages.processes.workers import WorkerProcesses, hold_lock
 from pipeline.stages.progress import say
-from pipeline.stages.search.executors.base import create_executor
+from pipeline.stages.search.executor import create_executor
 from pipeline.stages.search.loop import SearchLoop
 from pipeline.stages.search.plan import SearchPlan, plan_search
 from pipeline.stages.search.report import TuneResult, find_winner, log_end, log_start, show
@@ -92,28 +92,6 @@ def run(
     return result
 
 
-def find_search(plan: SearchPlan, store: RunStore, parent_id: str | None = None) -> tuple[int, TuneResult | None] | None:
-    """How many trials of this search are settled, and what it found if it is finished; None where nothing of it is to be used.
-
-    Nothing is written, but for what `peek_search` says of a database.
-    """
-    search = peek_search(plan.address, plan.space, plan.identity)
-    parent = None if search is None else _parent_of(search, store)
-    try:
-        if search is None or parent is None or _is_lost(search, store):
-            return None
-        trials = search.trials()
-    except StoreError:  # the record is damaged; the search itself will say so
-        return None
-    settled = sum(trial.state != "running" for trial in trials)
-    if parent.status != "FINISHED":
-        return settled, None
-    if _is_forced(plan.config, parent, parent_id):
-        return None
-    precision = choose_precision(search.precision or plan.config.precision)
-    return settled, find_winner(plan, trials, parent.run_id, precision)
-
-
 def _open_search(plan: SearchPlan) -> Search:
     return open_search(plan.address, plan.space, plan.identity, plan.config.sampler, plan.config.seed, plan.lower_is_better)
 
@@ -128,15 +106,15 @@ def _parent_of(search: Search, tracker: RunStore) -> Run | None:
         return None
 
 
-def _is_forced(config: configs.TuneConfig, parent: Run, parent_id: str | None) -> bool:
-    """Whether a finished search is made again; one that a forced study has made itself is not."""
-    return config.force and (parent_id is None or parent.parent_id != parent_id)
-
-
 def _is_lost(search: Search, tracker: RunStore) -> bool:
     """Whether runs of settled trials are not in this tracking store: it is another one, or they were deleted."""
     there = {run.run_id for run in tracker.search({"search": search.search_id})}
     return any(trial.run_id and trial.run_id not in there for trial in search.trials())
+
+
+def _is_forced(config: configs.TuneConfig, parent: Run, parent_id: str | None) -> bool:
+    """Whether a finished search is made again; one that a forced study has made itself is not."""
+    return config.force and (parent_id is None or parent.parent_id != parent_id)
 
 
 def _open_run(plan: SearchPlan, search: Search, parent: Run | None, tracker: Tracker, parent_id: str | None) -> RunLogger:
@@ -173,3 +151,25 @@ def _settle_winner(plan: SearchPlan, search: Search, tracker: Tracker, result: T
     winner = tracker.open_for_update(result.best_run_id)
     winner.log_model(folder, plan.inputs.strategy.packages)
     winner.set_tags(result.tags)
+
+
+def find_search(plan: SearchPlan, store: RunStore, parent_id: str | None = None) -> tuple[int, TuneResult | None] | None:
+    """How many trials of this search are settled, and what it found if it is finished; None where nothing of it is to be used.
+
+    Nothing is written, but for what `peek_search` says of a database.
+    """
+    search = peek_search(plan.address, plan.space, plan.identity)
+    parent = None if search is None else _parent_of(search, store)
+    try:
+        if search is None or parent is None or _is_lost(search, store):
+            return None
+        trials = search.trials()
+    except StoreError:  # the record is damaged; the search itself will say so
+        return None
+    settled = sum(trial.state != "running" for trial in trials)
+    if parent.status != "FINISHED":
+        return settled, None
+    if _is_forced(plan.config, parent, parent_id):
+        return None
+    precision = choose_precision(search.precision or plan.config.precision)
+    return settled, find_winner(plan, trials, parent.run_id, precision)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.config.fields import Count, Names, config_class
 from pipeline.errors import ConfigError, unknown
 from pipeline.modeling.encoder import EncoderSpec
-from pipeline.modeling.heads.base import leave_out_virtual_tokens
+from pipeline.modeling.head import leave_out_virtual_tokens
 from pipeline.strategies.base import Strategy, StrategyContext
 from pipeline.strategies.freezing import Phase, added, head
 

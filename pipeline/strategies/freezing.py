@@ -14,7 +14,7 @@ Selector = Callable[[ParameterLocation], bool]
 
 def everything(location: ParameterLocation) -> bool:
     """Select every parameter of the model."""
-    return location.part != "spare"
+    return location.part != "unused"
 
 
 def head(location: ParameterLocation) -> bool:
@@ -29,7 +29,7 @@ def added(location: ParameterLocation) -> bool:
 
 def biases(location: ParameterLocation) -> bool:
     """Select every `bias`, the classifier's included, and no weight."""
-    return location.part != "spare" and location.name.endswith(".bias")
+    return location.part != "unused" and location.name.endswith(".bias")
 
 
 def pooler(location: ParameterLocation) -> bool:
@@ -44,7 +44,7 @@ def embeddings(location: ParameterLocation) -> bool:
 
 def norms(location: ParameterLocation) -> bool:
     """Select scale and shift of every layer norm."""
-    return location.part not in ("spare", "added") and "norm" in location.name.lower()
+    return location.part not in ("unused", "added") and "norm" in location.name.lower()
 
 
 def inside_layers(*components: str) -> Selector:

@@ -24,7 +24,7 @@ def locate(model: nn.Module, own_names: Collection[str], encoder: EncoderSpec) -
     """Name -> place of the parameters of a model that a strategy has adapted, seen through what now stands around them.
 
     What was in the model before is found behind the wrappers of peft and of torch's parametrizations; all else is `added`,
-    whatever it is called. `spare`, which nothing selects, are the untouched classifier that peft keeps beside the copy that
+    whatever it is called. `unused`, which nothing selects, are the untouched classifier that peft keeps beside the copy that
     trains, and what the strategy put in without a gradient, such as the rank that AdaLoRA counts.
 
     Args:
@@ -36,19 +36,19 @@ def locate(model: nn.Module, own_names: Collection[str], encoder: EncoderSpec) -
     parameters = dict(model.named_parameters())
     outer = _outer_name(parameters, own_names)
     locations = {}
-    found: set[str] = set()
+    located: set[str] = set()
     for name, parameter in parameters.items():
         inner = name.removeprefix(outer)
         plain = _without_wrappers(inner)
         if ".original_module." in inner:
-            locations[name] = ParameterLocation(plain, "spare")
-            found.add(plain)
+            locations[name] = ParameterLocation(plain, "unused")
+            located.add(plain)
         elif plain in own_names:
             locations[name] = encoder.locate(plain)
-            found.add(plain)
+            located.add(plain)
         else:
-            locations[name] = ParameterLocation(inner, "added" if parameter.requires_grad else "spare")
-    if lost := sorted(set(own_names) - found):
+            locations[name] = ParameterLocation(inner, "added" if parameter.requires_grad else "unused")
+    if lost := sorted(set(own_names) - located):
         raise TypeError(f"The strategy has hidden {lost[0]} of the model. A wrapper holds the module it wraps as `base_layer`.")
     return locations
 
@@ -174,7 +174,7 @@ def plan_parameters(
     planned = []
     for name, parameter in model.named_parameters():
         location = locations[name]
-        forced = location.name in newly_initialised and location.part not in ("head", "added", "spare")
+        forced = location.name in newly_initialised and location.part not in ("head", "added", "unused")
         lr_multipliers = tuple(phase.lr_multiplier(location) or (1.0 if forced else 0.0) for phase in phases)
         planned.append(PlannedParameter(name, location, _logical_shape(parameter), lr_multipliers))
     plan = ParameterPlan(tuple(planned), start_epochs)

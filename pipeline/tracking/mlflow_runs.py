@@ -129,7 +129,7 @@ class MlflowTracker:
     def search(self, tags: Mapping[str, str] | None = None) -> list[Run]:
         """All runs of all experiments that carry the tags, the newest first."""
         condition = " and ".join(f"tags.`{name}` = '{value}'" for name, value in (tags or {}).items())
-        found: list[Run] = []
+        runs: list[Run] = []
         token: str | None = None
         with store_errors("read", self.tracking_uri):
             experiments = [e.experiment_id for e in self.client.search_experiments()]
@@ -137,10 +137,10 @@ class MlflowTracker:
                 page = self.client.search_runs(
                     experiments, condition, order_by=["attributes.start_time DESC"], page_token=token
                 )
-                found += map(_read, page)
+                runs += map(_read, page)
                 token = page.token
                 if not token:
-                    return found
+                    return runs
 
     def history(self, run_id: str, metric: str) -> list[tuple[int, float]]:
         """Every record of a metric."""

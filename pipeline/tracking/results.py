@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipeline.evaluation.metrics.base import list_metrics
+from pipeline.evaluation.metric import list_metrics
 from pipeline.tracking.runs import Run, RunStore
 
 if TYPE_CHECKING:

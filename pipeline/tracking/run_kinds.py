@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable
 
 from pipeline.errors import ConfigError
-from pipeline.evaluation.metrics.base import ranking
+from pipeline.evaluation.metric import ranking
 from pipeline.modeling.encoder import FAMILY_HEAD
 from pipeline.strategies.base import create_strategy, strategy_arguments
 from pipeline.tracking.runs import Run

@@ -48,7 +48,7 @@ def save_servable(folder: Path, target: Path, packages: Sequence[str] = ()) -> N
     record = read_record(folder)
     # Found by name where the model is loaded: its family by the base's files, which are not here, what answers faster, and
     # metrics, which options are made of.
-    found_there = (*FAMILIES.modules(), *ACCELERATIONS.modules(), *METRICS.modules(), METRICS.module_name("base"))
+    found_there = (*FAMILIES.modules(), *ACCELERATIONS.modules(), *METRICS.modules())
     used = (*plugin_modules(record.strategy, record.objective, record.head), *found_there)
     with tempfile.TemporaryDirectory() as scratch:
         code = Path(scratch) / "pipeline"

@@ -1,8 +1,8 @@
 """One training by several processes on one machine, each with a share of every batch (data-parallel training).
 
-`DistributedContext` is a process that trains alone: it does everything itself and imports nothing. `ProcessGroup` is one of several, under
-torch's DistributedDataParallel (Li et al. 2020, arXiv:2006.15704). The loop asks either the same things, in the same order in
-every process: whatever waits for the others would else wait for ever.
+`DistributedContext` is a process that trains alone: it does everything itself and imports nothing. `ProcessGroup` is one of
+several, under torch's DistributedDataParallel (Li et al. 2020, arXiv:2006.15704). The loop calls the same methods of either, in
+the same order in every process: a call that waits for the others would otherwise wait for ever.
 """
 
 from __future__ import annotations
@@ -197,10 +197,10 @@ class ProcessGroup(DistributedContext):
 
     def broadcast(self, question: Callable[[], T]) -> T:
         """What process 0 answers; the others wait for it."""
-        answer: list[Any] = [question() if self.rank == 0 else None]
-        _torch_distributed().broadcast_object_list(answer, src=0)
-        found: T = answer[0]
-        return found
+        answers: list[Any] = [question() if self.rank == 0 else None]
+        _torch_distributed().broadcast_object_list(answers, src=0)
+        answer: T = answers[0]
+        return answer
 
     def agree(self, question: Callable[[], bool], now: bool) -> bool:
         """What process 0 answers, if `now`, else False."""

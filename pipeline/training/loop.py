@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.data.batching import Batch, Examples, plan_epoch
 from pipeline.training.acceleration.base import accelerated
-from pipeline.training.acceleration.cuda_graphs import StepGraphs
+from pipeline.training.acceleration.patches.cuda_graphs import StepGraphs
 from pipeline.training.checkpoints import generator_states
 from pipeline.training.closed_form import solve_head
 from pipeline.training.distributed import DistributedContext, find_context

@@ -43,7 +43,7 @@ def build_optimizer(model: nn.Module, plan: ParameterPlan, weight_decay: float) 
         groups[parameter.lr_multipliers, decays_weights(parameter)].append(by_name[parameter.name])
     return torch.optim.AdamW(
         [
-            {"params": members, "weight_decay": weight_decay if decays else 0.0, "factors": lr_multipliers}
+            {"params": members, "weight_decay": weight_decay if decays else 0.0, "lr_multipliers": lr_multipliers}
             for (lr_multipliers, decays), members in groups.items()
         ],
         lr=0.0,
@@ -54,7 +54,7 @@ def build_optimizer(model: nn.Module, plan: ParameterPlan, weight_decay: float) 
 def set_learning_rate(optimizer: Any, rate: float, phase: int) -> None:
     """Give every group its factor, in this phase, of `rate`."""
     for group in optimizer.param_groups:
-        group["lr"] = rate * group["factors"][phase]
+        group["lr"] = rate * group["lr_multipliers"][phase]
 
 
 def decays_weights(parameter: PlannedParameter) -> bool:

@@ -18,7 +18,7 @@ from pipeline.data.splits import SplitName, choose_sample
 from pipeline.data.tokenization import TokenTable, clamp_length
 from pipeline.errors import ConfigError
 from pipeline.hashing import digest
-from pipeline.modeling.heads.base import with_head
+from pipeline.modeling.head import with_head
 from pipeline.modeling.loading import check_weights, load_tokenizer
 from pipeline.modeling.model_sources import PACKAGED, ModelAddress, find_model
 from pipeline.objectives.base import Objective, Tokenization, check_objective, create_objective

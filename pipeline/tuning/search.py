@@ -18,6 +18,15 @@ from pipeline.tuning.space import Space
 if TYPE_CHECKING:
     import optuna
 
+State = Literal["running", "complete", "pruned", "failed", "over budget"]
+
+MIN_TRIALS = 8
+"""Trials below which importances would be noise."""
+
+_IDENTITY, _SEARCH_ID, _PRECISION, _RUN_ID = "identity", "search_id", "precision", "run_id"
+# How long to wait for a database that another process writes, and for one that does not answer.
+_CONNECT = {"sqlite": {"timeout": 60}, "postgresql": {"connect_timeout": 10}, "mysql": {"connect_timeout": 10}}
+
 
 def create_sampler(name: str, space: Space, seed: int) -> optuna.samplers.BaseSampler:
     """The sampler of `--sampler`. Draws of `random` and `grid` depend on the trial's number alone."""
@@ -58,13 +67,6 @@ def _planned(draw: Callable[[int], Mapping[str, Any]]) -> optuna.samplers.BaseSa
             return to_label(draw(trial.number)[param_name])
 
     return Planned()
-
-
-State = Literal["running", "complete", "pruned", "failed", "over budget"]
-
-_IDENTITY, _SEARCH_ID, _PRECISION, _RUN_ID = "identity", "search_id", "precision", "run_id"
-# How long to wait for a database that another process writes, and for one that does not answer.
-_CONNECT = {"sqlite": {"timeout": 60}, "postgresql": {"connect_timeout": 10}, "mysql": {"connect_timeout": 10}}
 
 
 @dataclass(frozen=True)
@@ -255,10 +257,6 @@ class Search:
             known.get("reason", ""),
             Cost(1, known.get("train_seconds", 0.0), known.get("examples", 0)),
         )
-
-
-MIN_TRIALS = 8
-"""Trials below which importances would be noise."""
 
 
 def open_search(address: StudyAddress, space: Space, identity: str, sampler: str, seed: int, lower_is_better: bool) -> Search:

@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from pipeline.modeling.encoder import FAMILY_HEAD
-from pipeline.modeling.families.base import list_model_types
-from pipeline.modeling.heads.base import list_heads
+from pipeline.modeling.family import list_model_types
+from pipeline.modeling.head import list_heads
 from pipeline.strategies.base import Strategy, create_strategy, list_strategies
 
 STRATEGIES = list_strategies()

@@ -10,7 +10,7 @@ from transformers import BertTokenizerFast, LayoutLMConfig, LayoutLMModel
 import pipeline.modeling.families
 from pipeline.errors import ConfigError, ModelError
 from pipeline.modeling.encoder import describe_encoder
-from pipeline.modeling.families.base import find_family, list_model_types
+from pipeline.modeling.family import find_family, list_model_types
 from pipeline.modeling.model_sources import find_model
 
 HEADING = "Add an encoder family in one file"

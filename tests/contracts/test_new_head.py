@@ -11,7 +11,7 @@ import pipeline.modeling.heads
 from pipeline.__main__ import cli
 from pipeline.config import TrainConfig
 from pipeline.errors import ConfigError
-from pipeline.modeling.heads.base import head_class, list_heads
+from pipeline.modeling.head import head_class, list_heads
 from pipeline.stages.configure import configure
 from pipeline.strategies.base import create_strategy
 

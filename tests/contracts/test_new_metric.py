@@ -13,7 +13,7 @@ import pytest
 from sklearn.metrics import matthews_corrcoef
 
 import pipeline
-from pipeline.evaluation.metrics.base import list_metrics
+from pipeline.evaluation.metric import list_metrics
 
 SCRIPT = """
 import json, sys

@@ -10,7 +10,7 @@ import pytest
 import pipeline.data.sources
 from pipeline.config import SplitConfig
 from pipeline.data.prepared import prepare
-from pipeline.data.sources.base import find_source
+from pipeline.data.source import find_source
 from pipeline.errors import DataError
 from pipeline.registry import SOURCES
 

@@ -14,12 +14,12 @@ from pipeline.stages.configure import configure
 from pipeline.strategies.base import create_strategy, list_strategies, strategy_class
 
 MODULE = '''
-from pipeline.config.fields import Count, typed
+from pipeline.config.fields import Count, config_class
 from pipeline.strategies.base import Strategy
 from pipeline.strategies.freezing import Phase, head, layers
 
 
-@typed
+@config_class
 class SingleLayer(Strategy):
     """Train one layer and the head."""
 
@@ -32,11 +32,11 @@ class SingleLayer(Strategy):
 
 
 PEFT_MODULE = """
-from pipeline.config.fields import typed
+from pipeline.config.fields import config_class
 from pipeline.strategies.adapters import LinearAdapter
 
 
-@typed
+@config_class
 class ByPeft(LinearAdapter):
 
     def peft_config(self, peft, context, shared):
@@ -114,7 +114,7 @@ def test_what_a_method_of_peft_puts_in_trains_whatever_it_is_called(add_module, 
 
 HIDING_MODULE = '''
 from torch import nn
-from pipeline.config.fields import typed
+from pipeline.config.fields import config_class
 from pipeline.strategies.base import Strategy
 from pipeline.strategies.freezing import Phase, added, head
 
@@ -129,7 +129,7 @@ class Wrapper(nn.Module):
         return self.scale(self.{inner}(x))
 
 
-@typed
+@config_class
 class ByWrapper(Strategy):
     """Train what stands around one layer."""
 

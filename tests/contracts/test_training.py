@@ -34,7 +34,7 @@ from pairs import (
 from pipeline.data.batching import TokenExamples
 from pipeline.errors import ConfigError
 from pipeline.modeling.encoder import FAMILY_HEAD
-from pipeline.modeling.heads.base import with_head
+from pipeline.modeling.head import with_head
 from pipeline.modeling.model_sources import find_model
 from pipeline.strategies.base import create_strategy, strategy_arguments
 from pipeline.training.inference import predict_logits

@@ -44,7 +44,7 @@ def test_the_recipes_settings_of_the_strategy_taken_apply_and_what_was_typed_sta
         3,
         4,
     )
-    assert "bottom" not in found.given
+    assert "bottom" not in found.explicit
     typed = resolve_strategy(configure(TuneConfig, {**data, "strategy": "auto", "learning_rate": "1e-3"}))
     assert typed.learning_rate == 1e-3
     more = resolve_strategy(workspace.config(strategy="auto"))
@@ -60,8 +60,8 @@ def test_arguments_of_a_strategy_that_is_not_known_yet_are_refused(workspace):
 
 def test_whatever_else_the_config_says_stays(workspace):
     config = workspace.config(strategy="auto", batch_size=4, seed=7)
-    found = resolve_strategy(dataclasses.replace(config, given=()))
-    changed = {"strategy", "strategy_args", "strategy_reason", "given"}
+    found = resolve_strategy(dataclasses.replace(config, explicit=()))
+    changed = {"strategy", "strategy_args", "strategy_reason", "explicit"}
     assert {name: value for name, value in as_dict(found).items() if name not in changed} == {
         name: value for name, value in as_dict(config).items() if name not in changed
     }

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from pipeline.modeling.families.base import list_model_types
+from pipeline.modeling.family import list_model_types
 
 REFUSAL = 2
 STRATEGY = {"albert": "bitfit", "distilbert": "partial", "modernbert": "lora", "roberta": "prefix"}

@@ -13,7 +13,7 @@ import pytest
 from pipeline.data.sources import hub as hub_source
 from pipeline.hub import Snapshot
 from pipeline.modeling import model_sources
-from pipeline.modeling.families.base import list_model_types
+from pipeline.modeling.family import list_model_types
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "reference" / "data.md"
 Options = dict[str, object]

@@ -13,7 +13,7 @@ import pipeline
 from pipeline import code_version as module
 from pipeline.code_version import FOLDERS, PLUGINS, TESTING, code_version
 from pipeline.config import TrainConfig
-from pipeline.modeling.families.base import find_family
+from pipeline.modeling.family import find_family
 from pipeline.stages.testing.test import scoring_version
 from pipeline.strategies.base import create_strategy
 from pipeline.training.setup import TrainingInputs
@@ -82,16 +82,16 @@ KINDS = {
     "which parameters train": ("strategies/parameter_plan.py", TRAINED_AGAIN),
     "the head used": ("modeling/heads/attention.py", TRAINED_AGAIN),
     "another head": ("modeling/heads/mlp.py", REUSED),
-    "what heads share": ("modeling/heads/base.py", TRAINED_AGAIN),
+    "what heads share": ("modeling/head.py", TRAINED_AGAIN),
     "the family used": ("modeling/families/bert.py", TRAINED_AGAIN),
     "another family, for a run does not say its own": ("modeling/families/albert.py", TESTED_AGAIN),
-    "what families share": ("modeling/families/base.py", TRAINED_AGAIN),
-    "the objective used": ("objectives/classification.py", TRAINED_AGAIN),
-    "another objective": ("objectives/siamese.py", REUSED),
+    "what families share": ("modeling/family.py", TRAINED_AGAIN),
+    "the objective used": ("objectives/kinds/classification.py", TRAINED_AGAIN),
+    "another objective": ("objectives/kinds/siamese.py", REUSED),
     "loading": ("modeling/loading.py", TRAINED_AGAIN),
     "the training loop": ("training/loop.py", TRAINED_AGAIN),
     "the training setup": ("training/setup.py", TRAINED_AGAIN),
-    "acceleration": ("training/acceleration/quick_dropout.py", TRAINED_AGAIN),
+    "acceleration": ("training/acceleration/patches/quick_dropout.py", TRAINED_AGAIN),
     "heads trained together": ("training/vmapped_heads.py", TRAINED_AGAIN),
     "a new module of training": ("training/new.py", TRAINED_AGAIN),
     "reading a model back": ("training/saved_model.py", TRAINED_AGAIN),
@@ -100,7 +100,7 @@ KINDS = {
     "a data source, whose data have a fingerprint": ("data/sources/packaged.py", REUSED),
     "a metric": ("evaluation/metrics/macro.py", TRAINED_AGAIN),
     "a new metric, which older runs lack": ("evaluation/metrics/new.py", TRAINED_AGAIN),
-    "what metrics share": ("evaluation/metrics/base.py", TRAINED_AGAIN),
+    "what metrics share": ("evaluation/metric.py", TRAINED_AGAIN),
     "what outputs mean": ("evaluation/task.py", TRAINED_AGAIN),
     "the test": ("evaluation/testing/scoring.py", TESTED_AGAIN),
     "calibration": ("evaluation/testing/calibration.py", TESTED_AGAIN),

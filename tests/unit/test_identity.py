@@ -32,7 +32,7 @@ def test_the_hash_of_typed_values_stays() -> None:
 
 
 def test_what_is_marked_in_a_class_is_so_in_those_below_it() -> None:
-    assert operational_options(configs.CompareConfig) == {"cache_dir", "given", "export_dir"}
+    assert operational_options(configs.CompareConfig) == {"cache_dir", "explicit", "export_dir"}
     assert operational_options(configs.MainConfig) > {
         "cache_dir",
         "export_dir",

@@ -38,12 +38,12 @@ def measure_pair_overlap(splits: Mapping[Any, pd.DataFrame]) -> Overlap:
     examples: dict[str, dict[str, list[dict[str, str]]]] = {}
     for a, b in combinations(splits, 2):
         seen = np.isin(keys[b], keys[a])
-        found = {
+        flags = {
             "pair": np.isin(_as_one(keys[b]), _as_one(keys[a])),
             "both_texts": seen.all(axis=1),
             "either_text": seen.any(axis=1),
         }
-        counts[f"{a}/{b}"] = {"rows": len(seen), **{kind: int(found[kind].sum()) for kind in PAIR_KINDS}}
+        counts[f"{a}/{b}"] = {"rows": len(seen), **{kind: int(flags[kind].sum()) for kind in PAIR_KINDS}}
         examples[f"{a}/{b}"] = {
             kind: [
                 {
@@ -52,7 +52,7 @@ def measure_pair_overlap(splits: Mapping[Any, pd.DataFrame]) -> Overlap:
                 }
                 for row in spread(np.flatnonzero(rows))
             ]
-            for kind, rows in found.items()
+            for kind, rows in flags.items()
         }
     return Overlap(counts, examples)
 

@@ -95,9 +95,9 @@ class LineIndex:
     def containing(self, contents: Flags) -> Flags:
         """Of each line, whether a shorter one of `contents` stands inside it; shape [lines] both."""
         begun = self._begun_at(contents)
-        found = np.zeros(len(self.lengths), bool)
-        found[self._line_at[begun > 0]] = True
-        return found
+        flags = np.zeros(len(self.lengths), bool)
+        flags[self._line_at[begun > 0]] = True
+        return flags
 
     def _begun_at(self, contents: Flags) -> Ints:
         """How many lines of `contents` begin at each place of `order` inside another line."""
@@ -116,9 +116,9 @@ class LineIndex:
         full = np.flatnonzero(self._remaining >= tokens)
         present = np.zeros(len(self.order), bool)
         present[windows[full[others[self.line_of[full]]]]] = True
-        found = np.zeros(len(self.lengths), bool)
-        found[self.line_of[full[present[windows[full]]]]] = True
-        return found
+        flags = np.zeros(len(self.lengths), bool)
+        flags[self.line_of[full[present[windows[full]]]]] = True
+        return flags
 
     def container(self, line: int, among: Flags) -> int:
         """A longer line of `among` inside which `line` stands."""

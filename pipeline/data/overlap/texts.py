@@ -59,9 +59,9 @@ class Overlap:
 def overlap_metrics(counts: Mapping[str, Mapping[str, int]]) -> dict[str, float]:
     """Counts as metrics: `data/overlap_A_B_KIND` is the percentage of B's texts, or pairs of texts, that overlap A."""
     return {
-        f"data/overlap_{splits.replace('/', '_')}_{kind}": 100 * found[kind] / max(1, found["rows"])
-        for splits, found in counts.items()
-        for kind in found
+        f"data/overlap_{splits.replace('/', '_')}_{kind}": 100 * by_kind[kind] / max(1, by_kind["rows"])
+        for splits, by_kind in counts.items()
+        for kind in by_kind
         if kind != "rows"
     }
 
@@ -99,9 +99,9 @@ def measure_overlap(splits: Mapping[str, pd.Series | Sequence[str]]) -> Overlap:
     examples: dict[str, dict[str, list[dict[str, str]]]] = {}
     for a, b in combinations(names, 2):
         pair = _SplitPair(folded, index, rows[a], rows[b])
-        found = pair.find()
-        counts[f"{a}/{b}"] = {"rows": len(splits[b]), **{kind: int(found[kind].sum()) for kind in KINDS}}
-        shown = found | {"normalised": found["normalised"] & ~found["exact"]}  # more than the kind before shows
+        flags = pair.find()
+        counts[f"{a}/{b}"] = {"rows": len(splits[b]), **{kind: int(flags[kind].sum()) for kind in KINDS}}
+        shown = flags | {"normalised": flags["normalised"] & ~flags["exact"]}  # more than the kind before shows
         examples[f"{a}/{b}"] = {
             kind: [
                 {b: splits[b][row][:EXAMPLE_CHARACTERS], a: splits[a][pair.partner(kind, row)][:EXAMPLE_CHARACTERS]}
@@ -156,12 +156,12 @@ class _SplitPair:
             return _first(number_of[self.a], int(number_of[self.b][row]))
         line = int(self.folded.line_of[self.b][row])
         if kind in ("inside", "inside_long"):
-            found = self.index.container(line, self.lines_of_a)
+            partner = self.index.container(line, self.lines_of_a)
         elif kind == "contains":
-            found = self.index.content(line, self.lines_of_a & self.is_long)
+            partner = self.index.content(line, self.lines_of_a & self.is_long)
         else:
-            found = self.index.sharer(line, self.lines_of_a, NGRAM_TOKENS)
-        return _first(self.folded.line_of[self.a], found)
+            partner = self.index.sharer(line, self.lines_of_a, NGRAM_TOKENS)
+        return _first(self.folded.line_of[self.a], partner)
 
     def _stand_in_a(self, number_of: Ints) -> Flags:
         """Which rows of `b` have the number of some row of `a`."""

@@ -104,8 +104,8 @@ def find_place(where: str, names: Sequence[str], name: str) -> int:
 
 def says_delimiter(line: str) -> str | None:
     """The delimiter that a first line such as `sep=;` names."""
-    found = _SAYS_DELIMITER.fullmatch(line.rstrip("\r\n"))
-    return found[1] if found else None
+    match = _SAYS_DELIMITER.fullmatch(line.rstrip("\r\n"))
+    return match[1] if match else None
 
 
 def is_fasttext(line: str) -> bool:

@@ -72,10 +72,10 @@ _KANA = frozenset(filter(_is_kana, map(chr, range(0x3041, 0x30FF))))
 # Those of several bytes first: their bytes are read by most of the others, and not the other way round.
 _MULTI_BYTE = (
     _Script("cp949", _in_standard("euc_kr", 0xB0, 0xC8), _KOREAN),
-    _Script("cp932", lambda one: _is_kana(one) or _in_standard("cp932", 0x88, 0x97)(one), _KANA),
+    _Script("cp932", lambda character: _is_kana(character) or _in_standard("cp932", 0x88, 0x97)(character), _KANA),
     _Script("gb18030", _in_standard("gb2312", 0xB0, 0xD7), _SIMPLIFIED),
     _Script("big5", _in_standard("big5", 0xA4, 0xC6), _TRADITIONAL),
-    _Script("euc_jp", lambda one: _is_kana(one) or _in_standard("euc_jp", 0xB0, 0xCF)(one), _KANA),
+    _Script("euc_jp", lambda character: _is_kana(character) or _in_standard("euc_jp", 0xB0, 0xCF)(character), _KANA),
 )
 _SINGLE_BYTE = (
     _Script("cp1251", _between("Ё", "ё"), _CYRILLIC),
@@ -126,8 +126,8 @@ def fitting_encodings(sample: bytes) -> list[str]:
     if not scores:
         scores = {script.encoding: score for script in _SINGLE_BYTE if (score := _score(sample, script))}
     best = max(scores.values(), default=0)
-    found = sorted((name for name in scores if scores[name] >= _NEAR * best), key=lambda name: -scores[name])
-    return found[:_MOST] or _fitting_latin(sample)[:_MOST]
+    fitting = sorted((name for name in scores if scores[name] >= _NEAR * best), key=lambda name: -scores[name])
+    return fitting[:_MOST] or _fitting_latin(sample)[:_MOST]
 
 
 def find_better_reading(text: str, encoding: str | None) -> str | None:
@@ -189,22 +189,26 @@ def _decode(sample: bytes, encoding: str) -> str | None:
             return None
         text = sample[: error.start].decode(encoding)
     odd = {"Cc", "Co", "Cn", "Cs"}
-    return None if any(unicodedata.category(one) in odd for one in set(text) - set("\t\n\r")) else text
+    return None if any(unicodedata.category(character) in odd for character in set(text) - set("\t\n\r")) else text
 
 
 def _score(sample: bytes, script: _Script) -> float:
     """Share of frequent characters in the text; 0 where it does not look like the script."""
     text = _decode(sample, script.encoding)
-    counts = Counter(one for one in text or "" if one > "\x7f" and (one.isalpha() or unicodedata.category(one)[0] in "MSC"))
-    symbols = [one for one in counts if one in _NEUTRAL and not one.isalpha()]
-    total = counts.total() - sum(counts[one] for one in symbols)
+    counts = Counter(
+        character
+        for character in text or ""
+        if character > "\x7f" and (character.isalpha() or unicodedata.category(character)[0] in "MSC")
+    )
+    symbols = [character for character in counts if character in _NEUTRAL and not character.isalpha()]
+    total = counts.total() - sum(counts[character] for character in symbols)
     if text is None or not total:
         return 0
-    if sum(count for one, count in counts.items() if script.belongs(one)) < _FIT * total or _has_mixed_case(text):
+    if sum(count for character, count in counts.items() if script.belongs(character)) < _FIT * total or _has_mixed_case(text):
         return 0
     if script in _SINGLE_BYTE and _share_of_mixed_words(text) > 1 - _FIT:
         return 0
-    frequent = sum(text.lower().count(one) for one in script.frequent) / total
+    frequent = sum(text.lower().count(character) for character in script.frequent) / total
     return min(1.0, frequent) if frequent >= _FREQUENT else 0
 
 
@@ -218,25 +222,27 @@ def _has_mixed_case(text: str) -> bool:
 def _share_of_mixed_words(text: str) -> float:
     """Of the words with letters outside ASCII, those that have letters inside ASCII, too."""
     words = [word for word in re.findall(r"[^\W\d_]+", text) if not word.isascii()]
-    return sum(any(one <= "\x7f" for one in word) for word in words) / max(1, len(words))
+    return sum(any(character <= "\x7f" for character in word) for word in words) / max(1, len(words))
 
 
 def _fitting_latin(sample: bytes) -> list[str]:
-    found: dict[str, str] = {}
+    texts: dict[str, str] = {}
     for encoding, alphabets in _LATIN:
         text = _decode(sample, encoding)
-        if text is not None and text not in found.values() and _looks_latin(text, alphabets):
-            found[encoding] = text
-    return list(found)
+        if text is not None and text not in texts.values() and _looks_latin(text, alphabets):
+            texts[encoding] = text
+    return list(texts)
 
 
 def _looks_latin(text: str, alphabets: Sequence[str]) -> bool:
     """Whether the letters outside ASCII are those of one language, and stand among others, and symbols between words."""
-    letters = Counter(one for one in text.lower() if one > "\x7f" and one.isalpha() and one not in _NEUTRAL)
-    plain = sum(one.isalpha() for one in text if one <= "\x7f")
+    letters = Counter(
+        character for character in text.lower() if character > "\x7f" and character.isalpha() and character not in _NEUTRAL
+    )
+    plain = sum(character.isalpha() for character in text if character <= "\x7f")
     if letters.total() > 0.5 * plain or _has_mixed_case(text):
         return False
     within = len(re.findall(r"(?<=[^\W\d_])[^\w\s\x00-\x7f’·\xad](?=[^\W\d_])", text))
-    strange = within + sum(one > "\x7f" and not one.isalpha() and one not in _NEUTRAL for one in text)
-    known = max(sum(letters[one] for one in alphabet) for alphabet in alphabets)
-    return known >= _FIT * (letters.total() + strange) and any(one > "\x7f" for one in text)
+    strange = within + sum(character > "\x7f" and not character.isalpha() and character not in _NEUTRAL for character in text)
+    known = max(sum(letters[character] for character in alphabet) for alphabet in alphabets)
+    return known >= _FIT * (letters.total() + strange) and any(character > "\x7f" for character in text)

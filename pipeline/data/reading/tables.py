@@ -24,8 +24,13 @@ from pipeline.errors import DataError, enumerate_some, has_surrogate
 if TYPE_CHECKING:
     import pyarrow.parquet as pq
 
-
 JSON = (".jsonl", ".ndjson", ".json")
+
+_PARQUET = (".parquet", ".pq")
+_SPREADSHEETS = (".xlsx", ".xls", ".xlsm", ".ods", ".numbers")
+FORMATS = (*DELIMITERS, *JSON, *_PARQUET)
+LFS = b"version https://git-lfs"
+"""How a pointer begins that Git LFS leaves in place of a file."""
 
 
 def read_json(path: Path, where: str, choose: Choose, encoding: str | None, header: bool = True) -> dict[str, pa.ChunkedArray]:
@@ -148,13 +153,6 @@ def _by_row(document: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 def _are_numbers(names: Mapping[str, Any] | Sequence[str]) -> bool:
     return all(name.lstrip("-").isdigit() for name in names)
-
-
-_PARQUET = (".parquet", ".pq")
-_SPREADSHEETS = (".xlsx", ".xls", ".xlsm", ".ods", ".numbers")
-FORMATS = (*DELIMITERS, *JSON, *_PARQUET)
-LFS = b"version https://git-lfs"
-"""How a pointer begins that Git LFS leaves in place of a file."""
 
 
 def is_table_file(path: Path) -> bool:

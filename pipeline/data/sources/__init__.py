@@ -1,1 +1,1 @@
-"""Where labelled text comes from: a kind of source is a file here. `base` says what one is, and finds the one that is named."""
+"""Where labelled text comes from: a kind of source is one file here. `data/source.py` says what one is, and finds it."""

@@ -13,7 +13,7 @@ from pipeline.data.columns import LABEL, LABEL_NAMES, TEXT, TEXT_NAMES, choose_c
 from pipeline.data.reading.files import format_suffix
 from pipeline.data.reading.inspection import describe_file
 from pipeline.data.reading.tables import class_names, is_table_file, read_columns, text_kind
-from pipeline.data.sources.base import Source, SourceKind, SourceTables, by_role, opening
+from pipeline.data.source import Source, SourceKind, SourceTables, by_role, opening
 from pipeline.errors import DataError, enumerate_some, shorten
 from pipeline.hashing import digest, hash_file
 
@@ -90,9 +90,9 @@ def read_parts(files: Mapping[str, Path], options: Mapping[str, str], config: Sp
         except DataError as error:
             messages += error.messages
     if not messages and len(named) > 1:
-        (first, one), (second, other), *_ = named.items()
+        (first, option), (second, other), *_ = named.items()
         messages.append(
-            f"{one} and {other}: their schemas name the classes {enumerate_some(first, 5)} and {enumerate_some(second, 5)}, "
+            f"{option} and {other}: their schemas name the classes {enumerate_some(first, 5)} and {enumerate_some(second, 5)}, "
             "so equal numbers may mean different classes. Write the parts with the same class names in the same order."
         )
     if messages:
@@ -111,8 +111,8 @@ def _read(path: Path, where: str, config: SplitConfig, may_lack: bool = False) -
     def choose(columns: Sequence[str]) -> Chosen:
         if may_lack and find_label_column(columns, config) is None:
             raise _NoLabelColumnError
-        found, chosen = choose_columns(columns, where, config)
-        roles.update(found)
+        column_of, chosen = choose_columns(columns, where, config)
+        roles.update(column_of)
         return chosen
 
     try:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pipeline.config import SplitConfig
 from pipeline.data.reading.tables import FORMATS, is_table_file
-from pipeline.data.sources.base import PART_NAMES, Source, SourceKind, opening
+from pipeline.data.source import PART_NAMES, Source, SourceKind, opening
 from pipeline.data.sources.file import check_parts, read_parts
 from pipeline.errors import DataError, shorten
 
@@ -50,19 +50,19 @@ def find_parts(path: Path) -> tuple[dict[str, Path], list[str]]:
     messages: list[str] = []
     entries = [entry for entry in sorted(path.iterdir()) if entry.is_file() and is_table_file(entry)]
     for part, stems in PART_NAMES.items():
-        found = [entry for entry in entries if entry.name.lower().split(".")[0] in stems]
-        if len(found) > 1:
-            names = ", ".join(entry.name for entry in found)
-            messages.append(f"--dataset {path}: holds {len(found)} files for the {part} part: {names}. Keep one.")
-        elif found:
-            files[part] = found[0]
+        matches = [entry for entry in entries if entry.name.lower().split(".")[0] in stems]
+        if len(matches) > 1:
+            names = ", ".join(entry.name for entry in matches)
+            messages.append(f"--dataset {path}: holds {len(matches)} files for the {part} part: {names}. Keep one.")
+        elif matches:
+            files[part] = matches[0]
     return files, messages
 
 
 def _hint_at_folder(path: Path) -> str:
     """Where the parts lie, if one folder further down."""
     stems = PART_NAMES["train"]
-    found = next((file for file in sorted(path.glob("*/*")) if is_table_file(file) and file.name.split(".")[0] in stems), None)
+    train = next((file for file in sorted(path.glob("*/*")) if is_table_file(file) and file.name.split(".")[0] in stems), None)
     return (
-        f" There is {shorten(str(found.relative_to(path)))}: is --dataset {shorten(str(found.parent))} meant?" if found else ""
+        f" There is {shorten(str(train.relative_to(path)))}: is --dataset {shorten(str(train.parent))} meant?" if train else ""
     )

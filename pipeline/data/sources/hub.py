@@ -9,7 +9,7 @@ from typing import Any
 from pipeline.config import SplitConfig
 from pipeline.data.builder import read_arrow
 from pipeline.data.columns import LABEL, choose_columns, find_label_column
-from pipeline.data.sources.base import PART_NAMES, Source, SourceKind, SourceTables, by_role, refuse_text_options
+from pipeline.data.source import PART_NAMES, Source, SourceKind, SourceTables, by_role, refuse_text_options
 from pipeline.errors import DataError, enumerate_some
 from pipeline.hub import fetch_snapshot
 
@@ -102,9 +102,9 @@ def _known_parts(loaded: Mapping[str, Any]) -> dict[str, Any]:
     by_name = {str(part).lower(): rows for part, rows in loaded.items()}
     known = {}
     for part, names in PART_NAMES.items():
-        found = next((by_name[name] for name in names if name in by_name), None)
-        if found is not None:
-            known[part] = found
+        rows = next((by_name[name] for name in names if name in by_name), None)
+        if rows is not None:
+            known[part] = rows
     if not known and len(by_name) == 1:
         return {"all": next(iter(by_name.values()))}
     return known or by_name

@@ -9,7 +9,7 @@ from typing import Any
 
 from pipeline.config import SplitConfig
 from pipeline.data.reading.tables import LFS, is_table_file
-from pipeline.data.sources.base import Source, SourceKind, opening, refuse_text_options
+from pipeline.data.source import Source, SourceKind, opening, refuse_text_options
 from pipeline.data.sources.folder import find_parts
 from pipeline.data.sources.hub import check_one_configuration, read_library
 from pipeline.errors import DataError
@@ -101,8 +101,8 @@ def _folder(path: Path, config: SplitConfig, load: Callable[[], Any], way_out: s
 
 def _data_files(path: Path) -> list[Path]:
     """Files of data in a folder and in the folders right in it."""
-    found = [*path.glob("*"), *path.glob("[!.]*/*")]
-    return sorted(file for file in found if file.is_file() and is_table_file(file))
+    entries = [*path.glob("*"), *path.glob("[!.]*/*")]
+    return sorted(file for file in entries if file.is_file() and is_table_file(file))
 
 
 def _card_names_data(path: Path) -> bool:

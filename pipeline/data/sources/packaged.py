@@ -8,7 +8,7 @@ from pathlib import Path
 from pipeline.config import SplitConfig
 from pipeline.data.columns import LABEL, TEXT
 from pipeline.data.reading.tables import read_table
-from pipeline.data.sources.base import Source, SourceKind, SourceTables, refuse_text_options
+from pipeline.data.source import Source, SourceKind, SourceTables, refuse_text_options
 from pipeline.errors import DataError
 from pipeline.hashing import hash_file
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipeline.config import SplitConfig
-from pipeline.data.sources.base import Source, SourceKind, why_not_opened
+from pipeline.data.source import Source, SourceKind, why_not_opened
 from pipeline.data.sources.file import check_parts, read_parts
 from pipeline.errors import DataError, shorten
 

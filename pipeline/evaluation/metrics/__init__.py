@@ -1,1 +1,1 @@
-"""One file a metric, or several that belong together; `base` says what one is."""
+"""One file a metric, or several that belong together; `evaluation/metric.py` says what one is."""

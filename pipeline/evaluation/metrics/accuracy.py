@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pipeline.evaluation.metrics.base import Answers, Counts, Metric
+from pipeline.evaluation.metric import Answers, Counts, Metric
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

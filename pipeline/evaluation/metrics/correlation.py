@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline.evaluation.metrics.base import Answers, Metric
+from pipeline.evaluation.metric import Answers, Metric
 
 
 def _correlations(answers: Answers) -> tuple[float, float]:

@@ -13,15 +13,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.evaluation.metrics.base import Counts, resampled
+from pipeline.evaluation.metric import Counts, resampled
 
 RESAMPLES = 10_000
 FEWEST_RESAMPLES = 1_000
+
+LEVEL = 0.95
+POWER = 0.8
 
 _WORK = 2e10  # products of a weight and an indicator: a few seconds
 _WORK_OF_A_DRAW = 60
 _SPARSE_FROM = 16  # classes; a product with few non-zeros costs about as much as one with so many dense columns
 _CELLS = 4_000_000  # of any matrix held at a time
+
+_QUANTILES = 100
 
 
 @dataclass(frozen=True)
@@ -61,16 +66,16 @@ def resample_scores(
         resamples = int(np.clip(_WORK / max(1, work), FEWEST_RESAMPLES, RESAMPLES))
     ones = np.ones((1, texts), np.float32)
     blocks = list(_blocks(gold, predicted, classes))
-    found = {metric.name: np.empty((resamples, runs)) for metric in resampled()}
+    scores = {metric.name: np.empty((resamples, runs)) for metric in resampled()}
     done = 0
     for weights in _draw(texts, resamples, np.random.default_rng(seed)):
         rows = slice(done, done + len(weights))
         for name, values in _score(weights, gold, blocks, classes).items():
-            found[name][rows] = values
+            scores[name][rows] = values
         done += len(weights)
     return ResampledScores(
         {name: values[0] for name, values in _score(ones, gold, blocks, classes).items()},
-        {name: np.cov(values, rowvar=False).reshape(runs, runs) for name, values in found.items()},
+        {name: np.cov(values, rowvar=False).reshape(runs, runs) for name, values in scores.items()},
         resamples,
     )
 
@@ -113,21 +118,15 @@ def _score(
     truth = np.zeros((len(gold), classes), np.float32)
     truth[np.arange(len(gold)), gold] = 1
     support = (weights @ truth).astype(np.float64)[:, None, :]
-    found: dict[str, list[NDArray[np.float64]]] = {metric.name: [] for metric in resampled()}
+    scores: dict[str, list[NDArray[np.float64]]] = {metric.name: [] for metric in resampled()}
     for indicators in blocks:
         # Sums of whole numbers: exact in float32 up to 16 million texts, in whatever order they are added.
         counts = (weights @ indicators).astype(np.float64).reshape(len(weights), -1, 2, classes)
         right, predicted = counts[:, :, 0], counts[:, :, 1]
         drawn = Counts(right, predicted, support, len(gold))
         for metric in resampled():
-            found[metric.name].append(metric.of_counts(drawn))
-    return {name: np.concatenate(values, axis=1) for name, values in found.items()}
-
-
-LEVEL = 0.95
-POWER = 0.8
-
-_QUANTILES = 100
+            scores[metric.name].append(metric.of_counts(drawn))
+    return {name: np.concatenate(values, axis=1) for name, values in scores.items()}
 
 
 @dataclass(frozen=True)

@@ -39,9 +39,9 @@ def holm(p_values: Sequence[float] | NDArray[np.float64]) -> NDArray[np.float64]
     values = np.asarray(p_values, float)
     order = np.argsort(values, kind="stable")
     adjusted = np.maximum.accumulate(values[order] * np.arange(len(values), 0, -1))
-    found = np.empty(len(values))
-    found[order] = np.minimum(1.0, adjusted)
-    return found
+    unsorted = np.empty(len(values))
+    unsorted[order] = np.minimum(1.0, adjusted)
+    return unsorted
 
 
 def letter_groups(members: int, differ: Sequence[tuple[int, int]]) -> list[str]:

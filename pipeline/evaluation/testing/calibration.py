@@ -82,5 +82,5 @@ def _probability(
     """The probability of one class per text: that of `labels`, or the column `of_many` where not every class has one."""
     if list(scores) != [f"score_{name}" for name in classes]:
         return scores[of_many]
-    found: NDArray[np.float64] = np.stack(list(scores.values()), axis=1)[np.arange(len(labels)), labels]
-    return found
+    probability: NDArray[np.float64] = np.stack(list(scores.values()), axis=1)[np.arange(len(labels)), labels]
+    return probability

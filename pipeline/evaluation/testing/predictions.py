@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import precision_recall_fscore_support
 
 from pipeline.data.columns import Input
-from pipeline.evaluation.metrics.base import Answers, measure
+from pipeline.evaluation.metric import Answers, measure
 
 SCORED_CLASSES = 100
 """Up to so many classes each has a column of scores; of more, only the true and the predicted one have."""
@@ -53,13 +53,13 @@ def predict(
     step = max(1, _AT_ONCE // len(classes))
     predicted, kept = [], []
     for start in range(0, len(texts), step):
-        found = probabilities(texts[start : start + step])
-        best = found.argmax(axis=1)
+        block = probabilities(texts[start : start + step])
+        best = block.argmax(axis=1)
         predicted.append(best)
         if len(classes) > SCORED_CLASSES:
-            rows = np.arange(len(found))
-            found = np.stack([found[rows, gold[start : start + step]], found[rows, best]], axis=1)
-        kept.append(found)
+            rows = np.arange(len(block))
+            block = np.stack([block[rows, gold[start : start + step]], block[rows, best]], axis=1)
+        kept.append(block)
     scores = np.concatenate(kept)
     names = ("gold", "pred") if len(classes) > SCORED_CLASSES else classes
     return Predictions(np.concatenate(predicted), {f"score_{name}": scores[:, index] for index, name in enumerate(names)})

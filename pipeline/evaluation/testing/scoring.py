@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pipeline.data.columns import LABEL, PAIR, TEXT, Input
 from pipeline.data.prepared import PreparedData
 from pipeline.data.splits import choose_sample
-from pipeline.evaluation.metrics.base import measure
+from pipeline.evaluation.metric import measure
 from pipeline.evaluation.task import Answer, EvaluationReport, Task
 from pipeline.evaluation.testing.predictions import predict, report_by_class, tabulate, write_csv
 
@@ -48,10 +48,10 @@ def score_transfer(
     texts: list[str] = table[TEXT].tolist()
     gold = table[LABEL].to_numpy()
     order = [known.index(name) for name in classes]
-    found = predict(lambda chosen: probabilities(chosen)[:, order], texts, gold, classes)
-    by_class = pd.DataFrame(report_by_class(gold, found.predicted, classes)).T
+    predictions = predict(lambda chosen: probabilities(chosen)[:, order], texts, gold, classes)
+    by_class = pd.DataFrame(report_by_class(gold, predictions.predicted, classes)).T
     tables = {
-        "predictions.csv": write_csv(tabulate(texts, gold, found, classes)),
+        "predictions.csv": write_csv(tabulate(texts, gold, predictions, classes)),
         "per_class.csv": by_class.to_csv(index_label="class"),
     }
-    return EvaluationReport(measure(found.beside(gold, classes)), tables, {})
+    return EvaluationReport(measure(predictions.beside(gold, classes)), tables, {})

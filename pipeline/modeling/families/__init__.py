@@ -1,1 +1,1 @@
-"""Encoder families: what is special about one is one file here. `base` says what a family declares."""
+"""Encoder families: what is special about one is one file here. `modeling/family.py` says what a family declares."""

@@ -1,6 +1,6 @@
 """BERT."""
 
-from pipeline.modeling.families.base import Family
+from pipeline.modeling.family import Family
 
 
 class Bert(Family):

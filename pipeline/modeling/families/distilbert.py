@@ -1,6 +1,6 @@
 """DistilBERT."""
 
-from pipeline.modeling.families.base import TAKES_NO_PAST, Family
+from pipeline.modeling.family import TAKES_NO_PAST, Family
 
 
 class DistilBert(Family):

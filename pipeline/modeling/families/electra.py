@@ -1,6 +1,6 @@
 """ELECTRA."""
 
-from pipeline.modeling.families.base import Family
+from pipeline.modeling.family import Family
 
 
 class Electra(Family):

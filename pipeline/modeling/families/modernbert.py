@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pipeline.modeling.families.base import TAKES_NO_PAST, Family
+from pipeline.modeling.family import TAKES_NO_PAST, Family
 
 
 class ModernBert(Family):

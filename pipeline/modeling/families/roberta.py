@@ -1,6 +1,6 @@
 """RoBERTa."""
 
-from pipeline.modeling.families.base import Family
+from pipeline.modeling.family import Family
 
 
 class Roberta(Family):

@@ -1,6 +1,6 @@
 """The family's own head."""
 
-from pipeline.modeling.heads.base import Head
+from pipeline.modeling.head import Head
 
 
 class Pooler(Head):

@@ -15,7 +15,7 @@ from pipeline.config import identify
 from pipeline.errors import PipelineError, ProcessLostError, StoreError, in_one_line
 from pipeline.hashing import digest
 from pipeline.stages.progress import say
-from pipeline.stages.search.executors.base import Executor, Outcome
+from pipeline.stages.search.executor import Executor, Outcome
 from pipeline.stages.search.plan import SearchPlan
 from pipeline.stages.search.trial import TrialTask
 from pipeline.tracking.runs import RunLogger, Tracker

@@ -14,11 +14,11 @@ from pipeline.config.fields import as_dict, describe_fields
 from pipeline.config.options import flag
 from pipeline.config.search_ranges import Range
 from pipeline.errors import ConfigError, InputError
-from pipeline.evaluation.metrics.base import lower_is_better
+from pipeline.evaluation.metric import lower_is_better
 from pipeline.hashing import digest
 from pipeline.recipes.recipe import load_recipe
 from pipeline.stages.configure import replace_options
-from pipeline.stages.search.executors.base import check_executor
+from pipeline.stages.search.executor import check_executor
 from pipeline.strategies.base import StrategyContext
 from pipeline.training.setup import TrainingInputs, find_inputs, find_strategy
 from pipeline.tuning.budget import Budget
@@ -100,7 +100,7 @@ def search_config(study: configs.MainConfig, plan: configs.TrainConfig) -> confi
     """The search of one strategy of a study, with the study's options for searching."""
     names = set(describe_fields(configs.SearchConfig)) - set(describe_fields(configs.FitConfig))
     options = {name: getattr(study, name) for name in (*names, "force")}
-    return configs.TuneConfig(**{**as_dict(plan), "given": study.explicit, **options})
+    return configs.TuneConfig(**{**as_dict(plan), "explicit": study.explicit, **options})
 
 
 def plan_search(config: configs.TuneConfig) -> SearchPlan:
@@ -111,8 +111,8 @@ def plan_search(config: configs.TuneConfig) -> SearchPlan:
     """
     _check_name(config)
     check_executor(config)
-    names = describe_fields(configs.TrainConfig)
-    base = configs.TrainConfig(**{name: value for name, value in as_dict(config).items() if name in names and name != "given"})
+    names = describe_fields(configs.TrainConfig).keys()
+    base = configs.TrainConfig(**{name: value for name, value in as_dict(config).items() if name in names - {"explicit"}})
     space = _find_space(config, base)
     budget = Budget.of(config)
     if config.sampler == "grid":

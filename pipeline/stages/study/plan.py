@@ -27,57 +27,6 @@ from pipeline.tracking.provenance import cpu_name
 from pipeline.training.precision import Precision, choose_precision
 from pipeline.training.setup import TrainingInputs, find_inputs, find_strategy
 
-
-def find_doubts(plan: StudyPlan) -> list[str]:
-    """Settings that were chosen for something else, or for nothing; a sentence each, with the way out."""
-    config, recipe = plan.config, load_recipe(plan.config.recipe)
-    plans = [inputs.config for inputs in plan.strategies if not inputs.strategy.is_solved]
-    lines = []
-    without = [plan.title for plan in plans if plan.title not in recipe.strategies]
-    if without and recipe.strategies and not config.tune and "learning_rate" not in config.explicit:
-        lines.append(
-            f"Recipe {config.recipe} knows no learning rate for {', '.join(without)}: the default suits full tuning. "
-            "Add --tune true, or give rates in a recipe of your own (docs/explanation/studies.md)."
-        )
-    given = set(config.explicit)
-    options = ("model", "dataset", *configs.PART_FILES)
-    changed = [name for name in options if name in given and getattr(config, name) != recipe.options.get(name)]
-    other = dict.fromkeys("dataset" if name in configs.PART_FILES else name for name in changed)
-    if other and len(without) < len(plans) and not config.tune and "learning_rate" not in given:
-        lines.append(
-            f"The learning rates of recipe {config.recipe} were chosen for another {' and '.join(other)}. "
-            "For a fair comparison add --tune true."
-        )
-    return lines
-
-
-def settle_precision(option: str, cache_dir: str) -> Precision:
-    """The precision; that of `auto` is kept in the cache folder, for this hardware and version of torch.
-
-    Raises:
-        ConfigError: This machine does not compute in the precision that was asked for.
-    """
-    if option != "auto":
-        return choose_precision(option)
-    file = Path(cache_dir) / "precision" / f"{_machine()[:16]}.json"
-    with contextlib.suppress(OSError, ValueError):
-        text = file.read_text(encoding="utf-8")
-        # Older versions wrote the name alone, which nothing that is damaged can look like.
-        kept = json.loads(text) if text.startswith('"') else read_with_checksum(text)
-        if kept in get_args(Precision):
-            return choose_precision(str(kept))
-    precision = choose_precision(option)
-    replace_text(file, with_checksum(precision))
-    return precision
-
-
-def _machine() -> str:
-    import torch
-
-    cuda = torch.cuda.get_device_name() if torch.cuda.is_available() else None
-    return digest([cpu_name(), cuda, torch.get_num_threads(), version("torch")])
-
-
 ALL = "all"
 """Instead of names of strategies: every one that can work on the model and with the settings."""
 
@@ -121,6 +70,33 @@ def plan_study(config: configs.MainConfig) -> StudyPlan:
     if config.tune:
         _check_searches(config, fitting)
     return StudyPlan(dataclasses.replace(config, precision=precision), precision, tuple(found), unfit)
+
+
+def settle_precision(option: str, cache_dir: str) -> Precision:
+    """The precision; that of `auto` is kept in the cache folder, for this hardware and version of torch.
+
+    Raises:
+        ConfigError: This machine does not compute in the precision that was asked for.
+    """
+    if option != "auto":
+        return choose_precision(option)
+    file = Path(cache_dir) / "precision" / f"{_machine()[:16]}.json"
+    with contextlib.suppress(OSError, ValueError):
+        text = file.read_text(encoding="utf-8")
+        # Older versions wrote the name alone, which nothing that is damaged can look like.
+        kept = json.loads(text) if text.startswith('"') else read_with_checksum(text)
+        if kept in get_args(Precision):
+            return choose_precision(str(kept))
+    precision = choose_precision(option)
+    replace_text(file, with_checksum(precision))
+    return precision
+
+
+def _machine() -> str:
+    import torch
+
+    cuda = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    return digest([cpu_name(), cuda, torch.get_num_threads(), version("torch")])
 
 
 def _plan(config: configs.MainConfig) -> list[configs.TrainConfig]:
@@ -172,18 +148,6 @@ def _check_strategies(plans: Sequence[configs.TrainConfig], named: bool) -> tupl
     return fitting, unfit
 
 
-def _check_searches(config: configs.MainConfig, plans: Sequence[configs.TrainConfig]) -> None:
-    """Refuse what could not be searched; all mistakes are reported together."""
-    messages: dict[str, None] = {}
-    for plan in plans:
-        try:
-            plan_search(search_config(config, plan))
-        except InputError as error:
-            messages.update(dict.fromkeys(error.messages))
-    if messages:
-        raise ConfigError(*messages)
-
-
 def _check_seeds(seeds: int, plans: Sequence[configs.TrainConfig]) -> None:
     """Refuse seeds that would repeat one training: the spread over them would be nought, and say nothing."""
     sources = [name for name in SEEDS if name != "seed"]
@@ -198,5 +162,40 @@ def _check_seeds(seeds: int, plans: Sequence[configs.TrainConfig]) -> None:
         raise ConfigError(f"--seeds {seeds}: the last seed would be {highest}, above {SEED_LIMIT - 1}. Lower --seed.")
 
 
+def _check_searches(config: configs.MainConfig, plans: Sequence[configs.TrainConfig]) -> None:
+    """Refuse what could not be searched; all mistakes are reported together."""
+    messages: dict[str, None] = {}
+    for plan in plans:
+        try:
+            plan_search(search_config(config, plan))
+        except InputError as error:
+            messages.update(dict.fromkeys(error.messages))
+    if messages:
+        raise ConfigError(*messages)
+
+
 def _with_seed(inputs: TrainingInputs, seed: int) -> TrainingInputs:
     return dataclasses.replace(inputs, config=replace_options(inputs.config, {"seed": seed}))
+
+
+def find_doubts(plan: StudyPlan) -> list[str]:
+    """Settings that were chosen for something else, or for nothing; a sentence each, with the way out."""
+    config, recipe = plan.config, load_recipe(plan.config.recipe)
+    plans = [inputs.config for inputs in plan.strategies if not inputs.strategy.is_solved]
+    lines = []
+    without = [plan.title for plan in plans if plan.title not in recipe.strategies]
+    if without and recipe.strategies and not config.tune and "learning_rate" not in config.explicit:
+        lines.append(
+            f"Recipe {config.recipe} knows no learning rate for {', '.join(without)}: the default suits full tuning. "
+            "Add --tune true, or give rates in a recipe of your own (docs/explanation/studies.md)."
+        )
+    explicit = set(config.explicit)
+    options = ("model", "dataset", *configs.PART_FILES)
+    changed = [name for name in options if name in explicit and getattr(config, name) != recipe.options.get(name)]
+    other = dict.fromkeys("dataset" if name in configs.PART_FILES else name for name in changed)
+    if other and len(without) < len(plans) and not config.tune and "learning_rate" not in explicit:
+        lines.append(
+            f"The learning rates of recipe {config.recipe} were chosen for another {' and '.join(other)}. "
+            "For a fair comparison add --tune true."
+        )
+    return lines

@@ -11,7 +11,7 @@ import pandas as pd
 
 from pipeline.comparison.report.markdown import as_plain
 from pipeline.comparison.table import label_rows
-from pipeline.evaluation.metrics.base import list_metrics
+from pipeline.evaluation.metric import list_metrics
 from pipeline.tracking.runs import Run, RunLogger
 
 # Tags, one for each thing: a single tag could not hold them all. By number, where a name may hold anything.

@@ -15,7 +15,7 @@ from pipeline.data.cleaning import clean
 from pipeline.data.columns import LABEL, PAIR, TEXT, Problem
 from pipeline.data.prepared import PreparedData, hash_rows, prepare
 from pipeline.data.scores import as_labels, clean_scores
-from pipeline.data.sources.base import SourceTables, find_source
+from pipeline.data.source import SourceTables, find_source
 from pipeline.data.splits import SPLITS, SplitName
 from pipeline.errors import ConfigError, DataError, enumerate_some, shorten
 from pipeline.hashing import digest

@@ -17,7 +17,7 @@ from pipeline.config.fields import describe_fields
 from pipeline.config.options import flag
 from pipeline.data.columns import Problem
 from pipeline.data.prepared import PreparedData, prepare
-from pipeline.data.sources.base import find_source
+from pipeline.data.source import find_source
 from pipeline.data.splits import choose_sample
 from pipeline.errors import ConfigError, DataError
 from pipeline.stages.progress import say

@@ -13,7 +13,7 @@ from pipeline.data.columns import LABEL, Problem
 from pipeline.data.prepared import PreparedData
 from pipeline.data.splits import choose_sample
 from pipeline.errors import ConfigError, DataError, shorten
-from pipeline.evaluation.metrics.base import list_metrics, ranking
+from pipeline.evaluation.metric import list_metrics, ranking
 from pipeline.evaluation.metrics.macro import RECALL
 from pipeline.evaluation.statistics.chance import SWAPPED, is_far_below_chance
 from pipeline.evaluation.testing.scoring import score_transfer

@@ -1,1 +1,1 @@
-"""What makes a step faster and changes nothing that it computes: a file each, with a switch (`--acceleration`), and `base`."""
+"""What makes a step faster and changes nothing that it computes: what one is (`base`), and one file each in `patches/`."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pipeline.errors import ConfigError, shorten
+from pipeline.modeling.split_model import plain_model
 from pipeline.registry import ACCELERATIONS
 
 if TYPE_CHECKING:
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from pipeline.training.plan import FitPlan
 
 AUTO, OFF = "auto", "off"
+
+_COUNTING = threading.Lock()
+_BLOCKS = "_blocks_of_replaced_forward"
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,7 @@ class Target:
 
 
 class Acceleration:
-    """One way to do less for the same result. It lives in a module of its own in this folder; the module's name is its switch.
+    """One way to do less for the same result. It lives in a module of its own in `patches/`; the module's name is its switch.
 
     What one patches no other patches, so their order does not matter.
     """
@@ -125,10 +129,6 @@ def accelerated_inference(
         yield
 
 
-_COUNTING = threading.Lock()
-_BLOCKS = "_blocks_of_replaced_forward"
-
-
 @contextlib.contextmanager
 def replaced_forwards(forwards: Mapping[nn.Module, Callable[..., Any]]) -> Iterator[None]:
     """Within the block each module computes by the function given for it, which takes the module first.
@@ -147,3 +147,27 @@ def replaced_forwards(forwards: Mapping[nn.Module, Callable[..., Any]]) -> Itera
                 vars(module)[_BLOCKS] -= 1
                 if not vars(module)[_BLOCKS]:
                     del vars(module)[_BLOCKS], vars(module)["forward"]
+
+
+@contextlib.contextmanager
+def replaced_attention(
+    model: nn.Module, name: str, attend: Callable[..., Any], make_mask: Callable[..., Any]
+) -> Iterator[None]:
+    """Within the block `model` attends by `attend`, under masks of `make_mask`, if it attends by `sdpa` otherwise.
+
+    Args:
+        name: What transformers shall know the two by.
+    """
+    from transformers import AttentionInterface
+    from transformers.masking_utils import AttentionMaskInterface
+
+    plain: Any = plain_model(model)
+    before = plain.config._attn_implementation
+    AttentionInterface.register(name, attend)
+    AttentionMaskInterface.register(name, make_mask)
+    try:
+        if before == "sdpa":
+            plain.set_attn_implementation(name)
+        yield
+    finally:
+        plain.set_attn_implementation(before)

@@ -11,8 +11,8 @@ from pipeline.comparison.pareto import find_points
 from pipeline.comparison.predictions import RecordedPredictions
 from pipeline.comparison.report.tables import Provenance, ReportData
 from pipeline.comparison.selection import Selection
-from pipeline.comparison.statistics import add_statistics, compute_statistics
-from pipeline.comparison.table import build_table
+from pipeline.comparison.statistics import compute_statistics
+from pipeline.comparison.table import add_statistics, build_table
 from pipeline.config import SEEDS
 from pipeline.hashing import digest
 from pipeline.tracking.runs import Run

@@ -18,10 +18,10 @@ from pipeline.comparison.predictions import RecordedPredictions
 from pipeline.comparison.report import tables
 from pipeline.comparison.report.tables import ReportData
 from pipeline.comparison.selection import Selection
-from pipeline.comparison.statistics import Statistics, add_statistics, compute_statistics
-from pipeline.comparison.table import build_table, render_table
+from pipeline.comparison.statistics import Statistics, compute_statistics
+from pipeline.comparison.table import add_statistics, build_table, render_table
 from pipeline.comparison.verdict import reach_verdict
-from pipeline.evaluation.metrics.base import Answers, measure
+from pipeline.evaluation.metric import Answers, measure
 from pipeline.tracking.runs import Run
 
 MakeRun = Callable[..., Run]

@@ -18,10 +18,9 @@ from pipeline.comparison.statistics import (
     PairTest,
     RowStatistics,
     Statistics,
-    add_statistics,
     compute_statistics,
 )
-from pipeline.comparison.table import build_table, label_rows, render_table
+from pipeline.comparison.table import add_statistics, build_table, label_rows, render_table
 from pipeline.comparison.verdict import reach_verdict
 from pipeline.evaluation.statistics.bootstrap import Interval
 from pipeline.tracking.runs import Run

@@ -2,7 +2,7 @@ import pandas as pd
 import pytest
 
 from pipeline.data.cleaning import CleanTables, clean
-from pipeline.data.sources.base import SourceTables
+from pipeline.data.source import SourceTables
 from pipeline.errors import DataError
 
 

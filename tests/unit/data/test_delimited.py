@@ -14,7 +14,7 @@ from pipeline.config.fields import build
 from pipeline.config.options import flag
 from pipeline.data.prepared import Manifest, prepare
 from pipeline.data.reading.tables import read_table
-from pipeline.data.sources.base import find_source
+from pipeline.data.source import find_source
 from pipeline.errors import ConfigError, DataError
 
 Write = Callable[[str, str | bytes], Path]

@@ -3,7 +3,7 @@
 import pytest
 
 from pipeline.config import SplitConfig
-from pipeline.data.sources.base import SourceKind, find_source, named_datasets
+from pipeline.data.source import SourceKind, find_source, named_datasets
 from pipeline.errors import DataError
 from pipeline.registry import SOURCES
 

@@ -8,8 +8,8 @@ from datasets import ClassLabel, Dataset, Features, List, Value
 
 from pipeline.config import SplitConfig
 from pipeline.data.columns import find_column, find_columns
+from pipeline.data.source import find_source
 from pipeline.data.sources import hub, packaged
-from pipeline.data.sources.base import find_source
 from pipeline.errors import DataError
 from pipeline.hub import Snapshot
 

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
-from pipeline.evaluation.metrics.base import Answers, measure
+from pipeline.evaluation.metric import Answers, measure
 from pipeline.evaluation.statistics.bootstrap import Interval
 from pipeline.evaluation.statistics.chance import beats_guessing, class_shares, correlation_interval, is_far_below_chance
 

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from pipeline.evaluation.metrics.base import Answers, measure
+from pipeline.evaluation.metric import Answers, measure
 from pipeline.evaluation.task import choose_threshold, mean_squared_error
 
 

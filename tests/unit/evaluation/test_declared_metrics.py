@@ -17,8 +17,8 @@ from sklearn.metrics import log_loss
 
 import pipeline
 from pipeline.errors import ConfigError
-from pipeline.evaluation.metrics import base
-from pipeline.evaluation.metrics.base import (
+from pipeline.evaluation import metric as declared
+from pipeline.evaluation.metric import (
     Answers,
     Counts,
     Metric,
@@ -45,10 +45,10 @@ def declare(monkeypatch: pytest.MonkeyPatch) -> Iterator[Declare]:
 
     def forget() -> None:
         list_metrics.cache_clear()
-        base._only.cache_clear()
+        declared._only.cache_clear()
 
     def declare(*metrics: Metric) -> None:
-        monkeypatch.setattr(type(base.METRICS), "instances", lambda registry, cls: [*own, *metrics])
+        monkeypatch.setattr(type(declared.METRICS), "instances", lambda registry, cls: [*own, *metrics])
         forget()
 
     yield declare
@@ -71,7 +71,7 @@ def test_what_there_is() -> None:
 
 def test_names_are_known_without_any_library() -> None:
     code = (
-        "import sys; from pipeline.evaluation.metrics.base import selection_choices; print(*selection_choices());"
+        "import sys; from pipeline.evaluation.metric import selection_choices; print(*selection_choices());"
         "import pipeline.tracking.results;"
         "sys.exit(bool({'torch', 'numpy', 'sklearn', 'scipy', 'pandas'} & set(sys.modules)))"
     )
@@ -111,10 +111,10 @@ def test_a_declaration_that_cannot_be_is_refused(declare: Declare, changes: dict
 
 
 def test_a_file_must_declare_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "empty.py").write_text("from pipeline.evaluation.metrics.base import Metric\n")
+    (tmp_path / "empty.py").write_text("from pipeline.evaluation.metric import Metric\n")
     monkeypatch.setattr("pipeline.evaluation.metrics.__path__", [str(tmp_path)])
     with pytest.raises(TypeError, match=r"pipeline\.evaluation\.metrics\.empty must define a Metric"):
-        base.METRICS.instances(Metric)
+        declared.METRICS.instances(Metric)
     sys.modules.pop("pipeline.evaluation.metrics.empty")
 
 

@@ -9,12 +9,12 @@ from transformers import CONFIG_MAPPING, AutoModelForSequenceClassification
 
 from pipeline.errors import ConfigError, ModelError
 from pipeline.modeling.encoder import describe_encoder
-from pipeline.modeling.families.base import find_family, list_model_types
+from pipeline.modeling.family import find_family, list_model_types
 from pipeline.modeling.loading import load_classifier
 from pipeline.modeling.model_sources import find_model
 from pipeline.strategies.base import StrategyContext, create_strategy
 from pipeline.strategies.parameter_plan import parameter_names, plan_parameters
-from pipeline.training.acceleration.first_token import first_token
+from pipeline.training.acceleration.patches.first_token import first_token
 from pipeline.training.meters import FlopCounter
 from pipeline.training.saved_model import build_model
 

@@ -17,7 +17,7 @@ from transformers import AutoConfig, AutoModelForMaskedLM, AutoModelForSequenceC
 
 from pipeline.data.tokenization import clamp_length
 from pipeline.errors import ModelError
-from pipeline.modeling.families.base import list_model_types
+from pipeline.modeling.family import list_model_types
 from pipeline.modeling.loading import LoadedModel, check_weights, load_classifier, load_tokenizer
 from pipeline.modeling.model_sources import check_files, find_model
 

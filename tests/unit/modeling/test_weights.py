@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForMaskedLM, AutoModelForSequenceClassification, AutoModelForTokenClassification
 
 from pipeline.errors import ModelError
-from pipeline.modeling.families.base import find_family, list_model_types
+from pipeline.modeling.family import find_family, list_model_types
 from pipeline.modeling.loading import check_weights, load_classifier
 from pipeline.modeling.model_sources import find_model
 

@@ -8,8 +8,8 @@ import torch
 
 from pipeline.config import TrainConfig, TuneConfig
 from pipeline.errors import ConfigError
+from pipeline.stages.search.executor import check_executor, list_executors
 from pipeline.stages.search.executors import local
-from pipeline.stages.search.executors.base import check_executor, list_executors
 
 
 @pytest.fixture
@@ -69,4 +69,4 @@ def test_more_processes_at_once_than_gpus_are_refused(monkeypatch, executor):
 
 def test_executors_are_found_by_their_files():
     assert "local" in list_executors()
-    assert not {"base", "registry"} & set(list_executors())
+    assert not {"base", "executor", "registry"} & set(list_executors())

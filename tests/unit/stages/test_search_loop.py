@@ -9,7 +9,7 @@ from pipeline.config import TrainConfig, TuneConfig
 from pipeline.config.search_ranges import Choices, LogUniform
 from pipeline.errors import PipelineError, TrainingError
 from pipeline.stages.search import loop
-from pipeline.stages.search.executors.base import Outcome
+from pipeline.stages.search.executor import Outcome
 from pipeline.stages.search.loop import MOST_FAILURES, SearchLoop
 from pipeline.stages.search.plan import SearchPlan
 from pipeline.stages.search.report import find_winner

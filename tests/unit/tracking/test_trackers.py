@@ -1,35 +1,19 @@
 """What the code may ask of a tracker: the same of MLflow on SQLite as of the one in memory."""
 
-import json
 import re
-import shutil
-from dataclasses import asdict
 from pathlib import Path
-from types import SimpleNamespace
 
 import matplotlib.figure
 import pytest
-from mlflow.exceptions import MlflowException
 
 import pipeline
-from pipeline.errors import PipelineError, RunError, StoreError
+from pipeline.errors import PipelineError, RunError
 from pipeline.tracking import results
 from pipeline.tracking.memory import MemoryTracker
-from pipeline.tracking.mlflow_runs import MlflowTracker, mark_failed
 from pipeline.tracking.results import frame_of
 from pipeline.tracking.runs import close_unfinished, closing
-from pipeline.training.saved_model import ModelRecord
 
 ROOT = Path(__file__).parents[3]
-
-
-@pytest.fixture(scope="module")
-def mlflow_tracker(empty_store, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("tracking")
-    shutil.copy(empty_store, folder / "mlflow.db")
-    tracker = MlflowTracker(f"sqlite:///{folder / 'mlflow.db'}")
-    tracker.client.create_experiment("fairtune", artifact_location=(folder / "artifacts").as_uri())
-    return tracker
 
 
 @pytest.fixture(params=["memory", "mlflow"])
@@ -162,28 +146,10 @@ def test_artifacts_come_back(tracker, tmp_path):
         tracker.download(logger.run_id, "none.txt", tmp_path / "to")
 
 
-RECORD = json.dumps(
-    asdict(
-        ModelRecord(
-            base="base",
-            base_revision=None,
-            base_sha256="0",
-            strategy="lora",
-            strategy_args={},
-            classes=["bad", "good"],
-            max_length=8,
-            dropout=0.0,
-            epochs=1,
-            total_steps=1,
-        )
-    )
-)
-
-
-def test_a_model_comes_back_as_it_was_given(tracker, tmp_path):
+def test_a_model_comes_back_as_it_was_given(tracker, tmp_path, model_record):
     folder = tmp_path / "fine_tuned"
     folder.mkdir()
-    (folder / "model.json").write_text(RECORD)
+    (folder / "model.json").write_text(model_record)
     (folder / "delta.safetensors").write_bytes(b"\0")
     logger = tracker.start("model")
     with pytest.raises(RunError):
@@ -192,7 +158,7 @@ def test_a_model_comes_back_as_it_was_given(tracker, tmp_path):
     found = tracker.download_model(logger.run_id, tmp_path / "there")
     assert found.name == "fine_tuned"
     assert {path.name: path.read_bytes() for path in found.iterdir()} == {
-        "model.json": RECORD.encode(),
+        "model.json": model_record.encode(),
         "delta.safetensors": b"\0",
     }
 
@@ -257,164 +223,3 @@ def test_the_sample_queries_leave_out_what_was_made_again(document, monkeypatch)
     names = {}
     exec(query, names)
     assert names["runs"]["run_id"].tolist() == [original.run_id]
-
-
-class TestMlflowAlone:
-    @pytest.mark.parametrize(
-        ("uri", "expected"),
-        [
-            ("{cwd}/mlruns/1/abc/artifacts", "mlruns/1/abc/artifacts/report.html"),
-            ("file://{cwd}/a%20folder/artifacts", "a folder/artifacts/report.html"),
-            ("/elsewhere/artifacts", "/elsewhere/artifacts/report.html"),
-            ("s3://bucket/1/abc/artifacts", "report.html at PAGE"),
-            ("mlflow-artifacts:/1/abc/artifacts", "report.html at PAGE"),
-        ],
-    )
-    def test_where_an_artifact_lies_is_said_so_that_it_can_be_opened(self, mlflow_tracker, monkeypatch, uri, expected):
-        run_id = mlflow_tracker.start("compare").run_id
-        address = mlflow_tracker.web_address(run_id, "artifacts")
-        assert address.endswith(f"/runs/{run_id}/artifacts?workflowType=machine_learning")
-        run = SimpleNamespace(info=SimpleNamespace(artifact_uri=uri.format(cwd=Path.cwd()), experiment_id="1"))
-        monkeypatch.setattr(mlflow_tracker.client, "get_run", lambda run_id: run)
-        monkeypatch.setattr(mlflow_tracker, "web_address", lambda run_id, page: {"artifacts": address}[page])
-        assert mlflow_tracker.artifact_address(run_id, "report.html") == expected.replace("PAGE", address)
-
-    def test_a_store_that_refuses_to_mark_the_experiment_still_takes_runs(self, mlflow_tracker, monkeypatch):
-        def refuse(*given):
-            raise MlflowException("not allowed")
-
-        monkeypatch.setattr(mlflow_tracker.client, "set_experiment_tag", refuse)
-        assert mlflow_tracker.get(mlflow_tracker.start("mine").run_id).name == "mine"
-
-    def test_the_run_that_mlflow_run_made_is_used(self, mlflow_tracker, monkeypatch):
-        given = mlflow_tracker.start("given").run_id
-        experiment_id = mlflow_tracker.client.get_run(given).info.experiment_id
-        mlflow_tracker.client.delete_experiment_tag(experiment_id, "mlflow.experimentKind")
-        monkeypatch.setenv("MLFLOW_RUN_ID", given)
-        assert mlflow_tracker.start("mine").run_id == given
-        kind = mlflow_tracker.client.get_experiment(experiment_id).tags["mlflow.experimentKind"]
-        assert kind == "custom_model_development", "else the UI opens a page for language-model applications"
-        assert mlflow_tracker.start("nested", given).run_id != given
-
-    @pytest.mark.parametrize(("given", "expected"), [("bright-shark-12", "mine"), ("my baseline", "my baseline")])
-    def test_a_run_that_nobody_has_named_is_given_a_name(self, mlflow_tracker, monkeypatch, given, expected):
-        run_id = mlflow_tracker.start(given).run_id
-        monkeypatch.setenv("MLFLOW_RUN_ID", run_id)
-        mlflow_tracker.start("mine")
-        assert mlflow_tracker.get(run_id).name == expected
-
-    def test_a_deleted_run_is_not_there(self, mlflow_tracker):
-        run_id = mlflow_tracker.start("deleted").run_id
-        mlflow_tracker.client.delete_run(run_id)
-        with pytest.raises(RunError, match="was deleted"):
-            mlflow_tracker.get(run_id)
-
-    def test_a_store_that_does_not_answer_is_no_mistake_in_the_run_id(self, mlflow_tracker, monkeypatch):
-        run_id = mlflow_tracker.start("there").run_id
-
-        def fail(*args):
-            raise MlflowException("database is locked")
-
-        monkeypatch.setattr(mlflow_tracker.client, "get_run", fail)
-        monkeypatch.setattr(mlflow_tracker.client, "list_artifacts", fail)
-        with pytest.raises(StoreError, match="cannot be read: database is locked"):
-            mlflow_tracker.get(run_id)
-        with pytest.raises(StoreError, match="locked it for minutes"):
-            mlflow_tracker.model_bytes(run_id)
-
-    def test_a_file_that_is_no_database_is_said_without_a_traceback(self, tmp_path):
-        (tmp_path / "mlflow.db").write_text("hello")
-        with pytest.raises(StoreError, match=r"cannot be opened: .*file is not a database\. Check MLFLOW_TRACKING_URI"):
-            MlflowTracker(f"sqlite:///{tmp_path / 'mlflow.db'}")
-
-    def test_a_run_is_marked_failed_and_nothing_is_raised(self, mlflow_tracker, monkeypatch):
-        monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_tracker.tracking_uri)
-        run_id = mlflow_tracker.start("marked").run_id
-        mark_failed(run_id, "train", "x" * 9000)
-        run = mlflow_tracker.get(run_id)
-        assert (run.status, run.stage) == ("FAILED", "train")
-        assert 1000 < len(run.tags["status_detail"]) < 9000
-        mark_failed("no such run", "train", "reason")
-
-    def test_of_two_that_make_the_experiment_at_once_both_use_it(self, mlflow_tracker, monkeypatch):
-        monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "at once")
-        create = mlflow_tracker.client.create_experiment
-
-        def lose_the_race(name):
-            create(name)
-            return create(name)
-
-        monkeypatch.setattr(mlflow_tracker.client, "create_experiment", lose_the_race, raising=False)
-        run_id = mlflow_tracker.start("second").run_id
-        experiment = mlflow_tracker.client.get_run(run_id).info.experiment_id
-        assert mlflow_tracker.client.get_experiment(experiment).name == "at once"
-
-    def test_artifacts_that_cannot_be_written_are_no_traceback(self, mlflow_tracker, monkeypatch):
-        logger = mlflow_tracker.start("full disk")
-
-        def fail(*args):
-            raise OSError(28, "No space left on device")
-
-        monkeypatch.setattr(mlflow_tracker.client, "log_text", fail, raising=False)
-        with pytest.raises(StoreError, match=r"cannot be written: The disk is full\. Free some space"):
-            logger.log_text("text", "text.txt")
-        monkeypatch.delattr(mlflow_tracker.client, "log_text")
-
-    def test_a_model_says_which_packages_it_needs(self, mlflow_tracker, tmp_path):
-        (tmp_path / "fine_tuned").mkdir()
-        (tmp_path / "fine_tuned" / "model.json").write_text(RECORD)
-        logger = mlflow_tracker.start("needs more")
-        logger.log_model(tmp_path / "fine_tuned", ["tabulate"])
-        needed = mlflow_tracker.download(logger.run_id, "model/requirements.txt", tmp_path / "to").read_text()
-        assert {"tabulate", "torch", "mlflow", "sentencepiece"} <= {line.partition("==")[0] for line in needed.split()}
-
-    def test_the_command_that_opens_the_ui_names_a_store_that_is_not_of_this_folder(self, mlflow_tracker, monkeypatch):
-        monkeypatch.setattr(mlflow_tracker, "tracking_uri", f"sqlite:///{Path.cwd() / 'mlflow.db'}")
-        assert mlflow_tracker.ui_command() == "mlflow ui"
-        monkeypatch.setattr(mlflow_tracker, "tracking_uri", "sqlite:////else where/mlflow.db")
-        assert mlflow_tracker.ui_command() == "mlflow ui --backend-store-uri 'sqlite:////else where/mlflow.db'"
-        monkeypatch.setattr(mlflow_tracker, "tracking_uri", "https://host/mlflow")
-        assert mlflow_tracker.ui_command() == ""
-
-    def test_the_experiment_that_mlflow_chose_is_described_and_a_description_of_ones_own_stays(
-        self, mlflow_tracker, monkeypatch
-    ):
-        client = mlflow_tracker.client
-        own = client.create_experiment("own", tags={"mlflow.note.content": "mine"})
-        for experiment, described in (("0", "Runs of fairtune"), (own, "mine")):
-            given = client.create_run(experiment).info.run_id
-            monkeypatch.setenv("MLFLOW_RUN_ID", given)
-            mlflow_tracker.start("study-quickstart")
-            tags = client.get_experiment(experiment).tags
-            assert tags["mlflow.experimentKind"] == "custom_model_development"
-            assert tags["mlflow.note.content"].startswith(described)
-
-    def test_a_link_holds_no_password(self, mlflow_tracker, monkeypatch):
-        run_id = mlflow_tracker.start("linked").run_id
-        monkeypatch.setattr(mlflow_tracker, "tracking_uri", "https://me:secret@host/mlflow")
-        assert mlflow_tracker.web_address(run_id).startswith("https://host/mlflow/#/experiments/")
-
-    def test_an_experiment_that_only_a_server_can_write_is_refused(self, mlflow_tracker, monkeypatch):
-        mlflow_tracker.client.create_experiment("made by the UI", artifact_location="mlflow-artifacts:/1")
-        monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "made by the UI")
-        with pytest.raises(StoreError, match="--experiment-name"):
-            mlflow_tracker.start("mine")
-
-    def test_a_deleted_experiment_is_refused(self, mlflow_tracker, monkeypatch):
-        client = mlflow_tracker.client
-        client.delete_experiment(client.create_experiment("old"))
-        monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "old")
-        with pytest.raises(StoreError, match="'old' was deleted"):
-            mlflow_tracker.start("mine")
-
-    def test_a_store_that_cannot_be_opened_is_an_error(self, tmp_path):
-        (tmp_path / "file").write_text("")
-        with pytest.raises(StoreError, match="cannot be opened"):
-            MlflowTracker(f"unheard-of://{Path(tmp_path / 'file')}")
-
-    def test_the_dataset_carries_our_digest(self, mlflow_tracker):
-        logger = mlflow_tracker.start("data")
-        logger.log_dataset("reviews-train", "file:///data.csv", "ab" * 32, "training")
-        (entry,) = mlflow_tracker.client.get_run(logger.run_id).inputs.dataset_inputs
-        assert (entry.dataset.name, entry.dataset.digest) == ("reviews-train", "ab" * 16)
-        assert [tag.value for tag in entry.tags] == ["training"]

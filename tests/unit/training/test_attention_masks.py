@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from pipeline.strategies.base import create_strategy
-from pipeline.training.acceleration.attention_kernels import AttentionKernels, attention_without_plans
-from pipeline.training.acceleration.attention_masks import make_mask, masks_without_waiting
 from pipeline.training.acceleration.base import Target
+from pipeline.training.acceleration.patches.attention_kernels import AttentionKernels, attention_without_plans
+from pipeline.training.acceleration.patches.attention_masks import make_mask, masks_without_waiting
 
 IDS = torch.tensor([[2, 5, 6, 3], [2, 7, 3, 0]])
 

@@ -11,9 +11,9 @@ import torch
 
 from pipeline.data.batching import Batch
 from pipeline.strategies.base import create_strategy
-from pipeline.training.acceleration import cuda_graphs
 from pipeline.training.acceleration.base import Target
-from pipeline.training.acceleration.cuda_graphs import CudaGraphs, StepGraphs
+from pipeline.training.acceleration.patches import cuda_graphs
+from pipeline.training.acceleration.patches.cuda_graphs import CudaGraphs, StepGraphs
 from pipeline.training.distributed import ALONE
 from pipeline.training.optimizer import set_learning_rate
 
@@ -60,7 +60,10 @@ class Training:
     def __init__(self):
         self.weight = torch.nn.Parameter(torch.tensor([0.5, -0.25]))
         self.bias = torch.nn.Parameter(torch.tensor(0.1))
-        groups = [{"params": [self.weight], "factors": (1.0,)}, {"params": [self.bias], "factors": (0.5,), "weight_decay": 0.0}]
+        groups = [
+            {"params": [self.weight], "lr_multipliers": (1.0,)},
+            {"params": [self.bias], "lr_multipliers": (0.5,), "weight_decay": 0.0},
+        ]
         self.optimizer = torch.optim.AdamW(groups, lr=0.0, fused=True)
         self.eager, self.out = 0, torch.zeros(())  # where a graph leaves its loss
 

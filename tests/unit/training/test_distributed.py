@@ -74,7 +74,7 @@ def test_seeds_differ_between_processes_and_the_first_has_that_of_a_process_alon
 
 
 def test_stopping_is_asked_about_where_all_wait_anyway(monkeypatch):
-    monkeypatch.setattr(Member, "ask_first", lambda self, question: question())
+    monkeypatch.setattr(Member, "broadcast", lambda self, question: question())
     assert not Member(0, 2).agree(lambda: pytest.fail("asked"), now=False)
     assert Member(0, 2).agree(lambda: True, now=True)
 

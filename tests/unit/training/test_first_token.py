@@ -9,7 +9,7 @@ from pipeline.modeling.loading import load_classifier
 from pipeline.modeling.model_sources import find_model
 from pipeline.strategies.base import create_strategy
 from pipeline.training.acceleration.base import Target
-from pipeline.training.acceleration.first_token import FirstToken, first_token
+from pipeline.training.acceleration.patches.first_token import FirstToken, first_token
 
 LAID_OUT_AS_BERT = ["bert", "electra", "roberta", "xlm-roberta"]
 

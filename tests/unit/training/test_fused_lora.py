@@ -6,7 +6,7 @@ import torch
 from pipeline.modeling.loading import load_classifier
 from pipeline.modeling.model_sources import find_model
 from pipeline.strategies.base import StrategyContext, create_strategy
-from pipeline.training.acceleration.fused_lora import fused_lora
+from pipeline.training.acceleration.patches.fused_lora import fused_lora
 
 LINEAR_LAYERS = 4 * 6 + 1  # four layers of the tiny encoder, and its pooler
 

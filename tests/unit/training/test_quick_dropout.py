@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pipeline.modeling.loading import load_classifier
 from pipeline.modeling.model_sources import find_model
 from pipeline.strategies.base import create_strategy
-from pipeline.training.acceleration.quick_dropout import attend, drop, quick_dropout
+from pipeline.training.acceleration.patches.quick_dropout import attend, drop, quick_dropout
 
 
 @given(st.lists(st.integers(0, 7), min_size=1, max_size=4), st.sampled_from([0.1, 0.5, 0.9, 1.0]))
@@ -55,7 +55,7 @@ def test_attention_is_that_of_torch_but_for_the_dropout(monkeypatch, mask) -> No
     allowed = torch.ones(2, 1, 5, 5, dtype=torch.bool)
     allowed[0, :, :, 3:] = False
     given_mask = {None: None, "bool": allowed, "float": torch.zeros(2, 1, 5, 5).masked_fill(~allowed, -1e9)}[mask]
-    monkeypatch.setattr("pipeline.training.acceleration.quick_dropout.drop", lambda states, probability: states)
+    monkeypatch.setattr("pipeline.training.acceleration.patches.quick_dropout.drop", lambda states, probability: states)
     found, _ = attend(torch.nn.Module(), query, key, value, given_mask, dropout=0.1, scaling=0.3)
     expected = torch.nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=given_mask, scale=0.3)
     assert torch.allclose(found, expected.transpose(1, 2), atol=1e-6)

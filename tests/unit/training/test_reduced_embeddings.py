@@ -7,7 +7,7 @@ from safetensors.torch import load_file
 from pipeline.data.batching import TokenExamples
 from pipeline.registry import ACCELERATIONS
 from pipeline.strategies.base import create_strategy
-from pipeline.training.acceleration.reduced_embeddings import used_vocabulary
+from pipeline.training.acceleration.patches.reduced_embeddings import used_vocabulary
 from pipeline.training.checkpoints import trained_state
 from pipeline.training.inference import predict_logits
 
@@ -42,7 +42,7 @@ def test_pairs_of_texts_have_the_rows_of_both(tiny, tmp_path):
     for name, acceleration in CHOSEN.items():
         config = tiny.config(epochs=2, acceleration=acceleration)
         built = tiny.build(create_strategy("full", {}), tiny.folder(), config, 2 * STEPS, objective)
-        given = {"train": pairs, "validation": tiny.pairs(16, seed=1), "reading": objective.task}
+        given = {"train": pairs, "validation": tiny.pairs(16, seed=1), "task": objective.task}
         result = tiny.fit(built, config, tmp_path / name, **given)
         losses.append((result.train_loss_mean, result.best["loss"]))
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)

@@ -10,14 +10,14 @@ COSTS = [Cost(1, 10.0, 100), Cost(1, 5.0, 300), Cost(1, 1.0, 50)]
 def test_another_budget_takes_the_place_of_a_recipes_trials_and_of_none_that_was_typed():
     assert Budget.of(TuneConfig(trials=5, budget_seconds=60)) == Budget("train_seconds", 60)
     with pytest.raises(ConfigError, match="--budget-seconds and --trials: which budget"):
-        Budget.of(TuneConfig(trials=5, budget_seconds=60, given=("trials", "budget_seconds")))
+        Budget.of(TuneConfig(trials=5, budget_seconds=60, explicit=("trials", "budget_seconds")))
     with pytest.raises(ConfigError, match="--budget-seconds and --budget-examples"):
         Budget.of(TuneConfig(budget_seconds=60, budget_examples=5))
 
 
 def test_a_budget_that_was_typed_beats_every_one_of_the_recipe():
-    assert Budget.of(TuneConfig(trials=5, budget_seconds=60, given=("trials",))) == Budget("trials", 5)
-    both = TuneConfig(budget_seconds=60, budget_examples=500, given=("budget_examples",))
+    assert Budget.of(TuneConfig(trials=5, budget_seconds=60, explicit=("trials",))) == Budget("trials", 5)
+    both = TuneConfig(budget_seconds=60, budget_examples=500, explicit=("budget_examples",))
     assert Budget.of(both) == Budget("examples", 500)
 
 

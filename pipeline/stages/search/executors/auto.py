@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from pipeline.stages.processes.workers import WorkerProcesses
+from pipeline.stages.search.executor import Executor
 from pipeline.stages.search.executors import batched, local
-from pipeline.stages.search.executors.base import Executor
 from pipeline.stages.search.plan import SearchPlan
 
 check = local.check

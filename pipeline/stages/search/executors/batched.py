@@ -5,7 +5,7 @@ from __future__ import annotations
 from pipeline.errors import ConfigError, PipelineError
 from pipeline.stages.processes.workers import WorkerProcess, WorkerProcesses
 from pipeline.stages.progress import say
-from pipeline.stages.search.executors.base import Outcome
+from pipeline.stages.search.executor import Outcome
 from pipeline.stages.search.plan import SearchPlan
 from pipeline.stages.search.trial import TrialTask, run_trials_together
 from pipeline.stages.search.vmapped_heads import trains_together

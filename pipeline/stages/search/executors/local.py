@@ -8,7 +8,7 @@ from multiprocessing.connection import wait
 from pipeline import config as configs
 from pipeline.errors import ConfigError, PipelineError
 from pipeline.stages.processes.workers import WorkerProcess, WorkerProcesses
-from pipeline.stages.search.executors.base import Outcome
+from pipeline.stages.search.executor import Outcome
 from pipeline.stages.search.plan import SearchPlan
 from pipeline.stages.search.trial import TrialTask, run_trial
 

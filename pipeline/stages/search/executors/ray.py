@@ -16,7 +16,7 @@ from typing import Any
 from pipeline.errors import ConfigError, PipelineError, ProcessLostError, shorten
 from pipeline.failures import foreseen, unforeseen
 from pipeline.stages.processes.workers import SECONDS_TO_CLOSE, WorkerProcesses
-from pipeline.stages.search.executors.base import Outcome
+from pipeline.stages.search.executor import Outcome
 from pipeline.stages.search.plan import SearchPlan
 from pipeline.stages.search.trial import TrialTask, run_trial
 from pipeline.tracking import open_tracker

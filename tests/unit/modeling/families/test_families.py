@@ -12,7 +12,7 @@ from transformers import CONFIG_MAPPING, MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPI
 
 import pipeline
 from pipeline.modeling.encoder import describe_encoder
-from pipeline.modeling.families.base import find_family, list_model_types
+from pipeline.modeling.family import find_family, list_model_types
 from pipeline.registry import FAMILIES
 from pipeline.strategies.base import list_strategies
 
@@ -55,7 +55,7 @@ def test_the_names_are_in_the_model(model_type: str) -> None:
 
 def test_they_are_listed_without_torch() -> None:
     code = (
-        "import sys; from pipeline.modeling.families.base import list_model_types; print(*list_model_types());"
+        "import sys; from pipeline.modeling.family import list_model_types; print(*list_model_types());"
         "sys.exit(bool({'torch', 'transformers', 'numpy', 'pandas'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -5,8 +5,8 @@ import torch
 
 from pipeline.errors import ConfigError
 from pipeline.modeling.encoder import FAMILY_HEAD
+from pipeline.modeling.head import head_class, list_heads, with_head
 from pipeline.modeling.heads.attention import Attention
-from pipeline.modeling.heads.base import head_class, list_heads, with_head
 from pipeline.modeling.heads.mean import Mean
 from pipeline.modeling.loading import load_classifier
 from pipeline.modeling.model_sources import find_model

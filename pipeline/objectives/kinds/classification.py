@@ -10,7 +10,7 @@ from pipeline.data.columns import Input, Problem
 from pipeline.data.tokenization import TokenTable, encode_texts, tokenize
 from pipeline.evaluation.task import ClassificationTask, RegressionTask
 from pipeline.modeling.encoder import FAMILY_HEAD, EncoderSpec
-from pipeline.modeling.heads.base import with_head
+from pipeline.modeling.head import with_head
 from pipeline.modeling.loading import LoadedModel, WeightsReport, find_outputs, load_classifier
 from pipeline.modeling.model_sources import ModelAddress
 from pipeline.objectives.base import Objective, Tokenization

@@ -10,8 +10,7 @@ import contextlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from pipeline.modeling.split_model import plain_model
-from pipeline.training.acceleration.base import Acceleration, Target, replaced_forwards
+from pipeline.training.acceleration.base import Acceleration, Target, replaced_attention, replaced_forwards
 
 if TYPE_CHECKING:
     import torch
@@ -38,21 +37,14 @@ class QuickDropout(Acceleration):
 def quick_dropout(model: nn.Module) -> Iterator[None]:
     """Within the block every dropout of `model` and of its attention draws quickly; for models on a CPU."""
     import torch
-    from transformers import AttentionInterface
-    from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
+    from transformers.masking_utils import sdpa_mask
 
     dropouts = [module for module in model.modules() if type(module) is torch.nn.Dropout]
-    plain: Any = plain_model(model)
-    before = plain.config._attn_implementation
-    AttentionInterface.register(_ATTENTION, attend)
-    AttentionMaskInterface.register(_ATTENTION, sdpa_mask)
-    try:
-        if before == "sdpa":
-            plain.set_attn_implementation(_ATTENTION)
-        with replaced_forwards(dict.fromkeys(dropouts, _forward)):
-            yield
-    finally:
-        plain.set_attn_implementation(before)
+    with (
+        replaced_attention(model, _ATTENTION, attend, sdpa_mask),
+        replaced_forwards(dict.fromkeys(dropouts, _forward)),
+    ):
+        yield
 
 
 def drop(states: torch.Tensor, probability: float) -> torch.Tensor:
@@ -102,10 +94,10 @@ def attend(
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
     if not dropout:
-        found: tuple[torch.Tensor, None] = sdpa_attention_forward(
+        output: tuple[torch.Tensor, None] = sdpa_attention_forward(
             module, query, key, value, attention_mask, dropout=0.0, scaling=scaling, **kwargs
         )
-        return found
+        return output
     scores = query @ key.transpose(-1, -2) * (query.shape[-1] ** -0.5 if scaling is None else scaling)
     if attention_mask is not None:
         if attention_mask.dtype.is_floating_point:

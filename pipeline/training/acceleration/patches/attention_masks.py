@@ -10,8 +10,7 @@ import contextlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from pipeline.modeling.split_model import plain_model
-from pipeline.training.acceleration.base import Acceleration, Target
+from pipeline.training.acceleration.base import Acceleration, Target, replaced_attention
 
 if TYPE_CHECKING:
     import torch
@@ -36,20 +35,10 @@ class AttentionMasks(Acceleration):
 @contextlib.contextmanager
 def masks_without_waiting(model: nn.Module) -> Iterator[None]:
     """Within the block `model` masks padding whether there is any or not; for models on a GPU that attend by `sdpa`."""
-    from transformers import AttentionInterface
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
-    from transformers.masking_utils import AttentionMaskInterface
 
-    plain: Any = plain_model(model)
-    before = plain.config._attn_implementation
-    AttentionInterface.register(_ATTENTION, sdpa_attention_forward)
-    AttentionMaskInterface.register(_ATTENTION, make_mask)
-    try:
-        if before == "sdpa":
-            plain.set_attn_implementation(_ATTENTION)
+    with replaced_attention(model, _ATTENTION, sdpa_attention_forward, make_mask):
         yield
-    finally:
-        plain.set_attn_implementation(before)
 
 
 def make_mask(*args: Any, attention_mask: torch.Tensor | None = None, **kwargs: Any) -> torch.Tensor | None:

@@ -44,8 +44,8 @@ class Answers:
         """What several metrics need of these answers, computed once."""
         if compute not in self._shared:
             self._shared[compute] = compute(self)
-        found: T = self._shared[compute]
-        return found
+        value: T = self._shared[compute]
+        return value
 
 
 @dataclass(frozen=True)
@@ -123,19 +123,19 @@ def list_metrics(of: LabelType | None = None) -> tuple[Metric, ...]:
     """
     if of is not None:
         return tuple(metric for metric in list_metrics() if metric.of == of)
-    found = sorted(METRICS.instances(Metric), key=lambda metric: metric.of)
-    names = [metric.name for metric in found]
+    metrics = sorted(METRICS.instances(Metric), key=lambda metric: metric.of)
+    names = [metric.name for metric in metrics]
     if twice := {name for name in names if names.count(name) > 1 or name == LOSS}:
         raise TypeError(f"There is more than one metric of the name {', '.join(sorted(twice))}.")
-    return tuple(found)
+    return tuple(metrics)
 
 
 @cache
 def _only(role: str, of: LabelType) -> Metric:
-    found = [metric for metric in list_metrics(of) if getattr(metric, role)]
-    if len(found) != 1:
-        raise TypeError(f"Of metrics of {of} labels just one must have {role}=True, not {[metric.name for metric in found]}.")
-    return found[0]
+    metrics = [metric for metric in list_metrics(of) if getattr(metric, role)]
+    if len(metrics) != 1:
+        raise TypeError(f"Of metrics of {of} labels just one must have {role}=True, not {[metric.name for metric in metrics]}.")
+    return metrics[0]
 
 
 def ranking(of: LabelType) -> Metric:
@@ -150,8 +150,8 @@ def selecting(of: LabelType) -> Metric:
 
 def resampled() -> tuple[Metric, ...]:
     """Those that have intervals and differences of pairs; the one that ranks first."""
-    found = [metric for metric in list_metrics("class") if metric.from_counts]
-    return tuple(sorted(found, key=lambda metric: not metric.ranks))
+    metrics = [metric for metric in list_metrics("class") if metric.from_counts]
+    return tuple(sorted(metrics, key=lambda metric: not metric.ranks))
 
 
 def selection_choices() -> tuple[str, ...]:

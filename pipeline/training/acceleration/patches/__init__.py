@@ -1,0 +1,1 @@
+"""The accelerations, one file each."""

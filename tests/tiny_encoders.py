@@ -1,0 +1,150 @@
+"""Tiny checkpoints of every architecture, with random weights and a tokenizer of a few words."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+GOOD = ("fine", "great", "lovely", "sharp", "warm", "witty")
+BAD = ("bland", "cheap", "dull", "grim", "stale", "weak")
+PLAIN = ("actor", "and", "film", "is", "it", "movie", "of", "plot", "scene", "story", "the", "this", "was", "with")
+LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789.,!?'-éü"
+VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *LETTERS, *(f"##{x}" for x in LETTERS), *GOOD, *BAD, *PLAIN]
+VOCABULARY += [f"word{number}" for number in range(200 - len(VOCABULARY))]
+DEPTH = 4
+
+
+def _sizes(heads: int = 2) -> dict[str, int]:
+    return {
+        "vocab_size": len(VOCABULARY),
+        "hidden_size": 32,
+        "num_hidden_layers": DEPTH,
+        "num_attention_heads": heads,
+        "intermediate_size": 64,
+        "max_position_embeddings": 64,
+    }
+
+
+def _save(folder: Path, cls: str, config: Any, pooler: bool | None = None) -> None:
+    """Write an encoder without a classifier and with random weights, wide enough to make texts differ."""
+    import torch
+    import transformers
+
+    torch.manual_seed(0)
+    model = getattr(transformers, cls)(config, **({} if pooler is None else {"add_pooling_layer": pooler}))
+    model.save_pretrained(folder)
+
+
+def _save_wordpieces(folder: Path) -> None:
+    from transformers import BertTokenizerFast
+
+    (folder / "vocab.txt").write_text("\n".join(VOCABULARY), encoding="utf-8")
+    BertTokenizerFast(str(folder / "vocab.txt")).save_pretrained(folder)
+
+
+def _save_unigrams(folder: Path, cls: str, special: list[str]) -> None:
+    """As SentencePiece would learn it: words with the mark of a space before them, then letters."""
+    import transformers
+
+    words = [f"▁{word}" for word in VOCABULARY if word.isalnum()]
+    pieces = [*special, "▁", *LETTERS, *words]
+    vocabulary = [(piece, 0.0 if piece in special else -1.0 - 0.01 * rank) for rank, piece in enumerate(pieces)]
+    getattr(transformers, cls)(vocab=vocabulary[: len(VOCABULARY)]).save_pretrained(folder)
+
+
+def _save_byte_pairs(folder: Path, cls: str, special: dict[str, str], **options: Any) -> None:
+    """Pairs of bytes, learnt from the words."""
+    import transformers
+    from tokenizers import ByteLevelBPETokenizer
+
+    names = list(dict.fromkeys(special.values()))
+    learnt = ByteLevelBPETokenizer()
+    learnt.train_from_iterator([f" {word}" for word in (*GOOD, *BAD, *PLAIN)] * 3, len(names) + 256 + 60, special_tokens=names)
+    content = json.loads(learnt.to_str())["model"]
+    merges = [tuple(pair) for pair in content["merges"]]
+    if cls == "RobertaTokenizer":
+        getattr(transformers, cls)(vocab=content["vocab"], merges=merges, **special).save_pretrained(folder)
+        return
+    from tokenizers.processors import TemplateProcessing
+
+    around = [(special[name], content["vocab"][special[name]]) for name in ("cls_token", "sep_token")]
+    learnt._tokenizer.post_processor = TemplateProcessing(
+        single=f"{special['cls_token']} $A {special['sep_token']}", special_tokens=around
+    )
+    getattr(transformers, cls)(tokenizer_object=learnt._tokenizer, **special, **options).save_pretrained(folder)
+
+
+_BYTE_VOCABULARY = 384
+
+
+def _write_bert(folder: Path, pooler: bool) -> None:
+    from transformers import BertConfig
+
+    _save(folder, "BertModel", BertConfig(**_sizes(), initializer_range=0.2), pooler)
+    _save_wordpieces(folder)
+
+
+def _write_distilbert(folder: Path, pooler: bool) -> None:
+    from transformers import DistilBertConfig
+
+    shape = {"dim": 32, "n_layers": DEPTH, "n_heads": 2, "hidden_dim": 64, "max_position_embeddings": 64}
+    _save(folder, "DistilBertModel", DistilBertConfig(vocab_size=len(VOCABULARY), **shape, initializer_range=0.2))
+    _save_wordpieces(folder)
+
+
+def _write_electra(folder: Path, pooler: bool) -> None:
+    from transformers import ElectraConfig
+
+    _save(folder, "ElectraModel", ElectraConfig(**_sizes(), embedding_size=16, initializer_range=0.2))
+    _save_wordpieces(folder)
+
+
+def _write_roberta(folder: Path, pooler: bool) -> None:
+    from transformers import RobertaConfig
+
+    sizes = _sizes() | {"vocab_size": _BYTE_VOCABULARY, "type_vocab_size": 1}
+    _save(folder, "RobertaModel", RobertaConfig(**sizes, initializer_range=0.2), pooler)
+    special = {"bos_token": "<s>", "pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>", "mask_token": "<mask>"}
+    _save_byte_pairs(folder, "RobertaTokenizer", {**special, "cls_token": "<s>", "sep_token": "</s>"})
+
+
+def _write_xlm_roberta(folder: Path, pooler: bool) -> None:
+    from transformers import XLMRobertaConfig
+
+    config = XLMRobertaConfig(**_sizes() | {"type_vocab_size": 1}, pad_token_id=1, initializer_range=0.2)
+    _save(folder, "XLMRobertaModel", config, pooler)
+    _save_unigrams(folder, "XLMRobertaTokenizer", ["<s>", "<pad>", "</s>", "<unk>", "<mask>"])
+
+
+def _write_albert(folder: Path, pooler: bool) -> None:
+    from transformers import AlbertConfig
+
+    _save(folder, "AlbertModel", AlbertConfig(**_sizes(), embedding_size=16, initializer_range=0.2), pooler)
+    _save_unigrams(folder, "AlbertTokenizer", ["<pad>", "<unk>", "[CLS]", "[SEP]", "[MASK]"])
+
+
+def _write_modernbert(folder: Path, pooler: bool) -> None:
+    from transformers import ModernBertConfig
+
+    sizes = _sizes() | {"vocab_size": _BYTE_VOCABULARY}
+    special = {"unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]", "pad_token": "[PAD]", "mask_token": "[MASK]"}
+    ids = {"cls_token_id": 1, "sep_token_id": 2, "pad_token_id": 3, "bos_token_id": 1, "eos_token_id": 2}
+    _save(folder, "ModernBertModel", ModernBertConfig(**sizes, **ids, local_attention=8, initializer_range=0.2))
+    _save_byte_pairs(folder, "PreTrainedTokenizerFast", special, model_max_length=8192)
+
+
+FAMILIES: dict[str, Callable[[Path, bool], None]] = {
+    "albert": _write_albert,
+    "bert": _write_bert,
+    "distilbert": _write_distilbert,
+    "electra": _write_electra,
+    "modernbert": _write_modernbert,
+    "roberta": _write_roberta,
+    "xlm-roberta": _write_xlm_roberta,
+}
+"""What writes a tiny checkpoint of each architecture: `write(folder, pooler)`. The contracts run on every one of them.
+
+Without a pooler, the checkpoint lacks what the classifier of the family would use of it (BERT, ALBERT).
+"""
