@@ -69,11 +69,11 @@ def describe_fairness(table: pd.DataFrame, selection: Selection) -> Iterator[str
     if list_budgets(selection.kept) == [UNTUNED]:
         yield "untuned: hyperparameters were fixed beforehand, not searched with an equal budget."
     yield from selection.doubts
-    if found := " and ".join(list_inequalities(group_runs(table, selection.kept))):
+    if unequal := " and ".join(list_inequalities(group_runs(table, selection.kept))):
         yield (
-            f"The rows were {found}, so their ranking is not fair."
+            f"The rows were {unequal}, so their ranking is not fair."
             if selection.ranked
-            else f"Not ranked, in order of names: the rows were {found}. Give all the same budget and the same data, or rank "
+            else f"Not ranked, in order of names: the rows were {unequal}. Give all the same budget and the same data, or rank "
             "them nevertheless with --allow-unequal-budgets true."
         )
 
@@ -120,12 +120,12 @@ def find_verdict(table: pd.DataFrame, selection: Selection, statistics: Statisti
 
 def explain_unknown_tokens(table: pd.DataFrame, selection: Selection) -> dict[str, str]:
     """Row -> why it can hardly learn, for those whose tokenizer knows next to nothing of the texts."""
-    found = {}
+    reasons = {}
     for name, runs in group_runs(table, selection.kept).items():
         percent = max(run.metrics.get(UNKNOWN, 0) for run in runs)
         if percent >= MOSTLY_UNKNOWN:
-            found[name] = explain_unknown(percent, runs[0].params.get("model", "the encoder"))
-    return found
+            reasons[name] = explain_unknown(percent, runs[0].params.get("model", "the encoder"))
+    return reasons
 
 
 def describe_statistics(table: pd.DataFrame, selection: Selection, statistics: Statistics) -> Iterator[str]:

@@ -95,10 +95,10 @@ def tell_settings_apart(rows: Iterable[Sequence[Run]]) -> list[str]:
 
     Empty where all agree, and for a model from elsewhere, whose training nobody measured.
     """
-    found = [sorted({_parts(run) for run in runs if was_trained_here(run)}) for runs in rows]
-    by_part = zip(*(setting for settings in found for setting in settings), strict=True)
+    by_row = [sorted({_parts(run) for run in runs if was_trained_here(run)}) for runs in rows]
+    by_part = zip(*(setting for settings in by_row for setting in settings), strict=True)
     differing = [place for place, values in enumerate(by_part) if len(set(values)) > 1]
-    return [" / ".join(", ".join(setting[place] for place in differing) for setting in settings) for settings in found]
+    return [" / ".join(", ".join(setting[place] for place in differing) for setting in settings) for settings in by_row]
 
 
 def describe_unlike_settings(rows: Mapping[str, Sequence[Run]]) -> Iterator[str]:

@@ -36,19 +36,19 @@ def locate(model: nn.Module, own_names: Collection[str], encoder: EncoderSpec) -
     parameters = dict(model.named_parameters())
     outer = _outer_name(parameters, own_names)
     locations = {}
-    found: set[str] = set()
+    located: set[str] = set()
     for name, parameter in parameters.items():
         inner = name.removeprefix(outer)
         plain = _without_wrappers(inner)
         if ".original_module." in inner:
             locations[name] = ParameterLocation(plain, "unused")
-            found.add(plain)
+            located.add(plain)
         elif plain in own_names:
             locations[name] = encoder.locate(plain)
-            found.add(plain)
+            located.add(plain)
         else:
             locations[name] = ParameterLocation(inner, "added" if parameter.requires_grad else "unused")
-    if lost := sorted(set(own_names) - found):
+    if lost := sorted(set(own_names) - located):
         raise TypeError(f"The strategy has hidden {lost[0]} of the model. A wrapper holds the module it wraps as `base_layer`.")
     return locations
 

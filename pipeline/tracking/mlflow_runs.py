@@ -131,16 +131,16 @@ class MlflowTracker:
     def search(self, tags: Mapping[str, str] | None = None) -> list[Run]:
         """All runs of all experiments that carry the tags, the newest first; those of older versions under their names."""
         wanted = dict(tags or {})
-        found = self._search(wanted)
+        runs = self._search(wanted)
         if (former := under_former_names(wanted)) != wanted:  # a filter of MLflow knows no `or`
-            known = {run.run_id for run in found}
-            found += [run for run in self._search(former) if run.run_id not in known and wanted.items() <= run.tags.items()]
-            found.sort(key=lambda run: -run.start_time)
-        return found
+            known = {run.run_id for run in runs}
+            runs += [run for run in self._search(former) if run.run_id not in known and wanted.items() <= run.tags.items()]
+            runs.sort(key=lambda run: -run.start_time)
+        return runs
 
     def _search(self, tags: Mapping[str, str]) -> list[Run]:
         condition = " and ".join(f"tags.`{name}` = '{value}'" for name, value in tags.items())
-        found: list[Run] = []
+        runs: list[Run] = []
         token: str | None = None
         with store_errors("read", self.tracking_uri):
             experiments = [e.experiment_id for e in self.client.search_experiments()]
@@ -148,10 +148,10 @@ class MlflowTracker:
                 page = self.client.search_runs(
                     experiments, condition, order_by=["attributes.start_time DESC"], page_token=token
                 )
-                found += map(_read, page)
+                runs += map(_read, page)
                 token = page.token
                 if not token:
-                    return found
+                    return runs
 
     def history(self, run_id: str, metric: str) -> list[tuple[int, float]]:
         """Every record of a metric."""

@@ -298,8 +298,8 @@ def load_foreign_model(
             f"--model {address.name}: holds no classifier for {len(classes)} classes ({why}). Give a model that was fine-tuned "
             "on these classes, or train one first."
         )
-    found = find_outputs(address, report, classes, model_labels)
-    if found.rows is None:
+    outputs = find_outputs(address, report, classes, model_labels)
+    if outputs.rows is None:
         own = read_class_names(address.config, report.outputs)
         knows = f"the classes {enumerate_some(own)}" if own else f"{report.outputs} classes without names"
         same = "the classes in the order of its outputs as --model-labels"
@@ -323,4 +323,4 @@ def load_foreign_model(
         clamp_length(max_length, tokenizer, address.encoder.max_positions),
         address.encoder,
     )
-    return model, " ".join(note for note in (report.note, found.note) if note)
+    return model, " ".join(note for note in (report.note, outputs.note) if note)
