@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from pipeline.errors import PluginError
 from pipeline.registry import FAMILIES
 
 TAKES_NO_PAST = "its attention takes no past keys and values"
@@ -105,7 +106,7 @@ def find_family(model_type: object) -> Family | None:
     """The family of that `model_type`; None if no family describes it.
 
     Raises:
-        TypeError: Two families describe one model type; a mistake of whoever wrote the later one.
+        PluginError: Two families describe one model type; a mistake of whoever wrote the later one.
     """
     return _by_model_type(tuple(FAMILIES.names())).get(model_type) if isinstance(model_type, str) else None
 
@@ -119,6 +120,6 @@ def _by_model_type(names: tuple[str, ...]) -> dict[str, Family]:
         for model_type in family.model_types:
             if model_type in described:
                 other = type(described[model_type]).__module__
-                raise TypeError(f"{type(family).__module__} and {other} both describe {model_type}.")
+                raise PluginError(f"{type(family).__module__} and {other} both describe {model_type}.")
             described[model_type] = family
     return described
