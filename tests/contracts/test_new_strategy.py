@@ -72,7 +72,15 @@ def test_one_file_is_a_strategy(add_module, tiny, tmp_path):
         create_strategy("single_layr", {})
 
 
-def test_the_example_of_the_guide_is_a_strategy(add_module, guide, tiny, tmp_path):
+@pytest.mark.parametrize(
+    ("family", "modules"),
+    [
+        ("bert", {"query", "classifier"}),
+        ("distilbert", {"q_lin", "pre_classifier", "classifier"}),
+        ("modernbert", {"Wqkv", "dense", "norm", "classifier"}),
+    ],
+)
+def test_the_example_of_the_guide_is_a_strategy(add_module, guide, tiny, tmp_path, family, modules):
     section, block = guide("Add a strategy in one file")
     (name,) = re.findall(r"Saved as `pipeline/strategies/methods/(\w+)\.py`", section)
     (typed,) = re.findall(rf"--strategy {name} --strategy-args ([\w.=]+)`", section)
@@ -80,9 +88,9 @@ def test_the_example_of_the_guide_is_a_strategy(add_module, guide, tiny, tmp_pat
     add_module(name, block)
     config = configure(TrainConfig, {"strategy": name, "strategy_args": typed})
     strategy = create_strategy(config.strategy, config.strategy_args)
-    built = tiny.build(strategy, tiny.folder(), tiny.config())
+    built = tiny.build(strategy, tiny.folder(family), tiny.config())
     factors = {parameter.name: parameter.factors for parameter in built.parameters.trainable}
-    assert {name.rpartition(".")[0].rpartition(".")[2] for name in factors} == {"query", "classifier"}
+    assert {name.rpartition(".")[0].rpartition(".")[2] for name in factors} == modules
     assert {factor for (factor,) in factors.values()} == {0.5, 1.0}
     before = {name: parameter.clone() for name, parameter in built.model.named_parameters()}
     tiny.fit(built, tiny.config(), tmp_path / "checkpoints")

@@ -29,6 +29,9 @@ class Family:
     base_prefix: ClassVar[str]
     """Where the encoder stands in the classification model (`base_model_prefix`); the names below are inside it."""
 
+    examples: ClassVar[tuple[str, ...]] = ()
+    """Models of the family, for the reference."""
+
     embeddings: ClassVar[tuple[str, ...]] = ("embeddings",)
     """Modules of the tables, and of the projection to the hidden size where the family has one."""
     layers: ClassVar[str] = "encoder.layer"
