@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from types import ModuleType
 from typing import TypeVar
 
-from pipeline.errors import ConfigError, unknown
+from pipeline.errors import ConfigError, PluginError, unknown
 
 T = TypeVar("T")
 
@@ -63,7 +63,7 @@ class Registry:
         """The one subclass of `base` that the module defines.
 
         Raises:
-            TypeError: There is none, or several; a mistake of whoever wrote it.
+            PluginError: There is none, or several; a mistake of whoever wrote it.
         """
         module = self.load(name)
         own = [
@@ -72,20 +72,20 @@ class Registry:
             if issubclass(cls, base) and cls.__module__ == module.__name__
         ]
         if len(own) != 1:
-            raise TypeError(f"{module.__name__} must define exactly one {base.__name__}, not {len(own)}.")
+            raise PluginError(f"{module.__name__} must define exactly one {base.__name__}, not {len(own)}.")
         return own[0]
 
     def instances(self, base: type[T]) -> list[T]:
         """All instances of `base` that the modules define at their top, in the order of the modules' names and of their lines.
 
         Raises:
-            TypeError: A module defines none; a mistake of whoever wrote it.
+            PluginError: A module defines none; a mistake of whoever wrote it.
         """
         instances: list[T] = []
         for name in self.names():
             own = [value for value in vars(self.load(name)).values() if isinstance(value, base)]
             if not own:
-                raise TypeError(f"{self.module_name(name)} must define a {base.__name__}.")
+                raise PluginError(f"{self.module_name(name)} must define a {base.__name__}.")
             # One may be imported from the module that defines it.
             instances += (value for value in own if value not in instances)
         return instances

@@ -29,7 +29,7 @@ from pipeline.modeling.model_sources import ModelAddress, find_model
 from pipeline.objectives.base import Objective, Tokenization, create_objective
 from pipeline.registry import HEADS, OBJECTIVES, STRATEGIES
 from pipeline.strategies.base import Strategy, StrategyContext, create_strategy
-from pipeline.strategies.parameter_plan import ParameterPlan, parameter_names, plan_parameters
+from pipeline.strategies.parameter_plan import ParameterPlan, check_selectors, parameter_names, plan_parameters
 from pipeline.training.acceleration.base import AUTO, accelerated_inference
 from pipeline.training.checkpoints import load_trained_state, trained_state
 from pipeline.training.inference import predict_logits
@@ -164,6 +164,7 @@ def build_model(
         torch.manual_seed(adapter_seed)
         model = strategy.adapt(loaded.model, context)
     parameters = plan_parameters(model, context.encoder, phases, own_names, loaded.newly_initialised)
+    check_selectors(strategy.name, context.encoder, phases, [parameter.location for parameter in parameters.parameters])
     return BuiltModel(model, strategy, parameters, address, context)
 
 

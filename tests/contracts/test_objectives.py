@@ -52,7 +52,7 @@ RELOAD = """
 import sys
 from pathlib import Path
 import numpy as np
-sys.path.insert(0, sys.argv[1])
+sys.path[:0] = [sys.argv[1], str(Path(sys.argv[1]).parent)]
 from test_objectives import INPUTS
 from pipeline.training.saved_model import load_model_folder
 
