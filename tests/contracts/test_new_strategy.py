@@ -170,12 +170,12 @@ def test_a_file_must_hold_one_strategy(add_module, text):
 
 
 TYPO = """
-from pipeline.config.fields import typed
+from pipeline.config.fields import config_class
 from pipeline.strategies.base import Strategy
 from pipeline.strategies.freezing import Phase, head, inside_layers, layers, optional
 
 
-@typed
+@config_class
 class Typo(Strategy):
     def phases(self, context):
         def queries(place):
