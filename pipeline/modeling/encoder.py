@@ -13,7 +13,7 @@ from pipeline.modeling.family import Family, find_family, list_model_types
 FAMILY_HEAD = "pooler"
 """Name of the head that a family's own classification model has."""
 
-Part = Literal["embeddings", "layer", "pooler", "head", "added", "unused"]
+Part = Literal["embeddings", "shared", "layer", "pooler", "head", "added", "unused"]
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,8 @@ class EncoderSpec:
     family: Family
     embeddings: tuple[str, ...]
     """Modules of the tables and their projection."""
+    shared: tuple[str, ...]
+    """Modules outside the layers that every layer uses."""
     layers: str
     """The list of layers."""
     pooler: str | None
@@ -83,6 +85,8 @@ class EncoderSpec:
             return ParameterLocation(parameter, "layer", int(layer.group(1)))
         if any(_within(parameter, table) for table in self.embeddings):
             return ParameterLocation(parameter, "embeddings")
+        if any(_within(parameter, module) for module in self.shared):
+            return ParameterLocation(parameter, "shared")
         if self.pooler and _within(parameter, self.pooler):
             return ParameterLocation(parameter, "pooler")
         if any(_within(parameter, head) for head in self.head_modules):
@@ -128,6 +132,7 @@ def _read_shape(content: dict[str, Any], name: str, model_type: str, family: Fam
             model_type=model_type,
             family=family,
             embeddings=tuple(f"{base}.{module}" for module in family.embeddings),
+            shared=tuple(f"{base}.{module}" for module in family.shared),
             layers=f"{base}.{family.layers}",
             pooler=f"{base}.{family.pooler}" if family.pooler else None,
             head_modules=family.head,

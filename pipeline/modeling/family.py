@@ -36,6 +36,9 @@ class Family:
     """Modules of the tables, and of the projection to the hidden size where the family has one."""
     layers: ClassVar[str] = "encoder.layer"
     """The list of layers, or of the sets of weights that layers share."""
+    shared: ClassVar[tuple[str, ...]] = ()
+    """Modules outside the layers that every layer uses, such as a table of relative positions. Once they train, no layer is as
+    it was loaded."""
     pooler: ClassVar[str | None] = "pooler"
     """What pretraining left between the top layer and the head: BERT's pooler, ModernBERT's final norm."""
     pooler_is_norm: ClassVar[bool] = False
@@ -64,6 +67,13 @@ class Family:
     """Matrices of hidden x intermediate size in a layer: two, or three where a gate is computed beside (GLU)."""
     layer_attributes: ClassVar[tuple[str, ...]] = ()
     """What the model reads off a layer, beside calling it."""
+    between_layers: ClassVar[tuple[str, ...]] = ()
+    """Modules that change the states between two layers, given what entered the lower one and what left it."""
+    layers_return_tuples: ClassVar[bool] = False
+    """Whether a layer returns its states as the first of a tuple."""
+    splits: ClassVar[bool] = True
+    """Whether the model can be split between two layers: what one returns, [examples, length, hidden], is what the next is
+    given. Where it cannot, the frozen layers are computed in every step."""
     trims_last_layer: ClassVar[bool] = False
     """Whether the top layer can be made to compute the first token alone: a layer is `attention.self`, `attention.output`,
     `intermediate` and `output`, and computes with them what BERT's does."""

@@ -53,13 +53,19 @@ class SplitModel:
         self.model.eval()
         calls = 0
 
-        def count(_module: nn.Module, _given: object, hidden_states: torch.Tensor) -> None:
+        def before(_module: nn.Module, given: tuple[Any, ...], named: dict[str, Any]) -> None:
+            if calls == self.layer:  # not what the layer below returned: DeBERTa convolves it first
+                raise _ReachedError(given[0] if given else named["hidden_states"])
+
+        def after(_module: nn.Module, _given: object, returned: Any) -> None:
             nonlocal calls
             calls += 1  # layers that share weights are called again and again
-            if calls == self.layer:
-                raise _ReachedError(hidden_states)
+            if calls == self.encoder.depth:
+                raise _ReachedError(returned[0] if self.encoder.family.layers_return_tuples else returned)
 
-        hooks = [layer.register_forward_hook(count) for layer in self._layers()]
+        layers = self._layers()
+        hooks = [layer.register_forward_pre_hook(before, with_kwargs=True) for layer in layers]
+        hooks += [layer.register_forward_hook(after) for layer in layers]
         try:
             with torch.no_grad():
                 self.model(**inputs)
@@ -76,12 +82,15 @@ class SplitModel:
         """Within the block the model computes only what is above the cut, from `inputs_embeds`."""
         layers = self._layers()
         shared = len(layers) < self.encoder.depth  # then the cut is above all of them, the only place where it can be
-        names = [name for name in self.encoder.embeddings if _has(self._plain, name)]
-        names += [f"{self.encoder.layers}.{i}" for i in range(len(layers) if shared else self.layer)]
-        replaced = {name: self._plain.get_submodule(name) for name in names}
+        family = self.encoder.family
+        below = [f"{self.encoder.layers}.{i}" for i in range(len(layers) if shared else self.layer)]
+        between = [f"{family.base_prefix}.{name}" for name in family.between_layers]
+        outside = [name for name in (*self.encoder.embeddings, *between) if _has(self._plain, name)]
+        replaced = {name: self._plain.get_submodule(name) for name in (*outside, *below)}
         try:
             for name, module in replaced.items():
-                self._plain.set_submodule(name, _stand_in(module, self.encoder.family.layer_attributes))
+                stand_in = _stand_in(module, family.layer_attributes, family.layers_return_tuples and name in below)
+                self._plain.set_submodule(name, stand_in)
             yield
         finally:
             for name, module in replaced.items():
@@ -95,22 +104,31 @@ class SplitModel:
         return list(self._plain.get_submodule(self.encoder.layers).children())
 
 
-def _stand_in(module: nn.Module, attributes: Iterable[str]) -> nn.Module:
+def _stand_in(module: nn.Module, attributes: Iterable[str], returns_tuple: bool) -> nn.Module:
     """A module that hands on what it is given, in place of one whose output it is given; with those attributes that it has."""
     from torch import nn
 
     stand_in = nn.Identity()
-    stand_in.forward = _hand_on  # type: ignore[method-assign]
+    forward: Any = _hand_on_in_tuple if returns_tuple else _hand_on
+    stand_in.forward = forward  # type: ignore[method-assign]
     for name in attributes:
         if hasattr(module, name):
             setattr(stand_in, name, getattr(module, name))
     return stand_in
 
 
-def _hand_on(*given: Any, inputs_embeds: torch.Tensor | None = None, **_: Any) -> torch.Tensor:
+def _hand_on(
+    *given: Any, inputs_embeds: torch.Tensor | None = None, hidden_states: torch.Tensor | None = None, **_: Any
+) -> torch.Tensor:
     """The hidden states: the first argument of a layer or a projection; `inputs_embeds`, after absent ids, of embeddings."""
-    states: torch.Tensor = inputs_embeds if inputs_embeds is not None else next(item for item in given if item is not None)
+    named = inputs_embeds if inputs_embeds is not None else hidden_states
+    states: torch.Tensor = named if named is not None else next(item for item in given if item is not None)
     return states
+
+
+def _hand_on_in_tuple(*given: Any, **named: Any) -> tuple[torch.Tensor, None]:
+    """The hidden states as a layer returns them that adds its attention weights."""
+    return _hand_on(*given, **named), None
 
 
 def _has(model: nn.Module, name: str) -> bool:

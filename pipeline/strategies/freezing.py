@@ -43,6 +43,11 @@ def embeddings(location: ParameterLocation) -> bool:
     return location.part == "embeddings"
 
 
+def shared(location: ParameterLocation) -> bool:
+    """Select what stands outside the layers and is used by all of them, such as DeBERTa's table of relative positions."""
+    return location.part == "shared"
+
+
 def norms(location: ParameterLocation) -> bool:
     """Select scale and shift of every layer norm."""
     return location.part not in ("unused", "added") and "norm" in location.name.lower()
@@ -76,7 +81,7 @@ def either(*selectors: Selector) -> Selector:
 def optional(selector: Selector) -> Selector:
     """Select the same. A selector that matches no parameter of a model is refused, unless it stands in here.
 
-    `head`, `added`, `pooler` and `biases` need not: not every model has those parts.
+    `head`, `added`, `shared`, `pooler` and `biases` need not: not every model has those parts.
     """
     return _Optional(selector)
 
@@ -102,7 +107,7 @@ def required_selectors(selector: Selector) -> Iterator[Selector]:
     if isinstance(selector, _Either):
         for member in selector.selectors:
             yield from required_selectors(member)
-    elif not isinstance(selector, _Optional) and selector not in (head, added, pooler, biases):
+    elif not isinstance(selector, _Optional) and selector not in (head, added, shared, pooler, biases):
         yield selector
 
 

@@ -136,8 +136,8 @@ class ParameterPlan:
     def lowest_layer(self, encoder: EncoderSpec, phase: int) -> int:
         """The lowest layer that has trained by the end of `phase`, counted from 0; the depth where none has.
 
-        Whatever is below it is as it was loaded. Embeddings, and what is added outside the layers, count as layer 0; so do
-        layers that share weights, because what trains above is used below, too.
+        Whatever is below it is as it was loaded. Embeddings, what all layers share, and what is added outside the layers,
+        count as layer 0; so do layers that share weights, because what trains above is used below, too.
         """
         lowest = encoder.depth
         for parameter in self.parameters:
@@ -224,7 +224,7 @@ def _first_use(location: ParameterLocation, encoder: EncoderSpec) -> int:
         return encoder.first_use(int(inside.group(1))) if inside else 0
     if location.layer is not None:
         return encoder.first_use(location.layer)
-    return 0 if location.part == "embeddings" else encoder.depth
+    return 0 if location.part in ("embeddings", "shared") else encoder.depth
 
 
 def _logical_shape(parameter: nn.Parameter) -> tuple[int, ...]:

@@ -38,7 +38,8 @@ class InputsByPhase:
 
         What came from the cache is noted in `progress` when it does so first: a resumed training finds what it had built.
         """
-        layer = self._plan.parameters.lowest_layer(self._plan.encoder, phase)
+        encoder = self._plan.encoder
+        layer = self._plan.parameters.lowest_layer(encoder, phase) if encoder.family.splits else 0
         if layer not in self._by_layer:
             made: list[Examples] = []
 

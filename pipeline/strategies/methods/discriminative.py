@@ -10,7 +10,7 @@ from pydantic import Field
 from pipeline.config.fields import config_class
 from pipeline.config.search_ranges import Choices, LogUniform, Range
 from pipeline.strategies.base import Strategy, StrategyContext
-from pipeline.strategies.freezing import ParamGroup, Phase, embeddings, head, layers, pooler, require_own_layers
+from pipeline.strategies.freezing import ParamGroup, Phase, either, embeddings, head, layers, pooler, require_own_layers, shared
 
 Decay = Annotated[float, Field(gt=0, le=1)]
 
@@ -44,7 +44,7 @@ class Discriminative(Strategy):
             half = depth // 2
             by_layer = [ParamGroup(layers(0, half), _LOWER[self.table]), ParamGroup(layers(half, depth), _UPPER)]
             bottom, upper = _EMBEDDINGS, _UPPER
-        ends = ParamGroup(embeddings, bottom), ParamGroup(pooler, upper), ParamGroup(head, _NEW)
+        ends = ParamGroup(either(embeddings, shared), bottom), ParamGroup(pooler, upper), ParamGroup(head, _NEW)
         return [Phase((*by_layer, *ends))]
 
     def search_space(self, context: StrategyContext) -> Mapping[str, Range]:

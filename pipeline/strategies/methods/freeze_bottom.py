@@ -7,7 +7,17 @@ from collections.abc import Mapping, Sequence
 from pipeline.config.fields import Rate, config_class
 from pipeline.config.search_ranges import Choices, LogUniform, Range
 from pipeline.strategies.base import Strategy, StrategyContext
-from pipeline.strategies.freezing import Phase, count_layers, either, embeddings, head, layers, pooler, require_own_layers
+from pipeline.strategies.freezing import (
+    Phase,
+    count_layers,
+    either,
+    embeddings,
+    head,
+    layers,
+    pooler,
+    require_own_layers,
+    shared,
+)
 
 
 @config_class
@@ -28,7 +38,7 @@ class FreezeBottom(Strategy):
         require_own_layers("freeze_bottom", encoder)
         frozen = count_layers("freeze_bottom: bottom", self.bottom, encoder)
         trained = either(layers(frozen, encoder.depth), pooler, head)
-        return [Phase.training(trained if self.freeze_embeddings else either(trained, embeddings))]
+        return [Phase.training(trained if self.freeze_embeddings else either(trained, embeddings, shared))]
 
     def search_space(self, context: StrategyContext) -> Mapping[str, Range]:
         """Rates, and how much is frozen."""
