@@ -82,8 +82,8 @@ def is_transferred(trained: Run, asked: TransferConfig, classes: Sequence[str], 
     tags, headline = _tags(asked, code), f"transfer/{ranking('class').name}"
     if headline not in trained.metrics or any(trained.tags.get(name) != value for name, value in tags.items()):
         return False
-    found = find_transfer(asked, classes, split_seed).measured_by(code)
-    return trained.tags.get("transfer_fingerprint") == found["transfer_fingerprint"]
+    current = find_transfer(asked, classes, split_seed).measured_by(code)
+    return trained.tags.get("transfer_fingerprint") == current["transfer_fingerprint"]
 
 
 def _tags(asked: TransferConfig, code: str) -> dict[str, str]:
