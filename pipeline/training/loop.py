@@ -200,5 +200,5 @@ def _evaluate(
     distributed: DistributedContext,
 ) -> None:
     logits = predict_logits(model, validation, device, plan.largest_batch, distributed)
-    found = distributed.broadcast(lambda: plan.task.score(plan.validation.labels, logits))
-    note_evaluation(plan.config, progress, callback, found)
+    scores = distributed.broadcast(lambda: plan.task.score(plan.validation.labels, logits))
+    note_evaluation(plan.config, progress, callback, scores)

@@ -109,7 +109,7 @@ def fit_heads(plan: FitPlan, configs: Sequence[FitConfig], callback: Callback) -
     plan.model.to(accelerator.device)
     plan.parameters.enter_phase(plan.model, 0)
     shared = Progress()
-    found: dict[int, HeadFit] = {}
+    fits: dict[int, HeadFit] = {}
     with accelerated(replace(plan, config=configs[0]), accelerator.device) as plan:
         largest = replace(plan, config=max(configs, key=lambda config: config.batch_size))
         inputs = InputsByPhase(largest, callback, accelerator.device, DistributedContext()).of(0, shared)
@@ -117,8 +117,8 @@ def fit_heads(plan: FitPlan, configs: Sequence[FitConfig], callback: Callback) -
             members = [position for position, config in enumerate(configs) if config.batch_size == size]
             points = [_Point(replace(plan, config=configs[member]), Progress(cached=dict(shared.cached))) for member in members]
             _Group(points, inputs, accelerator, callback, largest.largest_batch).train()
-            found |= {position: point.finish() for position, point in zip(members, points, strict=True)}
-    return [found[position] for position in range(len(configs))]
+            fits |= {position: point.finish() for position, point in zip(members, points, strict=True)}
+    return [fits[position] for position in range(len(configs))]
 
 
 class _Silent:
@@ -265,9 +265,9 @@ class _Group:
             logits = predict_logits(self._stack, self._inputs.validation, self._accelerator.device, self._largest_batch)
         for position, point in enumerate(self._active):
             if point.evaluates() and not point.error:
-                found = self._plan.task.score(self._plan.validation.labels, logits[:, position])
+                scores = self._plan.task.score(self._plan.validation.labels, logits[:, position])
                 try:
-                    note_evaluation(point.config, point.progress, _SILENT, found)
+                    note_evaluation(point.config, point.progress, _SILENT, scores)
                 except TrainingError as error:
                     point.error = error
                     continue
