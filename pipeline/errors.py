@@ -65,6 +65,10 @@ class RunError(InputError):
     """A run id names nothing, or a run that cannot serve for what was asked."""
 
 
+class PluginError(InputError, TypeError):
+    """A plug-in's file does not hold what its kind asks for; a mistake of whoever wrote it."""
+
+
 class TrainingError(PipelineError):
     """Training failed while it ran, for example because the loss became NaN."""
 

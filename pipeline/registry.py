@@ -5,11 +5,12 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from types import ModuleType
 from typing import TypeVar
 
-from pipeline.errors import ConfigError, unknown
+from pipeline.errors import ConfigError, PluginError, unknown
 
 T = TypeVar("T")
 
@@ -22,11 +23,17 @@ class Registry:
     """Such as `strategy`, for messages."""
     package: str
     """Such as `pipeline.strategies.methods`."""
+    former: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """Former names -> today's; who reads a name from outside asks `current`."""
 
     def names(self) -> list[str]:
         """Names of all, sorted. Imports none of them, so that `--help` stays quick."""
         path = importlib.import_module(self.package).__path__
         return sorted(module.name for module in pkgutil.iter_modules(path))
+
+    def current(self, name: str) -> str:
+        """Today's name of a plug-in; whatever is not a former one stays as it is."""
+        return self.former.get(name, name)
 
     def check(self, name: str, option: str = "") -> None:
         """Make sure that there is one of that name; imports none.
@@ -56,7 +63,7 @@ class Registry:
         """The one subclass of `base` that the module defines.
 
         Raises:
-            TypeError: There is none, or several; a mistake of whoever wrote it.
+            PluginError: There is none, or several; a mistake of whoever wrote it.
         """
         module = self.load(name)
         own = [
@@ -65,20 +72,20 @@ class Registry:
             if issubclass(cls, base) and cls.__module__ == module.__name__
         ]
         if len(own) != 1:
-            raise TypeError(f"{module.__name__} must define exactly one {base.__name__}, not {len(own)}.")
+            raise PluginError(f"{module.__name__} must define exactly one {base.__name__}, not {len(own)}.")
         return own[0]
 
     def instances(self, base: type[T]) -> list[T]:
         """All instances of `base` that the modules define at their top, in the order of the modules' names and of their lines.
 
         Raises:
-            TypeError: A module defines none; a mistake of whoever wrote it.
+            PluginError: A module defines none; a mistake of whoever wrote it.
         """
         instances: list[T] = []
         for name in self.names():
             own = [value for value in vars(self.load(name)).values() if isinstance(value, base)]
             if not own:
-                raise TypeError(f"{self.module_name(name)} must define a {base.__name__}.")
+                raise PluginError(f"{self.module_name(name)} must define a {base.__name__}.")
             # One may be imported from the module that defines it.
             instances += (value for value in own if value not in instances)
         return instances
@@ -88,7 +95,7 @@ SOURCES = Registry("source", "pipeline.data.sources")
 STRATEGIES = Registry("strategy", "pipeline.strategies.methods")
 FAMILIES = Registry("family", "pipeline.modeling.families")
 HEADS = Registry("head", "pipeline.modeling.heads")
-OBJECTIVES = Registry("objective", "pipeline.objectives.kinds")
+OBJECTIVES = Registry("objective", "pipeline.objectives.kinds", {"siamese": "bi_encoder"})
 ACCELERATIONS = Registry("acceleration", "pipeline.training.acceleration.patches")
 METRICS = Registry("metric", "pipeline.evaluation.metrics")
 EXECUTORS = Registry("executor", "pipeline.stages.search.executors")

@@ -135,6 +135,20 @@ def _write_modernbert(folder: Path, pooler: bool) -> None:
     _save_byte_pairs(folder, "PreTrainedTokenizerFast", special, model_max_length=8192)
 
 
+def write_like_its_defaults(folder: Path, pooler: bool, family: str) -> None:
+    """A family of which nothing is known: its config with BERT's names of sizes, and BERT's tokenizer."""
+    import inspect
+
+    import torch
+    from transformers import CONFIG_MAPPING, AutoModel
+
+    config = CONFIG_MAPPING[family](**_sizes(), pad_token_id=0, initializer_range=0.2)
+    takes_pooler = "add_pooling_layer" in inspect.signature(AutoModel._model_mapping[type(config)].__init__).parameters
+    torch.manual_seed(0)
+    AutoModel.from_config(config, **({"add_pooling_layer": pooler} if takes_pooler else {})).save_pretrained(folder)
+    _save_wordpieces(folder)
+
+
 FAMILIES: dict[str, Callable[[Path, bool], None]] = {
     "albert": _write_albert,
     "bert": _write_bert,
@@ -144,7 +158,7 @@ FAMILIES: dict[str, Callable[[Path, bool], None]] = {
     "roberta": _write_roberta,
     "xlm-roberta": _write_xlm_roberta,
 }
-"""What writes a tiny checkpoint of each architecture: `write(folder, pooler)`. The contracts run on every one of them.
+"""What writes a tiny checkpoint of an architecture, `write(folder, pooler)`, where its defaults do not do.
 
 Without a pooler, the checkpoint lacks what the classifier of the family would use of it (BERT, ALBERT).
 """

@@ -1,4 +1,4 @@
-"""Write MLproject, docs/reference/options.md and the strategies' pages (from pipeline/), and conda.yaml (from pyproject.toml).
+"""Write MLproject and the rendered pages of docs/reference (from pipeline/), and conda.yaml (from pyproject.toml).
 
 `make project-files` calls it; a test holds the committed files against it.
 """
@@ -25,7 +25,7 @@ from pipeline.config.fields import describe_fields
 from pipeline.config.options import STAGE_CONFIGS, flag, is_typed, render_mlproject
 from pipeline.errors import ConfigError
 from pipeline.modeling.encoder import EncoderSpec, describe_encoder
-from pipeline.modeling.family import list_model_types
+from pipeline.modeling.family import find_family, list_model_types
 from pipeline.strategies.base import Strategy, StrategyContext, create_strategy, list_strategies, strategy_class
 from pipeline.strategies.parameter_plan import ParameterPlan, parameter_names, plan_parameters
 
@@ -218,7 +218,7 @@ def _phase_rows(plan: ParameterPlan) -> list[str]:
         for (kind, factor), group in kinds:
             members = list(group)
             numbers = [part.split()[1] for (part, _), _ in members if kind == "layer"]
-            what = {"head": "classifier", "added": "what the strategy puts in"}.get(kind, kind)
+            what = {"head": "classifier", "added": "parameters that the strategy adds"}.get(kind, kind)
             if numbers:
                 what = f"layers {numbers[0]} to {numbers[-1]}" if len(numbers) > 1 else f"layer {numbers[0]}"
             rows.append(f"| {start + 1} | {what} | {factor:.3g} | {sum(size for _, size in members):,} |")
@@ -231,6 +231,31 @@ def _argument_rows(cls: type[Strategy]) -> list[str]:
         return ["None."]
     rows = [f"| `{f.name}` | {f'`{f.default_text}`' if f.default_text else ''} | {f.help} |" for f in fields]
     return ["| argument | default | meaning |", "|---|---|---|", *rows]
+
+
+def render_encoders() -> str:
+    """The text of docs/reference/encoders.md: the hand-written part with a table of the families."""
+    text = (REFERENCE / "encoders.in.md").read_text(encoding="utf-8")
+    rows = ["| `model_type` | such as | strategies | longest input |", "|---|---|---|---|"]
+    for model_type in list_model_types():
+        family = find_family(model_type)
+        if family is None or model_type != family.model_types[0]:
+            continue
+        refused = [name for name in list_strategies() if not _works_on(create_strategy(name, {}), model_type)]
+        rows.append(
+            f"| {', '.join(f'`{name}`' for name in family.model_types)} | {', '.join(family.examples)} "
+            f"| {'all but ' + ', '.join(refused) if refused else 'all'} "
+            f"| `max_position_embeddings{' - pad_token_id - 1' if family.counts_positions_from_padding else ''}` |"
+        )
+    return text.replace("{{families}}", "\n".join(rows))
+
+
+def _works_on(strategy: Strategy, model_type: str) -> bool:
+    try:
+        _context(strategy, _encoder(model_type, model_type))
+    except ConfigError:
+        return False
+    return True
 
 
 def _refusals(strategy: Strategy) -> list[str]:
@@ -271,6 +296,7 @@ RENDERED = {
     "MLproject": render_mlproject,
     "conda.yaml": render_conda,
     "docs/reference/options.md": render_options,
+    "docs/reference/encoders.md": render_encoders,
     "docs/reference/strategies/README.md": render_strategies,
     **{f"docs/reference/strategies/{name}.md": functools.partial(render_strategy, name) for name in list_strategies()},
 }

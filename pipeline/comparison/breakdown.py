@@ -63,7 +63,7 @@ def break_down(recorded: RecordedPredictions, rows: Mapping[str, Sequence[str]])
         if not np.isnan(confidence).any():
             table = reliability(np.concatenate(right), np.concatenate(confidence))
             bins.append(table.assign(row=name)[_RELIABILITY])
-            errors = [calibration_error(reliability(*one)) for one in zip(right, confidence, strict=True)]
+            errors = [calibration_error(reliability(*answers)) for answers in zip(right, confidence, strict=True)]
             certainty.append((name, float(np.mean(right)), float(np.mean(confidence)), float(np.mean(errors))))
     return Breakdown(
         pd.DataFrame(by_class, columns=_BY_CLASS),
@@ -85,8 +85,8 @@ def _length_parts(recorded: RecordedPredictions) -> list[tuple[int, int, NDArray
 def _f1_by_class(gold: NDArray[np.int64], predicted: NDArray[np.int64], classes: int) -> NDArray[np.float64]:
     """As scikit-learn's `f1_score`, in a hundredth of its time; 0 of a class that is neither true nor predicted."""
     counts = _count(gold, predicted, classes)
-    found: NDArray[np.float64] = 2 * counts.right / np.maximum(1, counts.predicted + counts.true)
-    return found
+    scores: NDArray[np.float64] = 2 * counts.right / np.maximum(1, counts.predicted + counts.true)
+    return scores
 
 
 def _count(gold: NDArray[np.int64], predicted: NDArray[np.int64], classes: int) -> Counts:

@@ -1,4 +1,4 @@
-"""What must be said below the table: fairness, seeds, chance, transfer, statistics."""
+"""The caveats below the table: fairness, seeds, chance, transfer, statistics."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from pipeline.evaluation.statistics.bootstrap import smallest_accuracy_gap
 from pipeline.evaluation.statistics.chance import SWAPPED
 from pipeline.tracking.run_kinds import UNTUNED, name_with_seed, row_name
 from pipeline.tracking.runs import Run
+from pipeline.tracking.tags import Tag
 
 
 def describe_transfer(runs: Sequence[Run]) -> Iterator[str]:
@@ -30,8 +31,8 @@ def describe_transfer(runs: Sequence[Run]) -> Iterator[str]:
     tested = [run for run in runs if f"transfer/{RANKING.name}" in run.metrics]
     if not tested:
         return
-    data = {(run.tags.get("transfer_fingerprint", ""), run.metrics.get("transfer/examples", 0.0)) for run in tested}
-    names = ", ".join(dict.fromkeys(run.tags.get("transfer_dataset", "?") for run in tested))
+    data = {(run.tags.get(Tag.TRANSFER_FINGERPRINT, ""), run.metrics.get("transfer/examples", 0.0)) for run in tested}
+    names = ", ".join(dict.fromkeys(run.tags.get(Tag.TRANSFER_DATASET, "?") for run in tested))
     if len(data) > 1:
         yield f"The transfer columns are of different texts ({names}), so they must not be compared."
         return
@@ -68,11 +69,11 @@ def describe_fairness(table: pd.DataFrame, selection: Selection) -> Iterator[str
     if list_budgets(selection.kept) == [UNTUNED]:
         yield "untuned: hyperparameters were fixed beforehand, not searched with an equal budget."
     yield from selection.doubts
-    if found := " and ".join(list_inequalities(group_runs(table, selection.kept))):
+    if unequal := " and ".join(list_inequalities(group_runs(table, selection.kept))):
         yield (
-            f"The rows were {found}, so their ranking is not fair."
+            f"The rows were {unequal}, so their ranking is not fair."
             if selection.ranked
-            else f"Not ranked, in order of names: the rows were {found}. Give all the same budget and the same data, or rank "
+            else f"Not ranked, in order of names: the rows were {unequal}. Give all the same budget and the same data, or rank "
             "them nevertheless with --allow-unequal-budgets true."
         )
 
@@ -119,12 +120,12 @@ def find_verdict(table: pd.DataFrame, selection: Selection, statistics: Statisti
 
 def explain_unknown_tokens(table: pd.DataFrame, selection: Selection) -> dict[str, str]:
     """Row -> why it can hardly learn, for those whose tokenizer knows next to nothing of the texts."""
-    found = {}
+    reasons = {}
     for name, runs in group_runs(table, selection.kept).items():
         percent = max(run.metrics.get(UNKNOWN, 0) for run in runs)
         if percent >= MOSTLY_UNKNOWN:
-            found[name] = explain_unknown(percent, runs[0].params.get("model", "the encoder"))
-    return found
+            reasons[name] = explain_unknown(percent, runs[0].params.get("model", "the encoder"))
+    return reasons
 
 
 def describe_statistics(table: pd.DataFrame, selection: Selection, statistics: Statistics) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Seeds and settings of a row: spread, failed and missing seeds, and hardware that differs between rows."""
+"""Whether rows are comparable: spread over seeds, failed and missing seeds, and hardware that differs between rows."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pipeline.errors import enumerate_some
 from pipeline.evaluation.metric import list_metrics
 from pipeline.tracking.run_kinds import count_processes, group_by_row, row_key, row_name, was_trained_here
 from pipeline.tracking.runs import Run
+from pipeline.tracking.tags import Tag
 from pipeline.training.precision import PRECISIONS
 
 TRANSFERRED = tuple(metric for metric in list_metrics("class") if metric.is_prominent)
@@ -69,7 +70,7 @@ def describe_unequal_seeds(selection: Selection) -> Iterator[str]:
 def describe_mixed_times(selection: Selection) -> Iterator[str]:
     """A line for every row whose times are means over trainings that did not cost alike."""
     for runs in group_by_row(selection.kept).values():
-        if len({run.tags.get("frozen_prefix_cache") == "unused" for run in runs}) > 1:
+        if len({run.tags.get(Tag.FROZEN_PREFIX_CACHE) == "unused" for run in runs}) > 1:
             mixed = "the outputs of frozen layers were kept for some seeds, not for others"
             yield f"{row_name(runs[0])}: {mixed}; times are means over both."
 
@@ -94,10 +95,10 @@ def tell_settings_apart(rows: Iterable[Sequence[Run]]) -> list[str]:
 
     Empty where all agree, and for a model from elsewhere, whose training nobody measured.
     """
-    found = [sorted({_parts(run) for run in runs if was_trained_here(run)}) for runs in rows]
-    by_part = zip(*(setting for settings in found for setting in settings), strict=True)
+    by_row = [sorted({_parts(run) for run in runs if was_trained_here(run)}) for runs in rows]
+    by_part = zip(*(setting for settings in by_row for setting in settings), strict=True)
     differing = [place for place, values in enumerate(by_part) if len(set(values)) > 1]
-    return [" / ".join(", ".join(setting[place] for place in differing) for setting in settings) for settings in found]
+    return [" / ".join(", ".join(setting[place] for place in differing) for setting in settings) for settings in by_row]
 
 
 def describe_unlike_settings(rows: Mapping[str, Sequence[Run]]) -> Iterator[str]:
@@ -126,7 +127,7 @@ def _parts(run: Run) -> tuple[str, ...]:
     processes = count_processes(run)
     chosen = re.findall(r"\w+", run.params.get("acceleration", ""))  # logged where it is not `auto`
     return (
-        run.tags.get("hardware", "unknown hardware"),
+        run.tags.get(Tag.HARDWARE, "unknown hardware"),
         precision_of(run) or "unknown precision",
         f"batches of {run.params.get('batch_size', 'unknown size')}",
         _ONE_PROCESS if processes == 1 else f"{processes} processes",

@@ -1,4 +1,4 @@
-"""How validation went on while each row trained: where it stops rising, training longer only fits the train part."""
+"""Learning curves: the validation metric of each row during training. Where it stops rising, more training only overfits."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ def read_curves(table: pd.DataFrame, store: RunStore) -> list[Curve]:
     quality = selecting(headline(table).of).name
     for row, (name, run_ids) in enumerate(zip(label_rows(table), table["run_ids"], strict=True)):
         runs = [run for run_id in run_ids.split() if was_trained_here(run := store.get(run_id))]
-        found = {metric: [_history(store, run, metric) for run in runs] for metric in (quality, LOSS)}
-        if runs and all(found[quality]):
+        by_metric = {metric: [_history(store, run, metric) for run in runs] for metric in (quality, LOSS)}
+        if runs and all(by_metric[quality]):
             kept = {_kept_epoch(store, run) for run in runs}
-            points = {metric: _mean(histories) for metric, histories in found.items()}
+            points = {metric: _mean(histories) for metric, histories in by_metric.items()}
             curves.append(Curve(name, points, kept.pop() if len(kept) == 1 else None, row))
     return curves
 

@@ -1,4 +1,4 @@
-"""What the data audit and the overlap of test with train say beside the scores."""
+"""The results of the data audit, and the overlap of test with train, for the report."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ OVERLAP = "data/overlap_train_test_"
 
 def find_overlap(selection: Selection) -> dict[str, float]:
     """The metrics of how much of test stands in train, of the first run that has them: all were tested on the same data."""
-    found = ({name: run.metrics[name] for name in run.metrics if name.startswith(OVERLAP)} for run in selection.kept)
-    return next(filter(None, found), {})
+    overlaps = ({name: run.metrics[name] for name in run.metrics if name.startswith(OVERLAP)} for run in selection.kept)
+    return next(filter(None, overlaps), {})
 
 
 def say_overlap(selection: Selection) -> str:
@@ -64,8 +64,8 @@ class DataAudit:
     @property
     def rows(self) -> Mapping[str, int]:
         """Part -> how many texts or pairs it has."""
-        found: Mapping[str, int] = self.manifest.get("rows", {})
-        return found
+        counts: Mapping[str, int] = self.manifest.get("rows", {})
+        return counts
 
     def rows_by_class(self, part: str) -> dict[str, int]:
         """Class -> how many texts or pairs of a part carry it."""
@@ -74,14 +74,14 @@ class DataAudit:
 
     def count(self, what: str) -> Mapping[str, int]:
         """`duplicates_within` by part, or `duplicates_across` by `a/b`, as `pipeline.data.quality_checks` counts them."""
-        found: Mapping[str, int] = self.manifest.get("audit", {}).get(what, {})
-        return found
+        counts: Mapping[str, int] = self.manifest.get("audit", {}).get(what, {})
+        return counts
 
     @property
     def conflicting_labels(self) -> int | None:
         """Distinct texts or pairs with more than one label; None where nobody counted."""
-        found: int | None = self.manifest.get("audit", {}).get("conflicting_labels")
-        return found
+        count: int | None = self.manifest.get("audit", {}).get("conflicting_labels")
+        return count
 
 
 def read_audit(selection: Selection, store: RunStore) -> DataAudit:

@@ -1,4 +1,4 @@
-"""What the report shows, as tables for other programs: the CSV files of a comparison."""
+"""The CSV files of a comparison: what the report shows, for other programs."""
 
 from __future__ import annotations
 
@@ -37,7 +37,9 @@ def tabulate_runs(content: ReportData) -> pd.DataFrame:
         (rows[origin.run.run_id], origin.run, origin.address, origin.command, origin.remake, "")
         for origin in content.provenance
     ]
-    left_out = [(one.name, one.run, "", "", "", one.reason + one.detail) for one in content.selection.omitted]
+    left_out = [
+        (excluded.name, excluded.run, "", "", "", excluded.reason + excluded.detail) for excluded in content.selection.omitted
+    ]
     return pd.DataFrame(
         [
             {
@@ -60,12 +62,12 @@ def tabulate_runs(content: ReportData) -> pd.DataFrame:
 def tabulate_confusions(content: ReportData) -> pd.DataFrame:
     """How many texts of a true class the first seed of each row took for which class, where there are any."""
     classes = content.recorded.classes
-    found = [
+    confusions = [
         (name, classes[true], classes[predicted], int(counts[true, predicted]))
         for name, counts in content.confusions()
         for true, predicted in zip(*np.nonzero(counts), strict=True)
     ]
-    return pd.DataFrame(found, columns=["row", "true", "predicted", "texts"])
+    return pd.DataFrame(confusions, columns=["row", "true", "predicted", "texts"])
 
 
 def tabulate_pairs(statistics: Statistics, ranked: bool = True) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""What quality costs: the rows of a results table that no other row is shown to beat at the same price or less."""
+"""Pareto fronts: the rows that no other row is shown to beat at the same cost or less."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def find_points(
     """
     by_id = {run.run_id: run for run in runs}
     members = [[by_id[run_id] for run_id in ids.split()] for ids in table["run_ids"]]
-    found: dict[Cost, list[Point]] = {}
+    by_cost: dict[Cost, list[Point]] = {}
     for cost in COSTS:
         points = []
         for row, mine in enumerate(members):
@@ -88,10 +88,10 @@ def find_points(
                 mean = min(max(sum(prices) / len(prices), low), high)  # of equal ones it may be off by the last bit
                 points.append(Point(row, Interval(mean, low, high), quality, settings[0]))
         if points:
-            found[cost] = [_judge(point, points, statistics) for point in points] if ranked else points
-    if any(cost.name == "peak_cuda_mb" for cost in found):
-        found = {cost: points for cost, points in found.items() if cost.name != "peak_rss_mb"}
-    return found
+            by_cost[cost] = [_judge(point, points, statistics) for point in points] if ranked else points
+    if any(cost.name == "peak_cuda_mb" for cost in by_cost):
+        by_cost = {cost: points for cost, points in by_cost.items() if cost.name != "peak_rss_mb"}
+    return by_cost
 
 
 def _price(run: Run, cost: Cost) -> float | None:
@@ -123,10 +123,10 @@ def _judge(point: Point, points: Sequence[Point], statistics: Statistics) -> Poi
 
 def by_setting(points: Iterable[Point]) -> dict[str, list[Point]]:
     """The points of each setting: what is not comparable is not drawn in one panel."""
-    found: dict[str, list[Point]] = {}
+    groups: dict[str, list[Point]] = {}
     for point in points:
-        found.setdefault(point.setting, []).append(point)
-    return found
+        groups.setdefault(point.setting, []).append(point)
+    return groups
 
 
 def tabulate_points(points: dict[Cost, list[Point]], statistics: Statistics) -> pd.DataFrame:

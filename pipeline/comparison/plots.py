@@ -2,8 +2,8 @@
 
 Eight hues after Okabe and Ito (2008). Their lightness was searched so that any two stay apart for the usual kinds of colour
 blindness, too (simulated after Machado et al. 2009), on light and on dark paper. The shape of the mark changes from row to row,
-so colour is never all that tells neighbours apart. Beyond eight rows a colour comes again with another shape and other dashes:
-32 in all.
+so neighbours never differ by colour only. Beyond eight rows colours repeat with another shape and other dashes: 32
+combinations in all.
 """
 
 from __future__ import annotations

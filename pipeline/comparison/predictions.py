@@ -90,13 +90,13 @@ def read_record(run_id: str, name: str, store: RunStore) -> Mapping[str, Any]:
     """A JSON file of a run; empty where it has none, as a model from elsewhere, or where it was deleted."""
     try:
         with tempfile.TemporaryDirectory() as scratch:
-            found = json.loads(store.download(run_id, name, Path(scratch)).read_text(encoding="utf-8"))
+            record = json.loads(store.download(run_id, name, Path(scratch)).read_text(encoding="utf-8"))
     except DamageError as error:
         _LOG.warning("%s It is left out here.", error)
         return {}
     except (PipelineError, OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return record if isinstance(record, dict) else {}
 
 
 def _classes(run_id: str, store: RunStore) -> list[str]:
@@ -143,10 +143,10 @@ def _read(file: Path, with_texts: bool) -> Mapping[str, Any]:
             strings_can_be_null=False,
         ),
     )
-    found = np.stack([table[name].to_numpy() for name in scores]).max(axis=0) if scores else np.full(len(table), np.nan)
+    confidence = np.stack([table[name].to_numpy() for name in scores]).max(axis=0) if scores else np.full(len(table), np.nan)
     return {
         "texts": _inputs([table[name].to_pylist() for name in sentences]) if with_texts else (),
         "gold": table["gold"].to_numpy().astype(str),
         "pred": table["pred"].to_numpy().astype(str),
-        "confidence": found.astype(float),
+        "confidence": confidence.astype(float),
     }

@@ -21,13 +21,14 @@ from pipeline.tracking.run_kinds import (
     was_trained_here,
 )
 from pipeline.tracking.runs import Run
+from pipeline.tracking.tags import Tag
 
 _NAMED = 6  # of more rows only the number is said
 
 
 def describe_tuning(run: Run) -> str:
     """The budget, and the seconds of training that the search spent of it or with it."""
-    seconds = run.tags.get("budget/train_seconds")
+    seconds = run.tags.get(Tag.BUDGET_TRAIN_SECONDS)
     return f"{budget_of(run)} ({float(seconds):,.0f} s)" if seconds else budget_of(run)
 
 
@@ -45,7 +46,7 @@ def is_fair(runs: Iterable[Run]) -> bool:
 def list_inequalities(rows: Mapping[str, Iterable[Run]]) -> list[str]:
     """In what rows, given by name, were not treated alike: a phrase each that follows "they were"."""
     budgets = list_budgets(run for runs in rows.values() for run in runs)
-    found = [f"tuned with different budgets ({'; '.join(budgets)})"] if len(budgets) > 1 else []
+    phrases = [f"tuned with different budgets ({'; '.join(budgets)})"] if len(budgets) > 1 else []
     samples: dict[tuple[str, ...], dict[str, None]] = {}
     for name, runs in rows.items():
         for run in _ours(runs):
@@ -53,8 +54,8 @@ def list_inequalities(rows: Mapping[str, Iterable[Run]]) -> list[str]:
     if len(samples) > 1:
         seeds = {seed for _, *more in samples for seed in more}
         listed = (f"{_say_sample(sample, len(seeds) > 1)} for {_say_rows(list(names))}" for sample, names in samples.items())
-        found.append(f"trained on different data ({'; '.join(listed)})")
-    return found
+        phrases.append(f"trained on different data ({'; '.join(listed)})")
+    return phrases
 
 
 def _ours(runs: Iterable[Run]) -> Iterator[Run]:
@@ -134,12 +135,12 @@ class Selection:
 
     def summarise_left_out(self) -> Iterator[str]:
         """Those lines, but one with a count for a reason that holds for many runs."""
-        for reason in dict.fromkeys(one.reason for one in self.omitted):
-            same = [one for one in self.omitted if one.reason == reason]
+        for reason in dict.fromkeys(excluded.reason for excluded in self.omitted):
+            same = [excluded for excluded in self.omitted if excluded.reason == reason]
             if len(same) <= _NAMED_ONE_BY_ONE:
                 yield from map(str, same)
             else:
-                counted = Counter(one.name for one in same)
+                counted = Counter(excluded.name for excluded in same)
                 names = [f"{count} {name}" if count > 1 else name for name, count in counted.items()]
                 yield f"{len(same)} runs ({enumerate_some(names, 10)}): {reason}"
         yield from self.unfit
@@ -218,12 +219,13 @@ def _unrepeated(failed: Iterable[Run], kept: Sequence[Run]) -> tuple[Run, ...]:
     """Of each configuration that failed on the data of `kept` the newest run, unless another try of it was kept."""
     done = {configuration(run) for run in kept}
     fingerprints = {run.tags["data_fingerprint"] for run in kept}
-    found: dict[tuple[str, ...], Run] = {}
+    newest: dict[tuple[str, ...], Run] = {}
     for run in failed:
         # One that failed before it could say what it is stands among those left out, and nowhere else.
-        if "settings_hash" in run.tags and run.tags.get("data_fingerprint") in fingerprints and configuration(run) not in done:
-            found.setdefault(configuration(run), run)
-    return tuple(found.values())
+        said = Tag.SETTINGS_HASH in run.tags and run.tags.get("data_fingerprint") in fingerprints
+        if said and configuration(run) not in done:
+            newest.setdefault(configuration(run), run)
+    return tuple(newest.values())
 
 
 def _describe_seed(run: Run) -> str:
@@ -240,11 +242,11 @@ def _is_result(run: Run) -> bool:
 def _describe_other_test(run: Run, newest: Run) -> str:
     """The data set, or else which options of its reading and cutting differ, or else its fingerprint."""
     options = {name: (run.params.get(name), newest.params.get(name)) for name in _TEST_OPTIONS}
-    found = [f"{name} {there or 'none'}, not {here or 'none'}" for name, (there, here) in options.items() if there != here]
+    differing = [f"{name} {there or 'none'}, not {here or 'none'}" for name, (there, here) in options.items() if there != here]
     if options["dataset"][0] != options["dataset"][1]:
-        found = found[:1]
-    there, here = (one.tags["data_fingerprint"][:12] for one in (run, newest))
-    return "; ".join(found) or f"data fingerprint {there}, not {here}"
+        differing = differing[:1]
+    there, here = (side.tags["data_fingerprint"][:12] for side in (run, newest))
+    return "; ".join(differing) or f"data fingerprint {there}, not {here}"
 
 
 _TEST_OPTIONS = (

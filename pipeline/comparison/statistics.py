@@ -1,4 +1,4 @@
-"""What the predictions of compared runs say about every strategy, and about every pair of strategies."""
+"""Intervals of every row and tests of every pair of rows, from the predictions of compared runs."""
 
 from __future__ import annotations
 

@@ -34,6 +34,7 @@ from pipeline.tracking.run_kinds import (
     was_trained_here,
 )
 from pipeline.tracking.runs import Run
+from pipeline.tracking.tags import Tag
 
 if TYPE_CHECKING:
     from pipeline.comparison.statistics import Statistics
@@ -250,9 +251,9 @@ def label_rows(table: pd.DataFrame) -> list[str]:
     for column, form in _TOLD_APART_BY.items():
         if column in table:
             values = list(map(str, table[column]))
-            found = {name: {value for other, value in zip(names, values, strict=True) if other == name} for name in names}
+            by_name = {name: {value for other, value in zip(names, values, strict=True) if other == name} for name in names}
             names = [
-                form.format(name, value) if len(found[name]) > 1 and value else name
+                form.format(name, value) if len(by_name[name]) > 1 and value else name
                 for name, value in zip(names, values, strict=True)
             ]
     return [f"{name} #{names[: place + 1].count(name)}" if names.count(name) > 1 else name for place, name in enumerate(names)]
@@ -306,7 +307,7 @@ def _row(members: list[Run], failed: Sequence[Run]) -> dict[str, Any]:
         "strategy": first.tags["strategy"],
         "objective": objective,
         "pooling": first.params.get("pooling", "") if takes_pooling(objective) else "",
-        "entry": first.tags.get("entry", ""),
+        "entry": first.tags.get(Tag.ENTRY, ""),
         "arguments": describe_arguments(first),
         "changed_arguments": describe_arguments(first, changed_only=True),
         **measures,

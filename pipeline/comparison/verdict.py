@@ -1,4 +1,4 @@
-"""The verdict: which is best, what it may cost less, and what cannot be said."""
+"""The verdict: the best row, a cheaper one not shown to be worse, and what cannot be concluded."""
 
 from __future__ import annotations
 
@@ -80,9 +80,9 @@ def reach_verdict(
     ahead = tuple(number for number in others if winners[number] == number)
     behind = tuple(number for number in others if winners[number] == top)
     tied = tuple(number for number in others if winners[number] is None)
-    found = _Ranking(statistics, table, top, ahead, tied, behind, unlearned, untested)
-    rank = _joined(found.rank(), *found.against_intervals(), not_learned)
-    return Verdict(top, ahead, tied, behind, untested, (rank, found.cost(), limits), unlearned)
+    ranking = _Ranking(statistics, table, top, ahead, tied, behind, unlearned, untested)
+    rank = _joined(ranking.rank(), *ranking.against_intervals(), not_learned)
+    return Verdict(top, ahead, tied, behind, untested, (rank, ranking.cost(), limits), unlearned)
 
 
 _OF_SCORES = (
@@ -154,10 +154,10 @@ class _Ranking:
                 test = self.statistics.pair(self.top, number)
                 if test is not None and test.overruled_by:
                     by_reason.setdefault(explain_overruling(test, self.statistics), []).append((number, test))
-            for reason, found in by_reason.items():
-                listed = [f"{self.rows[number].name}, {say_lead(test, self.top)}," for number, test in found[:_OVERRULED]]
-                more = f" and {len(found) - _OVERRULED} more" if len(found) > _OVERRULED else ""
-                each = "" if len(found) == 1 else " each"
+            for reason, pairs in by_reason.items():
+                listed = [f"{self.rows[number].name}, {say_lead(test, self.top)}," for number, test in pairs[:_OVERRULED]]
+                more = f" and {len(pairs) - _OVERRULED} more" if len(pairs) > _OVERRULED else ""
+                each = "" if len(pairs) == 1 else " each"
                 yield (
                     f"The 95 % interval of {self.best}'s lead over {' over '.join(listed)}{more}{each} {says}, but {reason}."
                 )
@@ -359,7 +359,7 @@ def say_lead(test: PairTest | None, top: int) -> str:
     value, low, high = test.lead.value, test.lead.low, test.lead.high
     value, low, high = (value, low, high) if test.first == top else (-value, -high, -low)
     # With one decimal a bound just above 0 would read as if the interval held it.
-    decimals = next((count for count in (1, 2, 3) if all(_keeps_sign(one, count) for one in (value, low, high))), 4)
+    decimals = next((count for count in (1, 2, 3) if all(_keeps_sign(figure, count) for figure in (value, low, high))), 4)
     return f"{100 * value:.{decimals}f} points ({100 * low:.{decimals}f} to {100 * high:.{decimals}f})"
 
 

@@ -9,7 +9,7 @@ import importlib
 from functools import partial
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from pipeline.config.fields import (
     Arguments,
@@ -32,6 +32,7 @@ from pipeline.config.fields import (
     describe_fields,
 )
 from pipeline.hashing import digest
+from pipeline.registry import OBJECTIVES
 
 # Filled in by the command line itself, never typed.
 INTERNAL = frozenset({"explicit", "strategy_reason", "entry"})
@@ -147,11 +148,11 @@ class PrepareDataConfig(EncoderConfig):
 class FitConfig(EncoderConfig):
     """How one model is trained, whatever the strategy."""
 
-    objective: Annotated[str, Model(2)] = "classification"
-    """classification: one input (of a pair both texts in it) and a head on the encoder; siamese: the texts of a pair one by one
-    through one encoder, compared by cosine similarity."""
+    objective: Annotated[str, AfterValidator(OBJECTIVES.current), Model(2)] = "classification"
+    """classification: one input (of a pair both texts in it) and a head on the encoder; bi_encoder: the texts of a pair one by
+    one through one encoder, compared by cosine similarity."""
     pooling: Annotated[Literal["mean", "cls", "max"], Model(3)] = "mean"
-    """How --objective siamese makes one vector of a text's token states."""
+    """How --objective bi_encoder makes one vector of a text's token states."""
     max_train_samples: Annotated[Count | None, Data(7)] = None
     """Train on at most so many examples, the same for every strategy."""
     max_eval_samples: Annotated[Count | None, Data(8)] = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
@@ -11,9 +12,10 @@ import pandas as pd
 import pyarrow as pa
 
 from pipeline.config import SplitConfig
+from pipeline.data.columns import LABEL, TEXT
 from pipeline.data.labels import ANSWER, as_series
 from pipeline.data.reading.files import check_encoding
-from pipeline.errors import DataError, has_surrogate, shorten, unknown
+from pipeline.errors import DataError, PluginError, has_surrogate, shorten, unknown
 from pipeline.registry import SOURCES
 
 # GLUE calls its labelled validation part `dev`; its test labels are withheld.
@@ -84,12 +86,29 @@ def find_source(dataset: str, config: SplitConfig) -> Source:
     for kind in _kinds():
         if kind.claims(dataset, config):
             source = kind.find(dataset, config)
-            return source if source.option else replace(source, option=f"--dataset {shorten(dataset)}")
+            option = source.option or f"--dataset {shorten(dataset)}"
+            return replace(source, option=option, read=functools.partial(_read, type(kind), source.read))
     raise DataError(
         "--dataset: "
         + unknown("data set", shorten(dataset), named_datasets())
         + " Or give a file, a folder, or a hub id (OWNER/NAME)."
     )
+
+
+def _read(kind: type[SourceKind], read: Callable[[], SourceTables]) -> SourceTables:
+    """What a source reads.
+
+    Raises:
+        PluginError: A part lacks a column that its kind must give.
+    """
+    tables = read()
+    for part, table in tables.parts.items():
+        if missing := [name for name in (TEXT, LABEL) if name not in table]:
+            raise PluginError(
+                f"{kind.__module__}: class {kind.__name__} gives the part {part!r} without the column {' and '.join(missing)}, "
+                f"but with {', '.join(map(str, table.columns)) or 'none'}. Rename its columns to {TEXT} and {LABEL}."
+            )
+    return tables
 
 
 def named_datasets() -> tuple[str, ...]:

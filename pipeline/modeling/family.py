@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from pipeline.errors import PluginError
 from pipeline.registry import FAMILIES
 
 TAKES_NO_PAST = "its attention takes no past keys and values"
@@ -27,6 +28,9 @@ class Family:
     """Every `model_type` of `config.json` that is described here."""
     base_prefix: ClassVar[str]
     """Where the encoder stands in the classification model (`base_model_prefix`); the names below are inside it."""
+
+    examples: ClassVar[tuple[str, ...]] = ()
+    """Models of the family, for the reference."""
 
     embeddings: ClassVar[tuple[str, ...]] = ("embeddings",)
     """Modules of the tables, and of the projection to the hidden size where the family has one."""
@@ -105,7 +109,7 @@ def find_family(model_type: object) -> Family | None:
     """The family of that `model_type`; None if no family describes it.
 
     Raises:
-        TypeError: Two families describe one model type; a mistake of whoever wrote the later one.
+        PluginError: Two families describe one model type; a mistake of whoever wrote the later one.
     """
     return _by_model_type(tuple(FAMILIES.names())).get(model_type) if isinstance(model_type, str) else None
 
@@ -119,6 +123,6 @@ def _by_model_type(names: tuple[str, ...]) -> dict[str, Family]:
         for model_type in family.model_types:
             if model_type in described:
                 other = type(described[model_type]).__module__
-                raise TypeError(f"{type(family).__module__} and {other} both describe {model_type}.")
+                raise PluginError(f"{type(family).__module__} and {other} both describe {model_type}.")
             described[model_type] = family
     return described

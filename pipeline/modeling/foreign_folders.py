@@ -60,12 +60,12 @@ def find_trained_model(folder: Path) -> Path | None:
 
 
 def _trained_here(folder: Path) -> str:
-    found = find_trained_model(folder)
-    if found is None:
+    saved = find_trained_model(folder)
+    if saved is None:
         return ""
-    record, run = _read(found / RECORD), _ARTIFACT.search(f"{found}/")
+    record, run = _read(saved / RECORD), _ARTIFACT.search(f"{saved}/")
     base = shorten(str(record.get("base", "")))
-    test = f"--run-id {run[1]}" if run else f"--model {found} --dataset DATA"
+    test = f"--run-id {run[1]}" if run else f"--model {saved} --dataset DATA"
     return (
         f"It is a model that fairtune trained ({shorten(str(record.get('strategy', '')))} on {base}): what training "
         f"changed, without the encoder below it. To test it, run `python -m pipeline evaluate {test}`. To train on the same "

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pipeline.errors import ModelError, refused_pickle, shorten
+from pipeline.errors import ModelError, PluginError, refused_pickle, shorten
 from pipeline.failures import is_exhausted
 from pipeline.modeling.class_order import NEW, Outputs, check_model_labels, order_outputs
 from pipeline.modeling.encoder import FAMILY_HEAD
@@ -45,6 +45,8 @@ class WeightsReport:
     """How many its trained classifier has; None where it has none."""
     note: str
     """What of the weights has no use, as a sentence; empty where all have."""
+    names: tuple[str, ...] = ()
+    """Of all parameters of the family's classification model."""
 
 
 def load_classifier(
@@ -98,12 +100,13 @@ def check_weights(address: ModelAddress) -> WeightsReport:
     encoder = address.encoder
     _refuse_adapter(address)
     model, match, shapes = _put_in(address, {}, 0, {"device_map": "meta"})
-    heads = {name for name, _ in model.named_parameters() if encoder.locate(name).part == "head"}
+    names = tuple(name for name, _ in model.named_parameters())
+    heads = {name for name in names if encoder.locate(name).part == "head"}
     logits = encoder.family.logits
     below = {name for name in heads if not name.startswith(f"{logits}.")}
     shape = shapes.get(f"{logits}.weight", [])
     outputs = shape[0] if len(shape) == 2 and not match.lacking & below and _classifies_texts(address) else None
-    return WeightsReport(match.lacking, outputs, match.note(address.name))
+    return WeightsReport(match.lacking, outputs, match.note(address.name), names)
 
 
 def _refuse_adapter(address: ModelAddress) -> None:
@@ -189,8 +192,37 @@ def _put_in(
                 output_loading_info=True,
                 **load_kwargs,
             )
+        _check_names(address, model)
         model.name_or_path = model.config.name_or_path = str(address.folder)
     return model, match_weights(address, model, tensors, info), shapes
+
+
+def _check_names(address: ModelAddress, model: PreTrainedModel) -> None:
+    """Hold the names that the family declares against transformers' model.
+
+    Raises:
+        PluginError: It has no module of such a name.
+    """
+    encoder, family = address.encoder, type(address.encoder.family)
+    file, theirs = family.__module__, type(model).__name__
+    if family.base_prefix != model.base_model_prefix:
+        raise PluginError(
+            f"{file}: {family.__name__}.base_prefix is {family.base_prefix!r}, and {theirs} of transformers has its encoder in "
+            f"{model.base_model_prefix!r}."
+        )
+    modules = {name for name, _ in model.named_modules()}
+    declared: dict[str, Sequence[str | None]] = {
+        "layers": [encoder.layers],
+        "pooler": [encoder.pooler],
+        "head": family.head,
+        "logits": [family.logits],
+    }
+    for field, names in declared.items():
+        if missing := [name for name in names if name and name not in modules]:
+            raise PluginError(
+                f"{file}: {family.__name__}.{field} names {', '.join(missing)}, and {theirs} of transformers "
+                "has no such module."
+            )
 
 
 def _shape(tensor: Any) -> Sequence[int]:
@@ -262,7 +294,7 @@ def _check_vocabulary(address: ModelAddress, tokens: int) -> None:
 def _model_errors(address: ModelAddress) -> Iterator[None]:
     try:
         yield
-    except ModelError:
+    except (ModelError, PluginError):
         raise
     except Exception as error:  # transformers, safetensors, pickle and json each raise their own
         if is_exhausted(error):  # memory, say; the folder is as good as ever

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from transformers.modeling_outputs import SequenceClassifierOutput
 
+from pipeline.errors import PluginError
 from pipeline.modeling.encoder import EncoderSpec
 from pipeline.modeling.head import Head
 
@@ -51,6 +52,23 @@ class PoolingHead(nn.Module, Head):
         logits: torch.Tensor = self.out_proj(self.dropout(self.pool(states, mask)))
         return logits
 
+    @torch.no_grad()
+    def _check_pool(self, hidden_size: int) -> None:
+        """Try `pool` on two texts, before anything trains.
+
+        Raises:
+            PluginError: It does not make one vector of each, as wide as the linear layer takes.
+        """
+        length, wanted = 1 if self.reads_first_token else 3, [2, self.out_proj.in_features]
+        pooled = self.eval().pool(torch.zeros(2, length, hidden_size), torch.ones(2, length))
+        self.train()
+        shape = list(pooled.shape) if isinstance(pooled, torch.Tensor) else type(pooled).__name__
+        if shape != wanted:
+            raise PluginError(
+                f"{type(self).__module__}: pool of class {type(self).__name__} makes {shape} of states "
+                f"{[2, length, hidden_size]}, and must make [examples, hidden], here {wanted}."
+            )
+
     @classmethod
     def describe(cls, encoder: EncoderSpec) -> EncoderSpec:
         """Without the family's pooler, which nothing reads any more, unless that is a norm that every token passes."""
@@ -76,6 +94,7 @@ class PoolingHead(nn.Module, Head):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             head = cls(encoder.hidden_size, classes, dropout)
+            head._check_pool(encoder.hidden_size)
             for module in head.modules():
                 if isinstance(module, nn.Linear):
                     nn.init.normal_(module.weight, std=model.config.initializer_range)

@@ -65,11 +65,11 @@ def open_weights(name: str, folder: Path, base_prefix: str, values: bool = True)
         for file in _list_files(folder):
             if values and file.suffix == ".safetensors":
                 opened = stack.enter_context(safe_open(file, "pt"))
-                found = {key: opened.get_slice(key) for key in opened.keys()}  # noqa: SIM118  # it is no mapping
+                shard = {key: opened.get_slice(key) for key in opened.keys()}  # noqa: SIM118  # it is no mapping
             else:
-                found = load_state_dict(file, map_location="cpu" if values else "meta")
-                _check_content(name, file, found)
-            tensors |= found
+                shard = load_state_dict(file, map_location="cpu" if values else "meta")
+                _check_content(name, file, shard)
+            tensors |= shard
         plain = unwrap_names(name, tensors, base_prefix)
         yield {plain[key]: tensor for key, tensor in tensors.items()}
 

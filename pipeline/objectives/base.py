@@ -164,7 +164,7 @@ def refuse_idle_pooling(explicit: Collection[str], names: Collection[str]) -> No
     if "pooling" in explicit and not any(map(takes_pooling, names)):
         raise ConfigError(
             f"--pooling: --objective {', '.join(sorted(set(names)))} makes no vector of each text. Leave --pooling out, or "
-            "choose --objective siamese; what a classifier reads of a text is its --head."
+            "choose --objective bi_encoder; what a classifier reads of a text is its --head."
         )
 
 

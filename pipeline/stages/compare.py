@@ -41,7 +41,8 @@ from pipeline.stages.study.tags import DESCRIPTION, doubts_in, note_outcome, pla
 from pipeline.stages.testing.test import describe_part
 from pipeline.tracking import open_tracker
 from pipeline.tracking.run_kinds import name_with_seed, row_name, was_trained_here
-from pipeline.tracking.runs import Run, Tracker, closing
+from pipeline.tracking.runs import Run, RunStore, Tracker, closing
+from pipeline.tracking.tags import Tag
 
 
 @dataclass(frozen=True)
@@ -73,10 +74,11 @@ def run(config: configs.CompareConfig, tracker: Tracker | None = None, parent_id
             "Name runs that were tested on the same examples."
         )
     if study:
-        missing = tuple(describe_missing(planned_in(study), candidates))
-        unfit = tuple(f"{name}: cannot be run here: {reason}" for name, reason in unfit_in(study).items())
-        reused = frozenset(reused_by(study)) & {run.run_id for run in selection.kept}
-        selection = dataclasses.replace(selection, unfit=unfit, reused=reused, missing=missing, doubts=doubts_in(study))
+        missing = tuple(describe_missing(planned_in(study, tracker), candidates))
+        unfit = tuple(f"{name}: cannot be run here: {reason}" for name, reason in unfit_in(study, tracker).items())
+        reused = frozenset(reused_by(study, tracker)) & {run.run_id for run in selection.kept}
+        doubts = doubts_in(study, tracker)
+        selection = dataclasses.replace(selection, unfit=unfit, reused=reused, missing=missing, doubts=doubts)
     if not selection.kept:
         reasons = f" Left out: {'; '.join(selection.summarise_left_out())}." if selection.left_out else ""
         where = hide_credentials(tracker.tracking_uri)
@@ -128,15 +130,15 @@ def _candidates(config: configs.CompareConfig, tracker: Tracker) -> tuple[list[R
         if study.stage != "main":
             raise RunError(f"--study {config.study}: is a run of the stage {study.stage or 'of another project'}, not main.")
     else:
-        study = next((run for run in runs if run.stage == "main" and _below(runs, run)), None)  # type: ignore[assignment]
+        study = next((run for run in runs if run.stage == "main" and _below(runs, run, tracker)), None)  # type: ignore[assignment]
         if study is None:
             return runs, "all runs", None
-    return _below(runs, study), study.name, study
+    return _below(runs, study, tracker), study.name, study
 
 
-def _below(runs: Sequence[Run], study: Run) -> list[Run]:
+def _below(runs: Sequence[Run], study: Run, store: RunStore) -> list[Run]:
     """The trainings of a study, those that it took from earlier ones among them, called as this study calls them."""
-    reused = reused_by(study)
+    reused = reused_by(study, store)
     trained = [run for run in runs if run.stage == "train"]
     own = [run for run in trained if run.parent_id == study.run_id]
     return own + [_called(run, reused[run.run_id]) for run in trained if run.run_id in reused]
@@ -144,7 +146,7 @@ def _below(runs: Sequence[Run], study: Run) -> list[Run]:
 
 def _called(run: Run, title: str) -> Run:
     entry = title if title != run.tags["strategy"] else ""
-    return dataclasses.replace(run, tags={**run.tags, "entry": entry})
+    return dataclasses.replace(run, tags={**run.tags, Tag.ENTRY: entry})
 
 
 def _describe_data(selection: Selection) -> str:

@@ -1,6 +1,6 @@
-"""Defaults, recipe and what was typed, resolved into one config; and what `strategy=auto` takes.
+"""Resolve defaults, recipe and typed options into one config, and `strategy=auto` into a strategy.
 
-The thresholds of `auto` are claims of the layerwise study, not measurements of ours.
+The thresholds of `auto` are claims of the layerwise study, not measured here.
 """
 
 from __future__ import annotations

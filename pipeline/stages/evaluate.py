@@ -1,4 +1,4 @@
-"""Score a model on test data: the only stage that reads any."""
+"""The stage `evaluate`: score a model on test data. No other stage reads test data."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ from pipeline.stages.testing.transfer import (
 from pipeline.tracking import open_tracker
 from pipeline.tracking.run_kinds import EXTERNAL
 from pipeline.tracking.runs import Run, RunLogger, RunStore, Tracker, closing
+from pipeline.tracking.tags import Tag
 from pipeline.training.saved_model import FineTunedModel, load_foreign_model, load_model_folder
 
-_TESTED_BY = "test_code_version"
 _WITH_A_RUN = ("run_id", "split_part", "force", *describe_fields(configs.TransferConfig))
 _LABEL_TYPES: tuple[LabelType, ...] = ("class", "score")
 
@@ -135,7 +135,7 @@ def _of_run(config: configs.EvaluateConfig, tracker: Tracker, parent_id: str | N
                 test = recorded
             else:
                 test = _test(model, prepared, table, target, trained.name)
-                target.set_tags({_TESTED_BY: scoring_version(trained)})
+                target.set_tags({Tag.TEST_CODE_VERSION: scoring_version(trained)})
             if transfer:
                 limit, tags = train_config.max_eval_samples, transfer.measured_by(scoring_version(trained))
                 log_transfer(model, transfer, prepared, limit, target, tags)
@@ -156,7 +156,7 @@ def is_evaluated(trained: Run, tracker: RunStore) -> bool:
     """Whether a run holds a test result, with its predictions, that this code would measure again as it is."""
     return (
         bool(_recorded(trained))
-        and trained.tags.get(_TESTED_BY) == scoring_version(trained)
+        and trained.tags.get(Tag.TEST_CODE_VERSION) == scoring_version(trained)
         and tracker.has_artifact(trained.run_id, "predictions.csv")
     )
 
@@ -234,10 +234,10 @@ def _log_identity(logger: RunLogger, config: configs.EvaluateConfig, evaluates: 
     logger.log_params({"run_id": config.run_id} if config.run_id else identify(config))
     tags = {
         **origin_tags("evaluate", config, fingerprint),
-        "settings_hash": settings_hash(config),
-        "code_version": scoring_version(evaluates),
+        Tag.SETTINGS_HASH: settings_hash(config),
+        Tag.CODE_VERSION: scoring_version(evaluates),
     }
-    logger.set_tags(tags | ({"evaluates": evaluates.run_id} if evaluates else {}))
+    logger.set_tags(tags | ({Tag.EVALUATES: evaluates.run_id} if evaluates else {}))
 
 
 def _test(

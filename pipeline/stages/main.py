@@ -1,4 +1,4 @@
-"""The whole study of a recipe: prepare, tune if asked, train every strategy with every seed, evaluate, compare."""
+"""The stage `main`, a recipe's whole study: prepare, tune if asked, train every strategy and seed, evaluate, compare."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ from pipeline.stages.testing.transfer import check_transfer, find_transfer, refu
 from pipeline.tracking import open_to_read, open_tracker
 from pipeline.tracking.provenance import git_commit
 from pipeline.tracking.runs import RunLogger, Tracker, close_unfinished
+from pipeline.tracking.tags import Tag
 from pipeline.training.precision import choose_precision
 from pipeline.training.setup import TrainingInputs, find_inputs
 
@@ -174,12 +175,12 @@ def _complete(
     finished = find_finished(tracker, inputs, choose_precision(inputs.config.precision), tuned=tags, below=below)
     if finished is None:
         # The version is that of the plan: files may have been edited since these processes imported them.
-        tags = {**tags, "code_version": inputs.code_version}
+        tags = {**tags, Tag.CODE_VERSION: inputs.code_version}
         run_id = processes.call(train.run, inputs.config, parent_id=study.run_id, tags=tags).run_id
     else:
         run_id = finished.run_id
         if finished.parent_id != study.run_id:
-            note_reused(study, run_id, inputs.config.title)
+            note_reused(study, tracker, run_id, inputs.config.title)
         say(f"{inputs.config.title}{which}: reused, run {run_id} did the same.")
     transfer = _shared(configs.TransferConfig, plan.config, without="explicit")
     evaluation = configs.EvaluateConfig(run_id=run_id, **transfer)

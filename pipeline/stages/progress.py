@@ -17,6 +17,7 @@ from pipeline.evaluation.metric import Metric, list_metrics
 from pipeline.evaluation.metrics.macro import RECALL
 from pipeline.evaluation.statistics.chance import SWAPPED, is_far_below_chance
 from pipeline.tracking.runs import RunLogger, Tracker
+from pipeline.tracking.tags import Tag
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -133,7 +134,7 @@ class TrainingObserver:
     def _ask_stop_rule(self, step: int, metrics: Mapping[str, float]) -> None:
         if self._stop_rule is not None and not self._stops and self._stop_rule(step, metrics):
             self._stops = True
-            self._logger.set_tags({"pruned_at": str(step)})
+            self._logger.set_tags({Tag.PRUNED_AT: str(step)})
             say(f"  {self._title}: ended after step {step}, not among the better half of the trials")
 
 

@@ -27,6 +27,7 @@ from pipeline.stages.search.vmapped_heads import train_heads_together
 from pipeline.tracking import open_tracker
 from pipeline.tracking.run_kinds import has_test_result
 from pipeline.tracking.runs import Run, RunStore, Tracker, closing
+from pipeline.tracking.tags import Tag
 from pipeline.training.precision import PRECISIONS
 from pipeline.training.saved_model import read_weights
 from pipeline.training.setup import find_inputs
@@ -75,7 +76,7 @@ def run(config: configs.ReproduceConfig, tracker: Tracker | None = None, parent_
                 {
                     **origin_tags("reproduce", config, original.tags["data_fingerprint"]),
                     "strategy": original.tags["strategy"],
-                    "reproduces": original.run_id,
+                    Tag.REPRODUCES: original.run_id,
                 }
             )
             trained = _train(original, again, tracker, logger.run_id)
@@ -85,7 +86,7 @@ def run(config: configs.ReproduceConfig, tracker: Tracker | None = None, parent_
             made = tracker.get(trained.run_id)
             reproduction = compare_trainings(_read_outcome(tracker, original), _read_outcome(tracker, made), config.tolerance)
             reasons = explain(then, _read_environment(tracker, made))
-            logger.set_tags({"reproduction": reproduction.outcome})
+            logger.set_tags({Tag.REPRODUCTION: reproduction.outcome})
             logger.log_metrics({"reproduce/largest_score_difference": _storable(reproduction.largest_score)})
             record = {**reproduction.as_record(), "reasons": reasons}
             logger.log_text(json.dumps(record, indent=1, allow_nan=False), "reproduction.json")
@@ -110,9 +111,9 @@ def _check_repeatable(original: Run, store: RunStore) -> None:
         f"model is in the store. Give --run-id of one of these, or train the settings in config.json of run {original.run_id} "
         "with train first."
     )
-    if "pruned_at" in original.tags:
+    if Tag.PRUNED_AT in original.tags:
         raise RunError(
-            f"--run-id {original.run_id}: its search ended it early, after step {original.tags['pruned_at']}, because of how "
+            f"--run-id {original.run_id}: its search ended it early, after step {original.tags[Tag.PRUNED_AT]}, because of how "
             f"the other trials did, which its record does not hold. {way_out}"
         )
     if not store.model_bytes(original.run_id):
@@ -158,7 +159,7 @@ def _train(original: Run, again: configs.TrainConfig, tracker: Tracker, parent_i
     Raises:
         TrainingError: The loss became NaN or infinite.
     """
-    tags = {"reproduces": original.run_id}
+    tags: dict[str, str] = {Tag.REPRODUCES: original.run_id}
     if "cost/grid_points" not in original.metrics:
         return train.run(again, tracker, parent_id, tags)
     [outcome] = train_heads_together([again], tracker, parent_id, [tags])

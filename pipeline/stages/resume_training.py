@@ -1,4 +1,4 @@
-"""Resuming an interrupted training: what is left of it on disk, and the run that continues it."""
+"""Resume an interrupted training: find what is left on disk, and the run that continues it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a training writes onto its run, and how a run is read back and checked."""
+"""Write a training's record onto its run; read a run back and check it."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from pipeline.strategies.parameter_plan import ParameterPlan
 from pipeline.tracking.provenance import environment, git_commit, hardware
 from pipeline.tracking.run_kinds import was_trained_here
 from pipeline.tracking.runs import Run, RunLogger, RunStore
+from pipeline.tracking.tags import Tag
 from pipeline.training.meters import MIB
 from pipeline.training.plan import FitResult
 from pipeline.training.precision import Precision, dtype_name
@@ -49,24 +50,25 @@ def log_start(inputs: TrainingInputs, logger: RunLogger, precision: Precision) -
     identity = identify(config)
     options = {name: value for name, value in identity.items() if name != "strategy_args"}
     chosen = f" Chosen by auto: {config.strategy_reason}." if config.strategy_reason else ""
+    named = {Tag.STRATEGY_REASON: config.strategy_reason, Tag.ENTRY: config.entry}
     compute = {"compute_dtype": dtype_name(precision)}
     logger.log_params({**options, **config.strategy_args, **compute})
     logger.set_tags(
         {
             "stage": "train",
             "strategy": config.strategy,
-            "strategy_args": json.dumps(config.strategy_args),
+            Tag.STRATEGY_ARGS: json.dumps(config.strategy_args),
             "recipe": config.recipe,
             "data_fingerprint": inputs.prepared.manifest.fingerprint,
-            "num_processes": str(config.num_processes),
+            Tag.NUM_PROCESSES: str(config.num_processes),
             "config_hash": inputs.config_hash(precision),
-            "base_sha256": inputs.base_sha256,
-            "settings_hash": settings_hash(config),
+            Tag.BASE_SHA256: inputs.base_sha256,
+            Tag.SETTINGS_HASH: settings_hash(config),
             "git_commit": git_commit(),
-            "code_version": inputs.code_version,
-            "hardware": hardware(),
+            Tag.CODE_VERSION: inputs.code_version,
+            Tag.HARDWARE: hardware(),
             "mlflow.note.content": f"{inputs.strategy.summary()} Base: {config.model}; data: {config.dataset}.{chosen}",
-            **{name: value for name in ("strategy_reason", "entry") if (value := getattr(config, name))},
+            **{tag: value for tag, value in named.items() if value},
         }
     )
     logger.log_text(json.dumps(dataclasses.asdict(config), indent=1), "config.json")
@@ -131,7 +133,7 @@ def log_end(
         **result.figures,
         "cost/wall_seconds": time.perf_counter() - began,
     }
-    logger.set_tags({"frozen_prefix_cache": result.cache})
+    logger.set_tags({Tag.FROZEN_PREFIX_CACHE: result.cache})
     if result.best_step != result.steps:  # so that the selected checkpoint's are the run's latest
         metrics |= {f"val/{name}": value for name, value in result.best.items()}
     logger.log_metrics(metrics, result.steps)
@@ -207,7 +209,7 @@ def check_base(trained: Run, model: str, sha256: str) -> None:
     Raises:
         ModelError: It is not.
     """
-    then = trained.tags["base_sha256"]
+    then = trained.tags[Tag.BASE_SHA256]
     if then != sha256:
         raise ModelError(
             f"--run-id {trained.run_id}: was fine-tuned from a base with SHA-256 {then[:12]}..., but {model} holds "

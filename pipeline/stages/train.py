@@ -30,6 +30,7 @@ from pipeline.tracking.memory import MemoryTracker
 from pipeline.tracking.runs import RunLogger, Tracker, closing
 from pipeline.training.loop import fit
 from pipeline.training.meters import MemoryMeter
+from pipeline.training.optimizer import warmup_steps
 from pipeline.training.plan import Callback, FitPlan, FitResult
 from pipeline.training.precision import Precision
 from pipeline.training.saved_model import NAME, BuiltModel, ModelRecord, write_model_folder
@@ -148,6 +149,9 @@ def _train(job: _Job, logger: RunLogger, only_helps: bool = False) -> TrainResul
     memory = MemoryMeter()
     built = build(inputs)
     logger.log_text(parameter_table(built.parameters), "parameters.csv")
+    if not only_helps:
+        plan = built.parameters
+        say(f"  {plan.trainable_count:,} of {plan.total_count:,} parameters train, {plan.trainable_percent:.4g} %")
     already = frozenset[tuple[str, int]]() if job.replay else logged_points(job.tracker, logger.run_id)
     counts = count_classes(texts.validation.labels, inputs.prepared.manifest.classes)
     callback = TrainingObserver(logger, config.title, already, job.stop_rule, counts)
@@ -162,7 +166,15 @@ def _train(job: _Job, logger: RunLogger, only_helps: bool = False) -> TrainResul
         record = describe_model(inputs, texts, built, result.best)
         model_bytes = _save(built, record, logger, job.model_folder)
         log_end(logger, precision, built.parameters, result, peaks, model_bytes, config, job.began)
-    collapse = describe_collapse(result.best, callback.last_scores or result.best, counts, config, texts.train.losses)
+    collapse = describe_collapse(
+        result.best,
+        callback.last_scores or result.best,
+        counts,
+        config,
+        texts.train.losses,
+        total_steps=result.total_steps,
+        solved=built.strategy.is_solved,
+    )
     return TrainResult(logger.run_id, config.strategy, dict(result.best), collapse)
 
 
@@ -177,7 +189,14 @@ def _save(built: BuiltModel, record: ModelRecord, logger: RunLogger, model_folde
 
 
 def describe_collapse(
-    best: Scores, last: Scores, class_counts: Sequence[int], config: FitConfig, tokens: TokenLosses | None = None
+    best: Scores,
+    last: Scores,
+    class_counts: Sequence[int],
+    config: FitConfig,
+    tokens: TokenLosses | None = None,
+    *,
+    total_steps: int,
+    solved: bool = False,
 ) -> str:
     """That a training did not learn, or lost what it had learned, and what to try; empty where it learned.
 
@@ -186,6 +205,8 @@ def describe_collapse(
         last: Those of the end of training.
         class_counts: Validation examples of each class; none where labels are scores.
         tokens: What is lost of the training texts: where next to nothing is left, that is the cause, and not the rate.
+        total_steps: Of the whole training: where all of them are warm-up, that is the cause.
+        solved: Whether the strategy finds the classifier in one step, so that there is no rate.
     """
     if len(class_counts) < 2 or (has_learned(best, class_counts) and has_learned(last, class_counts)):
         return ""
@@ -200,6 +221,18 @@ def describe_collapse(
     texts = sum(class_counts)
     interval = wilson_interval(round(best[ACCURACY.name] * texts), texts)
     way_out = f"{slower}; if the training loss still fell at the end, raise {rate} or {epochs} ({config.epochs})."
+    if solved:
+        way_out = (
+            "It is solved for, not trained by steps: no learning rate plays a part. Give it more examples, choose a --head "
+            "with other features, or a --strategy that trains the encoder."
+        )
+    elif warmup_steps(total_steps, config.warmup_ratio) >= total_steps:
+        whole = "its only step is" if total_steps == 1 else f"all of its {total_steps} steps are"
+        way_out = (
+            f"The cause: {whole} warm-up, which begins at a rate of 0 and never reached {rate} ({config.learning_rate:g}). "
+            f"Lower {warmup} ({config.warmup_ratio:g}; 0 is none), or give it more steps: raise {epochs} ({config.epochs}), "
+            f"lower {flag('batch_size')} ({config.batch_size})."
+        )
     if unknown >= MOSTLY_UNKNOWN:
         way_out = f"The cause: {explain_unknown(unknown, config.model)}"
     return (

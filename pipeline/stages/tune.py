@@ -1,8 +1,8 @@
-"""Search hyperparameters of one strategy; the best trial by a validation metric wins.
+"""The stage `tune`: search hyperparameters of one strategy; the best trial by a validation metric wins.
 
-Two records are kept, and each is written in one order only, so that a search can be killed between any two writes. The
-tracking store says what trials came to; Optuna's storage says which were drawn and which are settled. A trial's run is
-finished before the trial is settled, so one that is not settled is handed out again, and `run_trial` finds what was done.
+Two records are kept, each written in a fixed order, so a search can be killed between any two writes. The tracking store
+holds the outcomes of trials; Optuna's storage holds which were drawn and which are settled. A trial's run is finished before
+the trial is settled, so an unsettled trial is started again, and `run_trial` finds what was done.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from pipeline.stages.search.plan import SearchPlan, plan_search
 from pipeline.stages.search.report import TuneResult, find_winner, log_end, log_start, show
 from pipeline.tracking import open_tracker
 from pipeline.tracking.runs import Run, RunLogger, RunStore, Tracker, closing
+from pipeline.tracking.tags import Tag
 from pipeline.training.precision import choose_precision
 from pipeline.training.saved_model import NAME, is_model_folder
 from pipeline.tuning.search import Search, forget_search, open_search, peek_search
@@ -74,7 +75,7 @@ def run(
             log_start(plan, logger)
             if executor is not None:
                 say(f"Executor: {executor.name}, {executor.slots} trial(s) at once.")
-                logger.set_tags({"executor": executor.name})
+                logger.set_tags({Tag.EXECUTOR: executor.name})
                 try:
                     SearchLoop(plan, search, executor, tracker, logger, precision).run()
                 finally:
@@ -99,7 +100,7 @@ def _open_search(plan: SearchPlan) -> Search:
 def _parent_of(search: Search, tracker: RunStore) -> Run | None:
     """The run of the search. A run that was opened in the moment before a kill is known by its tag alone."""
     if search.run_id is None:
-        return next(iter(tracker.search({"search": search.search_id, "stage": "tune"})), None)
+        return next(iter(tracker.search({Tag.SEARCH: search.search_id, "stage": "tune"})), None)
     try:
         return tracker.get(search.run_id)
     except RunError:
@@ -108,7 +109,7 @@ def _parent_of(search: Search, tracker: RunStore) -> Run | None:
 
 def _is_lost(search: Search, tracker: RunStore) -> bool:
     """Whether runs of settled trials are not in this tracking store: it is another one, or they were deleted."""
-    there = {run.run_id for run in tracker.search({"search": search.search_id})}
+    there = {run.run_id for run in tracker.search({Tag.SEARCH: search.search_id})}
     return any(trial.run_id and trial.run_id not in there for trial in search.trials())
 
 
@@ -119,7 +120,7 @@ def _is_forced(config: configs.TuneConfig, parent: Run, parent_id: str | None) -
 
 def _open_run(plan: SearchPlan, search: Search, parent: Run | None, tracker: Tracker, parent_id: str | None) -> RunLogger:
     """The run to write to: that of the interrupted search, or a new one that carries it on, as `train` does."""
-    title, tags = f"tune-{plan.config.title}", {"stage": "tune", "search": search.search_id}
+    title, tags = f"tune-{plan.config.title}", {"stage": "tune", Tag.SEARCH: search.search_id}
     if parent is None:
         return tracker.start(title, parent_id, tags)
     if parent.status != "FINISHED" and parent.parent_id == parent_id and tracker.assigned_run_id() in (None, parent.run_id):
@@ -134,7 +135,7 @@ def _open_run(plan: SearchPlan, search: Search, parent: Run | None, tracker: Tra
 
 def _adopt(search: Search, tracker: Tracker, run_id: str) -> None:
     """Put the trials that an interrupted run has made below the one that carries the search on."""
-    for run in tracker.search({"search": search.search_id}):
+    for run in tracker.search({Tag.SEARCH: search.search_id}):
         if run.stage != "tune" and run.parent_id != run_id:
             tracker.set_parent(run.run_id, run_id)
 

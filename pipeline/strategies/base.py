@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pipeline.config import TrainConfig
-from pipeline.config.fields import as_dict, build, describe_fields
+from pipeline.config.fields import as_dict, build, config_class, describe_fields
 from pipeline.config.search_ranges import LogUniform, Range
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, PluginError
 from pipeline.modeling.encoder import EncoderSpec
 from pipeline.registry import STRATEGIES
 from pipeline.strategies.freezing import Phase
@@ -121,6 +121,11 @@ class Strategy:
         """
         return model
 
+    @property
+    def adapts(self) -> bool:
+        """Whether the model gets parameters beside its own."""
+        return type(self).adapt is not Strategy.adapt
+
     def load_kwargs(self, context: StrategyContext) -> dict[str, Any]:
         """Further arguments to `from_pretrained` for the base model, such as a quantisation config."""
         return {}
@@ -168,14 +173,18 @@ def strategy_class(name: str) -> type[Strategy]:
 
     Raises:
         ConfigError: There is no strategy of that name.
-        TypeError: The module does not define exactly one strategy, or an argument has the name of an option; a mistake of
+        PluginError: The module does not define exactly one strategy, or an argument has the name of an option; a mistake of
             whoever wrote it.
     """
     STRATEGIES.check(name)
     cls = STRATEGIES.only_class(name, Strategy)
+    if "__pydantic_fields__" not in vars(cls):
+        raise PluginError(
+            f"{cls.__module__}: write @{config_class.__name__} above class {cls.__name__}, so that its arguments are read."
+        )
     shadowed = set(describe_fields(cls)) & set(describe_fields(TrainConfig))
     if shadowed:
-        raise TypeError(f"{cls.__module__}: {', '.join(sorted(shadowed))} shadows an option. Rename the field.")
+        raise PluginError(f"{cls.__module__}: {', '.join(sorted(shadowed))} shadows an option. Rename the field.")
     return cls
 
 

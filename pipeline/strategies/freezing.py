@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from pipeline.errors import ConfigError
 from pipeline.modeling.encoder import EncoderSpec, ParameterLocation
@@ -49,17 +50,69 @@ def norms(location: ParameterLocation) -> bool:
 
 def inside_layers(*components: str) -> Selector:
     """Select those parameters of the encoder layers that have one of the components in their dotted name."""
-    return lambda location: location.part == "layer" and not set(components).isdisjoint(location.name.split("."))
+
+    def select(location: ParameterLocation) -> bool:
+        return location.part == "layer" and not set(components).isdisjoint(location.name.split("."))
+
+    select.__qualname__ = f"inside_layers({', '.join(map(repr, components))})"
+    return select
 
 
 def layers(start: int, stop: int) -> Selector:
     """Select the encoder layers from `start` up to but not including `stop`, counted from 0 at the bottom."""
-    return lambda location: location.layer is not None and start <= location.layer < stop
+
+    def select(location: ParameterLocation) -> bool:
+        return location.layer is not None and start <= location.layer < stop
+
+    select.__qualname__ = f"layers({start}, {stop})"
+    return select if max(start, 0) < stop else optional(select)
 
 
 def either(*selectors: Selector) -> Selector:
     """Select what any of the selectors selects."""
-    return lambda location: any(selects(location) for selects in selectors)
+    return _Either(selectors)
+
+
+def optional(selector: Selector) -> Selector:
+    """Select the same. A selector that matches no parameter of a model is refused, unless it stands in here.
+
+    `head`, `added`, `pooler` and `biases` need not: not every model has those parts.
+    """
+    return _Optional(selector)
+
+
+@dataclass(frozen=True)
+class _Either:
+    selectors: tuple[Selector, ...]
+
+    def __call__(self, location: ParameterLocation) -> bool:
+        return any(selects(location) for selects in self.selectors)
+
+
+@dataclass(frozen=True)
+class _Optional:
+    selector: Selector
+
+    def __call__(self, location: ParameterLocation) -> bool:
+        return self.selector(location)
+
+
+def required_selectors(selector: Selector) -> Iterator[Selector]:
+    """Those of which a selector is made, by `either` or alone, and that must match some parameter."""
+    if isinstance(selector, _Either):
+        for member in selector.selectors:
+            yield from required_selectors(member)
+    elif not isinstance(selector, _Optional) and selector not in (head, added, pooler, biases):
+        yield selector
+
+
+def describe_selector(selector: Selector) -> str:
+    """What its author called a selector, and where it is written."""
+    name = getattr(selector, "__qualname__", type(selector).__qualname__).rpartition("<locals>.")[2]
+    code = getattr(selector, "__code__", None)
+    if code is None or code.co_filename == __file__:
+        return name
+    return f"{name} ({Path(code.co_filename).name}, line {code.co_firstlineno})"
 
 
 def count_layers(label: str, size: float, encoder: EncoderSpec) -> int:

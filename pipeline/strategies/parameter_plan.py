@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, PluginError, enumerate_some
 from pipeline.modeling.encoder import EncoderSpec, ParameterLocation
-from pipeline.strategies.freezing import Phase
+from pipeline.strategies.freezing import Phase, describe_selector, required_selectors
 
 if TYPE_CHECKING:
     from torch import nn
@@ -31,25 +31,27 @@ def locate(model: nn.Module, own_names: Collection[str], encoder: EncoderSpec) -
         own_names: `parameter_names` of the model before.
 
     Raises:
-        TypeError: A parameter of the model is found no more, so what stands in its place would train as if it were new.
+        PluginError: A parameter of the model is found no more, so what stands in its place would train as if it were new.
     """
     parameters = dict(model.named_parameters())
     outer = _outer_name(parameters, own_names)
     locations = {}
-    found: set[str] = set()
+    located: set[str] = set()
     for name, parameter in parameters.items():
         inner = name.removeprefix(outer)
         plain = _without_wrappers(inner)
         if ".original_module." in inner:
             locations[name] = ParameterLocation(plain, "unused")
-            found.add(plain)
+            located.add(plain)
         elif plain in own_names:
             locations[name] = encoder.locate(plain)
-            found.add(plain)
+            located.add(plain)
         else:
             locations[name] = ParameterLocation(inner, "added" if parameter.requires_grad else "unused")
-    if lost := sorted(set(own_names) - found):
-        raise TypeError(f"The strategy has hidden {lost[0]} of the model. A wrapper holds the module it wraps as `base_layer`.")
+    if lost := sorted(set(own_names) - located):
+        raise PluginError(
+            f"The strategy has hidden {lost[0]} of the model. A wrapper holds the module it wraps as `base_layer`."
+        )
     return locations
 
 
@@ -182,6 +184,37 @@ def plan_parameters(
         if not any(parameter.lr_multipliers[phase] > 0 for parameter in planned):
             raise ConfigError(f"No parameter trains from epoch {start} on, so training could not change the model.")
     return plan
+
+
+def check_selectors(
+    strategy: str, encoder: EncoderSpec, phases: Sequence[Phase], locations: Iterable[ParameterLocation]
+) -> None:
+    """Refuse phases with a selector that matches nothing: whatever it was to train would stay frozen without a word.
+
+    Args:
+        places: Of every parameter of the model.
+
+    Raises:
+        ConfigError: A selector that is not `optional` matches none of them.
+    """
+    found = [location for location in locations if location.part != "unused"]
+    for phase in phases:
+        for group in phase.groups:
+            for selector in required_selectors(group.selects):
+                if not any(map(selector, found)):
+                    raise ConfigError(
+                        f"{strategy} cannot work on {encoder.model_type}: its selector {describe_selector(selector)}, from "
+                        f"epoch {phase.start_epoch} on, matches no parameter of {encoder.name}, of {encoder.depth} layers. "
+                        f"Select among {_describe_places(found)}. If a model may lack them, write optional(...) around it."
+                    )
+
+
+def _describe_places(locations: Iterable[ParameterLocation]) -> str:
+    """Part by part the names of parameters, those of all layers at once."""
+    names: dict[str, dict[str, None]] = {}
+    for location in locations:
+        names.setdefault(location.part, {})[re.sub(r"\.\d+\.", ".N.", location.name)] = None
+    return "; ".join(f"part {part!r}: {enumerate_some(list(inside), 40)}" for part, inside in names.items())
 
 
 def _first_use(location: ParameterLocation, encoder: EncoderSpec) -> int:

@@ -155,7 +155,7 @@ class MemoryLogger:
         shutil.copy(file, self._target(file.name))
 
     def log_model(self, folder: Path, packages: Sequence[str] = ()) -> None:
-        """Record a model folder."""
+        """Record a saved model."""
         target = self._target("model") / folder.name
         shutil.copytree(folder, target)
 

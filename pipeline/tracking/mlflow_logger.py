@@ -23,12 +23,11 @@ from pipeline.errors import ExhaustedStoreError, printable
 from pipeline.tracking.retrying_client import RetryingClient, store_errors
 from pipeline.tracking.runs import Status, checksum_tag, fresh_params
 from pipeline.tracking.servable import save_servable
+from pipeline.tracking.tags import TEXT_LIMIT
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-TEXT_LIMIT = 4000
-"""Characters of a tag that every backend takes."""
 _METRICS_AT_ONCE = 500  # the tracking API takes at most 1000 metrics
 _PARAMS_AT_ONCE = 100  # and 100 params a request
 
@@ -67,7 +66,7 @@ class MlflowLogger:
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Record tags."""
         with self._writing():
-            self.client.log_batch(self.run_id, tags=[RunTag(name, value[:TEXT_LIMIT]) for name, value in tags.items()])
+            self.client.log_batch(self.run_id, tags=[RunTag(str(name), value[:TEXT_LIMIT]) for name, value in tags.items()])
 
     def log_text(self, text: str, path: str) -> None:
         """Record a text."""
@@ -90,7 +89,7 @@ class MlflowLogger:
             self.client.log_artifact(self.run_id, str(file))
 
     def log_model(self, folder: Path, packages: Sequence[str] = ()) -> None:
-        """Record a model folder as `model/`, with what `mlflow models serve` needs beside it."""
+        """Record a saved model as `model/`, with what `mlflow models serve` needs beside it."""
         with tempfile.TemporaryDirectory() as scratch, self._adding("model"):
             servable = Path(scratch) / "model"
             save_servable(folder, servable, packages)

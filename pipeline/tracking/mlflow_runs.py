@@ -16,10 +16,11 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from pipeline.errors import RunError, StoreError, hide_credentials
-from pipeline.tracking.mlflow_logger import TEXT_LIMIT, MlflowLogger, local_folder
+from pipeline.tracking.mlflow_logger import MlflowLogger, local_folder
 from pipeline.tracking.retrying_client import RetryingClient, store_error, store_errors
 from pipeline.tracking.runs import Run, RunLogger, Status, check_artifact, only_folder
 from pipeline.tracking.store_file import database_file, ensure_store
+from pipeline.tracking.tags import TEXT_LIMIT, under_former_names
 
 EXPERIMENT = "fairtune"
 # What the MLflow UI shows of an experiment, and of which kind it takes it to be.
@@ -85,7 +86,8 @@ class MlflowTracker:
             self._mark_experiment(experiment_id)
             self._check_artifacts(self.client.get_experiment(experiment_id).artifact_location)
             parent = {_PARENT: parent_id} if parent_id else {}
-            run = self.client.create_run(experiment_id, run_name=name, tags={**(tags or {}), **parent, "mlflow.user": _user()})
+            ours = {str(tag): value for tag, value in (tags or {}).items()}
+            run = self.client.create_run(experiment_id, run_name=name, tags={**ours, **parent, "mlflow.user": _user()})
         return MlflowLogger(self.client, run.info.run_id)
 
     def reopen(self, run_id: str) -> RunLogger:
@@ -127,9 +129,18 @@ class MlflowTracker:
         return _read(run)
 
     def search(self, tags: Mapping[str, str] | None = None) -> list[Run]:
-        """All runs of all experiments that carry the tags, the newest first."""
-        condition = " and ".join(f"tags.`{name}` = '{value}'" for name, value in (tags or {}).items())
-        found: list[Run] = []
+        """All runs of all experiments that carry the tags, the newest first; those of older versions under their names."""
+        wanted = dict(tags or {})
+        runs = self._search(wanted)
+        if (former := under_former_names(wanted)) != wanted:  # a filter of MLflow knows no `or`
+            known = {run.run_id for run in runs}
+            runs += [run for run in self._search(former) if run.run_id not in known and wanted.items() <= run.tags.items()]
+            runs.sort(key=lambda run: -run.start_time)
+        return runs
+
+    def _search(self, tags: Mapping[str, str]) -> list[Run]:
+        condition = " and ".join(f"tags.`{name}` = '{value}'" for name, value in tags.items())
+        runs: list[Run] = []
         token: str | None = None
         with store_errors("read", self.tracking_uri):
             experiments = [e.experiment_id for e in self.client.search_experiments()]
@@ -137,10 +148,10 @@ class MlflowTracker:
                 page = self.client.search_runs(
                     experiments, condition, order_by=["attributes.start_time DESC"], page_token=token
                 )
-                found += map(_read, page)
+                runs += map(_read, page)
                 token = page.token
                 if not token:
-                    return found
+                    return runs
 
     def history(self, run_id: str, metric: str) -> list[tuple[int, float]]:
         """Every record of a metric."""

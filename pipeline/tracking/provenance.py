@@ -31,7 +31,7 @@ def environment() -> dict[str, Any]:
     """Versions, hardware and command line, ready for JSON."""
     import torch
 
-    found = {"python": platform.python_version(), "platform": platform.platform()}
+    system = {"python": platform.python_version(), "platform": platform.platform()}
     packages = {}
     for name in _PACKAGES:
         try:
@@ -41,7 +41,7 @@ def environment() -> dict[str, Any]:
     cuda = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     hardware = {"cpu": cpu_name(), "cpus": os.cpu_count(), "torch_threads": torch.get_num_threads(), "cuda": cuda}
     command = [hide_credentials(word) for word in sys.argv]
-    return {**found, "packages": packages, "hardware": hardware, "command": command, "git_commit": git_commit()}
+    return {**system, "packages": packages, "hardware": hardware, "command": command, "git_commit": git_commit()}
 
 
 def hardware() -> str:

@@ -6,50 +6,51 @@ from typing import TYPE_CHECKING
 
 from pipeline.evaluation.metric import list_metrics
 from pipeline.tracking.runs import Run, RunStore
+from pipeline.tracking.tags import PREFIX, Tag
 
 if TYPE_CHECKING:
     import pandas as pd
 
-# Our tags, but for those with a slash in their name (a run may have any number). docs/reference/runs.md explains them.
+# Our tags, but for those with a slash in their name and lists. docs/reference/runs.md explains them.
 _TAGS = (
     "stage",
     "strategy",
-    "strategy_args",
-    "strategy_reason",
-    "entry",
+    Tag.STRATEGY_ARGS,
+    Tag.STRATEGY_REASON,
+    Tag.ENTRY,
     "recipe",
     "data_fingerprint",
     "config_hash",
-    "settings_hash",
-    "base_sha256",
+    Tag.SETTINGS_HASH,
+    Tag.BASE_SHA256,
     "git_commit",
-    "code_version",
-    "test_code_version",
-    "hardware",
-    "num_processes",
-    "frozen_prefix_cache",
-    "transfer_dataset",
-    "transfer_fingerprint",
-    "transfer_labels",
-    "transfer_text_column",
-    "transfer_label_column",
-    "transfer_code_version",
-    "evaluates",
-    "reproduces",
-    "reproduction",
+    Tag.CODE_VERSION,
+    Tag.TEST_CODE_VERSION,
+    Tag.HARDWARE,
+    Tag.NUM_PROCESSES,
+    Tag.FROZEN_PREFIX_CACHE,
+    Tag.TRANSFER_DATASET,
+    Tag.TRANSFER_FINGERPRINT,
+    Tag.TRANSFER_LABELS,
+    Tag.TRANSFER_TEXT_COLUMN,
+    Tag.TRANSFER_LABEL_COLUMN,
+    Tag.TRANSFER_CODE_VERSION,
+    Tag.EVALUATES,
+    Tag.REPRODUCES,
+    Tag.REPRODUCTION,
     "resumes",
-    "tuned_by",
-    "tuned_trials",
-    "tuning_budget",
-    "search",
-    "executor",
-    "trial",
-    "failed_trials",
-    "pruned_at",
-    "best_run_id",
+    Tag.TUNED_BY,
+    Tag.TUNED_TRIALS,
+    Tag.TUNING_BUDGET,
+    Tag.SEARCH,
+    Tag.EXECUTOR,
+    Tag.TRIAL,
+    Tag.FAILED_TRIALS,
+    Tag.PRUNED_AT,
+    Tag.BEST_RUN_ID,
     "status_detail",
 )
-_COUNTS = frozenset({"failed_trials", "num_processes", "tuned_trials", "trial", "pruned_at"})
+_COUNTS = frozenset({Tag.FAILED_TRIALS, Tag.NUM_PROCESSES, Tag.TUNED_TRIALS, Tag.TRIAL, Tag.PRUNED_AT})
 """Tags that are numbers; others may look like one, such as a commit."""
 
 _FIXED = ("run_id", "run_name", "status", "start_time", "parent_run_id")
@@ -69,7 +70,8 @@ _ALWAYS = (
 def load_results(tracking_uri: str | None = None) -> pd.DataFrame:
     """A row per run of ours, the newest first, from the tracking store of the environment or of `tracking_uri`.
 
-    Metrics and hyperparameters are columns under their plain names (`test/f1_macro`, `learning_rate`), values typed.
+    Metrics and hyperparameters are columns under their plain names (`test/f1_macro`, `learning_rate`), values typed; tags
+    without `fairtune.` before theirs.
 
     Raises:
         StoreError: The store cannot be read.
@@ -100,7 +102,11 @@ def _row(run: Run) -> dict[str, object]:
         "parent_run_id": run.parent_id,
     }
     params = {name: _typed(value) for name, value in run.params.items()}
-    tags = {name: _typed(run.tags[name]) if name in _COUNTS else run.tags[name] for name in _TAGS if name in run.tags}
+    tags = {
+        name.removeprefix(PREFIX): _typed(run.tags[name]) if name in _COUNTS else run.tags[name]
+        for name in _TAGS
+        if name in run.tags
+    }
     # What was fixed comes first and stays: `evaluate` has a parameter called `run_id`, too, which the tag `evaluates` holds.
     return {**fixed, **params, **tags, **run.metrics, **fixed}
 

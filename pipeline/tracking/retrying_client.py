@@ -79,15 +79,15 @@ class RetryingClient:
         """The method of `MlflowClient`."""
         if name.startswith("_"):  # of an object that is being copied, which has no client yet
             raise AttributeError(name)
-        found = getattr(self._client, name)
-        if not callable(found):
-            return found
+        attribute = getattr(self._client, name)
+        if not callable(attribute):
+            return attribute
 
         def ask(*args: Any, **kwargs: Any) -> Any:
             if self._gave_up:  # whoever closes the run after that error need not wait for as long again
-                return found(*args, **kwargs)
+                return attribute(*args, **kwargs)
             try:
-                return self._asking(found, *args, **kwargs)
+                return self._asking(attribute, *args, **kwargs)
             except Exception as error:
                 self._gave_up = is_locked(error)
                 raise

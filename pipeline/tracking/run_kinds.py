@@ -10,6 +10,7 @@ from pipeline.evaluation.metric import ranking
 from pipeline.modeling.encoder import FAMILY_HEAD
 from pipeline.strategies.base import create_strategy, strategy_arguments
 from pipeline.tracking.runs import Run
+from pipeline.tracking.tags import Tag
 
 EXTERNAL = "external"
 """What stands as strategy of a model that was not trained here."""
@@ -28,7 +29,7 @@ def is_external(run: Run) -> bool:
 
 def is_reproduction(run: Run) -> bool:
     """Whether `reproduce` made the run, to be held against another one and nothing else."""
-    return "reproduces" in run.tags
+    return Tag.REPRODUCES in run.tags
 
 
 def has_test_result(run: Run) -> bool:
@@ -43,13 +44,13 @@ def predicts_scores(run: Run) -> bool:
 
 def count_processes(run: Run) -> int:
     """How many processes trained together."""
-    return int(run.tags.get("num_processes", "1"))
+    return int(run.tags.get(Tag.NUM_PROCESSES, "1"))
 
 
 def budget_of(run: Run) -> str:
     """What the search behind a run was allowed to spend; `untuned` without one."""
-    trials = run.tags.get("tuned_trials")
-    return run.tags.get("tuning_budget") or (f"{trials} trials" if trials else UNTUNED)
+    trials = run.tags.get(Tag.TUNED_TRIALS)
+    return run.tags.get(Tag.TUNING_BUDGET) or (f"{trials} trials" if trials else UNTUNED)
 
 
 def configuration(run: Run) -> tuple[str, ...]:
@@ -58,17 +59,17 @@ def configuration(run: Run) -> tuple[str, ...]:
     With dropout another number of processes is another draw. Whether the outputs of frozen layers were kept is in no key: that
     changes times, and scores by rounding alone.
     """
-    return run.tags["config_hash"], run.tags.get("base_sha256", ""), str(count_processes(run))
+    return run.tags["config_hash"], run.tags.get(Tag.BASE_SHA256, ""), str(count_processes(run))
 
 
 def row_key(run: Run) -> tuple[str, ...]:
     """Equal for runs that differ in their seeds only: same settings, base, precision and processes, tuned alike."""
     return (
-        run.tags["settings_hash"],
-        run.tags.get("base_sha256", ""),
+        run.tags[Tag.SETTINGS_HASH],
+        run.tags.get(Tag.BASE_SHA256, ""),
         run.params.get("compute_dtype", ""),
         str(count_processes(run)),
-        run.tags.get("tuned_trials", ""),
+        run.tags.get(Tag.TUNED_TRIALS, ""),
         budget_of(run),
     )
 
@@ -86,7 +87,7 @@ def row_name(run: Run) -> str:
 
     A run that failed before it could say either has its own name.
     """
-    return run.tags.get("entry") or run.tags.get("strategy") or run.name
+    return run.tags.get(Tag.ENTRY) or run.tags.get("strategy") or run.name
 
 
 def name_with_seed(run: Run) -> str:
@@ -102,7 +103,7 @@ def describe_arguments(run: Run, changed_only: bool = False) -> str:
     """
     if run.tags["strategy"] == EXTERNAL:
         return f"model={run.params.get('model', '')}"
-    arguments = json.loads(run.tags.get("strategy_args", "{}"))
+    arguments = json.loads(run.tags.get(Tag.STRATEGY_ARGS, "{}"))
     if changed_only:
         usual = _default_arguments(run.tags["strategy"])
         arguments = {name: value for name, value in arguments.items() if name not in usual or usual[name] != value}

@@ -12,17 +12,18 @@ from typing import TYPE_CHECKING, Literal, Protocol
 from pipeline.errors import DamageError, PipelineError, RunError, StoreError
 from pipeline.failures import foreseen
 from pipeline.hashing import hash_file
+from pipeline.registry import OBJECTIVES
+from pipeline.tracking.tags import CHECKSUM, under_todays_names
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_CHECKSUM = "sha256/"
 Status = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
 
 
 @dataclass(frozen=True)
 class Run:
-    """One run as it stands in the store."""
+    """One run as it stands in the store; what an older version wrote has today's names here, of tags and of the objective."""
 
     run_id: str
     name: str
@@ -33,6 +34,13 @@ class Run:
     tags: Mapping[str, str] = field(default_factory=dict)
     params: Mapping[str, str] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """The one place where names of older stores become today's."""
+        object.__setattr__(self, "tags", under_todays_names(self.tags))
+        if "objective" in self.params:
+            objective = OBJECTIVES.current(self.params["objective"])
+            object.__setattr__(self, "params", {**self.params, "objective": objective})
 
     @property
     def stage(self) -> str:
@@ -66,7 +74,7 @@ class RunLogger(Protocol):
         """Record a file under its own name."""
 
     def log_model(self, folder: Path, packages: Sequence[str] = ()) -> None:
-        """Record a model folder below the artifact `model/`, servable where `packages` are installed, too."""
+        """Record a saved model below the artifact `model/`, servable where `packages` are installed, too."""
 
     def log_dataset(self, name: str, source: str, sha256: str, context: str) -> None:
         """Record which data went in, as `training`, `validation` or `test`."""
@@ -154,7 +162,7 @@ class Tracker(RunStore, Protocol):
 
 def checksum_tag(path: str, text: str) -> dict[str, str]:
     """The tag by which a text that is recorded as the artifact `path` is known when it is read back."""
-    return {_CHECKSUM + path: hashlib.sha256(text.encode()).hexdigest()}
+    return {CHECKSUM + path: hashlib.sha256(text.encode()).hexdigest()}
 
 
 def check_artifact(run: Run, path: str, file: Path) -> Path:
@@ -163,7 +171,7 @@ def check_artifact(run: Run, path: str, file: Path) -> Path:
     Raises:
         DamageError: It is not what was recorded.
     """
-    sha256 = run.tags.get(_CHECKSUM + path)
+    sha256 = run.tags.get(CHECKSUM + path)
     if sha256 is None or not file.is_file() or hash_file(file) == sha256:
         return file
     again = f"`python -m pipeline evaluate --run-id {run.run_id} --force true` writes it anew"

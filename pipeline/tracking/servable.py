@@ -1,4 +1,4 @@
-"""A model folder as MLflow serves it: with our code, and the packages that loading and predicting need."""
+"""A saved model as MLflow serves it: with our code, and the packages that loading and predicting need."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _PACKAGE = Path(pipeline.__file__).parent
 
 
 def save_servable(folder: Path, target: Path, packages: Sequence[str] = ()) -> None:
-    """Write the model folder as an MLflow model (flavour `python_function`) to `target`, with an input example.
+    """Write the saved model as an MLflow model (flavour `python_function`) to `target`, with an input example.
 
     It has no signature: MLflow would hold what is sent against it before our code sees it, and no signature lets through all
     shapes that are answered rightly without (docs/adr, serving without a signature).

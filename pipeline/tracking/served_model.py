@@ -41,7 +41,7 @@ class RefusedInputError(MlflowException, ValueError):  # type: ignore[misc]
 
 
 class ServedModel:
-    """Predicts classes or scores for texts, or pairs of texts, with a model folder that training wrote."""
+    """Predicts classes or scores for texts, or pairs of texts, with a saved model."""
 
     def __init__(self, path: str) -> None:
         """Load base model, strategy and delta from `path`."""

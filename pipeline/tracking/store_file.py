@@ -136,10 +136,10 @@ def _wait_for_others(file: Path, named: Path) -> None:
     while file.exists() and (_is_empty(file) or _is_half_made(file)):
         journal = _journal(file)
         present = [path.stat() for path in (file, journal) if path.exists()]
-        state = [(one.st_mtime_ns, one.st_size) for one in present]
+        state = [(status.st_mtime_ns, status.st_size) for status in present]
         if state != seen:
             seen, since = state, time.monotonic()
-        quiet = max(time.monotonic() - since, time.time() - max((one.st_mtime for one in present), default=0.0))
+        quiet = max(time.monotonic() - since, time.time() - max((status.st_mtime for status in present), default=0.0))
         if quiet >= (_SECONDS_OF_EMPTINESS if _is_empty(file) and not journal.exists() else _SECONDS_OF_QUIET):
             return
         if not said:

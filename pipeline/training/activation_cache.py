@@ -105,13 +105,13 @@ class ActivationCache:
             self.folder.mkdir(parents=True, exist_ok=True)
             with self._lock(entry.name).acquire():
                 self._remove_leftovers(but=entry.name)
-                found = _open(entry, offsets, found=True)
-                if found is None:
+                states = _open(entry, offsets, found=True)
+                if states is None:
                     shutil.rmtree(entry, ignore_errors=True)
-                    found = self._build(entry, offsets, batches, compute)
-                if found is not None:
+                    states = self._build(entry, offsets, batches, compute)
+                if states is not None:
                     os.utime(entry)
-                return found
+                return states
         except OSError as error:
             _LOG.warning(
                 "Hidden states of frozen layers cannot be kept in %s (%s): they are computed anew.", self.folder, error

@@ -213,9 +213,9 @@ def load_trained_state(model: nn.Module, plan: ParameterPlan, state: dict[str, t
     import torch
 
     expected = {parameter.name: parameter.shape for parameter in plan.saved}
-    found = {name: tuple(tensor.shape) for name, tensor in state.items()}
-    if expected != found:
-        differing = sorted(set(expected.items()) ^ set(found.items()))[:3]
+    actual = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    if expected != actual:
+        differing = sorted(set(expected.items()) ^ set(actual.items()))[:3]
         raise ValueError(f"These are weights of another model or strategy; they differ in {differing}.")
     with torch.no_grad():
         for name, parameter in model.named_parameters():

@@ -42,13 +42,13 @@ def solve_head(strategy: Strategy, model: nn.Module, parameters: ParameterPlan, 
     if not np.isfinite(features).all():
         raise TrainingError(f"{strategy.name}: what the encoder makes of the texts is not finite. Try --precision fp32.")
     classes = int(layer.get_parameter("bias").numel())
-    found = strategy.solve(features, train.labels.astype(np.int64, copy=False), classes)
+    classifier = strategy.solve(features, train.labels.astype(np.int64, copy=False), classes)
     with torch.no_grad():
-        for parameter, value in ((layer.weight, found.weight), (layer.bias, found.bias)):
+        for parameter, value in ((layer.weight, classifier.weight), (layer.bias, classifier.bias)):
             parameter.copy_(torch.from_numpy(value))  # type: ignore[operator]
-    logits = torch.from_numpy(features @ found.weight.T + found.bias)
+    logits = torch.from_numpy(features @ classifier.weight.T + classifier.bias)
     loss = torch.nn.functional.cross_entropy(logits, torch.tensor(train.labels))  # copied: the labels may be mapped from a file
-    return Solution(float(loss), found.iterations)
+    return Solution(float(loss), classifier.iterations)
 
 
 def _linear_layer(parameters: ParameterPlan) -> str:

@@ -197,10 +197,10 @@ class ProcessGroup(DistributedContext):
 
     def broadcast(self, question: Callable[[], T]) -> T:
         """What process 0 answers; the others wait for it."""
-        answer: list[Any] = [question() if self.rank == 0 else None]
-        _torch_distributed().broadcast_object_list(answer, src=0)
-        found: T = answer[0]
-        return found
+        answers: list[Any] = [question() if self.rank == 0 else None]
+        _torch_distributed().broadcast_object_list(answers, src=0)
+        answer: T = answers[0]
+        return answer
 
     def agree(self, question: Callable[[], bool], now: bool) -> bool:
         """What process 0 answers, if `now`, else False."""

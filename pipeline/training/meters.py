@@ -51,13 +51,13 @@ class MemoryMeter:
     def peaks(self) -> dict[str, float]:
         """Metric name -> MiB; the CUDA figures are absent where there is no CUDA."""
         peak = _status_bytes("VmHWM") or _highest_bytes()
-        found = {"cost/peak_rss_mb": max(0, peak - self.baseline_bytes) / MIB}
+        metrics = {"cost/peak_rss_mb": max(0, peak - self.baseline_bytes) / MIB}
         if _cuda():
             import torch
 
-            found["cost/peak_cuda_mb"] = torch.cuda.max_memory_allocated() / MIB
-            found["cost/peak_cuda_reserved_mb"] = torch.cuda.max_memory_reserved() / MIB
-        return found
+            metrics["cost/peak_cuda_mb"] = torch.cuda.max_memory_allocated() / MIB
+            metrics["cost/peak_cuda_reserved_mb"] = torch.cuda.max_memory_reserved() / MIB
+        return metrics
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,11 @@ if TYPE_CHECKING:
     from torch import nn
 
 
+def warmup_steps(total_steps: int, warmup_ratio: float) -> int:
+    """Steps over which the rate rises; in the first of them it is zero."""
+    return math.ceil(total_steps * warmup_ratio)
+
+
 def build_schedule(total_steps: int, warmup_ratio: float) -> Callable[[int], float]:
     """Share of the peak rate at a step counted from 0: up linearly over the warm-up, then down to zero at the end.
 
@@ -25,7 +30,7 @@ def build_schedule(total_steps: int, warmup_ratio: float) -> Callable[[int], flo
 
     unused = torch.optim.SGD([torch.nn.Parameter(torch.empty(0))], lr=1.0)
     shares: Callable[[int], float]
-    (shares,) = get_scheduler("linear", unused, math.ceil(total_steps * warmup_ratio), total_steps).lr_lambdas
+    (shares,) = get_scheduler("linear", unused, warmup_steps(total_steps, warmup_ratio), total_steps).lr_lambdas
     return shares
 
 

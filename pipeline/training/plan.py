@@ -156,27 +156,27 @@ def report(progress: Progress, callback: Callback, metrics: dict[str, float]) ->
     callback.on_log(progress.step, metrics)
 
 
-def note_evaluation(config: FitConfig, progress: Progress, callback: Callback, found: dict[str, float]) -> None:
+def note_evaluation(config: FitConfig, progress: Progress, callback: Callback, metrics: dict[str, float]) -> None:
     """Report validation metrics, and keep in mind whether they are the best so far.
 
     Raises:
         TrainingError: The loss is NaN or infinite: the last steps have ruined the weights.
     """
-    if not math.isfinite(loss := found[LOSS]):
+    if not math.isfinite(loss := metrics[LOSS]):
         raise TrainingError(
             f"The validation loss became {loss} by step {progress.step}. Lower --learning-rate, or raise --warmup-ratio."
         )
-    report(progress, callback, {f"val/{name}": value for name, value in found.items()})
-    if _is_better(found, progress.best, config.metric_for_best_model):
-        progress.best, progress.best_step, progress.evaluations_without_gain = found, progress.step, 0
+    report(progress, callback, {f"val/{name}": value for name, value in metrics.items()})
+    if _is_better(metrics, progress.best, config.metric_for_best_model):
+        progress.best, progress.best_step, progress.evaluations_without_gain = metrics, progress.step, 0
     else:
         progress.evaluations_without_gain += 1
 
 
-def _is_better(found: Mapping[str, float], best: Mapping[str, float], metric: str) -> bool:
+def _is_better(metrics: Mapping[str, float], best: Mapping[str, float], metric: str) -> bool:
     if not best:
         return True
-    return found[metric] < best[metric] if lower_is_better(metric) else found[metric] > best[metric]
+    return metrics[metric] < best[metric] if lower_is_better(metric) else metrics[metric] > best[metric]
 
 
 def patience_is_over(config: FitConfig, progress: Progress) -> bool:

@@ -29,7 +29,7 @@ from pipeline.modeling.model_sources import ModelAddress, find_model
 from pipeline.objectives.base import Objective, Tokenization, create_objective
 from pipeline.registry import HEADS, OBJECTIVES, STRATEGIES
 from pipeline.strategies.base import Strategy, StrategyContext, create_strategy
-from pipeline.strategies.parameter_plan import ParameterPlan, parameter_names, plan_parameters
+from pipeline.strategies.parameter_plan import ParameterPlan, check_selectors, parameter_names, plan_parameters
 from pipeline.training.acceleration.base import AUTO, accelerated_inference
 from pipeline.training.checkpoints import load_trained_state, trained_state
 from pipeline.training.inference import predict_logits
@@ -164,6 +164,7 @@ def build_model(
         torch.manual_seed(adapter_seed)
         model = strategy.adapt(loaded.model, context)
     parameters = plan_parameters(model, context.encoder, phases, own_names, loaded.newly_initialised)
+    check_selectors(strategy.name, context.encoder, phases, [parameter.location for parameter in parameters.parameters])
     return BuiltModel(model, strategy, parameters, address, context)
 
 
@@ -208,7 +209,8 @@ def read_record(folder: Path) -> ModelRecord:
         content = json.loads((folder / RECORD).read_text(encoding="utf-8"))
         if content["format"] != _FORMAT:
             raise ModelError(f"{folder}: written in format {content['format']}; this version reads {_FORMAT}.")
-        return ModelRecord(**content)
+        record = ModelRecord(**content)
+        return replace(record, objective=OBJECTIVES.current(record.objective))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{folder}: {RECORD} is missing or damaged: {error}.") from error
 
@@ -297,8 +299,8 @@ def load_foreign_model(
             f"--model {address.name}: holds no classifier for {len(classes)} classes ({why}). Give a model that was fine-tuned "
             "on these classes, or train one first."
         )
-    found = find_outputs(address, report, classes, model_labels)
-    if found.rows is None:
+    outputs = find_outputs(address, report, classes, model_labels)
+    if outputs.rows is None:
         own = read_class_names(address.config, report.outputs)
         knows = f"the classes {enumerate_some(own)}" if own else f"{report.outputs} classes without names"
         same = "the classes in the order of its outputs as --model-labels"
@@ -322,4 +324,4 @@ def load_foreign_model(
         clamp_length(max_length, tokenizer, address.encoder.max_positions),
         address.encoder,
     )
-    return model, " ".join(note for note in (report.note, found.note) if note)
+    return model, " ".join(note for note in (report.note, outputs.note) if note)

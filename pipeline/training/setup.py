@@ -18,11 +18,13 @@ from pipeline.data.splits import SplitName, choose_sample
 from pipeline.data.tokenization import TokenTable, clamp_length
 from pipeline.errors import ConfigError
 from pipeline.hashing import digest
+from pipeline.modeling.encoder import FAMILY_HEAD
 from pipeline.modeling.head import with_head
 from pipeline.modeling.loading import check_weights, load_tokenizer
 from pipeline.modeling.model_sources import PACKAGED, ModelAddress, find_model
 from pipeline.objectives.base import Objective, Tokenization, check_objective, create_objective
 from pipeline.strategies.base import Strategy, StrategyContext, create_strategy
+from pipeline.strategies.parameter_plan import check_selectors
 from pipeline.training.activation_cache import GIB, ActivationCache
 from pipeline.training.checkpoints import CheckpointFolder
 from pipeline.training.distributed import check_processes
@@ -139,7 +141,11 @@ def find_inputs(config: configs.TrainConfig) -> TrainingInputs:
     objective.check_metric(config.metric_for_best_model)
     notes = tuple(note for note in (weights.note, objective.describe_outputs(address, weights)) if note)
     inputs = TrainingInputs(config, address, strategy, prepared, address.sha256(), objective, notes)
-    objective.check(address, strategy, strategy.checked_phases(inputs.context()))
+    context = inputs.context()
+    phases = strategy.checked_phases(context)
+    objective.check(address, strategy, phases)
+    if config.head == FAMILY_HEAD and not strategy.adapts:  # else the parameters are known once the model is built
+        check_selectors(strategy.name, context.encoder, phases, map(context.encoder.locate, weights.names))
     if not len(inputs.sample("train")):
         raise ConfigError(f"--dataset {config.dataset}: no training example is left.")
     return inputs
@@ -189,7 +195,7 @@ def plan_fit(
 
 
 def describe_model(inputs: TrainingInputs, texts: Texts, built: BuiltModel, validation: Mapping[str, float]) -> ModelRecord:
-    """What a model folder says of where its model comes from; `validation` are metrics of the selected checkpoint."""
+    """What a saved model says of where its model comes from; `validation` are metrics of the selected checkpoint."""
     config, address, problem = inputs.config, inputs.address, inputs.prepared.manifest.problem
     return ModelRecord(
         base=config.model if address.revision or config.model == PACKAGED else str(address.folder),

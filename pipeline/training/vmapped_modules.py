@@ -48,13 +48,13 @@ class Stack(nn.Module):
         """What the model makes of one batch with each point's weights."""
         from torch.func import functional_call, vmap
 
-        def one(weights: dict[str, torch.Tensor], probability: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        def forward_point(weights: dict[str, torch.Tensor], probability: torch.Tensor) -> tuple[torch.Tensor, ...]:
             with _dropping(self.model, probability):
                 output = functional_call(self.model, weights, kwargs=inputs)
             return (output.logits, output.loss) if "labels" in inputs else (output.logits,)
 
         # One draw for all, as each would draw by itself from the same seed: no point's masks depend on which train beside.
-        logits, *loss = vmap(one, randomness="same")(self.weights, self.dropout)
+        logits, *loss = vmap(forward_point, randomness="same")(self.weights, self.dropout)
         return SimpleNamespace(logits=logits.transpose(0, 1), loss=loss[0] if loss else None)
 
     def keep(self, positions: list[int]) -> None:

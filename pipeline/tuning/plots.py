@@ -53,7 +53,7 @@ def draw_trials(trials: Sequence[Trial], metric: str, lower_is_better: bool) -> 
         axes.plot(numbers, scores, "o", color=_SCORE, label="trial")
         axes.plot(numbers, best_so_far(scores, lower_is_better), drawstyle="steps-post", color=_BEST, label="best so far")
     for state, marker in (("pruned", "v"), ("over budget", "s")):
-        if chosen := [(number, score) for number, score, found in scored if found == state]:
+        if chosen := [(number, score) for number, score, trial_state in scored if trial_state == state]:
             axes.plot(*zip(*chosen, strict=True), marker, color="#999999", label=state)
     if failed := [trial.number + 1 for trial in trials if trial.state == "failed"]:
         axes.plot(failed, [0.03] * len(failed), "x", color="#b33", transform=axes.get_xaxis_transform(), label="failed")

@@ -49,7 +49,9 @@ class Space:
     @property
     def size(self) -> int | None:
         """Number of points; None where a range is continuous."""
-        counts = [len(values) if (values := one.values()) is not None else None for one in self.ranges.values()]
+        counts = [
+            len(values) if (values := search_range.values()) is not None else None for search_range in self.ranges.values()
+        ]
         return None if None in counts else math.prod(count for count in counts if count is not None)
 
     def without(self, names: tuple[str, ...]) -> Space:
@@ -59,8 +61,8 @@ class Space:
     def point(self, index: int) -> dict[str, Any]:
         """The point of a finite space at that place of the grid; the last name varies fastest."""
         chosen = {}
-        for name, one in reversed(list(self.ranges.items())):
-            values = one.values()
+        for name, search_range in reversed(list(self.ranges.items())):
+            values = search_range.values()
             assert values is not None
             index, place = divmod(index, len(values))
             chosen[name] = values[place]
@@ -74,12 +76,12 @@ class Space:
         """
         if self.size is None:
             generator = random.Random(f"{seed}:{number}")
-            return {name: one.draw(generator) for name, one in self.ranges.items()}
+            return {name: search_range.draw(generator) for name, search_range in self.ranges.items()}
         return self.point(_shuffled_place(number, self.size, seed))
 
     def describe(self) -> dict[str, object]:
         """What a recipe would say; ready for JSON."""
-        return {name: one.describe() for name, one in self.ranges.items()}
+        return {name: search_range.describe() for name, search_range in self.ranges.items()}
 
     def check_names(self, strategy: str) -> None:
         """Hold the names against what can be searched.

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import importlib.util
 import itertools
+import re
 from collections.abc import Sequence
 
 import pytest
 import torch
+from plain_models import encoder_takes, has_biases, has_linear_head, has_pooler, shares_layers
 
 from pipeline.modeling.encoder import FAMILY_HEAD
-from pipeline.modeling.family import list_model_types
+from pipeline.modeling.family import find_family, list_model_types
 from pipeline.modeling.head import list_heads
 from pipeline.strategies.base import Strategy, create_strategy, list_strategies
 
@@ -23,15 +25,32 @@ FAMILIES = list_model_types()
 
 OWN_HEADS = [name for name in list_heads() if name != FAMILY_HEAD]
 
-_SHARED = r" cannot work on albert: the 4 layers of .* share one set of weights"
-_NO_BIASES = r" cannot work on modernbert: .* has no biases"
-_NOT_LINEAR = r"linear_probe cannot work on {} with --head pooler: that head has more layers .* Add --head mean\."
-_NO_PREFIX = "prefix cannot work on {}: its attention takes no past keys and values"
+_SHARED = r"the 4 layers of .* share one set of weights"
+_NO_BIASES = r".* has no biases"
+_NOT_LINEAR = r"that head has more layers .* Add --head mean\."
+_NO_PREFIX = "its attention takes no past keys and values"
+
+
+def _reasons(family: str) -> dict[str, str]:
+    """Strategy -> why it cannot work on a family: of transformers' model, and what else the family declares."""
+    reasons = {name: re.escape(reason) for name, reason in find_family(family).refused.items() if name != "prefix"}
+    if shares_layers(family):
+        reasons |= dict.fromkeys(("discriminative", "freeze_bottom", "gradual", "partial"), _SHARED)
+    if not has_biases(family):
+        reasons |= dict.fromkeys(("bitfit", "random_subset"), _NO_BIASES)
+    if not encoder_takes(family, "past_key_values"):
+        reasons["prefix"] = _NO_PREFIX
+    elif "prefix" in find_family(family).refused:
+        reasons["prefix"] = re.escape(find_family(family).refused["prefix"])
+    if not has_linear_head(family):
+        reasons["linear_probe"] = _NOT_LINEAR
+    return reasons
+
+
 REFUSED = {
-    **{("albert", name): name + _SHARED for name in ("discriminative", "freeze_bottom", "gradual", "partial")},
-    **{("modernbert", name): name + _NO_BIASES for name in ("bitfit", "random_subset")},
-    **{(family, "prefix"): _NO_PREFIX.format(family) for family in ("albert", "distilbert", "modernbert")},
-    **{(family, "linear_probe"): _NOT_LINEAR.format(family) for family in FAMILIES if family not in ("albert", "bert")},
+    (family, name): rf"{name} cannot work on {family}( with --head pooler)?: {reason}"
+    for family in FAMILIES
+    for name, reason in _reasons(family).items()
 }
 """Pairs of family and strategy that cannot work with the family's own head, and the message that says so."""
 
@@ -43,7 +62,7 @@ PAIRS = [
     for name in STRATEGIES
     if (family, name) not in REFUSED and (name != "qlora" or HAS_BITSANDBYTES)
 ]
-POOLED = ("albert", "bert")
+POOLED = tuple(filter(has_pooler, FAMILIES))
 """Families whose classifier uses a pooler that the checkpoint may lack."""
 _MEETING_HEADS = ("full", "head_only", "lora", "partial", "prefix", "prompt")
 

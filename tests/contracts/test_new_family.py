@@ -8,9 +8,10 @@ from pairs import make, moved, snapshot
 from transformers import BertTokenizerFast, LayoutLMConfig, LayoutLMModel
 
 import pipeline.modeling.families
-from pipeline.errors import ConfigError, ModelError
+from pipeline.errors import ConfigError, ModelError, PluginError
 from pipeline.modeling.encoder import describe_encoder
 from pipeline.modeling.family import find_family, list_model_types
+from pipeline.modeling.loading import check_weights
 from pipeline.modeling.model_sources import find_model
 
 HEADING = "Add an encoder family in one file"
@@ -77,3 +78,20 @@ def test_a_file_must_hold_one_family(add_module, text: str) -> None:
     add_module("odd", text)
     with pytest.raises(TypeError, match="exactly one Family"):
         list_model_types()
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("base_prefix", "bert", r"base_prefix is 'bert', and LayoutLMFor.* of transformers has its encoder in 'layoutlm'"),
+        ("layers", "encoder.layers", r"layers names layoutlm\.encoder\.layers, and LayoutLMFor.* has no such module"),
+        ("pooler", "final_norm", r"pooler names layoutlm\.final_norm, and"),
+        ("logits", "classifier.out_proj", r"logits names classifier\.out_proj, and"),
+    ],
+)
+def test_a_name_that_is_not_in_the_model_is_refused_with_the_file(add_module, checkpoint, field, value, message):
+    values = {"base_prefix": "layoutlm", field: value}
+    lines = [f"    {name} = {value!r}" for name, value in {"model_types": ("layoutlm",), **values}.items()]
+    add_module(f"odd_{field}", "\n".join(["from pipeline.modeling.family import Family", "class Odd(Family):", *lines]))
+    with pytest.raises(PluginError, match=rf"families\.odd_{field}: Odd\.{message}"):
+        check_weights(find_model(str(checkpoint)))

@@ -10,7 +10,7 @@ from pairs import moved, snapshot
 import pipeline.modeling.heads
 from pipeline.__main__ import cli
 from pipeline.config import TrainConfig
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, PluginError
 from pipeline.modeling.head import head_class, list_heads
 from pipeline.stages.configure import configure
 from pipeline.strategies.base import create_strategy
@@ -45,3 +45,16 @@ def test_a_file_must_hold_one_head(add_module):
     add_module("odd", "")
     with pytest.raises(TypeError, match="exactly one Head"):
         head_class("odd")
+
+
+@pytest.mark.parametrize(
+    ("answer", "shape"), [("states", r"\[2, 3, 32\]"), ("states.amax(2)", r"\[2, 3\]"), ("None", "NoneType")], ids=str
+)
+def test_a_head_that_makes_no_vector_of_a_text_is_refused_by_name(add_module, tiny, answer, shape):
+    lines = ["class Odd(PoolingHead):", "    def pool(self, states, mask):", f"        return {answer}"]
+    text = "\n".join(["from pipeline.modeling.pooling import PoolingHead", *lines])
+    add_module("odd", text)
+    with pytest.raises(
+        PluginError, match=rf"heads\.odd: pool of class Odd makes {shape} of .*, and must make .*here \[2, 32\]"
+    ):
+        tiny.build(create_strategy("full", {}), tiny.folder(), tiny.config(head="odd"))

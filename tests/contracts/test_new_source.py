@@ -11,7 +11,7 @@ import pipeline.data.sources
 from pipeline.config import SplitConfig
 from pipeline.data.prepared import prepare
 from pipeline.data.source import find_source
-from pipeline.errors import DataError
+from pipeline.errors import DataError, PluginError
 from pipeline.registry import SOURCES
 
 
@@ -46,3 +46,26 @@ def test_a_file_must_hold_one_kind(add_module):
     add_module("odd", "")
     with pytest.raises(TypeError, match="exactly one SourceKind"):
         find_source("reviews.csv", SplitConfig())
+
+
+@pytest.mark.parametrize(
+    ("columns", "missing"),
+    [({"review": ["a"], "label": ["b"]}, "text"), ({"stars": [1]}, "text and label")],
+    ids=["text", "both"],
+)
+def test_a_source_without_a_column_is_refused_by_name(add_module, columns, missing):
+    lines = [
+        "import pandas as pd",
+        "from pipeline.data.source import Source, SourceKind, SourceTables",
+        "class Odd(SourceKind):",
+        "    priority = 1",
+        "    def claims(self, dataset, config):",
+        "        return dataset == 'odd'",
+        "    def find(self, dataset, config):",
+        f"        return Source('odd', 'odd:', 'odd', lambda: SourceTables({{'all': pd.DataFrame({columns})}}))",
+    ]
+    add_module("odd", "\n".join(lines))
+    with pytest.raises(
+        PluginError, match=rf"sources\.odd: class Odd gives the part 'all' without the column {missing}, but with"
+    ):
+        find_source("odd", SplitConfig()).read()

@@ -9,9 +9,11 @@ from click.testing import CliRunner
 import pipeline.strategies.methods
 from pipeline.__main__ import cli
 from pipeline.config import TrainConfig
-from pipeline.errors import ConfigError
+from pipeline.config.fields import config_class
+from pipeline.errors import ConfigError, PluginError
 from pipeline.stages.configure import configure
 from pipeline.strategies.base import create_strategy, list_strategies, strategy_class
+from pipeline.training.setup import find_inputs
 
 MODULE = '''
 from pipeline.config.fields import Count, config_class
@@ -70,7 +72,15 @@ def test_one_file_is_a_strategy(add_module, tiny, tmp_path):
         create_strategy("single_layr", {})
 
 
-def test_the_example_of_the_guide_is_a_strategy(add_module, guide, tiny, tmp_path):
+@pytest.mark.parametrize(
+    ("family", "modules"),
+    [
+        ("bert", {"query", "classifier"}),
+        ("distilbert", {"q_lin", "pre_classifier", "classifier"}),
+        ("modernbert", {"Wqkv", "dense", "norm", "classifier"}),
+    ],
+)
+def test_the_example_of_the_guide_is_a_strategy(add_module, guide, tiny, tmp_path, family, modules):
     section, block = guide("Add a strategy in one file")
     (name,) = re.findall(r"Saved as `pipeline/strategies/methods/(\w+)\.py`", section)
     (typed,) = re.findall(rf"--strategy {name} --strategy-args ([\w.=]+)`", section)
@@ -78,9 +88,9 @@ def test_the_example_of_the_guide_is_a_strategy(add_module, guide, tiny, tmp_pat
     add_module(name, block)
     config = configure(TrainConfig, {"strategy": name, "strategy_args": typed})
     strategy = create_strategy(config.strategy, config.strategy_args)
-    built = tiny.build(strategy, tiny.folder(), tiny.config())
+    built = tiny.build(strategy, tiny.folder(family), tiny.config())
     lr_multipliers = {parameter.name: parameter.lr_multipliers for parameter in built.parameters.trainable}
-    assert {name.rpartition(".")[0].rpartition(".")[2] for name in lr_multipliers} == {"query", "classifier"}
+    assert {name.rpartition(".")[0].rpartition(".")[2] for name in lr_multipliers} == modules
     assert {lr_multiplier for (lr_multiplier,) in lr_multipliers.values()} == {0.5, 1.0}
     before = {name: parameter.clone() for name, parameter in built.model.named_parameters()}
     tiny.fit(built, tiny.config(), tmp_path / "checkpoints")
@@ -157,3 +167,61 @@ def test_a_file_must_hold_one_strategy(add_module, text):
     add_module("odd", text)
     with pytest.raises(TypeError, match="exactly one Strategy"):
         strategy_class("odd")
+
+
+TYPO = """
+from pipeline.config.fields import config_class
+from pipeline.strategies.base import Strategy
+from pipeline.strategies.freezing import Phase, head, inside_layers, layers, optional
+
+
+@config_class
+class Typo(Strategy):
+    def phases(self, context):
+        def queries(place):
+            return ".qury." in place.name
+
+        return [Phase.training(head), Phase.training(head, {selector}, start_epoch=1)]
+"""
+
+
+@pytest.mark.parametrize(
+    ("selector", "named"),
+    [
+        ("queries", r"queries \(typo\.py, line 10\)"),
+        ("lambda place: False", r"<lambda> \(typo\.py, line 13\)"),
+        ('inside_layers("attension")', r"inside_layers\('attension'\)"),
+        ("layers(9, 10)", r"layers\(9, 10\)"),
+    ],
+)
+def test_a_selector_that_matches_nothing_is_refused_before_a_run_is_made(
+    add_module, tiny, tmp_path, monkeypatch, selector, named
+):
+    monkeypatch.chdir(tmp_path)
+    add_module("typo", TYPO.replace("{selector}", selector))
+    message = rf"typo cannot work on bert: its selector {named}, from epoch 1 on, matches no parameter of .*bert"
+    names = r"part 'layer': bert\.encoder\.layer\.N\.attention\.self\.query\.weight, .*part 'head': classifier\.weight"
+    options = {"model": str(tiny.folder()), "dataset": str(tiny.csv()), "epochs": 2, "cache_dir": str(tmp_path / "cache")}
+    config = configure(TrainConfig, {"strategy": "typo", **options})
+    with pytest.raises(ConfigError, match=f"{message}.*{names}"):
+        find_inputs(config)
+    with pytest.raises(ConfigError, match=message):
+        tiny.build(create_strategy("typo", {}), tiny.folder(), tiny.config(epochs=2))
+
+
+@pytest.mark.parametrize("selector", ["optional(queries)", "layers(0, 0)", "layers(-2, 0)"])
+def test_a_selector_that_may_match_nothing_is_not(add_module, tiny, selector):
+    add_module("typo", TYPO.replace("{selector}", selector))
+    built = tiny.build(create_strategy("typo", {}), tiny.folder(), tiny.config(epochs=2))
+    assert {parameter.location.part for parameter in built.parameters.trainable} == {"head"}
+
+
+@pytest.mark.parametrize("base", ["Strategy", "LinearAdapter"])
+def test_a_strategy_without_its_decorator_is_told_to_have_it(add_module, base):
+    imports = ["from pipeline.strategies.adapters import LinearAdapter", "from pipeline.strategies.base import Strategy"]
+    add_module("bare", "\n".join([*imports, f"class Bare({base}):", "    pass"]))
+    with pytest.raises(PluginError, match=rf"methods\.bare: write @{config_class.__name__} above class Bare"):
+        create_strategy("bare", {})
+    done = CliRunner().invoke(cli, ["train", "--strategy", "bare"])
+    assert (done.exit_code, "Traceback" in done.output) == (2, False)
+    assert "write @" in done.output

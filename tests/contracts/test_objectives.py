@@ -1,4 +1,4 @@
-"""Every strategy trains pairs of texts, as a siamese encoder and as a cross-encoder, and comes back the same."""
+"""Every strategy trains pairs of texts, as a bi-encoder and as a cross-encoder, and comes back the same."""
 
 import functools
 import os
@@ -34,17 +34,17 @@ NO_HEAD = {"head_only", "gradual", "linear_probe"}
 USABLE = [name for name in STRATEGIES if name != "qlora" or HAS_BITSANDBYTES]
 CASES = [
     (objective, problem, name, "bert", "mean")
-    for objective, problem in (("siamese", "scores"), ("siamese", "three"), ("classification", "scores"))
+    for objective, problem in (("bi_encoder", "scores"), ("bi_encoder", "three"), ("classification", "scores"))
     for name in USABLE
-    if not (objective == "siamese" and problem == "scores" and name in NO_HEAD)
+    if not (objective == "bi_encoder" and problem == "scores" and name in NO_HEAD)
     and not (problem == "scores" and create_strategy(name, {}).is_solved)
 ]
-QUICK = [case for case in CASES if case[2] in EVERYWHERE or case[:2] == ("siamese", "scores")]
+QUICK = [case for case in CASES if case[2] in EVERYWHERE or case[:2] == ("bi_encoder", "scores")]
 """What `make test` takes of them: every strategy once, and those of `EVERYWHERE` with every problem."""
 OTHERS = [
-    *(("siamese", "two", "partial", "bert", pooling) for pooling in ("cls", "max")),
-    ("siamese", "three", "head_only", "bert", "cls"),
-    *(("siamese", "scores", "full", family, "mean") for family in FAMILIES if family != "bert"),
+    *(("bi_encoder", "two", "partial", "bert", pooling) for pooling in ("cls", "max")),
+    ("bi_encoder", "three", "head_only", "bert", "cls"),
+    *(("bi_encoder", "scores", "full", family, "mean") for family in FAMILIES if family != "bert"),
     *(("classification", "two", "full", family, "mean") for family in FAMILIES),
 ]
 """Other poolings and architectures."""
@@ -52,7 +52,7 @@ RELOAD = """
 import sys
 from pathlib import Path
 import numpy as np
-sys.path.insert(0, sys.argv[1])
+sys.path[:0] = [sys.argv[1], str(Path(sys.argv[1]).parent)]
 from test_objectives import INPUTS
 from pipeline.training.saved_model import load_model_folder
 
@@ -122,7 +122,7 @@ def train(
 
 
 def test_the_objectives_are_found() -> None:
-    assert {"classification", "siamese"} <= set(list_objectives())
+    assert {"classification", "bi_encoder"} <= set(list_objectives())
     assert len(CASES) > 30
 
 
@@ -185,11 +185,11 @@ def test_what_trains_a_head_alone_is_refused_where_there_is_none(tiny, name):
 
     address = find_model(str(tiny.folder()))
     for problem in ("scores", "two"):
-        objective = create_objective("siamese", PROBLEMS[problem], "mean")
+        objective = create_objective("bi_encoder", PROBLEMS[problem], "mean")
         phases = make(name).phases(tiny.context(tiny.folder(), tiny.config(epochs=3), 3, objective))
         with pytest.raises(ConfigError, match=f"--strategy {name}: trains the head alone"):
             objective.check(address, make(name), phases)
-    create_objective("siamese", PROBLEMS["three"], "mean").check(address, make(name), phases)
+    create_objective("bi_encoder", PROBLEMS["three"], "mean").check(address, make(name), phases)
 
 
 def test_a_solver_of_classes_is_refused_for_scores(tiny):
@@ -206,8 +206,9 @@ def test_a_solver_of_classes_is_refused_for_scores(tiny):
 def test_a_head_is_refused_where_the_objective_has_its_own(name):
     from pipeline.errors import ConfigError
 
-    with pytest.raises(ConfigError, match=f"--head {name}: --objective siamese puts no head of that kind .* Leave --head out"):
-        create_objective("siamese", PROBLEMS["scores"], "mean", name)
+    said = f"--head {name}: --objective bi_encoder puts no head of that kind .* Leave --head out"
+    with pytest.raises(ConfigError, match=said):
+        create_objective("bi_encoder", PROBLEMS["scores"], "mean", name)
 
 
 @pytest.mark.parametrize("head", ["attention", "mean", "mlp"])
@@ -220,7 +221,7 @@ def test_a_cross_encoder_of_scores_takes_every_head(tiny, tmp_path, head):
 
 @pytest.mark.parametrize("name", [name for name in USABLE if name not in NO_HEAD])
 def test_what_trains_more_than_a_head_is_not_refused(tiny, name):
-    objective = create_objective("siamese", PROBLEMS["scores"], "mean")
+    objective = create_objective("bi_encoder", PROBLEMS["scores"], "mean")
     config = tiny.config(epochs=3)
     phases = make(name).phases(tiny.context(tiny.folder(), config, 3, objective))
     objective.check(find_model(str(tiny.folder())), make(name), phases)
@@ -249,7 +250,7 @@ def test_a_fresh_process_reloads_every_model_with_the_same_outputs(train_case, c
 
 
 @pytest.mark.parametrize("pooling", ["mean", "cls", "max"])
-@pytest.mark.parametrize("objective", ["siamese", "classification"])
+@pytest.mark.parametrize("objective", ["bi_encoder", "classification"])
 def test_frozen_layers_from_the_cache_change_nothing(tiny, tmp_path, watch, objective, pooling):
     from pipeline.training.activation_cache import ActivationCache
 
@@ -257,7 +258,7 @@ def test_frozen_layers_from_the_cache_change_nothing(tiny, tmp_path, watch, obje
     logs = []
     for cache in (None, ActivationCache(tmp_path / "states", 10**9)):
         watcher = watch()
-        problem = "two" if objective == "siamese" else "scores"
+        problem = "two" if objective == "bi_encoder" else "scores"
         folder = tmp_path / str(cache is None)
         result = train(
             tiny,

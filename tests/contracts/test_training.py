@@ -30,6 +30,7 @@ from pairs import (
     moved,
     snapshot,
 )
+from plain_models import has_final_norm
 
 from pipeline.data.batching import TokenExamples
 from pipeline.errors import ConfigError
@@ -186,7 +187,7 @@ def test_whatever_ever_trains_is_in_one_optimizer_group_from_the_start(train_cas
     trained = train_case(family, name, pooler, head)
     assert trained.trainable
     assert sorted(trained.grouped) == sorted(trained.trainable)
-    assert bool(trained.pooler) == (family == "modernbert" or (family in POOLED and head == FAMILY_HEAD))
+    assert bool(trained.pooler) == (has_final_norm(family) or (family in POOLED and head == FAMILY_HEAD))
     if family in POOLED and not pooler:
         assert all(trained.pooler), "what the checkpoint lacked always trains"
 

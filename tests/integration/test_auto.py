@@ -9,6 +9,7 @@ from pipeline.config import TuneConfig
 from pipeline.config.fields import as_dict
 from pipeline.errors import ConfigError
 from pipeline.stages.configure import configure, resolve_strategy
+from pipeline.tracking.tags import Tag
 
 SETTINGS = "options: {epochs: 2}\nstrategies:\n  freeze_bottom: {learning_rate: 5e-4, epochs: 9}\n"
 
@@ -17,15 +18,15 @@ def test_the_run_is_that_of_the_strategy_taken(workspace, capsys):
     run = workspace.tracker.get(workspace.train(strategy="auto", max_train_samples=50))
     reason = "50 training examples, fewer than 100: freeze the bottom three quarters of the layers"
     assert f"auto takes freeze_bottom, bottom=0.75: {reason}." in capsys.readouterr().out
-    assert (run.tags["strategy"], run.params["strategy"], run.tags["strategy_reason"]) == ("freeze_bottom",) * 2 + (reason,)
+    assert (run.tags["strategy"], run.params["strategy"], run.tags[Tag.STRATEGY_REASON]) == ("freeze_bottom",) * 2 + (reason,)
     assert run.tags["mlflow.note.content"].endswith(f"Chosen by auto: {reason}.")
     assert float(run.params["bottom"]) == 0.75
     results = load_results().set_index("run_id")
     assert results.loc[run.run_id, "strategy_reason"] == reason
     named = workspace.config(strategy="freeze_bottom", strategy_args="bottom=0.75", max_train_samples=50)
     other = workspace.tracker.get(workspace.train(**named_options(named)))
-    assert other.tags["settings_hash"] == run.tags["settings_hash"]
-    assert "strategy_reason" not in other.tags
+    assert other.tags[Tag.SETTINGS_HASH] == run.tags[Tag.SETTINGS_HASH]
+    assert Tag.STRATEGY_REASON not in other.tags
     assert workspace.evaluate(run.run_id).test["accuracy"] >= 0
 
 

@@ -17,6 +17,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from pipeline.tracking.tags import Tag
+
 ROOT = Path(__file__).parents[2]
 TRIALS = 5
 SEARCHES = int(os.environ.get("KILLED_SEARCHES", "3"))
@@ -130,13 +132,13 @@ def outcome(folder):
     assert parent.status == "FINISHED"
     assert not [run.run_id for run in runs if run.status == "RUNNING"]
     finished = [run for run in runs if run.stage == "trial" and run.status == "FINISHED"]
-    assert Counter(run.tags["trial"] for run in finished) == {str(number + 1): 1 for number in range(TRIALS)}
+    assert Counter(run.tags[Tag.TRIAL] for run in finished) == {str(number + 1): 1 for number in range(TRIALS)}
     assert {run.parent_id for run in finished} == {parent.run_id}
-    best = next(run for run in finished if run.run_id == parent.tags["best_run_id"])
+    best = next(run for run in finished if run.run_id == parent.tags[Tag.BEST_RUN_ID])
     assert best.metrics["val/accuracy"] == max(run.metrics["val/accuracy"] for run in finished)
-    assert best.tags["tuned_trials"] == str(TRIALS)
+    assert best.tags[Tag.TUNED_TRIALS] == str(TRIALS)
     return sorted(
-        (int(run.tags["trial"]), *(float(run.params[name]) for name in SPACE), run.metrics["val/loss"]) for run in finished
+        (int(run.tags[Tag.TRIAL]), *(float(run.params[name]) for name in SPACE), run.metrics["val/loss"]) for run in finished
     )
 
 

@@ -9,6 +9,7 @@ import pytest
 from pipeline import load_results
 from pipeline.config import CompareConfig
 from pipeline.stages import compare
+from pipeline.tracking.tags import Tag
 
 pytestmark = pytest.mark.usefixtures("blank_pictures")
 
@@ -39,7 +40,7 @@ def test_all_rows_of_other_data_are_scored_in_a_run_of_their_own(workspace, trai
     table.to_csv("other.csv", index=False)
     before = workspace.tracker.get(trained)
     made, said = score(workspace, trained, dataset="other.csv")
-    assert (made.status, made.stage, made.tags["evaluates"]) == ("FINISHED", "evaluate", trained)
+    assert (made.status, made.stage, made.tags[Tag.EVALUATES]) == ("FINISHED", "evaluate", trained)
     assert (made.params["dataset"], made.params["split_part"]) == ("other.csv", "all")
     assert (made.metrics["test/examples"], made.metrics["test/rows"]) == (40, 40)
     assert "Test on 40 texts of other.csv: accuracy" in said
@@ -159,7 +160,7 @@ def test_other_parts_of_a_runs_own_data_are_scored_apart(workspace, trained, par
     before = workspace.tracker.get(trained)
     for options in ({}, {"dataset": workspace.options["dataset"]}):
         made, _ = score(workspace, trained, split_part=part, **options)
-        assert (made.tags["evaluates"], made.metrics["test/examples"]) == (trained, count)
+        assert (made.tags[Tag.EVALUATES], made.metrics["test/examples"]) == (trained, count)
     assert workspace.tracker.get(trained).metrics == before.metrics
 
 

@@ -17,6 +17,7 @@ from pipeline.errors import PipelineError
 from pipeline.modeling.model_sources import find_model
 from pipeline.stages.processes.launcher import run_processes
 from pipeline.strategies.base import StrategyContext, create_strategy
+from pipeline.tracking.tags import Tag
 from pipeline.training.activation_cache import GIB, ActivationCache
 from pipeline.training.checkpoints import CheckpointFolder, trained_state
 from pipeline.training.distributed import ProcessGroup
@@ -60,9 +61,9 @@ class Case:
 
     def __init__(self, tiny, strategy, rows=21, family="bert", stops_at=None, objective="classification", **options):
         self.strategy, self.folder, self.stops_at = strategy, tiny.folder(family), stops_at
-        made = tiny.pairs if objective == "siamese" else tiny.table
+        made = tiny.pairs if objective == "bi_encoder" else tiny.table
         self.train, self.validation = made(rows), made(13, seed=1)
-        self.objective = tiny.objective(objective, pairs=objective == "siamese")
+        self.objective = tiny.objective(objective, pairs=objective == "bi_encoder")
         self.config = tiny.config(**{**SETTINGS, **options})
 
     def run(self, scratch, num_processes):
@@ -109,8 +110,8 @@ OTHERS = {
     "stopped": {"strategy": "full", "stops_at": 3, "logging_steps": 2, "eval_steps": 5},
     "roberta": {"strategy": "full", "family": "roberta"},
     "modernbert": {"strategy": "gradual", "family": "modernbert", "epochs": 3},
-    "siamese": {"strategy": "full", "objective": "siamese"},
-    "siamese, frozen below": {"strategy": "partial", "objective": "siamese"},
+    "bi_encoder": {"strategy": "full", "objective": "bi_encoder"},
+    "bi_encoder, frozen below": {"strategy": "partial", "objective": "bi_encoder"},
     "distilbert": {"strategy": "bitfit", "family": "distilbert"},
 }
 NAMES = [*STRATEGIES, *(name for name in OTHERS if name != "stopped")]
@@ -261,7 +262,7 @@ def test_a_parallel_training_that_is_killed_or_interrupted_goes_on(workspace, st
     (run,) = workspace.tracker.search()
     assert run.status == "FAILED"
     assert "SIGKILL" in run.tags["status_detail"]
-    assert run.tags["num_processes"] == "2"
+    assert run.tags[Tag.NUM_PROCESSES] == "2"
 
     process, below = start(2, checkpoints())
     process.send_signal(signal.SIGINT)

@@ -18,6 +18,7 @@ import yaml
 
 from pipeline.config import TuneConfig
 from pipeline.stages import tune
+from pipeline.tracking.tags import Tag
 
 pytestmark = pytest.mark.skipif(find_spec("ray") is None, reason="ray is not installed (the extra `ray`)")
 TRIALS = 3
@@ -153,7 +154,7 @@ def search(workspace, recipe, **given):
     assert {run.status for run in runs} <= {"FINISHED", "KILLED"}, "one that was opened just before a kill is closed"
     finished = [run for run in runs if run.status == "FINISHED"]
     assert len(finished) == TRIALS
-    return result, {run.tags["trial"]: (run.params["learning_rate"], run.metrics["val/loss"]) for run in finished}
+    return result, {run.tags[Tag.TRIAL]: (run.params["learning_rate"], run.metrics["val/loss"]) for run in finished}
 
 
 def kill_a_trial(workspace):
@@ -185,7 +186,7 @@ def test_a_trial_whose_worker_is_lost_is_handed_out_again(workspace, cluster, re
     assert "the process of trial" in capsys.readouterr().out
     assert result.trials == TRIALS
     assert set(found) == {"1", "2", "3"}
-    assert workspace.tracker.get(result.run_id).tags["executor"] == "ray"
+    assert workspace.tracker.get(result.run_id).tags[Tag.EXECUTOR] == "ray"
     assert not [run for run in workspace.tracker.search() if run.status == "RUNNING"]
     _, local = search(workspace, recipe, executor="local", force="true")
     assert found == {trial: (rate, pytest.approx(loss, rel=1e-5)) for trial, (rate, loss) in local.items()}
@@ -206,7 +207,7 @@ def test_a_search_on_ray_is_tracked_by_a_server(workspace, cluster, recipe, serv
     assert set(found) == {"1", "2", "3"}
     trials = workspace.tracker.search({"stage": "trial"})
     kept = [run.run_id for run in trials if workspace.tracker.model_bytes(run.run_id)]
-    assert kept == [workspace.tracker.get(result.run_id).tags["best_run_id"]], "only the best trial's model is on the server"
+    assert kept == [workspace.tracker.get(result.run_id).tags[Tag.BEST_RUN_ID]], "only the best trial's model is on the server"
     assert (workspace.tracker.download_model(kept[0], tmp_path) / "delta.safetensors").stat().st_size
     scores = workspace.evaluate(kept[0])
     assert workspace.tracker.get(kept[0]).metrics["test/f1_macro"] == pytest.approx(scores.test["f1_macro"])

@@ -10,6 +10,7 @@ from pipeline.data.prepared import prepare
 from pipeline.recipes.recipe import load_recipe
 from pipeline.stages import compare, main
 from pipeline.stages.configure import configure_strategy
+from pipeline.tracking.tags import Tag
 from pipeline.training.setup import find_strategy
 
 LABELS = ("E1", "E6", "E3", "E5", "E2", "E4")
@@ -30,7 +31,7 @@ def write_emotions(path: Path, labels: tuple[str, ...]) -> Path:
 
 def runs_of(workspace, study):
     return {
-        run.tags.get("entry") or run.tags["strategy"]: run
+        run.tags.get(Tag.ENTRY) or run.tags["strategy"]: run
         for run in workspace.tracker.search()
         if run.parent_id == study and run.stage == "train"
     }

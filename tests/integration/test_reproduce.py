@@ -11,6 +11,7 @@ import yaml
 from pipeline.config import ReproduceConfig, TuneConfig
 from pipeline.errors import DataError, ModelError, PipelineError, RunError
 from pipeline.stages import reproduce, tune
+from pipeline.tracking.tags import Tag
 
 pytestmark = pytest.mark.usefixtures("blank_pictures")
 
@@ -26,8 +27,8 @@ def test_on_the_same_machine_a_run_comes_out_equal_to_the_last_bit(workspace, or
     result = workspace.cli("reproduce", run_id=original)
     assert result.exit_code == 0, result.output
     made = next(run for run in workspace.tracker.search() if run.stage == "reproduce")
-    assert made.tags["reproduction"] == "equal"
-    assert made.tags["reproduces"] == original
+    assert made.tags[Tag.REPRODUCTION] == "equal"
+    assert made.tags[Tag.REPRODUCES] == original
     below = {run.stage: run for run in workspace.tracker.search() if run.parent_id == made.run_id}
     assert {"train", "evaluate"} <= set(below)
     then, now = workspace.tracker.get(original), workspace.tracker.get(below["train"].run_id)
@@ -55,7 +56,7 @@ def test_another_outcome_fails_and_says_what_differs(workspace, original, monkey
         reproduce.run(ReproduceConfig(run_id=original, tolerance=0))
     made = next(run for run in workspace.tracker.search() if run.stage == "reproduce")
     assert made.status == "FAILED"
-    assert made.tags["reproduction"] == "different"
+    assert made.tags[Tag.REPRODUCTION] == "different"
     noted = json.loads(workspace.tracker.download(made.run_id, "reproduction.json", tmp_path).read_text())
     assert noted["outcome"] == "different"
 
@@ -105,10 +106,10 @@ def test_of_a_search_the_best_trial_alone_can_be_made_again(workspace):
     trials = workspace.tracker.search({"stage": "trial"})
     others = [run for run in trials if run.run_id != best]
     before = len(workspace.tracker.search())
-    why = {"pruned_at" in run.tags: run for run in others}
+    why = {Tag.PRUNED_AT in run.tags: run for run in others}
     assert set(why) == {True, False}, "trials that were ended early, and some that only lost"
     for run in others:
-        reason = "ended it early, after step" if "pruned_at" in run.tags else "holds no model"
+        reason = "ended it early, after step" if Tag.PRUNED_AT in run.tags else "holds no model"
         with pytest.raises(RunError, match=rf"--run-id {run.run_id}: .*{reason}.*Give --run-id of one of these"):
             reproduce.run(ReproduceConfig(run_id=run.run_id))
     assert len(workspace.tracker.search()) == before

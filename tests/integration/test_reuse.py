@@ -1,6 +1,7 @@
 """A study that is run again does what is not done yet, and nothing else. Trainings run in this process here."""
 
 import hashlib
+import json
 import shutil
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from pipeline import code_version
 from pipeline.config import CompareConfig, MainConfig
 from pipeline.errors import PipelineError, TrainingError
 from pipeline.stages import compare, evaluate, main, train
+from pipeline.tracking.tags import Tag
 
 pytestmark = pytest.mark.usefixtures("blank_pictures")
 
@@ -81,14 +83,14 @@ def test_each_strategy_is_trained_with_the_same_seeds(workspace, first):
 
 def test_hidden_states_of_frozen_layers_are_shared_by_seeds(workspace, first):
     runs = [run for run in workspace.tracker.search({"strategy": "head_only"}) if run.parent_id == first.run_id]
-    assert [run.tags["frozen_prefix_cache"] for run in sorted(runs, key=lambda run: run.start_time)] == ["built", "found"]
+    assert [run.tags[Tag.FROZEN_PREFIX_CACHE] for run in sorted(runs, key=lambda run: run.start_time)] == ["built", "found"]
 
 
 def test_run_again_everything_is_reused_and_stands_in_the_new_table(workspace, study, first, capsys):
     parent, made = study()
     assert made == []
     assert "head_only (seed 43): reused, run" in capsys.readouterr().out
-    assert sum(tag.startswith("reused/") for tag in parent.tags) == 4
+    assert len(json.loads(parent.tags[Tag.REUSED])) == 4
     assert not [run for run in workspace.tracker.search({"stage": "evaluate"}) if run.parent_id == parent.run_id]
     assert rows(parent.run_id) == rows(first.run_id)
     out = capsys.readouterr().out
@@ -276,7 +278,7 @@ def test_tuned_and_untuned_runs_do_not_stand_in_for_one_another(workspace, first
     plan = plan_study(workspace.config(MainConfig, recipe="two.yaml"))
     inputs = plan.strategies[0]
     assert find_finished(workspace.tracker, inputs, plan.precision) is not None
-    assert find_finished(workspace.tracker, inputs, plan.precision, tuned={"tuned_trials": "12"}) is None
+    assert find_finished(workspace.tracker, inputs, plan.precision, tuned={Tag.TUNED_TRIALS: "12"}) is None
     assert find_finished(workspace.tracker, inputs, "bf16") is None
 
 
@@ -287,10 +289,10 @@ def test_what_was_made_again_is_not_reused(workspace, first):
     plan = plan_study(workspace.config(MainConfig, recipe="two.yaml"))
     inputs = plan.strategies[0]
     found = find_finished(workspace.tracker, inputs, plan.precision)
-    workspace.tracker.open_for_update(found.run_id).set_tags({"reproduces": "0" * 32})
+    workspace.tracker.open_for_update(found.run_id).set_tags({Tag.REPRODUCES: "0" * 32})
     other = find_finished(workspace.tracker, inputs, plan.precision)
     assert other is None or other.run_id != found.run_id
-    workspace.client.delete_tag(found.run_id, "reproduces")
+    workspace.client.delete_tag(found.run_id, Tag.REPRODUCES)
     assert find_finished(workspace.tracker, inputs, plan.precision).run_id == found.run_id
 
 

@@ -1,4 +1,4 @@
-"""Pairs of texts from a file to the comparison: siamese encoder and cross-encoder side by side, and served."""
+"""Pairs of texts from a file to the comparison: bi-encoder and cross-encoder side by side, and served."""
 
 import numpy as np
 import pandas as pd
@@ -8,6 +8,7 @@ from scipy.stats import spearmanr
 from pipeline.config import CompareConfig, EvaluateConfig, PrepareDataConfig
 from pipeline.errors import ConfigError, ModelError
 from pipeline.stages import compare, evaluate, prepare_data
+from pipeline.tracking.tags import Tag
 from pipeline.training.setup import find_inputs
 
 REFUSED = 2
@@ -47,8 +48,8 @@ def classes(scores):
 
 @pytest.fixture(scope="module")
 def trained(workspace, scores):
-    """A siamese run and a cross-encoder on the same pairs."""
-    runs = {name: workspace.train(objective=name, **scores) for name in ("siamese", "classification")}
+    """A bi-encoder run and a cross-encoder on the same pairs."""
+    runs = {name: workspace.train(objective=name, **scores) for name in ("bi_encoder", "classification")}
     for run_id in runs.values():
         workspace.evaluate(run_id)
     return runs
@@ -119,7 +120,7 @@ def test_scores_of_other_pairs_go_to_a_run_of_their_own(workspace, trained, data
         assert result.exit_code == 0, result.output
         assert "Test on 60 pairs of other.csv: spearman" in result.output
         assert "0 of them stand word for word" in result.output
-        made = workspace.tracker.search({"evaluates": run_id})[0]
+        made = workspace.tracker.search({Tag.EVALUATES: run_id})[0]
         assert made.metrics["test/examples"] == 60
         assert -1 <= made.metrics["test/spearman"] <= 1
         assert workspace.tracker.get(run_id).metrics == before.metrics
@@ -129,7 +130,7 @@ def test_scores_of_other_pairs_go_to_a_run_of_their_own(workspace, trained, data
 
 
 def test_of_scores_there_is_no_second_data_set_and_no_interval(workspace, trained, tmp_path, capsys):
-    run_id = trained["siamese"]
+    run_id = trained["bi_encoder"]
     with pytest.raises(ConfigError, match=r"--transfer-dataset rotten_tomatoes: .* has scores of pairs of texts"):
         evaluate.run(workspace.config(EvaluateConfig, run_id=run_id, transfer_dataset="rotten_tomatoes"))
     compare.run(CompareConfig(run_ids=tuple(trained.values()), export_dir=str(tmp_path)))
@@ -153,7 +154,7 @@ def test_the_logged_model_answers_two_columns(workspace, trained, tmp_path):
 
 
 def test_two_classes_are_told_apart_by_a_threshold_that_validation_chose(workspace, classes, tmp_path):
-    run_id = workspace.train(objective="siamese", strategy="partial", **classes)
+    run_id = workspace.train(objective="bi_encoder", strategy="partial", **classes)
     test = workspace.evaluate(run_id).test
     assert set(test) == {"accuracy", "precision_macro", "recall_macro", "f1_macro"}
     threshold = workspace.tracker.get(run_id).metrics["val/threshold"]
@@ -176,12 +177,12 @@ def test_two_classes_are_told_apart_by_a_threshold_that_validation_chose(workspa
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"objective": "siamesse"}, "--objective: Unknown objective 'siamesse'. Did you mean 'siamese'?"),
-        ({"objective": "siamese", "text_pair_column": ""}, "Name the column of the second with --text-pair-column"),
-        ({"objective": "siamese", "strategy": "head_only"}, "--strategy head_only: trains the head alone, and"),
-        ({"objective": "siamese", "strategy": "linear_probe"}, "--strategy linear_probe: trains the head alone, and"),
+        ({"objective": "bi_encoderr"}, "--objective: Unknown objective 'bi_encoderr'. Did you mean 'bi_encoder'?"),
+        ({"objective": "bi_encoder", "text_pair_column": ""}, "Name the column of the second with --text-pair-column"),
+        ({"objective": "bi_encoder", "strategy": "head_only"}, "--strategy head_only: trains the head alone, and"),
+        ({"objective": "bi_encoder", "strategy": "linear_probe"}, "--strategy linear_probe: trains the head alone, and"),
         ({"strategy": "linear_probe"}, "--strategy linear_probe: solves for a classifier with an output per class"),
-        ({"objective": "siamese", "head": "mean"}, "--head mean: --objective siamese puts no head of that kind"),
+        ({"objective": "bi_encoder", "head": "mean"}, "--head mean: --objective bi_encoder puts no head of that kind"),
         ({"metric_for_best_model": "accuracy"}, "--metric-for-best-model accuracy: is not measured of scores of pairs"),
         (
             {"label_type": "class", "label_column": "verdict", "metric_for_best_model": "spearman"},
@@ -197,14 +198,14 @@ def test_what_cannot_work_is_refused_before_a_run_is_made(workspace, scores, opt
 
 
 def test_two_classes_by_cosine_and_by_cross_encoder_are_tested_against_each_other(workspace, classes, trained, tmp_path):
-    runs = [workspace.train(objective=name, strategy="partial", **classes) for name in ("siamese", "classification")]
+    runs = [workspace.train(objective=name, strategy="partial", **classes) for name in ("bi_encoder", "classification")]
     for run_id in runs:
         workspace.evaluate(run_id)
     assert workspace.tracker.has_artifact(runs[1], "reliability.png")
     found = compare.run(CompareConfig(run_ids=tuple(runs), export_dir=str(tmp_path)))
     assert len(found.statistics.pairs) == 1
     assert not found.statistics.missing
-    assert {row.name for row in found.statistics.rows} == {"partial, siamese", "partial, classification"}
+    assert {row.name for row in found.statistics.rows} == {"partial, bi_encoder", "partial, classification"}
     hardest = pd.read_csv(tmp_path / "results" / "hardest_examples.csv")
     assert list(hardest)[:3] == ["sentence", "sentence_pair", "gold"]
     compare.run(CompareConfig(run_ids=tuple(trained.values()), export_dir=str(tmp_path)))

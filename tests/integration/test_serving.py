@@ -53,7 +53,7 @@ def run_ids(workspace, tmp_path_factory):
     return {
         "single": workspace.train(strategy="lora"),
         "pair": workspace.train(strategy="head_only", **pairs),
-        "siamese": workspace.train(strategy="bitfit", objective="siamese", **pairs),
+        "bi_encoder": workspace.train(strategy="bitfit", objective="bi_encoder", **pairs),
     }
 
 
@@ -87,7 +87,7 @@ def shapes(names, rows):
     yield ",".join(["id", *names]) + "\n" + "\n".join(",".join(["7", *row]) for row in rows), CSV
 
 
-@pytest.mark.parametrize("kind", ["single", "pair", "siamese"])
+@pytest.mark.parametrize("kind", ["single", "pair", "bi_encoder"])
 def test_every_shape_has_a_row_a_text_and_the_same_answers(servers, kind):
     names, rows = (["text"], [[text] for text in TEXTS]) if kind == "single" else (["text", "text_pair"], PAIRS)
     served = servers[kind]
@@ -173,7 +173,7 @@ def test_what_is_not_read_of_a_long_text_is_said(servers):
     assert status == 200
     assert [row["tokens_cut"] for row in answer["predictions"]] == [18_000 - 62, 0]
     assert pair.ask({"inputs": [[LONG, LONG]]})[1]["predictions"][0]["tokens_cut"] == 36_000 - 61
-    assert servers["siamese"].ask({"inputs": [[LONG, "film"]]})[1]["predictions"][0]["tokens_cut"] == 18_000 - 62
+    assert servers["bi_encoder"].ask({"inputs": [[LONG, "film"]]})[1]["predictions"][0]["tokens_cut"] == 18_000 - 62
 
 
 def test_the_model_carries_an_example_that_is_answered_and_no_signature(servers):

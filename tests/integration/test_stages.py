@@ -12,6 +12,7 @@ from pipeline import load_results
 from pipeline.config import CompareConfig, EvaluateConfig, PrepareDataConfig
 from pipeline.errors import ConfigError, DataError, PipelineError, RunError
 from pipeline.stages import compare, evaluate, prepare_data
+from pipeline.tracking.tags import Tag
 
 SCORES = {"accuracy", "precision_macro", "recall_macro", "f1_macro"}
 METRICS = (
@@ -52,7 +53,7 @@ def test_a_trained_run_is_complete(workspace, trained, tmp_path):
     assert run.status == "FINISHED"
     assert set(run.metrics) >= METRICS
     assert not {name for name in run.metrics if "cuda" in name or name.startswith("test/")}
-    assert set(run.tags) >= TAGS | {"settings_hash"}
+    assert set(run.tags) >= TAGS | {Tag.SETTINGS_HASH}
     assert {name: run.params[name] for name in ("strategy", "learning_rate", "batch_size", "seed")} == {
         "strategy": "full",
         "learning_rate": "0.003",
@@ -366,4 +367,4 @@ def test_load_results_agrees_with_plain_mlflow(workspace, evaluated):
                 assert row[name] == plain.loc[run_id, column]
     assert compared > len(METRICS)
     assert ours.loc[evaluated, "learning_rate"] == 0.003  # typed, not text
-    assert json.loads(plain.loc[evaluated, "tags.strategy_args"]) == {}
+    assert json.loads(plain.loc[evaluated, f"tags.{Tag.STRATEGY_ARGS}"]) == {}

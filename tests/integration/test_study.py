@@ -14,6 +14,7 @@ from pipeline.stages import compare, main, train, tune
 from pipeline.stages.search.loop import SearchLoop
 from pipeline.stages.study.tags import planned_in
 from pipeline.tracking import open_tracker
+from pipeline.tracking.tags import Tag
 
 pytestmark = pytest.mark.usefixtures("blank_pictures")
 
@@ -57,10 +58,10 @@ def test_tune_keeps_the_best_trial_only(workspace):
     tracker = workspace.tracker
     assert not result.best_config.frozen_prefix_cache, "how a search is carried out is how its trials are"
     parent, trials = tracker.get(result.run_id), children_of(tracker, result.run_id)
-    assert (parent.stage, parent.status, parent.tags["best_run_id"]) == ("tune", "FINISHED", result.best_run_id)
+    assert (parent.stage, parent.status, parent.tags[Tag.BEST_RUN_ID]) == ("tune", "FINISHED", result.best_run_id)
     assert len(trials) == result.trials == 2
     assert {trial.stage for trial in trials} == {"trial"}
-    assert {trial.tags["frozen_prefix_cache"] for trial in trials} == {"unused"}
+    assert {trial.tags[Tag.FROZEN_PREFIX_CACHE] for trial in trials} == {"unused"}
     assert {float(trial.params["learning_rate"]) for trial in trials} == {1e-3, 1e-2}
     assert {trial.run_id for trial in trials if holds_model(workspace, trial.run_id)} == {result.best_run_id}
     scores = {trial.run_id: trial.metrics["val/accuracy"] for trial in trials}
@@ -68,7 +69,7 @@ def test_tune_keeps_the_best_trial_only(workspace):
     assert parent.metrics["best/val_accuracy"] == result.best_score
     winner = tracker.get(result.best_run_id)
     assert {name: winner.tags[name] for name in result.tags} == dict(result.tags)
-    assert (winner.tags["tuning_budget"], winner.tags["budget/examples"]) == ("2 trials", "320")
+    assert (winner.tags[Tag.TUNING_BUDGET], winner.tags[Tag.BUDGET_EXAMPLES]) == ("2 trials", "320")
     assert (parent.metrics["budget/trials"], parent.metrics["budget/examples"]) == (2, 320)
     artifacts = {item.path for item in workspace.client.list_artifacts(result.run_id)}
     assert artifacts >= {"space.json", "trials.csv", "trials.png", "expected_best.png"}
@@ -86,7 +87,7 @@ def test_a_study_goes_on_when_one_strategy_fails(workspace, study):
     (parent,) = [run for run in workspace.tracker.search() if run.stage == "main"]
     assert (parent.status, parent.tags["status_detail"]) == ("FAILED", study)
     first = int(parent.params["seed"])
-    assert planned_in(parent) == dict.fromkeys(("head_only", "full", "partial"), range(first, first + 1))
+    assert planned_in(parent, workspace.tracker) == dict.fromkeys(("head_only", "full", "partial"), range(first, first + 1))
     found = {(run.stage, run.tags.get("strategy")): run for run in children_of(workspace.tracker, parent.run_id)}
     assert {("prepare_data", None), ("train", "head_only"), ("train", "partial"), ("compare", None)} <= found.keys()
     assert found["train", "full"].status == "FAILED"
@@ -175,7 +176,7 @@ def test_a_finished_search_is_not_made_again_unless_forced(workspace, capsys):
     options = {"strategy": "head_only", "trials": 3, "recipe": recipe, "epochs": 1, "storage": "sqlite:///ours.db"}
     first = tune.run(workspace.config(TuneConfig, **options, study_name="ours"))
     assert first.trials == 1, "all points are run where there are fewer than trials"
-    assert first.tags["tuning_budget"] == "3 trials", "what was allowed"
+    assert first.tags[Tag.TUNING_BUDGET] == "3 trials", "what was allowed"
     runs = count_runs(workspace)
     capsys.readouterr()
     again = tune.run(workspace.config(TuneConfig, **options, study_name="ours"))
@@ -199,7 +200,7 @@ def test_two_workers_share_out_trials_within_a_budget_of_examples(workspace):
     result = tune.run(workspace.config(TuneConfig, strategy="head_only", recipe=recipe, budget_examples=700, workers=2))
     trials = [run for run in children_of(workspace.tracker, result.run_id) if run.stage == "trial"]
     assert {run.status for run in trials} == {"FINISHED"}
-    assert sum(run.metrics["cost/examples"] for run in trials) == float(result.tags["budget/examples"]) <= 700
+    assert sum(run.metrics["cost/examples"] for run in trials) == float(result.tags[Tag.BUDGET_EXAMPLES]) <= 700
     assert len(trials) == result.trials >= 2
     table = pd.read_csv(workspace.tracker.download(result.run_id, "trials.csv", Path("budget")))
     assert list(table["state"])[: len(trials)] == ["complete"] * len(trials)
@@ -263,7 +264,7 @@ def test_a_new_run_of_mlflow_takes_an_interrupted_search_over(workspace, monkeyp
     tracker = workspace.tracker
     assert result.run_id == given
     assert tracker.get(given).tags["resumes"] == old.run_id
-    assert {run.tags["trial"] for run in children_of(tracker, given)} == {"1", "2", "3"}
+    assert {run.tags[Tag.TRIAL] for run in children_of(tracker, given)} == {"1", "2", "3"}
     assert {run.status for run in children_of(tracker, given)} == {"FINISHED"}
     assert children_of(tracker, old.run_id) == []
     assert given in tracker.get(old.run_id).tags["status_detail"]
@@ -274,11 +275,11 @@ def test_halving_ends_trials_and_says_so(workspace):
     recipe = write_recipe("halved.yaml", options=workspace.options, space=space)
     result = tune.run(workspace.config(TuneConfig, strategy="head_only", recipe=recipe, epochs=4, pruner="halving"))
     trials = children_of(workspace.tracker, result.run_id)
-    ended = [run for run in trials if "pruned_at" in run.tags]
+    ended = [run for run in trials if Tag.PRUNED_AT in run.tags]
     assert ended
     assert all(run.metrics["cost/examples"] < 4 * 160 for run in ended)
     assert result.best_run_id not in {run.run_id for run in ended}
-    assert result.tags["tuning_budget"] == "12 trials, halving"
+    assert result.tags[Tag.TUNING_BUDGET] == "12 trials, halving"
     drawn = {item.path for item in workspace.client.list_artifacts(result.run_id)}
     assert "trials.png" in drawn
     assert "expected_best.png" not in drawn, "the scores of what was ended early are missing"

@@ -10,6 +10,7 @@ from pipeline.config import EvaluateConfig
 from pipeline.errors import DataError
 from pipeline.stages import evaluate
 from pipeline.stages.testing import test
+from pipeline.tracking.tags import Tag
 
 pytestmark = pytest.mark.usefixtures("blank_pictures")
 
@@ -50,21 +51,21 @@ def test_a_transfer_score_counts_as_done_only_while_data_labels_and_code_are_the
     first = workspace.tracker.get(trained)
     assert ask() == 0
     assert ask(transfer_labels=("good", "bad")) == 1
-    assert workspace.tracker.get(trained).tags["transfer_labels"] == '["good", "bad"]'
+    assert workspace.tracker.get(trained).tags[Tag.TRANSFER_LABELS] == '["good", "bad"]'
     assert ask(transfer_labels=("good", "bad")) == 0
     assert ask() == 1
     second = Path("second.csv")
     second.write_text(second.read_text() + "one more text,good\n")
     assert ask() == 1
-    assert workspace.tracker.get(trained).tags["transfer_fingerprint"] != first.tags["transfer_fingerprint"]
+    assert workspace.tracker.get(trained).tags[Tag.TRANSFER_FINGERPRINT] != first.tags[Tag.TRANSFER_FINGERPRINT]
     assert ask() == 0
 
     monkeypatch.setattr(test, "code_version", lambda *used, **options: version(*used, **options) + "-edited")
     assert ask() == 1
     assert ask() == 0
     tags = workspace.tracker.get(trained).tags
-    assert tags["transfer_code_version"] == tags["test_code_version"]
-    assert tags["test_code_version"].endswith("-edited")
+    assert tags[Tag.TRANSFER_CODE_VERSION] == tags[Tag.TEST_CODE_VERSION]
+    assert tags[Tag.TEST_CODE_VERSION].endswith("-edited")
 
 
 def test_a_measurement_that_was_broken_off_is_made_again(workspace, tiny, trained, measured, monkeypatch):

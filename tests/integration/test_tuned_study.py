@@ -8,6 +8,7 @@ import yaml
 from pipeline.comparison.selection import select_runs
 from pipeline.config import MainConfig
 from pipeline.stages import main
+from pipeline.tracking.tags import Tag
 
 pytestmark = pytest.mark.usefixtures("blank_pictures")
 
@@ -30,13 +31,13 @@ def test_a_tuned_study_that_is_run_again_finds_its_searches(workspace, capsys):
     assert not list(Path(".cache").glob("searches")), "a dry run begins no search"
     first = main.run(workspace.config(MainConfig, recipe="tuned.yaml"))
     runs = workspace.tracker.search()
-    searches = {run.tags.get("entry", run.tags["strategy"]): run for run in runs if run.stage == "tune"}
+    searches = {run.tags.get(Tag.ENTRY, run.tags["strategy"]): run for run in runs if run.stage == "tune"}
     assert set(searches) == {"narrow", "linear_probe"}
     for name, search in searches.items():
-        trained = [run for run in runs if run.stage == "train" and run.tags["tuned_by"] == search.run_id]
-        assert [run.tags.get("entry", run.tags["strategy"]) for run in trained] == [name, name]
+        trained = [run for run in runs if run.stage == "train" and run.tags[Tag.TUNED_BY] == search.run_id]
+        assert [run.tags.get(Tag.ENTRY, run.tags["strategy"]) for run in trained] == [name, name]
         assert {run.params["seed"] for run in trained} == {"42", "43"}
-        assert {run.tags["tuning_budget"] for run in trained} == {"2 trials"}
+        assert {run.tags[Tag.TUNING_BUDGET] for run in trained} == {"2 trials"}
         assert all(run.metrics["test/f1_macro"] >= 0 for run in trained)
         assert search.parent_id == first.run_id
     assert select_runs(run for run in runs if run.stage == "train").ranked, "both were allowed the same"

@@ -9,6 +9,7 @@ from pipeline.errors import TrainingError
 from pipeline.stages import train
 from pipeline.stages.search.vmapped_heads import train_heads_together, trains_together
 from pipeline.tracking.memory import MemoryTracker
+from pipeline.tracking.tags import Tag
 from pipeline.training import vmapped_heads
 from pipeline.training.saved_model import load_model_folder
 
@@ -39,7 +40,7 @@ def test_each_run_is_as_if_trained_by_itself(points, tmp_path, monkeypatch):
     tracker, alone = MemoryTracker(), MemoryTracker()
     parent = tracker.start("search").run_id
     folders = [tmp_path / f"trial-{number}" for number in range(len(points))]
-    tags = [{"stage": "trial", "trial": str(number)} for number in range(len(points))]
+    tags = [{"stage": "trial", Tag.TRIAL: str(number)} for number in range(len(points))]
     calls = []
     original = vmapped_heads.fit_heads
     monkeypatch.setattr(
@@ -52,10 +53,10 @@ def test_each_run_is_as_if_trained_by_itself(points, tmp_path, monkeypatch):
     for number, (outcome, point) in enumerate(zip(outcomes, points, strict=True)):
         own = tracker.get(outcome.run_id)
         other = alone.get(train.run(point, alone).run_id)
-        assert (own.status, own.parent_id, own.tags["stage"], own.tags["trial"]) == ("FINISHED", parent, "trial", str(number))
+        assert (own.status, own.parent_id, own.tags["stage"], own.tags[Tag.TRIAL]) == ("FINISHED", parent, "trial", str(number))
         assert own.params == other.params
-        assert {name for name in own.tags if name != "trial"} == set(other.tags)
-        for name in ("config_hash", "settings_hash", "data_fingerprint", "strategy", "base_sha256"):
+        assert {name for name in own.tags if name != Tag.TRIAL} == set(other.tags)
+        for name in ("config_hash", Tag.SETTINGS_HASH, "data_fingerprint", "strategy", Tag.BASE_SHA256):
             assert own.tags[name] == other.tags[name]
         assert set(own.metrics) == {*other.metrics, "cost/grid_seconds", "cost/grid_points"}
         for name in set(other.metrics) - NOT_COMPARED:

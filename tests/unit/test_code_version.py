@@ -87,7 +87,7 @@ KINDS = {
     "another family, for a run does not say its own": ("modeling/families/albert.py", TESTED_AGAIN),
     "what families share": ("modeling/family.py", TRAINED_AGAIN),
     "the objective used": ("objectives/kinds/classification.py", TRAINED_AGAIN),
-    "another objective": ("objectives/kinds/siamese.py", REUSED),
+    "another objective": ("objectives/kinds/bi_encoder.py", REUSED),
     "loading": ("modeling/loading.py", TRAINED_AGAIN),
     "the training loop": ("training/loop.py", TRAINED_AGAIN),
     "the training setup": ("training/setup.py", TRAINED_AGAIN),

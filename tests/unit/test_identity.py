@@ -31,6 +31,12 @@ def test_the_hash_of_typed_values_stays() -> None:
     assert settings_hash(config)[:16] == "a8378bf30e28ceb1"
 
 
+def test_a_former_name_of_an_objective_is_the_same_configuration() -> None:
+    former, today = (configs.TrainConfig(objective=name) for name in ("siamese", "bi_encoder"))
+    assert former == today
+    assert settings_hash(former) == settings_hash(today) != settings_hash(configs.TrainConfig())
+
+
 def test_what_is_marked_in_a_class_is_so_in_those_below_it() -> None:
     assert operational_options(configs.CompareConfig) == {"cache_dir", "explicit", "export_dir"}
     assert operational_options(configs.MainConfig) > {

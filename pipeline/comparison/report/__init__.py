@@ -1,1 +1,1 @@
-"""What stands in the report, as sections of blocks, before it is HTML or Markdown."""
+"""The report: its sections and blocks, and its renderers to HTML and Markdown."""

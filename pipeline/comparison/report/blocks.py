@@ -1,4 +1,4 @@
-"""What a report is made of, before it is HTML or Markdown: sections of paragraphs, lists, tables and charts."""
+"""The blocks of a report, independent of HTML and Markdown: sections of paragraphs, lists, tables and charts."""
 
 from __future__ import annotations
 

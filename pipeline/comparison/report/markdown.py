@@ -1,4 +1,4 @@
-"""The report as Markdown: the same sections as `report.html`, with pictures in place of charts where there is one."""
+"""The report as Markdown: the same sections as `report.html`, with a picture in place of a chart where there is one."""
 
 from __future__ import annotations
 

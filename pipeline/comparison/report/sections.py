@@ -1,4 +1,4 @@
-"""The report's sections; those that have nothing to show are left out."""
+"""The report's sections. Empty ones are left out."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def list_sections(content: ReportData) -> list[Section]:
         "Data": _data(content),
         "How this was made": _provenance(content),
     }
-    found = ((title, list(blocks)) for title, blocks in sections.items())
-    return [Section(title, blocks) for title, blocks in found if blocks]
+    titled = ((title, list(blocks)) for title, blocks in sections.items())
+    return [Section(title, blocks) for title, blocks in titled if blocks]
 
 
 def _results(content: ReportData) -> Iterator[Block]:
@@ -140,19 +140,19 @@ def _provenance(content: ReportData) -> Iterator[Block]:
 
 def _describe_versions(content: ReportData) -> Iterator[str]:
     """Each version and machine once; several where the runs differ."""
-    found: dict[str, dict[str, None]] = {}
+    versions: dict[str, dict[str, None]] = {}
     for origin in content.provenance:
-        one = origin.environment
+        environment = origin.environment
         flat = {
-            "python": one.get("python"),
-            "platform": one.get("platform"),
-            **one.get("packages", {}),
-            **one.get("hardware", {}),
+            "python": environment.get("python"),
+            "platform": environment.get("platform"),
+            **environment.get("packages", {}),
+            **environment.get("hardware", {}),
         }
         for name, value in flat.items():
             if value is not None:
-                found.setdefault(name, {})[str(value)] = None
-    yield from (f"{name}: {' or '.join(values)}" for name, values in found.items())
+                versions.setdefault(name, {})[str(value)] = None
+    yield from (f"{name}: {' or '.join(values)}" for name, values in versions.items())
 
 
 def _count(number: int, what: str) -> str:

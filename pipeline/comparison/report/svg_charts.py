@@ -134,7 +134,7 @@ def draw_lines(lines: Sequence[Line], x_title: str, y_title: str, label: str) ->
 
 def _that_set_axes(shown: Sequence[_Shown]) -> Sequence[_Shown]:
     """Those that learned, if any did."""
-    return [one for one in shown if not one.apart] or shown
+    return [series for series in shown if not series.apart] or shown
 
 
 def draw_reliability(bins: Sequence[Bin], number: int, label: str) -> str:
@@ -144,8 +144,8 @@ def draw_reliability(bins: Sequence[Bin], number: int, label: str) -> str:
         number: The row's, which its colour follows.
     """
     horizontal, vertical = (_Axis.over([0.0, 1.0], *ends, _SMALL.ticks, margin=0) for ends in (_SMALL.across, _SMALL.up))
-    points = [(one.confidence, one.accuracy) for one in bins]
-    said = [f"right in {one.accuracy:.1%} of {one.texts:,} answers given with {one.confidence:.1%}" for one in bins]
+    points = [(bin_.confidence, bin_.accuracy) for bin_ in bins]
+    said = [f"right in {bin_.accuracy:.1%} of {bin_.texts:,} answers given with {bin_.confidence:.1%}" for bin_ in bins]
     (left, right), (bottom, top) = _SMALL.across, _SMALL.up
     diagonal = f'<line class="diagonal" x1="{left}" y1="{bottom}" x2="{right}" y2="{top}" aria-hidden="true"/>'
     body = diagonal + _draw_line(Line(number, "", points), said, horizontal, vertical)
@@ -155,11 +155,11 @@ def draw_reliability(bins: Sequence[Bin], number: int, label: str) -> str:
 def legend(shown: Iterable[Mark | Line]) -> str:
     """Names with their marks or lines; pointing at one or focusing it brings it forward in the chart."""
     items = "".join(
-        f'<button type="button" data-series="{one.row}" aria-pressed="false">'
-        f'<svg class="{_color(one.row)}" width="22" height="12" aria-hidden="true">'
-        f"{_KEY if isinstance(one, Line) else ''}{_draw_point(one, 11, 6, _ON_LINE)}</svg>{escape(one.name)}"
-        f"{' (did not learn)' if one.apart else ''}</button>"
-        for one in shown
+        f'<button type="button" data-series="{series.row}" aria-pressed="false">'
+        f'<svg class="{_color(series.row)}" width="22" height="12" aria-hidden="true">'
+        f"{_KEY if isinstance(series, Line) else ''}{_draw_point(series, 11, 6, _ON_LINE)}</svg>{escape(series.name)}"
+        f"{' (did not learn)' if series.apart else ''}</button>"
+        for series in shown
     )
     return f'<div class="legend" role="toolbar" aria-label="Rows">{items}</div>'
 
@@ -236,7 +236,7 @@ def _frame(area: _Area, horizontal: _Axis, vertical: _Axis, x_title: str, y_titl
 def _place_names(marks: Sequence[tuple[str, float, float]], area: _Area) -> list[tuple[float, float] | None]:
     """Where each mark's name begins so that none covers another name or mark; None where there is no room for it."""
     taken = [(x - 6, y - 6, x + 6, y + 6) for _, x, y in marks]
-    found: list[tuple[float, float] | None] = []
+    places: list[tuple[float, float] | None] = []
     for name, x, y in marks:
         width = _LETTER * sum(2 if east_asian_width(letter) in "WF" else 1 for letter in name)
         corners = [(x + 8, y - 7), (x + 8, y + 15), (x - 8 - width, y - 7), (x - 8 - width, y + 15)]
@@ -250,13 +250,13 @@ def _place_names(marks: Sequence[tuple[str, float, float]], area: _Area) -> list
             and box[3] <= area.up[0]
             and not any(_overlap(box, other) for other in taken)
         ]
-        found.append(free[0][0] if free else None)
+        places.append(free[0][0] if free else None)
         taken += [free[0][1]] if free else []
-    return found
+    return places
 
 
-def _overlap(one: tuple[float, float, float, float], other: tuple[float, float, float, float]) -> bool:
-    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+def _overlap(box: tuple[float, float, float, float], other: tuple[float, float, float, float]) -> bool:
+    return box[0] < other[2] and other[0] < box[2] and box[1] < other[3] and other[1] < box[3]
 
 
 def _draw_mark(mark: Mark, name: tuple[float, float] | None, horizontal: _Axis, vertical: _Axis) -> str:
@@ -356,7 +356,7 @@ def draw_calibration(content: ReportData) -> list[Chart]:
     certainty = content.breakdown.certainty.set_index("row")["ece"]
     charts = []
     for name, table in content.breakdown.reliability.groupby("row", sort=False):
-        bins = [Bin(*found) for found in table[["confidence", "accuracy", "texts"]].itertuples(index=False)]
+        bins = [Bin(*values) for values in table[["confidence", "accuracy", "texts"]].itertuples(index=False)]
         label = f"{name}: accuracy against confidence"
         number = content.names.index(str(name))
         error = f"ECE {certainty[name]:.3f}{', did not learn' if number in content.statistics.apart else ''}"

@@ -126,13 +126,13 @@ def _last_if_apart(content: ReportData, errors: Sequence[float | None]) -> list[
     return [math.nan if row.learned_nothing else error for row, error in zip(content.statistics.rows, errors, strict=True)]
 
 
-def _sort_values(column: Column, found: pd.Series) -> Sequence[float | None]:
+def _sort_values(column: Column, cells: pd.Series) -> Sequence[float | None]:
     """What the cells of a column sort by: its numbers, also where they are written as words; None of other words."""
     if column.name == "tuned":  # by the size of the budget, which its unit follows
-        return [float(match.group().replace(",", "")) if (match := re.search(r"\d[\d,.]*", cell)) else 0.0 for cell in found]
-    numbers = pd.to_numeric(found.replace("all", math.inf), errors="coerce")
-    if column.is_text or (numbers.isna() & found.notna() & (found != "")).any():
-        return [None] * len(found)
+        return [float(match.group().replace(",", "")) if (match := re.search(r"\d[\d,.]*", cell)) else 0.0 for cell in cells]
+    numbers = pd.to_numeric(cells.replace("all", math.inf), errors="coerce")
+    if column.is_text or (numbers.isna() & cells.notna() & (cells != "")).any():
+        return [None] * len(cells)
     return [float(number) for number in numbers]
 
 
@@ -252,15 +252,15 @@ def parts(audit: DataAudit) -> Table:
         by_name = audit.rows_by_class(part)
         ends = sorted(by_name.items(), key=lambda item: item[1])
         shown = [(by_name[name], "") for name in classes] or [(ends[end][1], f" {ends[end][0]}") for end in (0, -1) if ends]
-        cells = [Cell(f"{one:,} ({one / max(1, count):.0%}){name}", one) for one, name in shown]
+        cells = [Cell(f"{of_class:,} ({of_class / max(1, count):.0%}){name}", of_class) for of_class, name in shown]
         rows.append([Cell(part), Cell(f"{count:,}", count), *cells, Cell(f"{within.get(part, 0):,}", within.get(part, 0))])
     return Table("The parts and their classes", [*headings, "repeated within"], rows, sortable=False, named=True)
 
 
 def twice(audit: DataAudit) -> Table:
     """What stands in two parts."""
-    found = audit.count("duplicates_across")
-    rows = [[Cell(pair.replace("/", " and ")), Cell(f"{count:,}", count)] for pair, count in found.items()]
+    duplicates = audit.count("duplicates_across")
+    rows = [[Cell(pair.replace("/", " and ")), Cell(f"{count:,}", count)] for pair, count in duplicates.items()]
     return Table("Texts or pairs that stand in two parts", ["parts", "in both"], rows, sortable=False, named=True)
 
 

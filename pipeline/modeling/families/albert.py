@@ -10,6 +10,7 @@ class Albert(Family):
 
     model_types = ("albert",)
     base_prefix = "albert"
+    examples = ("albert-base-v2",)
     embeddings = ("embeddings", "encoder.embedding_hidden_mapping_in")
     layers = "encoder.albert_layer_groups"
     linear = ("query", "key", "value", "dense", "ffn", "ffn_output", "pooler")

@@ -8,4 +8,5 @@ class Bert(Family):
 
     model_types = ("bert",)
     base_prefix = "bert"
+    examples = ("bert-base-uncased", "bert-base-multilingual-cased", "MiniLM")
     trims_last_layer = True

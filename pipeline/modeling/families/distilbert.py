@@ -8,6 +8,7 @@ class DistilBert(Family):
 
     model_types = ("distilbert",)
     base_prefix = "distilbert"
+    examples = ("distilbert-base-uncased",)
     layers = "transformer.layer"
     pooler = None
     head = ("pre_classifier", "classifier")

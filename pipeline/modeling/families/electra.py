@@ -8,6 +8,7 @@ class Electra(Family):
 
     model_types = ("electra",)
     base_prefix = "electra"
+    examples = ("google/electra-small-discriminator",)
     embeddings = ("embeddings", "embeddings_project")
     pooler = None
     logits = "classifier.out_proj"

@@ -14,6 +14,7 @@ class ModernBert(Family):
 
     model_types = ("modernbert",)
     base_prefix = "model"
+    examples = ("answerdotai/ModernBERT-base",)
     layers = "layers"
     pooler = "final_norm"
     pooler_is_norm = True

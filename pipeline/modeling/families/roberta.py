@@ -11,6 +11,7 @@ class Roberta(Family):
 
     model_types = ("roberta", "xlm-roberta")
     base_prefix = "roberta"
+    examples = ("roberta-base", "distilroberta-base", "xlm-roberta-base")
     pooler = None
     logits = "classifier.out_proj"
     linear_head = False

@@ -1,1 +1,1 @@
-"""Processes of their own: one a run, or several for one training."""
+"""Child processes: one per run, or several for one training."""

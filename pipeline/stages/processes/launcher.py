@@ -1,7 +1,6 @@
-"""One training by several processes: starts them as torchrun does, and ends all when one of them fails.
+"""Distributed training on one machine: start the processes as torchrun does, and end all when one fails.
 
-Process 0 does what a process that trains alone does, all others help it to train. They run on this machine, each on a GPU of
-its own where there are any.
+Process 0 does all that a single process does; the others only share the training. Each has its own GPU if there are GPUs.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Imported last by the process from which runs are forked: what it holds is no garbage, and need not be searched for any.
+"""Freeze the garbage collector before runs are forked; imported last by the process to fork from.
 
-Without this each run's first full collection touches, and so copies, every page that it shares with that process
+Without this, each run's first full collection touches, and so copies, every page that it shares with that process
 (https://docs.python.org/3/library/gc.html#gc.freeze).
 """
 

@@ -1,4 +1,4 @@
-"""Worker processes, one a training or test, and locks for what two processes must not do at once."""
+"""Worker processes, one per training or test, and locks between processes."""
 
 from __future__ import annotations
 

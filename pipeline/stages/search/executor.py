@@ -1,4 +1,4 @@
-"""What an executor is: it takes trials and hands back how they ended, in whatever order they do."""
+"""The interface of an executor: it takes trials and returns their outcomes in the order in which they end."""
 
 from __future__ import annotations
 

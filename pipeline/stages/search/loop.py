@@ -1,4 +1,4 @@
-"""The loop of a search: hand out trials until the budget is spent, end weak ones early (successive halving), resume."""
+"""The loop of a search: start trials until the budget is spent, end weak ones early (successive halving), resume."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from pipeline.stages.search.executor import Executor, Outcome
 from pipeline.stages.search.plan import SearchPlan
 from pipeline.stages.search.trial import TrialTask
 from pipeline.tracking.runs import RunLogger, Tracker
+from pipeline.tracking.tags import Tag
 from pipeline.tuning.budget import Cost
 from pipeline.tuning.search import Search, StudyAddress, Trial, storage_errors
 
@@ -94,7 +95,7 @@ class SearchLoop:
             if not self._tasks:
                 break
             self._end(self._executor.wait())
-        for run in self._tracker.search({"search": self._search.search_id}):
+        for run in self._tracker.search({Tag.SEARCH: self._search.search_id}):
             if run.status == "RUNNING" and run.run_id != self._logger.run_id:  # opened in the moment before a kill
                 self._tracker.open_for_update(run.run_id).finish("KILLED", "another run does its work")
 
@@ -142,9 +143,9 @@ class SearchLoop:
             # The version is that of the plan: files may have been edited since these processes imported them.
             {
                 "stage": "trial",
-                "search": self._search.search_id,
-                "trial": str(shown),
-                "code_version": self._plan.inputs.code_version,
+                Tag.SEARCH: self._search.search_id,
+                Tag.TRIAL: str(shown),
+                Tag.CODE_VERSION: self._plan.inputs.code_version,
             },
             self._plan.trial_folder(number),
             Halving(self._plan.address, number, self._plan.metric) if self._plan.config.pruner == "halving" else None,
@@ -179,7 +180,7 @@ class SearchLoop:
         run = self._tracker.get(run_id)
         score = run.metrics[f"val/{self._plan.metric}"]
         cost = Cost(1, run.metrics["cost/train_seconds"], int(run.metrics["cost/examples"])) if is_first else Cost(1)
-        self._search.complete(number, score, run_id, cost, pruned="pruned_at" in run.tags)
+        self._search.complete(number, score, run_id, cost, pruned=Tag.PRUNED_AT in run.tags)
         self._trials[number] = self._search.trial(number)
         self._logger.log_metrics({f"trials/val_{self._plan.metric}": score}, step=number + 1)
         keep = {self._trials[record].run_id for record in list_records(self._plan, self._trials.values())}
@@ -191,7 +192,7 @@ class SearchLoop:
         self._search.fail(number, str(error), cost)
         self._trials[number] = self._search.trial(number)
         say(f"  trial {number + 1} failed: {in_one_line(error)}")
-        for run in self._tracker.search({"search": self._search.search_id, "trial": str(number + 1)}):
+        for run in self._tracker.search({Tag.SEARCH: self._search.search_id, Tag.TRIAL: str(number + 1)}):
             if run.status == "RUNNING":
                 self._tracker.open_for_update(run.run_id).finish("FAILED", str(error))
 

@@ -1,4 +1,4 @@
-"""What a search is going to do, checked before anything is trained: its space, its budget, and its identity."""
+"""The plan of a search, checked before anything is trained: its space, its budget, and its identity."""
 
 from __future__ import annotations
 

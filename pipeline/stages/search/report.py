@@ -1,4 +1,4 @@
-"""What a search came to: the winner, the records on the search's run, and what is said of it."""
+"""The outcome of a search: the winner, the records on the search's run, and its message."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from pipeline.stages.run_record import origin_tags
 from pipeline.stages.search.loop import MOST_FAILURES, is_hopeless, list_records
 from pipeline.stages.search.plan import SearchPlan
 from pipeline.tracking.runs import RunLogger, Tracker
+from pipeline.tracking.tags import BUDGET, PREFIX, Tag
 from pipeline.tuning.budget import Cost
 from pipeline.tuning.plots import draw_expected_best, draw_importances, draw_trials
 from pipeline.tuning.search import Search, Trial
@@ -63,10 +64,10 @@ def find_winner(plan: SearchPlan, trials: Sequence[Trial], run_id: str, precisio
     finished = sum(trial.state in ("complete", "pruned") for trial in counted)
     halved = ", halving" if plan.config.pruner == "halving" else ""
     tags = {
-        "tuned_by": run_id,
-        "tuned_trials": str(finished),
-        "tuning_budget": f"{plan.budget}{halved}",
-        **{name: f"{value:.12g}" for name, value in spent.as_metrics().items()},
+        Tag.TUNED_BY: run_id,
+        Tag.TUNED_TRIALS: str(finished),
+        Tag.TUNING_BUDGET: f"{plan.budget}{halved}",
+        **{PREFIX + name: f"{value:.12g}" for name, value in spent.as_metrics().items()},
     }
     assert best.score is not None
     return TuneResult(run_id, best.run_id, plan.candidate(best.point, precision), best.score, finished, tags)
@@ -82,9 +83,9 @@ def log_start(plan: SearchPlan, logger: RunLogger) -> None:
         {
             **origin_tags("tune", config, plan.inputs.prepared.manifest.fingerprint),
             "strategy": config.strategy,
-            **({"entry": config.entry} if config.entry else {}),
+            **({Tag.ENTRY: config.entry} if config.entry else {}),
             "recipe": config.recipe,
-            "tuning_budget": str(plan.budget),
+            Tag.TUNING_BUDGET: str(plan.budget),
         }
     )
     logger.log_text(json.dumps(space.describe(), indent=1), "space.json")
@@ -103,8 +104,8 @@ def log_end(plan: SearchPlan, search: Search, logger: RunLogger, tracker: Tracke
     best = next(trial for trial in trials if trial.run_id == result.best_run_id)
     failed = sum(trial.state == "failed" for trial in trials)
     logger.log_params({f"best_{name}": value for name, value in best.point.items()})
-    logger.set_tags({"best_run_id": result.best_run_id, "failed_trials": str(failed)})
-    spent = {name: float(value) for name, value in result.tags.items() if name.startswith("budget/")}
+    logger.set_tags({Tag.BEST_RUN_ID: result.best_run_id, Tag.FAILED_TRIALS: str(failed)})
+    spent = {name.removeprefix(PREFIX): float(value) for name, value in result.tags.items() if name.startswith(BUDGET)}
     logger.log_metrics({f"best/val_{metric}": result.best_score, **spent}, step=len(trials))
     logger.log_text(_table(plan, trials), "trials.csv")
     logger.log_figure(draw_trials(trials, metric, plan.lower_is_better), "trials.png")
@@ -134,7 +135,7 @@ def _table(plan: SearchPlan, trials: Sequence[Trial]) -> str:
 def show(plan: SearchPlan, result: TuneResult, tracker: Tracker | None) -> None:
     """Say what was found, what it cost, and what to do next unless that is being done already."""
     best = {name: getattr(result.best_config, name, result.best_config.strategy_args.get(name)) for name in plan.space.ranges}
-    spent = {name: float(value) for name, value in result.tags.items() if name.startswith("budget/")}
+    spent = {name.removeprefix(PREFIX): float(value) for name, value in result.tags.items() if name.startswith(BUDGET)}
     say(
         f"{plan.config.title}: best of {result.trials} trials has validation {plan.metric} {result.best_score:.4f} with "
         + ", ".join(f"{name}={value}" for name, value in best.items())

@@ -1,4 +1,4 @@
-"""One trial of a search: a training below the search's run. What an executor calls, wherever it runs trials."""
+"""One trial of a search: a training nested below the search's run. Every executor calls it."""
 
 from __future__ import annotations
 

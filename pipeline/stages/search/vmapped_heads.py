@@ -1,4 +1,4 @@
-"""Train the points of one search, each as a run of its own; where they are heads on a frozen encoder, all at once."""
+"""Train the points of one search, one run each; heads on a frozen encoder all at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The plan of a study as lines, with estimated times by past trainings of the same strategy, model and data."""
+"""Print a study's plan, with times estimated from past trainings of the same strategy, model and data."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from pipeline.stages.study.resume import find_finished
 from pipeline.tracking.provenance import hardware
 from pipeline.tracking.run_kinds import was_trained_here
 from pipeline.tracking.runs import Run, RunStore
+from pipeline.tracking.tags import Tag
 from pipeline.training.precision import Precision, choose_precision, dtype_name
 from pipeline.training.setup import TrainingInputs, find_inputs
 
@@ -88,7 +89,7 @@ def expected_seconds(past: Sequence[Run], inputs: TrainingInputs, precision: Pre
     if rates and rows not in {run.rows for run in runs}:  # else what frozen layers make of these texts is there
         rest += statistics.median(rates) * rows
     ids = {run.run_id for run in alike}
-    tests = [run.metrics["cost/wall_seconds"] for run in past if _is_test(run) and run.tags["evaluates"] in ids]
+    tests = [run.metrics["cost/wall_seconds"] for run in past if _is_test(run) and run.tags[Tag.EVALUATES] in ids]
     rest += statistics.median(tests) if tests else 0.0
     total = steps + Seconds(rest, rest)
     return None if total.high > _TOO_WIDE * total.low else total
@@ -107,9 +108,9 @@ def _is_alike(run: Run, inputs: TrainingInputs, precision: Precision) -> bool:
         was_trained_here(run)
         and run.status == "FINISHED"
         and run.tags.get("strategy") == config.strategy
-        and run.tags.get("base_sha256") == inputs.base_sha256
+        and run.tags.get(Tag.BASE_SHA256) == inputs.base_sha256
         and all(run.params.get(name) == value for name, value in wanted.items())
-        and run.tags.get("hardware") in (None, hardware())
+        and run.tags.get(Tag.HARDWARE) in (None, hardware())
         and all(run.metrics.get(name) for name in _NEEDED)
         and run.metrics.get("cost/grid_points", 1) <= 1  # of those that trained together each has a share of the seconds
     )
@@ -117,7 +118,7 @@ def _is_alike(run: Run, inputs: TrainingInputs, precision: Precision) -> bool:
 
 def _is_test(run: Run) -> bool:
     """Whether the run is the test of another one, on its own test part."""
-    tests_another = run.stage == "evaluate" and "evaluates" in run.tags and "split_part" not in run.params
+    tests_another = run.stage == "evaluate" and Tag.EVALUATES in run.tags and "split_part" not in run.params
     return tests_another and "cost/wall_seconds" in run.metrics
 
 
@@ -129,7 +130,7 @@ def _read(run: Run, inputs: TrainingInputs) -> _Past:
     validation = min(inputs.prepared.manifest.rows["validation"], limit or sys.maxsize)
     evaluated = validation * _evaluations(epochs, eval_steps, examples / batch_size)
     cache_seconds = run.metrics.get("cost/cache_seconds", 0.0)
-    spent = cache_seconds if run.tags.get("frozen_prefix_cache") == "built" else 0.0
+    spent = cache_seconds if run.tags.get(Tag.FROZEN_PREFIX_CACHE) == "built" else 0.0
     # A run that was resumed has the steps of all attempts, but the wall time of the last.
     rest = max(0.0, wall - steps_seconds - spent - _EVALUATING * evaluated / speed)
     train = int(run.metrics.get("data/train_examples", examples / epochs))

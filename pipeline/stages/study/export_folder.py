@@ -1,7 +1,7 @@
-"""The folder of an export: only what this project wrote there is ever replaced or deleted.
+"""The folder of an export. Only files that this project wrote there are replaced or deleted.
 
-`results/` and `models/` stand directly below it. A marker file beside them lists what was written, with checksums, so a file
-of the user's is told from one of ours, and one of ours that the user has edited from one that is as it was written.
+A marker file beside `results/` and `models/` lists what was written, with checksums. So the user's files, and files that the
+user has edited, are recognised.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What `main` is going to train, checked before a run exists; with warnings of what makes the comparison unfair."""
+"""The plan of `main`, checked before a run exists, with warnings of what makes the comparison unfair."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reusing finished trainings, and resuming the run of an interrupted study."""
+"""Reuse finished trainings, and resume the run of an interrupted study."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ from pipeline.stages.progress import say
 from pipeline.stages.study.plan import StudyPlan
 from pipeline.tracking.run_kinds import is_reproduction
 from pipeline.tracking.runs import Run, RunLogger, RunStore, Tracker, close_unfinished, closing
+from pipeline.tracking.tags import Tag
 from pipeline.training.meters import MIB
 from pipeline.training.precision import Precision
 from pipeline.training.setup import TrainingInputs
 
-_BUDGET = ("tuned_trials", "tuning_budget")
+_BUDGET = (Tag.TUNED_TRIALS, Tag.TUNING_BUDGET)
 """Tags by which rows tell settings that were searched."""
 
 
@@ -47,10 +48,10 @@ def find_finished(
     wanted = {
         "stage": "train",
         "config_hash": inputs.config_hash(precision),
-        "num_processes": str(inputs.config.num_processes),  # with dropout another number is another draw
+        Tag.NUM_PROCESSES: str(inputs.config.num_processes),  # with dropout another number is another draw
         "data_fingerprint": inputs.prepared.manifest.fingerprint,
-        "base_sha256": inputs.base_sha256,
-        "code_version": inputs.code_version,
+        Tag.BASE_SHA256: inputs.base_sha256,
+        Tag.CODE_VERSION: inputs.code_version,
     }
     for run in store.search(wanted):
         if (

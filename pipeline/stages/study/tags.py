@@ -1,68 +1,90 @@
-"""What a study writes on its own run, for comparing it later: what it planned, took from earlier ones, left out and doubts."""
+"""The tags on a study's own run, for comparing it later: what it planned, reused, left out, and its warnings."""
 
 from __future__ import annotations
 
 import json
 import math
 import re
+import tempfile
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from pipeline.comparison.report.markdown import as_plain
 from pipeline.comparison.table import label_rows
 from pipeline.evaluation.metric import list_metrics
-from pipeline.tracking.runs import Run, RunLogger
-
-# Tags, one for each thing: a single tag could not hold them all. By number, where a name may hold anything.
-_REUSED, _UNFIT, _PLANNED, _DOUBT = "reused/", "not_run/", "planned/", "doubt/"
+from pipeline.tracking.runs import Run, RunLogger, RunStore
+from pipeline.tracking.tags import PREFIX, TEXT_LIMIT, Tag
 
 
-def note_reused(study: RunLogger, run_id: str, title: str) -> None:
-    """Make a run that has another parent a part of a study, which calls it `title`: a run of the store has one parent only."""
-    study.set_tags({f"{_REUSED}{run_id}": title})
+def note_reused(study: RunLogger, store: RunStore, run_id: str, title: str) -> None:
+    """Make a run that has another parent a part of a study, which calls it `title`: a run of the store has one parent only.
+
+    What was noted before stays. A study is written by one process, and its lock keeps a second one out.
+    """
+    _note(study, Tag.REUSED, {**reused_by(store.get(study.run_id), store), run_id: title})
 
 
-def reused_by(study: Run) -> dict[str, str]:
+def reused_by(study: Run, store: RunStore) -> dict[str, str]:
     """Ids of the runs that a study took from earlier ones -> what the study calls them."""
-    return {name.removeprefix(_REUSED): title for name, title in study.tags.items() if name.startswith(_REUSED)}
+    return dict(_noted(study, Tag.REUSED, store) or {})
 
 
 def note_unfit(study: RunLogger, reasons: Mapping[str, str]) -> None:
     """Write down which strategies could not be run, and why."""
-    study.set_tags({f"{_UNFIT}{name}": reason for name, reason in reasons.items()})
+    _note(study, Tag.NOT_RUN, reasons)
 
 
-def unfit_in(study: Run) -> dict[str, str]:
+def unfit_in(study: Run, store: RunStore) -> dict[str, str]:
     """Strategies that a study could not run -> why."""
-    return {name.removeprefix(_UNFIT): reason for name, reason in study.tags.items() if name.startswith(_UNFIT)}
+    return dict(_noted(study, Tag.NOT_RUN, store) or {})
 
 
 def note_doubts(study: RunLogger, doubts: Sequence[str]) -> None:
     """Write down what makes the study's comparison unfair: settings that were chosen for something else, or for nothing."""
-    study.set_tags({f"{_DOUBT}{number}": text for number, text in enumerate(doubts)})
+    _note(study, Tag.DOUBTS, doubts)
 
 
-def doubts_in(study: Run) -> tuple[str, ...]:
+def doubts_in(study: Run, store: RunStore) -> tuple[str, ...]:
     """What makes a study's comparison unfair."""
-    return tuple(_in_order(study, _DOUBT))
+    return tuple(_noted(study, Tag.DOUBTS, store) or ())
 
 
 def note_planned(study: RunLogger, planned: Mapping[str, Sequence[int]]) -> None:
     """Write down which strategies will be trained, by what the study calls them, with which seeds (first and number)."""
-    noted = [json.dumps([title, seeds[0], len(seeds)], ensure_ascii=False) for title, seeds in planned.items()]
-    study.set_tags({f"{_PLANNED}{number}": text for number, text in enumerate(noted)})
+    _note(study, Tag.PLANNED, {title: [seeds[0], len(seeds)] for title, seeds in planned.items()})
 
 
-def planned_in(study: Run) -> dict[str, range]:
+def planned_in(study: Run, store: RunStore) -> dict[str, range]:
     """Strategies that a study wanted to train, in its order -> with which seeds; none of a study that did not say."""
-    plans = map(json.loads, _in_order(study, _PLANNED))
-    return {title: range(first, first + count) for title, first, count in plans}
+    planned = _noted(study, Tag.PLANNED, store) or {}
+    return {title: range(first, first + count) for title, (first, count) in planned.items()}
 
 
-def _in_order(study: Run, prefix: str) -> list[str]:
-    noted = {int(name.removeprefix(prefix)): text for name, text in study.tags.items() if name.startswith(prefix)}
-    return [noted[number] for number in sorted(noted)]
+def _note(study: RunLogger, tag: Tag, value: Mapping[str, object] | Sequence[str]) -> None:
+    """Write a value as JSON into a tag, or into an artifact that the tag names where it is too long for one.
+
+    An empty one is not written: a run that has none has no such tag.
+    """
+    if not value:
+        return
+    text = json.dumps(value, ensure_ascii=False)
+    if len(text) > TEXT_LIMIT:
+        file = f"{tag.removeprefix(PREFIX)}.json"
+        study.log_text(text, file)
+        text = file
+    study.set_tags({tag: text})
+
+
+def _noted(study: Run, tag: Tag, store: RunStore) -> Any:
+    """What `_note` wrote; None where it did not."""
+    text = study.tags.get(tag)
+    if text is not None and text.endswith(".json"):
+        with tempfile.TemporaryDirectory() as scratch:
+            text = store.download(study.run_id, text, Path(scratch)).read_text(encoding="utf-8")
+    return None if text is None else json.loads(text)
 
 
 DESCRIPTION = "mlflow.note.content"

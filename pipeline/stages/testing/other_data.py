@@ -1,4 +1,4 @@
-"""Labelled data that a model was not trained on, read for the classes or scores that it knows."""
+"""Read labelled data that a model was not trained on, for the classes or scores that it knows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scores of a run's model on other rows than its own test part: in a run of their own, and in no table."""
+"""Score a run's model on rows outside its own test part. The scores get a separate run and enter no table."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from pipeline.stages.study.tags import DESCRIPTION
 from pipeline.stages.testing.other_data import Naming, OtherData, count_repeated, describe_absent, own_rows, read_other
 from pipeline.stages.testing.test import log_test, scoring_version
 from pipeline.tracking.runs import Run, RunLogger, Tracker, closing
+from pipeline.tracking.tags import Tag
 from pipeline.training.saved_model import load_model_folder, read_record
 
 OF_DATA = ("dataset", "max_eval_samples", *(describe_fields(configs.SplitConfig)))
@@ -112,8 +113,8 @@ def run_other_test(config: configs.EvaluateConfig, asked: OtherTest, tracker: Tr
             logger.set_tags(
                 {
                     **origin_tags("evaluate", config, rows.fingerprint(problem.classes)),
-                    "evaluates": trained.run_id,
-                    "code_version": scoring_version(trained),
+                    Tag.EVALUATES: trained.run_id,
+                    Tag.CODE_VERSION: scoring_version(trained),
                     DESCRIPTION: f"Scores of run {trained.run_id} ({trained.name}) on {on}. They stand in no table.",
                 }
             )

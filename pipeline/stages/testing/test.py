@@ -1,4 +1,4 @@
-"""A test written onto a run, and which code decided its scores."""
+"""Write a test's scores onto a run, with the version of the code that computed them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a model does on a second data set, which it was never trained on: scores that stand beside those of its own test."""
+"""Transfer scores: a model on a second data set that it was not trained on, reported beside its own test scores."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from pipeline.evaluation.testing.scoring import score_transfer
 from pipeline.stages.progress import count_classes, say, say_scores
 from pipeline.stages.testing.other_data import Naming, OtherData, count_repeated, describe_absent, read_other
 from pipeline.tracking.runs import Run, RunLogger
+from pipeline.tracking.tags import Tag
 from pipeline.training.saved_model import FineTunedModel
 
-_MEASURED_BY = "transfer_code_version"
 _OF_FIRST = re.compile(r"(?<![\w-])--(dataset|text-column|label-column|labels)(?![\w-])")
 _OF_FIRST_ALONE = re.compile(r"(?<![\w-])--(label-type|encoding|delimiter|no-header|dataset-config-name)(?![\w-])")
 
@@ -43,7 +43,7 @@ class TransferData:
         Args:
             code: Version of the code that measures.
         """
-        return {**_tags(self.asked, code), "transfer_fingerprint": self.rows.fingerprint(self.classes)}
+        return {**_tags(self.asked, code), Tag.TRANSFER_FINGERPRINT: self.rows.fingerprint(self.classes)}
 
 
 def refuse_idle_transfer(asked: TransferConfig) -> None:
@@ -83,16 +83,16 @@ def is_transferred(trained: Run, asked: TransferConfig, classes: Sequence[str], 
     if headline not in trained.metrics or any(trained.tags.get(name) != value for name, value in tags.items()):
         return False
     current = find_transfer(asked, classes, split_seed).measured_by(code)
-    return trained.tags.get("transfer_fingerprint") == current["transfer_fingerprint"]
+    return trained.tags.get(Tag.TRANSFER_FINGERPRINT) == current[Tag.TRANSFER_FINGERPRINT]
 
 
 def _tags(asked: TransferConfig, code: str) -> dict[str, str]:
     return {
-        "transfer_dataset": asked.transfer_dataset or "",
-        "transfer_labels": json.dumps(list(asked.transfer_labels)),
-        "transfer_text_column": asked.transfer_text_column or "",
-        "transfer_label_column": asked.transfer_label_column or "",
-        _MEASURED_BY: code,
+        Tag.TRANSFER_DATASET: asked.transfer_dataset or "",
+        Tag.TRANSFER_LABELS: json.dumps(list(asked.transfer_labels)),
+        Tag.TRANSFER_TEXT_COLUMN: asked.transfer_text_column or "",
+        Tag.TRANSFER_LABEL_COLUMN: asked.transfer_label_column or "",
+        Tag.TRANSFER_CODE_VERSION: code,
     }
 
 
@@ -147,7 +147,7 @@ def log_transfer(
         limit: At most so many texts, the same for every model.
         tags: What `data.measured_by` says; on the run when all else is.
     """
-    logger.set_tags({_MEASURED_BY: ""})  # until all is written, what the run holds is of two measurements
+    logger.set_tags({Tag.TRANSFER_CODE_VERSION: ""})  # until all is written, what the run holds is of two measurements
     table, classes = data.rows.table, list(data.classes)
     table = table.iloc[choose_sample(len(table), limit, 0)].reset_index(drop=True)
     gold = table[LABEL].to_numpy()

@@ -25,7 +25,7 @@ class Adalora(LinearAdapter):
     """Train low-rank updates whose ranks are cut where they matter least, and the classifier.
 
     Zhang et al. 2023, arXiv:2303.10512. The training loss includes peft's penalty that keeps the updates' factors
-    orthogonal. Trainings of one step keep the first rank.
+    orthogonal. A training of one step keeps the initial ranks.
     """
 
     targets: Names = (QUERY_VALUE,)

@@ -24,9 +24,10 @@ _NEVER = -20.0  # logit of a class without a training example: far below those o
 class LinearProbe(Strategy):
     """Fit the classifier by logistic regression on frozen features: a control, another solver of what `head_only` trains.
 
-    Alain and Bengio 2017, arXiv:1610.01644. scikit-learn's with L-BFGS, on features that are brought to mean 0 and deviation
-    1 over the training examples. Learning rate, epochs, batch size, weight decay, dropout and seeds are ignored. The features
-    are what enters the classifier's linear layer, so that has to be all of the head that is not pretrained.
+    Alain and Bengio 2017, arXiv:1610.01644. Solved by scikit-learn with L-BFGS, on features standardised to mean 0 and
+    deviation 1 over the training examples. Learning rate, epochs, batch size, weight decay, dropout and seeds are ignored.
+    The features are the input of the classifier's linear layer, so that layer must be all of the head that is not
+    pretrained.
     """
 
     C: Rate = 1.0

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class Prompt(VirtualTokens):
     """Train embeddings put before those of the text, and the classifier (Lester et al. 2021, arXiv:2104.08691).
 
-    As in peft they stand before the text's first token, so a classifier on the first position reads the first of them.
+    As in peft, they come before the text's first token, so a classifier on the first position reads the first of them.
     """
 
     def peft_config(self, peft: Any, model: nn.Module, shared: dict[str, Any]) -> Any:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class Ptuning(VirtualTokens):
     """Train a network that makes the embeddings put before those of the text, and the classifier.
 
-    Liu et al. 2021, arXiv:2103.10385. As in peft they stand before the text's first token, so a classifier on the first
+    Liu et al. 2021, arXiv:2103.10385. As in peft, they come before the text's first token, so a classifier on the first
     position reads the first of them.
     """
 

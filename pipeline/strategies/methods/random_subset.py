@@ -11,7 +11,7 @@ from pipeline.config.search_ranges import LogUniform, Range
 from pipeline.errors import ConfigError
 from pipeline.strategies.adapters import linear_layers
 from pipeline.strategies.base import Strategy, StrategyContext
-from pipeline.strategies.freezing import Phase, added, biases, head
+from pipeline.strategies.freezing import Phase, added, biases, head, optional
 
 if TYPE_CHECKING:
     from torch import nn
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 class RandomSubset(Strategy):
     """Train single weights drawn at random, as many as BitFit trains biases: a control.
 
-    The control of Ben Zaken et al. 2022, arXiv:2106.10199. Drawn from the linear layers of the encoder's layers. Of the
-    classifier its bias trains, as with `bitfit`.
+    The control of Ben Zaken et al. 2022, arXiv:2106.10199. The weights are drawn from the linear layers inside the
+    encoder's layers. Of the classifier only the bias trains, as with `bitfit`.
     """
 
     amount: Count | None = None
@@ -45,7 +45,7 @@ class RandomSubset(Strategy):
                 f"random_subset: amount={self.amount} exceeds the {weights:,} weights in the linear layers of {encoder.name}. "
                 "Choose fewer."
             )
-        return [Phase.training(added, lambda location: head(location) and biases(location))]
+        return [Phase.training(added, optional(lambda location: head(location) and biases(location)))]
 
     def adapt(self, model: nn.Module, context: StrategyContext) -> nn.Module:
         """Put the drawn weights of each layer into a vector of their own, which the frozen rest is completed with.

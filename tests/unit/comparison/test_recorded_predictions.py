@@ -34,7 +34,7 @@ def test_predictions_come_back_as_they_were_written() -> None:
 def test_scores_are_no_classes_and_a_cosine_is_no_probability() -> None:
     tracker = MemoryTracker()
     contents = {
-        "siamese": "sentence,sentence_pair,gold,pred,score\na,b,same,same,0.91\nc,d,other,same,0.8\n",
+        "bi_encoder": "sentence,sentence_pair,gold,pred,score\na,b,same,same,0.91\nc,d,other,same,0.8\n",
         "cross": "sentence,sentence_pair,gold,pred,score_other,score_same\na,b,same,same,0.1,0.9\nc,d,other,other,0.7,0.3\n",
         "scores": "sentence,sentence_pair,gold,pred,score\na,b,1.5,1.2,0.3\nc,d,0.5,0.1,0.02\n",
     }
@@ -45,10 +45,10 @@ def test_scores_are_no_classes_and_a_cosine_is_no_probability() -> None:
         logger.log_metrics({"test/spearman": 0.5} if name == "scores" else {"test/f1_macro": 0.5})
         ids[name] = logger.run_id
     found = read_predictions([tracker.get(run_id) for run_id in ids.values()], tracker)
-    assert found.run_ids == [ids["siamese"], ids["cross"]]
+    assert found.run_ids == [ids["bi_encoder"], ids["cross"]]
     assert not found.missing
     assert found.texts == [("a", "b"), ("c", "d")]
-    assert np.isnan(found.confidence[ids["siamese"]]).all()
+    assert np.isnan(found.confidence[ids["bi_encoder"]]).all()
     assert found.confidence[ids["cross"]].tolist() == [0.9, 0.7]
     hardest = hardest_examples(found)
     assert hardest[["sentence", "sentence_pair", "gold", "usual_mistake"]].to_numpy().tolist() == [["c", "d", "other", "same"]]

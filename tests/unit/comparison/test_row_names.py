@@ -20,8 +20,8 @@ def test_rows_are_told_apart_by_arguments_then_rate_then_number() -> None:
 
 
 def test_rows_of_one_strategy_are_told_apart_by_their_objective(make_run: MakeRun) -> None:
-    runs = [make_run("full", 0.9), make_run("full", 0.8, params={"objective": "siamese"})]
-    assert label_rows(build_table(runs)) == ["full, classification", "full, siamese"]
+    runs = [make_run("full", 0.9), make_run("full", 0.8, params={"objective": "bi_encoder"})]
+    assert label_rows(build_table(runs)) == ["full, classification", "full, bi_encoder"]
 
 
 def test_rows_by_other_numbers_of_processes_are_told_apart(make_run: MakeRun) -> None:
@@ -31,9 +31,9 @@ def test_rows_by_other_numbers_of_processes_are_told_apart(make_run: MakeRun) ->
     assert "processes" not in build_table([make_run("full")])
 
 
-def test_siamese_rows_are_told_apart_by_their_pooling(make_run: MakeRun) -> None:
+def test_bi_encoder_rows_are_told_apart_by_their_pooling(make_run: MakeRun) -> None:
     poolings = ("mean", "cls")
-    runs = [make_run("full", params={"objective": "siamese", "pooling": pooling}) for pooling in poolings]
+    runs = [make_run("full", params={"objective": "bi_encoder", "pooling": pooling}) for pooling in poolings]
     runs.append(make_run("lora", params={"objective": "classification", "pooling": "mean"}))
     table = build_table(runs)
     assert sorted(label_rows(table)) == ["full, cls", "full, mean", "lora"]

@@ -11,6 +11,7 @@ from pipeline.stages.search.executors import auto, batched
 from pipeline.stages.search.executors.batched import BatchedExecutor
 from pipeline.stages.search.trial import TrialTask
 from pipeline.tracking.memory import MemoryTracker
+from pipeline.tracking.tags import Tag
 
 
 class WorkerProcess:
@@ -68,7 +69,7 @@ def trained(monkeypatch, tracker):
 def make_tasks(folder, rates=(1, 9, 3)):
     return [
         TrialTask(
-            number, TrainConfig(learning_rate=rate), "parent", {"search": "s", "trial": str(number)}, folder / str(number)
+            number, TrainConfig(learning_rate=rate), "parent", {Tag.SEARCH: "s", Tag.TRIAL: str(number)}, folder / str(number)
         )
         for number, rate in enumerate(rates)
     ]

@@ -55,7 +55,7 @@ def test_what_makes_a_study_unfair_stands_in_its_results(capsys: pytest.CaptureF
     study.set_tags({"stage": "main"})
     doubts = [f"Rate {number} was chosen for other data." for number in range(11)]
     note_doubts(study, doubts)
-    assert doubts_in(tracker.get(study.run_id)) == tuple(doubts), "in their order"
+    assert doubts_in(tracker.get(study.run_id), tracker) == tuple(doubts), "in their order"
     train(tracker, "full", parent_id=study.run_id)
     result = compare.run(CompareConfig(study=study.run_id), tracker)
     said = capsys.readouterr().out
@@ -69,7 +69,7 @@ def test_what_a_study_planned_and_never_began_is_said(capsys: pytest.CaptureFixt
     study = tracker.start("study")
     study.set_tags({"stage": "main"})
     note_planned(study, {"head_only": range(42, 45), "bitfit": range(42, 45), "a: b/../기쁨": range(7, 8)})
-    assert planned_in(tracker.get(study.run_id)) == {
+    assert planned_in(tracker.get(study.run_id), tracker) == {
         "head_only": range(42, 45),
         "bitfit": range(42, 45),
         "a: b/../기쁨": range(7, 8),

@@ -41,7 +41,7 @@ def test_seeds_follow_one_another_and_nothing_else_changes(plan: Any) -> None:
 
 
 def test_a_pooling_that_no_strategy_takes_is_refused(plan: Any) -> None:
-    with pytest.raises(ConfigError, match=r"--pooling: --objective classification makes no vector .* --objective siamese"):
+    with pytest.raises(ConfigError, match=r"--pooling: --objective classification makes no vector .* --objective bi_encoder"):
         plan(strategies="full,lora", pooling="cls")
     assert plan({"strategies": {"full": {"pooling": "cls"}}}).strategies
 

@@ -14,6 +14,7 @@ from pipeline.stages.search.loop import MOST_FAILURES, SearchLoop
 from pipeline.stages.search.plan import SearchPlan
 from pipeline.stages.search.report import find_winner
 from pipeline.tracking.memory import MemoryTracker
+from pipeline.tracking.tags import Tag
 from pipeline.tuning.budget import Budget, Cost
 from pipeline.tuning.search import Trial, open_search
 from pipeline.tuning.space import Space
@@ -114,7 +115,7 @@ def test_what_was_spent_is_recorded_to_the_last_example(searched):
     plan, _ = searched(Budget("examples", 10**7))
     dear = dataclasses.replace(make_trial(0, "complete"), cost=Cost(1, 4321.0625, 1_234_567))
     tags = find_winner(plan, [dear], "run", "fp32").tags
-    assert (tags["budget/examples"], tags["budget/train_seconds"]) == ("1234567", "4321.0625")
+    assert (tags[Tag.BUDGET_EXAMPLES], tags[Tag.BUDGET_TRAIN_SECONDS]) == ("1234567", "4321.0625")
 
 
 def test_a_sampler_that_repeats_points_goes_on_until_it_has_seen_all(searched):

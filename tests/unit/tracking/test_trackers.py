@@ -12,6 +12,7 @@ from pipeline.tracking import results
 from pipeline.tracking.memory import MemoryTracker
 from pipeline.tracking.results import frame_of
 from pipeline.tracking.runs import close_unfinished, closing
+from pipeline.tracking.tags import Tag
 
 ROOT = Path(__file__).parents[3]
 
@@ -179,7 +180,7 @@ def test_results_are_typed_and_keep_the_runs_own_columns(tracker):
     logger = tracker.start("typed")
     logger.log_params({"learning_rate": "2e-5", "epochs": 3, "force": True, "run_id": "that of another"})
     logger.log_metrics({"test/f1_macro": 0.5})
-    logger.set_tags({"stage": "evaluate", "strategy": "full", "evaluates": "that of another"})
+    logger.set_tags({"stage": "evaluate", "strategy": "full", Tag.EVALUATES: "that of another"})
     tracker.start("not ours")
     frame = frame_of(tracker)
     assert "not ours" not in set(frame["run_name"])
@@ -197,14 +198,15 @@ def test_an_empty_store_has_the_same_columns():
 
 def test_every_tag_that_the_reference_names_is_a_column():
     section = (ROOT / "docs" / "reference" / "runs.md").read_text().split("\n## Tags\n")[1].split("\nHyperparameters")[0]
-    named = set(re.findall(r"`(\w+)`", re.sub(r"\([^)]*\)", "", section)))  # what stands in brackets are their values
-    assert {"stage", "reproduces", "tuned_by", "best_run_id"} <= named
-    assert named == set(results._TAGS)
+    contract, rest = section.split("| tag | on |")
+    named = re.findall(r"`(\w+)`", contract) + re.findall(r"`(fairtune\.\w+)`", rest)
+    assert {"stage", Tag.REPRODUCES, Tag.TUNED_BY, Tag.BEST_RUN_ID} <= set(named)
+    assert set(named) == {*results._TAGS, Tag.PLANNED, Tag.REUSED, Tag.NOT_RUN, Tag.DOUBTS}
 
 
 def test_tags_that_are_numbers_are_typed_and_others_are_not():
     tracker = MemoryTracker()
-    tracker.start("mine", tags={"stage": "train", "num_processes": "2", "tuned_trials": "12", "git_commit": "123456"})
+    tracker.start("mine", tags={"stage": "train", Tag.NUM_PROCESSES: "2", Tag.TUNED_TRIALS: "12", "git_commit": "123456"})
     row = frame_of(tracker).iloc[0]
     assert (row["num_processes"], row["tuned_trials"], row["git_commit"]) == (2, 12, "123456")
 
@@ -214,7 +216,7 @@ def test_the_sample_queries_leave_out_what_was_made_again(document, monkeypatch)
     tracker = MemoryTracker()
     shared = {"stage": "train", "strategy": "full"}
     original = tracker.start("original", tags=shared)
-    again = tracker.start("again", tags={**shared, "reproduces": original.run_id})
+    again = tracker.start("again", tags={**shared, Tag.REPRODUCES: original.run_id})
     for logger in (original, again):
         logger.log_params({"dataset": "mine.csv", "seed": 1})
         logger.finish("FINISHED")

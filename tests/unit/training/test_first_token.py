@@ -5,13 +5,14 @@ from contextlib import nullcontext
 import pytest
 import torch
 
+from pipeline.modeling.family import find_family, list_model_types
 from pipeline.modeling.loading import load_classifier
 from pipeline.modeling.model_sources import find_model
 from pipeline.strategies.base import create_strategy
 from pipeline.training.acceleration.base import Target
 from pipeline.training.acceleration.patches.first_token import FirstToken, first_token
 
-LAID_OUT_AS_BERT = ["bert", "electra", "roberta", "xlm-roberta"]
+LAID_OUT_AS_BERT = [family for family in list_model_types() if find_family(family).trims_last_layer]
 
 
 def pair(tiny, family: str, adapt=lambda model: model):
@@ -60,7 +61,24 @@ def test_it_holds_under_peft(tiny, strategy) -> None:
         assert torch.allclose(trimmed.eval()(**padded()).logits, whole.eval()(**padded()).logits, atol=1e-6)
 
 
-@pytest.mark.parametrize("family", ["albert", "distilbert", "modernbert"])
+def test_some_families_are_laid_out_as_bert() -> None:
+    assert {"bert", "electra", "roberta"} <= set(LAID_OUT_AS_BERT) < set(list_model_types())
+
+
+@pytest.mark.parametrize("family", [family for family in list_model_types() if family not in LAID_OUT_AS_BERT])
+def test_a_family_that_does_not_declare_it_could_not(tiny, family) -> None:
+    model, whole = pair(tiny, family)
+    encoder = find_model(str(tiny.folder(family))).encoder
+    try:
+        with torch.no_grad(), first_token(model, encoder):
+            logits = model.eval()(**padded()).logits
+    except (AttributeError, TypeError, RuntimeError):
+        return
+    same = logits.shape == whole.eval()(**padded()).logits.shape and torch.allclose(logits, whole(**padded()).logits, atol=1e-6)
+    assert not same, f"declare trims_last_layer of {family}"
+
+
+@pytest.mark.parametrize("family", [family for family in list_model_types() if family not in LAID_OUT_AS_BERT])
 def test_it_does_not_apply_to_other_layouts(tiny, family) -> None:
     address = find_model(str(tiny.folder(family)))
     model = load_classifier(address, ["a", "b"], dropout=0.0, seed=0).model

@@ -38,7 +38,7 @@ def both(tiny, tmp_path, watch):
 
 
 def test_pairs_of_texts_have_the_rows_of_both(tiny, tmp_path):
-    objective, pairs, losses = tiny.objective("siamese", pairs=True), tiny.pairs(ROWS), []
+    objective, pairs, losses = tiny.objective("bi_encoder", pairs=True), tiny.pairs(ROWS), []
     for name, acceleration in CHOSEN.items():
         config = tiny.config(epochs=2, acceleration=acceleration)
         built = tiny.build(create_strategy("full", {}), tiny.folder(), config, 2 * STEPS, objective)

@@ -1,4 +1,4 @@
-"""A model folder is refused where it is damaged or its base is another."""
+"""A saved model is refused where it is damaged or its base is another."""
 
 import json
 import shutil
@@ -47,6 +47,13 @@ def test_a_whole_folder_predicts(folder, tiny):
 
 def test_it_is_small(folder, base):
     assert (folder / "delta.safetensors").stat().st_size < (base / "model.safetensors").stat().st_size / 2
+
+
+def test_a_former_name_of_its_objective_is_read_as_todays(folder):
+    record = json.loads((folder / "model.json").read_text())
+    (folder / "model.json").write_text(json.dumps({**record, "objective": "siamese"}))
+    seal(folder)
+    assert read_record(folder).objective == "bi_encoder"
 
 
 def test_another_base_is_refused(folder, base):

@@ -1,1 +1,1 @@
-"""Where the trials of a search run, one file each."""
+"""Executors, one file each: where the trials of a search run."""

@@ -1,4 +1,4 @@
-"""All trials at once where they train nothing but a head, else each in a process of its own."""
+"""Choose an executor: `batched` where trials train nothing but a head, else `local`."""
 
 from __future__ import annotations
 

@@ -94,10 +94,10 @@ def attend(
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
     if not dropout:
-        found: tuple[torch.Tensor, None] = sdpa_attention_forward(
+        output: tuple[torch.Tensor, None] = sdpa_attention_forward(
             module, query, key, value, attention_mask, dropout=0.0, scaling=scaling, **kwargs
         )
-        return found
+        return output
     scores = query @ key.transpose(-1, -2) * (query.shape[-1] ** -0.5 if scaling is None else scaling)
     if attention_mask is not None:
         if attention_mask.dtype.is_floating_point:

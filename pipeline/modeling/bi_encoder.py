@@ -36,7 +36,7 @@ POOLS: dict[str, Pool] = {"mean": pool_mean, "cls": pool_cls, "max": pool_max}
 """Token states, shape [texts, length, hidden], and mask, shape [texts, length], to vectors, shape [texts, hidden]."""
 
 
-class SiameseEncoder(nn.Module):
+class BiEncoderModel(nn.Module):
     """One encoder for both texts of a pair.
 
     The first half of a batch's rows are the first texts of its pairs, the second half the second ones. The output is the

@@ -1,4 +1,4 @@
-"""Siamese sentence pairs."""
+"""Sentence pairs by a bi-encoder."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _NEW = ParameterLocation("adapter", "added")
 
 
 @dataclass(frozen=True)
-class Siamese(Objective):
+class BiEncoder(Objective):
     """Both texts of a pair by one encoder, pooled (Sentence-BERT: Reimers and Gurevych 2019, arXiv:1908.10084).
 
     Scores, and two classes as 0 and 1, are trained as cosine similarity; more classes by a classifier of u, v and |u - v|.
@@ -42,7 +42,9 @@ class Siamese(Objective):
             ConfigError: An example is a single text.
         """
         if not problem.pairs:
-            raise ConfigError("--objective siamese: compares two texts. Name the column of the second with --text-pair-column.")
+            raise ConfigError(
+                "--objective bi_encoder: compares two texts. Name the column of the second with --text-pair-column."
+            )
         return cls(problem, _reading(problem), pooling, head)
 
     @property
@@ -58,13 +60,13 @@ class Siamese(Objective):
         """The encoder without its pooler, taken out of the model with a classifier, whose head is thrown away."""
         import torch
 
-        from pipeline.modeling.siamese import SiameseEncoder
+        from pipeline.modeling.bi_encoder import BiEncoderModel
 
         loaded = load_classifier(address, (), dropout, seed, load_kwargs)
         base = loaded.model.base_model
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            model = SiameseEncoder(base, loaded.model.base_model_prefix, self.pooling, self._classes)
+            model = BiEncoderModel(base, loaded.model.base_model_prefix, self.pooling, self._classes)
         own = {name for name, _ in model.named_parameters()}
         return LoadedModel(model, (loaded.newly_initialised & own) | {name for name in own if name.startswith("classifier.")})
 
@@ -77,7 +79,7 @@ class Siamese(Objective):
             if not any(phase.lr_multiplier(location) > 0 for location in locations):
                 since = f" from epoch {phase.start_epoch + 1} on" if len(phases) > 1 else ""
                 raise ConfigError(
-                    f"--strategy {strategy.name}: trains the head alone{since}, and --objective siamese has none where it "
+                    f"--strategy {strategy.name}: trains the head alone{since}, and --objective bi_encoder has none where it "
                     "compares by cosine similarity. Choose another strategy, or --objective classification."
                 )
         super().check(address, strategy, phases)

@@ -3,8 +3,8 @@ import pytest
 import torch
 
 from pipeline.data.columns import Problem
+from pipeline.modeling.bi_encoder import POOLS
 from pipeline.modeling.model_sources import find_model
-from pipeline.modeling.siamese import POOLS
 from pipeline.objectives.base import create_objective
 
 STATES = torch.tensor([[[1.0, -4.0], [3.0, -2.0], [100.0, 100.0]], [[2.0, 5.0], [0.0, 1.0], [-8.0, 3.0]]])
@@ -28,10 +28,10 @@ def batch(pairs: int = 3) -> dict[str, torch.Tensor]:
     return {"input_ids": ids, "attention_mask": mask}
 
 
-def siamese(tiny, family: str, classes: tuple[str, ...] = (), pooling: str = "mean"):
+def bi_encoder(tiny, family: str, classes: tuple[str, ...] = (), pooling: str = "mean"):
     problem = Problem(classes, None if classes else (0.0, 1.0), True)
     address = find_model(str(tiny.folder(family)))
-    return create_objective("siamese", problem, pooling).load(address, 0.0, 3, {})
+    return create_objective("bi_encoder", problem, pooling).load(address, 0.0, 3, {})
 
 
 @pytest.mark.parametrize("pooling", ["mean", "cls"])
@@ -39,7 +39,7 @@ def test_similarity_and_loss_are_those_of_the_plain_encoder(tiny, family, poolin
     from transformers import AutoModel
 
     plain = AutoModel.from_pretrained(tiny.folder(family), dtype=torch.float32).eval()
-    model = siamese(tiny, family, pooling=pooling).model.eval()
+    model = bi_encoder(tiny, family, pooling=pooling).model.eval()
     inputs, labels = batch(), torch.tensor([0.0, 0.3, 1.0])
     with torch.no_grad():
         found = model(**inputs, labels=labels)
@@ -52,7 +52,7 @@ def test_similarity_and_loss_are_those_of_the_plain_encoder(tiny, family, poolin
 
 
 def test_more_classes_are_read_off_both_vectors_and_their_difference(tiny) -> None:
-    loaded = siamese(tiny, "bert", ("a", "b", "c"))
+    loaded = bi_encoder(tiny, "bert", ("a", "b", "c"))
     model, inputs, labels = loaded.model.eval(), batch(), torch.tensor([0, 2, 1])
     assert {"classifier.weight", "classifier.bias"} <= loaded.newly_initialised
     with torch.no_grad():
@@ -67,28 +67,28 @@ def test_more_classes_are_read_off_both_vectors_and_their_difference(tiny) -> No
 
 def test_the_classifier_is_drawn_from_its_seed_alone(tiny) -> None:
     torch.manual_seed(1)
-    first = siamese(tiny, "bert", ("a", "b", "c")).model.classifier.weight
+    first = bi_encoder(tiny, "bert", ("a", "b", "c")).model.classifier.weight
     torch.manual_seed(2)
-    assert torch.equal(first, siamese(tiny, "bert", ("a", "b", "c")).model.classifier.weight)
+    assert torch.equal(first, bi_encoder(tiny, "bert", ("a", "b", "c")).model.classifier.weight)
 
 
 def test_parameters_are_named_as_in_the_plain_model_and_the_pooler_is_gone(tiny, family) -> None:
     address = find_model(str(tiny.folder(family)))
-    model = siamese(tiny, family).model
+    model = bi_encoder(tiny, family).model
     parts = {address.encoder.locate(name).part for name, _ in model.named_parameters()}
     assert {"embeddings", "layer"} <= parts
     assert parts <= {"embeddings", "layer"} | ({"pooler"} if family == "modernbert" else set())
 
 
 def test_every_parameter_gets_a_gradient(tiny, family) -> None:
-    model = siamese(tiny, family).model
+    model = bi_encoder(tiny, family).model
     model(**batch(), labels=torch.tensor([0.0, 0.3, 1.0])).loss.backward()
     without = [name for name, parameter in model.named_parameters() if parameter.grad is None]
     assert not without
 
 
 def test_the_order_of_the_texts_does_not_matter(tiny) -> None:
-    model, inputs = siamese(tiny, "bert").model.eval(), batch()
+    model, inputs = bi_encoder(tiny, "bert").model.eval(), batch()
     turned = {name: torch.cat(tensor.chunk(2)[::-1]) for name, tensor in inputs.items()}
     with torch.no_grad():
         np.testing.assert_allclose(model(**inputs).logits, model(**turned).logits, atol=1e-6)

@@ -1,0 +1,61 @@
+"""What transformers' own models are like, family by family: the expected values that no family's file declares."""
+
+import functools
+import inspect
+from pathlib import Path
+
+import torch
+from transformers import CONFIG_MAPPING, AutoConfig, AutoModel, AutoModelForSequenceClassification
+
+LAYERS = 4
+
+
+@functools.cache
+def plain_model(model_type: str) -> torch.nn.Module:
+    """The classification model of four layers, without weights."""
+    with torch.device("meta"):
+        return AutoModelForSequenceClassification.from_config(CONFIG_MAPPING[model_type](num_hidden_layers=LAYERS))
+
+
+def encoder_takes(model_type: str, argument: str) -> bool:
+    """Whether the encoder's forward has an argument of that name."""
+    return argument in inspect.signature(plain_model(model_type).base_model.forward).parameters
+
+
+def has_pooler(model_type: str) -> bool:
+    """Whether the classifier stands on a pooler."""
+    return getattr(plain_model(model_type).base_model, "pooler", None) is not None
+
+
+def has_final_norm(model_type: str) -> bool:
+    """Whether a norm stands between the top layer and whatever reads it."""
+    return any("Norm" in type(module).__name__ for module in plain_model(model_type).base_model.children())
+
+
+def shares_layers(model_type: str) -> bool:
+    """Whether the longest list of modules is shorter than the model is deep."""
+    return max(len(module) for module in plain_model(model_type).modules() if isinstance(module, torch.nn.ModuleList)) < LAYERS
+
+
+def has_biases(model_type: str) -> bool:
+    """Whether any part of the encoder has a bias."""
+    return any(name.endswith(".bias") for name, _ in plain_model(model_type).base_model.named_parameters())
+
+
+def has_linear_head(model_type: str) -> bool:
+    """Whether one weight and one bias are all that stands outside the encoder."""
+    model = plain_model(model_type)
+    return len([name for name, _ in model.named_parameters() if not name.startswith(f"{model.base_model_prefix}.")]) == 2
+
+
+def tells_segments(folder: Path) -> bool:
+    """Whether the embeddings of a checkpoint hold more than one kind of segment."""
+    with torch.device("meta"):
+        tables = AutoModel.from_config(AutoConfig.from_pretrained(folder)).named_modules()
+    return any(name.endswith("token_type_embeddings") and table.num_embeddings > 1 for name, table in tables)
+
+
+def position_tables(model_type: str) -> list[str]:
+    """Names of the tables of positions, of which a text can be too long."""
+    modules = plain_model(model_type).named_modules()
+    return [name for name, module in modules if isinstance(module, torch.nn.Embedding) and "position" in name]
