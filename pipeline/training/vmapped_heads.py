@@ -103,7 +103,7 @@ def fit_heads(plan: FitPlan, configs: Sequence[FitConfig], callback: Callback) -
     Args:
         plan: All but its `config` and `checkpoints`, which are not used.
         configs: As `differ_in_optimization_only` holds.
-        observer: Told of steps of the longest training of each batch size, and of the cache.
+        callback: Told of steps of the longest training of each batch size, and of the cache.
     """
     accelerator = make_accelerator(plan.precision)
     plan.model.to(accelerator.device)
