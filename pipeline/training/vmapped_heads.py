@@ -69,7 +69,7 @@ class HeadFit:
     result: FitResult | None
     """None if it failed."""
     history: list[tuple[int, dict[str, float]]]
-    """(step, metrics) of all that its observer would have been told."""
+    """(step, metrics) of all that its callback would have been told."""
     weights: dict[str, torch.Tensor]
     """Of the best checkpoint, by name."""
     error: TrainingError | None = None
@@ -122,7 +122,7 @@ def fit_heads(plan: FitPlan, configs: Sequence[FitConfig], callback: Callback) -
 
 
 class _Silent:
-    """An observer of a single point, whose records are read when it has ended."""
+    """A callback of a single point, whose records are read when it has ended."""
 
     def on_step(self, step: int, total_steps: int) -> None:
         """Not shown."""
@@ -131,7 +131,7 @@ class _Silent:
         """Kept by the progress."""
 
     def on_cache_progress(self, examples: int, total: int) -> None:
-        """Told to the observer of all."""
+        """Told to the callback of all."""
 
     def should_stop(self) -> bool:
         """Never."""
