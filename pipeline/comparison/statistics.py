@@ -163,9 +163,9 @@ class Statistics:
         """Numbers of the rows of which no run learned: axes are those of the others."""
         return frozenset(number for number, row in enumerate(self.rows) if row.learned_nothing)
 
-    def pair(self, one: int, other: int) -> PairTest | None:
+    def pair(self, row: int, other: int) -> PairTest | None:
         """The test of two rows, in whichever order; None where there is none."""
-        return self._by_rows.get(frozenset((one, other)))
+        return self._by_rows.get(frozenset((row, other)))
 
     @cached_property
     def _by_rows(self) -> Mapping[frozenset[int], PairTest]:
@@ -283,23 +283,23 @@ def _judge_correlations(row: RowStatistics, runs: Sequence[Run]) -> RowStatistic
 
 def _intervals(scores: ResampledScores, numbers: Sequence[int]) -> dict[str, Interval]:
     """Of some runs together, by metric."""
-    found = _estimates(scores, [np.eye(len(scores.covariance[RANKING.name]))[list(numbers)]])
-    return {name: one.interval(_BY_NAME[name].lowest, _BY_NAME[name].highest) for name, one in found.items()}
+    estimates = _estimates(scores, [np.eye(len(scores.covariance[RANKING.name]))[list(numbers)]])
+    return {name: score.interval(_BY_NAME[name].lowest, _BY_NAME[name].highest) for name, score in estimates.items()}
 
 
-def _differences(found: Mapping[str, Estimate]) -> dict[str, Interval]:
-    spans = {name: _BY_NAME[name].highest - _BY_NAME[name].lowest for name in found}
-    return {name: one.interval(-spans[name], spans[name]) for name, one in found.items()}
+def _differences(estimates: Mapping[str, Estimate]) -> dict[str, Interval]:
+    spans = {name: _BY_NAME[name].highest - _BY_NAME[name].lowest for name in estimates}
+    return {name: difference.interval(-spans[name], spans[name]) for name, difference in estimates.items()}
 
 
 def _by_seed(runs: Sequence[Run], number_of: Mapping[str, int]) -> dict[Seeds, int]:
     """Seeds -> number among the recorded runs; a seed that stands twice is counted on."""
-    found: dict[Seeds, int] = {}
+    numbers: dict[Seeds, int] = {}
     for run in runs:
         seeds = tuple(run.params.get(name) for name in SEEDS)
-        repetition = sum(key[:-1] == seeds for key in found)
-        found[(*seeds, repetition)] = number_of[run.run_id]
-    return found
+        repetition = sum(key[:-1] == seeds for key in numbers)
+        numbers[(*seeds, repetition)] = number_of[run.run_id]
+    return numbers
 
 
 def _estimates(scores: ResampledScores, parts: Sequence[Floats]) -> dict[str, Estimate]:
@@ -339,31 +339,31 @@ class _Judged:
         return _Judged(scores, right.shape[1], only, exact_mcnemar(only, only.T))
 
 
-def _test_pair(first: int, second: int, one: Mapping[Seeds, int], other: Mapping[Seeds, int], judged: _Judged) -> PairTest:
+def _test_pair(first: int, second: int, runs: Mapping[Seeds, int], others: Mapping[Seeds, int], judged: _Judged) -> PairTest:
     """The test of two rows, given the runs of both by seed; its p-values are not corrected yet."""
     identity = np.eye(len(judged.only))
-    shared = [seeds for seeds in one if seeds in other]
+    shared = [seeds for seeds in runs if seeds in others]
     if shared:
-        mine, theirs = [one[seeds] for seeds in shared], [other[seeds] for seeds in shared]
+        mine, theirs = [runs[seeds] for seeds in shared], [others[seeds] for seeds in shared]
         parts = [identity[mine] - identity[theirs]]
     else:  # every run with every other
-        mine, theirs = np.repeat(list(one.values()), len(other)).tolist(), [*other.values()] * len(one)
-        parts = [identity[list(one.values())], -identity[list(other.values())]]
+        mine, theirs = np.repeat(list(runs.values()), len(others)).tolist(), [*others.values()] * len(runs)
+        parts = [identity[list(runs.values())], -identity[list(others.values())]]
     discordant = float((judged.only[mine, theirs] + judged.only[theirs, mine]).mean())
-    found = _estimates(judged.scores, parts)
-    p_bootstrap, p_mcnemar = found[RANKING.name].p_value(), combine_dependent(judged.p_mcnemar[mine, theirs])
+    estimates = _estimates(judged.scores, parts)
+    p_bootstrap, p_mcnemar = estimates[RANKING.name].p_value(), combine_dependent(judged.p_mcnemar[mine, theirs])
     decided_by = MCNEMAR if discordant < _FEWEST_DISCORDANT and p_mcnemar > p_bootstrap else BOOTSTRAP
     p_value = p_mcnemar if decided_by == MCNEMAR else p_bootstrap
     return PairTest(
         first=first,
         second=second,
-        differences=_differences(found),
+        differences=_differences(estimates),
         p_value=p_value,
         p_holm=p_value,
         p_mcnemar=p_mcnemar,
         p_mcnemar_holm=p_mcnemar,
         discordance=discordant / judged.texts,
-        smallest_gap=found[RANKING.name].smallest_gap(),
+        smallest_gap=estimates[RANKING.name].smallest_gap(),
         paired_seeds=len(shared),
         decided_by=decided_by,
     )

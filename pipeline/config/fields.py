@@ -267,12 +267,12 @@ def _without_none(annotation: Any) -> tuple[Any, bool]:
 
 def _nested_metadata(annotation: Any) -> list[Any]:
     """Constraints inside `X | None`, which pydantic keeps with the member and not with the field."""
-    found: list[Any] = []
+    constraints: list[Any] = []
     for part in typing.get_args(annotation) if _without_none(annotation)[1] else ():
         if typing.get_origin(part) is Annotated:
             for item in typing.get_args(part)[1:]:
-                found.extend(item.metadata if isinstance(item, FieldInfo) else [item])
-    return found
+                constraints.extend(item.metadata if isinstance(item, FieldInfo) else [item])
+    return constraints
 
 
 _BOUNDS: tuple[tuple[type, str, str], ...] = (

@@ -48,7 +48,7 @@ def group_options(cls: type[configs.StageConfig], names: Iterable[str]) -> dict[
     for name in sorted(names, key=lambda name: group.place if (group := groups.get(name)) else 0):
         group = groups.get(name)
         grouped[group.heading if group else _UNGROUPED].append(name)
-    return {heading: found for heading, found in grouped.items() if found}
+    return {heading: options for heading, options in grouped.items() if options}
 
 
 def flag(name: str) -> str:

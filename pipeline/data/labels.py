@@ -319,21 +319,21 @@ def find_joined(labels: Collection[str]) -> tuple[dict[str, list[str]], dict[str
         Those that must be: each part stands by itself elsewhere, or all labels and parts are whole numbers. And those that may
         be: a part of theirs stands by itself, or in another label of several parts.
     """
-    parts = {label: found for label in labels if (found := parts_of(label))}
+    parts = {label: pieces for label in labels if (pieces := parts_of(label))}
     alone = {label for label in labels if label not in parts}
     numbers = all(map(_WHOLE.fullmatch, alone))
     certain = {
-        label: found
-        for label, found in parts.items()
-        if alone.issuperset(found) or (alone and numbers and all(map(_WHOLE.fullmatch, found)))
+        label: pieces
+        for label, pieces in parts.items()
+        if alone.issuperset(pieces) or (alone and numbers and all(map(_WHOLE.fullmatch, pieces)))
     }
     counts: dict[str, int] = {}
-    for found in parts.values():
-        for part in set(found):
+    for pieces in parts.values():
+        for part in set(pieces):
             counts[part] = counts.get(part, 0) + 1
     possible = {
-        label: found
-        for label, found in parts.items()
-        if label not in certain and any(part in alone or counts[part] > 1 for part in found)
+        label: pieces
+        for label, pieces in parts.items()
+        if label not in certain and any(part in alone or counts[part] > 1 for part in pieces)
     }
     return certain, possible

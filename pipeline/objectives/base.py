@@ -204,10 +204,10 @@ def create_objective(
 
 def _objective_class(name: str, head: str) -> type[Objective]:
     OBJECTIVES.check(name, "--objective")
-    found = OBJECTIVES.only_class(name, Objective)
-    if head != FAMILY_HEAD and not found.takes_heads:
+    cls = OBJECTIVES.only_class(name, Objective)
+    if head != FAMILY_HEAD and not cls.takes_heads:
         raise ConfigError(
             f"--head {head}: --objective {name} puts no head of that kind on the encoder. Leave --head out, or choose "
             "--objective classification."
         )
-    return found
+    return cls

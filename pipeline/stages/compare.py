@@ -67,7 +67,7 @@ def run(config: configs.CompareConfig, tracker: Tracker | None = None, parent_id
     tracker = tracker or open_tracker()
     candidates, title, study = _candidates(config, tracker)
     selection = select_runs(candidates, bool(config.run_ids), config.allow_unequal_budgets)
-    if config.run_ids and (strangers := [str(one) for one in selection.omitted if one.kind == "other test"]):
+    if config.run_ids and (strangers := [str(excluded) for excluded in selection.omitted if excluded.kind == "other test"]):
         newest = selection.kept[-1]
         raise RunError(
             f"--run-ids: not all can stand in one table with {row_name(newest)} (run {newest.run_id}): {'; '.join(strangers)}. "
@@ -185,8 +185,8 @@ def _write(
     for name, figure in pictures.items():
         figure.savefig(folder / f"{name}.png", dpi=120)
     provenance, audit = read_provenance(selection.kept, tracker), read_audit(selection, tracker)
-    found = break_down(recorded, rows)
-    content = ReportData(title, table, selection, statistics, curves, points, recorded, hardest, provenance, found, audit)
+    breakdown = break_down(recorded, rows)
+    content = ReportData(title, table, selection, statistics, curves, points, recorded, hardest, provenance, breakdown, audit)
     (folder / "results.md").write_text(render_markdown(content, list(pictures)), encoding="utf-8")
     for name, listed in list_tables(content):
         (folder / name).write_text(write_csv(listed), encoding="utf-8", newline="")

@@ -57,17 +57,17 @@ class Advice:
 
 def advise(examples: int, epochs: int, encoder: EncoderSpec) -> Advice:
     """The advised strategy for so many training examples and passes over them."""
-    found = f"{examples:,} training examples"
+    size = f"{examples:,} training examples"
     if encoder.shares_layers:
         return Advice("full", f"the layers of {encoder.name} share weights, so none can be frozen or slowed alone")
     if examples < FEW:
         share = {"bottom": _FROZEN_SHARE}
-        return Advice("freeze_bottom", f"{found}, fewer than {FEW}: freeze the bottom three quarters of the layers", share)
+        return Advice("freeze_bottom", f"{size}, fewer than {FEW}: freeze the bottom three quarters of the layers", share)
     if examples <= MANY:
-        return Advice("discriminative", f"{found}, {FEW} to {MANY:,}: lower layers at smaller rates")
+        return Advice("discriminative", f"{size}, {FEW} to {MANY:,}: lower layers at smaller rates")
     if epochs >= _EPOCHS_FOR_GRADUAL:
-        return Advice("gradual", f"{found}, more than {MANY:,}, and {epochs} epochs: unfreeze gradually")
-    return Advice("full", f"{found}, more than {MANY:,}, and fewer than {_EPOCHS_FOR_GRADUAL} epochs: train everything")
+        return Advice("gradual", f"{size}, more than {MANY:,}, and {epochs} epochs: unfreeze gradually")
+    return Advice("full", f"{size}, more than {MANY:,}, and fewer than {_EPOCHS_FOR_GRADUAL} epochs: train everything")
 
 
 TrainT = TypeVar("TrainT", bound=configs.TrainConfig)

@@ -68,9 +68,9 @@ def run(config: configs.EvaluateConfig, tracker: Tracker | None = None, parent_i
     refuse_idle_transfer(config)
     tracker = tracker or open_tracker()
     if config.run_id and (other := find_other_test(config, tracker)):
-        found = run_other_test(config, other, tracker, parent_id)
-        result = EvaluateResult(found.run_id, found.test, on=found.on)
-        after = f"Run {found.run_id} holds these scores of run {config.run_id}; no table takes them in."
+        measured = run_other_test(config, other, tracker, parent_id)
+        result = EvaluateResult(measured.run_id, measured.test, on=measured.on)
+        after = f"Run {measured.run_id} holds these scores of run {config.run_id}; no table takes them in."
     else:
         result = _of_run(config, tracker, parent_id) if config.run_id else _of_model(config, tracker, parent_id)
         after = f"Run {result.run_id}. Next: {next_command('compare', tracker, study='all')}"
@@ -146,9 +146,9 @@ def _of_run(config: configs.EvaluateConfig, tracker: Tracker, parent_id: str | N
 def _recorded(trained: Run) -> dict[str, float]:
     """The test scores that a run carries, of classes or of scores; none unless it carries all of them."""
     for label_type in _LABEL_TYPES:
-        found = {metric: trained.metrics.get(f"test/{metric.name}") for metric in list_metrics(label_type)}
-        if all(value is not None or metric.uses_probabilities for metric, value in found.items()):
-            return {metric.name: value for metric, value in found.items() if value is not None}
+        scores = {metric: trained.metrics.get(f"test/{metric.name}") for metric in list_metrics(label_type)}
+        if all(value is not None or metric.uses_probabilities for metric, value in scores.items()):
+            return {metric.name: value for metric, value in scores.items() if value is not None}
     return {}
 
 

@@ -138,8 +138,8 @@ def _run_strategy(
     outcome, name, tags = _Outcome(), inputs.config.title, {}
     if plan.config.tune:
         with _going_on(name, "", outcome, tracker, study):
-            found = tune.run(search_config(plan.config, inputs.config), tracker, study.run_id, processes)
-            inputs, tags = find_inputs(found.best_config), dict(found.tags)
+            search = tune.run(search_config(plan.config, inputs.config), tracker, study.run_id, processes)
+            inputs, tags = find_inputs(search.best_config), dict(search.tags)
         if outcome.failures:
             return outcome
     for training in plan.trainings(inputs):
@@ -172,19 +172,19 @@ def _complete(
 ) -> None:
     """A trained and evaluated run: one that is there, or a new one. With --force only this study's own count as there."""
     below = study.run_id if plan.config.force else None
-    found = find_finished(tracker, inputs, choose_precision(inputs.config.precision), tuned=tags, below=below)
-    if found is None:
+    finished = find_finished(tracker, inputs, choose_precision(inputs.config.precision), tuned=tags, below=below)
+    if finished is None:
         # The version is that of the plan: files may have been edited since these processes imported them.
         tags = {**tags, Tag.CODE_VERSION: inputs.code_version}
         run_id = processes.call(train.run, inputs.config, parent_id=study.run_id, tags=tags).run_id
     else:
-        run_id = found.run_id
-        if found.parent_id != study.run_id:
+        run_id = finished.run_id
+        if finished.parent_id != study.run_id:
             note_reused(study, tracker, run_id, inputs.config.title)
         say(f"{inputs.config.title}{which}: reused, run {run_id} did the same.")
     transfer = _shared(configs.TransferConfig, plan.config, without="explicit")
     evaluation = configs.EvaluateConfig(run_id=run_id, **transfer)
-    if found is None or not evaluate.is_done(evaluation, found, tracker):
+    if finished is None or not evaluate.is_done(evaluation, finished, tracker):
         processes.call(evaluate.run, evaluation, parent_id=study.run_id)
 
 

@@ -32,16 +32,16 @@ def say(line: str) -> None:
     print(printable(line), flush=True)  # noqa: T201
 
 
-def describe_scores(found: Mapping[str, float]) -> str:
+def describe_scores(scores: Mapping[str, float]) -> str:
     """The prominent metrics that were measured, by their labels."""
-    shown = (metric for metric in list_metrics() if metric.is_prominent and metric.name in found)
-    return ", ".join(f"{metric.label} {metric.form.format(found[metric.name])}" for metric in shown)
+    shown = (metric for metric in list_metrics() if metric.is_prominent and metric.name in scores)
+    return ", ".join(f"{metric.label} {metric.form.format(scores[metric.name])}" for metric in shown)
 
 
-def say_scores(found: Mapping[str, float], metrics: Sequence[Metric]) -> str:
+def say_scores(scores: Mapping[str, float], metrics: Sequence[Metric]) -> str:
     """Those of the metrics that were measured, by their names as the store has them."""
-    shown = (metric for metric in metrics if metric.name in found)
-    return ", ".join(f"{metric.name.replace('_', ' ')} {metric.form.format(found[metric.name])}" for metric in shown)
+    shown = (metric for metric in metrics if metric.name in scores)
+    return ", ".join(f"{metric.name.replace('_', ' ')} {metric.form.format(scores[metric.name])}" for metric in shown)
 
 
 def count_classes(labels: NDArray[Any], classes: Sequence[str]) -> list[int]:
@@ -104,11 +104,11 @@ class TrainingObserver:
         if self._bar is not None:
             self._bar.set_postfix(loss=f"{self._loss:.4f}")
         if "val/loss" in metrics:
-            found = self.last_scores = {name.removeprefix("val/"): value for name, value in metrics.items()}
-            say(f"  {self._title}: step {step}, validation {describe_scores(found)}, loss {found['loss']:.4f}")
+            scores = self.last_scores = {name.removeprefix("val/"): value for name, value in metrics.items()}
+            say(f"  {self._title}: step {step}, validation {describe_scores(scores)}, loss {scores['loss']:.4f}")
             self._last_line = time.monotonic()
-            self._remark(step, found)
-            self._ask_stop_rule(step, found)
+            self._remark(step, scores)
+            self._ask_stop_rule(step, scores)
 
     def on_cache_progress(self, examples: int, total: int) -> None:
         """Say a line every some seconds."""
@@ -125,9 +125,9 @@ class TrainingObserver:
         if self._bar is not None:
             self._bar.close()
 
-    def _remark(self, step: int, found: Mapping[str, float]) -> None:
+    def _remark(self, step: int, scores: Mapping[str, float]) -> None:
         """Say once what a score says of the model rather than of the training."""
-        if not self._remarked and is_far_below_chance(found.get(RECALL.name, 1.0), self._class_counts):
+        if not self._remarked and is_far_below_chance(scores.get(RECALL.name, 1.0), self._class_counts):
             self._remarked = True
             say(f"  {self._title}: the validation scores of step {step} are {SWAPPED}. {WAY_OUT}")
 

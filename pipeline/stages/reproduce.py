@@ -84,20 +84,20 @@ def run(config: configs.ReproduceConfig, tracker: Tracker | None = None, parent_
                 tested = configs.EvaluateConfig(run_id=trained.run_id, cache_dir=config.cache_dir)
                 evaluate.run(tested, tracker, logger.run_id)
             made = tracker.get(trained.run_id)
-            found = compare_trainings(_read_outcome(tracker, original), _read_outcome(tracker, made), config.tolerance)
+            reproduction = compare_trainings(_read_outcome(tracker, original), _read_outcome(tracker, made), config.tolerance)
             reasons = explain(then, _read_environment(tracker, made))
-            logger.set_tags({Tag.REPRODUCTION: found.outcome})
-            logger.log_metrics({"reproduce/largest_score_difference": _storable(found.largest_score)})
-            record = {**found.as_record(), "reasons": reasons}
+            logger.set_tags({Tag.REPRODUCTION: reproduction.outcome})
+            logger.log_metrics({"reproduce/largest_score_difference": _storable(reproduction.largest_score)})
+            record = {**reproduction.as_record(), "reasons": reasons}
             logger.log_text(json.dumps(record, indent=1, allow_nan=False), "reproduction.json")
-            message = f"{original.name} (run {original.run_id}) made again as run {trained.run_id}: {found.describe()}."
+            message = f"{original.name} (run {original.run_id}) made again as run {trained.run_id}: {reproduction.describe()}."
             say(message)
             for line in reasons:
                 say(f"  {line}")
-            if found.outcome == "different":
+            if reproduction.outcome == "different":
                 why = "; ".join(reasons) or "nothing in the records: training is not deterministic on this machine"
                 raise PipelineError(f"{message} What differs: {why}.")
-    return ReproduceResult(logger.run_id, trained.run_id, found, tuple(reasons))
+    return ReproduceResult(logger.run_id, trained.run_id, reproduction, tuple(reasons))
 
 
 def _check_repeatable(original: Run, store: RunStore) -> None:
@@ -123,8 +123,8 @@ def _check_repeatable(original: Run, store: RunStore) -> None:
 def _read_environment(store: RunStore, original: Run) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as scratch:
         text = store.download(original.run_id, "environment.json", Path(scratch)).read_text(encoding="utf-8")
-    found: dict[str, Any] = json.loads(text)
-    return found
+    environment: dict[str, Any] = json.loads(text)
+    return environment
 
 
 def _config(tracker: Tracker, original: Run, cache_dir: str) -> configs.TrainConfig:
@@ -223,8 +223,8 @@ class Reproduction:
 
     def as_record(self) -> dict[str, Any]:
         """Ready for JSON, which has no infinite numbers: None stands for them."""
-        found: dict[str, Any] = _finite(asdict(self))
-        return found
+        record: dict[str, Any] = _finite(asdict(self))
+        return record
 
 
 def _by_up_to(difference: float) -> str:

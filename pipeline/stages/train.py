@@ -241,7 +241,7 @@ def describe_collapse(
     )
 
 
-def has_learned(found: Scores, class_counts: Sequence[int]) -> bool:
+def has_learned(scores: Scores, class_counts: Sequence[int]) -> bool:
     """Whether validation scores are shown to be above what a guess reaches that does not read the text.
 
     The interval of macro F1 is taken to be as wide as that of accuracy, Wilson's.
@@ -250,7 +250,7 @@ def has_learned(found: Scores, class_counts: Sequence[int]) -> bool:
         class_counts: Validation examples of each class.
     """
     texts = sum(class_counts)
-    accuracy, f1 = wilson_interval(round(found[ACCURACY.name] * texts), texts), found[F1.name]
+    accuracy, f1 = wilson_interval(round(scores[ACCURACY.name] * texts), texts), scores[F1.name]
     of_f1 = Interval(f1, f1 + accuracy.low - accuracy.value, f1 + accuracy.high - accuracy.value)
     return beats_guessing(accuracy, of_f1, max(class_counts) / texts, len(class_counts))
 

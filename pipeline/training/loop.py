@@ -43,7 +43,7 @@ def fit(plan: FitPlan, callback: Callback) -> FitResult:
 
     Goes on from the newest checkpoint in `plan.checkpoints` if there is one; on a CPU the end is then bit-equal to that of an
     uninterrupted run. With `num_processes` every process calls this, and all leave with the same weights; only process 0 asks
-    its observer whether to stop, and that at logging points and evaluations alone.
+    its callback whether to stop, and that at logging points and evaluations alone.
 
     Raises:
         TrainingError: The loss became NaN or infinite.
@@ -200,5 +200,5 @@ def _evaluate(
     distributed: DistributedContext,
 ) -> None:
     logits = predict_logits(model, validation, device, plan.largest_batch, distributed)
-    found = distributed.broadcast(lambda: plan.task.score(plan.validation.labels, logits))
-    note_evaluation(plan.config, progress, callback, found)
+    scores = distributed.broadcast(lambda: plan.task.score(plan.validation.labels, logits))
+    note_evaluation(plan.config, progress, callback, scores)

@@ -52,7 +52,7 @@ class Progress:
     window: list[float] = field(default_factory=list)
     """Losses since the last logging point."""
     history: list[tuple[int, dict[str, float]]] = field(default_factory=list)
-    """Everything that was reported to the observer."""
+    """Everything that was reported to the callback."""
     best_step: int = 0
     best: dict[str, float] = field(default_factory=dict)
     """Validation metrics of the best checkpoint."""
@@ -151,7 +151,7 @@ def read_losses(progress: Progress, losses: MutableSequence[Any]) -> None:
 
 
 def report(progress: Progress, callback: Callback, metrics: dict[str, float]) -> None:
-    """Tell the observer, and note it."""
+    """Tell the callback, and note it."""
     progress.history.append((progress.step, metrics))
     callback.on_log(progress.step, metrics)
 

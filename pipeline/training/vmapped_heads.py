@@ -69,7 +69,7 @@ class HeadFit:
     result: FitResult | None
     """None if it failed."""
     history: list[tuple[int, dict[str, float]]]
-    """(step, metrics) of all that its observer would have been told."""
+    """(step, metrics) of all that its callback would have been told."""
     weights: dict[str, torch.Tensor]
     """Of the best checkpoint, by name."""
     error: TrainingError | None = None
@@ -105,13 +105,13 @@ def fit_heads(plan: FitPlan, configs: Sequence[FitConfig], callback: Callback) -
     Args:
         plan: All but its `config` and `checkpoints`, which are not used.
         configs: As `differ_in_optimization_only` holds.
-        observer: Told of steps of the longest training of each batch size, and of the cache.
+        callback: Told of steps of the longest training of each batch size, and of the cache.
     """
     accelerator = make_accelerator(plan.precision)
     plan.model.to(accelerator.device)
     plan.parameters.enter_phase(plan.model, 0)
     shared = Progress()
-    found: dict[int, HeadFit] = {}
+    fits: dict[int, HeadFit] = {}
     with accelerated(replace(plan, config=configs[0]), accelerator.device) as plan:
         largest = replace(plan, config=max(configs, key=lambda config: config.batch_size))
         inputs = InputsByPhase(largest, callback, accelerator.device, DistributedContext()).of(0, shared)
@@ -119,12 +119,12 @@ def fit_heads(plan: FitPlan, configs: Sequence[FitConfig], callback: Callback) -
             members = [position for position, config in enumerate(configs) if config.batch_size == size]
             points = [_Point(replace(plan, config=configs[member]), Progress(cached=dict(shared.cached))) for member in members]
             _Group(points, inputs, accelerator, callback, largest.largest_batch).train()
-            found |= {position: point.finish() for position, point in zip(members, points, strict=True)}
-    return [found[position] for position in range(len(configs))]
+            fits |= {position: point.finish() for position, point in zip(members, points, strict=True)}
+    return [fits[position] for position in range(len(configs))]
 
 
 class _Silent:
-    """An observer of a single point, whose records are read when it has ended."""
+    """A callback of a single point, whose records are read when it has ended."""
 
     def on_step(self, step: int, total_steps: int) -> None:
         """Not shown."""
@@ -133,7 +133,7 @@ class _Silent:
         """Kept by the progress."""
 
     def on_cache_progress(self, examples: int, total: int) -> None:
-        """Told to the observer of all."""
+        """Told to the callback of all."""
 
     def should_stop(self) -> bool:
         """Never."""
@@ -267,9 +267,9 @@ class _Group:
             logits = predict_logits(self._stack, self._inputs.validation, self._accelerator.device, self._largest_batch)
         for position, point in enumerate(self._active):
             if point.evaluates() and not point.error:
-                found = self._plan.task.score(self._plan.validation.labels, logits[:, position])
+                scores = self._plan.task.score(self._plan.validation.labels, logits[:, position])
                 try:
-                    note_evaluation(point.config, point.progress, _SILENT, found)
+                    note_evaluation(point.config, point.progress, _SILENT, scores)
                 except TrainingError as error:
                     point.error = error
                     continue

@@ -45,11 +45,11 @@ def to_label(value: Any) -> Any:
     return value if isinstance(value, (str, int, float, bool)) or value is None else json.dumps(value)
 
 
-def from_label(one: Range, label: Any) -> Any:
+def from_label(search_range: Range, label: Any) -> Any:
     """The value again; rates rounded as they are trained with."""
-    if isinstance(one, Choices):
-        return next(value for value in one.options if to_label(value) == label)
-    return one.round(label) if isinstance(one, LogUniform) else label
+    if isinstance(search_range, Choices):
+        return next(value for value in search_range.options if to_label(value) == label)
+    return search_range.round(label) if isinstance(search_range, LogUniform) else label
 
 
 def _planned(draw: Callable[[int], Mapping[str, Any]]) -> optuna.samplers.BaseSampler:
@@ -225,13 +225,13 @@ class Search:
             self._study.tell(number, score, state=state)
 
     def _suggest(self, trial: optuna.Trial) -> optuna.Trial:
-        for name, one in self._space.ranges.items():
-            if isinstance(one, Choices):
-                trial.suggest_categorical(name, [to_label(value) for value in one.options])
-            elif isinstance(one, Integers):
-                trial.suggest_int(name, one.low, one.high)
-            elif isinstance(one, LogUniform):
-                trial.suggest_float(name, one.low, one.high, log=True)
+        for name, search_range in self._space.ranges.items():
+            if isinstance(search_range, Choices):
+                trial.suggest_categorical(name, [to_label(value) for value in search_range.options])
+            elif isinstance(search_range, Integers):
+                trial.suggest_int(name, search_range.low, search_range.high)
+            elif isinstance(search_range, LogUniform):
+                trial.suggest_float(name, search_range.low, search_range.high, log=True)
         return trial
 
     def _trial(self, frozen: optuna.trial.FrozenTrial) -> Trial:
@@ -276,8 +276,8 @@ def open_search(address: StudyAddress, space: Space, identity: str, sampler: str
             direction="minimize" if lower_is_better else "maximize",
             load_if_exists=True,
         )
-        found = study.user_attrs.get(_IDENTITY)
-        if found != identity and (found is not None or study.get_trials(deepcopy=False)):
+        stored = study.user_attrs.get(_IDENTITY)
+        if stored != identity and (stored is not None or study.get_trials(deepcopy=False)):
             raise ConfigError(
                 f"--study-name {address.name}: {shorten(hide_credentials(address.url))} holds another search under this name, "
                 "of other options, another space, other data or other code. Choose another name, or leave it out."

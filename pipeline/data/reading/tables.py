@@ -236,7 +236,7 @@ def class_names(path: Path, where: str) -> dict[str, tuple[str, ...]]:
         names = {column: _names_of(feature) for column, feature in features.items()}
     except (ValueError, KeyError, TypeError, AttributeError):  # written by something else
         return {}
-    return {column: found for column, found in names.items() if found}
+    return {column: classes for column, classes in names.items() if classes}
 
 
 def _names_of(feature: Any) -> tuple[str, ...]:

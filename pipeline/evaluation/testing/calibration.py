@@ -14,15 +14,15 @@ from pipeline.evaluation.testing.predictions import Predictions
 BINS = 15
 
 
-def confidence_of(found: Predictions, classes: Sequence[str]) -> NDArray[np.float64]:
+def confidence_of(predictions: Predictions, classes: Sequence[str]) -> NDArray[np.float64]:
     """Probability of the predicted class; shape [texts]."""
-    return _probability(found.scores, found.predicted, classes, "score_pred")
+    return _probability(predictions.scores, predictions.predicted, classes, "score_pred")
 
 
-def calibration(gold: NDArray[np.int64], found: Predictions, classes: Sequence[str]) -> dict[str, float]:
+def calibration(gold: NDArray[np.int64], predictions: Predictions, classes: Sequence[str]) -> dict[str, float]:
     """`ece`, the expected calibration error, and `nll`, the mean negative log-likelihood of the true class."""
-    likelihood = _probability(found.scores, gold, classes, "score_gold")
-    table = reliability(found.predicted == gold, confidence_of(found, classes))
+    likelihood = _probability(predictions.scores, gold, classes, "score_gold")
+    table = reliability(predictions.predicted == gold, confidence_of(predictions, classes))
     return {"ece": calibration_error(table), "nll": float(-np.log(np.maximum(likelihood, np.finfo(float).tiny)).mean())}
 
 

@@ -66,7 +66,10 @@ def predict(
 
 
 def tabulate(
-    texts: Sequence[str] | Mapping[str, Sequence[str]], gold: NDArray[np.int64], found: Predictions, classes: Sequence[str]
+    texts: Sequence[str] | Mapping[str, Sequence[str]],
+    gold: NDArray[np.int64],
+    predictions: Predictions,
+    classes: Sequence[str],
 ) -> pd.DataFrame:
     """The texts, `gold` and `pred`, then the scores, rounded to six places.
 
@@ -75,8 +78,8 @@ def tabulate(
     """
     columns = texts if isinstance(texts, Mapping) else {"sentence": texts}
     names = np.array(classes, object)
-    scores = {name: values.round(6) for name, values in found.scores.items()}
-    return pd.DataFrame({**columns, "gold": names[gold], "pred": names[found.predicted], **scores})
+    scores = {name: values.round(6) for name, values in predictions.scores.items()}
+    return pd.DataFrame({**columns, "gold": names[gold], "pred": names[predictions.predicted], **scores})
 
 
 def write_csv(table: pd.DataFrame) -> str:

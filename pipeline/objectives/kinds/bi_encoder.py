@@ -89,8 +89,8 @@ class BiEncoder(Objective):
     ) -> TextPairs:
         """The texts of each pair as two rows."""
         key = address.tokenizer_sha256()
-        found = tokenize_apart(table, how.tokenizer, key, how.max_length, content_sha256, cache_dir)
-        return replace(found, labels=self.task.targets(found.labels))
+        pairs = tokenize_apart(table, how.tokenizer, key, how.max_length, content_sha256, cache_dir)
+        return replace(pairs, labels=self.task.targets(pairs.labels))
 
     def encode(self, inputs: Sequence[Input], how: Tokenization, encoder: EncoderSpec) -> TextPairs:
         """The texts of each pair as two rows."""

@@ -58,7 +58,7 @@ class Classification(Objective):
         self, table: pd.DataFrame, how: Tokenization, address: ModelAddress, content_sha256: str, cache_dir: str
     ) -> TokenTable:
         """Each example as one row; of a pair the longer text is cut first."""
-        found = tokenize(
+        tokens = tokenize(
             table,
             how.tokenizer,
             address.tokenizer_sha256(),
@@ -67,7 +67,7 @@ class Classification(Objective):
             cache_dir,
             address.encoder.tells_segments,
         )
-        return replace(found, labels=self.task.targets(found.labels))
+        return replace(tokens, labels=self.task.targets(tokens.labels))
 
     def encode(self, inputs: Sequence[Input], how: Tokenization, encoder: EncoderSpec) -> TokenTable:
         """Each example as one row."""

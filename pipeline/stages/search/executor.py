@@ -30,7 +30,7 @@ class Outcome:
 class Executor(Protocol):
     """Runs trials.
 
-    A module in `executors/` has a function `create(plan, precision, children) -> Executor`, which raises
+    A module in `executors/` has a function `create(plan, precision, processes) -> Executor`, which raises
     ConfigError where it cannot work. It may have a function `check(config)`, which raises ConfigError where the options alone
     say so; it is called before anything is begun.
 

@@ -160,7 +160,7 @@ def _strategy_space(base: configs.TrainConfig) -> Mapping[str, Range]:
 def _check_grid(config: configs.TuneConfig, space: Space, budget: Budget) -> None:
     size = space.size
     if size is None:
-        endless = [name for name, one in space.ranges.items() if one.values() is None]
+        endless = [name for name, search_range in space.ranges.items() if search_range.values() is None]
         raise ConfigError(
             f"--sampler grid: {' and '.join(endless)} of {config.title} is continuous and has no grid. Give --sampler "
             "random, --space study, or a recipe with lists of values."
@@ -188,7 +188,7 @@ def _check_points(config: configs.TuneConfig, base: configs.TrainConfig, space: 
     """Hold against options, strategy and model what is going to be drawn, and else each range by itself."""
     messages: dict[str, None] = {}
     points = _known_points(config, space, budget)[:_MOST_CHECKED]
-    for point in points or [{name: value} for name, one in space.ranges.items() for value in one.probes()]:
+    for point in points or [{name: value} for name, search_range in space.ranges.items() for value in search_range.probes()]:
         try:
             find_strategy(replace_options(base, point))
         except InputError as error:

@@ -134,11 +134,11 @@ def _table(plan: SearchPlan, trials: Sequence[Trial]) -> str:
 
 def show(plan: SearchPlan, result: TuneResult, tracker: Tracker | None) -> None:
     """Say what was found, what it cost, and what to do next unless that is being done already."""
-    found = {name: getattr(result.best_config, name, result.best_config.strategy_args.get(name)) for name in plan.space.ranges}
+    best = {name: getattr(result.best_config, name, result.best_config.strategy_args.get(name)) for name in plan.space.ranges}
     spent = {name.removeprefix(PREFIX): float(value) for name, value in result.tags.items() if name.startswith(BUDGET)}
     say(
         f"{plan.config.title}: best of {result.trials} trials has validation {plan.metric} {result.best_score:.4f} with "
-        + ", ".join(f"{name}={value}" for name, value in found.items())
+        + ", ".join(f"{name}={value}" for name, value in best.items())
     )
     say(
         f"  spent of a budget of {plan.budget}: {spent['budget/trials']:g} trials, {spent['budget/train_seconds']:.1f} s of "

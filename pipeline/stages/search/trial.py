@@ -56,11 +56,11 @@ def run_trial(task: TrialTask) -> str:
 def run_trials_together(tasks: Sequence[TrialTask]) -> list[str | PipelineError]:
     """Train trials that `trains_together`, but for those that were trained already; of each its run's id, or why it failed."""
     with contextlib.ExitStack() as claims:
-        found: dict[int, str | PipelineError] = {}
+        outcomes: dict[int, str | PipelineError] = {}
         for task in tasks:
             if (done := claims.enter_context(_claim(task))) is not None:
-                found[task.number] = done
-        left = [task for task in tasks if task.number not in found]
+                outcomes[task.number] = done
+        left = [task for task in tasks if task.number not in outcomes]
         if left:
             results = train_heads_together(
                 [task.config for task in left],
@@ -69,8 +69,8 @@ def run_trials_together(tasks: Sequence[TrialTask]) -> list[str | PipelineError]
                 model_folders=[task.model_folder for task in left],
             )
             for task, result in zip(left, results, strict=True):
-                found[task.number] = result if isinstance(result, PipelineError) else result.run_id
-    return [found[task.number] for task in tasks]
+                outcomes[task.number] = result if isinstance(result, PipelineError) else result.run_id
+    return [outcomes[task.number] for task in tasks]
 
 
 @contextlib.contextmanager

@@ -99,7 +99,7 @@ class _Together:
         self.peaks: dict[str, float] = {}
         """Of the process, as the run that trained measured them."""
         self._points = points
-        self._found: dict[int, HeadFit] = {}
+        self._fits: dict[int, HeadFit] = {}
         self._figures: dict[str, float] = {}
 
     def fit(self, plan: FitPlan, callback: Callback) -> FitResult:
@@ -108,13 +108,13 @@ class _Together:
         Raises:
             TrainingError: Its loss became NaN or infinite.
         """
-        if self.position not in self._found:
+        if self.position not in self._fits:
             waiting = range(self.position, len(self._points))
             began = time.perf_counter()
-            found = fit_heads(plan, [self._points[position] for position in waiting], callback)
-            self._found = dict(zip(waiting, found, strict=True))
+            fits = fit_heads(plan, [self._points[position] for position in waiting], callback)
+            self._fits = dict(zip(waiting, fits, strict=True))
             self._figures = {"cost/grid_seconds": time.perf_counter() - began, "cost/grid_points": len(waiting)}
-        own = self._found[self.position]
+        own = self._fits[self.position]
         for step, metrics in own.history:
             callback.on_log(step, metrics)
         if own.result is None:
@@ -125,4 +125,4 @@ class _Together:
     def forget_if_first(self) -> None:
         """A run that failed has measured no memory for the others: where it was to, the next one trains again what is left."""
         if not self.peaks:
-            self._found = {}
+            self._fits = {}

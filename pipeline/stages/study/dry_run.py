@@ -91,8 +91,8 @@ def expected_seconds(past: Sequence[Run], inputs: TrainingInputs, precision: Pre
     ids = {run.run_id for run in alike}
     tests = [run.metrics["cost/wall_seconds"] for run in past if _is_test(run) and run.tags[Tag.EVALUATES] in ids]
     rest += statistics.median(tests) if tests else 0.0
-    found = steps + Seconds(rest, rest)
-    return None if found.high > _TOO_WIDE * found.low else found
+    total = steps + Seconds(rest, rest)
+    return None if total.high > _TOO_WIDE * total.low else total
 
 
 def _is_alike(run: Run, inputs: TrainingInputs, precision: Precision) -> bool:
@@ -158,8 +158,8 @@ def _foretell_steps(runs: Sequence[_Past], examples: int, batch_size: int) -> Se
         fixed = max(0.0, statistics.median(run.steps_seconds - slope * run.examples for run in telling))
         return Seconds(fixed + slope * examples, fixed + slope * examples)
     if telling:
-        found = statistics.median(run.steps_seconds * examples / run.examples for run in telling)
-        return Seconds(found, found)
+        seconds = statistics.median(run.steps_seconds * examples / run.examples for run in telling)
+        return Seconds(seconds, seconds)
     bounds = [sorted((run.steps_seconds, run.steps_seconds * examples / run.examples)) for run in runs]
     low, high = max(low for low, _ in bounds), min(high for _, high in bounds)
     return Seconds(min(low, high), max(low, high))
@@ -219,8 +219,8 @@ def _lines(plan: StudyPlan, inputs: TrainingInputs, store: RunStore, past: list[
     tuned: Mapping[str, str] = {}
     if plan.config.tune:
         search = plan_search(search_config(plan.config, inputs.config))
-        found = tune.find_search(search, store)
-        settled, result = found or (0, None)
+        earlier = tune.find_search(search, store)
+        settled, result = earlier or (0, None)
         if result is None:  # which settings win, and so which trainings there are, is known after the search
             yield _search_line(plan, search, settled, name, arguments, seconds)
             return

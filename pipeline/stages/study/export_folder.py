@@ -40,11 +40,11 @@ def check_export_folder(target: Path) -> None:
             raise ConfigError(f"--export-dir {target}: cannot be written: it is not a folder. Give another one.")
         return
     listed = _read_marker(target)
-    found = [complaint for part in _PARTS for complaint in _complaints(target, target / part, listed)]
-    if found:
-        more = f"; and {len(found) - 3} more" if len(found) > 3 else ""
+    complaints = [complaint for part in _PARTS for complaint in _complaints(target, target / part, listed)]
+    if complaints:
+        more = f"; and {len(complaints) - 3} more" if len(complaints) > 3 else ""
         raise ConfigError(
-            f"--export-dir {target}: {'; '.join(map(shorten, found[:3]))}{more}. Nothing of it is overwritten: "
+            f"--export-dir {target}: {'; '.join(map(shorten, complaints[:3]))}{more}. Nothing of it is overwritten: "
             "move it away, or give another folder."
         )
 

@@ -64,12 +64,12 @@ def plan_study(config: configs.MainConfig) -> StudyPlan:
     plans = [dataclasses.replace(plan, precision=precision) for plan in map(resolve_strategy, _plan(config))]
     refuse_idle_pooling(config.explicit, [plan.objective for plan in plans])
     refuse_idle_model_labels(config.explicit, [(plan.objective, plan.head) for plan in plans])
-    found, unfit = _check_strategies(plans, named=not _is_open(config))
-    fitting = [inputs.config for inputs in found]
+    strategies, unfit = _check_strategies(plans, named=not _is_open(config))
+    fitting = [inputs.config for inputs in strategies]
     _check_seeds(config.seeds, fitting)
     if config.tune:
         _check_searches(config, fitting)
-    return StudyPlan(dataclasses.replace(config, precision=precision), precision, tuple(found), unfit)
+    return StudyPlan(dataclasses.replace(config, precision=precision), precision, tuple(strategies), unfit)
 
 
 def settle_precision(option: str, cache_dir: str) -> Precision:

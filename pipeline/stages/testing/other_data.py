@@ -98,14 +98,14 @@ class Naming:
             alike = folded.get(name.casefold(), [])
             return exact.get(name, alike[0] if len(alike) == 1 else -1)
 
-        found = [find(name) for name in theirs]
-        if strange := [theirs[number] for number in used if found[number] < 0]:
+        indices = [find(name) for name in theirs]
+        if strange := [theirs[number] for number in used if indices[number] < 0]:
             raise DataError(
                 f"--dataset {shorten(dataset)}: has the class{'es' if len(strange) > 1 else ''} "
                 f"{enumerate_some(strange)}, but the model knows {enumerate_some(self.classes)}. Leave such rows out, or give "
                 f"--labels, the data's classes in the order of the model's."
             )
-        return found
+        return indices
 
 
 def describe_amount(used: int, there: int, pairs: bool = False) -> str:

@@ -82,8 +82,8 @@ def is_transferred(trained: Run, asked: TransferConfig, classes: Sequence[str], 
     tags, headline = _tags(asked, code), f"transfer/{ranking('class').name}"
     if headline not in trained.metrics or any(trained.tags.get(name) != value for name, value in tags.items()):
         return False
-    found = find_transfer(asked, classes, split_seed).measured_by(code)
-    return trained.tags.get(Tag.TRANSFER_FINGERPRINT) == found[Tag.TRANSFER_FINGERPRINT]
+    current = find_transfer(asked, classes, split_seed).measured_by(code)
+    return trained.tags.get(Tag.TRANSFER_FINGERPRINT) == current[Tag.TRANSFER_FINGERPRINT]
 
 
 def _tags(asked: TransferConfig, code: str) -> dict[str, str]:

@@ -66,7 +66,7 @@ class BatchedExecutor:
         self._processes = processes
         self._waiting: list[TrialTask] = []
         self._ended: list[Outcome] = []
-        self._child: WorkerProcess[list[str | PipelineError]] | None = None
+        self._running: WorkerProcess[list[str | PipelineError]] | None = None
 
     def submit(self, task: TrialTask) -> None:
         """Keep the trial for the next process, which starts when somebody waits."""
@@ -76,22 +76,22 @@ class BatchedExecutor:
         """The next outcome; where none is left, train all that were handed in."""
         if not self._ended:
             tasks, self._waiting = self._waiting, []
-            self._child = self._processes.start(run_trials_together, tasks)
+            self._running = self._processes.start(run_trials_together, tasks)
             try:
-                found: list[str | PipelineError] = self._child.result()
+                results: list[str | PipelineError] = self._running.result()
             except PipelineError as error:  # who died, or failed before anything was trained, has failed them all
-                found = [error] * len(tasks)
-            self._child = None
-            self._ended = [_outcome(task, one) for task, one in zip(tasks, found, strict=True)]
+                results = [error] * len(tasks)
+            self._running = None
+            self._ended = [_outcome(task, result) for task, result in zip(tasks, results, strict=True)]
         return self._ended.pop(0)
 
     def stop(self) -> None:
         """Interrupt the process; it closes the run that it has open."""
-        if self._child is not None:
-            self._child.interrupt()
-            self._child.join()
-            self._child = None
+        if self._running is not None:
+            self._running.interrupt()
+            self._running.join()
+            self._running = None
 
 
-def _outcome(task: TrialTask, found: str | PipelineError) -> Outcome:
-    return Outcome(task.number, error=found) if isinstance(found, PipelineError) else Outcome(task.number, run_id=found)
+def _outcome(task: TrialTask, result: str | PipelineError) -> Outcome:
+    return Outcome(task.number, error=result) if isinstance(result, PipelineError) else Outcome(task.number, run_id=result)

@@ -55,22 +55,22 @@ class LocalExecutor:
 
     def wait(self) -> Outcome:
         """The outcome of whichever process ends next."""
-        ready = wait([child.connection for child, _ in self._running.values()])
-        slot = next(slot for slot, (child, _) in self._running.items() if child.connection in ready)
-        child, number = self._running.pop(slot)
+        ready = wait([process.connection for process, _ in self._running.values()])
+        slot = next(slot for slot, (process, _) in self._running.items() if process.connection in ready)
+        process, number = self._running.pop(slot)
         try:
-            return Outcome(number, run_id=child.result())
+            return Outcome(number, run_id=process.result())
         except PipelineError as error:
             return Outcome(number, error=error)
 
     def stop(self) -> None:
         """Interrupt the processes; each closes its run."""
-        processes = [child for child, _ in self._running.values()]
+        running = [process for process, _ in self._running.values()]
         self._running.clear()
-        for child in processes:
-            child.interrupt()
-        for child in processes:
-            child.join()
+        for process in running:
+            process.interrupt()
+        for process in running:
+            process.join()
 
 
 def run_with_share(slot: int, slots: int, task: TrialTask) -> str:

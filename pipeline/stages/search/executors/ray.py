@@ -56,8 +56,8 @@ def _environment() -> dict[str, str]:
 def _tracking_uri() -> str:
     """That of the tracking store, a file's path made whole."""
     uri = str(getattr(open_tracker(), "tracking_uri", ""))
-    head, found, path = uri.partition("sqlite:///")
-    return f"sqlite:///{Path(path).absolute()}" if found and not head else uri
+    head, scheme, path = uri.partition("sqlite:///")
+    return f"sqlite:///{Path(path).absolute()}" if scheme and not head else uri
 
 
 class RayExecutor:
@@ -74,7 +74,7 @@ class RayExecutor:
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         # A trial is on one machine: a share that no machine has would wait for ever.
         share_of = {name: [node.get(name, 0) for node in nodes] for name in ("CPU", "GPU")}
-        cpus, gpus = (min(sum(found) / slots, max(found, default=0)) for found in share_of.values())
+        cpus, gpus = (min(sum(amounts) / slots, max(amounts, default=0)) for amounts in share_of.values())
         cpus = max(1, int(cpus))
         share = min(1.0, gpus) if gpus < 2 else int(gpus)  # Ray gives parts of one GPU, or whole ones
         # No retries: the search itself hands a lost trial out again. A fresh process each, so that peak memory is per run.
@@ -93,12 +93,12 @@ class RayExecutor:
         [ready], _ = ray.wait(list(self._running), num_returns=1)
         number = self._running.pop(ready).number
         try:
-            found: str | PipelineError = ray.get(ready)
+            result: str | PipelineError = ray.get(ready)
         except ray.exceptions.RayTaskError as error:  # before the trial began, such as a task that cannot be unpacked
-            found = unforeseen(error.cause)
+            result = unforeseen(error.cause)
         except ray.exceptions.RayError as error:  # worker, node or connection
-            found = ProcessLostError(f"Ray lost the process of this trial ({type(error).__name__}).")
-        return Outcome(number, error=found) if isinstance(found, PipelineError) else Outcome(number, run_id=found)
+            result = ProcessLostError(f"Ray lost the process of this trial ({type(error).__name__}).")
+        return Outcome(number, error=result) if isinstance(result, PipelineError) else Outcome(number, run_id=result)
 
     def stop(self) -> None:
         """Interrupt the trials, each of which closes its run, and leave the cluster."""
