@@ -31,6 +31,7 @@ from pipeline.tracking.run_kinds import (
     group_by_row,
     learning_rate,
     row_key,
+    short_name,
     was_trained_here,
 )
 from pipeline.tracking.runs import Run
@@ -124,12 +125,12 @@ _TEXTS = frozenset(
 
 # Column -> how it stands in the name of a row that shares its name with others.
 _TOLD_APART_BY = {
+    "model": "{}, {}",
     "objective": "{}, {}",
     "pooling": "{}, {}",
     "changed_arguments": "{} ({})",
     "processes": "{} by {} process(es)",
     "learning_rate": "{} at {}",
-    "model": "{}, {}",
     "max_train_samples": "{} on {} examples",
     "epochs": "{} for {} epochs",
     "batch_size": "{}, batches of {}",
@@ -250,7 +251,7 @@ def label_rows(table: pd.DataFrame) -> list[str]:
     names = [str(entry or strategy) for entry, strategy in zip(entries, table["strategy"], strict=True)]
     for column, form in _TOLD_APART_BY.items():
         if column in table:
-            values = list(map(str, table[column]))
+            values = [short_name(str(value)) if column == "model" else str(value) for value in table[column]]
             by_name = {name: {value for other, value in zip(names, values, strict=True) if other == name} for name in names}
             names = [
                 form.format(name, value) if len(by_name[name]) > 1 and value else name
