@@ -26,12 +26,13 @@ from pipeline.errors import printable
 from pipeline.evaluation.metric import Metric, list_metrics, ranking, resampled
 from pipeline.objectives.base import takes_pooling
 from pipeline.tracking.run_kinds import (
+    EXTERNAL,
     count_processes,
     describe_arguments,
     group_by_row,
     learning_rate,
+    name_with_model,
     row_key,
-    short_name,
     was_trained_here,
 )
 from pipeline.tracking.runs import Run
@@ -125,7 +126,6 @@ _TEXTS = frozenset(
 
 # Column -> how it stands in the name of a row that shares its name with others.
 _TOLD_APART_BY = {
-    "model": "{}, {}",
     "objective": "{}, {}",
     "pooling": "{}, {}",
     "changed_arguments": "{} ({})",
@@ -249,15 +249,27 @@ def label_rows(table: pd.DataFrame) -> list[str]:
     """A name for every row: entry or strategy, with what tells it from others of that name; their number where nothing does."""
     entries = table["entry"] if "entry" in table else [""] * len(table)
     names = [str(entry or strategy) for entry, strategy in zip(entries, table["strategy"], strict=True)]
+    if "model" in table:
+        names = _with_models(names, table)
     for column, form in _TOLD_APART_BY.items():
         if column in table:
-            values = [short_name(str(value)) if column == "model" else str(value) for value in table[column]]
+            values = list(map(str, table[column]))
             by_name = {name: {value for other, value in zip(names, values, strict=True) if other == name} for name in names}
             names = [
                 form.format(name, value) if len(by_name[name]) > 1 and value else name
                 for name, value in zip(names, values, strict=True)
             ]
     return [f"{name} #{names[: place + 1].count(name)}" if names.count(name) > 1 else name for place, name in enumerate(names)]
+
+
+def _with_models(names: list[str], table: pd.DataFrame) -> list[str]:
+    """The names with the model behind, where several were trained; one from elsewhere is told by its arguments."""
+    ours = (table["strategy"] != EXTERNAL) & (table["model"] != "")
+    if table["model"][ours].nunique() < 2:
+        return names
+    return [
+        name_with_model(name, str(model)) if own else name for name, model, own in zip(names, table["model"], ours, strict=True)
+    ]
 
 
 def group_runs(table: pd.DataFrame, runs: Iterable[Run]) -> dict[str, list[Run]]:
