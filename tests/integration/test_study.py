@@ -300,4 +300,4 @@ def test_encoders_are_compared_in_one_table_and_one_failure_does_not_stop_the_ot
     assert list(table["f1_macro"]) == sorted(table["f1_macro"], reverse=True), "ranked together"
     report = Path("encoders/results/results.md").read_text(encoding="utf-8")
     assert "full, distilbert" in report
-    assert "prefix, distilbert: prefix cannot work on distilbert" in report
+    assert "prefix, distilbert: cannot be run here: prefix cannot work on distilbert" in report
