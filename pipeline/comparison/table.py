@@ -26,10 +26,12 @@ from pipeline.errors import printable
 from pipeline.evaluation.metric import Metric, list_metrics, ranking, resampled
 from pipeline.objectives.base import takes_pooling
 from pipeline.tracking.run_kinds import (
+    EXTERNAL,
     count_processes,
     describe_arguments,
     group_by_row,
     learning_rate,
+    name_with_model,
     row_key,
     was_trained_here,
 )
@@ -129,7 +131,6 @@ _TOLD_APART_BY = {
     "changed_arguments": "{} ({})",
     "processes": "{} by {} process(es)",
     "learning_rate": "{} at {}",
-    "model": "{}, {}",
     "max_train_samples": "{} on {} examples",
     "epochs": "{} for {} epochs",
     "batch_size": "{}, batches of {}",
@@ -248,6 +249,8 @@ def label_rows(table: pd.DataFrame) -> list[str]:
     """A name for every row: entry or strategy, with what tells it from others of that name; their number where nothing does."""
     entries = table["entry"] if "entry" in table else [""] * len(table)
     names = [str(entry or strategy) for entry, strategy in zip(entries, table["strategy"], strict=True)]
+    if "model" in table:
+        names = _with_models(names, table)
     for column, form in _TOLD_APART_BY.items():
         if column in table:
             values = list(map(str, table[column]))
@@ -257,6 +260,16 @@ def label_rows(table: pd.DataFrame) -> list[str]:
                 for name, value in zip(names, values, strict=True)
             ]
     return [f"{name} #{names[: place + 1].count(name)}" if names.count(name) > 1 else name for place, name in enumerate(names)]
+
+
+def _with_models(names: list[str], table: pd.DataFrame) -> list[str]:
+    """The names with the model behind, where several were trained; one from elsewhere is told by its arguments."""
+    ours = (table["strategy"] != EXTERNAL) & (table["model"] != "")
+    if table["model"][ours].nunique() < 2:
+        return names
+    return [
+        name_with_model(name, str(model)) if own else name for name, model, own in zip(names, table["model"], ours, strict=True)
+    ]
 
 
 def group_runs(table: pd.DataFrame, runs: Iterable[Run]) -> dict[str, list[Run]]:

@@ -354,6 +354,8 @@ class MainConfig(TransferConfig, SearchConfig, ExportConfig):
 
     strategies: Annotated[Names, MostUsed(2)] = ()
     """Only these strategies, separated by commas; all of the recipe if not given; `all` for every one that can work here."""
+    models: Annotated[Names, Model(7)] = ()
+    """Instead of --model: several, separated by commas. Every strategy trains on each of them, in one comparison."""
     tune: Annotated[bool, MostUsed(13)] = False
     """Search each strategy's hyperparameters first, with the same budget."""
     seeds: Annotated[Count, MostUsed(16)] = 5
@@ -369,7 +371,7 @@ class MainConfig(TransferConfig, SearchConfig, ExportConfig):
 SEEDS = ("seed", "data_seed", "init_seed", "dropout_seed")
 
 # Options that came later: where they are not used, a configuration is known by the same hash as before there were any.
-_LATER = {"delimiter": None, "no_header": False, "acceleration": ("auto",)}
+_LATER = {"delimiter": None, "no_header": False, "acceleration": ("auto",), "models": ()}
 
 
 def identify(config: StageConfig) -> dict[str, Any]:

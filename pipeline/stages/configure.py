@@ -152,14 +152,17 @@ def configure(cls: type[C], given: Mapping[str, Any]) -> C:
     return config
 
 
-def configure_strategy(config: configs.MainConfig, entry: str) -> configs.TrainConfig:
+def configure_strategy(config: configs.MainConfig, entry: str, model: str | None = None) -> configs.TrainConfig:
     """The train config of one entry or strategy of a study, with what was given to the study explicitly over it.
+
+    Args:
+        model: Which of several models; the study's own, or the entry's, if not given.
 
     Raises:
         ConfigError: The recipe's settings for it are wrong.
     """
     shared = set(config.explicit) & set(describe_fields(configs.TrainConfig))
-    explicit = {name: getattr(config, name) for name in shared}
+    explicit = {name: getattr(config, name) for name in shared} | ({"model": model} if model else {})
     return configure(
         configs.TrainConfig, {**explicit, "recipe": config.recipe, "cache_dir": config.cache_dir, "strategy": entry}
     )
