@@ -105,13 +105,17 @@ def describe_encoder(config: Mapping[str, Any], name: str) -> EncoderSpec:
         name: What the user called the model; stands in messages.
 
     Raises:
-        ModelError: An architecture that is not known here, or a config that does not describe one.
+        ModelError: An architecture that is not known here or cannot be used, or a config that does not describe one.
     """
     model_type = config.get("model_type")
     family = find_family(model_type)
-    if family is not None:
+    if family is not None and not family.unsupported:
         return _read_shape(dict(config), name, str(model_type), family)
     supported = ", ".join(list_model_types())
+    if family is not None:
+        raise ModelError(
+            f"--model {name}: architecture {model_type!r} is not supported: {family.unsupported}. Supported: {supported}."
+        )
     if not model_type:
         raise ModelError(
             f'--model {name}: config.json does not say which architecture this is. Add "model_type" to it. '

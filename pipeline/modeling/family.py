@@ -31,6 +31,9 @@ class Family:
 
     examples: ClassVar[tuple[str, ...]] = ()
     """Models of the family, for the reference."""
+    unsupported: ClassVar[str | None] = None
+    """Why no model of these types can be used, as in "architecture 'fnet' is not supported: REASON."; the rest is not read
+    then."""
 
     embeddings: ClassVar[tuple[str, ...]] = ("embeddings",)
     """Modules of the tables, and of the projection to the hidden size where the family has one."""
@@ -111,12 +114,18 @@ class Family:
 
 
 def list_model_types() -> list[str]:
-    """Every `model_type` that is described, sorted; imports the families' files, and neither torch nor transformers."""
-    return sorted(_by_model_type(tuple(FAMILIES.names())))
+    """Every `model_type` that is supported, sorted; imports the families' files, and neither torch nor transformers."""
+    return sorted(name for name, family in _by_model_type(tuple(FAMILIES.names())).items() if not family.unsupported)
+
+
+def list_unsupported() -> dict[str, str]:
+    """Model types of which it is known why they cannot be used, sorted, with the reason."""
+    described = sorted(_by_model_type(tuple(FAMILIES.names())).items())
+    return {name: family.unsupported for name, family in described if family.unsupported}
 
 
 def find_family(model_type: object) -> Family | None:
-    """The family of that `model_type`; None if no family describes it.
+    """The family of that `model_type`, supported or not; None if no family describes it.
 
     Raises:
         PluginError: Two families describe one model type; a mistake of whoever wrote the later one.
