@@ -6,8 +6,8 @@ from pipeline.modeling.family import TAKES_NO_PAST, Family
 class Gte(Family):
     """GTE (Zhang et al. 2024, arXiv:2407.19669), with rotary positions and a gate in its feed-forward block.
 
-    Published encoders lack the pooler that classification puts on top, so it is drawn anew. Hub folders of `model_type` "new" are
-    the same encoder as its remote code reads it.
+    Published encoders lack the pooler that classification puts on top, so it is drawn anew. Hub folders of `model_type` "new"
+    hold the same encoder for remote code.
     """
 
     model_types = ("gte",)

@@ -6,8 +6,8 @@ from pipeline.modeling.family import Family
 class PaddingDependent(Family):
     """Encoders that compute with the padding of a batch, whatever its attention mask says; none of them is taken.
 
-    FNet mixes all positions; YOSO attends to padding as to tokens; ConvBERT, Nystromformer and CANINE convolve across the end of
-    a text; MobileBERT's embedding of a token holds its neighbours', the padding's after the last.
+    FNet mixes all positions; YOSO attends to padding as to tokens; ConvBERT, Nystromformer and CANINE convolve across the end
+    of a text; MobileBERT's embedding of a token holds its neighbours', the padding's after the last.
     """
 
     model_types = ("canine", "convbert", "fnet", "mobilebert", "nystromformer", "yoso")
