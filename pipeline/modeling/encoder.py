@@ -80,6 +80,8 @@ class EncoderSpec:
 
     def locate(self, parameter: str) -> ParameterLocation:
         """The place of a parameter of the plain (not wrapped) model; `added` if the family has no such part."""
+        if not set(self.family.unused).isdisjoint(parameter.split(".")):
+            return ParameterLocation(parameter, "unused")
         layer = re.match(re.escape(self.layers) + r"\.(\d+)\.", parameter)
         if layer:
             return ParameterLocation(parameter, "layer", int(layer.group(1)))

@@ -12,6 +12,8 @@ from pipeline.registry import FAMILIES
 
 TAKES_NO_PAST = "its attention takes no past keys and values"
 """Why prefix tuning cannot work on a family."""
+TAKES_PAST_AS_DECODER = "its attention takes past keys and values in a decoder alone"
+"""Why it cannot work on a family whose forward has the argument, and fails with it."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,8 @@ class Family:
     """Matrices of hidden x intermediate size in a layer: two, or three where a gate is computed beside (GLU)."""
     layer_attributes: ClassVar[tuple[str, ...]] = ()
     """What the model reads off a layer, beside calling it."""
+    unused: ClassVar[tuple[str, ...]] = ()
+    """Names of modules, wherever they stand, that nothing trains: they hold constants, or a text alone does not use them."""
     between_layers: ClassVar[tuple[str, ...]] = ()
     """Modules that change the states between two layers, given what entered the lower one and what left it."""
     layers_return_tuples: ClassVar[bool] = False
@@ -81,6 +85,8 @@ class Family:
     """Whether the top layer can be made to compute the first token alone: a layer is `attention.self`, `attention.output`,
     `intermediate` and `output`, and computes with them what BERT's does."""
 
+    settings: ClassVar[Mapping[str, Any]] = {}
+    """What every model of the family has instead of what its `config.json` says."""
     dropouts: ClassVar[tuple[str, ...]] = ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout")
     """Names in `config.json` of the dropout probabilities: of hidden states, of attention, of the classifier."""
     intermediate_size: ClassVar[str] = "intermediate_size"
