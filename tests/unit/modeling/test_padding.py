@@ -1,5 +1,7 @@
 """A text's logits do not depend on the padding of its batch; architectures of which that is not true are refused."""
 
+import json
+
 import pytest
 import torch
 from transformers import CONFIG_MAPPING, AutoModelForSequenceClassification
@@ -62,6 +64,16 @@ def test_what_is_refused_for_its_padding_would_not_be_reproducible(model_type: s
     torch.manual_seed(0)
     config = CONFIG_MAPPING[model_type](**SIZES, **FURTHER.get(model_type, {}), pad_token_id=0, initializer_range=0.2)
     assert greatest_change(AutoModelForSequenceClassification.from_config(config), pad_id=0) > 1e-4
+
+
+def test_no_attention_is_computed_by_blocks_that_a_shorter_batch_would_turn_off(tiny) -> None:
+    folder = tiny.folder("big_bird")
+    config = json.loads((folder / "config.json").read_text())
+    assert config["attention_type"] == "block_sparse"
+    model = load_classifier(find_model(str(folder)), ["a", "b"], dropout=0.0, seed=0).model
+    assert model.base_model.attention_type == model.config.attention_type == "original_full"
+    assert describe_encoder({"model_type": "big_bird"}, "mine").max_positions == 704
+    assert describe_encoder({"model_type": "big_bird", "block_size": 16}, "mine").max_positions == 176
 
 
 def test_reasons_are_known() -> None:
