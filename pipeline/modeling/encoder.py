@@ -59,6 +59,8 @@ class EncoderSpec:
     """Whether embeddings, layers and pooler have biases."""
     reads_first_token: bool
     """Whether the head reads the first token's state alone."""
+    classifies_tokens: bool = False
+    """Whether the head computes logits of every token, of which it takes the mean."""
     tells_segments: bool = False
     """Whether embeddings say which text of a pair a token is of (`token_type_ids`)."""
     head: str = FAMILY_HEAD
@@ -151,6 +153,7 @@ def _read_shape(content: dict[str, Any], name: str, model_type: str, family: Fam
             layer_sets=family.layer_sets(config),
             has_biases=family.has_biases(config),
             reads_first_token=family.reads_first_token(config),
+            classifies_tokens=family.classifies_tokens(config),
             tells_segments=getattr(config, "type_vocab_size", 1) > 1,
         )
     except Exception as error:  # transformers' validation raises its own, and whatever the values' types raise

@@ -114,6 +114,10 @@ class Family:
         """Whether the family's own head reads the first token's state alone."""
         return True
 
+    def classifies_tokens(self, config: Any) -> bool:
+        """Whether the family's own head computes logits of every token, of which it takes the mean."""
+        return False
+
     def why_unsupported(self, config: Any) -> str | None:
         """Why a model of the family cannot be used, as in "config.json: REASON."; None where it can."""
         return None

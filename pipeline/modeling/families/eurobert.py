@@ -36,5 +36,9 @@ class EuroBert(Family):
         return bool(config.attention_bias or config.mlp_bias)
 
     def reads_first_token(self, config: Any) -> bool:
-        """Only where it says so; the default is the mean of all tokens' logits."""
+        """Only where it says so."""
         return bool(config.classifier_pooling == "bos")
+
+    def classifies_tokens(self, config: Any) -> bool:
+        """Unless the config says otherwise."""
+        return bool(config.classifier_pooling == "late")
