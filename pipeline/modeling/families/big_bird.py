@@ -25,4 +25,4 @@ class BigBird(Family):
 
     def max_positions(self, config: Any) -> int:
         """Blocks that are global, slide or are drawn, with as many again as a reserve; 704 tokens as published."""
-        return min(super().max_positions(config), (5 + 2 * config.num_random_blocks) * config.block_size)
+        return min(super().max_positions(config), int((5 + 2 * config.num_random_blocks) * config.block_size))

@@ -26,6 +26,7 @@ FURTHER = {
     "mobilebert": {"embedding_size": 16, "intra_bottleneck_size": 16},
     "nystromformer": {"num_landmarks": LONG, "segment_means_seq_len": LONG},  # of any length without means
 }
+PADDED = [model_type for model_type, reason in list_unsupported().items() if reason.startswith("padding")]
 HEADS = [*((family, FAMILY_HEAD) for family in list_model_types()), *(("bert", head) for head in list_heads())]
 
 
@@ -55,7 +56,7 @@ def test_logits_of_a_text_are_the_same_alone_and_padded(tiny, family: str, head:
     assert greatest_change(model, model.config.pad_token_id) < 1e-5
 
 
-@pytest.mark.parametrize("model_type", list_unsupported())
+@pytest.mark.parametrize("model_type", PADDED)
 def test_what_is_refused_for_its_padding_would_not_be_reproducible(model_type: str) -> None:
     with pytest.raises(
         ModelError, match=f"--model mine: architecture '{model_type}' is not supported: padding changes its logits"
@@ -77,5 +78,28 @@ def test_no_attention_is_computed_by_blocks_that_a_shorter_batch_would_turn_off(
 
 
 def test_reasons_are_known() -> None:
-    assert {"convbert", "fnet", "yoso", "nystromformer"} <= set(list_unsupported())
+    assert {"convbert", "fnet", "yoso", "nystromformer"} <= set(PADDED)
     assert not set(list_unsupported()) & set(list_model_types())
+
+
+def test_what_has_no_linear_layers_is_refused() -> None:
+    with pytest.raises(ModelError, match="architecture 'squeezebert' is not supported: its layers are convolutions in groups"):
+        describe_encoder({"model_type": "squeezebert"}, "mine")
+    layers = AutoModelForSequenceClassification.from_config(CONFIG_MAPPING["squeezebert"](**SIZES, embedding_size=32))
+    kinds = {type(module) for module in layers.base_model.encoder.modules()}
+    assert torch.nn.Conv1d in kinds
+    assert torch.nn.Linear not in kinds
+
+
+def test_what_only_its_own_classifier_reads_right_is_refused() -> None:
+    with pytest.raises(ModelError, match="architecture 'longformer' is not supported: its own classifier alone lets"):
+        describe_encoder({"model_type": "longformer"}, "mine")
+    config = CONFIG_MAPPING["longformer"](**SIZES, attention_window=8, pad_token_id=0)
+    model = AutoModelForSequenceClassification.from_config(config).eval()
+    ids = torch.randint(8, 150, (1, 24))
+    with pytest.raises(TypeError):
+        model(inputs_embeds=model.get_input_embeddings()(ids))
+    with torch.no_grad():
+        without = model.base_model(input_ids=ids).last_hidden_state
+        globally = torch.zeros_like(ids).index_fill(1, torch.tensor([0]), 1)
+        assert not torch.allclose(model.base_model(input_ids=ids, global_attention_mask=globally).last_hidden_state, without)
