@@ -173,7 +173,8 @@ def _put_in(
     logits = address.encoder.family.logits
     values = load_kwargs.get("device_map") != "meta"
     with _model_errors(address), _quiet(), torch.random.fork_rng(devices=[]):
-        config = AutoConfig.from_pretrained(address.folder, trust_remote_code=False, **settings)
+        own = address.encoder.family.settings
+        config = AutoConfig.from_pretrained(address.folder, trust_remote_code=False, **own, **settings)
         family = MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING[type(config)]
         with open_weights(address.name, address.folder, family.base_model_prefix, values) as tensors:
             shapes = {name: list(_shape(tensor)) for name, tensor in tensors.items()}
