@@ -7,6 +7,7 @@ import functools
 import json
 import shutil
 import tempfile
+import warnings
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -18,7 +19,7 @@ from pipeline.failures import is_exhausted
 from pipeline.hashing import CHECKSUMS, digest, find_damage, seal
 from pipeline.modeling.class_order import read_class_names
 from pipeline.modeling.foreign_folders import ADAPTER, count_adapter_classes, describe_folder, is_adapter, is_prompt
-from pipeline.modeling.loading import check_weights
+from pipeline.modeling.loading import check_weights, quiet_transformers
 from pipeline.modeling.model_sources import (
     PACKAGED,
     AdapterSource,
@@ -111,15 +112,15 @@ def _find_base(
             raise ModelError(f"{ADAPTER} does not name the model below it.")
         at = find_folder(base, revision)[0]
         if is_adapter(at):
-            raise ModelError(f"{at} is an adapter itself. Merge that first.")
+            raise ModelError(f"{at} is an adapter itself.")
         return find_model(base, revision)
     except ModelError as error:
         reason = " ".join(error.messages).removeprefix(f"--model {base}: ")
         if base_model:
             raise ModelError(f"--base-model {base}: {reason}") from error
-        where = f"its base, {base}, is not found: " if base else ""
+        where = f"its base, {base}: {reason.partition('. ')[0].rstrip('.')}." if base else reason
         raise ModelError(
-            f"--model {name}: {where}{reason} Give the model below it as --base-model. {describe_folder(folder)}"
+            f"--model {name}: {where} Give the model below it as --base-model. {describe_folder(folder)}"
         ) from error
 
 
@@ -162,11 +163,12 @@ def _is_whole(merged: Path) -> bool:
 def _write_merged(name: str, folder: Path, adapter: Mapping[str, Any], base: ModelAddress, scratch: Path) -> None:
     """Merge, and save what the base or the adapter holds: what peft left as it was drawn for training is lost."""
     try:
-        model, lacking = _load_base(name, folder, adapter, base)
-        wrapped, supplied = _put_on(name, folder, base, model)
-        merged = wrapped.merge_and_unload(safe_merge=True)
-        state = {key: tensor for key, tensor in merged.state_dict().items() if key not in lacking - supplied}
-        merged.save_pretrained(scratch, state_dict=state)
+        with quiet_transformers(), warnings.catch_warnings(action="ignore"):
+            model, lacking = _load_base(name, folder, adapter, base)
+            wrapped, supplied = _put_on(name, folder, base, model)
+            merged = wrapped.merge_and_unload(safe_merge=True)
+            state = {key: tensor for key, tensor in merged.state_dict().items() if key not in lacking - supplied}
+            merged.save_pretrained(scratch, state_dict=state)
     except (ModelError, MemoryError):
         raise
     except Exception as error:  # peft and transformers each raise their own
