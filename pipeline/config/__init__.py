@@ -50,6 +50,9 @@ _METRICS = importlib.import_module("pipeline.evaluation.metric")
 # Shares of train, validation and test.
 DEFAULT_RATIOS = (0.8, 0.1, 0.1)
 
+Pooling = Literal["mean", "cls", "max"]
+DEFAULT_POOLING: Pooling = "mean"
+
 # Data that comes as a file a part, instead of --dataset.
 PART_FILES = ("train_file", "validation_file", "test_file")
 
@@ -127,9 +130,11 @@ class EncoderConfig(SplitConfig):
     dataset: Annotated[str, MostUsed(7)] = "rotten_tomatoes"
     """rotten_tomatoes, imdb, sst2, a CSV, TSV, JSON-lines or Parquet file, a folder with a file a part, or a hub id."""
     model: Annotated[str, MostUsed(9)] = "minilm"
-    """minilm (packaged), a local folder, or a hub id such as bert-base-uncased."""
+    """minilm (packaged), a local folder, or a hub id such as bert-base-uncased; a peft adapter, which is merged first."""
     model_revision: Annotated[str | None, Model(4)] = None
     """Branch, tag or commit of a hub model."""
+    base_model: Annotated[str | None, Model(7)] = None
+    """Where --model is a peft adapter: the model that it was trained on, if its adapter_config.json does not say so."""
     max_length: Annotated[Count, Data(6)] = 128
     """Longest input in tokens; longer texts are cut. Clamped to what the model's positions allow."""
     recipe: Annotated[str, Operational(), MostUsed(1)] = "quickstart"
@@ -151,8 +156,9 @@ class FitConfig(EncoderConfig):
     objective: Annotated[str, AfterValidator(OBJECTIVES.current), Model(2)] = "classification"
     """classification: one input (of a pair both texts in it) and a head on the encoder; bi_encoder: the texts of a pair one by
     one through one encoder, compared by cosine similarity."""
-    pooling: Annotated[Literal["mean", "cls", "max"], Model(3)] = "mean"
-    """How --objective bi_encoder makes one vector of a text's token states."""
+    pooling: Annotated[Pooling | None, Model(3)] = None
+    """How --objective bi_encoder makes one vector of a text's token states; if not given as the model's 1_Pooling/config.json
+    says, and mean where it has none."""
     max_train_samples: Annotated[Count | None, Data(7)] = None
     """Train on at most so many examples, the same for every strategy."""
     max_eval_samples: Annotated[Count | None, Data(8)] = None
@@ -298,9 +304,11 @@ class EvaluateConfig(TransferConfig, SplitConfig):
     run_id: Annotated[str | None, MostUsed(5)] = None
     """Run of the train stage (or the best trial of tune) to evaluate on its own test split, or on --dataset."""
     model: Annotated[str | None, MostUsed(9)] = None
-    """Instead of a run: a folder or hub id with a model that was trained elsewhere; needs --dataset."""
+    """Instead of a run: a folder or hub id with a model, or a peft adapter, that was trained elsewhere; needs --dataset."""
     model_revision: Annotated[str | None, Model(4)] = None
     """Branch, tag or commit of a hub model."""
+    base_model: Annotated[str | None, Model(7)] = None
+    """Where --model is a peft adapter: the model that it was trained on, if its adapter_config.json does not say so."""
     dataset: Annotated[str | None, MostUsed(7)] = None
     """Data for --model, or other data for --run-id, whose scores go to a run of their own: a data set's name, a file, a
     folder, or a hub id."""
@@ -371,7 +379,7 @@ class MainConfig(TransferConfig, SearchConfig, ExportConfig):
 SEEDS = ("seed", "data_seed", "init_seed", "dropout_seed")
 
 # Options that came later: where they are not used, a configuration is known by the same hash as before there were any.
-_LATER = {"delimiter": None, "no_header": False, "acceleration": ("auto",), "models": ()}
+_LATER = {"delimiter": None, "no_header": False, "acceleration": ("auto",), "models": (), "base_model": None}
 
 
 def identify(config: StageConfig) -> dict[str, Any]:

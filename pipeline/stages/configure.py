@@ -20,11 +20,11 @@ from pipeline.data.source import named_datasets
 from pipeline.errors import ConfigError, has_surrogate, shorten, unknown
 from pipeline.modeling.encoder import EncoderSpec
 from pipeline.modeling.head import check_head
-from pipeline.modeling.model_sources import find_model
 from pipeline.recipes.recipe import Recipe, load_recipe
 from pipeline.stages.progress import say
 from pipeline.strategies.base import create_strategy, list_strategies, strategy_arguments
 from pipeline.training.acceleration.base import check_acceleration
+from pipeline.training.merged_adapters import find_pretrained
 
 AUTO = "auto"
 FEW, MANY = 100, 1000
@@ -84,7 +84,7 @@ def resolve_strategy(config: TrainT) -> TrainT:
     """
     if config.strategy != AUTO:
         return config
-    address = find_model(config.model, config.model_revision)
+    address = find_pretrained(config.model, config.model_revision, config.base_model, config.cache_dir)
     prepared, _ = prepare(config.dataset, config)
     examples = min(prepared.manifest.rows["train"], config.max_train_samples or prepared.manifest.rows["train"])
     advice = advise(examples, config.epochs, address.encoder)

@@ -13,11 +13,11 @@ from pipeline.data.plots import draw_overlap, draw_token_lengths
 from pipeline.data.prepared import PreparedData, prepare
 from pipeline.data.tokenization import clamp_length, describe_losses, tokenize
 from pipeline.modeling.loading import load_tokenizer
-from pipeline.modeling.model_sources import find_model
 from pipeline.stages.progress import say
 from pipeline.stages.run_record import log_datasets, origin_tags
 from pipeline.tracking import open_tracker
 from pipeline.tracking.runs import Tracker, closing
+from pipeline.training.merged_adapters import find_pretrained
 
 
 def run(config: configs.PrepareDataConfig, tracker: Tracker | None = None, parent_id: str | None = None) -> PreparedData:
@@ -26,7 +26,7 @@ def run(config: configs.PrepareDataConfig, tracker: Tracker | None = None, paren
     Raises:
         InputError: Data or tokenizer cannot be used; no run was made.
     """
-    address = find_model(config.model, config.model_revision)
+    address = find_pretrained(config.model, config.model_revision, config.base_model, config.cache_dir)
     tokenizer = load_tokenizer(address)
     prepared, reused = prepare(config.dataset, config, config.force)
     manifest = prepared.manifest
