@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import pandas as pd
 
 from pipeline.comparison.selection import Selection
-from pipeline.config import SEEDS
+from pipeline.config.identity import SEEDS
 from pipeline.errors import enumerate_some
 from pipeline.evaluation.metric import list_metrics
 from pipeline.tracking.run_kinds import count_processes, group_by_row, name_with_model, row_key, row_name, was_trained_here

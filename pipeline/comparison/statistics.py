@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from pipeline.comparison.predictions import RecordedPredictions
 from pipeline.comparison.row_names import label_rows
-from pipeline.config import SEEDS
+from pipeline.config.identity import SEEDS
 from pipeline.evaluation.metric import list_metrics, ranking
 from pipeline.evaluation.metrics.accuracy import ACCURACY
 from pipeline.evaluation.metrics.macro import F1

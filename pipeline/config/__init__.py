@@ -26,12 +26,9 @@ from pipeline.config.fields import (
     Seed,
     Share,
     Switches,
-    as_dict,
     change_values,
     config_class,
-    describe_fields,
 )
-from pipeline.hashing import digest
 from pipeline.registry import OBJECTIVES
 
 # Filled in by the command line itself, never typed.
@@ -373,33 +370,3 @@ class MainConfig(TransferConfig, SearchConfig, ExportConfig):
     """Train and evaluate again what an earlier run has done with the same code, configuration and data."""
     dry_run: Annotated[bool, Operational(), MostUsed(17)] = False
     """Print the plan (what is trained, what is reused, estimated time by past runs) and run nothing."""
-
-
-# What may differ between runs that count as repetitions of one another.
-SEEDS = ("seed", "data_seed", "init_seed", "dropout_seed")
-
-# Options that came later: where they are not used, a configuration is known by the same hash as before there were any.
-_LATER = {"delimiter": None, "no_header": False, "acceleration": ("auto",), "models": (), "base_model": None}
-
-
-def identify(config: StageConfig) -> dict[str, Any]:
-    """The options that decide what a run computes, ready for JSON."""
-    left_out = operational_options(type(config))
-    return {
-        name: list(value) if isinstance(value, tuple) else value
-        for name, value in as_dict(config).items()
-        if name not in left_out and not (name in _LATER and value == _LATER[name])
-    }
-
-
-def settings_hash(config: StageConfig) -> str:
-    """Equal for runs that differ in their seeds only, however their values were typed.
-
-    Precision is left out: `auto` means another type on another machine, and the type that was used is logged by itself.
-    """
-    return digest({name: value for name, value in identify(config).items() if name not in (*SEEDS, "precision")})
-
-
-def operational_options(cls: type[StageConfig]) -> frozenset[str]:
-    """The options of a stage that say how it is carried out."""
-    return frozenset(name for name, field in describe_fields(cls).items() if field.operational)

@@ -32,7 +32,7 @@ from pipeline.comparison.statistics import (
     without_groups,
 )
 from pipeline.comparison.table import add_statistics, build_table, render_table
-from pipeline.config import identify
+from pipeline.config.identity import identify
 from pipeline.errors import DamageError, RunError, hide_credentials
 from pipeline.evaluation.testing.predictions import write_csv
 from pipeline.stages.progress import say

@@ -20,11 +20,11 @@ from pipeline.data.source import named_datasets
 from pipeline.errors import ConfigError, has_surrogate, shorten, unknown
 from pipeline.modeling.encoder import EncoderSpec
 from pipeline.modeling.head import check_head
+from pipeline.modeling.merged_adapters import find_pretrained
 from pipeline.recipes.recipe import Recipe, load_recipe
 from pipeline.stages.progress import say
 from pipeline.strategies.base import create_strategy, list_strategies, strategy_arguments
 from pipeline.training.acceleration.base import check_acceleration
-from pipeline.training.merged_adapters import find_pretrained
 
 AUTO = "auto"
 FEW, MANY = 100, 1000

@@ -11,8 +11,8 @@ from pathlib import Path
 import pandas as pd
 
 from pipeline import config as configs
-from pipeline.config import identify, settings_hash
 from pipeline.config.fields import describe_fields
+from pipeline.config.identity import identify, settings_hash
 from pipeline.config.options import flag
 from pipeline.data.columns import Problem
 from pipeline.data.overlap.texts import overlap_metrics
@@ -21,6 +21,7 @@ from pipeline.errors import ConfigError, ModelError, enumerate_some
 from pipeline.evaluation.metric import LabelType, list_metrics
 from pipeline.evaluation.testing.scoring import read_test
 from pipeline.modeling.foreign_folders import find_trained_model
+from pipeline.modeling.merged_adapters import find_pretrained
 from pipeline.stages.progress import next_command, say, say_scores
 from pipeline.stages.run_record import check_data, check_finished, fetch_model, log_datasets, origin_tags, read_config
 from pipeline.stages.testing.other_test import OF_DATA, find_other_test, run_other_test
@@ -37,7 +38,6 @@ from pipeline.tracking import open_tracker
 from pipeline.tracking.run_kinds import EXTERNAL
 from pipeline.tracking.runs import Run, RunLogger, RunStore, Tracker, closing
 from pipeline.tracking.tags import Tag
-from pipeline.training.merged_adapters import find_pretrained
 from pipeline.training.saved_model import FineTunedModel, load_foreign_model, load_model_folder
 
 _WITH_A_RUN = ("run_id", "split_part", "force", *describe_fields(configs.TransferConfig))

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import config as configs
-from pipeline.config import identify
 from pipeline.config.fields import as_dict, describe_fields
+from pipeline.config.identity import identify
 from pipeline.errors import PipelineError, in_one_line
 from pipeline.hashing import digest
 from pipeline.stages import compare, evaluate, prepare_data, train, tune

@@ -7,17 +7,17 @@ from collections.abc import Iterator
 from dataclasses import asdict
 
 from pipeline import config as configs
-from pipeline.config import identify
+from pipeline.config.identity import identify
 from pipeline.data.overlap.texts import overlap_metrics, warn_of_overlap
 from pipeline.data.plots import draw_overlap, draw_token_lengths
 from pipeline.data.prepared import PreparedData, prepare
 from pipeline.data.tokenization import clamp_length, describe_losses, tokenize
 from pipeline.modeling.loading import load_tokenizer
+from pipeline.modeling.merged_adapters import find_pretrained
 from pipeline.stages.progress import say
 from pipeline.stages.run_record import log_datasets, origin_tags
 from pipeline.tracking import open_tracker
 from pipeline.tracking.runs import Tracker, closing
-from pipeline.training.merged_adapters import find_pretrained
 
 
 def run(config: configs.PrepareDataConfig, tracker: Tracker | None = None, parent_id: str | None = None) -> PreparedData:

@@ -25,6 +25,7 @@ from pipeline.modeling.class_order import read_class_names
 from pipeline.modeling.encoder import FAMILY_HEAD, EncoderSpec
 from pipeline.modeling.foreign_folders import DELTA, RECORD, find_trained_model
 from pipeline.modeling.loading import check_weights, find_outputs, load_tokenizer
+from pipeline.modeling.merged_adapters import find_pretrained
 from pipeline.modeling.model_sources import ModelAddress
 from pipeline.objectives.base import Objective, Tokenization, create_objective
 from pipeline.registry import HEADS, OBJECTIVES, STRATEGIES
@@ -33,7 +34,6 @@ from pipeline.strategies.parameter_plan import ParameterPlan, check_selectors, p
 from pipeline.training.acceleration.base import AUTO, accelerated_inference
 from pipeline.training.checkpoints import load_trained_state, trained_state
 from pipeline.training.inference import predict_logits
-from pipeline.training.merged_adapters import find_pretrained
 
 if TYPE_CHECKING:
     import numpy as np

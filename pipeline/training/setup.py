@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from pipeline import config as configs
 from pipeline.code_version import code_version
-from pipeline.config import identify
+from pipeline.config.identity import identify
 from pipeline.data.pair_tokenization import TextPairs
 from pipeline.data.prepared import PreparedData, prepare
 from pipeline.data.splits import SplitName, choose_sample
@@ -21,6 +21,7 @@ from pipeline.hashing import digest
 from pipeline.modeling.encoder import FAMILY_HEAD
 from pipeline.modeling.head import with_head
 from pipeline.modeling.loading import check_weights, load_tokenizer
+from pipeline.modeling.merged_adapters import find_pretrained
 from pipeline.modeling.model_sources import PACKAGED, ModelAddress
 from pipeline.modeling.pooling_config import read_pooling
 from pipeline.objectives.base import Objective, Tokenization, check_objective, create_objective, takes_pooling
@@ -29,7 +30,6 @@ from pipeline.strategies.parameter_plan import check_selectors
 from pipeline.training.activation_cache import GIB, ActivationCache
 from pipeline.training.checkpoints import CheckpointFolder
 from pipeline.training.distributed import check_processes
-from pipeline.training.merged_adapters import find_pretrained
 from pipeline.training.plan import FitPlan
 from pipeline.training.precision import Precision
 from pipeline.training.saved_model import BuiltModel, ModelRecord, build_model, plugin_modules

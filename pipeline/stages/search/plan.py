@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import config as configs
-from pipeline.config import identify
 from pipeline.config.fields import as_dict, describe_fields
+from pipeline.config.identity import identify
 from pipeline.config.options import flag
 from pipeline.config.search_ranges import Range
 from pipeline.errors import ConfigError, InputError

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import get_args
 
 from pipeline import config as configs
-from pipeline.config import SEEDS, identify
+from pipeline.atomic_io import replace_text
 from pipeline.config.fields import SEED_LIMIT
+from pipeline.config.identity import SEEDS, identify
 from pipeline.config.options import flag
-from pipeline.data.atomic_io import replace_text
 from pipeline.errors import ConfigError, InputError
 from pipeline.hashing import digest, read_with_checksum, with_checksum
 from pipeline.objectives.base import refuse_idle_model_labels, refuse_idle_pooling

@@ -12,8 +12,8 @@ from pathlib import Path
 import pandas as pd
 
 from pipeline import config as configs
-from pipeline.config import identify
 from pipeline.config.fields import describe_fields
+from pipeline.config.identity import identify
 from pipeline.config.options import flag
 from pipeline.data.columns import Problem
 from pipeline.data.prepared import PreparedData, prepare

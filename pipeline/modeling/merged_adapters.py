@@ -13,7 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from pipeline.data.atomic_io import writing
+from pipeline.atomic_io import writing
 from pipeline.errors import ConfigError, ModelError, enumerate_some
 from pipeline.failures import is_exhausted
 from pipeline.hashing import CHECKSUMS, digest, find_damage, seal
