@@ -59,6 +59,8 @@ class EncoderSpec:
     """Whether embeddings, layers and pooler have biases."""
     reads_first_token: bool
     """Whether the head reads the first token's state alone."""
+    unused: tuple[str, ...] = ()
+    """Names of modules, wherever they stand, that nothing trains."""
     classifies_tokens: bool = False
     """Whether the head computes logits of every token, of which it takes the mean."""
     tells_segments: bool = False
@@ -82,7 +84,7 @@ class EncoderSpec:
 
     def locate(self, parameter: str) -> ParameterLocation:
         """The place of a parameter of the plain (not wrapped) model; `added` if the family has no such part."""
-        if not set(self.family.unused).isdisjoint(parameter.split(".")):
+        if not set(self.unused).isdisjoint(parameter.split(".")):
             return ParameterLocation(parameter, "unused")
         layer = re.match(re.escape(self.layers) + r"\.(\d+)\.", parameter)
         if layer:
@@ -153,6 +155,7 @@ def _read_shape(content: dict[str, Any], name: str, model_type: str, family: Fam
             layer_sets=family.layer_sets(config),
             has_biases=family.has_biases(config),
             reads_first_token=family.reads_first_token(config),
+            unused=family.unused(config),
             classifies_tokens=family.classifies_tokens(config),
             tells_segments=getattr(config, "type_vocab_size", 1) > 1,
         )

@@ -72,8 +72,6 @@ class Family:
     """Matrices of hidden x intermediate size in a layer: two, or three where a gate is computed beside (GLU)."""
     layer_attributes: ClassVar[tuple[str, ...]] = ()
     """What the model reads off a layer, beside calling it."""
-    unused: ClassVar[tuple[str, ...]] = ()
-    """Names of modules, wherever they stand, that nothing trains: they hold constants, or a text alone does not use them."""
     between_layers: ClassVar[tuple[str, ...]] = ()
     """Modules that change the states between two layers, given what entered the lower one and what left it."""
     layers_return_tuples: ClassVar[bool] = False
@@ -113,6 +111,10 @@ class Family:
     def reads_first_token(self, config: Any) -> bool:
         """Whether the family's own head reads the first token's state alone."""
         return True
+
+    def unused(self, config: Any) -> tuple[str, ...]:
+        """Names of modules, wherever they stand, that nothing trains: no text uses them, or they hold constants."""
+        return ()
 
     def classifies_tokens(self, config: Any) -> bool:
         """Whether the family's own head computes logits of every token, of which it takes the mean."""

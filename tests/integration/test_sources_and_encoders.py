@@ -117,7 +117,7 @@ SOURCES: dict[str, Callable[[Path], Options]] = {
     "packaged": packaged,
     "hub id, the download replaced": hub,
 }
-# Every source and every family at least once.
+# Every source at least once, and families that read text in different ways.
 PAIRS = [
     ("CSV file", "distilbert"),
     ("TSV file", "roberta"),
@@ -133,9 +133,9 @@ PAIRS = [
 ]
 
 
-def test_every_source_and_every_family_is_run_and_documented() -> None:
+def test_every_source_is_run_and_documented() -> None:
     assert {source for source, _ in PAIRS} == set(SOURCES)
-    assert {family for _, family in PAIRS} == set(list_model_types())
+    assert {family for _, family in PAIRS} <= set(list_model_types())  # `test_encoders` runs each of them
     section = DOCUMENT.read_text().split("## What is run end to end")[1].split("\n## ")[0]
     assert [(source, family) for source, family in re.findall(r"^\| ([^|]+) \| `([a-z-]+)` \|", section, re.M)] == PAIRS
 

@@ -16,7 +16,6 @@ class BigBird(Family):
     model_types = ("big_bird",)
     base_prefix = "bert"
     examples = ("google/bigbird-roberta-base",)
-    unused = ("pooler",)
     pooler = None
     logits = "classifier.out_proj"
     linear_head = False
@@ -26,3 +25,7 @@ class BigBird(Family):
     def max_positions(self, config: Any) -> int:
         """Blocks that are global, slide or are drawn, with as many again as a reserve; 704 tokens as published."""
         return min(super().max_positions(config), int((5 + 2 * config.num_random_blocks) * config.block_size))
+
+    def unused(self, config: Any) -> tuple[str, ...]:
+        """The pooler, above which the classifier does not stand."""
+        return ("pooler",)

@@ -1,5 +1,7 @@
 """LUKE."""
 
+from typing import Any
+
 from pipeline.modeling.family import TAKES_NO_PAST, Family
 
 
@@ -12,7 +14,10 @@ class Luke(Family):
     model_types = ("luke",)
     base_prefix = "luke"
     examples = ("studio-ousia/luke-base",)
-    unused = ("entity_embeddings", "w2e_query", "e2w_query", "e2e_query")
     layers_return_tuples = True
     counts_positions_from_padding = True
     refused = {"prefix": TAKES_NO_PAST}
+
+    def unused(self, config: Any) -> tuple[str, ...]:
+        """What entities are given."""
+        return ("entity_embeddings", "w2e_query", "e2w_query", "e2e_query")

@@ -1,5 +1,7 @@
 """RoFormer."""
 
+from typing import Any
+
 from pipeline.modeling.family import TAKES_PAST_AS_DECODER, Family
 
 
@@ -13,10 +15,13 @@ class RoFormer(Family):
     base_prefix = "roformer"
     examples = ("junnyu/roformer_chinese_base",)
     embeddings = ("embeddings", "embeddings_project")
-    unused = ("embed_positions",)
     pooler = None
     logits = "classifier.out_proj"
     linear_head = False
     layers_return_tuples = True
     dropouts = ("hidden_dropout_prob", "attention_probs_dropout_prob")
     refused = {"prefix": TAKES_PAST_AS_DECODER}
+
+    def unused(self, config: Any) -> tuple[str, ...]:
+        """The sines."""
+        return ("embed_positions",)
