@@ -135,6 +135,14 @@ def _write_modernbert(folder: Path, pooler: bool) -> None:
     _save_byte_pairs(folder, "PreTrainedTokenizerFast", special, model_max_length=8192)
 
 
+def _write_mpnet(folder: Path, pooler: bool) -> None:
+    from transformers import MPNetConfig, MPNetTokenizer
+
+    _save(folder, "MPNetModel", MPNetConfig(**_sizes(), initializer_range=0.2), pooler)
+    pieces = ["<s>", "<pad>", "</s>", "[UNK]", "<mask>", *VOCABULARY[5:]]
+    MPNetTokenizer(vocab={piece: rank for rank, piece in enumerate(pieces)}).save_pretrained(folder)
+
+
 def write_like_its_defaults(folder: Path, pooler: bool, family: str) -> None:
     """A family of which nothing is known: its config with BERT's names of sizes, and BERT's tokenizer."""
     import inspect
@@ -155,6 +163,7 @@ FAMILIES: dict[str, Callable[[Path, bool], None]] = {
     "distilbert": _write_distilbert,
     "electra": _write_electra,
     "modernbert": _write_modernbert,
+    "mpnet": _write_mpnet,
     "roberta": _write_roberta,
     "xlm-roberta": _write_xlm_roberta,
 }

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from plain_models import has_final_norm
 
 from pipeline.data.columns import Problem
 from pipeline.modeling.bi_encoder import POOLS
@@ -77,7 +78,7 @@ def test_parameters_are_named_as_in_the_plain_model_and_the_pooler_is_gone(tiny,
     model = bi_encoder(tiny, family).model
     parts = {address.encoder.locate(name).part for name, _ in model.named_parameters()}
     assert {"embeddings", "layer"} <= parts
-    assert parts <= {"embeddings", "layer"} | ({"pooler"} if family == "modernbert" else set())
+    assert parts <= {"embeddings", "shared", "layer"} | ({"pooler"} if has_final_norm(family) else set())
 
 
 def test_every_parameter_gets_a_gradient(tiny, family) -> None:

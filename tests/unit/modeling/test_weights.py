@@ -153,6 +153,12 @@ def test_a_norm_that_every_token_passes_must_be_there(copy) -> None:
     )
 
 
+def test_a_table_that_all_layers_use_must_be_there(copy) -> None:
+    folder = copy("mpnet")
+    change(folder, lambda weights: {name: tensor for name, tensor in weights.items() if "relative_attention" not in name})
+    assert "its weights lack 1 parameters of the mpnet that config.json describes, such as mpnet.encoder.rel" in refusal(folder)
+
+
 @pytest.mark.parametrize("family", ["bert", "electra", "roberta"])
 @pytest.mark.parametrize("prefixed", [False, True])
 def test_relative_positions_are_refused(copy, family: str, prefixed: bool) -> None:
