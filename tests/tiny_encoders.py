@@ -112,12 +112,12 @@ def _write_with_byte_pairs(cls: str, folder: Path, pooler: bool) -> None:
     _save_byte_pairs(folder, "RobertaTokenizer", {**special, "cls_token": "<s>", "sep_token": "</s>"})
 
 
-def _write_with_unigrams(cls: str, folder: Path, pooler: bool) -> None:
+def _write_with_unigrams(cls: str, folder: Path, pooler: bool, **settings: Any) -> None:
     """A model with XLM-RoBERTa's sizes and tokenizer."""
     import transformers
 
-    sizes = _sizes() | {"type_vocab_size": 1}
-    _save(folder, f"{cls}Model", getattr(transformers, f"{cls}Config")(**sizes, pad_token_id=1, initializer_range=0.2), pooler)
+    sizes = _sizes() | {"type_vocab_size": 1, "pad_token_id": 1, "initializer_range": 0.2}
+    _save(folder, f"{cls}Model", getattr(transformers, f"{cls}Config")(**sizes, **settings), pooler)
     _save_unigrams(folder, "XLMRobertaTokenizer", ["<s>", "<pad>", "</s>", "<unk>", "<mask>"])
 
 
@@ -195,7 +195,10 @@ FAMILIES: dict[str, Callable[[Path, bool], None]] = {
     "mpnet": _write_mpnet,
     "rembert": _write_rembert,
     "roberta": partial(_write_with_byte_pairs, "Roberta"),
+    "roberta-prelayernorm": partial(_write_with_byte_pairs, "RobertaPreLayerNorm"),
     "xlm-roberta": partial(_write_with_unigrams, "XLMRoberta"),
+    "xlm-roberta-xl": partial(_write_with_unigrams, "XLMRobertaXL"),
+    "xmod": partial(_write_with_unigrams, "Xmod", languages=["de_DE", "en_XX"], default_language="en_XX"),
 }
 """What writes a tiny checkpoint of an architecture, `write(folder, pooler)`, where its defaults do not do.
 

@@ -59,6 +59,8 @@ class EncoderSpec:
     """Whether embeddings, layers and pooler have biases."""
     reads_first_token: bool
     """Whether the head reads the first token's state alone."""
+    unused: tuple[str, ...] = ()
+    """Names of modules, wherever they stand, that no text uses."""
     tells_segments: bool = False
     """Whether embeddings say which text of a pair a token is of (`token_type_ids`)."""
     head: str = FAMILY_HEAD
@@ -80,6 +82,8 @@ class EncoderSpec:
 
     def locate(self, parameter: str) -> ParameterLocation:
         """The place of a parameter of the plain (not wrapped) model; `added` if the family has no such part."""
+        if not set(self.unused).isdisjoint(parameter.split(".")):
+            return ParameterLocation(parameter, "unused")
         layer = re.match(re.escape(self.layers) + r"\.(\d+)\.", parameter)
         if layer:
             return ParameterLocation(parameter, "layer", int(layer.group(1)))
@@ -145,6 +149,7 @@ def _read_shape(content: dict[str, Any], name: str, model_type: str, family: Fam
             layer_sets=family.layer_sets(config),
             has_biases=family.has_biases(config),
             reads_first_token=family.reads_first_token(config),
+            unused=family.unused(config),
             tells_segments=getattr(config, "type_vocab_size", 1) > 1,
         )
     except Exception as error:  # transformers' validation raises its own, and whatever the values' types raise

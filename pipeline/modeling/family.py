@@ -105,9 +105,16 @@ class Family:
         """Whether the family's own head reads the first token's state alone."""
         return True
 
+    def unused(self, config: Any) -> tuple[str, ...]:
+        """Names of modules, wherever they stand, that no text uses, so that nothing trains them."""
+        return ()
+
     def why_unsupported(self, config: Any) -> str | None:
         """Why a model of the family cannot be used, as in "config.json: REASON."; None where it can."""
         return None
+
+    def repair(self, model: Any) -> None:
+        """Change what of transformers' classification model, just loaded, would fail in use; by default nothing."""
 
 
 def list_model_types() -> list[str]:

@@ -193,6 +193,7 @@ def _put_in(
                 **load_kwargs,
             )
         _check_names(address, model)
+        address.encoder.family.repair(model)
         model.name_or_path = model.config.name_or_path = str(address.folder)
     return model, match_weights(address, model, tensors, info), shapes
 

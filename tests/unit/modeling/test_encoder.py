@@ -131,6 +131,7 @@ def test_token_types_left_out_are_zeros(tiny, family: str) -> None:
 def test_operations_are_those_that_torch_counts(family: str, name: str, trimmed: bool) -> None:
     model, config = base_size(family, num_hidden_layers=4)
     context = context_of(config)
+    context.encoder.family.repair(model)
     strategy = create_strategy(name, {})
     own_names = parameter_names(model)
     with torch.device("meta"):
@@ -144,11 +145,32 @@ def test_operations_are_those_that_torch_counts(family: str, name: str, trimmed:
         try:
             model(input_ids=ids, attention_mask=None).logits.sum().backward()  # masks cannot be looked at without values
         except RuntimeError as error:
-            if "on meta tensors" not in str(error):
+            if not isinstance(error, NotImplementedError) and "on meta tensors" not in str(error):
                 raise
             pytest.skip(f"{family} looks at values, and there are none on the meta device")
     counted = FlopCounter.of(context.encoder, plan, 0, trims_last_layer=trims).step(4, 128)
     assert counted == pytest.approx(counter.get_total_flops(), rel=0.05)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_step_can_be_computed_in_half_precision(tiny, family: str) -> None:
+    model = load_classifier(find_model(str(tiny.folder(family))), ["a", "b"], dropout=0.1, seed=0).model
+    ids = torch.arange(8, 28).reshape(2, 10)
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = model(input_ids=ids, attention_mask=torch.ones_like(ids), labels=torch.tensor([0, 1])).loss
+    loss.backward()
+    assert all(torch.isfinite(parameter.grad).all() for parameter in model.parameters() if parameter.grad is not None)
+
+
+def test_of_several_languages_one_is_used_and_must_be_said(tiny) -> None:
+    languages = {"model_type": "xmod", "languages": ["de_DE", "en_XX"]}
+    encoder = describe_encoder(languages | {"default_language": "de_DE"}, "mine")
+    parts = [encoder.locate(f"roberta.encoder.layer.3.output.adapter_modules.{x}.dense1.bias").part for x in ("de_DE", "en_XX")]
+    assert parts == ["layer", "unused"]
+    assert describe_encoder({"model_type": "xmod", "languages": ["en_XX"]}, "mine").unused == ()
+    for language in (None, "fr_XX"):
+        with pytest.raises(ModelError, match=rf"default_language={language} .* that of the texts: de_DE, en_XX\."):
+            describe_encoder(languages | {"default_language": language}, "mine")
 
 
 def test_distilberts_own_names_of_the_shape_are_read() -> None:
@@ -189,6 +211,7 @@ def test_the_layers_that_share_weights_begin_where_they_are_first_used() -> None
         ({"model_type": "roberta", "max_position_embeddings": 2}, "describes a roberta with max_positions=0"),
         ({"model_type": "albert", "inner_group_num": 2}, "inner_group_num=2 in config.json is not supported"),
         ({"model_type": "mpnet", "pad_token_id": 0}, "pad_token_id=0 in config.json is not supported"),
+        ({"model_type": "xmod", "pre_norm": True}, "pre_norm=True in config.json is not supported"),
     ],
 )
 def test_what_is_not_known_is_refused(config: dict, message: str) -> None:
