@@ -43,6 +43,8 @@ class Family:
     """What pretraining left between the top layer and the head: BERT's pooler, ModernBERT's final norm."""
     pooler_is_norm: ClassVar[bool] = False
     """Whether `pooler` is a norm that every token passes, so that it stays below every head."""
+    final_norm: ClassVar[str | None] = None
+    """Such a norm below `pooler`, where a family has both; it counts as part of that."""
 
     head: ClassVar[tuple[str, ...]] = ("classifier",)
     """Every module of the classifier, outside the encoder; those that the checkpoint lacks are drawn anew."""

@@ -215,6 +215,7 @@ def _check_names(address: ModelAddress, model: PreTrainedModel) -> None:
     declared: dict[str, Sequence[str | None]] = {
         "layers": [encoder.layers],
         "pooler": [encoder.pooler],
+        "final_norm": [encoder.final_norm],
         "head": family.head,
         "logits": [family.logits],
     }

@@ -14,6 +14,7 @@ from pipeline.modeling.family import find_family, list_model_types
 from pipeline.modeling.loading import load_classifier
 from pipeline.modeling.model_sources import find_model
 from pipeline.strategies.base import StrategyContext, create_strategy
+from pipeline.strategies.freezing import norms
 from pipeline.strategies.parameter_plan import parameter_names, plan_parameters
 from pipeline.training.acceleration.patches.first_token import first_token
 from pipeline.training.meters import FlopCounter
@@ -43,7 +44,7 @@ def test_every_parameter_has_a_part_and_every_layer_its_number(family: str) -> N
     assert {location.part for location in locations} <= {"embeddings", "shared", "layer", "pooler", "head"}
     assert {location.layer for location in locations if location.part == "layer"} == set(range(encoder.layer_sets))
     assert any(location.part == "head" for location in locations)
-    assert any(location.part == "pooler" for location in locations) == bool(encoder.pooler)
+    assert any(location.part == "pooler" for location in locations) == any((encoder.pooler, encoder.final_norm))
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -56,6 +57,15 @@ def test_lora_knows_every_linear_layer_of_encoder_and_pooler(family: str) -> Non
         if isinstance(module, torch.nn.Linear) and encoder.locate(f"{name}.weight").part in ("layer", "pooler")
     }
     assert linear == set(encoder.family.linear)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_norm_is_known_as_one(family: str) -> None:
+    model, config = base_size(family)
+    encoder = describe_encoder(config, "mine")
+    modules = {name for name, module in model.named_modules() if type(module).__name__.endswith("Norm")}
+    assert modules
+    assert modules == {name.rpartition(".")[0] for name, _ in model.named_parameters() if norms(encoder.locate(name))}
 
 
 @pytest.mark.parametrize("family", FAMILIES)
