@@ -11,3 +11,4 @@ class MegatronBert(Family):
     examples = ("nvidia/megatron-bert-uncased-345m",)
     final_norm = "encoder.ln"
     layers_return_tuples = True
+    dropouts = ("hidden_dropout_prob", "attention_probs_dropout_prob")
