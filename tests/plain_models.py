@@ -28,8 +28,11 @@ def has_pooler(model_type: str) -> bool:
 
 
 def has_final_norm(model_type: str) -> bool:
-    """Whether a norm stands between the top layer and whatever reads it."""
-    return any("Norm" in type(module).__name__ for module in plain_model(model_type).base_model.children())
+    """Whether a norm stands between the top layer and whatever reads it, beside the list of layers or what holds it."""
+    modules = dict(plain_model(model_type).base_model.named_modules())
+    length = {name: len(module) for name, module in modules.items() if isinstance(module, torch.nn.ModuleList)}
+    holders = {"", max(length, key=lambda name: length[name]).rpartition(".")[0]}
+    return any(type(module).__name__.endswith("Norm") for holder in holders for module in modules[holder].children())
 
 
 def shares_layers(model_type: str) -> bool:

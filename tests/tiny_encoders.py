@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -101,21 +102,46 @@ def _write_electra(folder: Path, pooler: bool) -> None:
     _save_wordpieces(folder)
 
 
-def _write_roberta(folder: Path, pooler: bool) -> None:
-    from transformers import RobertaConfig
+def _write_with_byte_pairs(cls: str, folder: Path, pooler: bool) -> None:
+    """A model with RoBERTa's sizes and tokenizer."""
+    import transformers
 
     sizes = _sizes() | {"vocab_size": _BYTE_VOCABULARY, "type_vocab_size": 1}
-    _save(folder, "RobertaModel", RobertaConfig(**sizes, initializer_range=0.2), pooler)
+    _save(folder, f"{cls}Model", getattr(transformers, f"{cls}Config")(**sizes, initializer_range=0.2), pooler)
     special = {"bos_token": "<s>", "pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>", "mask_token": "<mask>"}
     _save_byte_pairs(folder, "RobertaTokenizer", {**special, "cls_token": "<s>", "sep_token": "</s>"})
 
 
-def _write_xlm_roberta(folder: Path, pooler: bool) -> None:
-    from transformers import XLMRobertaConfig
+def _write_with_unigrams(cls: str, folder: Path, pooler: bool, **settings: Any) -> None:
+    """A model with XLM-RoBERTa's sizes and tokenizer."""
+    import transformers
 
-    config = XLMRobertaConfig(**_sizes() | {"type_vocab_size": 1}, pad_token_id=1, initializer_range=0.2)
-    _save(folder, "XLMRobertaModel", config, pooler)
+    sizes = _sizes() | {"type_vocab_size": 1, "pad_token_id": 1, "initializer_range": 0.2}
+    _save(folder, f"{cls}Model", getattr(transformers, f"{cls}Config")(**sizes, **settings), pooler)
     _save_unigrams(folder, "XLMRobertaTokenizer", ["<s>", "<pad>", "</s>", "<unk>", "<mask>"])
+
+
+def _write_camembert(folder: Path, pooler: bool) -> None:
+    from transformers import CamembertConfig
+
+    _save(folder, "CamembertModel", CamembertConfig(**_sizes() | {"type_vocab_size": 1}, initializer_range=0.2), pooler)
+    unused = ["<s>NOTUSED", "<pad>", "</s>NOTUSED", "<unk>", "<unk>NOTUSED"]
+    _save_unigrams(folder, "CamembertTokenizer", [*unused, "<s>", "</s>", "<mask>"])
+
+
+def _write_ernie(folder: Path, pooler: bool) -> None:
+    from transformers import ErnieConfig
+
+    _save(folder, "ErnieModel", ErnieConfig(**_sizes(), use_task_id=True, initializer_range=0.2), pooler)
+    _save_wordpieces(folder)
+
+
+def _write_rembert(folder: Path, pooler: bool) -> None:
+    from transformers import RemBertConfig
+
+    narrow = {"input_embedding_size": 16, "output_embedding_size": 16, "bos_token_id": 1, "eos_token_id": 3}
+    _save(folder, "RemBertModel", RemBertConfig(**_sizes(), **narrow, initializer_range=0.2), pooler)
+    _save_unigrams(folder, "RemBertTokenizer", ["<pad>", "[CLS]", "<unk>", "[SEP]", "[MASK]"])
 
 
 def _write_albert(folder: Path, pooler: bool) -> None:
@@ -143,6 +169,14 @@ def _write_luke(folder: Path, pooler: bool) -> None:
     _save_wordpieces(folder)
 
 
+def _write_mpnet(folder: Path, pooler: bool) -> None:
+    from transformers import MPNetConfig, MPNetTokenizer
+
+    _save(folder, "MPNetModel", MPNetConfig(**_sizes(), initializer_range=0.2), pooler)
+    pieces = ["<s>", "<pad>", "</s>", "[UNK]", "<mask>", *VOCABULARY[5:]]
+    MPNetTokenizer(vocab={piece: rank for rank, piece in enumerate(pieces)}).save_pretrained(folder)
+
+
 def write_like_its_defaults(folder: Path, pooler: bool, family: str) -> None:
     """A family of which nothing is known: its config with BERT's names of sizes, and BERT's tokenizer."""
     import inspect
@@ -160,12 +194,20 @@ def write_like_its_defaults(folder: Path, pooler: bool, family: str) -> None:
 FAMILIES: dict[str, Callable[[Path, bool], None]] = {
     "albert": _write_albert,
     "bert": _write_bert,
+    "camembert": _write_camembert,
+    "data2vec-text": partial(_write_with_byte_pairs, "Data2VecText"),
     "distilbert": _write_distilbert,
     "electra": _write_electra,
     "luke": _write_luke,
+    "ernie": _write_ernie,
     "modernbert": _write_modernbert,
-    "roberta": _write_roberta,
-    "xlm-roberta": _write_xlm_roberta,
+    "mpnet": _write_mpnet,
+    "rembert": _write_rembert,
+    "roberta": partial(_write_with_byte_pairs, "Roberta"),
+    "roberta-prelayernorm": partial(_write_with_byte_pairs, "RobertaPreLayerNorm"),
+    "xlm-roberta": partial(_write_with_unigrams, "XLMRoberta"),
+    "xlm-roberta-xl": partial(_write_with_unigrams, "XLMRobertaXL"),
+    "xmod": partial(_write_with_unigrams, "Xmod", languages=["de_DE", "en_XX"], default_language="en_XX"),
 }
 """What writes a tiny checkpoint of an architecture, `write(folder, pooler)`, where its defaults do not do.
 

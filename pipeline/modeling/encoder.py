@@ -43,6 +43,8 @@ class EncoderSpec:
     """The list of layers."""
     pooler: str | None
     """What stands between the top layer and the head."""
+    final_norm: str | None
+    """A norm below `pooler` that every token passes, and that stays below every head."""
     head_modules: tuple[str, ...]
     """Every module of the classifier."""
     linear_head: bool
@@ -93,7 +95,7 @@ class EncoderSpec:
             return ParameterLocation(parameter, "embeddings")
         if any(_within(parameter, module) for module in self.shared):
             return ParameterLocation(parameter, "shared")
-        if self.pooler and _within(parameter, self.pooler):
+        if any(module and _within(parameter, module) for module in (self.pooler, self.final_norm)):
             return ParameterLocation(parameter, "pooler")
         if any(_within(parameter, head) for head in self.head_modules):
             return ParameterLocation(parameter, "head")
@@ -145,6 +147,7 @@ def _read_shape(content: dict[str, Any], name: str, model_type: str, family: Fam
             shared=tuple(f"{base}.{module}" for module in family.shared),
             layers=f"{base}.{family.layers}",
             pooler=f"{base}.{family.pooler}" if family.pooler else None,
+            final_norm=f"{base}.{family.final_norm}" if family.final_norm else None,
             head_modules=family.head,
             linear_head=family.linear_head,
             depth=int(config.num_hidden_layers),

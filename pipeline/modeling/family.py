@@ -48,6 +48,8 @@ class Family:
     """What pretraining left between the top layer and the head: BERT's pooler, ModernBERT's final norm."""
     pooler_is_norm: ClassVar[bool] = False
     """Whether `pooler` is a norm that every token passes, so that it stays below every head."""
+    final_norm: ClassVar[str | None] = None
+    """Such a norm below `pooler`, where a family has both; it counts as part of that."""
 
     head: ClassVar[tuple[str, ...]] = ("classifier",)
     """Every module of the classifier, outside the encoder; those that the checkpoint lacks are drawn anew."""
@@ -123,6 +125,9 @@ class Family:
     def why_unsupported(self, config: Any) -> str | None:
         """Why a model of the family cannot be used, as in "config.json: REASON."; None where it can."""
         return None
+
+    def repair(self, model: Any) -> None:
+        """Change what of transformers' classification model, just loaded, would fail in use; by default nothing."""
 
 
 def list_model_types() -> list[str]:

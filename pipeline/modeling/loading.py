@@ -194,6 +194,7 @@ def _put_in(
                 **load_kwargs,
             )
         _check_names(address, model)
+        address.encoder.family.repair(model)
         model.name_or_path = model.config.name_or_path = str(address.folder)
     return model, match_weights(address, model, tensors, info), shapes
 
@@ -215,6 +216,7 @@ def _check_names(address: ModelAddress, model: PreTrainedModel) -> None:
     declared: dict[str, Sequence[str | None]] = {
         "layers": [encoder.layers],
         "pooler": [encoder.pooler],
+        "final_norm": [encoder.final_norm],
         "head": family.head,
         "logits": [family.logits],
     }

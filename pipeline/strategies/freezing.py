@@ -50,7 +50,9 @@ def shared(location: ParameterLocation) -> bool:
 
 def norms(location: ParameterLocation) -> bool:
     """Select scale and shift of every layer norm."""
-    return location.part not in ("unused", "added") and "norm" in location.name.lower()
+    modules = location.name.lower().split(".")
+    named = any("norm" in module or module == "ln" for module in modules)
+    return location.part not in ("unused", "added") and named
 
 
 def inside_layers(*components: str) -> Selector:

@@ -78,7 +78,7 @@ def test_parameters_are_named_as_in_the_plain_model_and_the_pooler_is_gone(tiny,
     model = bi_encoder(tiny, family).model
     parts = {address.encoder.locate(name).part for name, _ in model.named_parameters()}
     assert {"embeddings", "layer"} <= parts
-    assert parts <= {"embeddings", "layer", "unused"} | ({"pooler"} if has_final_norm(family) else set())
+    assert parts <= {"embeddings", "shared", "layer", "unused"} | ({"pooler"} if has_final_norm(family) else set())
 
 
 def test_every_parameter_gets_a_gradient(tiny, family) -> None:

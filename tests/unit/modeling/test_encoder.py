@@ -14,6 +14,7 @@ from pipeline.modeling.family import find_family, list_model_types
 from pipeline.modeling.loading import load_classifier
 from pipeline.modeling.model_sources import find_model
 from pipeline.strategies.base import StrategyContext, create_strategy
+from pipeline.strategies.freezing import norms
 from pipeline.strategies.parameter_plan import parameter_names, plan_parameters
 from pipeline.training.acceleration.patches.first_token import first_token
 from pipeline.training.meters import FlopCounter
@@ -40,11 +41,11 @@ def test_every_parameter_has_a_part_and_every_layer_its_number(family: str) -> N
     encoder = describe_encoder(config, "mine")
     locations = [encoder.locate(name) for name, _ in model.named_parameters()]
     assert len(locations) > 20
-    assert {location.part for location in locations} <= {"embeddings", "layer", "pooler", "head", "unused"}
+    assert {location.part for location in locations} <= {"embeddings", "shared", "layer", "pooler", "head", "unused"}
     assert any(location.part == "unused" for location in locations) == bool(encoder.unused)
     assert {location.layer for location in locations if location.part == "layer"} == set(range(encoder.layer_sets))
     assert any(location.part == "head" for location in locations)
-    assert any(location.part == "pooler" for location in locations) == bool(encoder.pooler)
+    assert any(location.part == "pooler" for location in locations) == any((encoder.pooler, encoder.final_norm))
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -57,6 +58,15 @@ def test_lora_knows_every_linear_layer_of_encoder_and_pooler(family: str) -> Non
         if isinstance(module, torch.nn.Linear) and encoder.locate(f"{name}.weight").part in ("layer", "pooler")
     }
     assert linear == set(encoder.family.linear)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_norm_is_known_as_one(family: str) -> None:
+    model, config = base_size(family)
+    encoder = describe_encoder(config, "mine")
+    modules = {name for name, module in model.named_modules() if type(module).__name__.endswith("Norm")}
+    assert modules
+    assert modules == {name.rpartition(".")[0] for name, _ in model.named_parameters() if norms(encoder.locate(name))}
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -132,6 +142,7 @@ def test_token_types_left_out_are_zeros(tiny, family: str) -> None:
 def test_operations_are_those_that_torch_counts(family: str, name: str, trimmed: bool) -> None:
     model, config = base_size(family, num_hidden_layers=4)
     context = context_of(config)
+    context.encoder.family.repair(model)
     strategy = create_strategy(name, {})
     own_names = parameter_names(model)
     with torch.device("meta"):
@@ -145,7 +156,7 @@ def test_operations_are_those_that_torch_counts(family: str, name: str, trimmed:
         try:
             model(input_ids=ids, attention_mask=None).logits.sum().backward()  # masks cannot be looked at without values
         except RuntimeError as error:
-            if "on meta tensors" not in str(error):
+            if not isinstance(error, NotImplementedError) and "on meta tensors" not in str(error):
                 raise
             pytest.skip(f"{family} looks at values, and there are none on the meta device")
     counted = FlopCounter.of(context.encoder, plan, 0, trims_last_layer=trims).step(4, 128)
@@ -166,9 +177,34 @@ def test_a_head_on_every_token_costs_as_much_as_there_are_tokens(pooling: str) -
     assert counted == pytest.approx(counter.get_total_flops(), rel=0.02)
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_step_can_be_computed_in_half_precision(tiny, family: str) -> None:
+    model = load_classifier(find_model(str(tiny.folder(family))), ["a", "b"], dropout=0.1, seed=0).model
+    ids = torch.arange(8, 28).reshape(2, 10)
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = model(input_ids=ids, attention_mask=torch.ones_like(ids), labels=torch.tensor([0, 1])).loss
+    loss.backward()
+    assert all(torch.isfinite(parameter.grad).all() for parameter in model.parameters() if parameter.grad is not None)
+
+
+def test_of_several_languages_one_is_used_and_must_be_said(tiny) -> None:
+    languages = {"model_type": "xmod", "languages": ["de_DE", "en_XX"]}
+    encoder = describe_encoder(languages | {"default_language": "de_DE"}, "mine")
+    parts = [encoder.locate(f"roberta.encoder.layer.3.output.adapter_modules.{x}.dense1.bias").part for x in ("de_DE", "en_XX")]
+    assert parts == ["layer", "unused"]
+    assert describe_encoder({"model_type": "xmod", "languages": ["en_XX"]}, "mine").unused == ()
+    for language in (None, "fr_XX"):
+        with pytest.raises(ModelError, match=rf"default_language={language} .* that of the texts: de_DE, en_XX\."):
+            describe_encoder(languages | {"default_language": language}, "mine")
+
+
 def test_distilberts_own_names_of_the_shape_are_read() -> None:
     encoder = describe_encoder({"model_type": "distilbert", "dim": 64, "n_layers": 3, "hidden_dim": 100}, "mine")
     assert (encoder.hidden_size, encoder.depth, encoder.intermediate_size) == (64, 3, 100)
+
+
+def test_an_mpnet_has_two_rows_of_positions_more_than_it_can_use() -> None:
+    assert describe_encoder({"model_type": "mpnet", "max_position_embeddings": 514}, "mine").max_positions == 512
 
 
 def test_layers_of_an_albert_that_shares_none_train_alone() -> None:
@@ -191,10 +227,7 @@ def test_the_layers_that_share_weights_begin_where_they_are_first_used() -> None
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        (
-            {"model_type": "t5"},
-            "architecture 't5' is not supported. Supported: albert, bert, .*distilbert, .*electra, .*modernbert, ",
-        ),
+        ({"model_type": "t5"}, "architecture 't5' is not supported. Supported: albert, bert, "),
         ({"model_type": ["bert"]}, r"architecture \['bert'\] is not supported"),
         ({}, 'does not say which architecture this is. Add "model_type" to it. Supported: albert, bert'),
         ({"model_type": "bert", "hidden_size": "wide"}, "does not describe a bert: .*hidden_size"),
@@ -202,6 +235,8 @@ def test_the_layers_that_share_weights_begin_where_they_are_first_used() -> None
         ({"model_type": "bert", "num_hidden_layers": 0}, "describes a bert with depth=0"),
         ({"model_type": "roberta", "max_position_embeddings": 2}, "describes a roberta with max_positions=0"),
         ({"model_type": "albert", "inner_group_num": 2}, "inner_group_num=2 in config.json is not supported"),
+        ({"model_type": "mpnet", "pad_token_id": 0}, "pad_token_id=0 in config.json is not supported"),
+        ({"model_type": "xmod", "pre_norm": True}, "pre_norm=True in config.json is not supported"),
     ],
 )
 def test_what_is_not_known_is_refused(config: dict, message: str) -> None:

@@ -145,12 +145,18 @@ def test_a_layer_that_is_missing_is_refused(copy, family: str) -> None:
     assert f"parameters of the {family} that config.json describes, such as" in refusal(folder)
 
 
-def test_a_norm_that_every_token_passes_must_be_there(copy) -> None:
-    folder = copy("modernbert")
-    change(folder, lambda weights: {name: tensor for name, tensor in weights.items() if "final_norm" not in name})
-    assert "its weights lack 1 parameters of the modernbert that config.json describes, such as model.final_norm" in refusal(
-        folder
-    )
+@pytest.mark.parametrize(("family", "norm", "lacking"), [("modernbert", "final_norm", 1), ("megatron-bert", "encoder.ln", 2)])
+def test_a_norm_that_every_token_passes_must_be_there(copy, family: str, norm: str, lacking: int) -> None:
+    folder = copy(family)
+    change(folder, lambda weights: {name: tensor for name, tensor in weights.items() if norm not in name})
+    assert f"its weights lack {lacking} parameters of the {family} that config.json describes, such as " in refusal(folder)
+    assert norm in refusal(folder)
+
+
+def test_a_table_that_all_layers_use_must_be_there(copy) -> None:
+    folder = copy("mpnet")
+    change(folder, lambda weights: {name: tensor for name, tensor in weights.items() if "relative_attention" not in name})
+    assert "its weights lack 1 parameters of the mpnet that config.json describes, such as mpnet.encoder.rel" in refusal(folder)
 
 
 @pytest.mark.parametrize("family", ["bert", "electra", "roberta"])

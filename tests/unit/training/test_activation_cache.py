@@ -78,6 +78,21 @@ def test_every_architecture_is_cached(train, family, own_head) -> None:
     assert built.best == pytest.approx(anew.best, abs=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("strategy", "arguments", "expected"),
+    [
+        ("partial", {"top_k": 1}, "built"),
+        ("freeze_bottom", {"bottom": 2}, "built"),
+        ("freeze_bottom", {"bottom": 2, "freeze_embeddings": False}, "unused"),
+    ],
+)
+def test_layers_are_cached_until_what_they_share_trains(train, strategy, arguments, expected) -> None:
+    built, result, _ = train(create_strategy(strategy, arguments), cached=True, family="mpnet")
+    shared = [any(p.lr_multipliers) for p in built.parameters.parameters if p.location.part == "shared"]
+    assert shared == [expected == "unused"]
+    assert result.cache == expected
+
+
 def test_dropout_does_not_reach_the_frozen_layers(train, tmp_path) -> None:
     contents = []
     for seed in (1, 2):
