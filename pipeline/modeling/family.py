@@ -12,6 +12,8 @@ from pipeline.registry import FAMILIES
 
 TAKES_NO_PAST = "its attention takes no past keys and values"
 """Why prefix tuning cannot work on a family."""
+UNLIMITED = 1_000_000
+"""Positions of a family whose positions no text is too long for."""
 
 
 @dataclass(frozen=True)

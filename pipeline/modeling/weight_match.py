@@ -121,7 +121,7 @@ def _group(tensor: str) -> str:
 def _is_pretrained(encoder: EncoderSpec, name: str) -> bool:
     """Whether a parameter must come from the checkpoint: no head trains embeddings, layers, or a norm that all tokens pass."""
     part = encoder.locate(name).part
-    return part in ("embeddings", "layer") or (part == "pooler" and encoder.family.pooler_is_norm)
+    return part in ("embeddings", "shared", "layer") or (part == "pooler" and encoder.family.pooler_is_norm)
 
 
 def _is_of_encoder(model: PreTrainedModel, tensor: str) -> bool:
