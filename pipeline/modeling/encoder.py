@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from pipeline.errors import ModelError
-from pipeline.modeling.family import Family, find_family, list_model_types
+from pipeline.modeling.family import Family, RelativePositions, find_family, list_model_types
 
 FAMILY_HEAD = "pooler"
 """Name of the head that a family's own classification model has."""
@@ -61,6 +61,7 @@ class EncoderSpec:
     """Whether the head reads the first token's state alone."""
     tells_segments: bool = False
     """Whether embeddings say which text of a pair a token is of (`token_type_ids`)."""
+    relative_positions: RelativePositions | None = None
     head: str = FAMILY_HEAD
     """Name of the head; `heads` replaces what is said of the family's own where it is another."""
 
@@ -145,6 +146,7 @@ def _read_shape(content: dict[str, Any], name: str, model_type: str, family: Fam
             layer_sets=family.layer_sets(config),
             has_biases=family.has_biases(config),
             reads_first_token=family.reads_first_token(config),
+            relative_positions=family.relative_positions(config),
             tells_segments=getattr(config, "type_vocab_size", 1) > 1,
         )
     except Exception as error:  # transformers' validation raises its own, and whatever the values' types raise

@@ -38,7 +38,7 @@ CONFIG = {
 
 @pytest.fixture
 def published(tiny, tmp_path):
-    """As microsoft/deberta-v3-base: fp16 in a pickle, with the heads of its pretraining and a table that is not used; `spm.model`."""
+    """As microsoft/deberta-v3-base: fp16 in a pickle, with heads and a table that are not used, and `spm.model` alone."""
     from transformers import AutoConfig, DebertaV2Model
 
     folder = tmp_path / "deberta-v3-tiny"

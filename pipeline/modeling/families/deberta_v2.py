@@ -3,6 +3,7 @@
 from typing import Any
 
 from pipeline.modeling.families.deberta import Deberta
+from pipeline.modeling.family import RelativePositions
 
 
 class DebertaV2(Deberta):
@@ -18,6 +19,16 @@ class DebertaV2(Deberta):
     linear = ("query_proj", "key_proj", "value_proj", "pos_key_proj", "pos_query_proj", "dense")
     query_value = ("query_proj", "value_proj")
     key_value = ("key_proj", "value_proj")
+
+    def relative_positions(self, config: Any) -> RelativePositions | None:
+        """Of a row for every bucket of distances, by layers of their own or by those of the tokens."""
+        positions = super().relative_positions(config)
+        if positions is None:
+            return None
+        buckets, shared = getattr(config, "position_buckets", -1), getattr(config, "share_att_key", False)
+        own = {"pos_proj": "pos_key_proj", "pos_q_proj": "pos_query_proj"}
+        projections = ("query_proj", "key_proj") if shared else tuple(own[name] for name in positions.projections)
+        return RelativePositions(2 * buckets if buckets > 0 else positions.rows, projections, shared, False)
 
     def why_unsupported(self, config: Any) -> str | None:
         """A convolution above the only layer, where nothing follows that would be given what it makes."""
