@@ -13,7 +13,7 @@ import click
 import numpy as np
 import pandas as pd
 
-from pipeline.comparison.table import label_rows
+from pipeline.comparison.row_names import label_rows
 from pipeline.config import MainConfig
 from pipeline.stages import main as study
 from pipeline.stages.configure import configure

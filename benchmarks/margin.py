@@ -121,7 +121,7 @@ def configured(training: Training, shared: dict[str, Any]) -> Any:
 
 def key_of(training: Training, shared: dict[str, Any], threads: int) -> tuple[str, ...]:
     """What must be equal for a line of the file to stand for the training."""
-    from pipeline.config import settings_hash
+    from pipeline.config.identity import settings_hash
     from pipeline.training.setup import find_inputs
 
     inputs = find_inputs(configured(training, shared))

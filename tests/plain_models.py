@@ -42,8 +42,8 @@ def encoder_takes(model_type: str, argument: str) -> bool:
 
 
 def has_pooler(model_type: str) -> bool:
-    """Whether the classifier stands on a pooler."""
-    return getattr(plain_model(model_type).base_model, "pooler", None) is not None
+    """Whether the classifier stands on a pooler: one with a hidden layer of its own does not, though there may be one."""
+    return getattr(plain_model(model_type).base_model, "pooler", None) is not None and has_linear_head(model_type)
 
 
 def has_final_norm(model_type: str) -> bool:

@@ -159,6 +159,14 @@ def _write_deberta_v2(folder: Path, pooler: bool) -> None:
     _save_unigrams(folder, "DebertaV2Tokenizer", ["[PAD]", "[CLS]", "[SEP]", "[UNK]", "[MASK]"])
 
 
+def _write_luke(folder: Path, pooler: bool) -> None:
+    from transformers import LukeConfig
+
+    config = LukeConfig(**_sizes(), entity_vocab_size=8, entity_emb_size=16, pad_token_id=0, initializer_range=0.2)
+    _save(folder, "LukeModel", config, pooler)
+    _save_wordpieces(folder)
+
+
 def write_like_its_defaults(folder: Path, pooler: bool, family: str) -> None:
     """A family of which nothing is known: its config with BERT's names of sizes, and BERT's tokenizer."""
     import inspect
@@ -180,6 +188,7 @@ FAMILIES: dict[str, Callable[[Path, bool], None]] = {
     "deberta-v2": _write_deberta_v2,
     "distilbert": _write_distilbert,
     "electra": _write_electra,
+    "luke": _write_luke,
     "modernbert": _write_modernbert,
     "roberta": _write_roberta,
     "xlm-roberta": _write_xlm_roberta,

@@ -25,7 +25,7 @@ from pipeline.config.fields import describe_fields
 from pipeline.config.options import STAGE_CONFIGS, flag, is_typed, render_mlproject
 from pipeline.errors import ConfigError
 from pipeline.modeling.encoder import EncoderSpec, describe_encoder
-from pipeline.modeling.family import Family, find_family, list_model_types
+from pipeline.modeling.family import Family, find_family, list_model_types, list_unsupported
 from pipeline.strategies.base import Strategy, StrategyContext, create_strategy, list_strategies, strategy_class
 from pipeline.strategies.parameter_plan import ParameterPlan, parameter_names, plan_parameters
 
@@ -247,7 +247,11 @@ def render_encoders() -> str:
             f"| {'all but ' + ', '.join(refused) if refused else 'all'} "
             f"| {_longest_input(family)} |"
         )
-    return text.replace("{{families}}", "\n".join(rows))
+    reasons: dict[str, list[str]] = {}
+    for name, reason in list_unsupported().items():
+        reasons.setdefault(reason, []).append(f"`{name}`")
+    unsupported = [f"- {', '.join(names)}: {reason}" for reason, names in reasons.items()]
+    return text.replace("{{families}}", "\n".join(rows)).replace("{{unsupported}}", "\n".join(unsupported))
 
 
 def _longest_input(family: Family) -> str:

@@ -14,9 +14,10 @@ from pipeline.comparison.comparability import (
     describe_unlike_settings,
 )
 from pipeline.comparison.data_audit import say_overlap
+from pipeline.comparison.row_names import group_runs
 from pipeline.comparison.selection import Selection, list_budgets, list_inequalities
 from pipeline.comparison.statistics import AGAINST_INTERVAL, BOOTSTRAP, HOLM, MCNEMAR, RANKING, PairTest, Statistics
-from pipeline.comparison.table import MOST_LETTERS, group_runs, headline, split_group
+from pipeline.comparison.table import MOST_LETTERS, headline, split_group
 from pipeline.comparison.verdict import Verdict, explain_overruling, reach_verdict, say_lead, say_not_learned
 from pipeline.data.tokenization import MOSTLY_UNKNOWN, UNKNOWN, explain_unknown
 from pipeline.evaluation.statistics.bootstrap import smallest_accuracy_gap

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import pandas as pd
 
 from pipeline.comparison.selection import Selection
-from pipeline.config import SEEDS
+from pipeline.config.identity import SEEDS
 from pipeline.errors import enumerate_some
 from pipeline.evaluation.metric import list_metrics
-from pipeline.tracking.run_kinds import count_processes, group_by_row, row_key, row_name, was_trained_here
+from pipeline.tracking.run_kinds import count_processes, group_by_row, name_with_model, row_key, row_name, was_trained_here
 from pipeline.tracking.runs import Run
 from pipeline.tracking.tags import Tag
 from pipeline.training.precision import PRECISIONS
@@ -50,13 +50,17 @@ def describe_missing(planned: Mapping[str, Sequence[int]], runs: Iterable[Run]) 
         planned: Name of a row -> its seeds.
         runs: All trainings of the study, finished or not.
     """
-    begun = {(row_name(run), run.params.get("seed")) for run in runs}
+    begun = {(name, run.params.get("seed")) for run in runs for name in (row_name(run), _with_model(run))}
     for name, seeds in planned.items():
         missing = [seed for seed in seeds if (name, str(seed)) not in begun]
         if missing:
             listed = f"seed{'s' if len(missing) > 1 else ''} {enumerate_some(list(map(str, missing)), 10)}"
             whole = "" if len(seeds) == 1 else f"(all {len(seeds)} seeds)"
             yield f"{name} {whole if len(missing) == len(seeds) else listed}".rstrip()
+
+
+def _with_model(run: Run) -> str:
+    return name_with_model(row_name(run), run.params.get("model", ""))
 
 
 def describe_unequal_seeds(selection: Selection) -> Iterator[str]:

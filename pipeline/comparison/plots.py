@@ -17,8 +17,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
+from pipeline.comparison.row_names import label_rows
 from pipeline.comparison.statistics import AGAINST_INTERVAL
-from pipeline.comparison.table import headline, label_rows, show_group
+from pipeline.comparison.table import headline, show_group
 from pipeline.evaluation.metric import Metric, list_metrics
 from pipeline.fonts import find_fonts
 

@@ -12,8 +12,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pipeline.comparison.predictions import RecordedPredictions
-from pipeline.comparison.table import label_rows
-from pipeline.config import SEEDS
+from pipeline.comparison.row_names import label_rows
+from pipeline.config.identity import SEEDS
 from pipeline.evaluation.metric import list_metrics, ranking
 from pipeline.evaluation.metrics.accuracy import ACCURACY
 from pipeline.evaluation.metrics.macro import F1

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,6 +21,7 @@ from pipeline.comparison.comparability import (
     tell_settings_apart,
 )
 from pipeline.comparison.selection import describe_tuning
+from pipeline.comparison.statistics import Statistics
 from pipeline.data.tokenization import TEXTS_CUT, TOKENS_CUT, UNKNOWN
 from pipeline.errors import printable
 from pipeline.evaluation.metric import Metric, list_metrics, ranking, resampled
@@ -35,9 +36,6 @@ from pipeline.tracking.run_kinds import (
 )
 from pipeline.tracking.runs import Run
 from pipeline.tracking.tags import Tag
-
-if TYPE_CHECKING:
-    from pipeline.comparison.statistics import Statistics
 
 # Column -> metric, in the order of the table.
 MEASURES = {
@@ -121,25 +119,6 @@ _SHOWN = {
 _TEXTS = frozenset(
     {"entry", "strategy", "objective", "pooling", "changed_arguments", "model", "group", "learned", "setting", "tuned"}
 )
-
-# Column -> how it stands in the name of a row that shares its name with others.
-_TOLD_APART_BY = {
-    "objective": "{}, {}",
-    "pooling": "{}, {}",
-    "changed_arguments": "{} ({})",
-    "processes": "{} by {} process(es)",
-    "learning_rate": "{} at {}",
-    "model": "{}, {}",
-    "max_train_samples": "{} on {} examples",
-    "epochs": "{} for {} epochs",
-    "batch_size": "{}, batches of {}",
-    "compute_dtype": "{}, {}",
-    "dropout": "{}, dropout {}",
-    "max_length": "{}, length {}",
-    "weight_decay": "{}, decay {}",
-    "warmup_ratio": "{}, warm-up {}",
-    "tuned": "{}, {}",
-}
 
 MOST_LETTERS = 6
 """Of a row's group are shown."""
@@ -242,29 +221,6 @@ def show_group(group: str, mark: str = "") -> str:
 def split_group(group: str) -> list[str]:
     """The letters one by one; those beyond `z` are numbers in brackets."""
     return re.findall(r"\(\d+\)|.", group)
-
-
-def label_rows(table: pd.DataFrame) -> list[str]:
-    """A name for every row: entry or strategy, with what tells it from others of that name; their number where nothing does."""
-    entries = table["entry"] if "entry" in table else [""] * len(table)
-    names = [str(entry or strategy) for entry, strategy in zip(entries, table["strategy"], strict=True)]
-    for column, form in _TOLD_APART_BY.items():
-        if column in table:
-            values = list(map(str, table[column]))
-            by_name = {name: {value for other, value in zip(names, values, strict=True) if other == name} for name in names}
-            names = [
-                form.format(name, value) if len(by_name[name]) > 1 and value else name
-                for name, value in zip(names, values, strict=True)
-            ]
-    return [f"{name} #{names[: place + 1].count(name)}" if names.count(name) > 1 else name for place, name in enumerate(names)]
-
-
-def group_runs(table: pd.DataFrame, runs: Iterable[Run]) -> dict[str, list[Run]]:
-    """Name of each row of the table, as `label_rows` gives it -> its runs."""
-    by_id = {run.run_id: run for run in runs}
-    return {
-        name: [by_id[run_id] for run_id in ids.split()] for name, ids in zip(label_rows(table), table["run_ids"], strict=True)
-    }
 
 
 def render_table(table: pd.DataFrame, style: str = "simple") -> str:

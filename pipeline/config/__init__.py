@@ -26,12 +26,9 @@ from pipeline.config.fields import (
     Seed,
     Share,
     Switches,
-    as_dict,
     change_values,
     config_class,
-    describe_fields,
 )
-from pipeline.hashing import digest
 from pipeline.registry import OBJECTIVES
 
 # Filled in by the command line itself, never typed.
@@ -49,6 +46,9 @@ _METRICS = importlib.import_module("pipeline.evaluation.metric")
 
 # Shares of train, validation and test.
 DEFAULT_RATIOS = (0.8, 0.1, 0.1)
+
+Pooling = Literal["mean", "cls", "max"]
+DEFAULT_POOLING: Pooling = "mean"
 
 # Data that comes as a file a part, instead of --dataset.
 PART_FILES = ("train_file", "validation_file", "test_file")
@@ -127,9 +127,11 @@ class EncoderConfig(SplitConfig):
     dataset: Annotated[str, MostUsed(7)] = "rotten_tomatoes"
     """rotten_tomatoes, imdb, sst2, a CSV, TSV, JSON-lines or Parquet file, a folder with a file a part, or a hub id."""
     model: Annotated[str, MostUsed(9)] = "minilm"
-    """minilm (packaged), a local folder, or a hub id such as bert-base-uncased."""
+    """minilm (packaged), a local folder, or a hub id such as bert-base-uncased; a peft adapter, which is merged first."""
     model_revision: Annotated[str | None, Model(4)] = None
     """Branch, tag or commit of a hub model."""
+    base_model: Annotated[str | None, Model(7)] = None
+    """Where --model is a peft adapter: the model that it was trained on, if its adapter_config.json does not say so."""
     max_length: Annotated[Count, Data(6)] = 128
     """Longest input in tokens; longer texts are cut. Clamped to what the model's positions allow."""
     recipe: Annotated[str, Operational(), MostUsed(1)] = "quickstart"
@@ -151,8 +153,9 @@ class FitConfig(EncoderConfig):
     objective: Annotated[str, AfterValidator(OBJECTIVES.current), Model(2)] = "classification"
     """classification: one input (of a pair both texts in it) and a head on the encoder; bi_encoder: the texts of a pair one by
     one through one encoder, compared by cosine similarity."""
-    pooling: Annotated[Literal["mean", "cls", "max"], Model(3)] = "mean"
-    """How --objective bi_encoder makes one vector of a text's token states."""
+    pooling: Annotated[Pooling | None, Model(3)] = None
+    """How --objective bi_encoder makes one vector of a text's token states; if not given as the model's 1_Pooling/config.json
+    says, and mean where it has none."""
     max_train_samples: Annotated[Count | None, Data(7)] = None
     """Train on at most so many examples, the same for every strategy."""
     max_eval_samples: Annotated[Count | None, Data(8)] = None
@@ -298,9 +301,11 @@ class EvaluateConfig(TransferConfig, SplitConfig):
     run_id: Annotated[str | None, MostUsed(5)] = None
     """Run of the train stage (or the best trial of tune) to evaluate on its own test split, or on --dataset."""
     model: Annotated[str | None, MostUsed(9)] = None
-    """Instead of a run: a folder or hub id with a model that was trained elsewhere; needs --dataset."""
+    """Instead of a run: a folder or hub id with a model, or a peft adapter, that was trained elsewhere; needs --dataset."""
     model_revision: Annotated[str | None, Model(4)] = None
     """Branch, tag or commit of a hub model."""
+    base_model: Annotated[str | None, Model(7)] = None
+    """Where --model is a peft adapter: the model that it was trained on, if its adapter_config.json does not say so."""
     dataset: Annotated[str | None, MostUsed(7)] = None
     """Data for --model, or other data for --run-id, whose scores go to a run of their own: a data set's name, a file, a
     folder, or a hub id."""
@@ -354,6 +359,8 @@ class MainConfig(TransferConfig, SearchConfig, ExportConfig):
 
     strategies: Annotated[Names, MostUsed(2)] = ()
     """Only these strategies, separated by commas; all of the recipe if not given; `all` for every one that can work here."""
+    models: Annotated[Names, Model(7)] = ()
+    """Instead of --model: several, separated by commas. Every strategy trains on each of them, in one comparison."""
     tune: Annotated[bool, MostUsed(13)] = False
     """Search each strategy's hyperparameters first, with the same budget."""
     seeds: Annotated[Count, MostUsed(16)] = 5
@@ -363,33 +370,3 @@ class MainConfig(TransferConfig, SearchConfig, ExportConfig):
     """Train and evaluate again what an earlier run has done with the same code, configuration and data."""
     dry_run: Annotated[bool, Operational(), MostUsed(17)] = False
     """Print the plan (what is trained, what is reused, estimated time by past runs) and run nothing."""
-
-
-# What may differ between runs that count as repetitions of one another.
-SEEDS = ("seed", "data_seed", "init_seed", "dropout_seed")
-
-# Options that came later: where they are not used, a configuration is known by the same hash as before there were any.
-_LATER = {"delimiter": None, "no_header": False, "acceleration": ("auto",)}
-
-
-def identify(config: StageConfig) -> dict[str, Any]:
-    """The options that decide what a run computes, ready for JSON."""
-    left_out = operational_options(type(config))
-    return {
-        name: list(value) if isinstance(value, tuple) else value
-        for name, value in as_dict(config).items()
-        if name not in left_out and not (name in _LATER and value == _LATER[name])
-    }
-
-
-def settings_hash(config: StageConfig) -> str:
-    """Equal for runs that differ in their seeds only, however their values were typed.
-
-    Precision is left out: `auto` means another type on another machine, and the type that was used is logged by itself.
-    """
-    return digest({name: value for name, value in identify(config).items() if name not in (*SEEDS, "precision")})
-
-
-def operational_options(cls: type[StageConfig]) -> frozenset[str]:
-    """The options of a stage that say how it is carried out."""
-    return frozenset(name for name, field in describe_fields(cls).items() if field.operational)

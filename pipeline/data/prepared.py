@@ -12,8 +12,8 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
+from pipeline.atomic_io import writing
 from pipeline.config import DEFAULT_RATIOS, SplitConfig
-from pipeline.data.atomic_io import writing
 from pipeline.data.cleaning import clean
 from pipeline.data.columns import LABEL, PAIR, TEXT, Problem
 from pipeline.data.overlap.pairs import as_texts_of_pairs, measure_pair_overlap

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.data.atomic_io import writing
+from pipeline.atomic_io import writing
 from pipeline.data.columns import LABEL, PAIR, TEXT, Input
 from pipeline.errors import DataError
 from pipeline.hashing import digest, find_damage, is_sealed, seal

@@ -59,6 +59,8 @@ class EncoderSpec:
     """Whether embeddings, layers and pooler have biases."""
     reads_first_token: bool
     """Whether the head reads the first token's state alone."""
+    classifies_tokens: bool = False
+    """Whether the head computes logits of every token, of which it takes the mean."""
     tells_segments: bool = False
     """Whether embeddings say which text of a pair a token is of (`token_type_ids`)."""
     relative_positions: RelativePositions | None = None
@@ -81,6 +83,8 @@ class EncoderSpec:
 
     def locate(self, parameter: str) -> ParameterLocation:
         """The place of a parameter of the plain (not wrapped) model; `added` if the family has no such part."""
+        if not set(self.family.unused).isdisjoint(parameter.split(".")):
+            return ParameterLocation(parameter, "unused")
         layer = re.match(re.escape(self.layers) + r"\.(\d+)\.", parameter)
         if layer:
             return ParameterLocation(parameter, "layer", int(layer.group(1)))
@@ -106,13 +110,17 @@ def describe_encoder(config: Mapping[str, Any], name: str) -> EncoderSpec:
         name: What the user called the model; stands in messages.
 
     Raises:
-        ModelError: An architecture that is not known here, or a config that does not describe one.
+        ModelError: An architecture that is not known here or cannot be used, or a config that does not describe one.
     """
     model_type = config.get("model_type")
     family = find_family(model_type)
-    if family is not None:
+    if family is not None and not family.unsupported:
         return _read_shape(dict(config), name, str(model_type), family)
     supported = ", ".join(list_model_types())
+    if family is not None:
+        raise ModelError(
+            f"--model {name}: architecture {model_type!r} is not supported: {family.unsupported}. Supported: {supported}."
+        )
     if not model_type:
         raise ModelError(
             f'--model {name}: config.json does not say which architecture this is. Add "model_type" to it. '
@@ -147,6 +155,7 @@ def _read_shape(content: dict[str, Any], name: str, model_type: str, family: Fam
             has_biases=family.has_biases(config),
             reads_first_token=family.reads_first_token(config),
             relative_positions=family.relative_positions(config),
+            classifies_tokens=family.classifies_tokens(config),
             tells_segments=getattr(config, "type_vocab_size", 1) > 1,
         )
     except Exception as error:  # transformers' validation raises its own, and whatever the values' types raise

@@ -12,6 +12,8 @@ from pipeline.registry import FAMILIES
 
 TAKES_NO_PAST = "its attention takes no past keys and values"
 """Why prefix tuning cannot work on a family."""
+TAKES_PAST_AS_DECODER = "its attention takes past keys and values in a decoder alone"
+"""Why it cannot work on a family whose forward has the argument, and fails with it."""
 UNLIMITED = 1_000_000
 """Positions of a family whose positions no text is too long for."""
 
@@ -46,6 +48,9 @@ class Family:
 
     examples: ClassVar[tuple[str, ...]] = ()
     """Models of the family, for the reference."""
+    unsupported: ClassVar[str | None] = None
+    """Why no model of these types can be used, as in "architecture 'fnet' is not supported: REASON."; the rest is not read
+    then."""
 
     embeddings: ClassVar[tuple[str, ...]] = ("embeddings",)
     """Modules of the tables, and of the projection to the hidden size where the family has one."""
@@ -82,6 +87,8 @@ class Family:
     """Matrices of hidden x intermediate size in a layer: two, or three where a gate is computed beside (GLU)."""
     layer_attributes: ClassVar[tuple[str, ...]] = ()
     """What the model reads off a layer, beside calling it."""
+    unused: ClassVar[tuple[str, ...]] = ()
+    """Names of modules, wherever they stand, that nothing trains: they hold constants, or a text alone does not use them."""
     between_layers: ClassVar[tuple[str, ...]] = ()
     """Modules that change the states between two layers, given what entered the lower one and what left it."""
     layers_return_tuples: ClassVar[bool] = False
@@ -93,6 +100,8 @@ class Family:
     """Whether the top layer can be made to compute the first token alone: a layer is `attention.self`, `attention.output`,
     `intermediate` and `output`, and computes with them what BERT's does."""
 
+    settings: ClassVar[Mapping[str, Any]] = {}
+    """What every model of the family has instead of what its `config.json` says."""
     dropouts: ClassVar[tuple[str, ...]] = ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout")
     """Names in `config.json` of the dropout probabilities: of hidden states, of attention, of the classifier."""
     intermediate_size: ClassVar[str] = "intermediate_size"
@@ -124,18 +133,28 @@ class Family:
         """Whether the family's own head reads the first token's state alone."""
         return True
 
+    def classifies_tokens(self, config: Any) -> bool:
+        """Whether the family's own head computes logits of every token, of which it takes the mean."""
+        return False
+
     def why_unsupported(self, config: Any) -> str | None:
         """Why a model of the family cannot be used, as in "config.json: REASON."; None where it can."""
         return None
 
 
 def list_model_types() -> list[str]:
-    """Every `model_type` that is described, sorted; imports the families' files, and neither torch nor transformers."""
-    return sorted(_by_model_type(tuple(FAMILIES.names())))
+    """Every `model_type` that is supported, sorted; imports the families' files, and neither torch nor transformers."""
+    return sorted(name for name, family in _by_model_type(tuple(FAMILIES.names())).items() if not family.unsupported)
+
+
+def list_unsupported() -> dict[str, str]:
+    """Model types of which it is known why they cannot be used, sorted, with the reason."""
+    described = sorted(_by_model_type(tuple(FAMILIES.names())).items())
+    return {name: family.unsupported for name, family in described if family.unsupported}
 
 
 def find_family(model_type: object) -> Family | None:
-    """The family of that `model_type`; None if no family describes it.
+    """The family of that `model_type`, supported or not; None if no family describes it.
 
     Raises:
         PluginError: Two families describe one model type; a mistake of whoever wrote the later one.

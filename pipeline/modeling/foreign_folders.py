@@ -21,11 +21,11 @@ _OF_OTHERS = {
     "tf_model.h5": "TensorFlow",
     "flax_model.msgpack": "Flax",
     "*.gguf": "GGUF",
-    "*.onnx": "ONNX",
     "*.ckpt": "a training's own checkpoint",
     "*.pt": "a training's own checkpoint",
     "*.pth": "a training's own checkpoint",
 }
+_EXPORTED = {"ONNX": "*.onnx", "OpenVINO": "openvino*.xml", "CoreML": "*.mlpackage", "TensorFlow Lite": "*.tflite"}
 _DATA = ("*.csv", "*.tsv", "*.jsonl", "*.parquet")
 _MOST = 3  # in a message
 
@@ -42,7 +42,7 @@ def describe_adapter_beside(folder: Path, holds_classifier: bool) -> str:
         holds_classifier: Whether the weights hold one.
     """
     adapter = _read(folder / ADAPTER)
-    neither = "" if holds_classifier or _adapter_classes(folder) else " Neither of them holds a trained classifier."
+    neither = "" if holds_classifier or count_adapter_classes(folder) else " Neither of them holds a trained classifier."
     return (
         f"{folder} holds the weights of a whole model and, beside them, {_name_adapter(adapter)}. Whether it was merged into "
         f"them cannot be seen, so neither is used.{neither} Move {ADAPTER} and adapter_model.* to a folder of their own; if "
@@ -73,6 +73,11 @@ def _trained_here(folder: Path) -> str:
     )
 
 
+def is_adapter(folder: Path) -> bool:
+    """Whether it holds an adapter of peft, and no weights of a whole model."""
+    return (folder / ADAPTER).is_file() and not has_weights(folder)
+
+
 def _adapter(folder: Path) -> str:
     if not (folder / ADAPTER).is_file():
         return ""
@@ -93,12 +98,12 @@ def _way_to_merge(folder: Path, adapter: Mapping[str, Any], base: str, place: st
         base: Where the model below it is.
         place: Where the adapter is when that is done: beside its base, transformers would put it on top unasked.
     """
-    if _is_prompt(str(adapter.get("peft_type"))):
+    if is_prompt(str(adapter.get("peft_type"))):
         return (
             "An adapter of this kind puts virtual tokens before the text and cannot be merged. Train one here, with --strategy "
             "prefix, prompt or ptuning."
         )
-    classes = _adapter_classes(folder)
+    classes = count_adapter_classes(folder)
     count = f", num_labels={classes}" if classes else ""
     auto = "AutoModelForSequenceClassification" if adapter.get("task_type") == "SEQ_CLS" else "AutoModel"
     return (
@@ -108,14 +113,15 @@ def _way_to_merge(folder: Path, adapter: Mapping[str, Any], base: str, place: st
     )
 
 
-def _is_prompt(peft_type: str) -> bool:
+def is_prompt(peft_type: str) -> bool:
+    """Whether an adapter of that kind puts virtual tokens before the text."""
     from peft import PEFT_TYPE_TO_CONFIG_MAPPING, PromptLearningConfig
 
     known = {str(getattr(kind, "value", kind)): config for kind, config in PEFT_TYPE_TO_CONFIG_MAPPING.items()}
     return peft_type in known and issubclass(known[peft_type], PromptLearningConfig)
 
 
-def _adapter_classes(folder: Path) -> int | None:
+def count_adapter_classes(folder: Path) -> int | None:
     """How many classes a classifier has that was saved with the adapter; None where there is none to be seen."""
     from safetensors import SafetensorError, safe_open
 
@@ -170,6 +176,21 @@ def _sharded_training(folder: Path) -> str:
     return ""
 
 
+def _exported(folder: Path) -> str:
+    """Of a model that was exported to run and not to train."""
+    config = _read(folder / "config.json")
+    named = str(config.get("_name_or_path") or "")
+    origin = f", {shorten(named)} by its config.json" if named and not Path(named).is_dir() else ""
+    for kind, pattern in _EXPORTED.items():
+        files = [file for at in (pattern, f"*/{pattern}") for file in sorted(folder.glob(at))]
+        if files:
+            names = enumerate_some([file.relative_to(folder).as_posix() for file in files], _MOST)
+            return (
+                f"It holds {kind} alone ({names}), which cannot be trained. Give the model that it was exported from{origin}."
+            )
+    return ""
+
+
 def _other_format(folder: Path) -> str:
     for pattern, kind in _OF_OTHERS.items():
         if file := next(iter(sorted(folder.glob(pattern))), None):
@@ -192,6 +213,7 @@ _LOOKS: tuple[Callable[[Path], str], ...] = (
     _trainer_output,
     _sharded_training,
     _model_below,
+    _exported,
     _other_format,
     _data,
     _empty,

@@ -173,8 +173,9 @@ def _put_in(
 
     logits = address.encoder.family.logits
     values = load_kwargs.get("device_map") != "meta"
-    with _model_errors(address), _quiet(), torch.random.fork_rng(devices=[]):
-        config = AutoConfig.from_pretrained(address.folder, trust_remote_code=False, **settings)
+    with _model_errors(address), quiet_transformers(), torch.random.fork_rng(devices=[]):
+        own = address.encoder.family.settings
+        config = AutoConfig.from_pretrained(address.folder, trust_remote_code=False, **own, **settings)
         family = MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING[type(config)]
         with open_weights(address.name, address.folder, family.base_model_prefix, values) as tensors:
             shapes = {name: list(_shape(tensor)) for name, tensor in tensors.items()}
@@ -253,7 +254,7 @@ def load_tokenizer(address: ModelAddress) -> Any:
     from transformers import AutoTokenizer
 
     check_files(address)
-    with _model_errors(address), _quiet():
+    with _model_errors(address), quiet_transformers():
         tokenizer = AutoTokenizer.from_pretrained(address.folder, trust_remote_code=False)
         restore_normalization(tokenizer, address.folder)
     padding = address.config.get("pad_token_id")
@@ -314,7 +315,7 @@ def _model_errors(address: ModelAddress) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet_transformers() -> Iterator[None]:
     """Without the report of newly initialised weights: that the classifier is new is the point here."""
     from transformers.utils import logging
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,22 @@ _TOKENIZERS = (
 
 
 @dataclass(frozen=True)
+class AdapterSource:
+    """The adapter and the model below it that a folder was merged from (`modeling/merged_adapters.py`)."""
+
+    kind: str
+    """What peft calls it, such as LORA."""
+    folder: Path
+    """The adapter's own."""
+    base: str
+    """The model below it: a folder, a hub id, or `minilm`."""
+    base_revision: str | None
+    """The hub's commit of that one."""
+    sha256: str
+    """Over both: rounding, which differs between machines, changes the merged weights and not this."""
+
+
+@dataclass(frozen=True)
 class ModelAddress:
     """A pretrained model's folder on this disk, and how to find it again."""
 
@@ -40,6 +57,14 @@ class ModelAddress:
     """The hub's commit; None for local folders."""
     config: dict[str, Any]
     """Content of `config.json`."""
+    adapter: AdapterSource | None = None
+    """What the folder was merged from; None where it was not."""
+
+    @property
+    def note(self) -> str:
+        """What a user should know of where it comes from, as a sentence; empty where there is nothing to say."""
+        made = self.adapter
+        return f"--model {self.name}: a peft adapter ({made.kind}), merged into {made.base}." if made else ""
 
     @property
     def encoder(self) -> EncoderSpec:
@@ -51,42 +76,70 @@ class ModelAddress:
 
         A delta is never put on another base, and nothing that was computed with one is taken for that of another.
         """
+        if self.adapter:
+            return self.adapter.sha256
         weights = [file for pattern in ("*.safetensors", "pytorch_model*.bin") for file in sorted(self.folder.glob(pattern))]
-        return _hash_files([self.folder / "config.json", *weights, *self._tokenizer_files()])
+        return hash_files([self.folder / "config.json", *weights, *tokenizer_files(self.folder)])
 
     def tokenizer_sha256(self) -> str:
         """SHA-256 over the tokenizer's files and `config.json`, which says of what kind it is."""
-        return _hash_files([self.folder / "config.json", *self._tokenizer_files()])
-
-    def _tokenizer_files(self) -> list[Path]:
-        names = (*_TOKENIZERS, "merges.txt", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
-        return [self.folder / name for name in names if (self.folder / name).is_file()]
+        return hash_files([self.folder / "config.json", *tokenizer_files(self.folder)])
 
 
-def _hash_files(files: list[Path]) -> str:
+def tokenizer_files(folder: Path) -> list[Path]:
+    """The files of a folder that a tokenizer is read from."""
+    names = (*_TOKENIZERS, "merges.txt", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
+    return [folder / name for name in names if (folder / name).is_file()]
+
+
+def holds_tokenizer(folder: Path) -> bool:
+    """Whether there is a vocabulary, and not settings alone."""
+    return any((folder / file).is_file() for file in _TOKENIZERS)
+
+
+def hash_files(files: list[Path]) -> str:
+    """SHA-256 over names and contents."""
     return hashlib.sha256("".join(f"{file.name}:{hash_file(file)}" for file in files).encode()).hexdigest()
 
 
 def find_model(name: str, revision: str | None = None) -> ModelAddress:
-    """The model that `--model` names.
+    """The model that `--model` names; see `find_pretrained` (`modeling/merged_adapters.py`) for adapters.
 
     Raises:
         ModelError: There is none, or a file that is needed is missing.
     """
-    if name == PACKAGED:
-        folder, commit = _packaged_folder(), None
-    elif Path(name).expanduser().is_dir():
-        folder, commit = Path(name).expanduser().resolve(), None
-    elif Path(name).expanduser().is_file():
-        raise ModelError(f"--model {name}: is a file. Give the folder that holds it with config.json and a tokenizer.")
-    elif name.startswith((".", "/", "~")):
-        raise ModelError(f"--model {name}: no such folder. Relative paths start at {Path.cwd()}.")
-    else:
-        snapshot = fetch_snapshot(name, revision, "model", ModelError, ["*.json", "*.txt", "*.model", "*.safetensors"])
-        folder, commit = snapshot.folder, snapshot.commit
-        if not has_weights(folder):
-            folder = fetch_snapshot(name, revision, "model", ModelError, ["pytorch_model*"]).folder
+    folder, commit = find_folder(name, revision)
+    return read_model(name, folder, commit)
+
+
+def read_model(name: str, folder: Path, commit: str | None) -> ModelAddress:
+    """The model in a folder.
+
+    Raises:
+        ModelError: It holds none, or its `config.json` cannot be read.
+    """
     return ModelAddress(name, folder, commit, _read_config(name, folder))
+
+
+def find_folder(name: str, revision: str | None = None) -> tuple[Path, str | None]:
+    """The folder of what `--model` names, whatever it holds, and the hub's commit.
+
+    Raises:
+        ModelError: There is none.
+    """
+    if name == PACKAGED:
+        return _packaged_folder(), None
+    if Path(name).expanduser().is_dir():
+        return Path(name).expanduser().resolve(), None
+    if Path(name).expanduser().is_file():
+        raise ModelError(f"--model {name}: is a file. Give the folder that holds it with config.json and a tokenizer.")
+    if name.startswith((".", "/", "~")):
+        raise ModelError(f"--model {name}: no such folder. Relative paths start at {Path.cwd()}.")
+    snapshot = fetch_snapshot(name, revision, "model", ModelError, ["*.json", "*.txt", "*.model", "*.safetensors"])
+    folder = snapshot.folder
+    if not has_weights(folder) and not (folder / "adapter_model.safetensors").is_file():
+        folder = fetch_snapshot(name, revision, "model", ModelError, ["pytorch_model*", "adapter_model*"]).folder
+    return folder, snapshot.commit
 
 
 def check_files(address: ModelAddress) -> None:
@@ -98,11 +151,19 @@ def check_files(address: ModelAddress) -> None:
     messages = find_damages(address.name, address.folder)
     if not has_weights(address.folder) and (described := describe_folder(address.folder)):
         messages = [f"{messages[0]} {described}"]
-    present = [file for file in _TOKENIZERS if (address.folder / file).is_file()]
-    if not present:
-        messages.append(f"--model {address.name}: no tokenizer in {address.folder}. Needed: one of {', '.join(_TOKENIZERS)}.")
+    if not holds_tokenizer(address.folder):
+        needed = f"--model {address.name}: no tokenizer in {address.folder}. Needed: one of {', '.join(_TOKENIZERS)}."
+        messages.append(f"{needed}{_tokenizer_above(address.folder)}")
     if messages:
         raise ModelError(*messages)
+
+
+def _tokenizer_above(folder: Path) -> str:
+    """Where the Trainer's tokenizer is: of checkpoints it is often saved once, in the folder above them."""
+    if not holds_tokenizer(folder.parent):
+        return ""
+    names = " ".join(file.name for file in tokenizer_files(folder.parent))
+    return f" The folder above has one: run `cd {shlex.quote(str(folder.parent))} && cp {names} {shlex.quote(folder.name)}`."
 
 
 def _packaged_folder() -> Path:

@@ -79,6 +79,7 @@ class PoolingHead(nn.Module, Head):
             linear_head=cls.is_linear,
             pooler=encoder.pooler if encoder.family.pooler_is_norm else None,
             reads_first_token=cls.reads_first_token,
+            classifies_tokens=False,
         )
 
     @classmethod

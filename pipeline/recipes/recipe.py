@@ -8,8 +8,8 @@ from typing import Any
 import yaml
 
 from pipeline import config as configs
-from pipeline.config import operational_options
 from pipeline.config.fields import describe_fields
+from pipeline.config.identity import operational_options
 from pipeline.config.search_ranges import Range, parse_range
 from pipeline.errors import ConfigError, shorten, unknown
 from pipeline.recipes import FOLDER, list_recipes

@@ -24,14 +24,15 @@ from pipeline.comparison.predictions import RecordedPredictions, read_prediction
 from pipeline.comparison.report.html import render_page
 from pipeline.comparison.report.markdown import as_plain, render_markdown
 from pipeline.comparison.report.tables import ReportData, read_provenance
+from pipeline.comparison.row_names import label_rows
 from pipeline.comparison.selection import Selection, select_runs
 from pipeline.comparison.statistics import (
     Statistics,
     compute_statistics,
     without_groups,
 )
-from pipeline.comparison.table import add_statistics, build_table, label_rows, render_table
-from pipeline.config import identify
+from pipeline.comparison.table import add_statistics, build_table, render_table
+from pipeline.config.identity import identify
 from pipeline.errors import DamageError, RunError, hide_credentials
 from pipeline.evaluation.testing.predictions import write_csv
 from pipeline.stages.progress import say

@@ -20,7 +20,7 @@ from pipeline.data.source import named_datasets
 from pipeline.errors import ConfigError, has_surrogate, shorten, unknown
 from pipeline.modeling.encoder import EncoderSpec
 from pipeline.modeling.head import check_head
-from pipeline.modeling.model_sources import find_model
+from pipeline.modeling.merged_adapters import find_pretrained
 from pipeline.recipes.recipe import Recipe, load_recipe
 from pipeline.stages.progress import say
 from pipeline.strategies.base import create_strategy, list_strategies, strategy_arguments
@@ -84,7 +84,7 @@ def resolve_strategy(config: TrainT) -> TrainT:
     """
     if config.strategy != AUTO:
         return config
-    address = find_model(config.model, config.model_revision)
+    address = find_pretrained(config.model, config.model_revision, config.base_model, config.cache_dir)
     prepared, _ = prepare(config.dataset, config)
     examples = min(prepared.manifest.rows["train"], config.max_train_samples or prepared.manifest.rows["train"])
     advice = advise(examples, config.epochs, address.encoder)
@@ -152,14 +152,17 @@ def configure(cls: type[C], given: Mapping[str, Any]) -> C:
     return config
 
 
-def configure_strategy(config: configs.MainConfig, entry: str) -> configs.TrainConfig:
+def configure_strategy(config: configs.MainConfig, entry: str, model: str | None = None) -> configs.TrainConfig:
     """The train config of one entry or strategy of a study, with what was given to the study explicitly over it.
+
+    Args:
+        model: Which of several models; the study's own, or the entry's, if not given.
 
     Raises:
         ConfigError: The recipe's settings for it are wrong.
     """
     shared = set(config.explicit) & set(describe_fields(configs.TrainConfig))
-    explicit = {name: getattr(config, name) for name in shared}
+    explicit = {name: getattr(config, name) for name in shared} | ({"model": model} if model else {})
     return configure(
         configs.TrainConfig, {**explicit, "recipe": config.recipe, "cache_dir": config.cache_dir, "strategy": entry}
     )

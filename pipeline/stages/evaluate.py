@@ -11,8 +11,8 @@ from pathlib import Path
 import pandas as pd
 
 from pipeline import config as configs
-from pipeline.config import identify, settings_hash
 from pipeline.config.fields import describe_fields
+from pipeline.config.identity import identify, settings_hash
 from pipeline.config.options import flag
 from pipeline.data.columns import Problem
 from pipeline.data.overlap.texts import overlap_metrics
@@ -21,7 +21,7 @@ from pipeline.errors import ConfigError, ModelError, enumerate_some
 from pipeline.evaluation.metric import LabelType, list_metrics
 from pipeline.evaluation.testing.scoring import read_test
 from pipeline.modeling.foreign_folders import find_trained_model
-from pipeline.modeling.model_sources import find_model
+from pipeline.modeling.merged_adapters import find_pretrained
 from pipeline.stages.progress import next_command, say, say_scores
 from pipeline.stages.run_record import check_data, check_finished, fetch_model, log_datasets, origin_tags, read_config
 from pipeline.stages.testing.other_test import OF_DATA, find_other_test, run_other_test
@@ -127,7 +127,7 @@ def _of_run(config: configs.EvaluateConfig, tracker: Tracker, parent_id: str | N
         check_data(trained, prepared)
         table = read_test(prepared, train_config.max_eval_samples, train_config.split_seed)
         transfer = _find_transfer(config, prepared, train_config.split_seed)
-        model = load_model_folder(fetch_model(tracker, trained, Path(scratch)), train_config.acceleration)
+        model = load_model_folder(fetch_model(tracker, trained, Path(scratch)), train_config.acceleration, config.cache_dir)
         with closing(tracker.start(f"evaluate-{trained.name}", parent_id)) as logger:
             _log_identity(logger, config, trained, prepared.manifest.fingerprint)
             target = tracker.open_for_update(trained.run_id)
@@ -187,16 +187,18 @@ def _of_model(config: configs.EvaluateConfig, tracker: Tracker, parent_id: str |
     if trained := find_trained_model(folder) if folder.is_dir() else None:
         if config.model_labels:
             raise ConfigError(f"--model-labels: {name} was trained here and knows its classes. Leave --model-labels out.")
+        if config.base_model:
+            raise ConfigError(f"--base-model {config.base_model}: --model {name} is no adapter. Leave --base-model out.")
         prepared, _ = prepare(dataset, config)
-        model = load_model_folder(trained)
+        model = load_model_folder(trained, cache_dir=config.cache_dir)
         _check_fits(name, model.problem, dataset, prepared.manifest.problem)
     else:
-        address = find_model(name, config.model_revision)
+        address = find_pretrained(name, config.model_revision, config.base_model, config.cache_dir)
         address.encoder  # noqa: B018  # an unknown architecture is refused before any data is read
         prepared, _ = prepare(dataset, config)
         model, note = load_foreign_model(address, prepared.manifest.problem, config.max_length, config.model_labels)
-        if note:
-            say(note)
+        for line in filter(None, (address.note, note)):
+            say(line)
     table = read_test(prepared, config.max_eval_samples, config.split_seed)
     transfer = _find_transfer(config, prepared, config.split_seed)
     title = f"{EXTERNAL}-{folder.name}"

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import config as configs
-from pipeline.config import identify
 from pipeline.config.fields import as_dict, describe_fields
+from pipeline.config.identity import identify
 from pipeline.errors import PipelineError, in_one_line
 from pipeline.hashing import digest
 from pipeline.stages import compare, evaluate, prepare_data, train, tune
@@ -100,7 +100,7 @@ def _log_start(plan: StudyPlan, logger: RunLogger) -> None:
         }
     )
     note_unfit(logger, plan.unfit)
-    seeds = {inputs.config.title: inputs.config.seed for inputs in plan.strategies}
+    seeds = {plan.name(inputs): inputs.config.seed for inputs in plan.strategies}
     note_planned(logger, {title: range(first, first + plan.config.seeds) for title, first in seeds.items()})
     note_doubts(logger, find_doubts(plan))
     log_datasets(logger, plan.strategies[0].prepared, "train", "validation", "test")
@@ -110,7 +110,9 @@ def _introduce(plan: StudyPlan, run_id: str) -> Iterator[str]:
     """What will be run, what will not, and what makes the comparison unfair."""
     config = plan.config
     seeds = f", {config.seeds} seeds from {config.seed} on" if config.seeds > 1 else ""
-    yield f"Study {config.recipe}: {', '.join(inputs.config.title for inputs in plan.strategies)}{seeds}. Run {run_id}"
+    titles = dict.fromkeys(inputs.config.title for inputs in plan.strategies)
+    models = f", each on {', '.join(config.models)}" if config.models else ""
+    yield f"Study {config.recipe}: {', '.join(titles)}{models}{seeds}. Run {run_id}"
     yield from dict.fromkeys(note for inputs in plan.strategies for note in inputs.notes)
     for strategy, reason in plan.unfit.items():
         yield f"Not run: {strategy}: {reason}"
@@ -135,7 +137,7 @@ def _run_strategy(
     inputs: TrainingInputs, plan: StudyPlan, tracker: Tracker, processes: WorkerProcesses, study: RunLogger
 ) -> _Outcome:
     """Search if asked, then train and evaluate with every seed."""
-    outcome, name, tags = _Outcome(), inputs.config.title, {}
+    outcome, name, tags = _Outcome(), plan.name(inputs), {}
     if plan.config.tune:
         with _going_on(name, "", outcome, tracker, study):
             search = tune.run(search_config(plan.config, inputs.config), tracker, study.run_id, processes)
@@ -181,7 +183,7 @@ def _complete(
         run_id = finished.run_id
         if finished.parent_id != study.run_id:
             note_reused(study, tracker, run_id, inputs.config.title)
-        say(f"{inputs.config.title}{which}: reused, run {run_id} did the same.")
+        say(f"{plan.name(inputs)}{which}: reused, run {run_id} did the same.")
     transfer = _shared(configs.TransferConfig, plan.config, without="explicit")
     evaluation = configs.EvaluateConfig(run_id=run_id, **transfer)
     if finished is None or not evaluate.is_done(evaluation, finished, tracker):

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from dataclasses import asdict
 
 from pipeline import config as configs
-from pipeline.config import identify
+from pipeline.config.identity import identify
 from pipeline.data.overlap.texts import overlap_metrics, warn_of_overlap
 from pipeline.data.plots import draw_overlap, draw_token_lengths
 from pipeline.data.prepared import PreparedData, prepare
 from pipeline.data.tokenization import clamp_length, describe_losses, tokenize
 from pipeline.modeling.loading import load_tokenizer
-from pipeline.modeling.model_sources import find_model
+from pipeline.modeling.merged_adapters import find_pretrained
 from pipeline.stages.progress import say
 from pipeline.stages.run_record import log_datasets, origin_tags
 from pipeline.tracking import open_tracker
@@ -26,7 +26,7 @@ def run(config: configs.PrepareDataConfig, tracker: Tracker | None = None, paren
     Raises:
         InputError: Data or tokenizer cannot be used; no run was made.
     """
-    address = find_model(config.model, config.model_revision)
+    address = find_pretrained(config.model, config.model_revision, config.base_model, config.cache_dir)
     tokenizer = load_tokenizer(address)
     prepared, reused = prepare(config.dataset, config, config.force)
     manifest = prepared.manifest

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from pipeline.data.atomic_io import replace_text
+from pipeline.atomic_io import replace_text
 from pipeline.errors import ConfigError, RunError
 from pipeline.hashing import read_with_checksum, with_checksum
 from pipeline.stages.processes.workers import hold_lock

@@ -12,8 +12,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pipeline import config as configs
-from pipeline.config import StageConfig, TrainConfig, identify, settings_hash
+from pipeline.config import StageConfig, TrainConfig
 from pipeline.config.fields import build
+from pipeline.config.identity import identify, settings_hash
 from pipeline.config.options import flag
 from pipeline.data.overlap.texts import overlap_metrics
 from pipeline.data.pair_tokenization import TextPairs

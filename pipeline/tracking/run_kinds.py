@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from pathlib import Path
 
 from pipeline.errors import ConfigError
 from pipeline.evaluation.metric import ranking
@@ -88,6 +89,17 @@ def row_name(run: Run) -> str:
     A run that failed before it could say either has its own name.
     """
     return run.tags.get(Tag.ENTRY) or run.tags.get("strategy") or run.name
+
+
+def short_name(model: str) -> str:
+    """What a model is called in a row's name: of a folder the last part of its path; whatever it is called otherwise."""
+    path = Path(model)
+    return path.name if path.is_absolute() or model.startswith((".", "~")) else model
+
+
+def name_with_model(name: str, model: str) -> str:
+    """What a row is called beside rows of other models."""
+    return f"{name}, {short_name(model)}"
 
 
 def name_with_seed(run: Run) -> str:

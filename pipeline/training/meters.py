@@ -69,10 +69,10 @@ class FlopCounter:
     layer that trains upwards (attention products twice), and 2 per trained matrix weight and token for the gradients of weights
     (Kaplan et al. 2020, arXiv:2001.08361, appendix B), at every depth at which layers that share weights use them. Pooler and
     head, and the top layer but for its keys and values where it is trimmed, compute once per text instead of once per token.
-    Of r relative positions p linear layers make keys and queries, in every layer once per step (2ph²r); they add 2phr per token.
-    Left out: what a head does once per token (the scores of `attention`); adapters' own forward products (1 to 4 % for LoRA of
-    rank 8), projections from a smaller embedding, and virtual tokens, which make a short text up to twice as long for prompt
-    and P-tuning.
+    Of r relative positions p linear layers make keys and queries, in every layer once per step (2ph²r), and add 2phr per token.
+    A family's head that classifies every token counts once per token. Left out: what another head does once per token (the
+    scores of `attention`); adapters' own forward products (1 to 4 % for LoRA of rank 8), projections from a smaller embedding,
+    and virtual tokens, which make a short text up to twice as long for prompt and P-tuning.
     """
 
     encoder: EncoderSpec
@@ -112,7 +112,7 @@ class FlopCounter:
                     if not relative.tokens_pass:
                         continue
                 size = parameter.size * (encoder.depth / encoder.layer_sets if inside in parameter.name else 1)
-                if _is_once_per_text(parameter.name, parameter.location.part, top):
+                if _is_once_per_text(parameter.name, parameter.location.part, top) and not encoder.classifies_tokens:
                     per_text += size
                 else:
                     per_token += size
@@ -151,9 +151,10 @@ class FlopCounter:
             )
 
         between = 2 * self.convolution * tokens
-        forward = layers(self.begins_at, 1) + 2 * self.head * examples
+        head = 2 * self.head * (tokens if self.encoder.classifies_tokens else examples)
+        forward = layers(self.begins_at, 1) + head
         forward += projected * (self.encoder.depth - self.begins_at) + (between if self.begins_at == 0 else 0)
-        activations = layers(self.lowest_layer, 2) + (2 * self.head * examples if self.lowest_layer < self.encoder.depth else 0)
+        activations = layers(self.lowest_layer, 2) + (head if self.lowest_layer < self.encoder.depth else 0)
         if self.lowest_layer == 0:
             activations += between + (projected * self.encoder.depth if self.table_trains else 0)
         weights = 2 * (self.trained_per_token * tokens + self.trained_per_text * examples + self.trained_per_row * rows)

@@ -25,7 +25,8 @@ from pipeline.modeling.class_order import read_class_names
 from pipeline.modeling.encoder import FAMILY_HEAD, EncoderSpec
 from pipeline.modeling.foreign_folders import DELTA, RECORD, find_trained_model
 from pipeline.modeling.loading import check_weights, find_outputs, load_tokenizer
-from pipeline.modeling.model_sources import ModelAddress, find_model
+from pipeline.modeling.merged_adapters import find_pretrained
+from pipeline.modeling.model_sources import ModelAddress
 from pipeline.objectives.base import Objective, Tokenization, create_objective
 from pipeline.registry import HEADS, OBJECTIVES, STRATEGIES
 from pipeline.strategies.base import Strategy, StrategyContext, create_strategy
@@ -69,6 +70,9 @@ class ModelRecord:
     pairs: bool = False
     model_labels: list[str] = field(default_factory=list)
     """The classes in the order of the outputs of the base's own classifier, where that was said."""
+    adapter_base: str | None = None
+    """The model below it, where the base is an adapter that was merged first."""
+    adapter_base_revision: str | None = None
     validation: dict[str, float] = field(default_factory=dict)
     """Metrics of the checkpoint that was kept, and what was chosen with them."""
 
@@ -232,11 +236,12 @@ def read_weights(folder: Path) -> dict[str, NDArray[Any]]:
         raise ModelError(f"{folder}: {DELTA} is missing or damaged: {error}") from error
 
 
-def load_model_folder(folder: Path, acceleration: tuple[str, ...] = (AUTO,)) -> FineTunedModel:
+def load_model_folder(folder: Path, acceleration: tuple[str, ...] = (AUTO,), cache_dir: str | None = None) -> FineTunedModel:
     """The fine-tuned model of a folder that training wrote, as it was when training ended.
 
     Args:
         acceleration: What makes its predictions faster, as `--acceleration` says it.
+        cache_dir: Where a base that is an adapter is merged; a temporary folder if not given.
 
     Raises:
         ModelError: The folder is damaged, or the base is gone or not the one that was fine-tuned.
@@ -244,7 +249,8 @@ def load_model_folder(folder: Path, acceleration: tuple[str, ...] = (AUTO,)) -> 
     from safetensors.torch import load_file
 
     record = read_record(folder)
-    address = find_model(record.base, record.base_revision)
+    below = record.adapter_base
+    address = find_pretrained(record.base, record.base_revision, below, cache_dir, record.adapter_base_revision)
     if address.sha256() != record.base_sha256:
         raise ModelError(
             f"{folder}: was fine-tuned from a base with SHA-256 {record.base_sha256[:12]}..., but {address.folder} holds "

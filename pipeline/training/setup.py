@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from pipeline import config as configs
 from pipeline.code_version import code_version
-from pipeline.config import identify
+from pipeline.config.identity import identify
 from pipeline.data.pair_tokenization import TextPairs
 from pipeline.data.prepared import PreparedData, prepare
 from pipeline.data.splits import SplitName, choose_sample
@@ -21,8 +21,10 @@ from pipeline.hashing import digest
 from pipeline.modeling.encoder import FAMILY_HEAD
 from pipeline.modeling.head import with_head
 from pipeline.modeling.loading import check_weights, load_tokenizer
-from pipeline.modeling.model_sources import PACKAGED, ModelAddress, find_model
-from pipeline.objectives.base import Objective, Tokenization, check_objective, create_objective
+from pipeline.modeling.merged_adapters import find_pretrained
+from pipeline.modeling.model_sources import PACKAGED, ModelAddress
+from pipeline.modeling.pooling_config import read_pooling
+from pipeline.objectives.base import Objective, Tokenization, check_objective, create_objective, takes_pooling
 from pipeline.strategies.base import Strategy, StrategyContext, create_strategy
 from pipeline.strategies.parameter_plan import check_selectors
 from pipeline.training.activation_cache import GIB, ActivationCache
@@ -112,7 +114,7 @@ def find_strategy(config: configs.TrainConfig) -> tuple[ModelAddress, Strategy]:
     """
     check_objective(config.objective, config.head)
     check_processes(config)
-    address = find_model(config.model, config.model_revision)
+    address = find_pretrained(config.model, config.model_revision, config.base_model, config.cache_dir)
     strategy = create_strategy(config.strategy, config.strategy_args)
     strategy.check_packages()
     _check_strategy(config, address, strategy)
@@ -126,6 +128,33 @@ def _check_strategy(
     strategy.checked_phases(StrategyContext(encoder, config.epochs, config.epochs, config.dropout, lacking))
 
 
+def _find_pooling(config: configs.TrainConfig, address: ModelAddress) -> tuple[configs.Pooling, str]:
+    """The pooling that was given, or that the model was trained with; and what to know of that, as a sentence.
+
+    Raises:
+        ConfigError: The objective needs one, and the model's is not one that there is.
+    """
+    own = read_pooling(address.folder)
+    if config.pooling is not None or own is None:
+        return config.pooling or configs.DEFAULT_POOLING, ""
+    begin = f"--model {address.name}:"
+    if not takes_pooling(config.objective):
+        is_chosen = config.head != FAMILY_HEAD or "head" in config.explicit
+        if own.name != "mean" or is_chosen or config.model == PACKAGED:
+            return configs.DEFAULT_POOLING, ""
+        return configs.DEFAULT_POOLING, f"{begin} its vectors are means of token states ({own.file}): --head mean reads those."
+    known: dict[str, configs.Pooling] = {name: name for name in get_args(configs.Pooling)}
+    if own.name not in known:
+        raise ConfigError(
+            f"{begin} {own.file} says that its vectors are pooled by {own.name}, which is not one of {', '.join(known)}. "
+            "Give one of these as --pooling."
+        )
+    notes = [f"{begin} --pooling {own.name}, as {own.file} says."] if own.name != configs.DEFAULT_POOLING else []
+    if own.unread:
+        notes.append(f"{begin} not used of its modules: {', '.join(own.unread)}, which change vectors after pooling.")
+    return known[own.name], " ".join(notes)
+
+
 def find_inputs(config: configs.TrainConfig) -> TrainingInputs:
     """Find model and data, preparing data that is not prepared yet, and check the strategy against the model.
 
@@ -136,10 +165,13 @@ def find_inputs(config: configs.TrainConfig) -> TrainingInputs:
     weights = check_weights(address)
     _check_strategy(config, address, strategy, weights.lacking)
     load_tokenizer(address)
+    pooling, pooling_note = _find_pooling(config, address)
+    config = replace(config, pooling=pooling)
     prepared, _ = prepare(config.dataset, config)
-    objective = create_objective(config.objective, prepared.manifest.problem, config.pooling, config.head, config.model_labels)
+    objective = create_objective(config.objective, prepared.manifest.problem, pooling, config.head, config.model_labels)
     objective.check_metric(config.metric_for_best_model)
-    notes = tuple(note for note in (weights.note, objective.describe_outputs(address, weights)) if note)
+    outputs_note = objective.describe_outputs(address, weights)
+    notes = tuple(filter(None, (address.note, weights.note, pooling_note, outputs_note)))
     inputs = TrainingInputs(config, address, strategy, prepared, address.sha256(), objective, notes)
     context = inputs.context()
     phases = strategy.checked_phases(context)
@@ -197,8 +229,9 @@ def plan_fit(
 def describe_model(inputs: TrainingInputs, texts: Texts, built: BuiltModel, validation: Mapping[str, float]) -> ModelRecord:
     """What a saved model says of where its model comes from; `validation` are metrics of the selected checkpoint."""
     config, address, problem = inputs.config, inputs.address, inputs.prepared.manifest.problem
+    made = address.adapter
     return ModelRecord(
-        base=config.model if address.revision or config.model == PACKAGED else str(address.folder),
+        base=config.model if address.revision or config.model == PACKAGED else str(made.folder if made else address.folder),
         base_revision=address.revision,
         base_sha256=inputs.base_sha256,
         strategy=config.strategy,
@@ -210,9 +243,11 @@ def describe_model(inputs: TrainingInputs, texts: Texts, built: BuiltModel, vali
         total_steps=built.context.total_steps,
         head=config.head,
         objective=config.objective,
-        pooling=config.pooling,
+        pooling=inputs.objective.pooling,
         score_range=list(problem.score_range) if problem.score_range else None,
         pairs=problem.pairs,
         model_labels=list(config.model_labels),
+        adapter_base=made.base if made else None,
+        adapter_base_revision=made.base_revision if made else None,
         validation=dict(validation),
     )

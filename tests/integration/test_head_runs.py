@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from pipeline.config import CompareConfig, settings_hash
+from pipeline.config import CompareConfig
+from pipeline.config.identity import settings_hash
 from pipeline.stages import compare
 
 

@@ -98,7 +98,7 @@ class Case:
 
 def run_all(rank, cases, scratch, answers):
     """In each of the processes: all trainings, one after another."""
-    ProcessGroup.leave = lambda self: None  # whoever was started together can meet once only
+    ProcessGroup.destroy = lambda self: None  # whoever was started together can meet once only
     found = {name: case.run(scratch / name, num_processes=2) for name, case in cases.items()}
     torch.save({name: each["weights"] for name, each in found.items()}, answers / f"{rank}.pt")
     return found

@@ -283,3 +283,21 @@ def test_halving_ends_trials_and_says_so(workspace):
     drawn = {item.path for item in workspace.client.list_artifacts(result.run_id)}
     assert "trials.png" in drawn
     assert "expected_best.png" not in drawn, "the scores of what was ended early are missing"
+
+
+def test_encoders_are_compared_in_one_table_and_one_failure_does_not_stop_the_others(workspace, tiny):
+    models = [str(tiny.folder(family)) for family in ("bert", "distilbert")]
+    options = {"models": models, "dataset": workspace.options["dataset"], "epochs": 1, "seeds": 1, "precision": "fp32"}
+    broken = {"strategy": "full", "model": models[1], "learning_rate": 1e30}
+    recipe = write_recipe("encoders.yaml", options=options, strategies={"full": {}, "prefix": {}, "broken": broken})
+    with pytest.raises(PipelineError, match="1 of 4 strategies failed") as caught:
+        main.run(workspace.config(MainConfig, recipe=recipe, export_dir="encoders"))
+    assert "broken, distilbert: " in str(caught.value)
+    table = pd.read_csv("encoders/results/model_summary.csv")
+    assert sorted(zip(table["strategy"], table["model"], strict=True)) == sorted(
+        [("full", models[0]), ("full", models[1]), ("prefix", models[0])]
+    )
+    assert list(table["f1_macro"]) == sorted(table["f1_macro"], reverse=True), "ranked together"
+    report = Path("encoders/results/results.md").read_text(encoding="utf-8")
+    assert "full, distilbert" in report
+    assert "prefix, distilbert: cannot be run here: prefix cannot work on distilbert" in report

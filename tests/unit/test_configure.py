@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import config as configs
-from pipeline.config import identify, settings_hash
+from pipeline.config.identity import identify, settings_hash
 from pipeline.errors import ConfigError
 from pipeline.stages.configure import configure, configure_strategy, replace_options
 

@@ -1,7 +1,7 @@
 import pytest
 
 from pipeline import config as configs
-from pipeline.config import SEEDS, identify, operational_options, settings_hash
+from pipeline.config.identity import SEEDS, identify, operational_options, settings_hash
 from pipeline.config.options import STAGE_CONFIGS
 from pipeline.hashing import digest
 

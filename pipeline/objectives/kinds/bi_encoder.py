@@ -54,7 +54,7 @@ class BiEncoder(Objective):
 
     def encoder(self, address: ModelAddress) -> EncoderSpec:
         """Pooling reads every token, or the first one."""
-        return replace(address.encoder, reads_first_token=self.pooling == "cls")
+        return replace(address.encoder, reads_first_token=self.pooling == "cls", classifies_tokens=False)
 
     def load(self, address: ModelAddress, dropout: float, seed: int, load_kwargs: Mapping[str, Any]) -> LoadedModel:
         """The encoder without its pooler, taken out of the model with a classifier, whose head is thrown away."""

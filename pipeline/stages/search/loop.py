@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from pipeline import config as configs
-from pipeline.config import identify
+from pipeline.config.identity import identify
 from pipeline.errors import PipelineError, ProcessLostError, StoreError, in_one_line
 from pipeline.hashing import digest
 from pipeline.stages.progress import say

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import config as configs
-from pipeline.config import identify
 from pipeline.config.fields import as_dict, describe_fields
+from pipeline.config.identity import identify
 from pipeline.config.options import flag
 from pipeline.config.search_ranges import Range
 from pipeline.errors import ConfigError, InputError
@@ -118,7 +118,10 @@ def plan_search(config: configs.TuneConfig) -> SearchPlan:
     if config.sampler == "grid":
         _check_grid(config, space, budget)
     _check_points(config, base, space, budget)
-    plan = SearchPlan(config, base, space, budget, find_inputs(base))
+    inputs = find_inputs(base)
+    pooling = inputs.config.pooling  # the model's own, where none was given
+    config, base = dataclasses.replace(config, pooling=pooling), dataclasses.replace(base, pooling=pooling)
+    plan = SearchPlan(config, base, space, budget, inputs)
     epochs = min(space.ranges["epochs"].probes()) if "epochs" in space.ranges else base.epochs
     fewest = plan.examples_of(base) // base.epochs * epochs
     if budget.unit == "examples" and fewest > budget.amount:

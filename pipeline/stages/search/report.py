@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pipeline import config as configs
-from pipeline.config import identify
+from pipeline.config.identity import identify
 from pipeline.errors import PipelineError
 from pipeline.stages.progress import next_command, say
 from pipeline.stages.run_record import origin_tags

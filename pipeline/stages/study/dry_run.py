@@ -215,7 +215,7 @@ def _describe_total(lines: Sequence[_Line]) -> str:
 def _lines(plan: StudyPlan, inputs: TrainingInputs, store: RunStore, past: list[Run]) -> Iterator[_Line]:
     arguments = _describe_arguments(inputs)
     seconds = expected_seconds(past, inputs, plan.precision)
-    name = inputs.config.title
+    name = plan.name(inputs)
     tuned: Mapping[str, str] = {}
     if plan.config.tune:
         search = plan_search(search_config(plan.config, inputs.config))

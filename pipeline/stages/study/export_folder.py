@@ -16,7 +16,7 @@ from typing import cast
 
 from filelock import FileLock
 
-from pipeline.data.atomic_io import replace_text
+from pipeline.atomic_io import replace_text
 from pipeline.errors import ConfigError, shorten
 from pipeline.failures import writing_to
 from pipeline.hashing import hash_file, read_with_checksum, with_checksum

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import get_args
 
 from pipeline import config as configs
-from pipeline.config import SEEDS, identify
+from pipeline.atomic_io import replace_text
 from pipeline.config.fields import SEED_LIMIT
+from pipeline.config.identity import SEEDS, identify
 from pipeline.config.options import flag
-from pipeline.data.atomic_io import replace_text
 from pipeline.errors import ConfigError, InputError
 from pipeline.hashing import digest, read_with_checksum, with_checksum
 from pipeline.objectives.base import refuse_idle_model_labels, refuse_idle_pooling
@@ -24,6 +24,7 @@ from pipeline.stages.configure import configure_strategy, replace_options, resol
 from pipeline.stages.search.plan import plan_search, search_config
 from pipeline.strategies.base import list_strategies
 from pipeline.tracking.provenance import cpu_name
+from pipeline.tracking.run_kinds import name_with_model, short_name
 from pipeline.training.precision import Precision, choose_precision
 from pipeline.training.setup import TrainingInputs, find_inputs, find_strategy
 
@@ -48,6 +49,11 @@ class StudyPlan:
         """Equal for two plans that compute the same with the same code."""
         parts = [[inputs.identity, inputs.config.num_processes, inputs.code_version] for inputs in self.strategies]
         return digest([parts, identify(self.config), self.config.force])
+
+    def name(self, inputs: TrainingInputs) -> str:
+        """What the rows of a strategy are called, with the model where there are several."""
+        title, several = inputs.config.title, len({strategy.config.model for strategy in self.strategies}) > 1
+        return name_with_model(title, inputs.config.model) if several else title
 
     def trainings(self, inputs: TrainingInputs) -> list[TrainingInputs]:
         """A strategy's trainings, one a seed: `--seed` and those that follow it."""
@@ -105,14 +111,42 @@ def _plan(config: configs.MainConfig) -> list[configs.TrainConfig]:
     plans: list[configs.TrainConfig] = []
     messages: list[str] = []
     names = list_strategies() if _is_open(config) else config.strategies or tuple(recipe.strategies)
-    for strategy in names:
+    _check_models(config)
+    pairs = (
+        (strategy, None if "model" in recipe.own_options_of(strategy) else model)
+        for model in config.models or (None,)
+        for strategy in names
+    )
+    for strategy, model in dict.fromkeys(pairs):  # an entry's own model is the only one that it is trained on, once
         try:
-            plans.append(configure_strategy(config, strategy))
+            plans.append(configure_strategy(config, strategy, model))
         except InputError as error:
             messages += error.messages
     if messages:
-        raise ConfigError(*messages)
+        raise ConfigError(*dict.fromkeys(messages))
     return plans
+
+
+def _check_models(config: configs.MainConfig) -> None:
+    """Refuse several models beside one, one of them twice, and a revision, which only one can have.
+
+    Raises:
+        ConfigError: As said.
+    """
+    if not config.models:
+        return
+    for name in ("model", "model_revision"):
+        if name in config.explicit and "models" in config.explicit:
+            raise ConfigError(f"{flag(name)} and --models are both given. Give one of them.")
+    twice = sorted({model for model in config.models if config.models.count(model) > 1})
+    if twice:
+        raise ConfigError(f"--models: {', '.join(twice)} is named twice. Name each model once.")
+    short = [short_name(model) for model in config.models]
+    alike = [model for model, name in zip(config.models, short, strict=True) if short.count(name) > 1]
+    if alike:
+        raise ConfigError(
+            f"--models: {' and '.join(alike)} have the same last name, so rows could not be told apart. Rename one."
+        )
 
 
 def _is_open(config: configs.MainConfig) -> bool:
@@ -123,27 +157,34 @@ def _is_open(config: configs.MainConfig) -> bool:
 def _check_strategies(plans: Sequence[configs.TrainConfig], named: bool) -> tuple[list[TrainingInputs], dict[str, str]]:
     """What those need that can work on model and data, and why the others cannot.
 
+    Of several models each strategy need work on one only, and each model with one strategy only.
+
     Raises:
         InputError: None can, or one cannot that was named; all of these are reported together.
     """
     fitting: list[TrainingInputs] = []
     unfit: dict[str, str] = {}
-    errors: list[InputError] = []
-    messages: list[str] = []
+    failed: list[tuple[configs.TrainConfig, InputError]] = []
+    several = len({plan.model for plan in plans}) > 1
     for plan in plans:
         try:
             find_strategy(plan)  # before the data are read
             fitting.append(find_inputs(plan))
         except InputError as error:
+            failed.append((plan, error))
+            unfit[name_with_model(plan.title, plan.model) if several else plan.title] = " ".join(error.messages)
+    if failed and not fitting and len(set(unfit.values())) == 1:
+        raise failed[0][1]  # model or data, whatever the strategy
+    titles, models = {inputs.config.title for inputs in fitting}, {inputs.config.model for inputs in fitting}
+    messages: dict[str, None] = {}
+    for plan, reason in failed:
+        if not fitting or plan.model not in models or (named and plan.title not in titles):
             where = f"{plan.entry}: " if plan.entry else ""
-            messages += [where + message for message in error.messages]
-            unfit[plan.title] = " ".join(error.messages)
-            errors.append(error)
-    if errors and not fitting and len(set(unfit.values())) == 1:
-        raise errors[0]  # model or data, whatever the strategy
-    if messages and named and fitting:
-        messages.append(f"The others can be compared: --strategies {','.join(inputs.config.title for inputs in fitting)}")
-    if messages and (named or not fitting):
+            messages.update(dict.fromkeys(where + message for message in reason.messages))
+    if messages and named and fitting and not several:
+        others = f"The others can be compared: --strategies {','.join(inputs.config.title for inputs in fitting)}"
+        messages[others] = None
+    if messages:
         raise ConfigError(*messages)
     return fitting, unfit
 
@@ -192,6 +233,8 @@ def find_doubts(plan: StudyPlan) -> list[str]:
     explicit = set(config.explicit)
     options = ("model", "dataset", *configs.PART_FILES)
     changed = [name for name in options if name in explicit and getattr(config, name) != recipe.options.get(name)]
+    if "models" in explicit:
+        changed.append("model")
     other = dict.fromkeys("dataset" if name in configs.PART_FILES else name for name in changed)
     if other and len(without) < len(plans) and not config.tune and "learning_rate" not in explicit:
         lines.append(

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import cast
 
-from pipeline.config import identify
-from pipeline.data.atomic_io import replace_text
+from pipeline.atomic_io import replace_text
+from pipeline.config.identity import identify
 from pipeline.errors import RunError
 from pipeline.hashing import digest, read_with_checksum, with_checksum
 from pipeline.stages.processes.workers import hold_lock

@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from pipeline.comparison.report.markdown import as_plain
-from pipeline.comparison.table import label_rows
+from pipeline.comparison.row_names import label_rows
 from pipeline.evaluation.metric import list_metrics
 from pipeline.tracking.runs import Run, RunLogger, RunStore
 from pipeline.tracking.tags import PREFIX, TEXT_LIMIT, Tag

@@ -12,8 +12,8 @@ from pathlib import Path
 import pandas as pd
 
 from pipeline import config as configs
-from pipeline.config import identify
 from pipeline.config.fields import describe_fields
+from pipeline.config.identity import identify
 from pipeline.config.options import flag
 from pipeline.data.columns import Problem
 from pipeline.data.prepared import PreparedData, prepare
@@ -106,7 +106,7 @@ def run_other_test(config: configs.EvaluateConfig, asked: OtherTest, tracker: Tr
         sample = choose_sample(len(rows.table), config.max_eval_samples, config.split_seed)
         table = rows.table.iloc[sample].reset_index(drop=True)
         on = rows.describe(len(table))
-        model = load_model_folder(folder, asked.train_config.acceleration)
+        model = load_model_folder(folder, asked.train_config.acceleration, config.cache_dir)
         with closing(tracker.start(f"evaluate-{trained.name}-on-{rows.name}", parent_id)) as logger:
             options = {name: value for name, value in identify(config).items() if name in (*OF_DATA, "run_id")}
             logger.log_params({**options, "dataset": config.dataset or asked.train_config.dataset, "split_part": rows.part})

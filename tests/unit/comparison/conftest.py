@@ -13,7 +13,7 @@ from pipeline.comparison.report.tables import Provenance, ReportData
 from pipeline.comparison.selection import Selection
 from pipeline.comparison.statistics import compute_statistics
 from pipeline.comparison.table import add_statistics, build_table
-from pipeline.config import SEEDS
+from pipeline.config.identity import SEEDS
 from pipeline.hashing import digest
 from pipeline.tracking.runs import Run
 

@@ -3,7 +3,8 @@ from collections.abc import Callable
 import pytest
 
 from pipeline.comparison.plots import draw_all
-from pipeline.comparison.table import build_table, label_rows
+from pipeline.comparison.row_names import label_rows
+from pipeline.comparison.table import build_table
 from pipeline.tracking.runs import Run
 
 MakeRun = Callable[..., Run]

@@ -2,7 +2,8 @@ from collections.abc import Callable
 
 import pandas as pd
 
-from pipeline.comparison.table import build_table, label_rows, render_table
+from pipeline.comparison.row_names import label_rows
+from pipeline.comparison.table import build_table, render_table
 from pipeline.tracking.runs import Run
 
 MakeRun = Callable[..., Run]

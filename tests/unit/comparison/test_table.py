@@ -2,7 +2,8 @@ from collections.abc import Callable
 
 import pytest
 
-from pipeline.comparison.table import MEASURES, build_table, label_rows, render_table
+from pipeline.comparison.row_names import label_rows
+from pipeline.comparison.table import MEASURES, build_table, render_table
 from pipeline.tracking.runs import Run
 
 MakeRun = Callable[..., Run]

@@ -8,9 +8,10 @@ import pytest
 from pipeline.comparison.caveats import list_caveats
 from pipeline.comparison.pareto import draw_pareto, find_points, tabulate_points
 from pipeline.comparison.plots import draw_all
+from pipeline.comparison.row_names import label_rows
 from pipeline.comparison.selection import select_runs
 from pipeline.comparison.statistics import RowStatistics, Statistics
-from pipeline.comparison.table import build_table, label_rows, render_table
+from pipeline.comparison.table import build_table, render_table
 from pipeline.evaluation.statistics.bootstrap import Interval
 from pipeline.tracking.runs import Run
 

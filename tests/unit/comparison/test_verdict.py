@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pipeline.comparison.caveats import describe_statistics
 from pipeline.comparison.exported_tables import tabulate_pairs
 from pipeline.comparison.predictions import RecordedPredictions
+from pipeline.comparison.row_names import label_rows
 from pipeline.comparison.selection import Selection
 from pipeline.comparison.statistics import (
     BOOTSTRAP,
@@ -20,7 +21,7 @@ from pipeline.comparison.statistics import (
     Statistics,
     compute_statistics,
 )
-from pipeline.comparison.table import add_statistics, build_table, label_rows, render_table
+from pipeline.comparison.table import add_statistics, build_table, render_table
 from pipeline.comparison.verdict import reach_verdict
 from pipeline.evaluation.statistics.bootstrap import Interval
 from pipeline.tracking.runs import Run

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.config import SplitConfig, TrainConfig, identify, settings_hash
+from pipeline.config import SplitConfig, TrainConfig
 from pipeline.config.fields import build
+from pipeline.config.identity import identify, settings_hash
 from pipeline.config.options import flag
 from pipeline.data.prepared import Manifest, prepare
 from pipeline.data.reading.tables import read_table

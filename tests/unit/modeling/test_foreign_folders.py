@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -162,6 +163,44 @@ def test_what_else_is_there_is_said(tmp_path: Path, files: list[str], said: str)
     message = refusal(tmp_path / "it")
     assert "holds no config.json" in message
     assert said in message
+
+
+@pytest.mark.parametrize("files", [["model.onnx"], ["onnx/model.onnx", "onnx/model_quantized.onnx"]], ids=str)
+def test_an_exported_model_is_refused_by_name(base: Path, files: list[str]) -> None:
+    """As optimum and transformers.js have it: config.json and a tokenizer, and no weights beside them."""
+    (base / "model.safetensors").unlink()
+    for name in files:
+        (base / name).parent.mkdir(exist_ok=True)
+        (base / name).write_bytes(b"x")
+    message = refusal(base)
+    assert (
+        f"It holds ONNX alone ({', '.join(files)}), which cannot be trained. Give the model that it was exported from."
+        in message
+    )
+    config = json.loads((base / "config.json").read_text())
+    (base / "config.json").write_text(json.dumps({**config, "_name_or_path": "google-bert/bert-base-uncased"}))
+    assert "it was exported from, google-bert/bert-base-uncased by its config.json." in refusal(base)
+
+
+def test_weights_beside_an_exported_model_are_read(base: Path) -> None:
+    (base / "model.onnx").write_bytes(b"x")
+    assert check_weights(find_model(str(base))).lacking
+
+
+def test_a_tokenizer_that_the_trainer_saved_once_is_found_above(base: Path, tmp_path: Path) -> None:
+    """`checkpoint-500` without one: `Trainer` saves what it was given as `processing_class` alone."""
+    checkpoint = base / "checkpoint-500"
+    checkpoint.mkdir()
+    for name in ("config.json", "model.safetensors"):
+        shutil.copy(base / name, checkpoint)
+    message = refusal(checkpoint)
+    [command] = re.findall(r"The folder above has one: run `(.*)`\.", message)
+    subprocess.run(command, shell=True, check=True)
+    check_files(find_model(str(checkpoint)))
+    shutil.move(checkpoint, tmp_path / "alone")
+    (tmp_path / "alone" / "tokenizer.json").unlink()
+    (tmp_path / "alone" / "vocab.txt").unlink()
+    assert "The folder above" not in refusal(tmp_path / "alone")
 
 
 def test_weights_of_another_kind_beside_a_config_are_named(base: Path) -> None:

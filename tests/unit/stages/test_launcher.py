@@ -2,7 +2,8 @@
 
 import pytest
 
-from pipeline.config import TrainConfig, identify
+from pipeline.config import TrainConfig
+from pipeline.config.identity import identify
 from pipeline.errors import ConfigError
 from pipeline.stages.processes.launcher import doubt_processes
 from pipeline.training.distributed import check_processes

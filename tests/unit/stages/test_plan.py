@@ -103,3 +103,54 @@ def test_identity_is_of_all_that_a_study_computes(plan: Any, monkeypatch: pytest
     by_hand = ({"seeds": 3}, {"learning_rate": 1e-3}, {"strategies": "full"}, {"force": True}, {"split_seed": 1})
     for changes in (*by_hand, {"num_processes": 2}):
         assert plan(**{"strategies": "full,lora", "seeds": 2, **changes}).identity != base.identity, changes
+
+
+class TestSeveralModels:
+    """Every strategy on every model, in one plan."""
+
+    def test_rows_are_called_by_strategy_and_model(self, plan: Any, tiny: Any) -> None:
+        models = [str(tiny.folder(family)) for family in ("bert", "distilbert")]
+        made = plan(strategies="full,lora", models=",".join(models))
+        assert [made.name(inputs) for inputs in made.strategies] == [
+            "full, bert",
+            "lora, bert",
+            "full, distilbert",
+            "lora, distilbert",
+        ]
+        fingerprints = {inputs.prepared.manifest.fingerprint for inputs in made.strategies}
+        assert len(fingerprints) == 1, "the same texts, split alike"
+        assert len({inputs.base_sha256 for inputs in made.strategies}) == 2
+
+    def test_an_entry_with_a_model_of_its_own_is_trained_on_that_alone(self, plan: Any, tiny: Any) -> None:
+        own, *models = (str(tiny.folder(family)) for family in ("electra", "bert", "distilbert"))
+        recipe = {"strategies": {"full": None, "small": {"strategy": "full", "model": own}}}
+        made = plan(recipe, models=",".join(models))
+        assert [made.name(inputs) for inputs in made.strategies] == ["full, bert", "small, electra", "full, distilbert"]
+
+    def test_a_pair_that_cannot_work_is_left_out_and_said(self, plan: Any, tiny: Any) -> None:
+        made = plan(strategies="prefix,lora", models=f"{tiny.folder('bert')},{tiny.folder('distilbert')}")
+        assert [made.name(inputs) for inputs in made.strategies] == ["prefix, bert", "lora, bert", "lora, distilbert"]
+        assert list(made.unfit) == ["prefix, distilbert"]
+
+    def test_a_strategy_or_a_model_without_any_pair_is_refused(self, plan: Any, tiny: Any, tmp_path: Path) -> None:
+        with pytest.raises(ConfigError, match="prefix cannot work on distilbert"):
+            plan(strategies="prefix,lora", models=f"{tiny.folder('distilbert')},{tiny.folder('albert')}")
+        with pytest.raises(ConfigError, match="nowhere") as refused:
+            plan(strategies="full,lora", models=f"{tiny.folder('bert')},{tmp_path / 'nowhere'}")
+        assert len(refused.value.messages) == 1, "said once, not for every strategy"
+
+    @pytest.mark.parametrize(
+        ("models", "more", "message"),
+        [
+            ("{0},{0}", {}, "is named twice"),
+            ("{0},{1}", {"model": "minilm"}, "--model and --models are both given"),
+            ("{0},{1}", {"model_revision": "main"}, "--model_revision|--model-revision and --models"),
+            ("{0},{2}", {}, "have the same last name"),
+        ],
+    )
+    def test_what_cannot_be_told_apart_is_refused(
+        self, plan: Any, tiny: Any, tmp_path: Path, models: str, more: dict[str, str], message: str
+    ) -> None:
+        folders = tiny.folder("bert"), tiny.folder("distilbert"), tmp_path / "bert"
+        with pytest.raises(ConfigError, match=message):
+            plan(strategies="full", models=models.format(*folders), **more)

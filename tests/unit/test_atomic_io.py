@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.data.atomic_io import replace_text, writing
+from pipeline.atomic_io import replace_text, writing
 from pipeline.errors import DataError
 
 ROOT = Path(__file__).parents[3]
@@ -60,7 +60,7 @@ def test_an_interruption_leaves_nothing_and_the_older_folder_as_it_was(tmp_path:
 
 def test_what_a_killed_process_left_is_removed_by_the_next_one(tmp_path: Path) -> None:
     script = (
-        "import os, signal, sys\nfrom pathlib import Path\nfrom pipeline.data.atomic_io import writing\n"
+        "import os, signal, sys\nfrom pathlib import Path\nfrom pipeline.atomic_io import writing\n"
         "with writing(Path(sys.argv[1]) / 'kind' / 'key', sys.argv[1]) as scratch:\n"
         "    (scratch / 'file').write_text('half')\n    os.kill(os.getpid(), signal.SIGKILL)\n"
     )
