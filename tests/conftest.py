@@ -96,6 +96,11 @@ class Tiny:
                 "spiece.model",
                 {"pad_id": 0, "unk_id": 1, "bos_id": -1, "eos_id": -1, "control_symbols": "[CLS],[SEP],[MASK]"},
             ),
+            "deberta-v2": (
+                "spm.model",
+                {f"{name}_id": rank for rank, name in enumerate(("pad", "bos", "eos", "unk"))}
+                | {"pad_piece": "[PAD]", "bos_piece": "[CLS]", "eos_piece": "[SEP]", "unk_piece": "[UNK]"},
+            ),
             "xlm-roberta": ("sentencepiece.bpe.model", {"unk_id": 0, "bos_id": 1, "eos_id": 2, "pad_id": -1}),
         }[family]
         path = folder / name

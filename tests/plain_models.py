@@ -3,18 +3,37 @@
 import functools
 import inspect
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import CONFIG_MAPPING, AutoConfig, AutoModel, AutoModelForSequenceClassification
 
 LAYERS = 4
 
+_DEBERTA = {"relative_attention": True, "position_biased_input": False, "pos_att_type": ["p2c", "c2p"]}
+PUBLISHED: dict[str, dict[str, Any]] = {
+    "deberta": _DEBERTA,
+    "deberta-v2": {
+        **_DEBERTA,
+        "position_buckets": 256,
+        "norm_rel_ebd": "layer_norm",
+        "conv_kernel_size": 3,
+        "conv_act": "gelu",
+    },
+}
+"""What published models have that transformers' defaults have not."""
+
+
+def published_config(model_type: str, **changes: Any) -> Any:
+    """The config of a model of the usual size."""
+    return CONFIG_MAPPING[model_type](**PUBLISHED.get(model_type, {}) | changes)
+
 
 @functools.cache
 def plain_model(model_type: str) -> torch.nn.Module:
     """The classification model of four layers, without weights."""
     with torch.device("meta"):
-        return AutoModelForSequenceClassification.from_config(CONFIG_MAPPING[model_type](num_hidden_layers=LAYERS))
+        return AutoModelForSequenceClassification.from_config(published_config(model_type, num_hidden_layers=LAYERS))
 
 
 def encoder_takes(model_type: str, argument: str) -> bool:

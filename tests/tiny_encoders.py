@@ -8,6 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from plain_models import PUBLISHED
+
 GOOD = ("fine", "great", "lovely", "sharp", "warm", "witty")
 BAD = ("bland", "cheap", "dull", "grim", "stale", "weak")
 PLAIN = ("actor", "and", "film", "is", "it", "movie", "of", "plot", "scene", "story", "the", "this", "was", "with")
@@ -65,7 +67,7 @@ def _save_byte_pairs(folder: Path, cls: str, special: dict[str, str], **options:
     learnt.train_from_iterator([f" {word}" for word in (*GOOD, *BAD, *PLAIN)] * 3, len(names) + 256 + 60, special_tokens=names)
     content = json.loads(learnt.to_str())["model"]
     merges = [tuple(pair) for pair in content["merges"]]
-    if cls == "RobertaTokenizer":
+    if cls != "PreTrainedTokenizerFast":
         getattr(transformers, cls)(vocab=content["vocab"], merges=merges, **special).save_pretrained(folder)
         return
     from tokenizers.processors import TemplateProcessing
@@ -161,6 +163,28 @@ def _write_modernbert(folder: Path, pooler: bool) -> None:
     _save_byte_pairs(folder, "PreTrainedTokenizerFast", special, model_max_length=8192)
 
 
+def _write_deberta(folder: Path, pooler: bool) -> None:
+    from transformers import DebertaConfig
+
+    config = DebertaConfig(**_sizes() | PUBLISHED["deberta"] | {"vocab_size": _BYTE_VOCABULARY}, initializer_range=0.2)
+    _save(folder, "DebertaModel", config)
+    special = {"pad_token": "[PAD]", "cls_token": "[CLS]", "sep_token": "[SEP]", "unk_token": "[UNK]", "mask_token": "[MASK]"}
+    _save_byte_pairs(folder, "DebertaTokenizer", special)
+
+
+def deberta_v2_config(**changes: Any) -> Any:
+    """DeBERTa-v3's, and the convolution of DeBERTa-v2."""
+    from transformers import DebertaV2Config
+
+    published = PUBLISHED["deberta-v2"] | {"position_buckets": 8, "share_att_key": True, "legacy": False}
+    return DebertaV2Config(**_sizes() | published | {"initializer_range": 0.2} | changes)
+
+
+def _write_deberta_v2(folder: Path, pooler: bool) -> None:
+    _save(folder, "DebertaV2Model", deberta_v2_config())
+    _save_unigrams(folder, "DebertaV2Tokenizer", ["[PAD]", "[CLS]", "[SEP]", "[UNK]", "[MASK]"])
+
+
 def _write_luke(folder: Path, pooler: bool) -> None:
     from transformers import LukeConfig
 
@@ -196,6 +220,8 @@ FAMILIES: dict[str, Callable[[Path, bool], None]] = {
     "bert": _write_bert,
     "camembert": _write_camembert,
     "data2vec-text": partial(_write_with_byte_pairs, "Data2VecText"),
+    "deberta": _write_deberta,
+    "deberta-v2": _write_deberta_v2,
     "distilbert": _write_distilbert,
     "electra": _write_electra,
     "luke": _write_luke,

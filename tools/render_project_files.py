@@ -25,7 +25,7 @@ from pipeline.config.fields import describe_fields
 from pipeline.config.options import STAGE_CONFIGS, flag, is_typed, render_mlproject
 from pipeline.errors import ConfigError
 from pipeline.modeling.encoder import EncoderSpec, describe_encoder
-from pipeline.modeling.family import find_family, list_model_types, list_unsupported
+from pipeline.modeling.family import Family, find_family, list_model_types, list_unsupported
 from pipeline.strategies.base import Strategy, StrategyContext, create_strategy, list_strategies, strategy_class
 from pipeline.strategies.parameter_plan import ParameterPlan, parameter_names, plan_parameters
 
@@ -245,13 +245,19 @@ def render_encoders() -> str:
         rows.append(
             f"| {', '.join(f'`{name}`' for name in family.model_types)} | {', '.join(family.examples)} "
             f"| {'all but ' + ', '.join(refused) if refused else 'all'} "
-            f"| `max_position_embeddings{' - pad_token_id - 1' if family.counts_positions_from_padding else ''}` |"
+            f"| {_longest_input(family)} |"
         )
     reasons: dict[str, list[str]] = {}
     for name, reason in list_unsupported().items():
         reasons.setdefault(reason, []).append(f"`{name}`")
     unsupported = [f"- {', '.join(names)}: {reason}" for reason, names in reasons.items()]
     return text.replace("{{families}}", "\n".join(rows)).replace("{{unsupported}}", "\n".join(unsupported))
+
+
+def _longest_input(family: Family) -> str:
+    if type(family).max_positions is not Family.max_positions:
+        return (inspect.getdoc(type(family).max_positions) or "").rstrip(".")
+    return f"`max_position_embeddings{' - pad_token_id - 1' if family.counts_positions_from_padding else ''}`"
 
 
 def _works_on(strategy: Strategy, model_type: str) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from pipeline.errors import ModelError
-from pipeline.modeling.family import Family, find_family, list_model_types
+from pipeline.modeling.family import Family, RelativePositions, find_family, list_model_types
 
 FAMILY_HEAD = "pooler"
 """Name of the head that a family's own classification model has."""
@@ -67,6 +67,7 @@ class EncoderSpec:
     """Whether the head computes logits of every token, of which it takes the mean."""
     tells_segments: bool = False
     """Whether embeddings say which text of a pair a token is of (`token_type_ids`)."""
+    relative_positions: RelativePositions | None = None
     head: str = FAMILY_HEAD
     """Name of the head; `heads` replaces what is said of the family's own where it is another."""
 
@@ -159,6 +160,7 @@ def _read_shape(content: dict[str, Any], name: str, model_type: str, family: Fam
             has_biases=family.has_biases(config),
             reads_first_token=family.reads_first_token(config),
             unused=family.unused(config),
+            relative_positions=family.relative_positions(config),
             classifies_tokens=family.classifies_tokens(config),
             tells_segments=getattr(config, "type_vocab_size", 1) > 1,
         )

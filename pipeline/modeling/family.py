@@ -14,6 +14,21 @@ TAKES_NO_PAST = "its attention takes no past keys and values"
 """Why prefix tuning cannot work on a family."""
 TAKES_PAST_AS_DECODER = "its attention takes past keys and values in a decoder alone"
 """Why it cannot work on a family whose forward has the argument, and fails with it."""
+UNLIMITED = 1_000_000
+"""Positions of a family whose positions no text is too long for."""
+
+
+@dataclass(frozen=True)
+class RelativePositions:
+    """A table of relative positions: every layer makes keys and queries of its rows, and holds them against the tokens'."""
+
+    rows: int
+    projections: tuple[str, ...]
+    """Last names of the linear layers that make them, in every layer."""
+    tokens_pass: bool
+    """Whether tokens pass those linear layers, too."""
+    follows_length: bool
+    """Whether no more rows are taken than twice a text's length."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +124,10 @@ class Family:
     def has_biases(self, config: Any) -> bool:
         """Whether embeddings, layers and pooler have biases."""
         return True
+
+    def relative_positions(self, config: Any) -> RelativePositions | None:
+        """What attention computes of relative positions by matrix products, so that it is counted; None where it does not."""
+        return None
 
     def reads_first_token(self, config: Any) -> bool:
         """Whether the family's own head reads the first token's state alone."""

@@ -14,6 +14,7 @@ from pipeline.modeling.encoder import FAMILY_HEAD
 from pipeline.modeling.foreign_folders import ADAPTER, describe_adapter_beside
 from pipeline.modeling.head import head_class
 from pipeline.modeling.model_sources import ModelAddress, check_files
+from pipeline.modeling.text_normalization import restore_normalization
 from pipeline.modeling.weight_match import WeightMatch, match_weights
 from pipeline.modeling.weights import open_weights
 
@@ -257,6 +258,7 @@ def load_tokenizer(address: ModelAddress) -> Any:
     check_files(address)
     with _model_errors(address), quiet_transformers():
         tokenizer = AutoTokenizer.from_pretrained(address.folder, trust_remote_code=False)
+        restore_normalization(tokenizer, address.folder)
     padding = address.config.get("pad_token_id")
     if tokenizer.pad_token_id is None and isinstance(padding, int) and padding in range(len(tokenizer)):
         tokenizer.pad_token = tokenizer.convert_ids_to_tokens(padding)  # tokenizer.json by itself does not name it

@@ -25,6 +25,7 @@ _TOKENIZERS = (
     "vocab.json",
     "sentencepiece.bpe.model",
     "spiece.model",
+    "spm.model",
     "tokenizer.model",
 )
 

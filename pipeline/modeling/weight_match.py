@@ -59,6 +59,7 @@ def match_weights(
     mismatched = {item[0] if isinstance(item, tuple) else item for item in info["mismatched_keys"]}
     missing, unexpected = set(info["missing_keys"]), set(info["unexpected_keys"])
     unexpected -= {tensor for tensor in unexpected if _BUFFERS.search(tensor)}
+    passed_over = _find_passed_over(model, tensors)
     begin = f"--model {address.name}:"
     described = f"the {encoder.model_type} that config.json describes"
     if strange := sorted(name for name in mismatched if encoder.locate(name).part != "head"):
@@ -86,7 +87,7 @@ def match_weights(
             f"{_some(homeless)}. {_BESIDE}"
         )
     buffers = {tensor for tensor in tensors if _BUFFERS.search(tensor)}
-    if len(tensors) - len(buffers) - len(unexpected) > len(model.state_dict()) - len(missing):
+    if len(tensors) - len(buffers) - len(unexpected | passed_over) > len(model.state_dict()) - len(missing):
         twice = _find_twice(tensors, model.base_model_prefix)
         messages.append(
             f"{begin} its weights hold {twice or 'a tensor'} twice, under two names of which transformers would take one "
@@ -94,7 +95,15 @@ def match_weights(
         )
     if messages:
         raise ModelError(*messages)
-    return WeightMatch(frozenset(missing | mismatched), tuple(sorted(unexpected | buffers)))
+    return WeightMatch(frozenset(missing | mismatched), tuple(sorted(unexpected | passed_over | buffers)))
+
+
+def _find_passed_over(model: PreTrainedModel, tensors: Collection[str]) -> set[str]:
+    """Tensors without a place of which transformers' report says nothing, such as DeBERTa's table of absolute positions."""
+    state = model.state_dict()
+    patterns = model._keys_to_ignore_on_load_unexpected or ()
+    absent = [pattern for pattern in patterns if not any(re.search(pattern, name) for name in state)]
+    return {tensor for tensor in tensors if any(re.search(pattern, tensor) for pattern in absent)}
 
 
 def _find_twice(tensors: Collection[str], base_prefix: str) -> str:
@@ -111,9 +120,11 @@ def _some(names: list[str]) -> str:
 
 
 def _group(tensor: str) -> str:
-    """The module on top, or the pooler of an encoder; a buffer by itself."""
+    """The module on top, or the pooler or a table of an encoder; a buffer by itself."""
     if _BUFFERS.search(tensor):
         return tensor.rpartition(".")[2]
+    if "embeddings." in tensor:
+        return tensor.removesuffix(".weight")
     head, pooler, _ = tensor.partition("pooler.")
     return head + pooler.rstrip(".") if pooler else tensor.partition(".")[0]
 

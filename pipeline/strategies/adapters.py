@@ -58,13 +58,20 @@ class LinearAdapter(Strategy):
     def adapt(self, model: nn.Module, context: StrategyContext) -> nn.Module:
         """Wrap the linear layers with peft, by their full names: a last name such as `dense` may be one of the head's, too."""
         peft, encoder = import_peft(), context.encoder
-        names = self._target_names(encoder)
+        wanted = self._target_names(encoder)
+        linear = {name: name.rpartition(".")[2] for name in linear_layers(model, encoder)}
+        targets = [name for name, last in linear.items() if last in wanted]
+        if not targets:  # not every model of a family has all of its layers
+            raise ConfigError(
+                f"{self.name}: targets={','.join(self.targets)} is no linear layer of {encoder.name}. Choose among "
+                f"{', '.join(sorted(set(linear.values())))}."
+            )
         config = self.peft_config(
             peft,
             context,
             {
                 "task_type": context.peft_task,
-                "target_modules": [name for name in linear_layers(model, encoder) if name.rpartition(".")[2] in names],
+                "target_modules": targets,
                 "modules_to_save": [name for name in encoder.head_modules if getattr(model, name, None) is not None],
             },
         )

@@ -29,8 +29,8 @@ def added(location: ParameterLocation) -> bool:
 
 
 def biases(location: ParameterLocation) -> bool:
-    """Select every `bias`, the classifier's included, and no weight."""
-    return location.part != "unused" and location.name.endswith(".bias")
+    """Select every `bias`, the classifier's included, and DeBERTa's `q_bias` and `v_bias`; no weight."""
+    return location.part != "unused" and location.name.endswith("bias")
 
 
 def pooler(location: ParameterLocation) -> bool:

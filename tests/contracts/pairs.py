@@ -17,7 +17,8 @@ from plain_models import encoder_takes, has_biases, has_linear_head, has_pooler,
 from pipeline.modeling.encoder import FAMILY_HEAD
 from pipeline.modeling.family import find_family, list_model_types
 from pipeline.modeling.head import list_heads
-from pipeline.strategies.base import Strategy, create_strategy, list_strategies
+from pipeline.strategies.base import Strategy, create_strategy, list_strategies, strategy_arguments
+from pipeline.training.saved_model import ModelRecord
 
 STRATEGIES = list_strategies()
 HAS_BITSANDBYTES = importlib.util.find_spec("bitsandbytes") is not None
@@ -141,3 +142,20 @@ def moved(before: dict[str, torch.Tensor], after: dict[str, torch.Tensor]) -> se
     """Names of what differs in any bit."""
     assert before.keys() == after.keys()
     return {name for name in before if not torch.equal(before[name], after[name])}
+
+
+def record_of(tiny, built, config, total_steps: int = 1) -> ModelRecord:
+    """What is written beside the weights of a tiny model."""
+    return ModelRecord(
+        base=str(built.address.folder),
+        base_revision=None,
+        base_sha256=built.address.sha256(),
+        strategy=built.strategy.name,
+        strategy_args=strategy_arguments(built.strategy),
+        classes=list(tiny.classes),
+        max_length=64,
+        dropout=config.dropout,
+        epochs=config.epochs,
+        total_steps=total_steps,
+        head=config.head,
+    )

@@ -28,6 +28,7 @@ from pairs import (
     is_quick,
     make,
     moved,
+    record_of,
     snapshot,
 )
 from plain_models import has_final_norm
@@ -37,10 +38,10 @@ from pipeline.errors import ConfigError
 from pipeline.modeling.encoder import FAMILY_HEAD
 from pipeline.modeling.head import with_head
 from pipeline.modeling.model_sources import find_model
-from pipeline.strategies.base import create_strategy, strategy_arguments
+from pipeline.strategies.base import create_strategy
 from pipeline.training.inference import predict_logits
 from pipeline.training.optimizer import build_optimizer
-from pipeline.training.saved_model import ModelRecord, write_model_folder
+from pipeline.training.saved_model import write_model_folder
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
@@ -133,19 +134,7 @@ def _train_case(tiny, watch, scratch: Path, folders: Path, family: str, name: st
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("pipeline.training.loop.build_optimizer", build)
         assert tiny.fit(built, config, scratch / key, watcher=watcher).steps == len(snapshots) - 1
-    record = ModelRecord(
-        base=str(base),
-        base_revision=None,
-        base_sha256=built.address.sha256(),
-        strategy=name,
-        strategy_args=strategy_arguments(strategy),
-        classes=list(tiny.classes),
-        max_length=64,
-        dropout=config.dropout,
-        epochs=config.epochs,
-        total_steps=epochs,
-        head=head,
-    )
+    record = record_of(tiny, built, config, epochs)
     write_model_folder(folders / key, built, record)
     return Trained(
         declared=[

@@ -188,7 +188,7 @@ def test_a_longest_input_that_is_no_length_is_refused(copy, length: object) -> N
         load_tokenizer(find_model(str(folder)))
 
 
-@pytest.mark.parametrize(("family", "offset"), [("albert", 0), ("xlm-roberta", 1)])
+@pytest.mark.parametrize(("family", "offset"), [("albert", 0), ("deberta-v2", 0), ("xlm-roberta", 1)])
 def test_a_sentencepiece_model_alone_is_enough(copy, tiny, family: str, offset: int) -> None:
     folder = copy(family)
     keep(folder, "config.json", "model.safetensors")
@@ -198,11 +198,29 @@ def test_a_sentencepiece_model_alone_is_enough(copy, tiny, family: str, offset: 
     assert len(encoded) >= 3
     # XLM-RoBERTa's numbers are those of SentencePiece and one more, for its vocabulary has a padding token.
     assert tokenizer(TEXT)["input_ids"][1:-1] == [piece + offset for piece in encoded]
-    assert tokenizer.convert_ids_to_tokens(tokenizer.pad_token_id) == "<pad>"
+    assert tokenizer.convert_ids_to_tokens(tokenizer.pad_token_id) in ("<pad>", "[PAD]")
     check_weights(find_model(str(folder)))
 
 
-@pytest.mark.parametrize(("family", "name"), [("albert", "spiece.model"), ("xlm-roberta", "sentencepiece.bpe.model")])
+@pytest.mark.parametrize("family", ["albert", "deberta-v2", "xlm-roberta"])
+@pytest.mark.parametrize("text", ["the ﬁlm", "ｔｈｅ film", "the\u00a0film…", "the film\u200b is", " the  film\n", "the fiłm"])
+def test_characters_are_mapped_as_sentencepiece_does(copy, tiny, family: str, text: str) -> None:
+    folder = copy(family)
+    keep(folder, "config.json", "model.safetensors")
+    processor = SentencePieceProcessor(str(tiny.write_sentencepiece(folder, family)))
+    tokenizer, pieces = load_tokenizer(find_model(str(folder))), processor.encode(text, out_type=str)
+    assert [piece if processor.piece_to_id(piece) != processor.unk_id() else tokenizer.unk_token for piece in pieces] == (
+        tokenizer.convert_ids_to_tokens(tokenizer(text)["input_ids"])[1:-1]
+    )
+    tokenizer.save_pretrained(folder)
+    keep(folder, "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
+    assert load_tokenizer(find_model(str(folder)))(text)["input_ids"] == tokenizer(text)["input_ids"]
+
+
+@pytest.mark.parametrize(
+    ("family", "name"),
+    [("albert", "spiece.model"), ("deberta-v2", "spm.model"), ("xlm-roberta", "sentencepiece.bpe.model")],
+)
 @pytest.mark.parametrize("content", [b"", b"pieces", b"version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 9\n"])
 def test_a_damaged_sentencepiece_model_is_refused(copy, family: str, name: str, content: bytes) -> None:
     folder = copy(family)

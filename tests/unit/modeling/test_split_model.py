@@ -2,6 +2,8 @@
 
 import pytest
 import torch
+from tiny_encoders import deberta_v2_config
+from transformers import DebertaV2Model
 
 from pipeline.modeling.loading import load_classifier
 from pipeline.modeling.model_sources import find_model
@@ -26,7 +28,46 @@ def layers_to_cut_at(encoder) -> list[int]:
 
 
 def test_prefix_and_suffix_make_the_whole(tiny, family) -> None:
-    model, encoder = load(tiny, family)
+    assert_equal_at_every_layer(*load(tiny, family))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"share_att_key": False},
+        {"conv_kernel_size": 0},
+        {"conv_kernel_size": 5, "conv_groups": 2, "conv_act": "tanh"},
+        {"norm_rel_ebd": "none", "position_buckets": -1},
+        {"pos_att_type": ["c2p"]},
+        {"relative_attention": False, "position_biased_input": True},
+        {"embedding_size": 16, "type_vocab_size": 2},
+        {"num_hidden_layers": 2},
+    ],
+    ids=str,
+)
+def test_every_kind_of_shared_part_and_convolution_is_split(tmp_path, changes) -> None:
+    torch.manual_seed(0)
+    DebertaV2Model(deberta_v2_config(**changes)).save_pretrained(tmp_path)
+    (tmp_path / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n")
+    address = find_model(str(tmp_path))
+    model = load_classifier(address, ["a", "b"], 0.0, seed=0).model
+    encoder = address.encoder
+    assert {encoder.locate(name).part for name, _ in model.named_parameters()} <= {"embeddings", "shared", "layer", "head"}
+    assert_equal_at_every_layer(model, encoder)
+
+
+def test_the_convolution_matters(tiny) -> None:
+    model, encoder = load(tiny, "deberta-v2")
+    before = model.eval()(**padded()).logits
+    for layer in range(1, encoder.depth):
+        states = SplitModel(model, encoder, layer).run_lower(**padded())
+        with torch.no_grad():
+            model.deberta.encoder.conv.LayerNorm.bias.add_(1.0)
+        assert not torch.allclose(SplitModel(model, encoder, layer).run_lower(**padded())[1], states[1], atol=1e-3)
+    assert not torch.allclose(model(**padded()).logits, before, atol=1e-3)
+
+
+def assert_equal_at_every_layer(model, encoder) -> None:
     names = [name for name, _ in model.named_parameters()]
     labels = torch.tensor([0, 1, 1])
     whole = model(**padded(), labels=labels)

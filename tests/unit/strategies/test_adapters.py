@@ -5,10 +5,12 @@ import importlib.util
 
 import pytest
 import torch
+from plain_models import has_biases
 
 from pipeline.config import TrainConfig
 from pipeline.data.batching import TokenExamples
 from pipeline.errors import ConfigError
+from pipeline.modeling.family import list_model_types
 from pipeline.modeling.model_sources import find_model
 from pipeline.strategies.adapters import linear_layers
 from pipeline.strategies.base import create_strategy
@@ -47,6 +49,17 @@ def test_targets_are_last_names_or_one_of_two_groups(build):
         build("lora", targets=["querry"])
     with pytest.raises(ConfigError, match="lora: targets: is empty"):
         build("lora", targets=[])
+    with pytest.raises(
+        ConfigError, match=r"lora: targets=pos_key_proj is no linear layer of .*deberta-v2\. .* dense, key_proj, q"
+    ):
+        build("lora", targets=["pos_key_proj"], family="deberta-v2")  # where attention shares its keys
+
+
+@pytest.mark.parametrize("family", [family for family in list_model_types() if has_biases(family)])
+def test_bitfit_trains_every_bias_whatever_it_is_called(build, family):
+    built = build("bitfit", family=family)
+    biases = {name for name, _ in built.model.named_parameters() if "bias" in name.rpartition(".")[2]}
+    assert {parameter.name for parameter in built.parameters.trainable} == biases
 
 
 @pytest.mark.parametrize(
