@@ -31,7 +31,7 @@ _TOKENIZERS = (
 
 @dataclass(frozen=True)
 class AdapterSource:
-    """The adapter and the model below it that a folder was merged from (`training/merged_adapters.py`)."""
+    """The adapter and the model below it that a folder was merged from (`strategies/merged_adapters.py`)."""
 
     kind: str
     """What peft calls it, such as LORA."""
@@ -102,7 +102,7 @@ def hash_files(files: list[Path]) -> str:
 
 
 def find_model(name: str, revision: str | None = None) -> ModelAddress:
-    """The model that `--model` names; see `find_pretrained` (`training/merged_adapters.py`) for adapters.
+    """The model that `--model` names; see `find_pretrained` (`strategies/merged_adapters.py`) for adapters.
 
     Raises:
         ModelError: There is none, or a file that is needed is missing.

@@ -23,8 +23,8 @@ from pipeline.modeling.head import check_head
 from pipeline.recipes.recipe import Recipe, load_recipe
 from pipeline.stages.progress import say
 from pipeline.strategies.base import create_strategy, list_strategies, strategy_arguments
+from pipeline.strategies.merged_adapters import find_pretrained
 from pipeline.training.acceleration.base import check_acceleration
-from pipeline.training.merged_adapters import find_pretrained
 
 AUTO = "auto"
 FEW, MANY = 100, 1000

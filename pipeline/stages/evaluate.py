@@ -33,11 +33,11 @@ from pipeline.stages.testing.transfer import (
     log_transfer,
     refuse_idle_transfer,
 )
+from pipeline.strategies.merged_adapters import find_pretrained
 from pipeline.tracking import open_tracker
 from pipeline.tracking.run_kinds import EXTERNAL
 from pipeline.tracking.runs import Run, RunLogger, RunStore, Tracker, closing
 from pipeline.tracking.tags import Tag
-from pipeline.training.merged_adapters import find_pretrained
 from pipeline.training.saved_model import FineTunedModel, load_foreign_model, load_model_folder
 
 _WITH_A_RUN = ("run_id", "split_part", "force", *describe_fields(configs.TransferConfig))

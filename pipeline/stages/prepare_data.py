@@ -15,9 +15,9 @@ from pipeline.data.tokenization import clamp_length, describe_losses, tokenize
 from pipeline.modeling.loading import load_tokenizer
 from pipeline.stages.progress import say
 from pipeline.stages.run_record import log_datasets, origin_tags
+from pipeline.strategies.merged_adapters import find_pretrained
 from pipeline.tracking import open_tracker
 from pipeline.tracking.runs import Tracker, closing
-from pipeline.training.merged_adapters import find_pretrained
 
 
 def run(config: configs.PrepareDataConfig, tracker: Tracker | None = None, parent_id: str | None = None) -> PreparedData:

@@ -29,11 +29,11 @@ from pipeline.modeling.model_sources import ModelAddress
 from pipeline.objectives.base import Objective, Tokenization, create_objective
 from pipeline.registry import HEADS, OBJECTIVES, STRATEGIES
 from pipeline.strategies.base import Strategy, StrategyContext, create_strategy
+from pipeline.strategies.merged_adapters import find_pretrained
 from pipeline.strategies.parameter_plan import ParameterPlan, check_selectors, parameter_names, plan_parameters
 from pipeline.training.acceleration.base import AUTO, accelerated_inference
 from pipeline.training.checkpoints import load_trained_state, trained_state
 from pipeline.training.inference import predict_logits
-from pipeline.training.merged_adapters import find_pretrained
 
 if TYPE_CHECKING:
     import numpy as np

@@ -30,7 +30,7 @@ from pipeline.data.columns import Problem
 from pipeline.errors import ConfigError, ModelError
 from pipeline.modeling.loading import check_weights, load_classifier
 from pipeline.modeling.model_sources import ModelAddress, find_model
-from pipeline.training.merged_adapters import find_pretrained
+from pipeline.strategies.merged_adapters import find_pretrained
 from pipeline.training.saved_model import load_foreign_model
 
 TARGETS = ["query", "value"]
@@ -221,7 +221,7 @@ def test_a_merged_folder_that_is_damaged_or_gone_is_made_again(write: Write, fin
     write(KINDS["lora"])
     folder = find().folder
     content = (folder / "model.safetensors").read_bytes()
-    from pipeline.training import merged_adapters
+    from pipeline.strategies import merged_adapters
 
     for damage in (lambda: (folder / "model.safetensors").write_bytes(content[:-4] + b"abcd"), lambda: shutil.rmtree(folder)):
         damage()
