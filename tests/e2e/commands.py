@@ -83,7 +83,7 @@ def write_adapter(encoder: Path, folder: Path) -> None:
     from transformers import AutoModelForSequenceClassification
 
     model = AutoModelForSequenceClassification.from_pretrained(encoder, num_labels=2)
-    get_peft_model(model, LoraConfig(r=2, target_modules="all-linear", task_type="SEQ_CLS")).save_pretrained(folder)
+    get_peft_model(model, LoraConfig(r=2, target_modules=["q_lin", "v_lin"], task_type="SEQ_CLS")).save_pretrained(folder)
 
 
 def write_classifier(encoder: Path, folder: Path) -> None:
