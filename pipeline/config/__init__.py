@@ -20,6 +20,7 @@ from pipeline.config.fields import (
     Names,
     NonNegative,
     Operational,
+    Pooling,
     Probability,
     Rate,
     Ratios,
@@ -44,11 +45,7 @@ MostUsed, Data, Model, Training, Search, Files = (partial(Group, heading) for he
 # Metrics are declared above this package in the order of imports, so what finds them is imported by name.
 _METRICS = importlib.import_module("pipeline.evaluation.metric")
 
-# Shares of train, validation and test.
 DEFAULT_RATIOS = (0.8, 0.1, 0.1)
-
-Pooling = Literal["mean", "cls", "max"]
-DEFAULT_POOLING: Pooling = "mean"
 
 # Data that comes as a file a part, instead of --dataset.
 PART_FILES = ("train_file", "validation_file", "test_file")
@@ -154,8 +151,7 @@ class FitConfig(EncoderConfig):
     """classification: one input (of a pair both texts in it) and a head on the encoder; bi_encoder: the texts of a pair one by
     one through one encoder, compared by cosine similarity."""
     pooling: Annotated[Pooling | None, Model(3)] = None
-    """How --objective bi_encoder makes one vector of a text's token states; if not given as the model's 1_Pooling/config.json
-    says, and mean where it has none."""
+    """How --objective bi_encoder makes a vector of token states; if not given as the model's 1_Pooling says, or mean."""
     max_train_samples: Annotated[Count | None, Data(7)] = None
     """Train on at most so many examples, the same for every strategy."""
     max_eval_samples: Annotated[Count | None, Data(8)] = None

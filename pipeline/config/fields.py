@@ -46,6 +46,7 @@ Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Probability = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
+Pooling = Literal["mean", "cls", "max"]
 Seed = Annotated[int, Field(ge=0, lt=SEED_LIMIT)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_split_names)]
 

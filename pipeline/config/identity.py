@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pipeline.config import DEFAULT_POOLING, StageConfig
+from pipeline.config import StageConfig
 from pipeline.config.fields import as_dict, describe_fields
 from pipeline.hashing import digest
 
@@ -15,8 +15,8 @@ SEEDS = ("seed", "data_seed", "init_seed", "dropout_seed")
 _LATER = {"delimiter": None, "no_header": False, "acceleration": ("auto",), "models": (), "base_model": None}
 
 
-# What an option that is not given comes to, where it had that default before.
-_NOT_GIVEN = {"pooling": DEFAULT_POOLING}
+# What is None until the model's folder is read, and was that before.
+_NOT_GIVEN = {"pooling": "mean"}
 
 
 def identify(config: StageConfig) -> dict[str, Any]:

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pipeline.errors import ModelError
-from pipeline.modeling.family import Family, RelativePositions, find_family, list_model_types
+from pipeline.errors import ModelError, shorten
+from pipeline.modeling.family import Family, RelativePositions, find_family, find_native, list_model_types
 
 FAMILY_HEAD = "pooler"
 """Name of the head that a family's own classification model has."""
@@ -118,6 +118,7 @@ def describe_encoder(config: Mapping[str, Any], name: str) -> EncoderSpec:
     """
     model_type = config.get("model_type")
     family = find_family(model_type)
+    _refuse_remote_code(config, name, is_known=family is not None)
     if family is not None and not family.unsupported:
         return _read_shape(dict(config), name, str(model_type), family)
     supported = ", ".join(list_model_types())
@@ -131,6 +132,28 @@ def describe_encoder(config: Mapping[str, Any], name: str) -> EncoderSpec:
             f"Supported: {supported}."
         )
     raise ModelError(f"--model {name}: architecture {model_type!r} is not supported. Supported: {supported}.")
+
+
+def _refuse_remote_code(config: Mapping[str, Any], name: str, is_known: bool) -> None:
+    """Refuse a model that is computed by code of its own, whatever `model_type` it took: Jina v2 calls itself a BERT.
+
+    Models that transformers has taken in since (Nomic) keep their `auto_map`, and need it no more.
+    """
+    remote = config.get("auto_map")
+    if not isinstance(remote, Mapping) or not (remote.get("AutoModel") or remote.get("AutoModelForMaskedLM") or not is_known):
+        return
+    entry = remote.get("AutoModel") or remote.get("AutoModelForMaskedLM") or next(iter(remote.values()), "")
+    its_class = str(entry).rpartition(".")[2]
+    import transformers
+
+    if is_known and hasattr(transformers, its_class):
+        return
+    native = find_native(its_class)
+    instead = f"The same architecture without: {native}." if native else f"Supported: {', '.join(list_model_types())}."
+    raise ModelError(
+        f"--model {name}: is computed by code of its own ({shorten(str(entry).rpartition('--')[2])}, auto_map in config.json), "
+        f"and no code of a model is ever run. {instead}"
+    )
 
 
 def _read_shape(content: dict[str, Any], name: str, model_type: str, family: Family) -> EncoderSpec:

@@ -52,6 +52,9 @@ class Family:
     """Why no model of these types can be used, as in "architecture 'fnet' is not supported: REASON."; the rest is not read
     then."""
 
+    native_of: ClassVar[Mapping[str, str]] = {}
+    """Class by which a model's own code describes this architecture -> a checkpoint of it that needs no code of its own."""
+
     embeddings: ClassVar[tuple[str, ...]] = ("embeddings",)
     """Modules of the tables, and of the projection to the hidden size where the family has one."""
     layers: ClassVar[str] = "encoder.layer"
@@ -167,6 +170,12 @@ def find_family(model_type: object) -> Family | None:
         PluginError: Two families describe one model type; a mistake of whoever wrote the later one.
     """
     return _by_model_type(tuple(FAMILIES.names())).get(model_type) if isinstance(model_type, str) else None
+
+
+def find_native(remote_class: str) -> str | None:
+    """The checkpoint to take in the place of one with code of its own; None if no family names one."""
+    families = _by_model_type(tuple(FAMILIES.names())).values()
+    return next((family.native_of[remote_class] for family in families if remote_class in family.native_of), None)
 
 
 @functools.cache

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from pipeline import config as configs
 from pipeline.code_version import code_version
+from pipeline.config.fields import Pooling
 from pipeline.config.identity import identify
 from pipeline.data.pair_tokenization import TextPairs
 from pipeline.data.prepared import PreparedData, prepare
@@ -128,7 +129,11 @@ def _check_strategy(
     strategy.checked_phases(StrategyContext(encoder, config.epochs, config.epochs, config.dropout, lacking))
 
 
-def _find_pooling(config: configs.TrainConfig, address: ModelAddress) -> tuple[configs.Pooling, str]:
+_MEAN: Pooling = "mean"
+"""Where nothing else is said."""
+
+
+def _find_pooling(config: configs.TrainConfig, address: ModelAddress) -> tuple[Pooling, str]:
     """The pooling that was given, or that the model was trained with; and what to know of that, as a sentence.
 
     Raises:
@@ -136,20 +141,20 @@ def _find_pooling(config: configs.TrainConfig, address: ModelAddress) -> tuple[c
     """
     own = read_pooling(address.folder)
     if config.pooling is not None or own is None:
-        return config.pooling or configs.DEFAULT_POOLING, ""
+        return config.pooling or _MEAN, ""
     begin = f"--model {address.name}:"
     if not takes_pooling(config.objective):
         is_chosen = config.head != FAMILY_HEAD or "head" in config.explicit
         if own.name != "mean" or is_chosen or config.model == PACKAGED:
-            return configs.DEFAULT_POOLING, ""
-        return configs.DEFAULT_POOLING, f"{begin} its vectors are means of token states ({own.file}): --head mean reads those."
-    known: dict[str, configs.Pooling] = {name: name for name in get_args(configs.Pooling)}
+            return _MEAN, ""
+        return _MEAN, f"{begin} its vectors are means of token states ({own.file}): --head mean reads those."
+    known: dict[str, Pooling] = {name: name for name in get_args(Pooling)}
     if own.name not in known:
         raise ConfigError(
             f"{begin} {own.file} says that its vectors are pooled by {own.name}, which is not one of {', '.join(known)}. "
             "Give one of these as --pooling."
         )
-    notes = [f"{begin} --pooling {own.name}, as {own.file} says."] if own.name != configs.DEFAULT_POOLING else []
+    notes = [f"{begin} --pooling {own.name}, as {own.file} says."] if own.name != _MEAN else []
     if own.unread:
         notes.append(f"{begin} not used of its modules: {', '.join(own.unread)}, which change vectors after pooling.")
     return known[own.name], " ".join(notes)

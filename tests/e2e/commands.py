@@ -74,6 +74,16 @@ def write_project(folder: Path, encoder: Path, classified: Path) -> None:
     write_emotions(folder)
     shutil.copytree(encoder, folder / "my-encoder")
     write_classifier(classified, folder / "their-classifier")
+    write_adapter(folder / "my-encoder", folder / "my-adapter")
+
+
+def write_adapter(encoder: Path, folder: Path) -> None:
+    """A LoRA adapter of a model for two classes, as peft saves it."""
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForSequenceClassification
+
+    model = AutoModelForSequenceClassification.from_pretrained(encoder, num_labels=2)
+    get_peft_model(model, LoraConfig(r=2, target_modules=["q_lin", "v_lin"], task_type="SEQ_CLS")).save_pretrained(folder)
 
 
 def write_classifier(encoder: Path, folder: Path) -> None:

@@ -62,7 +62,7 @@ def test_an_adapter_is_trained_on_and_found_again_without_the_cache(workspace, a
     assert (record.base, record.adapter_base) == (str(adapter), str(adapter.parent / "base"))
     expected = workspace.evaluate(run_id).test
     shutil.rmtree(workspace.folder / ".cache" / "merged_adapters")
-    from pipeline.training import merged_adapters
+    from pipeline.modeling import merged_adapters
 
     merged_adapters._merge_once.cache_clear()
     answer = mlflow.pyfunc.load_model(f"runs:/{run_id}/model").predict(["the fine film"])

@@ -75,7 +75,10 @@ def plan_study(config: configs.MainConfig) -> StudyPlan:
     _check_seeds(config.seeds, fitting)
     if config.tune:
         _check_searches(config, fitting)
-    return StudyPlan(dataclasses.replace(config, precision=precision), precision, tuple(strategies), unfit)
+    poolings = {plan.pooling for plan in fitting}
+    pooling = poolings.pop() if len(poolings) == 1 else config.pooling
+    settled = dataclasses.replace(config, precision=precision, pooling=pooling)
+    return StudyPlan(settled, precision, tuple(strategies), unfit)
 
 
 def settle_precision(option: str, cache_dir: str) -> Precision:

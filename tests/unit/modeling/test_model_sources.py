@@ -137,3 +137,38 @@ def test_the_padding_token_may_stand_in_either_config(folder):
     change(folder / "config.json", pad_token_id=None)
     with pytest.raises(ModelError, match="no padding token"):
         load_tokenizer(find_model(str(folder)))
+
+
+JINA = {"AutoConfig": "jinaai/jina-bert-implementation--configuration_bert.JinaBertConfig"}
+JINA["AutoModel"] = "jinaai/jina-bert-implementation--modeling_bert.JinaBertModel"
+
+
+@pytest.mark.parametrize(
+    ("model_type", "auto_map", "named"),
+    [
+        ("bert", JINA, "modeling_bert.JinaBertModel"),
+        ("new", {"AutoModel": "Alibaba-NLP/new-impl--modeling.NewModel"}, "modeling.NewModel"),
+        ("NeoBERT", {"AutoConfig": "model.NeoBERTConfig", "AutoModel": "model.NeoBERT"}, "model.NeoBERT"),
+        ("other", {"AutoConfig": "model.OtherConfig"}, "model.OtherConfig"),
+    ],
+    ids=str,
+)
+def test_a_model_with_code_of_its_own_is_refused_by_its_name(folder, model_type, auto_map, named):
+    change(folder / "config.json", model_type=model_type, auto_map=auto_map)
+    with pytest.raises(ModelError) as caught:
+        find_model(str(folder)).encoder  # noqa: B018
+    assert f"is computed by code of its own ({named}, auto_map in config.json), and no code of a model" in str(caught.value)
+    assert "Supported: albert, bert," in str(caught.value)
+
+
+@pytest.mark.parametrize("auto_map", [{"AutoModel": "modeling.BertModel"}, {"AutoTokenizer": ["t.T", None]}, [], None], ids=str)
+def test_code_that_is_not_needed_is_left_alone(folder, auto_map):
+    change(folder / "config.json", auto_map=auto_map)
+    assert find_model(str(folder)).encoder.depth == 4
+
+
+def test_the_native_alternative_is_named(folder, monkeypatch):
+    monkeypatch.setattr("pipeline.modeling.families.bert.Bert.native_of", {"NewModel": "somebody/native"})
+    change(folder / "config.json", model_type="new", auto_map={"AutoModel": "new-impl--modeling.NewModel"})
+    with pytest.raises(ModelError, match=r"The same architecture without: somebody/native\."):
+        find_model(str(folder)).encoder  # noqa: B018
