@@ -13,6 +13,7 @@ class Gte(Family):
     model_types = ("gte",)
     base_prefix = "gte"
     examples = ("alibaba-nlp-community/gte-multilingual-base",)
+    native_of = {"NewModel": "alibaba-nlp-community/gte-multilingual-base"}
     layers = "layers"
     linear = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj", "dense")
     attention = ("self_attn", "post_attention_layernorm")
