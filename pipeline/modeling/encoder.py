@@ -67,6 +67,8 @@ class EncoderSpec:
     """Whether the head computes logits of every token, of which it takes the mean."""
     tells_segments: bool = False
     """Whether embeddings say which text of a pair a token is of (`token_type_ids`)."""
+    layer_weights: int = 0
+    """Weights of the linear layers of one layer."""
     relative_positions: RelativePositions | None = None
     head: str = FAMILY_HEAD
     """Name of the head; `heads` replaces what is said of the family's own where it is another."""
@@ -183,6 +185,7 @@ def _read_shape(content: dict[str, Any], name: str, model_type: str, family: Fam
             has_biases=family.has_biases(config),
             reads_first_token=family.reads_first_token(config),
             unused=family.unused(config),
+            layer_weights=family.layer_weights(config),
             relative_positions=family.relative_positions(config),
             classifies_tokens=family.classifies_tokens(config),
             tells_segments=getattr(config, "type_vocab_size", 1) > 1,

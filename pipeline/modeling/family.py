@@ -128,6 +128,12 @@ class Family:
         """Whether embeddings, layers and pooler have biases."""
         return True
 
+    def layer_weights(self, config: Any) -> int:
+        """Weights of the linear layers of one layer."""
+        size, heads = int(config.hidden_size), int(config.num_attention_heads)
+        keys_and_values = 2 * size * getattr(config, "num_key_value_heads", heads) // heads
+        return size * (2 * size + keys_and_values + self.feed_forward_matrices * int(getattr(config, self.intermediate_size)))
+
     def relative_positions(self, config: Any) -> RelativePositions | None:
         """What attention computes of relative positions by matrix products, so that it is counted; None where it does not."""
         return None

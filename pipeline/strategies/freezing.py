@@ -50,9 +50,8 @@ def shared(location: ParameterLocation) -> bool:
 
 def norms(location: ParameterLocation) -> bool:
     """Select scale and shift of every layer norm."""
-    modules = location.name.lower().split(".")
-    named = any("norm" in module or module == "ln" for module in modules)
-    return location.part not in ("unused", "added") and named
+    module = location.name.lower().rpartition(".")[0].rpartition(".")[2]  # not the model's, such as `roberta_prelayernorm`
+    return location.part not in ("unused", "added") and ("norm" in module or module == "ln")
 
 
 def inside_layers(*components: str) -> Selector:

@@ -1,8 +1,13 @@
 """DeBERTa."""
 
-from typing import Any, ClassVar
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pipeline.modeling.family import TAKES_NO_PAST, UNLIMITED, Family, RelativePositions
+
+if TYPE_CHECKING:
+    import torch
 
 
 class Deberta(Family):
@@ -33,6 +38,32 @@ class Deberta(Family):
         """Keys (`c2p`) and queries (`p2c`) of a row for every distance, up to the text's length."""
         projections = tuple(name for kind, name in (("c2p", "pos_proj"), ("p2c", "pos_q_proj")) if kind in _kinds(config))
         return RelativePositions(2 * _longest_distance(config), projections, False, True) if projections else None
+
+    def layer_weights(self, config: Any) -> int:
+        """With the projections of relative positions."""
+        relative = self.relative_positions(config)
+        own = len(relative.projections) if relative and not relative.tokens_pass else 0
+        return super().layer_weights(config) + own * int(config.hidden_size) ** 2
+
+    def repair(self, model: Any) -> None:
+        """Under autocast its scores are of another type than the lowest number that masks them, and transformers stops."""
+        attentions = [module for module in model.modules() if hasattr(module, "in_proj")]
+        for kind in {type(module) for module in attentions}:
+            in_float32 = _in_float32(kind)
+            for module in (module for module in attentions if type(module) is kind):
+                module.__class__ = in_float32
+
+
+def _in_float32(attention: type) -> type:
+    """The attention, computed in float32 whatever the rest is computed in."""
+    import torch
+
+    class InFloat32(attention):  # type: ignore[misc]
+        def forward(self, hidden_states: torch.Tensor, *given: Any, **named: Any) -> Any:
+            with torch.autocast(hidden_states.device.type, enabled=False):
+                return super().forward(hidden_states.float(), *given, **named)
+
+    return InFloat32
 
 
 def _kinds(config: Any) -> tuple[str, ...]:

@@ -26,6 +26,11 @@ class Xmod(Family):
         """The adapters of other languages."""
         return tuple(language for language in config.languages if language != _language(config))
 
+    def layer_weights(self, config: Any) -> int:
+        """With those of the language's adapter."""
+        size = int(config.hidden_size)
+        return super().layer_weights(config) + 2 * size * (size // int(config.adapter_reduction_factor))
+
     def why_unsupported(self, config: Any) -> str | None:
         """Norms before blocks, which end with one more, and a language that nothing says."""
         if config.pre_norm:

@@ -38,8 +38,7 @@ class RandomSubset(Strategy):
                 f"random_subset cannot work on {encoder.model_type}: {encoder.name} has no biases to count below its "
                 "classifier. Give --strategy-args amount=... or choose another strategy."
             )
-        size, width = encoder.hidden_size, encoder.intermediate_size
-        weights = encoder.layer_sets * size * (4 * size + encoder.family.feed_forward_matrices * width)
+        weights = encoder.layer_sets * encoder.layer_weights
         if self.amount is not None and self.amount > weights:
             raise ConfigError(
                 f"random_subset: amount={self.amount} exceeds the {weights:,} weights in the linear layers of {encoder.name}. "

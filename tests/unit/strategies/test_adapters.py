@@ -58,7 +58,8 @@ def test_targets_are_last_names_or_one_of_two_groups(build):
 @pytest.mark.parametrize("family", [family for family in list_model_types() if has_biases(family)])
 def test_bitfit_trains_every_bias_whatever_it_is_called(build, family):
     built = build("bitfit", family=family)
-    biases = {name for name, _ in built.model.named_parameters() if "bias" in name.rpartition(".")[2]}
+    unused = {parameter.name for parameter in built.parameters.parameters if parameter.location.part == "unused"}
+    biases = {name for name, _ in built.model.named_parameters() if "bias" in name.rpartition(".")[2]} - unused
     assert {parameter.name for parameter in built.parameters.trainable} == biases
 
 
