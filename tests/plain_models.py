@@ -51,6 +51,7 @@ def has_final_norm(model_type: str) -> bool:
     modules = dict(plain_model(model_type).base_model.named_modules())
     length = {name: len(module) for name, module in modules.items() if isinstance(module, torch.nn.ModuleList)}
     holders = {"", max(length, key=lambda name: length[name]).rpartition(".")[0]}
+    holders = {name for name in holders if not hasattr(modules[name], "rel_embeddings")}  # whose norm the table passes
     return any(type(module).__name__.endswith("Norm") for holder in holders for module in modules[holder].children())
 
 
