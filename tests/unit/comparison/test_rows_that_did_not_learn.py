@@ -75,7 +75,7 @@ def make_study(make_run: MakeRun) -> Callable[..., Study]:
 
 
 def test_a_collapsed_row_is_said_not_to_have_learned_and_not_to_be_behind(make_study: Callable[..., Study]) -> None:
-    """The quick start of issue 14: prefix at the loss of a guess, accuracy 0.499."""
+    """A quick start as it once came out: prefix at the loss of a guess, accuracy 0.499."""
     study = make_study({"full": [0.84], "lora": [0.83], "prefix": [ONE_CLASS], "head_only": [0.66]})
     verdict = reach_verdict(study.statistics, study.table)
     prefix = study.table.index[study.table["strategy"] == "prefix"][0]
