@@ -29,7 +29,7 @@ def test_every_family_trains_and_is_evaluated(workspace, tiny, family):
     run = workspace.tracker.get(run_id)
     assert run.status == "FINISHED"
     record = json.loads((workspace.tracker.download_model(run_id, workspace.folder / run_id) / "model.json").read_text())
-    longest = find_model(str(tiny.folder(family))).encoder.max_positions
+    longest = min(9999, find_model(str(tiny.folder(family))).encoder.max_positions)
     assert record["max_length"] == longest - (4 if strategy == "prefix" else 0)
     workspace.evaluate(run_id)
     assert 0 <= workspace.tracker.get(run_id).metrics["test/accuracy"] <= 1

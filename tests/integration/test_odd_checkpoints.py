@@ -10,7 +10,8 @@ import mlflow
 import pytest
 import torch
 
-from pipeline.config import EvaluateConfig, TrainConfig, TuneConfig, as_dict
+from pipeline.config import EvaluateConfig, TrainConfig, TuneConfig
+from pipeline.config.fields import as_dict
 from pipeline.stages import evaluate
 from pipeline.training.saved_model import load_model_folder, read_record
 from pipeline.training.setup import find_inputs
