@@ -50,7 +50,7 @@ def limits_for(command: str) -> dict[str, str]:
         extra = {**LIMITS, **REPLACED, **STUDIES.get(recipe[1], {})}
     elif re.search(r"-e (train|tune)|pipeline (train|main|tune)", command):
         extra = dict(LIMITS)
-    elif "--model" in command:
+    elif "--model " in command:
         extra = {"max_eval_samples": "32"}
     else:
         extra = {}
