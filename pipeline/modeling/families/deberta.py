@@ -60,6 +60,8 @@ def _in_float32(attention: type) -> type:
 
     class InFloat32(attention):  # type: ignore[misc]
         def forward(self, hidden_states: torch.Tensor, *given: Any, **named: Any) -> Any:
+            if hidden_states.is_meta or not torch.is_autocast_enabled(hidden_states.device.type):
+                return super().forward(hidden_states, *given, **named)
             with torch.autocast(hidden_states.device.type, enabled=False):
                 return super().forward(hidden_states.float(), *given, **named)
 

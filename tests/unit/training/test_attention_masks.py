@@ -40,6 +40,10 @@ def test_attention_is_as_before_afterwards(tiny) -> None:
 def test_no_value_is_read_back(tiny, family) -> None:
     """A tensor on the meta device has no values: what a GPU would have to be waited for is an error there."""
     model = built_model(tiny, family).to("meta").train()
+    if not model._supports_sdpa:
+        pytest.skip("transformers makes this model's masks itself, and the patch leaves them alone")
+    if hasattr(model.config, "languages"):
+        pytest.skip("every layer looks at which text is of which language")
     inputs = {"input_ids": IDS.to("meta"), "attention_mask": torch.ones_like(IDS, device="meta")}
     labels = torch.zeros(len(IDS), dtype=torch.int64, device="meta")
     with masks_without_waiting(model):
