@@ -96,9 +96,6 @@ class Family:
     """Modules that change the states between two layers, given what entered the lower one and what left it."""
     layers_return_tuples: ClassVar[bool] = False
     """Whether a layer returns its states as the first of a tuple."""
-    splits: ClassVar[bool] = True
-    """Whether the model can be split between two layers: what one returns, [examples, length, hidden], is what the next is
-    given. Where it cannot, the frozen layers are computed in every step."""
     trims_last_layer: ClassVar[bool] = False
     """Whether the top layer can be made to compute the first token alone: a layer is `attention.self`, `attention.output`,
     `intermediate` and `output`, and computes with them what BERT's does."""

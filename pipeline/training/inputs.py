@@ -38,8 +38,7 @@ class InputsByPhase:
 
         What came from the cache is noted in `progress` when it does so first: a resumed training finds what it had built.
         """
-        encoder = self._plan.encoder
-        layer = self._plan.parameters.lowest_layer(encoder, phase) if encoder.family.splits else 0
+        layer = self._plan.parameters.lowest_layer(self._plan.encoder, phase)
         if layer not in self._by_layer:
             made: list[Examples] = []
 

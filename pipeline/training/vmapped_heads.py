@@ -82,10 +82,8 @@ def trains_head_alone(parameters: ParameterPlan, encoder: EncoderSpec, strategy:
     for the head.
     """
     phases = len(parameters.start_epochs)
-    if phases > 1 or not encoder.family.splits:
-        return False
     takes_part = strategy.is_solved or type(strategy).after_step is not Strategy.after_step
-    return parameters.lowest_layer(encoder, 0) == encoder.depth and not takes_part and precision != "fp16"
+    return phases == 1 and parameters.lowest_layer(encoder, 0) == encoder.depth and not takes_part and precision != "fp16"
 
 
 def differ_in_optimization_only(configs: Sequence[FitConfig]) -> bool:
