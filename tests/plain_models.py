@@ -2,13 +2,24 @@
 
 import functools
 import inspect
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from transformers import CONFIG_MAPPING, AutoConfig, AutoModel, AutoModelForSequenceClassification
 
 LAYERS = 4
+
+UNLIKE = ("albert", "bert", "deberta-v2", "distilbert", "modernbert", "roberta")
+"""Families built unlike: shared layers, a pooler, what all layers share, no pooler, no biases, positions after padding."""
+
+
+def in_tiers(families: Iterable[str]) -> list[Any]:
+    """Parameters of a test that every family repeats: those of `UNLIKE` in `make test`, the others in `make test-all`."""
+    return [pytest.param(family, marks=() if family in UNLIKE else pytest.mark.slow) for family in families]
+
 
 _DEBERTA = {"relative_attention": True, "position_biased_input": False, "pos_att_type": ["p2c", "c2p"]}
 PUBLISHED: dict[str, dict[str, Any]] = {

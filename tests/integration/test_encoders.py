@@ -6,6 +6,7 @@ import shutil
 
 import pytest
 import torch
+from plain_models import in_tiers
 from safetensors.torch import load_file
 
 from pipeline.modeling.family import list_model_types
@@ -19,7 +20,7 @@ def data(workspace):
     return {name: value for name, value in workspace.options.items() if name != "model"}
 
 
-@pytest.mark.parametrize("family", list_model_types())
+@pytest.mark.parametrize("family", in_tiers(list_model_types()))
 def test_every_family_trains_and_is_evaluated(workspace, tiny, family):
     strategy = STRATEGY.get(family, "full")
     options = {"model": str(tiny.folder(family)), "strategy": strategy, "epochs": 1, "max_length": 9999, "dropout": 0}

@@ -1,6 +1,6 @@
 """Searches whose processes are killed at random moments go on with the same command, and end as if nothing had happened.
 
-`make test` kills one search of each executor, `make test-all` three.
+Three of each executor, a minute each, so they are left to `make test-all`; `make test` kills a study (test_killed_study.py).
 `KILLED_SEARCHES=40 python -m pytest tests/integration/test_killed_searches.py` does it with 40 searches.
 """
 
@@ -19,6 +19,8 @@ import yaml
 
 from pipeline.tracking.tags import Tag
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 TRIALS = 5
 SEARCHES = int(os.environ.get("KILLED_SEARCHES", "3"))
@@ -27,11 +29,6 @@ LINES = 16  # of some fifty that an uninterrupted search says
 RATES = [1e-3, 2e-3, 3e-3, 1e-2, 2e-2]
 SPACE = {"learning_rate": [1e-3, 3e-3, 1e-2], "dropout": [0.0, 0.1]}
 VICTIMS = tuple(KILLS)
-
-
-def searches(quick):
-    """Numbers of the searches to kill; `make test` takes one of them, and a number decides who is killed."""
-    return [pytest.param(number, marks=() if number == quick else pytest.mark.slow) for number in range(SEARCHES)]
 
 
 def command(folder, workers, executor):
@@ -182,14 +179,14 @@ def disturb(folder, number, executor):
         file.write(f"{executor}, {victim}, {workers} worker(s): killed {killed} times\n")
 
 
-@pytest.mark.parametrize("number", searches(quick=VICTIMS.index("all")))
+@pytest.mark.parametrize("number", range(SEARCHES))
 def test_a_killed_search_ends_as_one_that_was_not(prepared, uninterrupted, number):
     folder = copy_of(prepared, f"killed-{number}")
     disturb(folder, number, "local")
     assert outcome(folder) == uninterrupted
 
 
-@pytest.mark.parametrize("number", searches(quick=VICTIMS.index("search")))
+@pytest.mark.parametrize("number", range(SEARCHES))
 def test_a_killed_batched_search_keeps_what_was_finished(prepared, together, number):
     folder = copy_of(prepared, f"batched-{number}")
     disturb(folder, number, "batched")

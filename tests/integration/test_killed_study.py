@@ -22,7 +22,7 @@ COMMAND = [sys.executable, "-m", "pipeline", "main", "--recipe", "killed.yaml"]
 @pytest.fixture(scope="module")
 def start(workspace):
     """Starts the study in a process of its own; its output goes to a file."""
-    slow = {"epochs": 8, "batch_size": 8, "eval_steps": 10, "learning_rate": 1e-3}
+    slow = {"epochs": 5, "batch_size": 8, "eval_steps": 10, "learning_rate": 1e-3}
     recipe = {
         "options": {**workspace.options, "epochs": 1, "seeds": 2},
         "strategies": {"head_only": {"learning_rate": 1e-2}, "partial": {**slow, "strategy_args": {"top_k": 2}}},

@@ -17,6 +17,7 @@ def dataset(tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 def test_ten_thousand_classes_are_prepared_trained_evaluated_and_compared(workspace, dataset, tmp_path):
     given = {"dataset": str(dataset), "model": workspace.options["model"]}
     prepared = prepare_data.run(workspace.config(PrepareDataConfig, **given))

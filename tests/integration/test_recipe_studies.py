@@ -92,7 +92,7 @@ def test_an_unknown_entry_is_answered_with_the_nearest_of_the_recipe(workspace):
     assert len(workspace.tracker.search()) == before
 
 
-@pytest.mark.parametrize(("family", "labels"), [("bert", LABELS), ("xlm-roberta", NAMES)])
+@pytest.mark.parametrize(("family", "labels"), [("bert", LABELS), pytest.param("xlm-roberta", NAMES, marks=pytest.mark.slow)])
 def test_the_korean_study_runs_on_a_file_of_its_form(workspace, tiny, tmp_path, capfd, family, labels):
     file = write_emotions(tmp_path / "감정.csv", labels)
     config = workspace.config(

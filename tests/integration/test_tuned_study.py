@@ -21,6 +21,7 @@ def dry_run(workspace, capsys, **options):
     return capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_tuned_study_that_is_run_again_finds_its_searches(workspace, capsys):
     strategies = {"narrow": {"strategy": "partial", "strategy_args": {"top_k": 1}}, "linear_probe": {"space": {"C": [1.0]}}}
     options = {**workspace.options, "epochs": 1, "seeds": 2, "tune": True, "trials": 2}

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from plain_models import in_tiers
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForMaskedLM, AutoModelForSequenceClassification, AutoModelForTokenClassification
 
@@ -74,7 +75,7 @@ def note(folder: Path) -> str:
 WRAPPERS = ["module.", "_orig_mod.", "model.", "module._orig_mod.", "_orig_mod.module.model.", "model.model."]
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", in_tiers(FAMILIES))
 @pytest.mark.parametrize("classifier", [False, True], ids=["encoder", "classifier"])
 def test_what_wrappers_put_before_the_names_is_read_as_if_it_were_not_there(copy, family: str, classifier: bool) -> None:
     folder = copy(family, classifier)
@@ -254,7 +255,7 @@ def test_weights_with_an_adapter_that_was_not_merged_are_refused(copy) -> None:
     assert "are those of a model with an adapter that was not merged" in refusal(folder)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", in_tiers(FAMILIES))
 def test_the_rows_of_a_classifier_are_put_in_the_order_of_the_data(copy, family: str) -> None:
     folder = copy(family, classifier=True)
     address = find_model(str(folder))
@@ -271,7 +272,7 @@ def test_the_rows_of_a_classifier_are_put_in_the_order_of_the_data(copy, family:
         assert torch.allclose(own(**inputs).logits, logits, atol=1e-6)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", in_tiers(FAMILIES))
 def test_of_other_classes_the_last_layer_is_drawn_as_where_there_is_none(copy, family: str) -> None:
     folder = copy(family, classifier=True)
     loaded = load_classifier(find_model(str(folder)), ("x", "y"), 0.0, seed=5)

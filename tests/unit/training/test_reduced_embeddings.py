@@ -2,9 +2,11 @@
 
 import pytest
 import torch
+from plain_models import in_tiers
 from safetensors.torch import load_file
 
 from pipeline.data.batching import TokenExamples
+from pipeline.modeling.family import list_model_types
 from pipeline.registry import ACCELERATIONS
 from pipeline.strategies.base import create_strategy
 from pipeline.training.acceleration.patches.reduced_embeddings import used_vocabulary
@@ -57,6 +59,7 @@ def used_rows(tiny):
     return torch.cat(ids).unique()
 
 
+@pytest.mark.parametrize("family", in_tiers(list_model_types()))
 def test_it_is_the_same_training_on_every_architecture(both, family):
     (used, result, watched), (whole, expected, expected_watched) = both(family=family)
     for (name, left), (_, right) in zip(used.model.named_parameters(), whole.model.named_parameters(), strict=True):

@@ -4,7 +4,9 @@ from dataclasses import replace
 
 import pytest
 import torch
+from plain_models import in_tiers
 
+from pipeline.modeling.family import list_model_types
 from pipeline.strategies.base import create_strategy, list_strategies
 from pipeline.training.activation_cache import ActivationCache
 from pipeline.training.checkpoints import trained_state
@@ -64,6 +66,7 @@ def assert_same(found, expected, exact=()):
         torch.testing.assert_close(found.weights[name], weight, rtol=1e-4, atol=1e-4, msg=name)
 
 
+@pytest.mark.parametrize("family", in_tiers(list_model_types()))
 def test_each_is_what_it_is_by_itself(tiny, prepare, alone, watch, family):
     points = [{**point, "dropout": dropout} for point, dropout in zip(POINTS, (0.0, 0.1, 0.3, 0.5, 0.1), strict=True)]
     plan = prepare(family)
