@@ -236,17 +236,25 @@ def _argument_rows(cls: type[Strategy]) -> list[str]:
 def render_encoders() -> str:
     """The text of docs/reference/encoders.md: the hand-written part with a table of the families."""
     text = (REFERENCE / "encoders.in.md").read_text(encoding="utf-8")
-    rows = ["| `model_type` | such as | strategies | longest input |", "|---|---|---|---|"]
+    rows = ["| `model_type` | such as | strategies | trains | longest input |", "|---|---|---|---|---|"]
+    strategies, trains = list_strategies(), 0
     for model_type in list_model_types():
         family = find_family(model_type)
         if family is None or model_type != family.model_types[0]:
             continue
-        refused = [name for name in list_strategies() if not _works_on(create_strategy(name, {}), model_type)]
+        refused = [name for name in strategies if not _works_on(create_strategy(name, {}), model_type)]
+        trains += len(family.model_types) * (len(strategies) - len(refused))
         rows.append(
             f"| {', '.join(f'`{name}`' for name in family.model_types)} | {', '.join(family.examples)} "
             f"| {'all but ' + ', '.join(refused) if refused else 'all'} "
-            f"| {_longest_input(family)} |"
+            f"| {len(strategies) - len(refused)} of {len(strategies)} | {_longest_input(family)} |"
         )
+    types = len(list_model_types())
+    rows += [
+        "",
+        f"{types} model types with {len(strategies)} strategies make {types * len(strategies)} pairs: {trains} train, "
+        f"{types * len(strategies) - trains} are refused.",
+    ]
     reasons: dict[str, list[str]] = {}
     for name, reason in list_unsupported().items():
         reasons.setdefault(reason, []).append(f"`{name}`")
