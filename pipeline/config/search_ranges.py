@@ -104,6 +104,24 @@ class LogUniform:
         return {"log_uniform": [self.low, self.high]}
 
 
+def find_end(search_range: Range, value: Any) -> str:
+    """`lowest` or `highest` where a value is at an end of its range, so that one further out may do better; else empty.
+
+    Of a logarithmic scale that is the outermost tenth; of choices the outer one, if they are three fractions or more. Whole
+    numbers often have an end by nature (layers), as zero has, so they count for none.
+    """
+    if isinstance(search_range, LogUniform):
+        low, high = search_range.low, search_range.high
+        reach = (high / low) ** 0.1
+    elif isinstance(search_range, Choices) and len(search_range.options) >= 3 and isinstance(value, float):
+        low, high, reach = min(search_range.options), max(search_range.options), 1.0
+    else:
+        return ""
+    if low == high or value == 0:
+        return ""
+    return "lowest" if value <= low * reach else "highest" if value >= high / reach else ""
+
+
 def parse_range(name: str, given: object) -> Range:
     """The range that a recipe says: a list of values, `{integers: [low, high]}` or `{log_uniform: [low, high]}`.
 

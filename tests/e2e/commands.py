@@ -54,6 +54,8 @@ def limits_for(command: str) -> dict[str, str]:
         extra = {"max_eval_samples": "32"}
     else:
         extra = {}
+    if names(command, "models"):
+        extra.pop("model", None)
     return {name: value for name, value in extra.items() if not names(command, name)}
 
 

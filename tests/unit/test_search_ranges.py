@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.config.search_ranges import Choices, Integers, LogUniform, parse_range
+from pipeline.config.search_ranges import Choices, Integers, LogUniform, find_end, parse_range
 from pipeline.errors import ConfigError
 
 RANGES = st.one_of(
@@ -57,3 +57,23 @@ def test_a_faulty_range_is_answered_with_what_is_wrong(given, message):
         parse_range("epochs", given)
     assert str(caught.value).startswith("space: 'epochs'")
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("search_range", "value", "end"),
+    [
+        (Choices((2e-5, 4e-5, 8e-5)), 8e-5, "highest"),
+        (Choices((8e-5, 2e-5, 4e-5)), 2e-5, "lowest"),
+        (Choices((2e-5, 4e-5, 8e-5)), 4e-5, ""),
+        (Choices((0.1, 0.2)), 0.2, ""),
+        (Choices((0.0, 0.1, 0.2)), 0.0, ""),
+        (Choices((16, 32, 64)), 64, ""),
+        (Integers(1, 6), 6, ""),
+        (LogUniform(1e-5, 1e-3), 1.5e-5, "lowest"),
+        (LogUniform(1e-5, 1e-3), 7e-4, "highest"),
+        (LogUniform(1e-5, 1e-3), 1e-4, ""),
+        (LogUniform(1e-5, 1e-5), 1e-5, ""),
+    ],
+)
+def test_the_end_of_a_range_is_known_where_a_wider_one_is_possible(search_range, value, end):
+    assert find_end(search_range, value) == end

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from pipeline import config as configs
 from pipeline.config.identity import identify
+from pipeline.config.search_ranges import find_end
 from pipeline.errors import PipelineError
 from pipeline.stages.progress import next_command, say
 from pipeline.stages.run_record import origin_tags
@@ -140,6 +141,11 @@ def show(plan: SearchPlan, result: TuneResult, tracker: Tracker | None) -> None:
         f"{plan.config.title}: best of {result.trials} trials has validation {plan.metric} {result.best_score:.4f} with "
         + ", ".join(f"{name}={value}" for name, value in best.items())
     )
+    for name, search_range in plan.space.ranges.items():
+        if end := find_end(search_range, best[name]):
+            say(
+                f"  {name} {best[name]} is among the {end} that were searched: a wider range in a recipe's space may do better."
+            )
     say(
         f"  spent of a budget of {plan.budget}: {spent['budget/trials']:g} trials, {spent['budget/train_seconds']:.1f} s of "
         f"training, {spent['budget/examples']:,.0f} examples"

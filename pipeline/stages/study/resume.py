@@ -95,7 +95,7 @@ def open_study(plan: StudyPlan, tracker: Tracker) -> Iterator[RunLogger]:
 
 
 def _open(plan: StudyPlan, note: Path, tracker: Tracker) -> RunLogger:
-    title = f"study-{plan.config.recipe}"
+    title = f"study-{Path(plan.config.recipe).stem}"
     noted: dict[str, str] = {}
     try:
         noted = cast(dict[str, str], read_with_checksum(note.read_text(encoding="utf-8")))

@@ -116,6 +116,12 @@ def test_file_names_are_distinct_and_safe(make_run: MakeRun) -> None:
     assert list(named.values()) == runs
 
 
+def test_files_of_several_encoders_say_which(make_run: MakeRun) -> None:
+    runs = [make_run("full", params={"model": model, "seed": seed}) for model in ("minilm", "/x/all-mpnet") for seed in "12"]
+    names = list(select_runs(runs).file_names())
+    assert names == ["full_minilm_seed1", "full_minilm_seed2", "full_all-mpnet_seed1", "full_all-mpnet_seed2"]
+
+
 @pytest.mark.parametrize("entry", ["..", "!?", ".", "../"])
 def test_no_entry_names_another_folder(make_run: MakeRun, entry: str) -> None:
     run = make_run("full", tags={"entry": entry})
