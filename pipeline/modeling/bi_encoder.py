@@ -59,7 +59,7 @@ class BiEncoderModel(nn.Module):
         self._pool = POOLS[pooling]
         setattr(self, attribute, encoder)
         if getattr(encoder, "pooler", None) is not None:
-            encoder.pooler = None  # BERT's and ALBERT's, which nothing here reads
+            encoder.pooler = nn.Identity()  # BERT's and ALBERT's, which nothing here reads; LayoutLM would call None
         self.classifier: nn.Linear | None = None
         if classes:
             self.classifier = nn.Linear(3 * encoder.config.hidden_size, classes)

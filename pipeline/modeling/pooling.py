@@ -91,7 +91,8 @@ class PoolingHead(nn.Module, Head):
             delattr(model, name)
         if encoder.pooler and not encoder.family.pooler_is_norm:
             parent, _, name = encoder.pooler.rpartition(".")
-            setattr(model.get_submodule(parent), name, None)
+            # Not None: LayoutLM calls its pooler whether there is one or not.
+            setattr(model.get_submodule(parent), name, nn.Identity())
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             head = cls(encoder.hidden_size, classes, dropout)
