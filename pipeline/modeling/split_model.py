@@ -106,9 +106,14 @@ class SplitModel:
 
 def _stand_in(module: nn.Module, attributes: Iterable[str], returns_tuple: bool) -> nn.Module:
     """A module that hands on what it is given, in place of one whose output it is given; with those attributes that it has."""
+    import torch
     from torch import nn
 
     stand_in = nn.Identity()
+    own = next((parameter for parameter in module.parameters() if parameter.is_floating_point()), None)
+    if own is not None:
+        # Of no size: the type of a model that asks for it is that of its parameters, of which none may be left.
+        stand_in.typed = nn.Parameter(torch.empty(0, dtype=own.dtype, device=own.device), requires_grad=False)
     forward: Any = _hand_on_in_tuple if returns_tuple else _hand_on
     stand_in.forward = forward  # type: ignore[method-assign]
     for name in attributes:
