@@ -122,12 +122,19 @@ def describe_encoder(config: Mapping[str, Any], name: str) -> EncoderSpec:
     family = find_family(model_type)
     _refuse_remote_code(config, name, is_known=family is not None)
     if family is not None and not family.unsupported:
-        return _read_shape(dict(config), name, str(model_type), family)
+        return read_shape(dict(config), name, str(model_type), family)
     supported = ", ".join(list_model_types())
-    if family is not None:
-        raise ModelError(
-            f"--model {name}: architecture {model_type!r} is not supported: {family.unsupported}. Supported: {supported}."
-        )
+    reason = family.unsupported if family else ""
+    if isinstance(model_type, str) and model_type and family is None:
+        from pipeline.modeling.inferred.family import infer_family
+        from pipeline.modeling.inferred.probe import NotInferredError
+
+        try:
+            return read_shape(dict(config), name, model_type, infer_family(config, model_type))
+        except NotInferredError as error:
+            reason = f"no file describes its family, and it is not read off the model, for {error}"
+    if reason:
+        raise ModelError(f"--model {name}: architecture {model_type!r} is not supported: {reason}. Supported: {supported}.")
     if not model_type:
         raise ModelError(
             f'--model {name}: config.json does not say which architecture this is. Add "model_type" to it. '
@@ -158,7 +165,7 @@ def _refuse_remote_code(config: Mapping[str, Any], name: str, is_known: bool) ->
     )
 
 
-def _read_shape(content: dict[str, Any], name: str, model_type: str, family: Family) -> EncoderSpec:
+def read_shape(content: dict[str, Any], name: str, model_type: str, family: Family) -> EncoderSpec:
     """Read through transformers' own config class: families name the same thing differently and have other defaults."""
     from transformers import CONFIG_MAPPING
 

@@ -52,6 +52,9 @@ class Family:
     """Why no model of these types can be used, as in "architecture 'fnet' is not supported: REASON."; the rest is not read
     then."""
 
+    inferred: ClassVar[Mapping[str, Any]] = {}
+    """What was read off a model, where no file describes its family (`modeling/inferred`)."""
+
     native_of: ClassVar[Mapping[str, str]] = {}
     """Class by which a model's own code describes this architecture -> a checkpoint of it that needs no code of its own."""
 
@@ -111,6 +114,11 @@ class Family:
     refused: ClassVar[Mapping[str, str]] = {}
     """Strategy -> why it cannot work on this family, as in "prefix cannot work on albert: REASON." What follows from a
     config, such as layers without biases, strategies find themselves."""
+
+    @property
+    def note(self) -> str:
+        """What a user should know of it, as a clause; empty where there is nothing to say."""
+        return ""
 
     def max_positions(self, config: Any) -> int:
         """Tokens that the positions reach, special tokens included."""

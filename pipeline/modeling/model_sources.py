@@ -63,8 +63,9 @@ class ModelAddress:
     @property
     def note(self) -> str:
         """What a user should know of where it comes from, as a sentence; empty where there is nothing to say."""
-        made = self.adapter
-        return f"--model {self.name}: a peft adapter ({made.kind}), merged into {made.base}." if made else ""
+        made, read_off = self.adapter, self.encoder.family.note
+        merged = f"--model {self.name}: a peft adapter ({made.kind}), merged into {made.base}." if made else ""
+        return " ".join(filter(None, (merged, f"--model {self.name}: {read_off}." if read_off else "")))
 
     @property
     def encoder(self) -> EncoderSpec:

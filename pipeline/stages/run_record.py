@@ -52,6 +52,8 @@ def log_start(inputs: TrainingInputs, logger: RunLogger, precision: Precision) -
     options = {name: value for name, value in identity.items() if name != "strategy_args"}
     chosen = f" Chosen by auto: {config.strategy_reason}." if config.strategy_reason else ""
     named = {Tag.STRATEGY_REASON: config.strategy_reason, Tag.ENTRY: config.entry}
+    if inferred := inputs.address.encoder.family.inferred:
+        named[Tag.INFERRED_FAMILY] = json.dumps(inferred)
     compute = {"compute_dtype": dtype_name(precision)}
     logger.log_params({**options, **config.strategy_args, **compute})
     logger.set_tags(

@@ -49,6 +49,12 @@ class LinearAdapter(Strategy):
         """The adapters and the head, all the time."""
         available = {*context.encoder.family.linear, ALL_LINEAR, QUERY_VALUE}
         wrong = [unknown("target", name, available) for name in self.targets if name not in available]
+        family = context.encoder.family
+        if QUERY_VALUE in self.targets and not family.query_value:
+            wrong.append(
+                f"which layers make queries and values in {context.encoder.model_type} is not known. Name linear layers: "
+                f"{', '.join(family.linear)}; or write all-linear."
+            )
         if not self.targets:
             wrong = ["is empty. Name linear layers, or leave it out."]
         if wrong:

@@ -30,6 +30,7 @@ class Tag(StrEnum):
     BASE_SHA256 = f"{PREFIX}base_sha256"
     CODE_VERSION = f"{PREFIX}code_version"
     TEST_CODE_VERSION = f"{PREFIX}test_code_version"
+    INFERRED_FAMILY = f"{PREFIX}inferred_family"
     HARDWARE = f"{PREFIX}hardware"
     NUM_PROCESSES = f"{PREFIX}num_processes"
     FROZEN_PREFIX_CACHE = f"{PREFIX}frozen_prefix_cache"

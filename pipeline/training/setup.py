@@ -57,11 +57,17 @@ class TrainingInputs:
     @property
     def identity(self) -> str:
         """Equal for two trainings that compute the same."""
-        return digest([identify(self.config), self.prepared.manifest.fingerprint, self.base_sha256])
+        return digest([self._options, self.prepared.manifest.fingerprint, self.base_sha256])
 
     def config_hash(self, precision: Precision) -> str:
         """Equal for configurations that compute the same, once it is known what `--precision` means."""
-        return digest({**identify(self.config), "precision": precision})
+        return digest({**self._options, "precision": precision})
+
+    @property
+    def _options(self) -> dict[str, Any]:
+        """The options that decide what is computed, and what was read off the model where no file describes its family."""
+        inferred = self.address.encoder.family.inferred
+        return {**identify(self.config), **({"inferred": inferred} if inferred else {})}
 
     @property
     def code_version(self) -> str:

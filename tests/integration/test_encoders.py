@@ -55,7 +55,7 @@ def truncate_older_pickle(folder):
 @pytest.mark.parametrize(
     ("change", "strategy", "message"),
     [
-        (change_config(model_type="gpt2"), "full", "architecture 'gpt2' is not supported. Supported: albert, bert, "),
+        (change_config(model_type="gpt2"), "full", "its tokens see none of those after them, as in a decoder"),
         (change_config(model_type=None), "full", "config.json does not say which architecture this is"),
         (lambda folder: os.truncate(folder / "model.safetensors", 9000), "full", "model.safetensors is damaged"),
         (truncate_older_pickle, "full", "unexpected EOF, expected 100 more bytes"),
