@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib.util
 import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import pytest
 import torch
@@ -94,18 +94,14 @@ def is_quick(family: str, name: str, pooler: bool = True, head: str = FAMILY_HEA
     """Whether `make test` takes a case: BERT as it is, and of all else strategies of `EVERYWHERE`."""
     if family == "bert":
         return pooler or name in EVERYWHERE
-    return name in _two_in_turn(family) and pooler and head == FAMILY_HEAD
-
-
-def _two_in_turn(family: str) -> list[str]:
     works = [name for name in EVERYWHERE if (family, name) not in REFUSED]
     turn = FAMILIES.index(family)
-    return [works[turn % len(works)], works[(turn + 1) % len(works)]]
+    return name in (works[turn % len(works)], works[(turn + 1) % len(works)]) and pooler and head == FAMILY_HEAD
 
 
-def in_tiers(cases: Sequence[tuple]) -> list:
-    """Parameters of a test, marked as slow where `make test` leaves them out."""
-    quick = [case for case in cases if is_quick(*case)]
+def in_tiers(cases: Sequence[tuple], families: Collection[str] = FAMILIES) -> list:
+    """Parameters of a test, marked as slow where `make test` leaves them out: those of other families in any case."""
+    quick = [case for case in cases if case[0] in families and is_quick(*case)]
     assert quick
     return [pytest.param(*case, marks=() if case in quick else pytest.mark.slow) for case in cases]
 

@@ -5,6 +5,7 @@ import json
 
 import pytest
 from pairs import OWN_HEADS, PAIRS, STRATEGIES, WITH_MEAN, fewest_epochs, in_tiers, make, moved
+from plain_models import UNLIKE
 
 from pipeline.config import TrainConfig
 from pipeline.config.identity import identify
@@ -28,7 +29,7 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("family", "name", "pooler", "head"), in_tiers(CASES))
+@pytest.mark.parametrize(("family", "name", "pooler", "head"), in_tiers(CASES, UNLIKE))
 def test_the_seed_decides_the_result_and_an_interruption_does_not(tiny, family, name, pooler, head, tmp_path, watch):
     epochs, steps_per_epoch = max(3, fewest_epochs(name)), STEPS_PER_EPOCH
     if make(name).is_solved:  # in one step, so an interruption leaves nothing, and nothing is drawn

@@ -1,14 +1,19 @@
 """Every strategy's own search space holds points that the strategy takes, on every architecture that it works on."""
 
+import pytest
+from plain_models import in_tiers
+
 from pipeline.config import TrainConfig
 from pipeline.config.search_ranges import LogUniform
 from pipeline.errors import ConfigError
+from pipeline.modeling.family import list_model_types
 from pipeline.modeling.model_sources import find_model
 from pipeline.stages.configure import replace_options
 from pipeline.strategies.base import Strategy, StrategyContext, create_strategy, list_strategies
 from pipeline.tuning.space import Space
 
 
+@pytest.mark.parametrize("family", in_tiers(list_model_types()))
 def test_strategies_take_what_their_spaces_hold(tiny, family):
     encoder = find_model(str(tiny.folder(family))).encoder
     context = StrategyContext(encoder, 5, 100, 0.1)

@@ -27,7 +27,7 @@ STUDIES = {
     "prefix_vs_full": {"split": "random", "strategies": "prefix"},
     "layerwise": {"strategies": "freeze_9,two_rates"},
     "korean_emotion": {"strategies": "attention"},
-    "encoders": {"strategies": "head_only"},
+    "encoders": {"strategies": "head_only", "trials": "3"},
 }
 
 

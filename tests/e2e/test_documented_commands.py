@@ -26,8 +26,12 @@ LONG = [
     "python -m pipeline prepare_data --dataset imdb",
     "python -m pipeline main --strategies full,lora,head_only --tune true --trials 12 --workers 2",
     "python -m pipeline main --models minilm,./my-encoder --strategies full,lora --seeds 2",
+    "python -m pipeline main --recipe encoders --models minilm,./my-encoder",
+    "python -m pipeline main --model my-encoder --strategies full,head_only,bitfit",
+    "python -m pipeline main --recipe layerwise --model minilm --dataset rotten_tomatoes "
+    "--strategies full,freeze_6,three_rates --early-stopping-patience 2",
 ]
-"""Those that take half a minute here run in test_commands_as_typed.py alone."""
+"""Those that take ten seconds or more and show nothing that others do not: test_commands_as_typed.py runs them."""
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ import contextlib
 
 import pytest
 import torch
-from plain_models import encoder_takes, has_pooler, position_tables, published_config
+from plain_models import encoder_takes, has_pooler, in_tiers, position_tables, published_config
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModelForSequenceClassification
 
@@ -142,7 +142,7 @@ def test_token_types_left_out_are_zeros(tiny, family: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["full", "head_only", "lora"])
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", in_tiers(FAMILIES))
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize("trimmed", [True, False])
 def test_operations_are_those_that_torch_counts(family: str, name: str, trimmed: bool) -> None:
