@@ -23,6 +23,7 @@ _TAGS = (
     "config_hash",
     Tag.SETTINGS_HASH,
     Tag.BASE_SHA256,
+    Tag.INFERRED_FAMILY,
     "git_commit",
     Tag.CODE_VERSION,
     Tag.TEST_CODE_VERSION,
