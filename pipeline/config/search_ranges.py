@@ -113,13 +113,17 @@ def find_end(search_range: Range, value: Any) -> str:
     if isinstance(search_range, LogUniform):
         low, high = search_range.low, search_range.high
         reach = (high / low) ** 0.1
-    elif isinstance(search_range, Choices) and len(search_range.options) >= 3 and isinstance(value, float):
+    elif isinstance(search_range, Choices) and len(search_range.options) >= 3 and _are_fractions(search_range.options):
         low, high, reach = min(search_range.options), max(search_range.options), 1.0
     else:
         return ""
     if low == high or value == 0:
         return ""
     return "lowest" if value <= low * reach else "highest" if value >= high / reach else ""
+
+
+def _are_fractions(options: tuple[Any, ...]) -> bool:
+    return all(isinstance(option, float) for option in options)
 
 
 def parse_range(name: str, given: object) -> Range:

@@ -68,6 +68,7 @@ def test_a_faulty_range_is_answered_with_what_is_wrong(given, message):
         (Choices((0.1, 0.2)), 0.2, ""),
         (Choices((0.0, 0.1, 0.2)), 0.0, ""),
         (Choices((16, 32, 64)), 64, ""),
+        (Choices((0.1, 0.2, "auto")), 0.2, ""),
         (Integers(1, 6), 6, ""),
         (LogUniform(1e-5, 1e-3), 1.5e-5, "lowest"),
         (LogUniform(1e-5, 1e-3), 7e-4, "highest"),
