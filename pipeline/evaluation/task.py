@@ -45,6 +45,8 @@ class Task:
     """How outputs are read, in training and in the test."""
 
     label_type: ClassVar[LabelType] = "class"
+    loss: ClassVar[str]
+    """Name of the loss by which it is trained, in `pipeline/objectives/losses`."""
     gives_probabilities: ClassVar[bool] = False
     """Whether the outputs of an example make a probability of each class."""
 
@@ -92,6 +94,7 @@ class ClassificationTask(Task):
     """One logit per class; the highest wins. The loss is the cross-entropy."""
 
     classes: tuple[str, ...]
+    loss: ClassVar[str] = "cross_entropy"
     gives_probabilities: ClassVar[bool] = True
 
     def targets(self, labels: NDArray[Any]) -> Labels:
@@ -130,6 +133,7 @@ class RegressionTask(Task):
 
     low: float
     high: float
+    loss: ClassVar[str] = "mean_squared_error"
     label_type: ClassVar[LabelType] = "score"
 
     def targets(self, labels: NDArray[Any]) -> Labels:
@@ -174,6 +178,7 @@ class ThresholdTask(Task):
     """One output: from a threshold on it stands for the second of two classes. The loss is its mean squared error to 0 or 1."""
 
     classes: tuple[str, ...]
+    loss: ClassVar[str] = "mean_squared_error"
     threshold: float | None = None
     """Chosen on validation data; None until it is."""
 

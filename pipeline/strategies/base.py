@@ -18,6 +18,7 @@ from pipeline.strategies.freezing import Phase
 
 if TYPE_CHECKING:
     import numpy as np
+    import torch
     from numpy.typing import NDArray
     from torch import nn
 
@@ -148,6 +149,10 @@ class Strategy:
             TrainingError: The examples do not determine it.
         """
         raise NotImplementedError
+
+    def penalty(self, model: nn.Module) -> torch.Tensor | None:
+        """What the method adds to the loss of every batch, a function of the weights alone; None if nothing."""
+        return None
 
     def after_step(self, model: nn.Module, step: int) -> None:
         """Called after every optimizer step, counted from 1, while its gradients are still there.

@@ -16,17 +16,21 @@ from pipeline.training.inference import predict_logits
 if TYPE_CHECKING:
     from torch import nn
 
+    from pipeline.objectives.loss import Loss
+
 
 @dataclass(frozen=True)
 class Solution:
     """What solving came to; the model holds the classifier."""
 
     loss: float
-    """Mean cross-entropy on the training examples, without dropout and penalty."""
+    """On the training examples, without dropout and penalty."""
     iterations: int
 
 
-def solve_head(strategy: Strategy, model: nn.Module, parameters: ParameterPlan, train: Examples, device: Any) -> Solution:
+def solve_head(
+    strategy: Strategy, model: nn.Module, parameters: ParameterPlan, train: Examples, loss: Loss, device: Any
+) -> Solution:
     """Let `strategy.solve` find the classifier of `model`, whose one linear layer is all that trains.
 
     Raises:
@@ -47,8 +51,8 @@ def solve_head(strategy: Strategy, model: nn.Module, parameters: ParameterPlan, 
         for parameter, value in ((layer.weight, classifier.weight), (layer.bias, classifier.bias)):
             parameter.copy_(torch.from_numpy(value))  # type: ignore[operator]
     logits = torch.from_numpy(features @ classifier.weight.T + classifier.bias)
-    loss = torch.nn.functional.cross_entropy(logits, torch.tensor(train.labels))  # copied: the labels may be mapped from a file
-    return Solution(float(loss), classifier.iterations)
+    labels = torch.tensor(train.labels)  # copied: they may be mapped from a file
+    return Solution(float(loss(logits, labels)), classifier.iterations)
 
 
 def _linear_layer(parameters: ParameterPlan) -> str:

@@ -26,6 +26,7 @@ from pipeline.modeling.merged_adapters import find_pretrained
 from pipeline.modeling.model_sources import PACKAGED, ModelAddress
 from pipeline.modeling.pooling_config import read_pooling
 from pipeline.objectives.base import Objective, Tokenization, check_objective, create_objective, takes_pooling
+from pipeline.registry import LOSSES
 from pipeline.strategies.base import Strategy, StrategyContext, create_strategy
 from pipeline.strategies.parameter_plan import check_selectors
 from pipeline.training.activation_cache import GIB, ActivationCache
@@ -68,7 +69,8 @@ class TrainingInputs:
         """Equal where the code that decides what this training computes is the same."""
         used = plugin_modules(self.config.strategy, self.config.objective, self.config.head)
         family = type(self.address.encoder.family).__module__
-        return code_version((*used, family), self.strategy.packages)
+        loss = LOSSES.module_name(self.objective.task.loss)
+        return code_version((*used, family, loss), self.strategy.packages)
 
     def context(self) -> StrategyContext:
         """What the strategy is told."""
