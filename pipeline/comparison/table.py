@@ -167,6 +167,8 @@ def add_statistics(table: pd.DataFrame, statistics: Statistics) -> pd.DataFrame:
     table = table.copy()
     for metric in resampled():
         name, intervals = metric.name, [row.intervals.get(metric.name) for row in statistics.rows]
+        if not any(intervals):  # of probabilities that not every run gives
+            continue
         table[f"{name}_low"] = [interval.low if interval else np.nan for interval in intervals]
         table[f"{name}_high"] = [interval.high if interval else np.nan for interval in intervals]
     table["group"] = [row.group for row in statistics.rows]
