@@ -136,7 +136,9 @@ class Strategy:
         """Whether `solve` finds the classifier in one step, so that neither seeds nor the optimizer's options have a say."""
         return type(self).solve is not Strategy.solve
 
-    def solve(self, features: NDArray[np.float32], labels: NDArray[np.int64], classes: int) -> LinearLayer:
+    def solve(
+        self, features: NDArray[np.float32], labels: NDArray[np.int64], classes: int, weights: NDArray[np.float32] | None = None
+    ) -> LinearLayer:
         """The classifier's linear layer from what frozen parts make of the texts, in place of gradient steps.
 
         Only for strategies that train a head of one linear layer (`EncoderSpec.linear_head`) and nothing else.
@@ -144,6 +146,7 @@ class Strategy:
         Args:
             features: What enters that layer; shape [examples, width].
             labels: Index of the class; shape [examples].
+            weights: How much each example counts, 1 on average; all the same if not given. Shape [examples].
 
         Raises:
             TrainingError: The examples do not determine it.

@@ -46,13 +46,14 @@ def solve_head(
     if not np.isfinite(features).all():
         raise TrainingError(f"{strategy.name}: what the encoder makes of the texts is not finite. Try --precision fp32.")
     classes = int(layer.get_parameter("bias").numel())
-    classifier = strategy.solve(features, train.labels.astype(np.int64, copy=False), classes)
+    labels = train.labels.astype(np.int64)  # copied: they may be mapped from a file
+    weights = None if loss.class_weights is None else loss.class_weights.numpy()[labels]
+    classifier = strategy.solve(features, labels, classes, weights)
     with torch.no_grad():
         for parameter, value in ((layer.weight, classifier.weight), (layer.bias, classifier.bias)):
             parameter.copy_(torch.from_numpy(value))  # type: ignore[operator]
     logits = torch.from_numpy(features @ classifier.weight.T + classifier.bias)
-    labels = torch.tensor(train.labels)  # copied: they may be mapped from a file
-    return Solution(float(loss(logits, labels)), classifier.iterations)
+    return Solution(float(loss(logits, torch.from_numpy(labels))), classifier.iterations)
 
 
 def _linear_layer(parameters: ParameterPlan) -> str:

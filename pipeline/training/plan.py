@@ -212,10 +212,10 @@ class FitPlan:
     """Names of those in whose block this is; see `acceleration.base.accelerated`."""
 
     def build_loss(self) -> Loss:
-        """What is trained by, on the CPU."""
+        """What is trained by, on the CPU, with classes weighted by the training examples."""
         from pipeline.objectives.loss import create_loss
 
-        return create_loss(self.task)
+        return create_loss(self.task, self.config, self.train.labels)
 
     @property
     def trims_last_layer(self) -> bool:

@@ -69,7 +69,7 @@ class TrainingInputs:
         """Equal where the code that decides what this training computes is the same."""
         used = plugin_modules(self.config.strategy, self.config.objective, self.config.head)
         family = type(self.address.encoder.family).__module__
-        loss = LOSSES.module_name(self.objective.task.loss)
+        loss = LOSSES.module_name(self.config.loss or self.objective.task.loss)
         return code_version((*used, family, loss), self.strategy.packages)
 
     def context(self) -> StrategyContext:
@@ -174,9 +174,12 @@ def find_inputs(config: configs.TrainConfig) -> TrainingInputs:
     load_tokenizer(address)
     pooling, pooling_note = _find_pooling(config, address)
     config = replace(config, pooling=pooling)
+    from pipeline.objectives.loss import check_loss
+
     prepared, _ = prepare(config.dataset, config)
     objective = create_objective(config.objective, prepared.manifest.problem, pooling, config.head, config.model_labels)
     objective.check_metric(config.metric_for_best_model)
+    check_loss(objective.task, config, objective.problem, strategy)
     outputs_note = objective.describe_outputs(address, weights)
     notes = tuple(filter(None, (address.note, weights.note, pooling_note, outputs_note)))
     inputs = TrainingInputs(config, address, strategy, prepared, address.sha256(), objective, notes)

@@ -11,6 +11,7 @@ class MeanSquaredError(Loss):
     """Squared difference of the one output and the score, or 0 or 1 for two classes."""
 
     tasks = (RegressionTask, ThresholdTask)
+    options = ("class_weights",)
 
     def compare(self, outputs: torch.Tensor, targets: torch.Tensor, reduction: str) -> torch.Tensor:
         """As torch has it."""
