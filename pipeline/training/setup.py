@@ -179,6 +179,7 @@ def find_inputs(config: configs.TrainConfig) -> TrainingInputs:
     prepared, _ = prepare(config.dataset, config)
     objective = create_objective(config.objective, prepared.manifest.problem, pooling, config.head, config.model_labels)
     objective.check_metric(config.metric_for_best_model)
+    objective = replace(objective, task=objective.task.deciding_by(config.decision_threshold))
     check_loss(objective.task, config, objective.problem, strategy)
     outputs_note = objective.describe_outputs(address, weights)
     notes = tuple(filter(None, (address.note, weights.note, pooling_note, outputs_note)))
