@@ -98,9 +98,10 @@ def note_imbalance(train: pd.DataFrame, classes: Sequence[str]) -> list[str]:
         return []
     threshold = ", or --decision-threshold f1" if len(classes) == 2 else ""
     return [
-        f"{100 * counts[largest] / rows:.1f} % of train is of {shorten(classes[largest])} ({counts[largest]:,} of {rows:,}): "
-        "who always answers that is right as often, so accuracy says little. Read macro F1 and average precision. Try "
-        f"--class-weights balanced{threshold}, and --metric-for-best-model with one of those (docs/how-to/imbalanced-data.md)."
+        f"{100 * counts[largest] / rows:.1f} % of train ({counts[largest]:,} of {rows:,}) is of class "
+        f"{shorten(classes[largest])}: who always answers that is right as often, so accuracy says little. Read macro F1 and "
+        f"average precision. Try --class-weights balanced{threshold}, and --metric-for-best-model with one of those "
+        "(docs/how-to/imbalanced-data.md)."
     ]
 
 

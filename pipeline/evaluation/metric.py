@@ -122,6 +122,8 @@ class Metric:
     """Whether rows are ranked by it, and tested for differences; one of each label type."""
     selects: bool = False
     """Whether checkpoints are chosen by it unless `--metric-for-best-model` is given; one of each label type."""
+    is_for_rare_classes: bool = False
+    """Whether terminal and Markdown show it only where a row does something about rare classes; files always hold it."""
     is_prominent: bool = False
     """Whether it is shown in progress lines, in `overview.png`, and beside the transfer to other data."""
 

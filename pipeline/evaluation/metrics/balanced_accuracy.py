@@ -33,5 +33,6 @@ BALANCED_ACCURACY = Metric(
     of="class",
     compute=_balanced_accuracy,
     from_counts=_from_counts,
+    is_for_rare_classes=True,
 )
 """Recall averaged over the classes that occur (Brodersen et al. 2010), as in scikit-learn; macro recall counts others as 0."""

@@ -36,5 +36,6 @@ NLL = Metric(
     greater_is_better=False,
     highest=float("inf"),
     uses_probabilities=True,
+    is_for_rare_classes=True,
 )
 """Mean of -log p of the true class: the cross-entropy, whatever loss was trained by."""

@@ -34,5 +34,6 @@ MCC = Metric(
     compute=_correlation,
     from_counts=_from_counts,
     lowest=-1.0,
+    is_for_rare_classes=True,
 )
 """Of predicted with true classes (Matthews 1975; Gorodkin 2004 of many classes); 0 where all answers, or all texts, are one."""

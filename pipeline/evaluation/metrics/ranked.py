@@ -43,6 +43,7 @@ AUROC = Metric(
     of="class",
     from_draws=lambda draws: draws.share(_areas)[0],
     uses_probabilities=True,
+    is_for_rare_classes=True,
 )
 """Of a text of the class and one of another, how often the first has the higher probability (Fawcett 2006)."""
 AVERAGE_PRECISION = Metric(
@@ -51,5 +52,6 @@ AVERAGE_PRECISION = Metric(
     of="class",
     from_draws=lambda draws: draws.share(_areas)[1],
     uses_probabilities=True,
+    is_for_rare_classes=True,
 )
 """Precision averaged over the texts of the class, in order of falling probability. Of two classes the mean over both, too."""

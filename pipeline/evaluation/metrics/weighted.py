@@ -30,4 +30,5 @@ F1_WEIGHTED = Metric(
     of="class",
     compute=_f1,
     from_counts=_from_counts,
+    is_for_rare_classes=True,
 )
