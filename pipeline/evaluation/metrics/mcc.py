@@ -4,16 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pipeline.evaluation.metric import Answers, Counts, Metric
+from pipeline.evaluation.metric import Counts, Metric
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-
-def _correlation(answers: Answers) -> float:
-    from sklearn.metrics import matthews_corrcoef
-
-    return float(matthews_corrcoef(answers.gold, answers.predicted))
 
 
 def _from_counts(counts: Counts) -> NDArray[Any]:
@@ -31,7 +25,7 @@ MCC = Metric(
     label="MCC",
     title="Matthews correlation",
     of="class",
-    compute=_correlation,
+    compute=lambda answers: float(_from_counts(Counts.once(answers))),
     from_counts=_from_counts,
     lowest=-1.0,
     is_for_rare_classes=True,
