@@ -94,7 +94,7 @@ def test_heads_of_a_search_train_by_the_same_loss_and_have_thresholds(workspace,
     result = workspace.cli("tune", **given | {"dataset": dataset}, **RARE, trials=2, executor="batched")
     assert result.exit_code == 0, result.output
     trials = workspace.client.search_runs(
-        [workspace.client.get_experiment_by_name("fairtune").experiment_id], "tags.stage = 'train' and params.loss = 'focal'"
+        [workspace.client.get_experiment_by_name("fairtune").experiment_id], "tags.stage = 'trial' and params.loss = 'focal'"
     )
     thresholds = [run.data.metrics["val/threshold"] for run in trials if "val/threshold" in run.data.metrics]
     assert thresholds
