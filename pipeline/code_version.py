@@ -18,7 +18,14 @@ ROOT = Path(__file__).parent
 
 FOLDERS = ("data", "modeling", "strategies", "objectives", "evaluation", "training")
 """All that decides what a training computes, or what a test scores, is in these."""
-PLUGINS = ("data/sources", "modeling/families", "modeling/heads", "strategies/methods", "objectives/kinds")
+PLUGINS = (
+    "data/sources",
+    "modeling/families",
+    "modeling/heads",
+    "strategies/methods",
+    "objectives/kinds",
+    "objectives/losses",
+)
 """Folders in which a file counts where it is used; what all plug-ins share stands beside them, and always does.
 
 No source is used here: what it gave counts as the fingerprint of the data.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -97,8 +98,8 @@ def tabulate_pairs(statistics: Statistics, ranked: bool = True) -> pd.DataFrame:
 
 def _list_differences(pair: PairTest) -> Iterator[float]:
     for metric in resampled():
-        difference = pair.differences[metric.name]
-        yield from (difference.value, difference.low, difference.high)
+        difference = pair.differences.get(metric.name)  # of probabilities, where every run gives them
+        yield from (difference.value, difference.low, difference.high) if difference else (math.nan,) * 3
 
 
 _DIFFERENCES = [f"{metric.name}_{what}" for metric in resampled() for what in ("difference", "low", "high")]

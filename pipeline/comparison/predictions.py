@@ -22,6 +22,7 @@ from pipeline.tracking.runs import Run, RunStore
 FILE = "predictions.csv"
 _LOG = logging.getLogger(__name__)
 
+_SMALLEST = 5e-7  # what is written as 0 of six places
 _BLOCK_BYTES = 2**26  # no text may be longer
 
 
@@ -39,6 +40,8 @@ class RecordedPredictions:
     """Run id -> probability of the predicted class; shape [texts] each, NaN where a model gives none."""
     missing: dict[str, str] = field(default_factory=dict)
     """Run id -> why its predictions are not among them."""
+    probabilities: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    """Run id -> probability of every class, as rounded in the file; shape [texts, classes] each. Only where it gives them."""
 
     @property
     def run_ids(self) -> list[str]:
@@ -55,6 +58,7 @@ def read_predictions(runs: Sequence[Run], store: RunStore) -> RecordedPrediction
     gold: NDArray[np.str_] | None = None
     said: dict[str, NDArray[np.str_]] = {}
     confidence: dict[str, NDArray[np.float64]] = {}
+    scores: dict[str, Mapping[str, NDArray[np.float64]]] = {}
     missing: dict[str, str] = {}
     for run in runs:
         if predicts_scores(run):
@@ -71,6 +75,7 @@ def read_predictions(runs: Sequence[Run], store: RunStore) -> RecordedPrediction
             missing[run.run_id] = f"its {FILE} holds other test texts than that of run {next(iter(said))}"
             continue
         said[run.run_id], confidence[run.run_id] = table["pred"], table["confidence"]
+        scores[run.run_id] = table["scores"]
     if gold is None:
         return RecordedPredictions((), np.empty(0, np.int64), [], {}, {}, missing)
     index = {name: number for number, name in enumerate(_classes(next(iter(said)), store))}
@@ -83,6 +88,11 @@ def read_predictions(runs: Sequence[Run], store: RunStore) -> RecordedPrediction
         {run_id: _numbered(values, index) for run_id, values in said.items()},
         confidence,
         missing,
+        {
+            run_id: np.stack([np.maximum(columns[name], _SMALLEST) for name in index], axis=1)
+            for run_id, columns in scores.items()
+            if columns.keys() == index.keys()
+        },
     )
 
 
@@ -127,8 +137,7 @@ def _read(file: Path, with_texts: bool) -> Mapping[str, Any]:
 
     # Not pandas: of long texts it takes ten times as long.
     header = list(pd.read_csv(file, nrows=0, dtype=str).columns)
-    # Of few classes there is a score for each, and the predicted one has the highest; of many there are two. A single one is
-    # a cosine, which is no probability.
+    # Of few classes there is a score for each; of many there are two. A single one is a cosine, which is no probability.
     sentences, scores = header[: header.index("gold")], header[header.index("pred") + 1 :]
     if len(scores) == 1:
         scores = []
@@ -143,10 +152,23 @@ def _read(file: Path, with_texts: bool) -> Mapping[str, Any]:
             strings_can_be_null=False,
         ),
     )
-    confidence = np.stack([table[name].to_numpy() for name in scores]).max(axis=0) if scores else np.full(len(table), np.nan)
+    columns = {name.removeprefix("score_"): table[name].to_numpy().astype(float) for name in scores}
+    predicted = table["pred"].to_numpy().astype(str)
     return {
         "texts": _inputs([table[name].to_pylist() for name in sentences]) if with_texts else (),
         "gold": table["gold"].to_numpy().astype(str),
-        "pred": table["pred"].to_numpy().astype(str),
-        "confidence": confidence.astype(float),
+        "pred": predicted,
+        "confidence": _confidence(columns, predicted),
+        "scores": columns,
     }
+
+
+def _confidence(scores: Mapping[str, NDArray[np.float64]], predicted: NDArray[np.str_]) -> NDArray[np.float64]:
+    """The probability of the predicted class: the highest one, unless a threshold decides between two."""
+    if not scores:
+        return np.full(len(predicted), np.nan)
+    if len(scores) == 2 and set(np.unique(predicted).tolist()) <= scores.keys():
+        first, second = scores.items()
+        return np.where(predicted == first[0], first[1], second[1])
+    highest: NDArray[np.float64] = np.stack(list(scores.values())).max(axis=0)
+    return highest

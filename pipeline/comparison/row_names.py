@@ -24,6 +24,11 @@ _TOLD_APART_BY = {
     "max_length": "{}, length {}",
     "weight_decay": "{}, decay {}",
     "warmup_ratio": "{}, warm-up {}",
+    "loss": "{}, {}",
+    "focal_gamma": "{}, gamma {}",
+    "class_weights": "{}, weights {}",
+    "label_smoothing": "{}, smoothing {}",
+    "decision_threshold": "{}, threshold {}",
     "tuned": "{}, {}",
 }
 

@@ -216,7 +216,10 @@ def compute_statistics(table: pd.DataFrame, runs: Sequence[Run], recorded: Recor
         rows = [_judge_correlations(row, [by_id[run_id] for run_id in mine]) for row, mine in zip(rows, ids, strict=True)]
         return Statistics(tuple(rows), (), texts, 0, recorded.missing)
     predicted = np.stack([recorded.predicted[run_id] for run_id in recorded.run_ids])
-    scores = resample_scores(recorded.gold, predicted, len(recorded.classes))
+    probabilities = [recorded.probabilities[run_id] for run_id in recorded.run_ids if run_id in recorded.probabilities]
+    if len(probabilities) < len(predicted):  # pairs are of all runs
+        probabilities = []
+    scores = resample_scores(recorded.gold, predicted, len(recorded.classes), probabilities=probabilities)
     shares = class_shares(recorded.gold)
     guess = _Guess(float(shares.max()), len(recorded.classes))
     for number, mine in enumerate(members):

@@ -22,6 +22,8 @@ from pipeline.comparison.comparability import (
 )
 from pipeline.comparison.selection import describe_tuning
 from pipeline.comparison.statistics import Statistics
+from pipeline.config.fields import as_dict
+from pipeline.config.imbalance import ImbalanceConfig
 from pipeline.data.tokenization import TEXTS_CUT, TOKENS_CUT, UNKNOWN
 from pipeline.errors import printable
 from pipeline.evaluation.metric import Metric, list_metrics, ranking, resampled
@@ -67,6 +69,8 @@ _WORTH_SHOWING = 1.0  # percent of what is lost
 
 # Parameters that a row has as columns of that name.
 _CHOICES = ("model", "max_train_samples", "epochs", "batch_size", "dropout", "max_length", "weight_decay", "warmup_ratio")
+# The same of what says how much errors count; empty where it has its default.
+_COUNTING = as_dict(ImbalanceConfig())
 _ALL = "all"  # examples, where their number was not bounded
 
 _RANKING = ranking("class")
@@ -81,6 +85,8 @@ def _shown_metrics() -> dict[str, tuple[str, str]]:
             shown[f"{metric.name}_min"] = ("lowest", metric.form)
     return shown
 
+
+_OF_RARE_CLASSES = frozenset(metric.name for metric in list_metrics() if metric.is_for_rare_classes)
 
 # Column -> heading and format on a terminal and in Markdown; the CSV file holds all columns in full.
 _SHOWN = {
@@ -97,6 +103,7 @@ _SHOWN = {
     "max_length": ("length", "{}"),
     "weight_decay": ("decay", "{}"),
     "warmup_ratio": ("warm-up", "{}"),
+    **{name: (name.replace("_", " "), "{}") for name in _COUNTING},
     "trainable_percent": ("trainable %", "{:.4g}"),
     **_shown_metrics(),
     f"{_RANKING.name}_low": ("95 % interval", f"{{:.3f}} to {{{_RANKING.name}_high:.3f}}"),
@@ -147,7 +154,7 @@ def build_table(runs: Sequence[Run], failed: Sequence[Run] = (), ranked: bool = 
         empty += ["objective", "pooling"]
     if (frame["processes"] == 1).all():
         empty.append("processes")
-    empty += [name for name in (*_CHOICES, "compute_dtype", "setting") if frame[name].isin(["", _ALL]).all()]
+    empty += [name for name in (*_CHOICES, *_COUNTING, "compute_dtype", "setting") if frame[name].isin(["", _ALL]).all()]
     frame = frame.drop(columns=empty)
     names = ["strategy", "arguments"]
     order = (
@@ -167,6 +174,8 @@ def add_statistics(table: pd.DataFrame, statistics: Statistics) -> pd.DataFrame:
     table = table.copy()
     for metric in resampled():
         name, intervals = metric.name, [row.intervals.get(metric.name) for row in statistics.rows]
+        if not any(intervals):  # of probabilities that not every run gives
+            continue
         table[f"{name}_low"] = [interval.low if interval else np.nan for interval in intervals]
         table[f"{name}_high"] = [interval.high if interval else np.nan for interval in intervals]
     table["group"] = [row.group for row in statistics.rows]
@@ -202,8 +211,11 @@ def shown_columns(table: pd.DataFrame) -> list[Column]:
 def _says_something(name: str, table: pd.DataFrame) -> bool:
     """Whether any cell is filled, and of losses worth a column.
 
-    What all rows chose alike is no column, nor the lowest score of a single seed.
+    What all rows chose alike is no column, nor the lowest score of a single seed, nor a metric of rare classes where no row
+    does anything about them.
     """
+    if name in _OF_RARE_CLASSES and not any(option in table for option in _COUNTING):
+        return False
     values = table[name]
     if name in _LOSSES:
         return bool((values >= _WORTH_SHOWING).any())
@@ -256,6 +268,9 @@ def _row(members: list[Run], failed: Sequence[Run]) -> dict[str, Any]:
     if len(describe_settings(members)) > 1:
         measures |= dict.fromkeys(_OF_A_SETTING, float("nan"))
     choices = {name: first.params.get(name, "") for name in _CHOICES}
+    for name, default in _COUNTING.items():
+        value = first.params.get(name, "")
+        choices[name] = "" if value == str(default) else value
     if was_trained_here(first):
         choices["max_train_samples"] = choices["max_train_samples"] or _ALL
     spreads = {name: value for column in QUALITY for name, value in spread(column, values[column]).items()}

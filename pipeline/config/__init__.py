@@ -30,6 +30,7 @@ from pipeline.config.fields import (
     change_values,
     config_class,
 )
+from pipeline.config.imbalance import ImbalanceConfig
 from pipeline.registry import OBJECTIVES
 
 # Filled in by the command line itself, never typed.
@@ -144,7 +145,7 @@ class PrepareDataConfig(EncoderConfig):
 
 
 @config_class
-class FitConfig(EncoderConfig):
+class FitConfig(ImbalanceConfig, EncoderConfig):
     """How one model is trained, whatever the strategy."""
 
     objective: Annotated[str, AfterValidator(OBJECTIVES.current), Model(2)] = "classification"

@@ -6,13 +6,21 @@ from typing import Any
 
 from pipeline.config import StageConfig
 from pipeline.config.fields import as_dict, describe_fields
+from pipeline.config.imbalance import ImbalanceConfig
 from pipeline.hashing import digest
 
 # What may differ between runs that count as repetitions of one another.
 SEEDS = ("seed", "data_seed", "init_seed", "dropout_seed")
 
 # Options that came later: where they are not used, a configuration is known by the same hash as before there were any.
-_LATER = {"delimiter": None, "no_header": False, "acceleration": ("auto",), "models": (), "base_model": None}
+_LATER = {
+    "delimiter": None,
+    "no_header": False,
+    "acceleration": ("auto",),
+    "models": (),
+    "base_model": None,
+    **as_dict(ImbalanceConfig()),
+}
 
 
 # What is None until the model's folder is read, and was that before.

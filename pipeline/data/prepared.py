@@ -18,7 +18,7 @@ from pipeline.data.cleaning import clean
 from pipeline.data.columns import LABEL, PAIR, TEXT, Problem
 from pipeline.data.overlap.pairs import as_texts_of_pairs, measure_pair_overlap
 from pipeline.data.overlap.texts import Overlap, measure_overlap
-from pipeline.data.quality_checks import audit, note_hidden_test, note_mojibake, note_unseen_classes
+from pipeline.data.quality_checks import audit, note_hidden_test, note_imbalance, note_mojibake, note_unseen_classes
 from pipeline.data.scores import as_labels, clean_scores, score_range
 from pipeline.data.source import Source, find_source
 from pipeline.data.splits import SPLITS, SplitName, split_by_groups, split_officially, split_randomly
@@ -225,7 +225,12 @@ def _cut(source: Source, config: SplitConfig) -> _Cut:
         splits=splits,
         classes=classes,
         dropped=tables.dropped | dropped,
-        notes=[*notes, *note_unseen_classes(splits, classes), *note_mojibake(splits["train"][TEXT], config.encoding)],
+        notes=[
+            *notes,
+            *note_unseen_classes(splits, classes),
+            *note_imbalance(splits["train"], classes),
+            *note_mojibake(splits["train"][TEXT], config.encoding),
+        ],
         score_range=list(score_range(splits["train"][LABEL])) if of_scores else None,
     )
 

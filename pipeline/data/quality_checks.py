@@ -86,6 +86,25 @@ def note_unseen_classes(splits: Mapping[SplitName, pd.DataFrame], classes: Seque
     return notes
 
 
+IMBALANCED = 0.9
+"""From this share of one class on a data set is called imbalanced."""
+
+
+def note_imbalance(train: pd.DataFrame, classes: Sequence[str]) -> list[str]:
+    """What is said of training examples that are nearly all of one class, with what to try; nothing where labels are scores."""
+    counts = np.bincount(train[LABEL], minlength=len(classes)) if classes else np.zeros(1, np.int64)
+    largest, rows = int(counts.argmax()), int(counts.sum())
+    if np.count_nonzero(counts) < 2 or counts[largest] < IMBALANCED * rows:
+        return []
+    threshold = ", or --decision-threshold f1" if len(classes) == 2 else ""
+    return [
+        f"{100 * counts[largest] / rows:.1f} % of train ({counts[largest]:,} of {rows:,}) is of class "
+        f"{shorten(classes[largest])}: who always answers that is right as often, so accuracy says little. Read macro F1 and "
+        f"average precision. Try --class-weights balanced{threshold}, and --metric-for-best-model with one of those "
+        "(docs/how-to/imbalanced-data.md)."
+    ]
+
+
 def note_mojibake(texts: pd.Series, encoding: str | None) -> list[str]:
     """What is said of texts that are no writing, because their bytes were read in another encoding than they were written in.
 

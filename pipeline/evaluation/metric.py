@@ -49,6 +49,34 @@ class Answers:
 
 
 @dataclass(frozen=True)
+class Draws:
+    """Probabilities of one model, and many draws of the same texts."""
+
+    gold: NDArray[Any]
+    """Index of the true class; shape [texts]."""
+    probabilities: NDArray[Any]
+    """Of every class; shape [texts, classes]."""
+    weights: NDArray[Any]
+    """How often each text is in each draw; shape [draws, texts]."""
+    _shared: dict[Callable[[Draws], Any], Any] = field(default_factory=dict)
+
+    def share(self, compute: Callable[[Draws], T]) -> T:
+        """What several metrics need of these draws, computed once."""
+        if compute not in self._shared:
+            self._shared[compute] = compute(self)
+        value: T = self._shared[compute]
+        return value
+
+    @classmethod
+    def once(cls, answers: Answers) -> Draws:
+        """The texts as they are."""
+        import numpy as np
+
+        assert answers.probabilities is not None
+        return cls(answers.gold, answers.probabilities(), np.ones((1, len(answers.gold))))
+
+
+@dataclass(frozen=True)
 class Counts:
     """Answers counted by class, of many draws of the same texts and several models at once."""
 
@@ -61,6 +89,16 @@ class Counts:
     texts: int
     """How many texts a draw has."""
 
+    @classmethod
+    def once(cls, answers: Answers) -> Counts:
+        """Of the texts as they are; shape [classes] each."""
+        import numpy as np
+
+        gold, predicted = answers.gold, answers.predicted
+        counted = [np.bincount(of, minlength=answers.classes) for of in (gold[gold == predicted], predicted, gold)]
+        right, said, true = (counts.astype(np.float64) for counts in counted)
+        return cls(right, said, true, len(gold))
+
 
 @dataclass(frozen=True)
 class Metric:
@@ -72,8 +110,8 @@ class Metric:
     """For people: the heading of its column, and in progress lines."""
     of: LabelType
     """What labels it is of."""
-    compute: Callable[[Answers], float]
-    """Its value."""
+    compute: Callable[[Answers], float] | None = None
+    """Its value. Not given with `from_draws`, which gives it for the texts as they are."""
     title: str = ""
     """In pictures, where there is room; the label if not given."""
     short: str = ""
@@ -86,12 +124,16 @@ class Metric:
     """How a value is written in tables and lines."""
     from_counts: Callable[[Counts], NDArray[Any]] | None = None
     """The same from counts, for every draw and model at once; shape [...]. With it come intervals, and differences of pairs."""
+    from_draws: Callable[[Draws], NDArray[Any]] | None = None
+    """The same from probabilities, for every draw of one model; shape [draws]. Where counts do not suffice."""
     uses_probabilities: bool = False
     """Whether it is left out where there are none: of cosines, and of very many classes."""
     ranks: bool = False
     """Whether rows are ranked by it, and tested for differences; one of each label type."""
     selects: bool = False
     """Whether checkpoints are chosen by it unless `--metric-for-best-model` is given; one of each label type."""
+    is_for_rare_classes: bool = False
+    """Whether terminal and Markdown show it only where a row does something about rare classes; files always hold it."""
     is_prominent: bool = False
     """Whether it is shown in progress lines, in `overview.png`, and beside the transfer to other data."""
 
@@ -107,6 +149,13 @@ class Metric:
             raise TypeError(f"Metric {self.name}: rows are tested for differences, so ranks needs from_counts.")
         object.__setattr__(self, "title", self.title or self.label)
         object.__setattr__(self, "short", self.short or self.label)
+
+    def of_answers(self, answers: Answers) -> float:
+        """Its value."""
+        if self.from_draws:
+            return float(self.from_draws(answers.share(Draws.once))[0])
+        assert self.compute is not None
+        return float(self.compute(answers))
 
     def of_counts(self, counts: Counts) -> NDArray[Any]:
         """Its value for every draw and model; for those of `resampled()`."""
@@ -149,8 +198,8 @@ def selecting(of: LabelType) -> Metric:
 
 
 def resampled() -> tuple[Metric, ...]:
-    """Those that have intervals and differences of pairs; the one that ranks first."""
-    metrics = [metric for metric in list_metrics("class") if metric.from_counts]
+    """Those that have intervals and differences of pairs, some only where there are probabilities; the one that ranks first."""
+    metrics = [metric for metric in list_metrics("class") if metric.from_counts or metric.from_draws]
     return tuple(sorted(metrics, key=lambda metric: not metric.ranks))
 
 
@@ -167,7 +216,7 @@ def lower_is_better(name: str) -> bool:
 def measure(answers: Answers) -> dict[str, float]:
     """Name -> value of every metric that can be computed of the answers."""
     return {
-        metric.name: float(metric.compute(answers))
+        metric.name: metric.of_answers(answers)
         for metric in list_metrics(answers.label_type)
         if answers.probabilities is not None or not metric.uses_probabilities
     }

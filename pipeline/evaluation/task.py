@@ -10,12 +10,24 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from pipeline.config.imbalance import ARGMAX, BEST_F1
 from pipeline.data.columns import Input
 from pipeline.data.tokenization import Labels
+from pipeline.errors import ConfigError
 from pipeline.evaluation.metric import LOSS, Answers, LabelType, list_metrics, measure
 from pipeline.evaluation.plots import draw_confusion, draw_scores
 from pipeline.evaluation.testing.calibration import calibration, confidence_of, draw_reliability, reliability
-from pipeline.evaluation.testing.predictions import Predictions, predict, report_by_class, score_by_length, tabulate, write_csv
+from pipeline.evaluation.testing.predictions import (
+    SCORED_CLASSES,
+    Decide,
+    Predictions,
+    predict,
+    report_by_class,
+    score_by_length,
+    tabulate,
+    write_csv,
+)
+from pipeline.evaluation.threshold import choose_threshold
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -45,6 +57,8 @@ class Task:
     """How outputs are read, in training and in the test."""
 
     label_type: ClassVar[LabelType] = "class"
+    loss: ClassVar[str]
+    """Name of the loss by which it is trained, in `pipeline/objectives/losses`."""
     gives_probabilities: ClassVar[bool] = False
     """Whether the outputs of an example make a probability of each class."""
 
@@ -65,6 +79,21 @@ class Task:
             gold: What `targets` made of the labels.
         """
         raise NotImplementedError
+
+    def deciding_by(self, how: str) -> Task:
+        """With `--decision-threshold` as it is given.
+
+        Raises:
+            ConfigError: No threshold of a probability decides here.
+        """
+        if how != ARGMAX:
+            raise ConfigError(f"--decision-threshold {how}: {self.why_no_threshold}. Leave it out.")
+        return self
+
+    @property
+    def why_no_threshold(self) -> str:
+        """Why no threshold of a probability can decide."""
+        return "labels are scores, and nothing is decided"
 
     def settled(self, validation: dict[str, float]) -> Task:
         """The reading of the finished model, with what was chosen on validation data; by default as it is."""
@@ -89,26 +118,73 @@ class Task:
 
 @dataclass(frozen=True)
 class ClassificationTask(Task):
-    """One logit per class; the highest wins. The loss is the cross-entropy."""
+    """One logit per class; the highest wins, or of two classes a threshold decides. The loss is the cross-entropy."""
 
     classes: tuple[str, ...]
-    gives_probabilities: ClassVar[bool] = True
+    decision: str = ARGMAX
+    """As `--decision-threshold` has it."""
+    threshold: float | None = None
+    """The probability of the second class from which on it is predicted; the highest probability decides if None."""
+    loss: ClassVar[str] = "cross_entropy"
+
+    @property
+    def gives_probabilities(self) -> bool:  # type: ignore[override]
+        """Of very many classes not all are kept."""
+        return len(self.classes) <= SCORED_CLASSES
+
+    @property
+    def why_no_threshold(self) -> str:
+        """It lies between two classes."""
+        return f"a threshold lies between two classes, and there are {len(self.classes)}"
+
+    def deciding_by(self, how: str) -> Task:
+        """Of two classes by any."""
+        if len(self.classes) != 2:
+            return super().deciding_by(how)
+        return replace(self, decision=how, threshold=None if how in (ARGMAX, BEST_F1) else float(how))
+
+    def settled(self, validation: dict[str, float]) -> ClassificationTask:
+        """With the threshold of the checkpoint that was kept, if there is one."""
+        return replace(self, threshold=validation.get("threshold"))
+
+    def decide(self, probabilities: NDArray[np.float64]) -> NDArray[np.int64]:
+        """Index of the class that is predicted; shape [examples, classes] -> [examples]."""
+        if self.threshold is None:
+            highest: NDArray[np.int64] = probabilities.argmax(axis=1)
+            return highest
+        return _above(probabilities[:, 1], self.threshold)
+
+    def decide_in_order(self, classes: Sequence[str]) -> Decide:
+        """The same of probabilities in another order of the classes, and an index in that."""
+        if self.threshold is None:
+            return lambda probabilities: probabilities.argmax(axis=1)
+        places = np.array([classes.index(name) for name in self.classes])
+        return lambda probabilities: places[self.decide(probabilities[:, places])]
 
     def targets(self, labels: NDArray[Any]) -> Labels:
         """Indices of classes, as they are."""
         return labels.astype(np.int64, copy=False)
 
     def score(self, gold: Labels, outputs: Outputs) -> dict[str, float]:
-        """The metrics of classes, and the loss."""
-        index = gold.astype(np.int64, copy=False)
-        answers = Answers(index, outputs.argmax(axis=1), len(self.classes), lambda: softmax(outputs))
-        return {**measure(answers), LOSS: cross_entropy(index, outputs)}
+        """The metrics of classes, the loss, and the threshold if one decides.
+
+        One that is to be chosen is chosen here, but metrics are those of the highest probability: so the checkpoint is chosen
+        first, and its threshold by itself.
+        """
+        index, number = gold.astype(np.int64, copy=False), len(self.classes)
+        predicted = outputs.argmax(axis=1) if self.threshold is None else self.decide(softmax(outputs))
+        answers = Answers(index, predicted, number, (lambda: softmax(outputs)) if self.gives_probabilities else None)
+        scores = {**measure(answers), LOSS: cross_entropy(index, outputs)}
+        if self.decision == ARGMAX:
+            return scores
+        chosen = choose_threshold(index, softmax(outputs)[:, 1], BEST_F1) if self.threshold is None else self.threshold
+        return {**scores, "threshold": chosen}
 
     def answer(self, outputs: Outputs) -> pd.DataFrame:
         """The class, and the probability of every class."""
         scores = softmax(outputs)
         frame = pd.DataFrame(scores, columns=[f"score_{name}" for name in self.classes])
-        frame.insert(0, "label", [self.classes[best] for best in scores.argmax(axis=1)])
+        frame.insert(0, "label", [self.classes[best] for best in self.decide(scores)])
         return frame
 
     def test(
@@ -116,7 +192,8 @@ class ClassificationTask(Task):
     ) -> EvaluationReport:
         """Scores, calibration, predictions with probabilities, scores by class and by length, and the confusion matrix."""
         order = [self.classes.index(name) for name in classes]
-        predictions = predict(lambda chosen: softmax(answer(chosen))[:, order], inputs, labels, classes)
+        decide = self.decide_in_order(classes)
+        predictions = predict(lambda chosen: softmax(answer(chosen))[:, order], inputs, labels, classes, decide)
         report = _report_classes(inputs, labels, predictions, classes, title)
         calibrated = calibration(labels, predictions, classes)
         bins = reliability(predictions.predicted == labels, confidence_of(predictions, classes))
@@ -130,6 +207,7 @@ class RegressionTask(Task):
 
     low: float
     high: float
+    loss: ClassVar[str] = "mean_squared_error"
     label_type: ClassVar[LabelType] = "score"
 
     def targets(self, labels: NDArray[Any]) -> Labels:
@@ -174,8 +252,14 @@ class ThresholdTask(Task):
     """One output: from a threshold on it stands for the second of two classes. The loss is its mean squared error to 0 or 1."""
 
     classes: tuple[str, ...]
+    loss: ClassVar[str] = "mean_squared_error"
     threshold: float | None = None
     """Chosen on validation data; None until it is."""
+
+    @property
+    def why_no_threshold(self) -> str:
+        """It has one of its own."""
+        return "a bi-encoder chooses a threshold of the cosine itself, on validation data"
 
     def targets(self, labels: NDArray[Any]) -> Labels:
         """0 or 1 as numbers that an output can be compared with."""
@@ -235,7 +319,7 @@ def _caption(title: str, inputs: Sequence[Input]) -> str:
     return f"{title}: {len(inputs):,} test {things(inputs)}"
 
 
-def _above(scores: Outputs, threshold: float) -> NDArray[np.int64]:
+def _above(scores: Scores, threshold: float) -> NDArray[np.int64]:
     above: NDArray[np.int64] = (scores.astype(np.float64) >= threshold).astype(np.int64)
     return above
 
@@ -282,26 +366,3 @@ def softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
 def mean_squared_error(gold: Scores, predicted: Scores) -> float:
     """Mean of the squared differences."""
     return float(np.mean((gold.astype(np.float64) - predicted.astype(np.float64)) ** 2))
-
-
-def choose_threshold(gold: NDArray[np.int64], scores: Scores) -> float:
-    """The score from which on to predict class 1, so that most examples are classified rightly.
-
-    Half-way between two neighbouring scores; of several that are equally good the lowest. Never predicting class 1, or
-    always, are among the choices.
-
-    Args:
-        gold: 0 or 1; shape [examples].
-        scores: Shape [examples].
-    """
-    order = np.argsort(scores, kind="stable")
-    ordered, ones = scores[order].astype(np.float64), gold[order]
-    # Cut before example i: all before it are called 0, the others 1.
-    right = np.concatenate([[0], np.cumsum(1 - ones)]) + np.concatenate([np.cumsum(ones[::-1])[::-1], [0]])
-    possible = np.concatenate([[True], np.diff(ordered) > 0, [True]])
-    cut = int(np.argmax(np.where(possible, right, -1)))
-    if cut == 0:
-        return float(ordered[0])
-    if cut == len(ordered):
-        return float(np.nextafter(np.float32(ordered[-1]), np.float32(np.inf)))
-    return float((ordered[cut - 1] + ordered[cut]) / 2)

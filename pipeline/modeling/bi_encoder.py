@@ -40,8 +40,7 @@ class BiEncoderModel(nn.Module):
     """One encoder for both texts of a pair.
 
     The first half of a batch's rows are the first texts of its pairs, the second half the second ones. The output is the
-    cosine similarity of the two vectors u and v, trained by its mean squared error; or, of three classes and more, logits from
-    a classifier of u, v and |u - v|, trained by cross-entropy.
+    cosine similarity of the two vectors u and v; or, of three classes and more, logits from a classifier of u, v and |u - v|.
     """
 
     is_gradient_checkpointing = False  # else peft lets the embeddings' output require a gradient
@@ -85,10 +84,9 @@ class BiEncoderModel(nn.Module):
         input_ids: torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None,
         inputs_embeds: torch.Tensor | None = None,
-        labels: torch.Tensor | None = None,
         **given: Any,
     ) -> SequenceClassifierOutput:
-        """Similarities, shape [pairs, 1], or logits, shape [pairs, classes]; with labels the loss, too."""
+        """Similarities, shape [pairs, 1], or logits, shape [pairs, classes]."""
         states = getattr(self, self._attribute)(
             input_ids=input_ids,
             attention_mask=attention_mask,
@@ -100,8 +98,6 @@ class BiEncoderModel(nn.Module):
         u, v = self._pool(states, mask[:, -states.shape[1] :]).chunk(2)
         if self.classifier is not None:
             logits = self.classifier(torch.cat([u, v, (u - v).abs()], dim=1))
-            loss = None if labels is None else nn.functional.cross_entropy(logits.float(), labels)
         else:
             logits = nn.functional.cosine_similarity(u.float(), v.float()).unsqueeze(1)
-            loss = None if labels is None else nn.functional.mse_loss(logits.squeeze(1), labels)
-        return SequenceClassifierOutput(loss=loss, logits=logits)
+        return SequenceClassifierOutput(logits=logits)

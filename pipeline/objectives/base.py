@@ -77,7 +77,7 @@ class Objective:
     def load(self, address: ModelAddress, dropout: float, seed: int, load_kwargs: Mapping[str, Any]) -> LoadedModel:
         """The model before a strategy is put into it; whatever the checkpoint lacks is drawn from `seed`.
 
-        It takes what `tokenize` makes as batches, and answers with `logits`, given labels with the `loss` as well.
+        It takes what `tokenize` makes as batches, and answers with `logits`.
 
         Raises:
             ModelError: It cannot be loaded.

@@ -35,7 +35,8 @@ from pipeline.training.setup import find_inputs
 Outcome = Literal["equal", "equal within tolerance", "different"]
 History = Mapping[str, Sequence[tuple[int, float]]]
 
-_SCORES = tuple(f"{split}/{metric.name}" for split in ("val", "test") for metric in list_metrics())
+_BOUNDED = [metric.name for metric in list_metrics() if math.isfinite(metric.highest)]
+_SCORES = tuple(f"{split}/{name}" for split in ("val", "test") for name in _BOUNDED)
 """What is held to the tolerance; losses, calibration, thresholds and counts are on other scales."""
 
 

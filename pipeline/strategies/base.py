@@ -18,6 +18,7 @@ from pipeline.strategies.freezing import Phase
 
 if TYPE_CHECKING:
     import numpy as np
+    import torch
     from numpy.typing import NDArray
     from torch import nn
 
@@ -135,7 +136,9 @@ class Strategy:
         """Whether `solve` finds the classifier in one step, so that neither seeds nor the optimizer's options have a say."""
         return type(self).solve is not Strategy.solve
 
-    def solve(self, features: NDArray[np.float32], labels: NDArray[np.int64], classes: int) -> LinearLayer:
+    def solve(
+        self, features: NDArray[np.float32], labels: NDArray[np.int64], classes: int, weights: NDArray[np.float32] | None = None
+    ) -> LinearLayer:
         """The classifier's linear layer from what frozen parts make of the texts, in place of gradient steps.
 
         Only for strategies that train a head of one linear layer (`EncoderSpec.linear_head`) and nothing else.
@@ -143,11 +146,16 @@ class Strategy:
         Args:
             features: What enters that layer; shape [examples, width].
             labels: Index of the class; shape [examples].
+            weights: How much each example counts, 1 on average; all the same if not given. Shape [examples].
 
         Raises:
             TrainingError: The examples do not determine it.
         """
         raise NotImplementedError
+
+    def penalty(self, model: nn.Module) -> torch.Tensor | None:
+        """What the method adds to the loss of every batch, a function of the weights alone; None if nothing."""
+        return None
 
     def after_step(self, model: nn.Module, step: int) -> None:
         """Called after every optimizer step, counted from 1, while its gradients are still there.

@@ -16,17 +16,21 @@ from pipeline.training.inference import predict_logits
 if TYPE_CHECKING:
     from torch import nn
 
+    from pipeline.objectives.loss import Loss
+
 
 @dataclass(frozen=True)
 class Solution:
     """What solving came to; the model holds the classifier."""
 
     loss: float
-    """Mean cross-entropy on the training examples, without dropout and penalty."""
+    """On the training examples, without dropout and penalty."""
     iterations: int
 
 
-def solve_head(strategy: Strategy, model: nn.Module, parameters: ParameterPlan, train: Examples, device: Any) -> Solution:
+def solve_head(
+    strategy: Strategy, model: nn.Module, parameters: ParameterPlan, train: Examples, loss: Loss, device: Any
+) -> Solution:
     """Let `strategy.solve` find the classifier of `model`, whose one linear layer is all that trains.
 
     Raises:
@@ -42,13 +46,14 @@ def solve_head(strategy: Strategy, model: nn.Module, parameters: ParameterPlan, 
     if not np.isfinite(features).all():
         raise TrainingError(f"{strategy.name}: what the encoder makes of the texts is not finite. Try --precision fp32.")
     classes = int(layer.get_parameter("bias").numel())
-    classifier = strategy.solve(features, train.labels.astype(np.int64, copy=False), classes)
+    labels = train.labels.astype(np.int64)  # copied: they may be mapped from a file
+    weights = None if loss.class_weights is None else loss.class_weights.numpy()[labels]
+    classifier = strategy.solve(features, labels, classes, weights)
     with torch.no_grad():
         for parameter, value in ((layer.weight, classifier.weight), (layer.bias, classifier.bias)):
             parameter.copy_(torch.from_numpy(value))  # type: ignore[operator]
     logits = torch.from_numpy(features @ classifier.weight.T + classifier.bias)
-    loss = torch.nn.functional.cross_entropy(logits, torch.tensor(train.labels))  # copied: the labels may be mapped from a file
-    return Solution(float(loss), classifier.iterations)
+    return Solution(float(loss(logits, torch.from_numpy(labels))), classifier.iterations)
 
 
 def _linear_layer(parameters: ParameterPlan) -> str:

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from pipeline.objectives.loss import Loss
+
 LENGTH_MULTIPLE = 8
 """To which batches are padded on a GPU: few shapes, each of which comes often, and of sizes that matrix units like."""
 
@@ -70,6 +72,7 @@ def _fit(plan: FitPlan, callback: Callback, accelerator: Any, distributed: Distr
     resumed_from = progress.step
     schedule = build_schedule(plan.total_steps, plan.config.warmup_ratio)
     watch = Stopwatch(progress.train_seconds)
+    loss = plan.build_loss().to(accelerator.device)
     inputs_by_phase = InputsByPhase(plan, callback, accelerator.device, distributed)
     on_gpu, longest = accelerator.device.type == "cuda", plan.longest_text
     graphs = None
@@ -95,9 +98,8 @@ def _fit(plan: FitPlan, callback: Callback, accelerator: Any, distributed: Distr
                 batch = batch.to(accelerator.device)
                 rate = plan.config.learning_rate * schedule(progress.step)
                 set_learning_rate(optimizer, rate, phase)
-                step = partial(
-                    _step, plan, accelerator, optimizer, wrapped, inputs, partial(distributed.weigh, share=share), progress.step
-                )
+                weigh = partial(distributed.weigh, share=share)
+                step = partial(_step, plan, accelerator, optimizer, wrapped, loss, inputs, weigh, progress.step)
                 is_whole = len(indices) == plan.config.batch_size  # the last batch of an epoch may be smaller
                 losses.append(graphs.run(step, batch, phase) if graphs and is_whole else step(batch))
             progress.step += 1
@@ -139,6 +141,7 @@ def _step(
     accelerator: Any,
     optimizer: Any,
     wrapped: nn.Module,
+    compare: Loss,
     inputs: PhaseInputs,
     weigh: Callable[[torch.Tensor], torch.Tensor],
     step: int,
@@ -146,7 +149,10 @@ def _step(
 ) -> torch.Tensor:
     """One optimizer step, after so many others; the loss, without what it was computed from."""
     with inputs.train.as_model_input():
-        loss = weigh(wrapped(**batch.inputs, labels=batch.labels).loss)
+        loss = compare(wrapped(**batch.inputs).logits, batch.labels)
+    with accelerator.autocast():
+        penalty = plan.strategy.penalty(plan.model)
+    loss = weigh(loss if penalty is None else loss + penalty)
     accelerator.backward(loss)
     norm = accelerator.clip_grad_norm_(plan.model.parameters(), plan.config.max_grad_norm)
     optimizer.step()
@@ -164,7 +170,7 @@ def _solve(plan: FitPlan, callback: Callback, accelerator: Any, distributed: Dis
     plan.parameters.enter_phase(plan.model, 0)
     inputs = InputsByPhase(plan, callback, accelerator.device, distributed).of(0, progress)
     with watch.running():
-        solution = solve_head(plan.strategy, model, plan.parameters, inputs.train, accelerator.device)
+        solution = solve_head(plan.strategy, model, plan.parameters, inputs.train, plan.build_loss(), accelerator.device)
     progress.step, progress.loss_sum, progress.train_seconds = 1, solution.loss, watch.seconds
     progress.examples, progress.tokens = len(plan.train), int(plan.train.lengths.sum())
     for uses_cache, passes in ((inputs.uses_cache, 1), (True, solution.iterations - 1)):

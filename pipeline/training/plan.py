@@ -23,6 +23,8 @@ from pipeline.training.precision import Precision, peak_flops_per_second
 if TYPE_CHECKING:
     from torch import nn
 
+    from pipeline.objectives.loss import Loss
+
 
 CacheUse = Literal["unused", "built", "found"]
 
@@ -208,6 +210,12 @@ class FitPlan:
     """Identifies the base's weights as they were loaded."""
     accelerations: frozenset[str] = frozenset()
     """Names of those in whose block this is; see `acceleration.base.accelerated`."""
+
+    def build_loss(self) -> Loss:
+        """What is trained by, on the CPU, with classes weighted by the training examples."""
+        from pipeline.objectives.loss import create_loss
+
+        return create_loss(self.task, self.config, self.train.labels)
 
     @property
     def trims_last_layer(self) -> bool:

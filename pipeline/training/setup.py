@@ -26,6 +26,7 @@ from pipeline.modeling.merged_adapters import find_pretrained
 from pipeline.modeling.model_sources import PACKAGED, ModelAddress
 from pipeline.modeling.pooling_config import read_pooling
 from pipeline.objectives.base import Objective, Tokenization, check_objective, create_objective, takes_pooling
+from pipeline.registry import LOSSES
 from pipeline.strategies.base import Strategy, StrategyContext, create_strategy
 from pipeline.strategies.parameter_plan import check_selectors
 from pipeline.training.activation_cache import GIB, ActivationCache
@@ -74,7 +75,8 @@ class TrainingInputs:
         """Equal where the code that decides what this training computes is the same."""
         used = plugin_modules(self.config.strategy, self.config.objective, self.config.head)
         family = type(self.address.encoder.family).__module__
-        return code_version((*used, family), self.strategy.packages)
+        loss = LOSSES.module_name(self.config.loss or self.objective.task.loss)
+        return code_version((*used, family, loss), self.strategy.packages)
 
     def context(self) -> StrategyContext:
         """What the strategy is told."""
@@ -178,9 +180,13 @@ def find_inputs(config: configs.TrainConfig) -> TrainingInputs:
     load_tokenizer(address)
     pooling, pooling_note = _find_pooling(config, address)
     config = replace(config, pooling=pooling)
+    from pipeline.objectives.loss import check_loss
+
     prepared, _ = prepare(config.dataset, config)
     objective = create_objective(config.objective, prepared.manifest.problem, pooling, config.head, config.model_labels)
     objective.check_metric(config.metric_for_best_model)
+    objective = replace(objective, task=objective.task.deciding_by(config.decision_threshold))
+    check_loss(objective.task, config, objective.problem, strategy)
     outputs_note = objective.describe_outputs(address, weights)
     notes = tuple(filter(None, (address.note, weights.note, pooling_note, outputs_note)))
     inputs = TrainingInputs(config, address, strategy, prepared, address.sha256(), objective, notes)

@@ -82,7 +82,8 @@ def trains_head_alone(parameters: ParameterPlan, encoder: EncoderSpec, strategy:
     for the head.
     """
     phases = len(parameters.start_epochs)
-    takes_part = strategy.is_solved or type(strategy).after_step is not Strategy.after_step
+    own = type(strategy)
+    takes_part = strategy.is_solved or own.after_step is not Strategy.after_step or own.penalty is not Strategy.penalty
     return phases == 1 and parameters.lowest_layer(encoder, 0) == encoder.depth and not takes_part and precision != "fp16"
 
 
@@ -196,6 +197,7 @@ class _Group:
         plan = points[0].plan
         configs = [point.config for point in points]
         self._plan, self._seeds = plan, Seeds.of(plan.config)
+        self._loss = plan.build_loss().to(accelerator.device)
         self._total = max(point.plan.total_steps for point in points)
         self._flops = FlopCounter.of(plan.encoder, plan.parameters, 0, inputs.uses_cache, plan.trims_last_layer)
         self._stack = Stack(plan.model, plan.parameters, [config.dropout for config in configs])
@@ -215,13 +217,16 @@ class _Group:
             epoch += 1
 
     def _step(self, indices: Any) -> None:
+        from torch.func import vmap
+
         watch = Stopwatch()
         rates = [point.rate for point in self._active]
         self._stack.train()
         with watch.running():
             batch = self._inputs.train.batch(indices).to(self._accelerator.device)
             with self._inputs.train.as_model_input(), self._accelerator.autocast():
-                losses = self._stack(**batch.inputs, labels=batch.labels).loss
+                logits = self._stack(**batch.inputs).logits
+                losses = vmap(self._loss, in_dims=(1, None))(logits.float(), batch.labels)
             losses.sum().backward()  # of each point's weights only its own loss is a function
             self._optimizer.step(rates)
             self._unread.append(losses.detach())

@@ -23,8 +23,7 @@ _BETAS, _EPSILON = (0.9, 0.999), 1e-8  # torch.optim.AdamW's
 class Stack(nn.Module):
     """A model with several sets of the weights that train, each with a dropout probability of its own.
 
-    Called like the model, it answers with the logits, shape [examples, points, classes], and, given labels, with a loss per
-    point.
+    Called like the model, it answers with the logits, shape [examples, points, classes].
     """
 
     weights: dict[str, torch.Tensor]
@@ -48,14 +47,14 @@ class Stack(nn.Module):
         """What the model makes of one batch with each point's weights."""
         from torch.func import functional_call, vmap
 
-        def forward_point(weights: dict[str, torch.Tensor], probability: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        def forward_point(weights: dict[str, torch.Tensor], probability: torch.Tensor) -> torch.Tensor:
             with _dropping(self.model, probability):
                 output = functional_call(self.model, weights, kwargs=inputs)
-            return (output.logits, output.loss) if "labels" in inputs else (output.logits,)
+            return output.logits  # type: ignore[no-any-return]
 
         # One draw for all, as each would draw by itself from the same seed: no point's masks depend on which train beside.
-        logits, *loss = vmap(forward_point, randomness="same")(self.weights, self.dropout)
-        return SimpleNamespace(logits=logits.transpose(0, 1), loss=loss[0] if loss else None)
+        logits = vmap(forward_point, randomness="same")(self.weights, self.dropout)
+        return SimpleNamespace(logits=logits.transpose(0, 1))
 
     def keep(self, positions: list[int]) -> None:
         """Go on with some of the points."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from sklearn.metrics import matthews_corrcoef
+from sklearn.metrics import cohen_kappa_score
 
 import pipeline
 from pipeline.evaluation.metric import list_metrics
@@ -93,11 +93,11 @@ def found(folder):
 def test_it_is_an_option_by_which_checkpoints_are_chosen(block, found):
     name, _ = block
     for text in (found["help"], found["refused"]):
-        assert re.search(rf"accuracy\W+precision_macro\W+recall_macro\W+f1_macro\W+{name}\W+spearman\W+pearson\W+loss", text)
+        assert re.search(rf"accuracy\W+balanced_accuracy\W+{name}\W+nll\W+precision_macro\W", text)
     for run in found["runs"].values():
         assert run["metric_for_best_model"] == name
     assert all(
-        re.search(r"validation accuracy [\d.]+, macro F1 [\d.]+, MCC -?[\d.]+, loss", text) for text in found["progress"]
+        re.search(r"validation accuracy [\d.]+, kappa -?[\d.]+, macro F1 [\d.]+, loss", text) for text in found["progress"]
     )
 
 
@@ -106,7 +106,7 @@ def test_it_is_on_runs_and_in_load_results_with_the_value_of_scikit_learn(block,
     assert {"full", "head_only"} == set(found["runs"])
     for strategy, run in found["runs"].items():
         said = pd.read_csv(folder / "export" / "results" / f"{strategy}_test_outputs.csv")
-        assert run[f"test/{name}"] == pytest.approx(matthews_corrcoef(said["gold"], said["pred"]), abs=1e-12)
+        assert run[f"test/{name}"] == pytest.approx(cohen_kappa_score(said["gold"], said["pred"]), abs=1e-12)
         assert -1 <= run[f"val/{name}"] <= 1
     assert found["runs"]["full"][f"val/{name}"] > 0.5, "it was learned"
 
@@ -115,15 +115,15 @@ def test_it_is_in_table_report_files_and_pictures(block, folder, found):
     name, _ = block
     results = folder / "export" / "results"
     table = pd.read_csv(results / "model_summary.csv").set_index("strategy")
-    assert table.columns.tolist().index(name) == table.columns.tolist().index("f1_macro") + 1
+    assert table.columns.tolist().index(name) == table.columns.tolist().index("balanced_accuracy") + 1
     for strategy, run in found["runs"].items():
         assert table.loc[strategy, name] == run[f"test/{name}"]
         assert -1 <= table.loc[strategy, f"{name}_low"] <= run[f"test/{name}"] <= table.loc[strategy, f"{name}_high"] <= 1
-    assert "MCC" in found["said"]
-    assert "MCC" in (results / "results.md").read_text()
-    assert "MCC" in (results / "report.html").read_text()
+    assert "kappa" in found["said"]
+    assert "kappa" in (results / "results.md").read_text()
+    assert "kappa" in (results / "report.html").read_text()
     (pair,) = pd.read_csv(results / "comparisons.csv").to_dict("records")
     difference = table.loc[pair["first"], name] - table.loc[pair["second"], name]
     assert pair[f"{name}_difference"] == pytest.approx(difference)
     assert pair[f"{name}_low"] <= difference <= pair[f"{name}_high"]
-    assert any("test Matthews correlation" in title for title in found["overview"])
+    assert any("test Cohen's kappa" in title for title in found["overview"])

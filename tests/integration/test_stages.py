@@ -11,10 +11,11 @@ import pytest
 from pipeline import load_results
 from pipeline.config import CompareConfig, EvaluateConfig, PrepareDataConfig
 from pipeline.errors import ConfigError, DataError, PipelineError, RunError
+from pipeline.evaluation.metric import list_metrics
 from pipeline.stages import compare, evaluate, prepare_data
 from pipeline.tracking.tags import Tag
 
-SCORES = {"accuracy", "precision_macro", "recall_macro", "f1_macro"}
+SCORES = {metric.name for metric in list_metrics("class")}
 METRICS = (
     {"train/loss", "train/learning_rate", "train/loss_mean", "val/loss", *(f"val/{name}" for name in SCORES)}
     | {"model/trainable_params", "model/total_params", "model/trainable_percent"}

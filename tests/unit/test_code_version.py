@@ -13,6 +13,7 @@ import pipeline
 from pipeline import code_version as module
 from pipeline.code_version import FOLDERS, PLUGINS, TESTING, code_version
 from pipeline.config import TrainConfig
+from pipeline.evaluation.task import ClassificationTask
 from pipeline.modeling.family import find_family
 from pipeline.stages.testing.test import scoring_version
 from pipeline.strategies.base import create_strategy
@@ -40,7 +41,8 @@ def versions() -> tuple[str, str]:
     unused: Any = None
     config = TrainConfig(strategy="dora", head="attention")
     address: Any = SimpleNamespace(encoder=SimpleNamespace(family=find_family("bert")))
-    inputs = TrainingInputs(config, address, create_strategy("dora", {}), unused, "", unused)
+    objective: Any = SimpleNamespace(task=ClassificationTask(("a", "b")))
+    inputs = TrainingInputs(config, address, create_strategy("dora", {}), unused, "", objective)
     trained: Any = SimpleNamespace(tags={"strategy": "dora"}, params={"objective": "classification", "head": "attention"})
     module._read.cache_clear()
     return inputs.code_version, scoring_version(trained)
@@ -88,6 +90,9 @@ KINDS = {
     "what families share": ("modeling/family.py", TRAINED_AGAIN),
     "the objective used": ("objectives/kinds/classification.py", TRAINED_AGAIN),
     "another objective": ("objectives/kinds/bi_encoder.py", REUSED),
+    "the loss used, of which a test knows nothing": ("objectives/losses/cross_entropy.py", (True, False)),
+    "another loss": ("objectives/losses/mean_squared_error.py", REUSED),
+    "what losses share": ("objectives/loss.py", TRAINED_AGAIN),
     "loading": ("modeling/loading.py", TRAINED_AGAIN),
     "the training loop": ("training/loop.py", TRAINED_AGAIN),
     "the training setup": ("training/setup.py", TRAINED_AGAIN),

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.evaluation.metric import Counts, resampled
+from pipeline.evaluation.metric import Counts, Draws, resampled
 
 RESAMPLES = 10_000
 FEWEST_RESAMPLES = 1_000
@@ -25,6 +25,7 @@ _WORK = 2e10  # products of a weight and an indicator: a few seconds
 _WORK_OF_A_DRAW = 60
 _SPARSE_FROM = 16  # classes; a product with few non-zeros costs about as much as one with so many dense columns
 _CELLS = 4_000_000  # of any matrix held at a time
+_MOST_SORTED = 2e9  # texts, classes, runs and draws multiplied: half a minute
 
 _QUANTILES = 100
 
@@ -34,7 +35,7 @@ class ResampledScores:
     """Scores of runs that were tested on the same texts."""
 
     scores: dict[str, NDArray[np.float64]]
-    """Name of each metric that is computed from counts -> its values on the texts as they are; shape [runs]."""
+    """Name of each metric -> its values on the texts as they are; shape [runs]."""
     covariance: dict[str, NDArray[np.float64]]
     """The same -> covariance of the runs' values over resampled texts; shape [runs, runs]."""
     resamples: int
@@ -47,11 +48,13 @@ def resample_scores(
     classes: int,
     resamples: int | None = None,
     seed: int = 0,
+    probabilities: Sequence[NDArray[np.float64]] = (),
 ) -> ResampledScores:
     """Draw as many texts as there are, with replacement, again and again; each draw scores all runs.
 
     The same texts are drawn for every run, so differences between runs are paired. Of very many texts, runs and classes
-    fewer resamples are drawn, at least `FEWEST_RESAMPLES`; the standard error is then within 2 % of that of many.
+    fewer resamples are drawn, at least `FEWEST_RESAMPLES`; the standard error is then within 2 % of that of many. Metrics of
+    probabilities, which sort the texts, see the first `FEWEST_RESAMPLES` alone, and are left out where that would take long.
 
     Args:
         gold: Index of the true class; shape [texts].
@@ -59,6 +62,7 @@ def resample_scores(
         classes: Number of classes, those that are neither true nor predicted included.
         resamples: How many draws; as many as time allows, at most `RESAMPLES`, if not given.
         seed: Equal seeds draw equal texts.
+        probabilities: Of every run, that of every class; shape [texts, classes] each. Metrics of these need them.
     """
     texts, runs = len(gold), len(predicted)
     if resamples is None:
@@ -66,15 +70,19 @@ def resample_scores(
         resamples = int(np.clip(_WORK / max(1, work), FEWEST_RESAMPLES, RESAMPLES))
     ones = np.ones((1, texts), np.float32)
     blocks = list(_blocks(gold, predicted, classes))
-    scores = {metric.name: np.empty((resamples, runs)) for metric in resampled()}
+    sorted_draws = min(resamples, FEWEST_RESAMPLES)
+    if texts * classes * runs * sorted_draws > _MOST_SORTED:
+        probabilities = ()
+    drawn: list[dict[str, NDArray[np.float64]]] = []
     done = 0
     for weights in _draw(texts, resamples, np.random.default_rng(seed)):
-        rows = slice(done, done + len(weights))
-        for name, values in _score(weights, gold, blocks, classes).items():
-            scores[name][rows] = values
+        first = weights[: max(0, sorted_draws - done)]
+        drawn.append(_score(weights, gold, blocks, classes) | (_score_sorted(first, gold, probabilities) if len(first) else {}))
         done += len(weights)
+    as_they_are = _score(ones, gold, blocks, classes) | _score_sorted(ones, gold, probabilities)
+    scores = {name: np.concatenate([some[name] for some in drawn if name in some]) for name in as_they_are}
     return ResampledScores(
-        {name: values[0] for name, values in _score(ones, gold, blocks, classes).items()},
+        {name: values[0] for name, values in as_they_are.items()},
         {name: np.cov(values, rowvar=False).reshape(runs, runs) for name, values in scores.items()},
         resamples,
     )
@@ -118,15 +126,25 @@ def _score(
     truth = np.zeros((len(gold), classes), np.float32)
     truth[np.arange(len(gold)), gold] = 1
     support = (weights @ truth).astype(np.float64)[:, None, :]
-    scores: dict[str, list[NDArray[np.float64]]] = {metric.name: [] for metric in resampled()}
+    metrics = [metric for metric in resampled() if metric.from_counts]
+    scores: dict[str, list[NDArray[np.float64]]] = {metric.name: [] for metric in metrics}
     for indicators in blocks:
         # Sums of whole numbers: exact in float32 up to 16 million texts, in whatever order they are added.
         counts = (weights @ indicators).astype(np.float64).reshape(len(weights), -1, 2, classes)
         right, predicted = counts[:, :, 0], counts[:, :, 1]
         drawn = Counts(right, predicted, support, len(gold))
-        for metric in resampled():
+        for metric in metrics:
             scores[metric.name].append(metric.of_counts(drawn))
     return {name: np.concatenate(values, axis=1) for name, values in scores.items()}
+
+
+def _score_sorted(
+    weights: NDArray[np.float32], gold: NDArray[np.int64], probabilities: Sequence[NDArray[np.float64]]
+) -> dict[str, NDArray[np.float64]]:
+    """Scores by probabilities of every run with the texts weighted; shape [resamples, runs] each."""
+    draws = [Draws(gold, given, weights) for given in probabilities]
+    by_metric = {metric.name: metric.from_draws for metric in resampled() if metric.from_draws}
+    return {name: np.stack([score(each) for each in draws], axis=1) for name, score in by_metric.items() if draws}
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from pipeline.evaluation.metrics.likelihood import NLL, surprise
 from pipeline.evaluation.testing.predictions import Predictions
 
 BINS = 15
@@ -20,10 +21,10 @@ def confidence_of(predictions: Predictions, classes: Sequence[str]) -> NDArray[n
 
 
 def calibration(gold: NDArray[np.int64], predictions: Predictions, classes: Sequence[str]) -> dict[str, float]:
-    """`ece`, the expected calibration error, and `nll`, the mean negative log-likelihood of the true class."""
+    """`ece`, the expected calibration error, and the negative log-likelihood, of very many classes, too."""
     likelihood = _probability(predictions.scores, gold, classes, "score_gold")
     table = reliability(predictions.predicted == gold, confidence_of(predictions, classes))
-    return {"ece": calibration_error(table), "nll": float(-np.log(np.maximum(likelihood, np.finfo(float).tiny)).mean())}
+    return {"ece": calibration_error(table), NLL.name: float(surprise(likelihood).mean())}
 
 
 def calibration_error(table: pd.DataFrame) -> float:

@@ -19,6 +19,9 @@ from pipeline.evaluation.metric import Answers, measure
 SCORED_CLASSES = 100
 """Up to so many classes each has a column of scores; of more, only the true and the predicted one have."""
 
+Decide = Callable[[NDArray[np.float64]], NDArray[np.int64]]
+"""Probabilities, shape [texts, classes] -> index of the class that is predicted; shape [texts]."""
+
 _AT_ONCE = 20_000_000  # scores held in memory, 160 MB of float64
 
 
@@ -43,18 +46,20 @@ def predict(
     texts: Sequence[Input],
     gold: NDArray[np.int64],
     classes: Sequence[str],
+    decide: Decide = lambda probabilities: probabilities.argmax(axis=1),
 ) -> Predictions:
     """Predict texts or pairs, as many at a time as there is room for: of 10,000 classes and texts all scores take 800 MB.
 
     Args:
         probabilities: Of each text the probability of every class; shape [texts, classes].
         gold: Index of the true class; shape [texts].
+        decide: The class by those probabilities.
     """
     step = max(1, _AT_ONCE // len(classes))
     predicted, kept = [], []
     for start in range(0, len(texts), step):
         block = probabilities(texts[start : start + step])
-        best = block.argmax(axis=1)
+        best = decide(block)
         predicted.append(best)
         if len(classes) > SCORED_CLASSES:
             rows = np.arange(len(block))

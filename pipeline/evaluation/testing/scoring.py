@@ -13,7 +13,7 @@ from pipeline.data.prepared import PreparedData
 from pipeline.data.splits import choose_sample
 from pipeline.evaluation.metric import measure
 from pipeline.evaluation.task import Answer, EvaluationReport, Task
-from pipeline.evaluation.testing.predictions import predict, report_by_class, tabulate, write_csv
+from pipeline.evaluation.testing.predictions import Decide, predict, report_by_class, tabulate, write_csv
 
 
 def read_test(prepared: PreparedData, limit: int | None, seed: int) -> pd.DataFrame:
@@ -37,6 +37,7 @@ def score_transfer(
     known: Sequence[str],
     table: pd.DataFrame,
     classes: list[str],
+    decide: Decide,
 ) -> EvaluationReport:
     """Scores and tables of a model's predictions for a second data set.
 
@@ -44,11 +45,12 @@ def score_transfer(
         probabilities: Of each text the probability of every class that the model knows.
         known: Those classes in their order.
         classes: The same in the order of the labels of `table`.
+        decide: The class by probabilities in that order.
     """
     texts: list[str] = table[TEXT].tolist()
     gold = table[LABEL].to_numpy()
     order = [known.index(name) for name in classes]
-    predictions = predict(lambda chosen: probabilities(chosen)[:, order], texts, gold, classes)
+    predictions = predict(lambda chosen: probabilities(chosen)[:, order], texts, gold, classes, decide)
     by_class = pd.DataFrame(report_by_class(gold, predictions.predicted, classes)).T
     tables = {
         "predictions.csv": write_csv(tabulate(texts, gold, predictions, classes)),

@@ -16,6 +16,7 @@ from pipeline.errors import ConfigError, DataError, shorten
 from pipeline.evaluation.metric import list_metrics, ranking
 from pipeline.evaluation.metrics.macro import RECALL
 from pipeline.evaluation.statistics.chance import SWAPPED, is_far_below_chance
+from pipeline.evaluation.task import ClassificationTask
 from pipeline.evaluation.testing.scoring import score_transfer
 from pipeline.stages.progress import count_classes, say, say_scores
 from pipeline.stages.testing.other_data import Naming, OtherData, count_repeated, describe_absent, read_other
@@ -151,7 +152,9 @@ def log_transfer(
     table, classes = data.rows.table, list(data.classes)
     table = table.iloc[choose_sample(len(table), limit, 0)].reset_index(drop=True)
     gold = table[LABEL].to_numpy()
-    report = score_transfer(model.predict_texts, model.classes, table, classes)
+    assert isinstance(model.task, ClassificationTask)  # check_transfer takes single texts with classes
+    decide = model.task.decide_in_order(classes)
+    report = score_transfer(model.predict_texts, model.classes, table, classes, decide)
     scores = report.metrics
     repeated = count_repeated(table, home)
     for file, text in report.tables.items():

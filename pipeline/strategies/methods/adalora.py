@@ -13,6 +13,7 @@ from pipeline.strategies.base import StrategyContext
 from pipeline.strategies.freezing import Phase
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
 
 
@@ -70,6 +71,22 @@ class Adalora(LinearAdapter):
             total_step=context.total_steps,
             **shared,
         )
+
+    def penalty(self, model: nn.Module) -> torch.Tensor | None:
+        """Peft's penalty: the mean Frobenius norm of AAᵀ - I and BᵀB - I, which are 0 for orthogonal factors, times a weight.
+
+        It adds it only to a loss that the model computes, which is not asked to.
+        """
+        import torch
+
+        tuner: Any = model.base_model
+        distances: list[torch.Tensor] = []
+        for name, factor in tuner.model.named_parameters():
+            if _ADAPTER in name and ("lora_A" in name or "lora_B" in name):
+                product = factor @ factor.T if "lora_A" in name else factor.T @ factor
+                distances.append(torch.norm(product - torch.eye(len(product), out=torch.empty_like(product)), p="fro"))
+        weight: float = tuner.peft_config[_ADAPTER].orth_reg_weight
+        return weight * (sum(distances[1:], distances[0]) / len(distances))
 
     def after_step(self, model: nn.Module, step: int) -> None:
         """Weigh the updates by their gradients and, when it is time, cut ranks."""

@@ -53,7 +53,9 @@ class LinearProbe(Strategy):
             )
         return [Phase.training(head)]
 
-    def solve(self, features: NDArray[np.float32], labels: NDArray[np.int64], classes: int) -> LinearLayer:
+    def solve(
+        self, features: NDArray[np.float32], labels: NDArray[np.int64], classes: int, weights: NDArray[np.float32] | None = None
+    ) -> LinearLayer:
         """The fitted weights, with the scaling of the features put into them."""
         import numpy as np
         from sklearn.linear_model import LogisticRegression
@@ -67,7 +69,7 @@ class LinearProbe(Strategy):
             )
         scaler = StandardScaler()
         scaled = scaler.fit_transform(features.astype(np.float64))
-        fitted = LogisticRegression(C=self.C, max_iter=_MOST_ITERATIONS).fit(scaled, labels)
+        fitted = LogisticRegression(C=self.C, max_iter=_MOST_ITERATIONS).fit(scaled, labels, weights)
         weight, bias = fitted.coef_, fitted.intercept_
         if len(present) == 2:  # scikit-learn gives the difference between the two classes' logits
             weight, bias = np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2

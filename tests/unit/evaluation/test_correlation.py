@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from pipeline.evaluation.metric import Answers, measure
-from pipeline.evaluation.task import choose_threshold, mean_squared_error
+from pipeline.evaluation.task import mean_squared_error
+from pipeline.evaluation.threshold import choose_threshold
 
 
 def correlate(gold: np.ndarray, predicted: np.ndarray) -> dict[str, float]:

@@ -58,14 +58,19 @@ def declare(monkeypatch: pytest.MonkeyPatch) -> Iterator[Declare]:
 
 def test_what_there_is() -> None:
     classes, scores = list_metrics("class"), list_metrics("score")
-    assert [metric.name for metric in classes] == ["accuracy", "precision_macro", "recall_macro", "f1_macro"]
+    assert [metric.name for metric in classes] == [
+        *("accuracy", "balanced_accuracy", "nll", "precision_macro", "recall_macro", "f1_macro"),
+        *("mcc", "auroc", "average_precision", "f1_weighted"),
+    ]
     assert [metric.name for metric in scores] == ["spearman", "pearson"]
     assert list_metrics() == (*classes, *scores)
     assert (ranking("class").name, ranking("score").name) == ("f1_macro", "spearman")
     assert (selecting("class").name, selecting("score").name) == ("accuracy", "spearman")
-    assert [metric.name for metric in resampled()] == ["f1_macro", "accuracy"], "the one that ranks comes first"
+    resampled_names = [metric.name for metric in resampled()]
+    assert resampled_names[:3] == ["f1_macro", "accuracy", "balanced_accuracy"], "the one that ranks comes first"
+    assert set(resampled_names) == {metric.name for metric in classes} - {"precision_macro", "recall_macro"}
     assert selection_choices() == (*(metric.name for metric in list_metrics()), "loss")
-    assert [name for name in selection_choices() if lower_is_better(name)] == ["loss"]
+    assert [name for name in selection_choices() if lower_is_better(name)] == ["nll", "loss"]
     assert not lower_is_better("of another version")
 
 
@@ -85,8 +90,8 @@ def test_what_is_computed_from_counts_is_what_is_computed_from_answers(classes: 
     gold, predicted = generator.integers(classes, size=(2, texts))
     right, said, true = (np.bincount(one, minlength=classes) for one in (gold[gold == predicted], predicted, gold))
     assert resampled()
-    for metric in resampled():
-        expected = metric.compute(Answers(gold, predicted, classes))
+    for metric in (metric for metric in resampled() if metric.from_counts):
+        expected = metric.of_answers(Answers(gold, predicted, classes))
         assert metric.of_counts(Counts(right, said, true, texts)) == pytest.approx(expected, abs=1e-12)
 
 

@@ -48,15 +48,16 @@ def test_scores_agree_with_scikit_learn(classes: int, examples: int, seed: int) 
     logits = generator.normal(size=(examples, classes)).astype(np.float32)
     predicted, labels = logits.argmax(axis=1), np.arange(classes)
     shared = {"labels": labels, "average": "macro", "zero_division": 0}
-    assert score(gold, logits, classes) == pytest.approx(
-        {
-            "accuracy": sklearn_metrics.accuracy_score(gold, predicted),
-            "precision_macro": sklearn_metrics.precision_score(gold, predicted, **shared),
-            "recall_macro": sklearn_metrics.recall_score(gold, predicted, **shared),
-            "f1_macro": sklearn_metrics.f1_score(gold, predicted, **shared),
-            "loss": sklearn_metrics.log_loss(gold, softmax(logits), labels=labels),
-        }
-    )
+    found = score(gold, logits, classes)
+    expected = {
+        "accuracy": sklearn_metrics.accuracy_score(gold, predicted),
+        "precision_macro": sklearn_metrics.precision_score(gold, predicted, **shared),
+        "recall_macro": sklearn_metrics.recall_score(gold, predicted, **shared),
+        "f1_macro": sklearn_metrics.f1_score(gold, predicted, **shared),
+        "loss": sklearn_metrics.log_loss(gold, softmax(logits), labels=labels),
+    }
+    assert {name: found[name] for name in expected} == pytest.approx(expected)
+    assert found["nll"] == pytest.approx(found["loss"])
 
 
 def test_cross_entropy_of_even_scores_is_the_log_of_the_number_of_classes() -> None:

@@ -10,6 +10,7 @@ from sklearn.preprocessing import StandardScaler
 from pipeline.data.batching import TokenExamples
 from pipeline.errors import ConfigError, TrainingError
 from pipeline.evaluation.task import softmax
+from pipeline.objectives.losses.cross_entropy import CrossEntropy
 from pipeline.strategies.base import create_strategy
 from pipeline.training.activation_cache import ActivationCache
 from pipeline.training.closed_form import solve_head
@@ -83,4 +84,6 @@ def test_a_pooler_that_the_checkpoint_lacks_is_refused(tiny) -> None:
 def test_nothing_but_one_linear_layer_may_train(tiny) -> None:
     built = tiny.build(create_strategy("full", {}), tiny.folder(), tiny.config())
     with pytest.raises(ValueError, match="one linear layer"):
-        solve_head(built.strategy, built.model, built.parameters, TokenExamples(tiny.table(8), 0), torch.device("cpu"))
+        solve_head(
+            built.strategy, built.model, built.parameters, TokenExamples(tiny.table(8), 0), CrossEntropy(), torch.device("cpu")
+        )
