@@ -91,7 +91,7 @@ def _f1_by_class(gold: NDArray[np.int64], predicted: NDArray[np.int64], classes:
 
 def _count(gold: NDArray[np.int64], predicted: NDArray[np.int64], classes: int) -> Counts:
     right, said, true = (np.bincount(labels, minlength=classes) for labels in (gold[gold == predicted], predicted, gold))
-    return Counts(right, said, true, len(gold))
+    return Counts(right, said, true, len(gold), right.sum())
 
 
 MOST = 50

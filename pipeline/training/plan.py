@@ -11,7 +11,7 @@ from pipeline.config import FitConfig
 from pipeline.data.pair_tokenization import TextPairs
 from pipeline.data.tokenization import TokenTable
 from pipeline.errors import TrainingError
-from pipeline.evaluation.metric import LOSS, lower_is_better
+from pipeline.evaluation.metric import LOSS, lower_is_better, without_choices
 from pipeline.evaluation.task import Task
 from pipeline.modeling.encoder import EncoderSpec
 from pipeline.strategies.base import Strategy
@@ -168,7 +168,7 @@ def note_evaluation(config: FitConfig, progress: Progress, callback: Callback, m
         raise TrainingError(
             f"The validation loss became {loss} by step {progress.step}. Lower --learning-rate, or raise --warmup-ratio."
         )
-    report(progress, callback, {f"val/{name}": value for name, value in metrics.items()})
+    report(progress, callback, {f"val/{name}": value for name, value in without_choices(metrics).items()})
     if _is_better(metrics, progress.best, config.metric_for_best_model):
         progress.best, progress.best_step, progress.evaluations_without_gain = metrics, progress.step, 0
     else:

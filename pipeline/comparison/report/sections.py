@@ -114,7 +114,8 @@ def _data(content: ReportData) -> Iterator[Block]:
         "test examples": f"{int(run.metrics.get('test/examples', content.statistics.texts)):,}",
     }
     if audit.conflicting_labels is not None:
-        facts["texts or pairs with more than one label"] = f"{audit.conflicting_labels:,}"
+        what = "set of labels" if audit.manifest.get("multi") else "label"
+        facts[f"texts or pairs with more than one {what}"] = f"{audit.conflicting_labels:,}"
     facts |= {f"dropped rows with {why}": f"{count:,}" for why, count in audit.manifest.get("dropped", {}).items() if count}
     yield BulletList([f"{name}: {value}" for name, value in facts.items()])
     if audit.manifest:

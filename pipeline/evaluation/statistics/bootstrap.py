@@ -123,7 +123,7 @@ def _score(
         # Sums of whole numbers: exact in float32 up to 16 million texts, in whatever order they are added.
         counts = (weights @ indicators).astype(np.float64).reshape(len(weights), -1, 2, classes)
         right, predicted = counts[:, :, 0], counts[:, :, 1]
-        drawn = Counts(right, predicted, support, len(gold))
+        drawn = Counts(right, predicted, support, len(gold), right.sum(axis=-1))
         for metric in resampled():
             scores[metric.name].append(metric.of_counts(drawn))
     return {name: np.concatenate(values, axis=1) for name, values in scores.items()}
