@@ -40,6 +40,7 @@ class MultiLabelTask(Task):
     classes: tuple[str, ...]
     thresholds: tuple[float, ...] = ()
     """Of each label, chosen on validation data; `HALF` for all until they are."""
+    loss: ClassVar[str] = "binary_cross_entropy"
     label_type: ClassVar[LabelType] = "multi"
     gives_probabilities: ClassVar[bool] = True
 
@@ -104,7 +105,7 @@ class MultiLabelTask(Task):
             },
             {
                 "labels.png": draw_label_scores(by_label["f1-score"], at_half, by_label["support"], heading),
-                "reliability.png": draw_reliability(bins, ece, heading),
+                "reliability.png": draw_reliability(bins, ece, heading, of_sets=True),
             },
             {"ece": ece, "nll": _likelihood_loss(gold, probabilities)},
             {AT_HALF: float(at_half.mean())},

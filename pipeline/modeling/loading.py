@@ -58,7 +58,6 @@ def load_classifier(
     load_kwargs: Mapping[str, Any] | None = None,
     head: str = FAMILY_HEAD,
     model_labels: Sequence[str] = (),
-    multi: bool = False,
 ) -> LoadedModel:
     """The model with a classifier for `classes`; whatever the checkpoint lacks is drawn from `seed`.
 
@@ -66,7 +65,6 @@ def load_classifier(
 
     Args:
         classes: Empty for one output that is trained by its mean squared error.
-        multi: Whether an example has any number of the classes.
         head: Name of what classifies; `FAMILY_HEAD` leaves the family's own.
         model_labels: The classes in the order of the outputs of the checkpoint's own classifier; matched by name if empty.
 
@@ -79,7 +77,7 @@ def load_classifier(
         "num_labels": len(names),
         "id2label": dict(enumerate(names)),
         "label2id": {name: index for index, name in enumerate(names)},
-        "problem_type": f"{'multi' if multi else 'single'}_label_classification" if classes else "regression",
+        "problem_type": "single_label_classification" if classes else "regression",
         **dict.fromkeys(address.encoder.family.dropouts, dropout),
     }
     rows = find_outputs(address, check_weights(address), classes, model_labels).rows if head == FAMILY_HEAD else None

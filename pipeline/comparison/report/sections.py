@@ -88,7 +88,7 @@ def _pairs(content: ReportData) -> Iterator[Block]:
 def _confusions(content: ReportData) -> Iterator[Block]:
     """A confusion matrix per row of the table, of its first seed."""
     classes = content.recorded.classes
-    if not content.recorded.predicted:
+    if not content.recorded.predicted or content.recorded.of_sets:
         return
     if len(classes) > _MATRIX_CLASSES:
         yield Paragraph(f"{len(classes):,} classes are too many for matrices here; confusions.csv holds them.")

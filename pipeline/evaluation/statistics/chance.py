@@ -81,6 +81,16 @@ class Guess:
         return right.low > self.right or f1_macro.low > self.f1_macro
 
 
+def guess_classes(gold: NDArray[np.int64], classes: int) -> Guess:
+    """What a guess reaches of classes; see `beats_guessing`.
+
+    Args:
+        gold: Index of the true class; shape [texts], at least one.
+        classes: Over how many macro F1 averages.
+    """
+    return Guess(float(class_shares(gold).max()), 1 / classes)
+
+
 def guess_sets(gold: NDArray[np.bool_]) -> Guess:
     """What a guess reaches of label sets.
 

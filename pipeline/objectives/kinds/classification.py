@@ -51,8 +51,8 @@ class Classification(Objective):
 
     def load(self, address: ModelAddress, dropout: float, seed: int, load_kwargs: Mapping[str, Any]) -> LoadedModel:
         """The model with a classifier, as transformers has it, or with another head."""
-        classes, labels, multi = self.problem.classes, self.model_labels, self.problem.multi
-        return load_classifier(address, classes, dropout, seed, load_kwargs, self.head, labels, multi)
+        labels = self.model_labels
+        return load_classifier(address, self.problem.classes, dropout, seed, load_kwargs, self.head, model_labels=labels)
 
     def describe_outputs(self, address: ModelAddress, report: WeightsReport) -> str:
         """Of the family's own head alone: another one is always new."""

@@ -15,7 +15,6 @@ from pipeline.comparison.row_names import label_rows
 from pipeline.comparison.selection import Selection
 from pipeline.comparison.statistics import (
     BOOTSTRAP,
-    MCNEMAR,
     PairTest,
     RowStatistics,
     Statistics,
