@@ -97,7 +97,7 @@ def _count(gold: NDArray[Any], predicted: NDArray[Any], classes: int) -> Counts:
         exact = np.array((gold == predicted).all(axis=1).sum())
         return Counts((gold & predicted).sum(axis=0), predicted.sum(axis=0), gold.sum(axis=0), len(gold), exact)
     right, said, true = (np.bincount(labels, minlength=classes) for labels in (gold[gold == predicted], predicted, gold))
-    return Counts(right, said, true, len(gold), right.sum())
+    return Counts(right, said, true, len(gold))
 
 
 MOST = 50

@@ -64,8 +64,8 @@ class Counts:
     """Texts of a class; shape [..., classes]."""
     texts: int
     """How many texts a draw has."""
-    exact: NDArray[Any]
-    """Texts of which everything was predicted rightly; shape [...]."""
+    exact: NDArray[Any] | None = None
+    """Of label sets the texts of which every label is right; shape [...]."""
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,6 @@ def selecting(of: LabelType) -> Metric:
     return _only("selects", of)
 
 
-@cache
 def resampled(of: LabelType = "class") -> tuple[Metric, ...]:
     """Those that have intervals and differences of pairs; the one that ranks first."""
     metrics = [metric for metric in list_metrics(of) if metric.from_counts]

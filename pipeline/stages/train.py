@@ -19,7 +19,7 @@ from pipeline.evaluation.metrics.accuracy import ACCURACY
 from pipeline.evaluation.metrics.label_sets import AUROC, AVERAGE_PRECISION, F1_MACRO
 from pipeline.evaluation.metrics.macro import F1
 from pipeline.evaluation.statistics.bootstrap import Interval, wilson_interval
-from pipeline.evaluation.statistics.chance import auroc_of_chance, beats_guessing
+from pipeline.evaluation.statistics.chance import area_of_chance, beats_guessing
 from pipeline.objectives.base import refuse_idle_model_labels, refuse_idle_pooling
 from pipeline.stages.configure import resolve_strategy
 from pipeline.stages.prepare_data import summarise_data
@@ -256,7 +256,7 @@ def describe_unlearned_sets(best: Scores, gold: NDArray[Any], config: FitConfig)
     """
     if gold.ndim < 2:
         return ""
-    chance = auroc_of_chance(gold.astype(bool))
+    chance = area_of_chance(gold.astype(bool))
     rate, epochs = f"{flag('learning_rate')} ({config.learning_rate:g})", f"{flag('epochs')} ({config.epochs})"
     if best[AUROC.name] <= chance:
         return (

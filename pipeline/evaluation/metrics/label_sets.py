@@ -40,6 +40,7 @@ def _hamming_from_counts(counts: Counts) -> NDArray[Any]:
 
 
 def _exact_from_counts(counts: Counts) -> NDArray[Any]:
+    assert counts.exact is not None
     shares: NDArray[Any] = counts.exact / counts.texts
     return shares
 

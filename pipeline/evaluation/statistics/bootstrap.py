@@ -136,7 +136,7 @@ def _score(weights: NDArray[np.float32], gold: NDArray[Any], blocks: list[Any], 
         # Sums of whole numbers: exact in float32 up to 16 million texts, in whatever order they are added.
         counts = (weights @ indicators).astype(np.float64).reshape(len(weights), -1, 2 * classes + of_sets)
         right, predicted = counts[:, :, :classes], counts[:, :, classes : 2 * classes]
-        drawn = Counts(right, predicted, support, len(gold), counts[:, :, -1] if of_sets else right.sum(axis=-1))
+        drawn = Counts(right, predicted, support, len(gold), counts[:, :, -1] if of_sets else None)
         for metric in metrics:
             scores[metric.name].append(metric.of_counts(drawn))
     return {name: np.concatenate(values, axis=1) for name, values in scores.items()}

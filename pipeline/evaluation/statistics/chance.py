@@ -107,7 +107,7 @@ def guess_sets(gold: NDArray[np.bool_]) -> Guess:
     return Guess(float(most / len(gold)), float((2 * share / (1 + share)).mean()))
 
 
-def auroc_of_chance(gold: NDArray[np.bool_]) -> float:
+def area_of_chance(gold: NDArray[np.bool_]) -> float:
     """The macro AUROC that a model which tells nothing exceeds once in forty times at most.
 
     For each label half, and 1.96 standard errors of a rank sum (Mann and Whitney 1947); labels may err together, so their
