@@ -161,7 +161,7 @@ REFUSED: dict[str, tuple[str | pd.DataFrame, dict[str, Any], str]] = {
     "columns and a column": (
         COLUMNS,
         {"label_columns": LABELS, "label_column": "joy"},
-        r"--label-columns anger,fear,joy: names a column for each label, so --label-column joy says nothing\. Leave one out\.",
+        r"--label-columns anger,fear,joy: names a column for each label, so --label-column joy says nothing\.",
     ),
     "one column": (COLUMNS, {"label_columns": ("joy",)}, "--label-columns joy: needs two labels or more, each once"),
     "another label type": (
