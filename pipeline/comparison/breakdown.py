@@ -123,7 +123,8 @@ def hardest_examples(
         `confidence` (mean probability of the wrong class where a model is wrong; 0 of models that give none),
         `usual_mistake` (the wrong class that most say). Of label sets those of `hardest_sets`.
     """
-    columns = [*columns_of(recorded.texts), "gold", "wrong_share", "confidence", "usual_mistake"]
+    more = ["wrong_labels"] if recorded.of_sets else []
+    columns = [*columns_of(recorded.texts), "gold", "wrong_share", *more, "confidence", "usual_mistake"]
     votes = rows or {run_id: [run_id] for run_id in recorded.run_ids}
     voters = [[run_id for run_id in ids if run_id in recorded.predicted and run_id not in unlearned] for ids in votes.values()]
     voters = [ids for ids in voters if ids]

@@ -24,7 +24,7 @@ def dataset(tmp_path_factory):
     """Texts whose labels say which kinds of words stand in them; a quarter has none (synthetic)."""
     generator = np.random.default_rng(0)
     rows = []
-    for row in range(200):
+    for row in range(300):
         words = list(generator.choice([word for word in PLAIN if word not in NAMES["plot"]], 4))
         given = [name for name, share in zip(NAMES, (0.4, 0.5, 0.3), strict=True) if generator.random() < share]
         words += [generator.choice(NAMES[name]) for name in given]
@@ -36,7 +36,8 @@ def dataset(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def options(workspace, dataset):
-    return {**workspace.options, "dataset": str(dataset), "label_type": "multi", "epochs": "6"}
+    own = {"dataset": str(dataset), "label_type": "multi", "epochs": "6", "head": "mean", "learning_rate": "1e-2"}
+    return {**workspace.options, **own}
 
 
 @pytest.fixture(scope="module")
@@ -114,9 +115,9 @@ def test_it_is_served(trained):
 def test_a_run_is_scored_on_other_sets(workspace, trained, tmp_path):
     other = tmp_path / "other.csv"
     other.write_text("text,labels\na dull film,bad\nthe witty story,PLOT|good\nit was,\n", encoding="utf-8")
-    result = workspace.evaluate(trained["full"], dataset=str(other), label_separator="|")
+    config = workspace.config(EvaluateConfig, run_id=trained["full"], dataset=other, label_separator="|")
+    result = evaluate.run(config)
     assert result.on == "3 texts of other.csv"
-    assert set(result.test) == {metric.removeprefix("test/") for metric in result.test}
     assert "subset_accuracy" in result.test
 
 

@@ -77,7 +77,7 @@ def clean_sets(
             check_are_classes(names, sum(map(len, parts.values())), where)
         if all(len(chosen) == 1 for chosen in used):
             notes.append(
-                "Every text has just one label: without --label-type multi they would be classes, one of which is right."
+                "Every text has just one label. If always one is right, they are classes: leave --label-type multi out."
             )
     classes, number = number_classes(names, tables.classes, listed, where)
     for part, table in parts.items():

@@ -30,12 +30,12 @@ def test_labels_are_spread_and_amounts_kept(seed: int) -> None:
 
 def test_a_label_of_three_rows_is_in_every_part() -> None:
     for seed in range(20):
-        matrix = draw(100, seed)
+        matrix = draw(100, seed)[:, [0, 1, 2, -1]]
         matrix[:, -1] = False
         matrix[np.random.default_rng(seed).choice(100, 3, replace=False), -1] = True
         parts = stratify(matrix, [80, 10, 10], seed)
         assert sorted(parts[matrix[:, -1]].tolist()) == [0, 1, 2]
-        assert all(matrix[parts == part][:, SHARES > 0.04].any(axis=0).all() for part in range(3))
+        assert all(matrix[parts == part].any(axis=0).all() for part in range(3))
 
 
 def test_groups_stay_whole_and_parts_near_their_amounts() -> None:
