@@ -135,8 +135,9 @@ def read_arrow(table: pa.Table, chosen: Chosen, where: str) -> dict[str, pa.Chun
         DataError: A column holds no texts, numbers or truth values, or a label cell no single label.
     """
     built: dict[str, pa.ChunkedArray] = {}
-    if chosen.label and (chosen.sets or chosen.answer or _may_hold_lists(table.column(chosen.label))):
-        builder = TableBuilder(Chosen([chosen.label], chosen.label, chosen.answer, chosen.sets), where)
+    if chosen.answer or (chosen.label and (chosen.sets or _may_hold_lists(table.column(chosen.label)))):
+        labels = [chosen.label] if chosen.label else []
+        builder = TableBuilder(Chosen(labels, chosen.label, chosen.answer, chosen.sets), where)
         for start in range(0, table.num_rows, CHUNK):
             chunk = table.slice(start, CHUNK)
             cells = {name: without_wrapping(chunk.column(name)).to_pylist() for name in builder.names}

@@ -105,6 +105,12 @@ def test_a_missing_label_is_none_and_no_label_is_one(prepared: Prepare) -> None:
     assert (dropped["missing label"], dropped["hidden label"]) == (1, 1)
 
 
+@pytest.mark.parametrize("name", ["a.parquet", "a.csv"])
+def test_rejected_annotations_are_left_out_beside_columns_of_labels(prepared: Prepare, name: str) -> None:
+    found = prepared(name, COLUMNS.assign(answer=["reject", *["accept"] * (len(ROWS) - 1)]), label_columns=LABELS)
+    assert found.manifest.dropped["rejected annotation"] == 1
+
+
 def test_whole_numbers_are_labels_however_they_are_written(prepared: Prepare) -> None:
     numbers = dict(zip(LABELS, (1.0, 2.0, 10.0), strict=True))
     assert prepared("a.parquet", frame(lambda row: [numbers[name] for name in row])).manifest.classes == ["1", "2", "10"]
