@@ -51,10 +51,10 @@ class Setting:
 
 @click.command()
 @click.option("--texts", default="853", show_default=True, help="Test texts, separated by commas.")
-@click.option("--seeds", default="1,3,5", show_default=True)
-@click.option("--shared", default="0.95,0.8", show_default=True, help="Correlations of difficulties between strategies.")
+@click.option("--seeds", default="1,2,3,5", show_default=True)
+@click.option("--shared", default="0.9", show_default=True, help="Correlations of difficulties between strategies.")
 @click.option("--seed-points", default="0,0.5,1", show_default=True, help="Spread over seeds, in points of macro F1.")
-@click.option("--studies", default=1000, show_default=True, help="Simulated studies per line.")
+@click.option("--studies", default=600, show_default=True, help="Simulated studies per line.")
 @click.option("--resamples", default=400, show_default=True)
 @click.option("--output", type=click.Path(path_type=Path), default=Path("coverage_sets.csv"), show_default=True)
 def main(texts: str, seeds: str, shared: str, seed_points: str, studies: int, resamples: int, output: Path) -> None:
