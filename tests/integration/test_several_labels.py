@@ -130,6 +130,7 @@ def test_a_folder_is_tested_on_label_sets_alone(workspace, trained, options, tmp
         evaluate.run(EvaluateConfig(model=str(folder), dataset=workspace.options["dataset"]))
 
 
+@pytest.mark.slow
 def test_a_search_trains_heads_together(workspace, options):
     config = {name: value for name, value in options.items() if name != "learning_rate"} | {
         "strategy": "head_only",

@@ -37,8 +37,9 @@ def draw(rates: Sequence[float], texts: int = 400, seed: int = 0) -> tuple[np.nd
 
 
 @pytest.fixture
-def study(make_run: MakeRun):
+def study(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch):
     """Makes up a study with a row a rate: its runs, what they predicted, its table and what is said of it."""
+    monkeypatch.setattr("pipeline.evaluation.statistics.bootstrap.RESAMPLES", 1000)
 
     def study(rates: dict[str, float], change: Callable[[np.ndarray], None] | None = None, texts: int = 400):
         runs = [
