@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from pipeline.comparison.label_sets import hardest_sets
 from pipeline.comparison.predictions import RecordedPredictions
 from pipeline.evaluation.metric import Counts, ranking
 from pipeline.evaluation.task import columns_of
@@ -52,14 +54,15 @@ def break_down(recorded: RecordedPredictions, rows: Mapping[str, Sequence[str]])
     for name, ids in present.items():
         predicted = [recorded.predicted[run_id] for run_id in ids]
         scores = np.mean([_f1_by_class(recorded.gold, mine, len(recorded.classes)) for mine in predicted], axis=0)
-        support = np.bincount(recorded.gold, minlength=len(recorded.classes))
+        support = _count(recorded.gold, recorded.gold, len(recorded.classes)).true
         by_class += list(zip([name] * len(scores), recorded.classes, support.tolist(), scores.tolist(), strict=True))
         for low, high, chosen in parts:
             gold = recorded.gold[chosen]
             of_part = [_RANKING.of_counts(_count(gold, mine[chosen], len(recorded.classes))) for mine in predicted]
             by_length.append((name, low, high, len(gold), float(np.mean(of_part))))
-        right = [mine == recorded.gold for mine in predicted]
-        confidence = [recorded.confidence[run_id] for run_id in ids]
+        # Of label sets the probability of a label is held against whether it is true, of every text and label.
+        right = [recorded.gold.ravel() if recorded.of_sets else mine == recorded.gold for mine in predicted]
+        confidence = [recorded.confidence[run_id].ravel() for run_id in ids]
         if not np.isnan(confidence).any():
             table = reliability(np.concatenate(right), np.concatenate(confidence))
             bins.append(table.assign(row=name)[_RELIABILITY])
@@ -82,14 +85,17 @@ def _length_parts(recorded: RecordedPredictions) -> list[tuple[int, int, NDArray
     return [(low, high, (words >= low) & (words <= high)) for low, high in bounds]
 
 
-def _f1_by_class(gold: NDArray[np.int64], predicted: NDArray[np.int64], classes: int) -> NDArray[np.float64]:
+def _f1_by_class(gold: NDArray[Any], predicted: NDArray[Any], classes: int) -> NDArray[np.float64]:
     """As scikit-learn's `f1_score`, in a hundredth of its time; 0 of a class that is neither true nor predicted."""
     counts = _count(gold, predicted, classes)
     scores: NDArray[np.float64] = 2 * counts.right / np.maximum(1, counts.predicted + counts.true)
     return scores
 
 
-def _count(gold: NDArray[np.int64], predicted: NDArray[np.int64], classes: int) -> Counts:
+def _count(gold: NDArray[Any], predicted: NDArray[Any], classes: int) -> Counts:
+    if gold.ndim == 2:
+        exact = np.array((gold == predicted).all(axis=1).sum())
+        return Counts((gold & predicted).sum(axis=0), predicted.sum(axis=0), gold.sum(axis=0), len(gold), exact)
     right, said, true = (np.bincount(labels, minlength=classes) for labels in (gold[gold == predicted], predicted, gold))
     return Counts(right, said, true, len(gold))
 
@@ -115,14 +121,18 @@ def hardest_examples(
     Returns:
         Columns `sentence` (of pairs `sentence_pair` beside it), `gold`, `wrong_share` (of the strategies; seeds averaged),
         `confidence` (mean probability of the wrong class where a model is wrong; 0 of models that give none),
-        `usual_mistake` (the wrong class that most say).
+        `usual_mistake` (the wrong class that most say). Of label sets those of `hardest_sets`.
     """
-    columns = [*columns_of(recorded.texts), "gold", "wrong_share", "confidence", "usual_mistake"]
+    more = ["wrong_labels"] if recorded.of_sets else []
+    columns = [*columns_of(recorded.texts), "gold", "wrong_share", *more, "confidence", "usual_mistake"]
     votes = rows or {run_id: [run_id] for run_id in recorded.run_ids}
     voters = [[run_id for run_id in ids if run_id in recorded.predicted and run_id not in unlearned] for ids in votes.values()]
     voters = [ids for ids in voters if ids]
     if not voters:
         return pd.DataFrame(columns=columns)
+    if recorded.of_sets:
+        sets = [[(recorded.predicted[run_id], recorded.confidence[run_id]) for run_id in ids] for ids in voters]
+        return hardest_sets(recorded.texts, recorded.gold, recorded.classes, sets, most)
     wrong_share = np.zeros(len(recorded.gold))
     sure = np.zeros(len(recorded.gold))
     for ids in voters:

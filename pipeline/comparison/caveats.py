@@ -16,9 +16,10 @@ from pipeline.comparison.comparability import (
 from pipeline.comparison.data_audit import say_overlap
 from pipeline.comparison.row_names import group_runs
 from pipeline.comparison.selection import Selection, list_budgets, list_inequalities
-from pipeline.comparison.statistics import AGAINST_INTERVAL, BOOTSTRAP, HOLM, MCNEMAR, RANKING, PairTest, Statistics
+from pipeline.comparison.statistics import AGAINST_INTERVAL, BOOTSTRAP, HOLM, RANKING, PairTest, Statistics
 from pipeline.comparison.table import MOST_LETTERS, headline, split_group
 from pipeline.comparison.verdict import Verdict, explain_overruling, reach_verdict, say_lead, say_not_learned
+from pipeline.comparison.wording import wording
 from pipeline.data.tokenization import MOSTLY_UNKNOWN, UNKNOWN, explain_unknown
 from pipeline.evaluation.statistics.bootstrap import smallest_accuracy_gap
 from pipeline.evaluation.statistics.chance import SWAPPED
@@ -104,7 +105,7 @@ def describe_chance(table: pd.DataFrame, selection: Selection) -> str:
     examples = selection.kept[0].metrics.get("test/examples")
     if not examples:
         return f"{seeds.capitalize()}: differences of a point or two may be chance."
-    if headline(table).of == "score":
+    if headline(table).of != "class":
         return f"{int(examples):,} test examples, {seeds}: differences of one or two hundredths may be chance."
     gap = 100 * smallest_accuracy_gap(int(examples))
     return (
@@ -182,7 +183,10 @@ def _describe_overruled(statistics: Statistics) -> Iterator[str]:
 
 _DECIDED = {
     HOLM: "it is that of one pair alone, and Holm's correction is for all",
-    MCNEMAR: "McNemar's exact test of accuracy decides where few texts are judged differently",
+    **{
+        words.pair_test: f"{words.of_pairs} decides where few texts are judged differently"
+        for words in (wording("class"), wording("multi"))
+    },
     BOOTSTRAP: "the paired bootstrap decides",
 }
 
@@ -197,9 +201,10 @@ def _describe_unlearned(statistics: Statistics, unknown: Collection[str]) -> Ite
         if not row.unlearned:
             continue
         does, advice = "", " Another learning rate may help."
+        same = wording(statistics.label_type).constant
         if row.constant:
             who = "it predicts" if row.constant == row.judged else f"with {row.constant} of its {row.judged} seeds it predicts"
-            does = f": {who} one class for every text"
+            does = f": {who} {same} for every text"
         elif row.below_chance:
             who = "it is" if row.below_chance == row.judged else f"with {row.below_chance} of its {row.judged} seeds it is"
             does, advice = f": {who} {SWAPPED}", ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,8 @@ from pipeline.comparison.pareto import tabulate_points
 from pipeline.comparison.report.tables import ReportData
 from pipeline.comparison.statistics import PairTest, Statistics
 from pipeline.comparison.table import headline
-from pipeline.evaluation.metric import resampled
+from pipeline.comparison.wording import wording
+from pipeline.evaluation.metric import Metric, resampled
 
 
 def list_tables(content: ReportData) -> Iterator[tuple[str, pd.DataFrame]]:
@@ -22,10 +23,11 @@ def list_tables(content: ReportData) -> Iterator[tuple[str, pd.DataFrame]]:
     yield "audit.csv", tabulate_audit(content.audit)
     if content.points:
         yield "pareto.csv", tabulate_points(content.points, content.statistics)
-    if headline(content.table).of == "class":
+    if headline(content.table).of != "score":
         yield "comparisons.csv", tabulate_pairs(content.statistics, content.selection.ranked)
         yield "hardest_examples.csv", content.hardest
-        yield "confusions.csv", tabulate_confusions(content)
+        if not content.recorded.of_sets:
+            yield "confusions.csv", tabulate_confusions(content)
         yield "per_class.csv", content.breakdown.by_class
         yield "per_length.csv", content.breakdown.by_length
         yield "reliability.csv", content.breakdown.reliability
@@ -73,16 +75,18 @@ def tabulate_confusions(content: ReportData) -> pd.DataFrame:
 
 def tabulate_pairs(statistics: Statistics, ranked: bool = True) -> pd.DataFrame:
     """A row per pair of rows of the results table: `comparisons.csv`. No row is called better if they are not to be ranked."""
+    metrics, p_column = resampled(statistics.label_type), wording(statistics.label_type).p_column
+    differences = [f"{metric.name}_{what}" for metric in metrics for what in ("difference", "low", "high")]
     return pd.DataFrame(
         [
             {
                 "first": statistics.rows[pair.first].name,
                 "second": statistics.rows[pair.second].name,
-                **dict(zip(_DIFFERENCES, _list_differences(pair), strict=True)),
+                **dict(zip(differences, _list_differences(pair, metrics), strict=True)),
                 "p_value": pair.p_value,
                 "p_holm": pair.p_holm,
-                "p_mcnemar": pair.p_mcnemar,
-                "p_mcnemar_holm": pair.p_mcnemar_holm,
+                p_column: pair.p_mcnemar,
+                f"{p_column}_holm": pair.p_mcnemar_holm,
                 "discordance": pair.discordance,
                 "paired_seeds": pair.paired_seeds,
                 "different": pair.different,
@@ -92,19 +96,15 @@ def tabulate_pairs(statistics: Statistics, ranked: bool = True) -> pd.DataFrame:
             }
             for pair in statistics.pairs
         ],
-        columns=_PAIR_COLUMNS,
+        columns=[
+            *("first", "second", *differences),
+            *("p_value", "p_holm", p_column, f"{p_column}_holm", "discordance", "paired_seeds"),
+            *("different", "decided_by", "interval_overruled_by", "better"),
+        ],
     )
 
 
-def _list_differences(pair: PairTest) -> Iterator[float]:
-    for metric in resampled():
+def _list_differences(pair: PairTest, metrics: Sequence[Metric]) -> Iterator[float]:
+    for metric in metrics:
         difference = pair.differences.get(metric.name)  # of probabilities, where every run gives them
         yield from (difference.value, difference.low, difference.high) if difference else (math.nan,) * 3
-
-
-_DIFFERENCES = [f"{metric.name}_{what}" for metric in resampled() for what in ("difference", "low", "high")]
-_PAIR_COLUMNS = [
-    *("first", "second", *_DIFFERENCES),
-    *("p_value", "p_holm", "p_mcnemar", "p_mcnemar_holm", "discordance", "paired_seeds"),
-    *("different", "decided_by", "interval_overruled_by", "better"),
-]

@@ -14,9 +14,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from pipeline.comparison.label_sets import read_probabilities, read_sets
 from pipeline.data.columns import Input
 from pipeline.errors import DamageError, PipelineError
-from pipeline.tracking.run_kinds import predicts_scores
+from pipeline.tracking.run_kinds import predicts_scores, predicts_sets
 from pipeline.tracking.runs import Run, RunStore
 
 FILE = "predictions.csv"
@@ -31,17 +32,25 @@ class RecordedPredictions:
     """What several models said of the same texts."""
 
     texts: Sequence[Input]
-    gold: NDArray[np.int64]
-    """Index of the true class; shape [texts]."""
+    gold: NDArray[Any]
+    """Index of the true class, shape [texts]; of label sets whether each is true, shape [texts, labels]."""
     classes: list[str]
-    predicted: dict[str, NDArray[np.int64]]
-    """Run id -> index of the predicted class; shape [texts] each."""
+    predicted: dict[str, NDArray[Any]]
+    """Run id -> index of the predicted class, shape [texts]; of label sets which were given, shape [texts, labels]."""
     confidence: dict[str, NDArray[np.float64]]
-    """Run id -> probability of the predicted class; shape [texts] each, NaN where a model gives none."""
+    """Run id -> probability of the predicted class, shape [texts]; of label sets of every label, shape [texts, labels].
+
+    NaN where a model gives none.
+    """
     missing: dict[str, str] = field(default_factory=dict)
     """Run id -> why its predictions are not among them."""
     probabilities: dict[str, NDArray[np.float64]] = field(default_factory=dict)
     """Run id -> probability of every class, as rounded in the file; shape [texts, classes] each. Only where it gives them."""
+
+    @property
+    def of_sets(self) -> bool:
+        """Whether a text has any number of labels."""
+        return self.gold.ndim == 2
 
     @property
     def run_ids(self) -> list[str]:
@@ -50,7 +59,7 @@ class RecordedPredictions:
 
 
 def read_predictions(runs: Sequence[Run], store: RunStore) -> RecordedPredictions:
-    """The predicted classes of runs that were tested on the same texts.
+    """The predicted classes, or sets of labels, of runs that were tested on the same texts.
 
     A run whose file is gone or differs is named as missing; runs that predict scores have none, and are left out.
     """
@@ -79,6 +88,13 @@ def read_predictions(runs: Sequence[Run], store: RunStore) -> RecordedPrediction
     if gold is None:
         return RecordedPredictions((), np.empty(0, np.int64), [], {}, {}, missing)
     index = {name: number for number, name in enumerate(_classes(next(iter(said)), store))}
+    if any(predicts_sets(run) for run in runs):
+        for written in (gold, *said.values()):
+            read_sets(written, index)  # names that are in no list of classes
+        classes = list(index)
+        probabilities = {run_id: read_probabilities(mine, classes, len(gold)) for run_id, mine in scores.items()}
+        sets = {run_id: read_sets(written, index) for run_id, written in said.items()}
+        return RecordedPredictions(texts, read_sets(gold, index), classes, sets, probabilities, missing)
     for name in np.unique(np.concatenate([gold, *(np.unique(values) for values in said.values())])).tolist():
         index.setdefault(name, len(index))
     return RecordedPredictions(
@@ -132,7 +148,7 @@ def _numbered(names: NDArray[np.str_], index: Mapping[str, int]) -> NDArray[np.i
 
 
 def _read(file: Path, with_texts: bool) -> Mapping[str, Any]:
-    """`gold` and `pred` as text (a class called 01 is not 1), `confidence`, and `texts` if asked for."""
+    """`gold` and `pred` as text (a class called 01 is not 1), `confidence`, `scores`, and `texts` if asked for."""
     from pyarrow import csv, string
 
     # Not pandas: of long texts it takes ten times as long.

@@ -262,6 +262,8 @@ _TEST_OPTIONS = (
         "text_column",
         "text_pair_column",
         "label_column",
+        "label_separator",
+        "label_columns",
         "split",
         "group_column",
         "split_ratios",

@@ -13,13 +13,15 @@ from numpy.typing import NDArray
 
 from pipeline.comparison.predictions import RecordedPredictions
 from pipeline.comparison.row_names import label_rows
+from pipeline.comparison.wording import wording
 from pipeline.config.identity import SEEDS
-from pipeline.evaluation.metric import list_metrics, ranking
+from pipeline.evaluation.metric import LabelType, list_metrics, ranking
 from pipeline.evaluation.metrics.accuracy import ACCURACY
+from pipeline.evaluation.metrics.label_sets import SUBSET_ACCURACY
 from pipeline.evaluation.metrics.macro import F1
 from pipeline.evaluation.statistics.bootstrap import LEVEL, Estimate, Interval, ResampledScores, estimate, resample_scores
-from pipeline.evaluation.statistics.chance import beats_guessing, class_shares, correlation_interval, is_far_below_chance
-from pipeline.evaluation.statistics.significance import combine_dependent, exact_mcnemar, holm, letter_groups
+from pipeline.evaluation.statistics.chance import Guess, correlation_interval, guess_classes, guess_sets, is_far_below_chance
+from pipeline.evaluation.statistics.significance import combine_dependent, count_wins, exact_mcnemar, holm, letter_groups
 from pipeline.tracking.runs import Run
 
 RANKING = ranking("class")
@@ -28,7 +30,7 @@ _ALPHA = 1 - LEVEL
 _FEWEST_DISCORDANT = 25
 """With fewer texts on which just one model is right, the normal approximation of the difference is not trusted alone."""
 
-BOOTSTRAP, MCNEMAR, HOLM = "paired bootstrap", "McNemar", "Holm"
+BOOTSTRAP, HOLM = "paired bootstrap", "Holm"
 AGAINST_INTERVAL = "*"
 """Stands behind the letters of rows of which a pair was not decided as the interval of its difference says."""
 
@@ -61,7 +63,7 @@ class RowStatistics:
     unlearned: tuple[str, ...] = ()
     """Ids of those that did not: their score is not shown to be above what a guess reaches that does not read the text."""
     constant: int = 0
-    """Runs that predict one class for every text."""
+    """Runs that predict one class, or the same labels, for every text."""
     below_chance: int = 0
     """Runs that are so far below chance that their classes may be swapped."""
     set_apart: bool = False
@@ -101,10 +103,10 @@ class PairTest:
     p_holm: float
     """The same, corrected for the number of pairs."""
     p_mcnemar: float
-    """That both are right equally often, exact; over the paired seeds combined."""
+    """That both are right, or of label sets the less wrong, equally often, exact; over the paired seeds combined."""
     p_mcnemar_holm: float
     discordance: float
-    """Mean share of the texts on which just one of two models is right."""
+    """Mean share of the texts on which just one of two models is right, or one is less wrong than the other."""
     smallest_gap: float
     """The difference in that metric that the test of this pair would show with 80 % power; 0 where nothing varies."""
     paired_seeds: int
@@ -151,7 +153,9 @@ class Statistics:
     missing: Mapping[str, str]
     """Run id -> why its predictions could not be used."""
     majority: float = 0.0
-    """Share of the most frequent class among the test texts; 0 where no predictions were read."""
+    """Share of the most frequent class, or set of labels, among the test texts; 0 where no predictions were read."""
+    label_type: LabelType = "class"
+    """What was predicted, where predictions were read."""
 
     @property
     def unlearned(self) -> frozenset[str]:
@@ -220,19 +224,25 @@ def compute_statistics(table: pd.DataFrame, runs: Sequence[Run], recorded: Recor
     if len(probabilities) < len(predicted):  # pairs are of all runs
         probabilities = []
     scores = resample_scores(recorded.gold, predicted, len(recorded.classes), probabilities=probabilities)
-    shares = class_shares(recorded.gold)
-    guess = _Guess(float(shares.max()), len(recorded.classes))
+    of_sets = recorded.of_sets
+    guess = guess_sets(recorded.gold) if of_sets else guess_classes(recorded.gold, len(recorded.classes))
     for number, mine in enumerate(members):
         if mine:
             rows[number] = replace(rows[number], intervals=_intervals(scores, list(mine.values())))
-            if len(shares) > 1:  # of a single class nothing can be learned
-                constant = sum(len(np.unique(predicted[run])) == 1 for run in mine.values())
+            if guess.right < 1:  # of a single class nothing can be learned
+                constant = sum(bool((predicted[run] == predicted[run][0]).all()) for run in mine.values())
                 by_id_of_run = {recorded.run_ids[run]: run for run in mine.values()}
-                below = sum(_is_below_chance(recorded.gold, predicted[run], guess.classes) for run in mine.values())
+                below = 0
+                if not of_sets:
+                    classes = len(recorded.classes)
+                    below = sum(_is_below_chance(recorded.gold, predicted[run], classes) for run in mine.values())
                 judged = _judge_classes(rows[number], by_id_of_run, scores, guess)
                 rows[number] = replace(judged, constant=constant, below_chance=below)
-    pairs = _test_pairs(members, scores, predicted == recorded.gold)
-    statistics = Statistics(tuple(rows), pairs, texts, scores.resamples, recorded.missing, guess.majority)
+    wrong = predicted != recorded.gold
+    label_type: LabelType = "multi" if of_sets else "class"
+    judged_pairs = _Judged.of(scores, wrong.sum(axis=2) if of_sets else wrong.astype(np.int8), wording(label_type).pair_test)
+    pairs = _test_pairs(members, judged_pairs)
+    statistics = Statistics(tuple(rows), pairs, texts, scores.resamples, recorded.missing, guess.right, label_type)
     return replace(statistics, rows=_with_groups(statistics))
 
 
@@ -242,26 +252,19 @@ def _is_below_chance(gold: NDArray[np.int64], predicted: NDArray[np.int64], clas
     return is_far_below_chance(float((right / np.maximum(counts, 1)).mean()), counts.tolist())
 
 
-@dataclass(frozen=True)
-class _Guess:
-    """What answers reach that do not depend on the text."""
-
-    majority: float
-    """Accuracy of always answering the most frequent one."""
-    classes: int
-
-    def is_beaten(self, intervals: Mapping[str, Interval]) -> bool:
-        return beats_guessing(intervals[ACCURACY.name], intervals[F1.name], self.majority, self.classes)
+def _is_beaten(guess: Guess, intervals: Mapping[str, Interval]) -> bool:
+    right = intervals.get(ACCURACY.name) or intervals[SUBSET_ACCURACY.name]
+    return guess.is_beaten(right, intervals[F1.name])
 
 
-def _judge_classes(row: RowStatistics, numbers: Mapping[str, int], scores: ResampledScores, guess: _Guess) -> RowStatistics:
+def _judge_classes(row: RowStatistics, numbers: Mapping[str, int], scores: ResampledScores, guess: Guess) -> RowStatistics:
     """The row, with which of its runs learned.
 
     Args:
         numbers: Run id -> number among the recorded runs.
     """
-    unlearned = [run_id for run_id, number in numbers.items() if not guess.is_beaten(_intervals(scores, [number]))]
-    as_a_whole = guess.is_beaten(_intervals(scores, list(numbers.values())))
+    unlearned = [run_id for run_id, number in numbers.items() if not _is_beaten(guess, _intervals(scores, [number]))]
+    as_a_whole = _is_beaten(guess, _intervals(scores, list(numbers.values())))
     if as_a_whole and len(unlearned) == len(numbers):  # what no seed shows by itself, all show together
         unlearned = []
     return replace(
@@ -309,10 +312,7 @@ def _estimates(scores: ResampledScores, parts: Sequence[Floats]) -> dict[str, Es
     return {name: estimate(values, scores.covariance[name], parts) for name, values in scores.scores.items()}
 
 
-def _test_pairs(
-    members: Sequence[Mapping[Seeds, int]], scores: ResampledScores, right: NDArray[np.bool_]
-) -> tuple[PairTest, ...]:
-    judged = _Judged.of(scores, right)
+def _test_pairs(members: Sequence[Mapping[Seeds, int]], judged: _Judged) -> tuple[PairTest, ...]:
     known = [number for number, mine in enumerate(members) if mine]
     tests = [_test_pair(first, second, members[first], members[second], judged) for first, second in combinations(known, 2)]
     corrected = holm([test.p_value for test in tests])
@@ -330,16 +330,16 @@ class _Judged:
     scores: ResampledScores
     texts: int
     only: NDArray[np.int64]
-    """On how many texts only the first of two runs is right; shape [runs, runs]."""
+    """On how many texts only the first of two runs is right, or is the less wrong; shape [runs, runs]."""
     p_mcnemar: Floats
-    """That both are right equally often; shape [runs, runs]."""
+    """That both are so equally often; shape [runs, runs]."""
+    pair_test: str
 
     @staticmethod
-    def of(scores: ResampledScores, right: NDArray[np.bool_]) -> _Judged:
-        """From whether each run is right on each text; shape [runs, texts]."""
-        weights = right.astype(np.float32)
-        only = np.rint(weights @ (1 - weights).T).astype(np.int64)
-        return _Judged(scores, right.shape[1], only, exact_mcnemar(only, only.T))
+    def of(scores: ResampledScores, wrong: NDArray[np.integer], pair_test: str) -> _Judged:
+        """From how wrong each run is on each text, 0 or 1 or its number of wrong labels; shape [runs, texts]."""
+        only = count_wins(wrong)
+        return _Judged(scores, wrong.shape[1], only, exact_mcnemar(only, only.T), pair_test)
 
 
 def _test_pair(first: int, second: int, runs: Mapping[Seeds, int], others: Mapping[Seeds, int], judged: _Judged) -> PairTest:
@@ -355,8 +355,8 @@ def _test_pair(first: int, second: int, runs: Mapping[Seeds, int], others: Mappi
     discordant = float((judged.only[mine, theirs] + judged.only[theirs, mine]).mean())
     estimates = _estimates(judged.scores, parts)
     p_bootstrap, p_mcnemar = estimates[RANKING.name].p_value(), combine_dependent(judged.p_mcnemar[mine, theirs])
-    decided_by = MCNEMAR if discordant < _FEWEST_DISCORDANT and p_mcnemar > p_bootstrap else BOOTSTRAP
-    p_value = p_mcnemar if decided_by == MCNEMAR else p_bootstrap
+    decided_by = judged.pair_test if discordant < _FEWEST_DISCORDANT and p_mcnemar > p_bootstrap else BOOTSTRAP
+    p_value = p_bootstrap if decided_by == BOOTSTRAP else p_mcnemar
     return PairTest(
         first=first,
         second=second,

@@ -27,6 +27,8 @@ from pipeline.config.imbalance import ImbalanceConfig
 from pipeline.data.tokenization import TEXTS_CUT, TOKENS_CUT, UNKNOWN
 from pipeline.errors import printable
 from pipeline.evaluation.metric import Metric, list_metrics, ranking, resampled
+from pipeline.evaluation.metrics.label_sets import SUBSET_ACCURACY
+from pipeline.evaluation.multi_label import AT_HALF
 from pipeline.objectives.base import takes_pooling
 from pipeline.tracking.run_kinds import (
     count_processes,
@@ -44,6 +46,7 @@ MEASURES = {
     "trainable_percent": "model/trainable_percent",
     **{metric.name: f"test/{metric.name}" for metric in list_metrics()},
     **{f"transfer_{metric.name}": f"transfer/{metric.name}" for metric in TRANSFERRED},
+    AT_HALF: f"test/{AT_HALF}",
     "ece": "test/ece",
     "overlap_leaking": "data/overlap_train_test_leaking",
     "overlap_normalised": "data/overlap_train_test_normalised",
@@ -107,6 +110,7 @@ _SHOWN = {
     "trainable_percent": ("trainable %", "{:.4g}"),
     **_shown_metrics(),
     f"{_RANKING.name}_low": ("95 % interval", f"{{:.3f}} to {{{_RANKING.name}_high:.3f}}"),
+    AT_HALF: ("F1 at 0.5", _RANKING.form),
     "group": ("group", "{}"),
     "learned": ("learned", "{}"),
     f"transfer_{_RANKING.name}": (f"transfer {_RANKING.short}", _RANKING.form),
@@ -172,7 +176,7 @@ def add_statistics(table: pd.DataFrame, statistics: Statistics) -> pd.DataFrame:
     if not statistics.known:
         return table
     table = table.copy()
-    for metric in resampled():
+    for metric in resampled(statistics.label_type):
         name, intervals = metric.name, [row.intervals.get(metric.name) for row in statistics.rows]
         if not any(intervals):  # of probabilities that not every run gives
             continue
@@ -186,6 +190,8 @@ def add_statistics(table: pd.DataFrame, statistics: Statistics) -> pd.DataFrame:
 def headline(table: pd.DataFrame) -> Metric:
     """The metric by which rows are ranked, whose name is a column."""
     of_scores = ranking("score")
+    if SUBSET_ACCURACY.name in table:
+        return ranking("multi")
     return of_scores if of_scores.name in table else _RANKING
 
 

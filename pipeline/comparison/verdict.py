@@ -10,8 +10,8 @@ import pandas as pd
 
 from pipeline.comparison.statistics import HOLM, RANKING, PairTest, RowStatistics, Statistics
 from pipeline.comparison.table import headline
+from pipeline.comparison.wording import wording
 from pipeline.errors import enumerate_some
-from pipeline.evaluation.metrics.accuracy import ACCURACY
 from pipeline.evaluation.statistics.bootstrap import smallest_accuracy_gap
 
 _NAMED = 6  # of more rows only the number is said
@@ -263,8 +263,8 @@ def explain_overruling(test: PairTest, statistics: Statistics) -> str:
     shown = "a difference" if test.different else "no difference"
     texts = test.discordance * statistics.texts
     return (
-        f"where so few texts are judged differently ({texts:.3g} of {statistics.texts:,}) McNemar's exact test of accuracy "
-        f"decides, and {shown} is shown"
+        f"where so few texts are judged differently ({texts:.3g} of {statistics.texts:,}) "
+        f"{wording(statistics.label_type).of_pairs} decides, and {shown} is shown"
     )
 
 
@@ -280,19 +280,18 @@ def _not_learned(statistics: Statistics, unlearned: Sequence[int], of_scores: bo
     """Sentences on the rows that did not learn."""
     rows = [statistics.rows[number] for number in unlearned]
     nothing = [row for row in rows if row.learned_nothing]
-    if len(nothing) == 1 and (accuracy := nothing[0].intervals.get(ACCURACY.name)):
+    words = wording(statistics.label_type)
+    if len(nothing) == 1 and (right := nothing[0].intervals.get(words.right.name)):
         yield (
-            f"{say_not_learned(nothing[0])}: its accuracy, {accuracy.value:.3f} (95 % interval {accuracy.low:.3f} to "
-            f"{accuracy.high:.3f}), is not shown to be above {statistics.majority:.3f}, that of always answering the most "
-            "frequent class."
+            f"{say_not_learned(nothing[0])}: its {words.right.label}, {right.value:.3f} (95 % interval {right.low:.3f} to "
+            f"{right.high:.3f}), is not shown to be above {statistics.majority:.3f}, that of {words.most_frequent}."
         )
     elif nothing:
         names = _enumerate(nothing, range(len(nothing)), "rows")
         than = (
             "the 95 % interval of the correlation with the true scores does not lie above 0"
             if of_scores
-            else f"the accuracy is not shown to be above {statistics.majority:.3f}, that of always answering the most frequent "
-            "class"
+            else f"the {words.right.label} is not shown to be above {statistics.majority:.3f}, that of {words.most_frequent}"
         )
         yield f"{names} did not learn: {than}."
     for row in rows:
@@ -324,7 +323,7 @@ def _limits(
         limits.append("two seeds do not tell how much seeds differ, so small differences may still be chance")
     gap, kind, provided = statistics.smallest_gap, RANKING.label, "before the correction for many pairs"
     if gap is None and statistics.pairs:
-        gap, kind = smallest_accuracy_gap(statistics.texts), ACCURACY.label
+        gap, kind = smallest_accuracy_gap(statistics.texts), wording(statistics.label_type).right.label
         provided = "if one text in twenty is judged differently"
     if gap is not None and gap > 1:
         limits.append(f"{statistics.texts:,} test texts and so few seeds cannot be relied on to show any difference at all")

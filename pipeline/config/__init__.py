@@ -89,8 +89,12 @@ class SplitConfig(StageConfig):
     """Column that holds the second text, where an example is a pair of texts."""
     label_column: Annotated[str | None, Data(3)] = None
     """Column that holds the class, or the score; found by its usual names if not given."""
-    label_type: Annotated[Literal["class", "score"], Data(4)] = "class"
-    """class: labels are classes; score: labels are numbers on a scale, such as a similarity from 0 to 5."""
+    label_type: Annotated[Literal["class", "multi", "score"], Data(4)] = "class"
+    """class: one class a text; multi: any number of labels a text; score: numbers on a scale, such as a similarity."""
+    label_separator: Annotated[Delimiter | None, Data(4)] = None
+    """With --label-type multi: what stands between the labels of a cell, such as "|"; if not given, cells hold JSON lists."""
+    label_columns: Annotated[Names, Data(4)] = ()
+    """With --label-type multi, instead of --label-column: columns of 0 and 1, one a label, separated by commas."""
     labels: Annotated[Names, Data(5)] = ()
     """All classes in the order that tables and pictures show, separated by commas; by value or alphabet if not given."""
     split: Annotated[Literal["random", "official", "grouped"], Data(9)] = "random"
@@ -180,7 +184,7 @@ class FitConfig(ImbalanceConfig, EncoderConfig):
     logging_steps: Annotated[Count, Training(5)] = 10
     """Log the mean training loss every so many steps."""
     metric_for_best_model: Annotated[str, Choice(_METRICS.selection_choices), Training(6)] = _METRICS.selecting("class").name
-    """Validation metric by which the kept checkpoint is chosen; of scores spearman, if not given."""
+    """Validation metric by which the kept checkpoint is chosen; if not given, of scores spearman, of label sets f1_macro."""
     early_stopping_patience: Annotated[Count | None, Training(7)] = None
     """Stop after so many evaluations in a row without improvement; never if not given."""
     precision: Annotated[Literal["auto", "fp32", "bf16", "fp16"], Training(8)] = "auto"
@@ -210,11 +214,11 @@ class FitConfig(ImbalanceConfig, EncoderConfig):
     @model_validator(mode="before")
     @classmethod
     def _choose_metric(cls, given: Any) -> Any:
-        """Of scores no accuracy can be measured."""
+        """Each label type has a metric of its own, but for classes, whose is the default."""
 
         def settle(values: dict[str, Any]) -> None:
-            if values.get("label_type") == "score":
-                values.setdefault("metric_for_best_model", _METRICS.selecting("score").name)
+            if (label_type := values.get("label_type")) in ("multi", "score"):
+                values.setdefault("metric_for_best_model", _METRICS.selecting(label_type).name)
 
         return change_values(given, settle)
 

@@ -20,6 +20,8 @@ _LATER = {
     "models": (),
     "base_model": None,
     **as_dict(ImbalanceConfig()),
+    "label_separator": None,
+    "label_columns": (),
 }
 
 

@@ -31,7 +31,7 @@ class Batch:
     `inputs_embeds` of shape [examples, length, hidden], in the type in which they are kept. With `input_ids`,
     `token_type_ids` where pairs have segments."""
     labels: torch.Tensor
-    """Shape [examples], int64, or float32 where labels are scores."""
+    """Shape [examples], int64, or float32 where labels are scores; of label sets shape [examples, labels], float32."""
     tokens: int
     """Tokens of the texts, without padding."""
     shape: tuple[int, int]
@@ -81,7 +81,7 @@ class Examples(Protocol):
 
     @property
     def labels(self) -> Labels:
-        """Index of the class, or the score; shape [examples]."""
+        """As the loss takes them, a row per example."""
 
     def batch(self, indices: NDArray[np.int64]) -> Batch:
         """The examples at `indices`, padded."""
@@ -104,7 +104,7 @@ class TokenExamples:
 
     @property
     def labels(self) -> Labels:
-        """Index of the class, or the score; shape [examples]."""
+        """As the loss takes them, a row per example."""
         return self.table.labels
 
     def batch(self, indices: NDArray[np.int64]) -> Batch:

@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.data.label_sets.cells import LabelSets
 from pipeline.data.labels import (
     ANSWER,
     NoLabelError,
@@ -36,6 +37,8 @@ class Chosen:
     """The one of them whose cells are labels."""
     answer: str | None = None
     """One beside them that may say which annotations were rejected; it is read under the name `answer`, and only if it does."""
+    sets: LabelSets | None = None
+    """How a cell of `label` holds any number of labels; None where it holds one."""
 
 
 Choose = Callable[[Sequence[str]], Chosen]
@@ -61,6 +64,10 @@ class TableBuilder:
     def names(self) -> list[str]:
         """The columns whose cells are to be added."""
         return [*self.chosen.columns, *([self.chosen.answer] if self.chosen.answer else [])]
+
+    def read_text(self, name: str, text: str) -> str | None:
+        """A cell of a text file: an empty one is missing, but where a cell is a set of labels."""
+        return text if text or (self.chosen.sets and name == self.chosen.label) else None
 
     def add(self, cells: Mapping[str, Sequence[Any]], rows: Sequence[int]) -> None:
         """Take the cells of some rows.
@@ -102,7 +109,7 @@ class TableBuilder:
 
     def _read_label(self, cell: Any, row: int, answer: str | None) -> str | None:
         try:
-            return read_label(cell)
+            return self.chosen.sets.read(cell) if self.chosen.sets else read_label(cell)
         except (SeveralLabelsError, NoLabelError) as error:
             left_out = is_left_out(answer)
             self._unread.setdefault(left_out, (row, error))
@@ -117,7 +124,7 @@ class TableBuilder:
         also = f", as {'does' if more == 1 else 'do'} {more:,} more row{'s' * (more > 1)}" if more else ""
         return DataError(
             f"{start} {len(error.labels)} labels ({enumerate_some(error.labels, 5)}){also}; one class per text is needed. "
-            "Keep one label in each row, or leave such rows out of the data."
+            "If texts have several labels, add --label-type multi; else keep one in each row, or leave such rows out."
         )
 
 
@@ -128,8 +135,9 @@ def read_arrow(table: pa.Table, chosen: Chosen, where: str) -> dict[str, pa.Chun
         DataError: A column holds no texts, numbers or truth values, or a label cell no single label.
     """
     built: dict[str, pa.ChunkedArray] = {}
-    if chosen.label and (chosen.answer or _may_hold_lists(table.column(chosen.label))):
-        builder = TableBuilder(Chosen([chosen.label], chosen.label, chosen.answer), where)
+    if chosen.answer or (chosen.label and (chosen.sets or _may_hold_lists(table.column(chosen.label)))):
+        labels = [chosen.label] if chosen.label else []
+        builder = TableBuilder(Chosen(labels, chosen.label, chosen.answer, chosen.sets), where)
         for start in range(0, table.num_rows, CHUNK):
             chunk = table.slice(start, CHUNK)
             cells = {name: without_wrapping(chunk.column(name)).to_pylist() for name in builder.names}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
@@ -43,8 +43,8 @@ class CleanTables:
 
 
 @dataclass(frozen=True)
-class _Column:
-    """Labels of a part: row i has the label `names[codes[i]]`, `''` where there is none."""
+class LabelCodes:
+    """Labels of a part as numbers: row i has the label `names[codes[i]]`, `''` where there is none."""
 
     codes: NDArray[np.int64]
     names: list[str]
@@ -70,10 +70,10 @@ def clean(tables: SourceTables, where: str, labels: Sequence[str] = (), sure: bo
         DataError: Nothing is left, there are fewer than two classes, labels are no classes but measures or ids, or a label
             lies outside the given or the source's classes.
     """
-    listed = _check_listed(labels)
+    listed = check_listed(labels)
     tables, left_out = leave_out_rejected(tables)
     columns = _canonical(
-        {part: _encode(table[LABEL], where, part) for part, table in tables.parts.items()}, tables, listed, where
+        {part: encode_labels(table[LABEL], where, part) for part, table in tables.parts.items()}, tables, listed, where
     )
     named = bool(listed) or tables.classes is not None
     shown = any(_HIDDEN in column.names for part, column in columns.items() if part != "test")
@@ -103,8 +103,8 @@ def clean(tables: SourceTables, where: str, labels: Sequence[str] = (), sure: bo
     notes = []
     if not named and not sure:
         notes = _note_joined(label_names, {part: columns[part] for part in parts}, where)
-        _check_are_classes(label_names, sum(map(len, parts.values())), where)
-    classes, number = _number_classes(label_names, tables.classes, listed, where)
+        check_are_classes(label_names, sum(map(len, parts.values())), where)
+    classes, number = number_classes(label_names, tables.classes, listed, where)
     if not sure and len({number[label] for label in label_names}) < 2:
         raise DataError(f"{where}: every row has the label {label_names[0]!r}. Classification needs two classes or more.")
     for part, table in parts.items():
@@ -154,7 +154,12 @@ def label_texts(column: pd.Series, where: str, part: str) -> pa.ChunkedArray:
     return pc.utf8_trim(pc.fill_null(_as_arrow(column, where, f"{LABEL} ({part})"), ""), characters=_SPACES)
 
 
-def _check_listed(labels: Sequence[str]) -> tuple[str, ...]:
+def check_listed(labels: Sequence[str]) -> tuple[str, ...]:
+    """What `--labels` says.
+
+    Raises:
+        DataError: A class stands twice there, or alone.
+    """
     listed = tuple(labels)
     if not listed:
         return ()
@@ -180,21 +185,36 @@ def _in_one(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return pa.chunked_array([column.combine_chunks()], pa.large_string())
 
 
-def _encode(column: pd.Series, where: str, part: str) -> _Column:
+def encode_labels(column: pd.Series, where: str, part: str) -> LabelCodes:
+    """The labels of a part, each distinct one once."""
     encoded = _in_one(label_texts(column, where, part)).chunk(0).dictionary_encode()
-    return _Column(encoded.indices.to_numpy().astype(np.int64), encoded.dictionary.to_pylist())
+    return LabelCodes(encoded.indices.to_numpy().astype(np.int64), encoded.dictionary.to_pylist())
 
 
-def _canonical(columns: Mapping[str, _Column], tables: SourceTables, listed: tuple[str, ...], where: str) -> dict[str, _Column]:
+def _canonical(
+    columns: Mapping[str, LabelCodes], tables: SourceTables, listed: tuple[str, ...], where: str
+) -> dict[str, LabelCodes]:
     """Labels with whole numbers written as such: where all are numbers, 1.0 is the label 1.
 
     Raises:
         DataError: A label is a number with a fraction, and not one of the classes listed.
     """
     names = {name for column in columns.values() for name in column.names if name}
+    rewritten = write_whole_numbers(names, {*listed, *(tables.classes or ())}, where)
+    return {part: _renamed(column, rewritten) for part, column in columns.items()} if rewritten else dict(columns)
+
+
+def write_whole_numbers(names: Collection[str], known: Collection[str], where: str) -> dict[str, str]:
+    """Label -> how it is written, where all are numbers and one is written as a fraction; empty where nothing changes.
+
+    Args:
+        known: Labels that are listed, and stay as they are.
+
+    Raises:
+        DataError: A label is a number with a fraction, and not listed.
+    """
     if not all(map(_NUMBER.fullmatch, names)) or not any(map(_is_written_as_float, names)):
-        return dict(columns)
-    known = {*listed, *(tables.classes or ())}
+        return {}
     fractions = sorted(name for name in names if name not in known and _whole(name) is None)
     if fractions:
         raise DataError(
@@ -202,15 +222,14 @@ def _canonical(columns: Mapping[str, _Column], tables: SourceTables, listed: tup
             "classification: add --label-type score, choose another --label-column, or turn the numbers into classes. If they "
             "are classes, list them all with --labels."
         )
-    rewritten = {name: name if name in known else _whole(name) or name for name in names}
-    return {part: _renamed(column, rewritten) for part, column in columns.items()}
+    return {name: name if name in known else _whole(name) or name for name in names}
 
 
-def _renamed(column: _Column, new: Mapping[str, str]) -> _Column:
+def _renamed(column: LabelCodes, new: Mapping[str, str]) -> LabelCodes:
     names = [new.get(name, name) for name in column.names]
     unique = list(dict.fromkeys(names))
     positions = {name: index for index, name in enumerate(unique)}
-    return _Column(np.array([positions[name] for name in names], np.int64)[column.codes], unique)
+    return LabelCodes(np.array([positions[name] for name in names], np.int64)[column.codes], unique)
 
 
 def _is_written_as_float(label: str) -> bool:
@@ -227,7 +246,12 @@ def _whole(label: str) -> str | None:
     return str(int(value))
 
 
-def _check_are_classes(labels: list[str], rows: int, where: str) -> None:
+def check_are_classes(labels: Sequence[str], rows: int, where: str) -> None:
+    """Hold that labels repeat.
+
+    Raises:
+        DataError: More than half as many as there are rows are different.
+    """
     if rows >= _ENOUGH_ROWS and len(labels) * 2 > rows:
         raise DataError(
             f"{where}: {rows:,} rows hold {len(labels):,} different labels, such as {shorten(labels[0])!r}: too many to be "
@@ -235,7 +259,7 @@ def _check_are_classes(labels: list[str], rows: int, where: str) -> None:
         )
 
 
-def _note_joined(labels: Sequence[str], columns: Mapping[str, _Column], where: str) -> list[str]:
+def _note_joined(labels: Sequence[str], columns: Mapping[str, LabelCodes], where: str) -> list[str]:
     """What is said of classes that seem to be several labels in one cell.
 
     Raises:
@@ -250,8 +274,9 @@ def _note_joined(labels: Sequence[str], columns: Mapping[str, _Column], where: s
         more = f"; {len(certain) - 1:,} more labels are like it" if len(certain) > 1 else ""
         raise DataError(
             f"{where}: label {shorten(label)!r} ({first}, {sum(map(len, marked.values())):,} rows in all{more}) seems to be "
-            f"several labels, {' and '.join(map(shorten, certain[label]))}; one class per text is needed. Keep one label in "
-            "each row. If it is a class of its own, list all classes with --labels, in a recipe where names hold commas."
+            f"several labels, {' and '.join(map(shorten, certain[label]))}; one class per text is needed. If texts "
+            "have several, add --label-type multi and --label-separator; else keep one in each row. If it is one class, "
+            "list all classes with --labels, in a recipe where names hold commas."
         )
     return [
         f"Class {shorten(label)!r} holds what looks like several labels ({', '.join(map(shorten, names))}): if so, keep one in "
@@ -260,7 +285,7 @@ def _note_joined(labels: Sequence[str], columns: Mapping[str, _Column], where: s
     ]
 
 
-def _number_classes(
+def number_classes(
     labels: list[str], named: tuple[str, ...] | None, listed: tuple[str, ...], where: str
 ) -> tuple[tuple[str, ...], dict[str, int]]:
     """All classes in their order, and the index of the class that each label means."""

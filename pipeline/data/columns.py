@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Literal
 
 from pipeline.config import SplitConfig
 from pipeline.data.builder import Chosen
+from pipeline.data.label_sets.cells import LabelSets
 from pipeline.data.labels import find_answer_column
 from pipeline.errors import DataError, enumerate_some
 
@@ -17,7 +19,7 @@ Input = str | tuple[str, str]
 
 @dataclass(frozen=True)
 class Problem:
-    """Classes or scores, of texts or of pairs of texts."""
+    """Classes, sets of labels, or scores, of texts or of pairs of texts."""
 
     classes: tuple[str, ...]
     """In the order of their indices; empty where labels are scores."""
@@ -25,15 +27,23 @@ class Problem:
     """The scores that 0 and 1 stand for while training; None where labels are classes."""
     pairs: bool = False
     """Whether an example is a pair of texts."""
+    multi: bool = False
+    """Whether an example has any number of the classes, which are then called labels."""
 
     @classmethod
-    def of(cls, classes: Sequence[str], score_range: Sequence[float] | None, pairs: bool) -> Problem:
+    def of(cls, classes: Sequence[str], score_range: Sequence[float] | None, pairs: bool, multi: bool = False) -> Problem:
         """The problem that values from a file describe."""
-        return cls(tuple(classes), (score_range[0], score_range[1]) if score_range else None, pairs)
+        return cls(tuple(classes), (score_range[0], score_range[1]) if score_range else None, pairs, multi)
+
+    @property
+    def label_type(self) -> Literal["class", "multi", "score"]:
+        """As `--label-type` has it."""
+        return "multi" if self.multi else "score" if self.score_range else "class"
 
     def describe(self) -> str:
         """In a few words."""
-        what = f"{len(self.classes)} classes" if self.score_range is None else "scores"
+        kinds = {"class": f"{len(self.classes)} classes", "multi": f"any of {len(self.classes)} labels", "score": "scores"}
+        what = kinds[self.label_type]
         return f"{what} of {'pairs of texts' if self.pairs else 'single texts'}"
 
 
@@ -49,7 +59,9 @@ PRODIGY_CHOICE = "accept"
 
 
 def find_label_column(columns: Sequence[str], config: SplitConfig) -> str | None:
-    """The column of the labels; None where it is not there."""
+    """The column of the labels, or the first of those that hold one each; None where it is not there."""
+    if config.label_columns:
+        return next((column for column in config.label_columns if column in columns), None)
     if config.label_column:
         return config.label_column if config.label_column in columns else None
     column = find_column(columns, _label_names(config))
@@ -84,9 +96,14 @@ def find_columns(columns: Sequence[str], where: str, config: SplitConfig) -> dic
     ):
         if column is None:
             wanted = f"column {given!r}" if given else f"a {role} column ({', '.join(names)})"
-            messages.append(f"{where}: {wanted} not found. Columns: {listed}. Pass --{role}-column.")
+            option = f"--{role}-column"
+            if role == LABEL and config.label_columns:
+                wanted, option = f"column {config.label_columns[0]!r}", "--label-columns"
+            messages.append(f"{where}: {wanted} not found. Columns: {listed}. Pass {option}.")
         else:
             roles[role] = column
+    if LABEL in roles and (missing := [name for name in config.label_columns if name not in columns]):
+        messages.append(f"{where}: column {missing[0]!r} not found. Columns: {listed}. Change --label-columns.")
     if config.text_pair_column in columns:
         roles[PAIR] = str(config.text_pair_column)
     elif config.text_pair_column:
@@ -97,7 +114,7 @@ def find_columns(columns: Sequence[str], where: str, config: SplitConfig) -> dic
         messages.append(f"{where}: column {config.group_column!r} not found. Columns: {listed}. Change --group-column.")
     if messages:
         raise DataError(*messages)
-    if roles[TEXT] == roles[LABEL]:
+    if roles[TEXT] in (roles[LABEL], *config.label_columns):
         messages.append(
             f"{where}: column {roles[TEXT]!r} cannot be both text and label. Pass --text-column and --label-column."
         )
@@ -119,8 +136,13 @@ def choose_columns(columns: Sequence[str], where: str, config: SplitConfig) -> t
     """
     roles = find_columns(columns, where, config)
     answer = find_answer_column(columns, roles[LABEL])
-    used = list(dict.fromkeys(roles.values()))  # the text itself may be the group
-    return roles, Chosen(used, roles[LABEL], None if answer in used else answer)
+    used = list(dict.fromkeys((*roles.values(), *config.label_columns)))  # the text itself may be the group
+    answer = None if answer in used else answer
+    if config.label_columns:
+        return roles, Chosen(used, None, answer)
+    return roles, Chosen(
+        used, roles[LABEL], answer, LabelSets(config.label_separator) if config.label_type == "multi" else None
+    )
 
 
 def _label_names(config: SplitConfig) -> tuple[str, ...]:

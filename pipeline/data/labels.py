@@ -246,6 +246,17 @@ def read_label(cell: Any) -> str | None:
     return labels[0] if labels else None
 
 
+def find_labels(cell: Any) -> list[str]:
+    """All labels that a cell holds, as text.
+
+    Raises:
+        NoLabelError: It holds something else, such as spans of text.
+    """
+    if isinstance(cell, str):
+        cell = _parse(cell.strip()) if cell.strip()[:1] in ("[", "{") else cell
+    return list(_labels_in(cell, depth=0))
+
+
 def _parse(text: str) -> Any:
     """What a text stands for that begins as a list or a record does; the text itself where it is just a text in brackets.
 

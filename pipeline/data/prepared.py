@@ -9,18 +9,26 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
 import pandas as pd
 
 from pipeline.atomic_io import writing
 from pipeline.config import DEFAULT_RATIOS, SplitConfig
-from pipeline.data.cleaning import clean
+from pipeline.data.cleaning import CleanTables, clean
 from pipeline.data.columns import LABEL, PAIR, TEXT, Problem
+from pipeline.data.label_sets.cleaning import clean_sets
+from pipeline.data.label_sets.matrix import holds_sets
 from pipeline.data.overlap.pairs import as_texts_of_pairs, measure_pair_overlap
 from pipeline.data.overlap.texts import Overlap, measure_overlap
-from pipeline.data.quality_checks import audit, note_hidden_test, note_imbalance, note_mojibake, note_unseen_classes
+from pipeline.data.quality_checks import (
+    audit,
+    count_rows,
+    note_hidden_test,
+    note_imbalance,
+    note_mojibake,
+    note_unseen_classes,
+)
 from pipeline.data.scores import as_labels, clean_scores, score_range
-from pipeline.data.source import Source, find_source
+from pipeline.data.source import Source, SourceTables, find_source
 from pipeline.data.splits import SPLITS, SplitName, split_by_groups, split_officially, split_randomly
 from pipeline.errors import DataError
 from pipeline.failures import is_exhausted
@@ -57,11 +65,13 @@ class Manifest:
     """Lowest and highest score of train, where labels are scores."""
     pairs: bool = False
     """Whether an example is a pair of texts."""
+    multi: bool = False
+    """Whether an example has any number of the classes."""
 
     @property
     def problem(self) -> Problem:
         """What is to be predicted, and of what."""
-        return Problem.of(self.classes, self.score_range, self.pairs)
+        return Problem.of(self.classes, self.score_range, self.pairs, self.multi)
 
 
 @dataclass(frozen=True)
@@ -75,7 +85,7 @@ class PreparedData:
     """What they were prepared from, and how, so that what is damaged can be made anew."""
 
     def read(self, split: SplitName) -> pd.DataFrame:
-        """The rows of a split: `text`, of pairs `text_pair`, and `label`, the index of the class or the score.
+        """The rows of a split: `text`, of pairs `text_pair`, and `label`: index of the class, list of indices, or score.
 
         A file that is damaged is made anew.
 
@@ -160,6 +170,7 @@ class _Cut:
     dropped: dict[str, int]
     notes: list[str]
     score_range: list[float] | None
+    multi: bool
 
     @property
     def pairs(self) -> bool:
@@ -173,8 +184,23 @@ def _check_options(config: SplitConfig) -> None:
             f"--group-column {config.group_column}: --split {config.split} does not look at groups. "
             "Add --split grouped, or leave --group-column out."
         )
+    _check_label_options(config)
     if config.labels and config.label_type == "score":
         raise DataError(f"--labels {','.join(config.labels)}: names classes, and --label-type score says that there are none.")
+
+
+def _check_label_options(config: SplitConfig) -> None:
+    columns, separator = config.label_columns, config.label_separator
+    given = f"--label-columns {','.join(columns)}" if columns else f"--label-separator {separator}"
+    if (columns or separator) and config.label_type != "multi":
+        raise DataError(f"{given}: is for texts with any number of labels. Add --label-type multi, or leave it out.")
+    others = {"--label-column": config.label_column, "--label-separator": separator, "--labels": ",".join(config.labels)}
+    if columns and (named := next((option for option, value in others.items() if value), None)):
+        raise DataError(
+            f"{given}: names a column for each label, so {named} {others[named]} says nothing. Leave one of them out."
+        )
+    if columns and (len(columns) < 2 or len(set(columns)) < len(columns)):
+        raise DataError(f"{given}: needs two labels or more, each once. Name every column of 0 and 1.")
 
 
 def _key(source: Source, config: SplitConfig) -> str:
@@ -195,6 +221,8 @@ def _key(source: Source, config: SplitConfig) -> str:
             # Absent where they say nothing, so that data prepared before there were pairs and scores is found.
             **({"text_pair_column": config.text_pair_column} if config.text_pair_column else {}),
             **({"label_type": config.label_type} if config.label_type != "class" else {}),
+            **({"label_separator": config.label_separator} if config.label_separator else {}),
+            **({"label_columns": list(config.label_columns)} if config.label_columns else {}),
             **({"delimiter": config.delimiter} if config.delimiter else {}),
             **({"no_header": True} if config.no_header else {}),
             # So that data prepared before there was a choice are found again.
@@ -210,7 +238,7 @@ def _cut(source: Source, config: SplitConfig) -> _Cut:
         DataError: It cannot be read, cleaned or split.
     """
     where, of_scores = source.option, config.label_type == "score"
-    tables = clean_scores(source.read(), where) if of_scores else clean(source.read(), where, config.labels)
+    tables = clean_labels(source.read(), where, config)
     notes = [*tables.notes, *note_hidden_test(tables, config, where)]
     dropped: dict[str, int] = {}
     if config.split == "grouped":
@@ -232,7 +260,24 @@ def _cut(source: Source, config: SplitConfig) -> _Cut:
             *note_mojibake(splits["train"][TEXT], config.encoding),
         ],
         score_range=list(score_range(splits["train"][LABEL])) if of_scores else None,
+        multi=config.label_type == "multi",
     )
+
+
+def clean_labels(tables: SourceTables, where: str, config: SplitConfig, sure: bool = False) -> CleanTables:
+    """The parts without rows that lack text or label, with labels as `--label-type` says.
+
+    Args:
+        sure: Whether it is known which labels there are; see `clean`.
+
+    Raises:
+        DataError: They are none, or nothing is left.
+    """
+    if config.label_type == "score":
+        return clean_scores(tables, where)
+    if config.label_type == "multi":
+        return clean_sets(tables, where, config.labels, config.label_separator, sure)
+    return clean(tables, where, config.labels, sure)
 
 
 def _describe(source: Source, cut: _Cut, overlap: Overlap) -> Manifest:
@@ -244,7 +289,7 @@ def _describe(source: Source, cut: _Cut, overlap: Overlap) -> Manifest:
         address=source.address,
         classes=classes,
         rows={name: len(table) for name, table in splits.items()},
-        rows_by_class={name: _count_classes(table[LABEL], len(classes)) for name, table in splits.items()},
+        rows_by_class={name: count_rows(table[LABEL], len(classes)) for name, table in splits.items()},
         dropped=cut.dropped,
         notes=cut.notes,
         audit=audit({name: as_texts_of_pairs(table) for name, table in splits.items()} if cut.pairs else splits),
@@ -253,6 +298,7 @@ def _describe(source: Source, cut: _Cut, overlap: Overlap) -> Manifest:
         fingerprint=digest({"classes": classes, "splits": split_sha256}),
         score_range=cut.score_range,
         pairs=cut.pairs,
+        multi=cut.multi,
     )
 
 
@@ -271,17 +317,16 @@ def _open(folder: Path) -> Manifest:
         raise DataError(f"{folder}: {_MANIFEST} was written by another version ({error}). Delete the folder.") from error
 
 
-def _count_classes(labels: pd.Series, classes: int) -> list[int]:
-    return np.bincount(labels, minlength=classes).tolist() if classes else []
-
-
 def hash_rows(table: pd.DataFrame) -> str:
-    """SHA-256 of label and texts of every row in order; lengths stand before texts, so no two tables read alike."""
+    """SHA-256 of label, or labels, and texts of every row in order; lengths stand before texts, so no two tables read alike."""
     sha = hashlib.sha256()
     for start in range(0, len(table), _CHUNK):  # not all texts as Python objects at once
         chunk = table.iloc[start : start + _CHUNK]
         columns = [chunk[name].tolist() for name in (TEXT, PAIR) if name in chunk]
-        for label, *texts in zip(chunk[LABEL].tolist(), *columns, strict=True):
+        labels = chunk[LABEL].tolist()
+        if holds_sets(chunk[LABEL]):
+            labels = [[int(label) for label in row] for row in labels]
+        for label, *texts in zip(labels, *columns, strict=True):
             sha.update(f"{label}:".encode())
             for text in texts:
                 encoded = text.encode("utf-8", "surrogatepass")

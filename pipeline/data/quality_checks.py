@@ -13,6 +13,7 @@ import pandas as pd
 from pipeline.config import SplitConfig
 from pipeline.data.cleaning import CleanTables
 from pipeline.data.columns import LABEL, TEXT
+from pipeline.data.label_sets.matrix import count_labels, holds_sets, number_sets
 from pipeline.data.overlap.normalization import number_texts
 from pipeline.data.reading.encodings import SAMPLE, find_better_reading
 from pipeline.data.splits import SplitName
@@ -25,11 +26,12 @@ def audit(splits: Mapping[SplitName, pd.DataFrame]) -> dict[str, Any]:
     Returns:
         `duplicates_within`: split -> rows whose text stands earlier in the same split;
         `duplicates_across`: `a/b` -> distinct texts that stand in both splits;
-        `conflicting_labels`: distinct texts that carry more than one label anywhere.
+        `conflicting_labels`: distinct texts that carry more than one label anywhere, or more than one set of labels.
     """
     numbers, distinct = number_texts({name: table[TEXT] for name, table in splits.items()})
     stands = {name: np.bincount(mine, minlength=len(distinct)) > 0 for name, mine in numbers.items()}
-    labels = np.unique(np.concatenate([table[LABEL].to_numpy() for table in splits.values()]), return_inverse=True)[1]
+    labels = np.concatenate([table[LABEL].to_numpy() for table in splits.values()])
+    labels = number_sets(labels) if holds_sets(labels) else np.unique(labels, return_inverse=True)[1]
     pairs = np.unique(np.concatenate([*numbers.values()]) * (labels.max(initial=0) + 1) + labels)
     labels_per_text = np.bincount(pairs // (labels.max(initial=0) + 1))
     return {
@@ -37,6 +39,16 @@ def audit(splits: Mapping[SplitName, pd.DataFrame]) -> dict[str, Any]:
         "duplicates_across": {f"{a}/{b}": int((stands[a] & stands[b]).sum()) for a, b in combinations(splits, 2)},
         "conflicting_labels": int((labels_per_text > 1).sum()),
     }
+
+
+def count_rows(labels: pd.Series, classes: int) -> list[int]:
+    """How many rows have each class, or each label of their sets; empty where labels are scores."""
+    if not classes:
+        return []
+    counts: list[int] = (
+        count_labels(labels, classes) if holds_sets(labels) else np.bincount(labels, minlength=classes)
+    ).tolist()
+    return counts
 
 
 _LOOKED_AT = 5_000
@@ -71,15 +83,11 @@ def note_unseen_classes(splits: Mapping[SplitName, pd.DataFrame], classes: Seque
     """What is said of classes that a model is tested on without having seen them; nothing where labels are scores."""
     if not classes:
         return []
-    seen = set(splits["train"][LABEL].unique())
+    seen = count_rows(splits["train"][LABEL], len(classes))
     notes = []
     for part in HELD_OUT:
-        counts = np.bincount(splits[part][LABEL], minlength=len(classes))
-        unseen = [
-            (name, count)
-            for label, (name, count) in enumerate(zip(classes, counts, strict=True))
-            if count and label not in seen
-        ]
+        counts = count_rows(splits[part][LABEL], len(classes))
+        unseen = [(name, count) for name, count, trained in zip(classes, counts, seen, strict=True) if count and not trained]
         if unseen:
             listed = ", ".join(f"{shorten(name)} ({count:,})" for name, count in unseen[:5]) + (", ..." if unseen[5:] else "")
             notes.append(f"Classes that stand in {part} but never in train, so no model can learn them: {listed}.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from pipeline.config import SplitConfig
 from pipeline.data.columns import LABEL, TEXT
+from pipeline.data.label_sets.cells import join_columns
 from pipeline.data.labels import ANSWER, as_series
 from pipeline.data.reading.files import check_encoding
 from pipeline.errors import DataError, PluginError, has_surrogate, shorten, unknown
@@ -151,13 +152,21 @@ def refuse_text_options(config: SplitConfig, name: str) -> None:
         raise DataError(*idle)
 
 
-def by_role(roles: Mapping[str, str], columns: Mapping[str, pa.ChunkedArray]) -> pd.DataFrame:
+def by_role(
+    roles: Mapping[str, str], columns: Mapping[str, pa.ChunkedArray], where: str, label_columns: Sequence[str] = ()
+) -> pd.DataFrame:
     """The columns that were read under the names that they have here, annotators' answers among them if there are any.
 
     Args:
         roles: Role -> column.
+        label_columns: Columns of 0 and 1 that together are the label.
+
+    Raises:
+        DataError: One of them holds something else.
     """
     read = {role: as_series(columns[column]) for role, column in roles.items()}
+    if label_columns:
+        read[LABEL] = as_series(join_columns({name: columns[name] for name in label_columns}, where))
     if ANSWER in columns and ANSWER not in roles.values():
         read[ANSWER] = as_series(columns[ANSWER])
     return pd.DataFrame(read)

@@ -11,6 +11,8 @@ from sklearn.model_selection import train_test_split
 
 from pipeline.config import DEFAULT_RATIOS
 from pipeline.data.columns import GROUP, LABEL, PAIR, TEXT
+from pipeline.data.label_sets.matrix import as_matrix, count_labels, holds_sets
+from pipeline.data.label_sets.stratification import stratify
 from pipeline.data.overlap.grouping import AlikeTexts, assign_groups, number_groups
 from pipeline.data.overlap.pairs import group_pairs
 from pipeline.data.overlap.texts import LONG_TOKENS
@@ -27,7 +29,7 @@ def split_randomly(
     where: str,
     ratios: Sequence[float] = DEFAULT_RATIOS,
 ) -> dict[SplitName, pd.DataFrame]:
-    """Test is cut from all, then validation from the rest, stratified by class.
+    """Test is cut from all, then validation from the rest, stratified by class; by iterative stratification of label sets.
 
     Of a source that comes in parts only `train` is cut, as the SST-2 study does.
 
@@ -41,6 +43,10 @@ def split_randomly(
     if table is None:
         raise DataError(f"{where}: has no train part, only {', '.join(parts)}.")
     _check_counts(table, classes, where, ratios)
+    if holds_sets(table[LABEL]):
+        return dict(
+            zip(SPLITS, _cut_sets(table, [_held_out(table, share) for share in ratios[1:]], seed, classes, where), strict=True)
+        )
     rest, test = _cut(table, _held_out(table, ratios[2]), seed, classes, where)
     train, validation = _cut(rest, _held_out(table, ratios[1]), seed, classes, where)
     return {"train": train, "validation": validation, "test": test}
@@ -77,7 +83,11 @@ def split_officially(
         raise DataError(f"{where}: has neither a labelled validation nor test part. Use --split random.")
     if validation is None:
         _check_counts(train, classes, where, ratios)
-        train, validation = _cut(train, _held_out(train, ratios[1]), seed, classes, where)
+        held_out = _held_out(train, ratios[1])
+        if holds_sets(train[LABEL]):
+            train, validation = _cut_sets(train, [held_out], seed, classes, where)
+        else:
+            train, validation = _cut(train, held_out, seed, classes, where)
     return {"train": train, "validation": validation, "test": test}
 
 
@@ -106,12 +116,16 @@ def split_by_groups(
     alike = None if GROUP in table or PAIR in table else AlikeTexts(table[TEXT], seed)
     groups = alike.groups if alike else _given_groups(table)
     labels = table[LABEL].to_numpy()
-    sides = assign_groups(groups, labels, ratios, seed)
+    if holds_sets(table[LABEL]):
+        labels = as_matrix(labels, len(classes))
+        sides = stratify(labels, _amounts(table, [round(len(table) * share) for share in ratios[1:]]), seed, groups)
+    else:
+        sides = assign_groups(groups, labels, ratios, seed)
     _check_sides(sides, groups, labels, classes, GROUP in table, where, ratios)
     kept = sides == 0
     if alike is not None:
         kept &= ~alike.straddling(kept, sides > 0)
-        gone = np.setdiff1d(labels, labels[kept])
+        gone = np.setdiff1d(_present(labels), _present(labels[kept]))
         if len(gone):
             raise DataError(
                 f"{where}: every train example of class {classes[int(gone[0])]!r} overlaps a text of validation or test, so "
@@ -139,12 +153,13 @@ def _given_groups(table: pd.DataFrame) -> NDArray[np.integer]:
 
 def _held_out(table: pd.DataFrame, share: float) -> int:
     """How many rows a share is, one for each class at least; exact, so that 0.1 of the rows is a tenth of them."""
-    return max(round(len(table) * Fraction(str(share))), table[LABEL].nunique())
+    return max(round(len(table) * Fraction(str(share))), int((_counts(table) > 0).sum()))
 
 
 def _cut(
     table: pd.DataFrame, held_out: int, seed: int, classes: tuple[str, ...], where: str
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """What is left, and a part of so many rows, with every class in both."""
     labels = table[LABEL].to_numpy()
     counts = np.bincount(labels)
     rarest = int(np.where(counts > 0, counts, len(labels) + 1).argmin())
@@ -164,6 +179,41 @@ def _cut(
     return table.iloc[np.sort(kept)].reset_index(drop=True), table.iloc[np.sort(cut)].reset_index(drop=True)
 
 
+def _cut_sets(
+    table: pd.DataFrame, held_out: Sequence[int], seed: int, classes: tuple[str, ...], where: str
+) -> list[pd.DataFrame]:
+    """What is left, and parts of so many rows, with every label in each."""
+    sides = stratify(as_matrix(table[LABEL], len(classes)), _amounts(table, held_out), seed)
+    if (sides < 0).any():
+        counts = _counts(table)
+        rarest = int(np.where(counts > 0, counts, len(table) + 1).argmin())
+        raise DataError(
+            f"{where}: not every part can have a text of each label; the rarest is {classes[rarest]!r} with "
+            f"{counts[rarest]:,}. Add examples, leave the label out, or change --split-seed."
+        )
+    return [table[sides == side].reset_index(drop=True) for side in range(len(held_out) + 1)]
+
+
+def _amounts(table: pd.DataFrame, held_out: Sequence[int]) -> list[int]:
+    return [len(table) - sum(held_out), *held_out]
+
+
+def _counts(table: pd.DataFrame) -> NDArray[np.int64]:
+    """How many rows have each class or label, up to the last that one has."""
+    labels = table[LABEL]
+    return count_labels(labels, 0) if holds_sets(labels) else np.bincount(labels)
+
+
+def _present(labels: np.ndarray) -> NDArray[np.int64]:
+    """Which classes there are; of label sets given as a matrix, which labels."""
+    return np.flatnonzero(labels.any(axis=0)) if labels.ndim == 2 else np.unique(labels)
+
+
+def _has(labels: np.ndarray, label: int) -> NDArray[np.bool_]:
+    has: NDArray[np.bool_] = labels[:, label] if labels.ndim == 2 else labels == label
+    return has
+
+
 def _check_sides(
     sides: np.ndarray,
     groups: np.ndarray,
@@ -175,7 +225,7 @@ def _check_sides(
 ) -> None:
     way_out = "Choose another --group-column" if by_column else "Remove texts that repeat each other"
     if (sides < 0).any():
-        of_class = {int(label): len(np.unique(groups[labels == label])) for label in np.unique(labels)}
+        of_class = {int(label): len(np.unique(groups[_has(labels, label)])) for label in _present(labels)}
         fewest = min(of_class, key=lambda label: of_class[label])
         raise DataError(
             f"{where}: --split grouped needs groups of its own in train, validation and test for every class, and class "
@@ -203,14 +253,15 @@ def _describe(ratios: Sequence[float]) -> str:
 
 
 def _check_counts(table: pd.DataFrame, classes: tuple[str, ...], where: str, ratios: Sequence[float]) -> None:
-    counts = table[LABEL].value_counts()
-    rare = counts[counts < 3]
+    counts, what = _counts(table), "label" if holds_sets(table[LABEL]) else "class"
+    there = np.flatnonzero(counts)
+    rare = there[counts[there] < 3]
     if len(rare):
+        fewest = int(rare[np.argmax(counts[rare])])
         raise DataError(
-            f"{where}: class {classes[int(rare.index[0])]!r} has {int(rare.iloc[0])} example(s); train, validation and test "
-            "need one each. Add examples, or drop the class."
+            f"{where}: {what} {classes[fewest]!r} has {counts[fewest]} example(s); train, validation and test "
+            f"need one each. Add examples, or drop the {what}."
         )
-    if len(table) < 10 or len(table) - sum(_held_out(table, share) for share in ratios[1:]) < len(counts):
-        raise DataError(
-            f"{where}: {len(table)} rows are too few to cut {_describe(ratios)} with {len(counts)} classes. Add examples."
-        )
+    if len(table) < 10 or len(table) - sum(_held_out(table, share) for share in ratios[1:]) < len(there):
+        kinds = f"{len(there)} {'labels' if what == 'label' else 'classes'}"
+        raise DataError(f"{where}: {len(table)} rows are too few to cut {_describe(ratios)} with {kinds}. Add examples.")

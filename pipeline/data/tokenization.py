@@ -167,7 +167,7 @@ def _unknown_id(tokenizer: Any) -> int | None:
 
 
 Labels = NDArray[np.int64] | NDArray[np.float32]
-"""Index of the class, or the score."""
+"""Index of the class, or the score, shape [examples]; of label sets 0 or 1 for each label, shape [examples, labels]."""
 
 
 @dataclass(frozen=True)
@@ -179,7 +179,7 @@ class TokenTable:
     offsets: NDArray[np.int64]
     """Shape [examples + 1]."""
     labels: Labels
-    """Shape [examples]; index of the class, or the score."""
+    """Of each example."""
     segments: NDArray[np.int8] | None = None
     """Shape [tokens]; 0 for the first text of a pair and 1 for the second, where the model tells them apart by that."""
     losses: TokenLosses | None = None

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 from pipeline.registry import METRICS
 
@@ -14,11 +14,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 T = TypeVar("T")
-LabelType = Literal["class", "score"]
+LabelType = Literal["class", "multi", "score"]
 """As `--label-type` has it."""
 
 LOSS = "loss"
 """What validation measures beside metrics; a checkpoint may be chosen by it. Each objective has its own."""
+CHOSEN = "threshold_"
+"""Begins the names of what a task chooses for each label beside its validation scores. It is kept with the model; no curve."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,9 +28,9 @@ class Answers:
     """What a model says of examples, beside what is true."""
 
     gold: NDArray[Any]
-    """Index of the true class, or the true score; shape [examples]."""
+    """Index of the true class, or the true score, shape [examples]; of label sets which are true, shape [examples, classes]."""
     predicted: NDArray[Any]
-    """Index of the predicted class, or the predicted score; shape [examples]."""
+    """The same as it was predicted."""
     classes: int = 0
     """How many there are, those without any example included; 0 of scores."""
     probabilities: Callable[[], NDArray[np.floating[Any]]] | None = None
@@ -38,6 +40,8 @@ class Answers:
     @property
     def label_type(self) -> LabelType:
         """What the labels are."""
+        if self.gold.ndim == 2:
+            return "multi"
         return "class" if self.classes else "score"
 
     def share(self, compute: Callable[[Answers], T]) -> T:
@@ -88,6 +92,8 @@ class Counts:
     """Texts of a class; shape [..., classes]."""
     texts: int
     """How many texts a draw has."""
+    exact: NDArray[Any] | None = None
+    """Of label sets the texts of which every label is right; shape [...]."""
 
     @classmethod
     def once(cls, answers: Answers) -> Counts:
@@ -145,7 +151,7 @@ class Metric:
         """
         if self.ranks and not self.greater_is_better:
             raise TypeError(f"Metric {self.name}: rows are ranked from the greatest value, so ranks needs greater_is_better.")
-        if self.ranks and self.of == "class" and not self.from_counts:
+        if self.ranks and self.of != "score" and not self.from_counts:
             raise TypeError(f"Metric {self.name}: rows are tested for differences, so ranks needs from_counts.")
         object.__setattr__(self, "title", self.title or self.label)
         object.__setattr__(self, "short", self.short or self.label)
@@ -165,18 +171,22 @@ class Metric:
 
 @cache
 def list_metrics(of: LabelType | None = None) -> tuple[Metric, ...]:
-    """Those of a label type, or all: of classes first, in the order of their files' names and as they are declared there.
+    """Those of a label type, or one of every name: of classes first, in the order of their files' names and as declared there.
 
     Raises:
-        TypeError: Two have one name, or not just one of a label type ranks or selects; a mistake of whoever wrote them.
+        TypeError: Two of a label type have one name, or not just one ranks or selects; a mistake of whoever wrote them.
     """
-    if of is not None:
-        return tuple(metric for metric in list_metrics() if metric.of == of)
-    metrics = sorted(METRICS.instances(Metric), key=lambda metric: metric.of)
+    if of is None:
+        by_name: dict[str, Metric] = {}
+        for label_type in get_args(LabelType):
+            for metric in list_metrics(label_type):
+                by_name.setdefault(metric.name, metric)
+        return tuple(by_name.values())
+    metrics = tuple(metric for metric in METRICS.instances(Metric) if metric.of == of)
     names = [metric.name for metric in metrics]
     if twice := {name for name in names if names.count(name) > 1 or name == LOSS}:
         raise TypeError(f"There is more than one metric of the name {', '.join(sorted(twice))}.")
-    return tuple(metrics)
+    return metrics
 
 
 @cache
@@ -197,9 +207,9 @@ def selecting(of: LabelType) -> Metric:
     return _only("selects", of)
 
 
-def resampled() -> tuple[Metric, ...]:
+def resampled(of: LabelType = "class") -> tuple[Metric, ...]:
     """Those that have intervals and differences of pairs, some only where there are probabilities; the one that ranks first."""
-    metrics = [metric for metric in list_metrics("class") if metric.from_counts or metric.from_draws]
+    metrics = [metric for metric in list_metrics(of) if metric.from_counts or metric.from_draws]
     return tuple(sorted(metrics, key=lambda metric: not metric.ranks))
 
 
@@ -211,6 +221,11 @@ def selection_choices() -> tuple[str, ...]:
 def lower_is_better(name: str) -> bool:
     """Whether the lowest value of a metric, or the loss, is the best; a name from another version is taken to rise."""
     return name == LOSS or any(metric.name == name and not metric.greater_is_better for metric in list_metrics())
+
+
+def without_choices(scores: Mapping[str, float]) -> dict[str, float]:
+    """Validation scores as they are reported, without what a task chose for each label."""
+    return {name: value for name, value in scores.items() if not name.startswith(CHOSEN)}
 
 
 def measure(answers: Answers) -> dict[str, float]:

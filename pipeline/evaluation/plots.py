@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -11,6 +12,7 @@ from pipeline.fonts import Fonts, find_fonts
 
 _LABELLED_CLASSES = 20  # beyond, numbers in the cells would overlap
 _DRAWN_CLASSES = 500  # beyond, a class is thinner than a pixel
+_DRAWN_LABELS = 40
 _LONGEST_NAME = 30
 _BINNED_POINTS = 5_000  # beyond, points would cover each other
 
@@ -47,7 +49,7 @@ def _draw(counts: NDArray[np.int64], shares: NDArray[np.float64], classes: Seque
     axes.set_title(fonts.spell(title), parse_math=False)
     if len(classes) <= _LABELLED_CLASSES:
         ticks = np.arange(len(classes))
-        names = [name if len(name) <= _LONGEST_NAME else name[:_LONGEST_NAME] + "..." for name in classes]
+        names = list(map(_shortened, classes))
         if numbered:  # a box says nothing; the file lists the classes in this order
             names = [str(number) for number in range(1, len(classes) + 1)]
         # A class may be called `$x$`, which is no formula.
@@ -57,6 +59,39 @@ def _draw(counts: NDArray[np.int64], shares: NDArray[np.float64], classes: Seque
             color = "white" if shares[row, column] > 0.5 else "black"
             axes.text(column, row, f"{counts[row, column]:,}", ha="center", va="center", color=color)
     return figure
+
+
+def draw_label_scores(f1: pd.Series, at_half: pd.Series, support: pd.Series, title: str) -> Figure:
+    """F1 of each label, a bar each, with a mark where it is with 0.5 as threshold; of very many labels the most frequent.
+
+    Args:
+        f1: By label, as are the others.
+        support: How many texts have the label.
+    """
+    shown = np.sort(np.argsort(-support.to_numpy(), kind="stable")[:_DRAWN_LABELS])
+    if len(shown) < len(f1):
+        title += f"; the {_DRAWN_LABELS} most frequent of {len(f1):,} labels"
+    names = [f"{_shortened(str(name))} ({texts:,.0f})" for name, texts in support.iloc[shown].items()]
+    fonts = find_fonts([title, *names])
+    with fonts.applied():
+        figure = Figure(figsize=(6.5, 1.6 + 0.3 * len(shown)), layout="constrained")
+        axes = figure.add_subplot()
+        places = np.arange(len(shown))
+        axes.barh(places, f1.iloc[shown], color="#3b6fb6", label="at the label's threshold")
+        axes.plot(at_half.iloc[shown], places, "o", color="#c2773b", markersize=5, label="at 0.5")
+        if not all(map(fonts.can_draw, names)):  # a box says nothing; the file lists the labels in this order
+            names = [str(place + 1) for place in shown]
+        axes.set_yticks(places, names, parse_math=False)
+        axes.invert_yaxis()
+        axes.set(xlim=(0, 1), xlabel="F1 (in brackets: texts that have the label)")
+        axes.set_title(fonts.spell(title), parse_math=False, fontsize=11)
+        axes.spines[["top", "right"]].set_visible(False)
+        figure.legend(loc="outside lower center", ncols=2, fontsize=8, frameon=False)
+    return figure
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= _LONGEST_NAME else name[:_LONGEST_NAME] + "..."
 
 
 def draw_scores(gold: NDArray[np.float64], predicted: NDArray[np.float64], title: str) -> Figure:

@@ -51,6 +51,8 @@ class EvaluationReport:
     """File name -> picture."""
     calibration: dict[str, float] = field(default_factory=dict)
     """`ece` and `nll`, where classes have probabilities."""
+    beside: dict[str, float] = field(default_factory=dict)
+    """Further scores that are logged with the metrics."""
 
 
 class Task:
@@ -98,6 +100,10 @@ class Task:
     def settled(self, validation: dict[str, float]) -> Task:
         """The reading of the finished model, with what was chosen on validation data; by default as it is."""
         return self
+
+    def describe_choice(self, validation: dict[str, float]) -> str:
+        """What was chosen for each label on validation data, as CSV; by default nothing is."""
+        return ""
 
     def answer(self, outputs: Outputs) -> pd.DataFrame:
         """What is served: a row per example, the answer first, then its scores."""
@@ -197,7 +203,7 @@ class ClassificationTask(Task):
         report = _report_classes(inputs, labels, predictions, classes, title)
         calibrated = calibration(labels, predictions, classes)
         bins = reliability(predictions.predicted == labels, confidence_of(predictions, classes))
-        picture = draw_reliability(bins, calibrated["ece"], _caption(title, inputs))
+        picture = draw_reliability(bins, calibrated["ece"], caption(title, inputs))
         return replace(report, figures={"reliability.png": picture, **report.figures}, calibration=calibrated)
 
 
@@ -238,7 +244,7 @@ class RegressionTask(Task):
                 "score": outputs[:, 0].astype(np.float64).round(6),
             }
         )
-        picture = draw_scores(labels, predicted, _caption(title, inputs))
+        picture = draw_scores(labels, predicted, caption(title, inputs))
         metrics = measure(Answers(labels, predicted))
         return EvaluationReport(metrics, {"predictions.csv": write_csv(table)}, {"scores.png": picture})
 
@@ -311,11 +317,13 @@ def columns_of(inputs: Sequence[Input]) -> dict[str, list[str]]:
     return {name: [pair[side] for pair in inputs] for side, name in enumerate(("sentence", "sentence_pair"))}
 
 
-def _joined(given: Input) -> str:
+def as_one_text(given: Input) -> str:
+    """A text, or both of a pair."""
     return given if isinstance(given, str) else " ".join(given)
 
 
-def _caption(title: str, inputs: Sequence[Input]) -> str:
+def caption(title: str, inputs: Sequence[Input]) -> str:
+    """What stands above a picture of a test."""
     return f"{title}: {len(inputs):,} test {things(inputs)}"
 
 
@@ -328,8 +336,8 @@ def _report_classes(
     inputs: Sequence[Input], labels: NDArray[np.int64], predictions: Predictions, classes: list[str], title: str
 ) -> EvaluationReport:
     by_class = pd.DataFrame(report_by_class(labels, predictions.predicted, classes)).T
-    by_length = score_by_length([_joined(given) for given in inputs], labels, predictions.predicted, len(classes))
-    picture = draw_confusion(labels, predictions.predicted, classes, _caption(title, inputs))
+    by_length = score_by_length([as_one_text(given) for given in inputs], labels, predictions.predicted, len(classes))
+    picture = draw_confusion(labels, predictions.predicted, classes, caption(title, inputs))
     return EvaluationReport(
         measure(predictions.beside(labels, classes)),
         {

@@ -104,6 +104,11 @@ class Objective:
             ConfigError: The strategy has nothing to train here, or solves for what is not asked.
         """
         if strategy.is_solved and not isinstance(self.task, ClassificationTask):
+            if self.problem.multi:
+                raise ConfigError(
+                    f"--strategy {strategy.name}: solves for a classifier that finds one class a text, and --label-type multi "
+                    "gives a text any number of labels. Choose another strategy, such as head_only."
+                )
             raise ConfigError(
                 f"--strategy {strategy.name}: solves for a classifier with an output per class, and --objective {self.name} "
                 f"has one output for {self.problem.describe()}. Choose another strategy."

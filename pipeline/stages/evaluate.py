@@ -41,7 +41,7 @@ from pipeline.tracking.tags import Tag
 from pipeline.training.saved_model import FineTunedModel, load_foreign_model, load_model_folder
 
 _WITH_A_RUN = ("run_id", "split_part", "force", *describe_fields(configs.TransferConfig))
-_LABEL_TYPES: tuple[LabelType, ...] = ("class", "score")
+_LABEL_TYPES: tuple[LabelType, ...] = ("class", "multi", "score")
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ def _of_run(config: configs.EvaluateConfig, tracker: Tracker, parent_id: str | N
 
 
 def _recorded(trained: Run) -> dict[str, float]:
-    """The test scores that a run carries, of classes or of scores; none unless it carries all of them."""
+    """The test scores that a run carries, of whichever label type; none unless it carries all of them."""
     for label_type in _LABEL_TYPES:
         scores = {metric: trained.metrics.get(f"test/{metric.name}") for metric in list_metrics(label_type)}
         if all(value is not None or metric.uses_probabilities for metric, value in scores.items()):
@@ -220,7 +220,7 @@ def _of_model(config: configs.EvaluateConfig, tracker: Tracker, parent_id: str |
 
 def _check_fits(name: str, known: Problem, dataset: str, asked: Problem) -> None:
     """Whether a model can be asked what the data's labels answer."""
-    if known.pairs != asked.pairs or bool(known.score_range) != bool(asked.score_range):
+    if known.pairs != asked.pairs or known.label_type != asked.label_type:
         raise ModelError(
             f"--model {name}: was trained on {known.describe()}, but {dataset} has {asked.describe()} as --text-pair-column "
             "and --label-type say."

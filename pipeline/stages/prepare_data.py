@@ -87,7 +87,8 @@ def summarise_data(prepared: PreparedData) -> Iterator[str]:
     """Sizes, classes, dropped rows, repetitions and overlap, contradictions."""
     manifest = prepared.manifest
     rows = ", ".join(f"{name} {count:,}" for name, count in manifest.rows.items())
-    classes = f"classes {', '.join(manifest.classes[:10])}{' ...' if len(manifest.classes) > 10 else ''}"
+    kind = "labels" if manifest.multi else "classes"
+    classes = f"{kind} {', '.join(manifest.classes[:10])}{' ...' if len(manifest.classes) > 10 else ''}"
     labels = "scores {:g} to {:g}".format(*manifest.score_range) if manifest.score_range else classes
     yield f"{manifest.name}: {rows}{' pairs of texts' if manifest.pairs else ''}; {labels}."
     if dropped := {reason: count for reason, count in manifest.dropped.items() if count}:
@@ -102,6 +103,7 @@ def summarise_data(prepared: PreparedData) -> Iterator[str]:
     if warning := warn_of_overlap(overlap_metrics(manifest.overlap)):
         yield f"  {warning}"
     if manifest.audit["conflicting_labels"]:
-        yield f"  {things} with more than one label: {manifest.audit['conflicting_labels']:,}."
+        what = "set of labels" if manifest.multi else "label"
+        yield f"  {things} with more than one {what}: {manifest.audit['conflicting_labels']:,}."
     yield from (f"  {note}" for note in manifest.notes)
     yield f"  Fingerprint {manifest.fingerprint[:12]}, kept in {prepared.folder}."

@@ -45,9 +45,11 @@ def say_scores(scores: Mapping[str, float], metrics: Sequence[Metric]) -> str:
 
 
 def count_classes(labels: NDArray[Any], classes: Sequence[str]) -> list[int]:
-    """How many of the labels, indices of classes, are of each class; empty where labels are scores."""
+    """How many of the labels, indices of classes, are of each class; empty where labels are scores, or sets of labels."""
     import numpy as np
 
+    if labels.ndim > 1 or labels.dtype == object:
+        return []
     counts: list[int] = np.bincount(labels.astype(np.int64), minlength=len(classes)).tolist() if classes else []
     return counts
 

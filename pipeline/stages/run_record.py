@@ -22,6 +22,7 @@ from pipeline.data.prepared import PreparedData
 from pipeline.data.splits import SplitName
 from pipeline.data.tokenization import TokenTable
 from pipeline.errors import DamagedModelError, DataError, ModelError, RunError
+from pipeline.evaluation.metric import without_choices
 from pipeline.hashing import digest
 from pipeline.strategies.parameter_plan import ParameterPlan
 from pipeline.tracking.provenance import environment, git_commit, hardware
@@ -138,7 +139,7 @@ def log_end(
     }
     logger.set_tags({Tag.FROZEN_PREFIX_CACHE: result.cache})
     if result.best_step != result.steps:  # so that the selected checkpoint's are the run's latest
-        metrics |= {f"val/{name}": value for name, value in result.best.items()}
+        metrics |= {f"val/{name}": value for name, value in without_choices(result.best).items()}
     logger.log_metrics(metrics, result.steps)
 
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from pipeline import config as configs
 from pipeline.config import FitConfig
@@ -15,9 +16,10 @@ from pipeline.config.options import flag
 from pipeline.data.tokenization import MOSTLY_UNKNOWN, UNKNOWN, TokenLosses, describe_losses, explain_unknown
 from pipeline.errors import TrainingError
 from pipeline.evaluation.metrics.accuracy import ACCURACY
+from pipeline.evaluation.metrics.label_sets import AUROC, AVERAGE_PRECISION, F1_MACRO
 from pipeline.evaluation.metrics.macro import F1
 from pipeline.evaluation.statistics.bootstrap import Interval, wilson_interval
-from pipeline.evaluation.statistics.chance import beats_guessing
+from pipeline.evaluation.statistics.chance import area_of_chance, beats_guessing
 from pipeline.objectives.base import refuse_idle_model_labels, refuse_idle_pooling
 from pipeline.stages.configure import resolve_strategy
 from pipeline.stages.prepare_data import summarise_data
@@ -35,6 +37,9 @@ from pipeline.training.plan import Callback, FitPlan, FitResult
 from pipeline.training.precision import Precision
 from pipeline.training.saved_model import NAME, BuiltModel, ModelRecord, write_model_folder
 from pipeline.training.setup import TrainingInputs, build, describe_model, find_inputs, plan_fit, read_texts
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 Scores = Mapping[str, float]
 """Validation metrics by their bare names."""
@@ -165,8 +170,10 @@ def _train(job: _Job, logger: RunLogger, only_helps: bool = False) -> TrainResul
         peaks = memory.peaks()  # before saving, which takes memory of its own
         record = describe_model(inputs, texts, built, result.best)
         model_bytes = _save(built, record, logger, job.model_folder)
+        if chosen := inputs.objective.task.describe_choice(record.validation):
+            logger.log_text(chosen, "thresholds.csv")
         log_end(logger, precision, built.parameters, result, peaks, model_bytes, config, job.began)
-    collapse = describe_collapse(
+    collapse = describe_unlearned_sets(result.best, texts.validation.labels, config) or describe_collapse(
         result.best,
         callback.last_scores or result.best,
         counts,
@@ -239,6 +246,29 @@ def describe_collapse(
         f"it did not learn: the 95 % interval of its accuracy, {interval.low:.3f} to {interval.high:.3f}, is not above the "
         f"{max(class_counts) / texts:.3f} of always answering the most frequent class. {way_out}"
     )
+
+
+def describe_unlearned_sets(best: Scores, gold: NDArray[Any], config: FitConfig) -> str:
+    """That a training on label sets did not learn, or never gave a label, and what to try; empty where it did.
+
+    Args:
+        gold: Validation labels as the loss takes them; of one class or score an example nothing is said.
+    """
+    if gold.ndim < 2:
+        return ""
+    chance = area_of_chance(gold.astype(bool))
+    rate, epochs = f"{flag('learning_rate')} ({config.learning_rate:g})", f"{flag('epochs')} ({config.epochs})"
+    if best[AUROC.name] <= chance:
+        return (
+            f"it did not learn: its AUROC, {best[AUROC.name]:.3f}, is not above the {chance:.3f} that a model blind to the "
+            f"text may reach by chance. Lower {rate}; if the training loss still fell at the end, raise it or {epochs}."
+        )
+    if best[F1_MACRO.name] == 0:
+        return (
+            f"no label reached a probability of 0.5 on any text, so {F1_MACRO.label} at 0.5 could not choose a checkpoint: the "
+            f"first was kept. Raise {rate} or {epochs}, or choose by {flag('metric_for_best_model')} {AVERAGE_PRECISION.name}."
+        )
+    return ""
 
 
 def has_learned(scores: Scores, class_counts: Sequence[int]) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pipeline.errors import ConfigError
 from pipeline.evaluation.metric import ranking
+from pipeline.evaluation.metrics.label_sets import SUBSET_ACCURACY
 from pipeline.modeling.encoder import FAMILY_HEAD
 from pipeline.strategies.base import create_strategy, strategy_arguments
 from pipeline.tracking.runs import Run
@@ -41,6 +42,11 @@ def has_test_result(run: Run) -> bool:
 def predicts_scores(run: Run) -> bool:
     """Whether what was tested on the run are scores, not classes."""
     return f"test/{ranking('score').name}" in run.metrics
+
+
+def predicts_sets(run: Run) -> bool:
+    """Whether what was tested on the run are sets of labels."""
+    return f"test/{SUBSET_ACCURACY.name}" in run.metrics
 
 
 def count_processes(run: Run) -> int:

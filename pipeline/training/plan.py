@@ -11,7 +11,7 @@ from pipeline.config import FitConfig
 from pipeline.data.pair_tokenization import TextPairs
 from pipeline.data.tokenization import TokenTable
 from pipeline.errors import TrainingError
-from pipeline.evaluation.metric import LOSS, lower_is_better
+from pipeline.evaluation.metric import LOSS, lower_is_better, without_choices
 from pipeline.evaluation.task import Task
 from pipeline.modeling.encoder import EncoderSpec
 from pipeline.strategies.base import Strategy
@@ -168,16 +168,19 @@ def note_evaluation(config: FitConfig, progress: Progress, callback: Callback, m
         raise TrainingError(
             f"The validation loss became {loss} by step {progress.step}. Lower --learning-rate, or raise --warmup-ratio."
         )
-    report(progress, callback, {f"val/{name}": value for name, value in metrics.items()})
-    if _is_better(metrics, progress.best, config.metric_for_best_model):
+    report(progress, callback, {f"val/{name}": value for name, value in without_choices(metrics).items()})
+    if _is_better(metrics, progress.best, config):
         progress.best, progress.best_step, progress.evaluations_without_gain = metrics, progress.step, 0
     else:
         progress.evaluations_without_gain += 1
 
 
-def _is_better(metrics: Mapping[str, float], best: Mapping[str, float], metric: str) -> bool:
+def _is_better(metrics: Mapping[str, float], best: Mapping[str, float], config: FitConfig) -> bool:
     if not best:
         return True
+    metric = config.metric_for_best_model
+    if metrics[metric] == best[metric] and config.label_type == "multi":  # as long as no rare label reaches 0.5 nothing changes
+        return metrics[LOSS] < best[LOSS]
     return metrics[metric] < best[metric] if lower_is_better(metric) else metrics[metric] > best[metric]
 
 

@@ -68,6 +68,8 @@ class ModelRecord:
     score_range: list[float] | None = None
     """The scores that 0 and 1 stand for, where labels are scores."""
     pairs: bool = False
+    multi: bool = False
+    """Whether a text has any number of the classes."""
     model_labels: list[str] = field(default_factory=list)
     """The classes in the order of the outputs of the base's own classifier, where that was said."""
     adapter_base: str | None = None
@@ -75,6 +77,11 @@ class ModelRecord:
     adapter_base_revision: str | None = None
     validation: dict[str, float] = field(default_factory=dict)
     """Metrics of the checkpoint that was kept, and what was chosen with them."""
+
+    @property
+    def problem(self) -> Problem:
+        """What the model predicts, and of what."""
+        return Problem.of(self.classes, self.score_range, self.pairs, self.multi)
 
 
 @dataclass(frozen=True)
@@ -256,7 +263,7 @@ def load_model_folder(folder: Path, acceleration: tuple[str, ...] = (AUTO,), cac
             f"{folder}: was fine-tuned from a base with SHA-256 {record.base_sha256[:12]}..., but {address.folder} holds "
             f"{address.sha256()[:12]}.... Put the old base back, or train again."
         )
-    problem = Problem.of(record.classes, record.score_range, record.pairs)
+    problem = record.problem
     objective = create_objective(record.objective, problem, record.pooling, record.head, record.model_labels)
     try:
         encoder = objective.encoder(address)

@@ -263,6 +263,7 @@ def describe_model(inputs: TrainingInputs, texts: Texts, built: BuiltModel, vali
         pooling=inputs.objective.pooling,
         score_range=list(problem.score_range) if problem.score_range else None,
         pairs=problem.pairs,
+        multi=problem.multi,
         model_labels=list(config.model_labels),
         adapter_base=made.base if made else None,
         adapter_base_revision=made.base_revision if made else None,

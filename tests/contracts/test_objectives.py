@@ -29,16 +29,22 @@ PROBLEMS = {
     "scores": Problem((), (0.0, 5.0), True),
     "two": Problem(("different", "same"), None, True),
     "three": Problem(("contradiction", "entailment", "neutral"), None, True),
+    "labels": Problem(("dull", "fine", "plot"), None, True, multi=True),
 }
 NO_HEAD = {"head_only", "gradual", "linear_probe"}
 """What trains a head alone, at least at first; where there is none they are refused."""
 USABLE = [name for name in STRATEGIES if name != "qlora" or HAS_BITSANDBYTES]
 CASES = [
     (objective, problem, name, "bert", "mean")
-    for objective, problem in (("bi_encoder", "scores"), ("bi_encoder", "three"), ("classification", "scores"))
+    for objective, problem in (
+        ("bi_encoder", "scores"),
+        ("bi_encoder", "three"),
+        ("classification", "scores"),
+        ("classification", "labels"),
+    )
     for name in USABLE
     if not (objective == "bi_encoder" and problem == "scores" and name in NO_HEAD)
-    and not (problem == "scores" and create_strategy(name, {}).is_solved)
+    and not (problem in ("scores", "labels") and create_strategy(name, {}).is_solved)
 ]
 QUICK = [case for case in CASES if case[2] in EVERYWHERE or case[:2] == ("bi_encoder", "scores")]
 """What `make test` takes of them: every strategy once, and those of `EVERYWHERE` with every problem."""
@@ -49,6 +55,8 @@ OTHERS = [
     *(("classification", "two", "full", family, "mean") for family in FAMILIES),
 ]
 """Other poolings and architectures."""
+LABELLED = [("classification", "labels", name, family, "mean") for family in FAMILIES for name in ("full", "lora")]
+"""Label sets on every architecture."""
 RELOAD = """
 import sys
 from pathlib import Path
@@ -63,6 +71,10 @@ for folder in map(Path, sys.argv[2:]):
 
 
 def labels_of(problem: Problem) -> np.ndarray:
+    if problem.multi:
+        sets = np.empty(len(INPUTS), object)
+        sets[:] = [[label for label, word in enumerate(problem.classes) if word in " ".join(pair)] for pair in INPUTS]
+        return sets
     return np.arange(len(INPUTS)) % (len(problem.classes) or 6)
 
 
@@ -117,6 +129,7 @@ def train(
         pooling=pooling,
         score_range=list(problem.score_range) if problem.score_range else None,
         pairs=True,
+        multi=problem.multi,
         validation=dict(result.best),
     )
     return built, model, record, before, result
@@ -203,6 +216,25 @@ def test_a_solver_of_classes_is_refused_for_scores(tiny):
         objective.check(find_model(str(tiny.folder())), strategy, phases)
 
 
+def test_a_solver_of_classes_is_refused_for_label_sets(tiny):
+    from pipeline.errors import ConfigError
+
+    objective = create_objective("classification", PROBLEMS["labels"], "mean")
+    strategy = make("linear_probe")
+    phases = strategy.phases(tiny.context(tiny.folder(), tiny.config(), 1, objective))
+    with pytest.raises(ConfigError, match=r"--strategy linear_probe: .* one class a text, and --label-type multi .* head_only"):
+        objective.check(find_model(str(tiny.folder())), strategy, phases)
+
+
+def test_a_bi_encoder_of_label_sets_is_refused():
+    from pipeline.errors import ConfigError
+
+    with pytest.raises(
+        ConfigError, match=r"--objective bi_encoder: .* any number of labels\. Choose --objective classification"
+    ):
+        create_objective("bi_encoder", PROBLEMS["labels"], "mean")
+
+
 @pytest.mark.parametrize("name", ["attention", "mean", "mlp"])
 def test_a_head_is_refused_where_the_objective_has_its_own(name):
     from pipeline.errors import ConfigError
@@ -212,9 +244,10 @@ def test_a_head_is_refused_where_the_objective_has_its_own(name):
         create_objective("bi_encoder", PROBLEMS["scores"], "mean", name)
 
 
+@pytest.mark.parametrize("problem", ["scores", "labels"])
 @pytest.mark.parametrize("head", ["attention", "mean", "mlp"])
-def test_a_cross_encoder_of_scores_takes_every_head(tiny, tmp_path, head):
-    built, *_, result = train(tiny, tmp_path, "classification", "scores", "full", head=head)
+def test_a_cross_encoder_takes_every_head(tiny, tmp_path, head, problem):
+    built, *_, result = train(tiny, tmp_path, "classification", problem, "full", head=head)
     assert built.context.encoder.head == head
     assert np.isfinite(result.best["loss"])
     assert any(parameter.name.startswith("classifier.") for parameter in built.parameters.trainable)
@@ -233,7 +266,11 @@ def test_what_trains_more_than_a_head_is_not_refused(tiny, name):
     [
         pytest.param([*QUICK, *(case for case in OTHERS if case[3] in UNLIKE)], id="quick"),
         pytest.param(
-            [case for case in [*CASES, *OTHERS] if case not in QUICK and (case not in OTHERS or case[3] not in UNLIKE)],
+            [
+                case
+                for case in [*CASES, *OTHERS, *LABELLED]
+                if case not in QUICK and (case not in OTHERS or case[3] not in UNLIKE)
+            ],
             id="rest",
             marks=pytest.mark.slow,
         ),

@@ -88,7 +88,7 @@ def _pairs(content: ReportData) -> Iterator[Block]:
 def _confusions(content: ReportData) -> Iterator[Block]:
     """A confusion matrix per row of the table, of its first seed."""
     classes = content.recorded.classes
-    if not content.recorded.predicted:
+    if not content.recorded.predicted or content.recorded.of_sets:
         return
     if len(classes) > _MATRIX_CLASSES:
         yield Paragraph(f"{len(classes):,} classes are too many for matrices here; confusions.csv holds them.")
@@ -114,7 +114,8 @@ def _data(content: ReportData) -> Iterator[Block]:
         "test examples": f"{int(run.metrics.get('test/examples', content.statistics.texts)):,}",
     }
     if audit.conflicting_labels is not None:
-        facts["texts or pairs with more than one label"] = f"{audit.conflicting_labels:,}"
+        what = "set of labels" if audit.manifest.get("multi") else "label"
+        facts[f"texts or pairs with more than one {what}"] = f"{audit.conflicting_labels:,}"
     facts |= {f"dropped rows with {why}": f"{count:,}" for why, count in audit.manifest.get("dropped", {}).items() if count}
     yield BulletList([f"{name}: {value}" for name, value in facts.items()])
     if audit.manifest:

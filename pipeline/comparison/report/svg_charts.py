@@ -137,19 +137,22 @@ def _that_set_axes(shown: Sequence[_Shown]) -> Sequence[_Shown]:
     return [series for series in shown if not series.apart] or shown
 
 
-def draw_reliability(bins: Sequence[Bin], number: int, label: str) -> str:
+def draw_reliability(bins: Sequence[Bin], number: int, label: str, of_sets: bool = False) -> str:
     """Accuracy against confidence, and the line on which a model is right as often as it says.
 
     Args:
         number: The row's, which its colour follows.
+        of_sets: Whether it is the share of texts that have a label against its probability.
     """
+    x_title, y_title = ("probability", "share that is true") if of_sets else ("confidence", "accuracy")
     horizontal, vertical = (_Axis.over([0.0, 1.0], *ends, _SMALL.ticks, margin=0) for ends in (_SMALL.across, _SMALL.up))
     points = [(bin_.confidence, bin_.accuracy) for bin_ in bins]
-    said = [f"right in {bin_.accuracy:.1%} of {bin_.texts:,} answers given with {bin_.confidence:.1%}" for bin_ in bins]
+    form = "true of {0:.1%} of {1:,} labels of {2:.1%}" if of_sets else "right in {0:.1%} of {1:,} answers given with {2:.1%}"
+    said = [form.format(bin_.accuracy, bin_.texts, bin_.confidence) for bin_ in bins]
     (left, right), (bottom, top) = _SMALL.across, _SMALL.up
     diagonal = f'<line class="diagonal" x1="{left}" y1="{bottom}" x2="{right}" y2="{top}" aria-hidden="true"/>'
     body = diagonal + _draw_line(Line(number, "", points), said, horizontal, vertical)
-    return _svg(_SMALL, _frame(_SMALL, horizontal, vertical, "confidence", "accuracy") + body, label)
+    return _svg(_SMALL, _frame(_SMALL, horizontal, vertical, x_title, y_title) + body, label)
 
 
 def legend(shown: Iterable[Mark | Line]) -> str:
@@ -357,10 +360,11 @@ def draw_calibration(content: ReportData) -> list[Chart]:
     charts = []
     for name, table in content.breakdown.reliability.groupby("row", sort=False):
         bins = [Bin(*values) for values in table[["confidence", "accuracy", "texts"]].itertuples(index=False)]
-        label = f"{name}: accuracy against confidence"
+        of_sets = content.recorded.of_sets
+        label = f"{name}: {'share that is true against probability' if of_sets else 'accuracy against confidence'}"
         number = content.names.index(str(name))
         error = f"ECE {certainty[name]:.3f}{', did not learn' if number in content.statistics.apart else ''}"
-        charts.append(Chart(draw_reliability(bins, number, label), f"{name}, {error}"))
+        charts.append(Chart(draw_reliability(bins, number, label, of_sets), f"{name}, {error}"))
     return charts
 
 

@@ -22,9 +22,11 @@ from pipeline.comparison.report.blocks import Cell, Table
 from pipeline.comparison.selection import Selection
 from pipeline.comparison.statistics import RANKING, PairTest, Statistics
 from pipeline.comparison.table import Column, headline, shown_columns
+from pipeline.comparison.wording import wording
 from pipeline.data.overlap.pairs import PAIR_KINDS
 from pipeline.data.overlap.texts import KINDS
 from pipeline.evaluation.metric import list_metrics
+from pipeline.evaluation.multi_label import AT_HALF
 from pipeline.evaluation.testing.predictions import count_confusions
 from pipeline.tracking.run_kinds import was_trained_here
 from pipeline.tracking.runs import Run, RunStore
@@ -33,7 +35,7 @@ _HARDEST = 20
 _CLASSES = 12  # more fit no page; those that are hardest are shown
 _DARKEST = 0.8  # a number must stay readable
 _SCORES = (
-    *(f"{RANKING.name}_low", "group", "learned"),
+    *(f"{RANKING.name}_low", AT_HALF, "group", "learned"),
     *(f"{metric.name}_min" for metric in list_metrics() if metric.ranks),
     *(metric.name for metric in list_metrics() if metric.is_prominent and not metric.ranks),
     *("ece", f"transfer_{RANKING.name}"),
@@ -85,7 +87,9 @@ class ReportData:
         return [row.name for row in self.statistics.rows]
 
     def confusions(self) -> Iterator[tuple[str, NDArray[np.int64]]]:
-        """Name of a row -> how often its first seed took a true class (rows) for another (columns); not of scores."""
+        """Name of a row -> how often its first seed took a true class (rows) for another (columns); of classes alone."""
+        if self.recorded.of_sets:
+            return
         classes = np.arange(len(self.recorded.classes))
         seeds = {run.run_id: int(run.params.get("seed") or 0) for run in self.selection.kept}
         for name, ids in zip(self.names, self.table["run_ids"], strict=True):
@@ -143,11 +147,16 @@ def by_class(content: ReportData) -> Table:
     shown = means.nsmallest(_CLASSES).index if len(means) > _CLASSES else means.index
     texts = table.drop_duplicates("class").set_index("class")["texts"]
     wide = table.pivot_table("f1", "row", "class", sort=False)[shown].reindex(table["row"].unique())
+    kinds = "labels" if content.recorded.of_sets else "classes"
     of = (
-        f"the {_CLASSES} classes of {len(means):,} that are hardest; per_class.csv holds all" if len(shown) < len(means) else ""
+        f"the {_CLASSES} {kinds} of {len(means):,} that are hardest; per_class.csv holds all" if len(shown) < len(means) else ""
     )
-    caption = f"F1 by class{f', {of}' if of else ''}"
+    caption = f"F1 by {_kind(content)}{f', {of}' if of else ''}"
     return _shaded(caption, wide, [f"{name} ({texts[name]:,})" for name in shown], content)
+
+
+def _kind(content: ReportData) -> str:
+    return "label" if content.recorded.of_sets else "class"
 
 
 def by_length(content: ReportData) -> Table:
@@ -160,7 +169,7 @@ def by_length(content: ReportData) -> Table:
     headings = [f"{span} words ({texts:,})" for span, (*_, texts) in zip(spans, bounds, strict=True)]
     score = f"{RANKING.label[0].upper()}{RANKING.label[1:]}"
     return _shaded(
-        f"{score} by length of text; a class that stands in no text of a part counts 0 there",
+        f"{score} by length of text; a {_kind(content)} that stands in no text of a part counts 0 there",
         wide[parts["min_words"]],
         headings,
         content,
@@ -181,9 +190,16 @@ def certainty(content: ReportData) -> Table:
         for name, accuracy, confidence, error in content.breakdown.certainty.to_numpy().tolist()
     ]
     caption = "How sure it is: too sure where the mean confidence is above the accuracy; ECE is the expected calibration error"
+    headings = ["name", "accuracy", "mean confidence", "too sure by", "ECE"]
+    if content.recorded.of_sets:
+        caption = (
+            "How sure it is of a label: the share of texts that have one beside its mean probability; ECE is how far the two "
+            "are apart in bins of probability, of all labels together"
+        )
+        headings[1:4] = ["true", "mean probability", "too high by"]
     if apart:
         caption += ", by which rows that did not learn are not ranked"
-    return Table(caption, ["name", "accuracy", "mean confidence", "too sure by", "ECE"], rows, named=True)
+    return Table(caption, headings, rows, named=True)
 
 
 def pairs(content: ReportData) -> Table:
@@ -201,7 +217,8 @@ def pairs(content: ReportData) -> Table:
         ]
         for pair in content.statistics.pairs
     ]
-    headings = ["first", "second", f"{RANKING.label}, points", "95 % interval", "p (Holm)", "McNemar p (Holm)", "so"]
+    test = wording(content.statistics.label_type).pair_test
+    headings = ["first", "second", f"{RANKING.label}, points", "95 % interval", "p (Holm)", f"{test} p (Holm)", "so"]
     return Table("First less second, on the same test texts", headings, rows)
 
 
@@ -239,7 +256,14 @@ def hardest(content: ReportData) -> Table:
     ]
     voters = "rows that learned" if content.statistics.unlearned else "rows"
     caption = f"Share of the {voters} that are wrong, and how sure they are; such a label may itself be wrong"
-    return Table(caption, ["text", "label", "mostly taken for", "wrong", "confidence"], rows)
+    headings = ["text", "label", "mostly taken for", "wrong", "confidence"]
+    if content.recorded.of_sets:
+        caption = (
+            f"Share of the {voters} that get a label wrong, and how sure they are; + is a label given wrongly, - one that is "
+            "lacking. Such a label may itself be wrong"
+        )
+        headings[1:3] = ["labels", "usual mistake"]
+    return Table(caption, headings, rows)
 
 
 def parts(audit: DataAudit) -> Table:
@@ -254,7 +278,8 @@ def parts(audit: DataAudit) -> Table:
         shown = [(by_name[name], "") for name in classes] or [(ends[end][1], f" {ends[end][0]}") for end in (0, -1) if ends]
         cells = [Cell(f"{of_class:,} ({of_class / max(1, count):.0%}){name}", of_class) for of_class, name in shown]
         rows.append([Cell(part), Cell(f"{count:,}", count), *cells, Cell(f"{within.get(part, 0):,}", within.get(part, 0))])
-    return Table("The parts and their classes", [*headings, "repeated within"], rows, sortable=False, named=True)
+    what = "labels, with the share of the rows that have each" if audit.manifest.get("multi") else "classes"
+    return Table(f"The parts and their {what}", [*headings, "repeated within"], rows, sortable=False, named=True)
 
 
 def twice(audit: DataAudit) -> Table:

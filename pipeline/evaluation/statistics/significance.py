@@ -13,8 +13,10 @@ Counts = int | NDArray[np.int64]
 def exact_mcnemar(first_only: Counts, second_only: Counts) -> NDArray[np.float64]:
     """Two-sided p that one model is right as often as the other where just one of them is (McNemar 1947, exact).
 
+    Of label sets, where a model may be less wrong than another, this is the sign test.
+
     Args:
-        first_only: Texts on which the first model alone is right; a number, or an array of them.
+        first_only: Texts on which the first model alone is right, or the less wrong; a number, or an array of them.
         second_only: Texts on which the second alone is; of the same shape.
     """
     from scipy.stats import binom
@@ -22,6 +24,16 @@ def exact_mcnemar(first_only: Counts, second_only: Counts) -> NDArray[np.float64
     first, second = np.asarray(first_only), np.asarray(second_only)
     p_values: NDArray[np.float64] = np.minimum(1.0, 2 * binom.cdf(np.minimum(first, second), first + second, 0.5))
     return p_values
+
+
+def count_wins(wrong: NDArray[np.integer]) -> NDArray[np.int64]:
+    """On how many texts the first of two models is less wrong than the second; shape [models, models].
+
+    Args:
+        wrong: How wrong each model is on each text: 0 or 1, or its number of wrong labels; shape [models, texts].
+    """
+    wins: NDArray[np.int64] = np.stack([(mine < wrong).sum(axis=1) for mine in wrong]).astype(np.int64)
+    return wins
 
 
 def combine_dependent(p_values: Sequence[float] | NDArray[np.float64]) -> float:

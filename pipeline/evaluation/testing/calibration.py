@@ -59,19 +59,24 @@ def reliability(right: NDArray[np.bool_], confidence: NDArray[np.float64], bins:
     )
 
 
-def draw_reliability(table: pd.DataFrame, ece: float, title: str) -> Figure:
-    """Accuracy against confidence, a bar per bin, and how many texts are in each."""
+def draw_reliability(table: pd.DataFrame, ece: float, title: str, of_sets: bool = False) -> Figure:
+    """Accuracy against confidence, a bar per bin, and how many texts are in each.
+
+    Args:
+        of_sets: Whether it is the share of texts that have a label against its probability, of all labels together.
+    """
+    share, what, counted = ("share that is true", "label", "labels") if of_sets else ("accuracy", "predicted class", "texts")
     figure = Figure(figsize=(5.6, 6.4), layout="constrained")
     axes, counts = figure.subplots(2, 1, sharex=True, height_ratios=[4, 1])
     width = table["high"] - table["low"]
-    axes.bar(table["low"], table["accuracy"], width, align="edge", color="#3b6fb6", edgecolor="white", label="accuracy")
+    axes.bar(table["low"], table["accuracy"], width, align="edge", color="#3b6fb6", edgecolor="white", label=share)
     axes.plot([0, 1], [0, 1], color="black", linestyle=":", linewidth=1, label="right as often as it says")
     axes.plot(table["confidence"], table["accuracy"], "o", color="#c2773b", markersize=4, label="at the mean confidence")
-    axes.set(ylabel="accuracy", ylim=(0, 1), xlim=(0, 1))
+    axes.set(ylabel=share, ylim=(0, 1), xlim=(0, 1))
     axes.set_title(f"{title}\nexpected calibration error {ece:.3f}", parse_math=False, fontsize=11)
     axes.legend(loc="upper left", fontsize=8)
     counts.bar(table["low"], table["texts"], width, align="edge", color="#8a8a8a", edgecolor="white")
-    counts.set(xlabel="probability of the predicted class", ylabel="texts")
+    counts.set(xlabel=f"probability of the {what}", ylabel=counted)
     for panel in (axes, counts):
         panel.spines[["top", "right"]].set_visible(False)
     return figure

@@ -109,7 +109,7 @@ class _Lines:
 _PARTS = 4
 
 
-def score_by_length(texts: Sequence[str], gold: NDArray[np.int64], predicted: NDArray[np.int64], classes: int) -> pd.DataFrame:
+def score_by_length(texts: Sequence[str], gold: NDArray[Any], predicted: NDArray[Any], classes: int) -> pd.DataFrame:
     """Scores of each quarter of the texts by number of words (runs of characters without a space).
 
     Texts of equal length are never in different quarters, so of many equal ones there are fewer and unequal parts.
@@ -134,8 +134,8 @@ def score_by_length(texts: Sequence[str], gold: NDArray[np.int64], predicted: ND
     return pd.DataFrame(rows)
 
 
-def report_by_class(gold: NDArray[np.int64], predicted: NDArray[np.int64], classes: list[str]) -> dict[str, Any]:
-    """Precision, recall, F1 and support of every class, by name."""
+def report_by_class(gold: NDArray[Any], predicted: NDArray[Any], classes: list[str]) -> dict[str, Any]:
+    """Precision, recall, F1 and support of every class, by name; or of every label, of which matrices say which text has it."""
     # Not classification_report: a class may be called as one of its averages is, such as `accuracy`.
     columns = precision_recall_fscore_support(gold, predicted, labels=np.arange(len(classes)), zero_division=0)
     names = ("precision", "recall", "f1-score", "support")

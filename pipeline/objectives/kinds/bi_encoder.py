@@ -39,8 +39,13 @@ class BiEncoder(Objective):
         """Of pairs of texts.
 
         Raises:
-            ConfigError: An example is a single text.
+            ConfigError: An example is a single text, or has any number of labels.
         """
+        if problem.multi:
+            raise ConfigError(
+                "--objective bi_encoder: compares two texts, and --label-type multi gives each example any number of labels. "
+                "Choose --objective classification, which reads both texts as one input."
+            )
         if not problem.pairs:
             raise ConfigError(
                 "--objective bi_encoder: compares two texts. Name the column of the second with --text-pair-column."

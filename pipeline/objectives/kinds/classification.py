@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from pipeline.data.columns import Input, Problem
 from pipeline.data.tokenization import TokenTable, encode_texts, tokenize
-from pipeline.evaluation.task import ClassificationTask, RegressionTask
+from pipeline.evaluation.multi_label import MultiLabelTask
+from pipeline.evaluation.task import ClassificationTask, RegressionTask, Task
 from pipeline.modeling.encoder import FAMILY_HEAD, EncoderSpec
 from pipeline.modeling.head import with_head
 from pipeline.modeling.loading import LoadedModel, WeightsReport, find_outputs, load_classifier
@@ -19,11 +20,17 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+def _task_of(problem: Problem) -> Task:
+    if problem.score_range:
+        return RegressionTask(*problem.score_range)
+    return MultiLabelTask(problem.classes) if problem.multi else ClassificationTask(problem.classes)
+
+
 @dataclass(frozen=True)
 class Classification(Objective):
     """One input and a head on it; of a pair both texts in that input, so that it is a cross-encoder.
 
-    Where labels are scores, the head has one output.
+    Where labels are scores, the head has one output; where a text has any number of labels, one for each.
     """
 
     takes_heads: ClassVar[bool] = True
@@ -31,13 +38,12 @@ class Classification(Objective):
     @classmethod
     def of(cls, problem: Problem, pooling: str, head: str) -> Self:
         """Of any problem."""
-        task = RegressionTask(*problem.score_range) if problem.score_range else ClassificationTask(problem.classes)
-        return cls(problem, task, pooling, head)
+        return cls(problem, _task_of(problem), pooling, head)
 
     @property
     def trains_heads_together(self) -> bool:
-        """Of classes."""
-        return isinstance(self.task, ClassificationTask)
+        """Of classes and of label sets."""
+        return isinstance(self.task, (ClassificationTask, MultiLabelTask))
 
     def encoder(self, address: ModelAddress) -> EncoderSpec:
         """With the head."""

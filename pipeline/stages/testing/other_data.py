@@ -11,10 +11,11 @@ import numpy as np
 import pandas as pd
 
 from pipeline.config import SplitConfig
-from pipeline.data.cleaning import clean
 from pipeline.data.columns import LABEL, PAIR, TEXT, Problem
-from pipeline.data.prepared import PreparedData, hash_rows, prepare
-from pipeline.data.scores import as_labels, clean_scores
+from pipeline.data.label_sets.matrix import holds_sets, rename_labels
+from pipeline.data.prepared import PreparedData, clean_labels, hash_rows, prepare
+from pipeline.data.quality_checks import count_rows
+from pipeline.data.scores import as_labels
 from pipeline.data.source import SourceTables, find_source
 from pipeline.data.splits import SPLITS, SplitName
 from pipeline.errors import ConfigError, DataError, enumerate_some, shorten
@@ -149,9 +150,8 @@ def read_other(dataset: str, config: SplitConfig, part: Part | None, problem: Pr
         table, theirs = prepared.read(part), tuple(prepared.manifest.classes)
     table = table[[name for name in (TEXT, PAIR, LABEL) if name in table]].reset_index(drop=True)
     if not problem.score_range:
-        used = np.unique(table[LABEL].to_numpy()).tolist()
-        numbers = np.array(naming.numbers(theirs, used, dataset), np.int64)
-        table[LABEL] = numbers[table[LABEL].to_numpy()]
+        used = np.flatnonzero(count_rows(table[LABEL], len(theirs))).tolist()
+        table[LABEL] = _renumber(table[LABEL], naming.numbers(theirs, used, dataset))
     return OtherData(source.name, source.address, part, table)
 
 
@@ -159,14 +159,20 @@ def own_rows(home: PreparedData, part: SplitName, classes: Sequence[str]) -> Oth
     """A part of what a model was trained on, in the order of its classes."""
     manifest, table = home.manifest, home.read(part)
     if classes:
-        numbers = np.array([list(classes).index(name) for name in manifest.classes], np.int64)
-        table[LABEL] = numbers[table[LABEL].to_numpy()]
+        table[LABEL] = _renumber(table[LABEL], [list(classes).index(name) for name in manifest.classes])
     return OtherData(manifest.name, manifest.address, part, table)
+
+
+def _renumber(labels: pd.Series, numbers: Sequence[int]) -> pd.Series:
+    """Indices of classes, or sets of them, with each replaced by the one that stands in its place."""
+    if holds_sets(labels):
+        return rename_labels(labels, numbers)
+    return pd.Series(np.array(numbers, np.int64)[labels.to_numpy()])
 
 
 def _adapted(config: SplitConfig, problem: Problem) -> SplitConfig:
     """The options of the data, with what the model alone decides."""
-    label_type: Literal["class", "score"] = "score" if problem.score_range else "class"
+    label_type = problem.label_type
     if "label_type" in config.explicit and config.label_type != label_type:
         raise ConfigError(f"--label-type {config.label_type}: the model was trained on {problem.describe()}. Leave it out.")
     if config.text_pair_column and not problem.pairs:
@@ -178,10 +184,10 @@ def _adapted(config: SplitConfig, problem: Problem) -> SplitConfig:
 
 def _clean(tables: SourceTables, where: str, config: SplitConfig) -> tuple[Mapping[str, pd.DataFrame], tuple[str, ...]]:
     """The parts without rows that lack text or label, and the names of their classes."""
-    if config.label_type == "score":
-        return {name: as_labels(table) for name, table in clean_scores(tables, where).parts.items()}, ()
     # That the labels are classes is known of the model, so one class alone will do, or many in few rows.
-    cleaned = clean(tables, where, config.labels, sure=True)
+    cleaned = clean_labels(tables, where, config, sure=True)
+    if config.label_type == "score":
+        return {name: as_labels(table) for name, table in cleaned.parts.items()}, ()
     return cleaned.parts, cleaned.classes
 
 
@@ -194,8 +200,7 @@ def count_repeated(table: pd.DataFrame, home: PreparedData) -> int:
 
 def describe_absent(table: pd.DataFrame, classes: Sequence[str]) -> Iterator[str]:
     """What must be said of macro scores where some classes have no row."""
-    present = set(table[LABEL])
-    if absent := [name for number, name in enumerate(classes) if number not in present]:
+    if absent := [name for name, rows in zip(classes, count_rows(table[LABEL], len(classes)), strict=True) if not rows]:
         yield (
             f"No row is of {enumerate_some(absent)}, which counts as 0 in macro precision, recall and F1: look at accuracy and "
             "at the scores by class."

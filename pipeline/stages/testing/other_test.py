@@ -31,7 +31,8 @@ from pipeline.training.saved_model import load_model_folder, read_record
 
 OF_DATA = ("dataset", "max_eval_samples", *(describe_fields(configs.SplitConfig)))
 """Options that say which other data, and how they are read."""
-_COLUMNS = ("text_column", "text_pair_column", "label_column")
+_SAME = ("split_seed", "label_type", "label_separator")
+_COLUMNS = ("text_column", "text_pair_column", "label_column", "label_columns")
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ def run_other_test(config: configs.EvaluateConfig, asked: OtherTest, tracker: Tr
     with tempfile.TemporaryDirectory() as scratch:
         folder = tracker.download_model(trained.run_id, Path(scratch))
         record = read_record(folder)
-        problem = Problem.of(record.classes, record.score_range, record.pairs)
+        problem = record.problem
         rows, home = _read(config, asked, problem)
         sample = choose_sample(len(rows.table), config.max_eval_samples, config.split_seed)
         table = rows.table.iloc[sample].reset_index(drop=True)
@@ -146,9 +147,9 @@ def _read(config: configs.EvaluateConfig, asked: OtherTest, problem: Problem) ->
 
 def _options(config: configs.EvaluateConfig, train_config: configs.TrainConfig) -> configs.EvaluateConfig:
     """Columns that were not typed are those of the run where the data have them, else what they are usually called."""
-    same = {name: getattr(train_config, name) for name in ("split_seed", "label_type") if name not in config.explicit}
+    same = {name: getattr(train_config, name) for name in _SAME if name not in config.explicit}
     config = dataclasses.replace(config, **same)
-    columns = {name: getattr(train_config, name) for name in _COLUMNS if getattr(config, name) is None}
+    columns = {name: getattr(train_config, name) for name in _COLUMNS if not getattr(config, name)}
     as_trained = dataclasses.replace(config, **columns)
     if as_trained == config:
         return config

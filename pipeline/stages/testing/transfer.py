@@ -67,7 +67,7 @@ def check_transfer(dataset: str, problem: Problem) -> None:
     Raises:
         ConfigError: It is not classes of single texts.
     """
-    if problem.pairs or problem.score_range:
+    if problem.pairs or problem.label_type != "class":
         raise ConfigError(
             f"--transfer-dataset {dataset}: a second data set is scored for classes of single texts, but the first one has "
             f"{problem.describe()}. Leave it out."

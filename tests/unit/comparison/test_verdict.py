@@ -15,7 +15,6 @@ from pipeline.comparison.row_names import label_rows
 from pipeline.comparison.selection import Selection
 from pipeline.comparison.statistics import (
     BOOTSTRAP,
-    MCNEMAR,
     PairTest,
     RowStatistics,
     Statistics,
@@ -23,6 +22,7 @@ from pipeline.comparison.statistics import (
 )
 from pipeline.comparison.table import add_statistics, build_table, render_table
 from pipeline.comparison.verdict import reach_verdict
+from pipeline.comparison.wording import MCNEMAR
 from pipeline.evaluation.statistics.bootstrap import Interval
 from pipeline.tracking.runs import Run
 

@@ -182,8 +182,8 @@ def test_a_row_with_several_labels_is_named(write: Write, name: str, content: st
     with pytest.raises(DataError) as caught:
         prepared(path)
     assert str(caught.value) == (
-        f"--dataset {path}: {row}: 'label' holds 2 labels (x, y); one class per text is needed. Keep one label in each row, or "
-        "leave such rows out of the data."
+        f"--dataset {path}: {row}: 'label' holds 2 labels (x, y); one class per text is needed. If texts have several labels, "
+        "add --label-type multi; else keep one in each row, or leave such rows out."
     )
 
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -21,6 +21,7 @@ from pipeline.evaluation import metric as declared
 from pipeline.evaluation.metric import (
     Answers,
     Counts,
+    LabelType,
     Metric,
     list_metrics,
     lower_is_better,
@@ -41,7 +42,7 @@ Declare = Callable[..., None]
 @pytest.fixture
 def declare(monkeypatch: pytest.MonkeyPatch) -> Iterator[Declare]:
     """Adds metrics for as long as the test lasts."""
-    own = list_metrics()
+    own = [metric for of in get_args(LabelType) for metric in list_metrics(of)]
 
     def forget() -> None:
         list_metrics.cache_clear()
@@ -57,20 +58,25 @@ def declare(monkeypatch: pytest.MonkeyPatch) -> Iterator[Declare]:
 
 
 def test_what_there_is() -> None:
-    classes, scores = list_metrics("class"), list_metrics("score")
+    classes, sets, scores = list_metrics("class"), list_metrics("multi"), list_metrics("score")
     assert [metric.name for metric in classes] == [
         *("accuracy", "balanced_accuracy", "nll", "precision_macro", "recall_macro", "f1_macro"),
         *("mcc", "auroc", "average_precision", "f1_weighted"),
     ]
     assert [metric.name for metric in scores] == ["spearman", "pearson"]
-    assert list_metrics() == (*classes, *scores)
-    assert (ranking("class").name, ranking("score").name) == ("f1_macro", "spearman")
-    assert (selecting("class").name, selecting("score").name) == ("accuracy", "spearman")
+    assert [metric.name for metric in sets] == [
+        *("f1_macro", "f1_micro", "f1_samples", "subset_accuracy", "hamming_loss", "average_precision", "auroc")
+    ]
+    of_sets_alone = [metric for metric in sets if metric.name not in {"f1_macro", "auroc", "average_precision"}]
+    assert list_metrics() == (*classes, *of_sets_alone, *scores), "a name once"
+    assert [ranking(of).name for of in get_args(LabelType)] == ["f1_macro", "f1_macro", "spearman"]
+    assert [selecting(of).name for of in get_args(LabelType)] == ["accuracy", "f1_macro", "spearman"]
     resampled_names = [metric.name for metric in resampled()]
     assert resampled_names[:3] == ["f1_macro", "accuracy", "balanced_accuracy"], "the one that ranks comes first"
     assert set(resampled_names) == {metric.name for metric in classes} - {"precision_macro", "recall_macro"}
+    assert [metric.name for metric in resampled("multi")] == ["f1_macro", "f1_micro", "subset_accuracy", "hamming_loss"]
     assert selection_choices() == (*(metric.name for metric in list_metrics()), "loss")
-    assert [name for name in selection_choices() if lower_is_better(name)] == ["nll", "loss"]
+    assert [name for name in selection_choices() if lower_is_better(name)] == ["nll", "hamming_loss", "loss"]
     assert not lower_is_better("of another version")
 
 
@@ -165,6 +171,7 @@ def test_a_metric_of_another_name_is_no_choice() -> None:
         configure(TrainConfig, {"metric_for_best_model": "f1"})
     assert configure(TrainConfig, {}).metric_for_best_model == "accuracy"
     assert configure(TrainConfig, {"label_type": "score"}).metric_for_best_model == "spearman"
+    assert configure(TrainConfig, {"label_type": "multi"}).metric_for_best_model == "f1_macro"
 
 
 def spelled(tree: ast.AST) -> Iterator[str]:

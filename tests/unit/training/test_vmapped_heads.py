@@ -2,10 +2,12 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from plain_models import in_tiers
 
+from pipeline.evaluation.multi_label import MultiLabelTask
 from pipeline.modeling.family import list_model_types
 from pipeline.strategies.base import create_strategy, list_strategies
 from pipeline.training.activation_cache import ActivationCache
@@ -87,6 +89,25 @@ def test_it_holds_without_the_cache_and_for_other_seeds(tiny, prepare, alone, wa
     seeds = {name: value for name, value in options.items() if name == "seed"}
     (found,) = fit_heads(prepare(dropout=0.0, **options), [tiny.config(**point, **seeds)], watch())
     assert_same(found, alone(**point, **options))
+
+
+def test_heads_of_label_sets_are_what_they_are_by_themselves(tiny, prepare, watch):
+    from pipeline.training.loop import fit
+
+    def plan_sets(**point):
+        plan = prepare(**point, dropout=0.0, label_type="multi", metric_for_best_model="f1_macro")
+        train, validation = (
+            replace(table, labels=np.eye(2, dtype=np.float32)[table.labels] * (np.arange(len(table)) % 3 > 0)[:, None])
+            for table in (plan.train, plan.validation)
+        )
+        return replace(plan, task=MultiLabelTask(tiny.classes), train=train, validation=validation)
+
+    points = POINTS[:2]
+    found = fit_heads(plan_sets(), [plan_sets(**point).config for point in points], watch())
+    for own, point in zip(found, points, strict=True):
+        plan, watcher = plan_sets(**point), watch()
+        assert_same(own, (fit(plan, watcher), watcher.logs, trained_state(plan.model, plan.parameters)))
+        assert {"threshold_1", "threshold_2"} <= own.result.best.keys()
 
 
 def test_dropout_has_each_points_own_probability(tiny, prepare, watch):

@@ -1,0 +1,1 @@
+"""Texts that have any number of labels: read, cleaned, counted and split."""
