@@ -16,6 +16,7 @@ from pipeline.data.label_sets.matrix import as_matrix
 from pipeline.data.tokenization import Labels
 from pipeline.evaluation.metric import CHOSEN, LOSS, Answers, LabelType, measure
 from pipeline.evaluation.metrics.label_sets import F1_MACRO
+from pipeline.evaluation.metrics.likelihood import NLL
 from pipeline.evaluation.plots import draw_label_scores
 from pipeline.evaluation.task import Answer, EvaluationReport, Outputs, Task, as_one_text, caption, columns_of
 from pipeline.evaluation.testing.calibration import calibration_error, draw_reliability, reliability
@@ -43,6 +44,11 @@ class MultiLabelTask(Task):
     loss: ClassVar[str] = "binary_cross_entropy"
     label_type: ClassVar[LabelType] = "multi"
     gives_probabilities: ClassVar[bool] = True
+
+    @property
+    def why_no_threshold(self) -> str:
+        """Each label has one."""
+        return "each label has a threshold of its own, chosen on validation data"
 
     def targets(self, labels: NDArray[Any]) -> Labels:
         """0 or 1 for each label; shape [examples, labels]."""
@@ -107,7 +113,7 @@ class MultiLabelTask(Task):
                 "labels.png": draw_label_scores(by_label["f1-score"], at_half, by_label["support"], heading),
                 "reliability.png": draw_reliability(bins, ece, heading, of_sets=True),
             },
-            {"ece": ece, "nll": _likelihood_loss(gold, probabilities)},
+            {"ece": ece, NLL.name: _likelihood_loss(gold, probabilities)},
             {AT_HALF: float(at_half.mean())},
         )
 

@@ -206,6 +206,6 @@ def test_a_label_that_no_list_of_classes_names_is_added() -> None:
     index = {"joy": 0}
     assert read_sets(np.array(['["joy", "ü"]', "[]"]), index).tolist() == [[True, True], [False, False]]
     assert index == {"joy": 0, "ü": 1}
-    read = read_probabilities({"score_joy": [0.1, 0.2]}, ["joy", "ü"], 2)
+    read = read_probabilities({"joy": [0.1, 0.2]}, ["joy", "ü"], 2)
     assert read[:, 0].tolist() == [0.1, 0.2]
     assert np.isnan(read[:, 1]).all()
