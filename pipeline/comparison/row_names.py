@@ -22,8 +22,10 @@ _TOLD_APART_BY = {
     "compute_dtype": "{}, {}",
     "dropout": "{}, dropout {}",
     "max_length": "{}, length {}",
+    "optimizer": "{}, {}",
     "weight_decay": "{}, decay {}",
     "warmup_ratio": "{}, warm-up {}",
+    "lr_scheduler_type": "{}, {} schedule",
     "tuned": "{}, {}",
 }
 

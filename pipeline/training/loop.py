@@ -61,7 +61,7 @@ def _fit(plan: FitPlan, callback: Callback, accelerator: Any, distributed: Distr
     from torch import manual_seed, stack
 
     seeds = Seeds.of(plan.config)
-    optimizer = build_optimizer(plan.model, plan.parameters, plan.config.weight_decay)
+    optimizer = build_optimizer(plan.model, plan.parameters, plan.config.weight_decay, plan.config.optimizer)
     model = accelerator.prepare_model(plan.model, evaluation_mode=True)  # not wrapped: the world does that, anew in every phase
     optimizer = accelerator.prepare(optimizer)
     manual_seed(distributed.seed(seeds.dropout))
@@ -70,7 +70,7 @@ def _fit(plan: FitPlan, callback: Callback, accelerator: Any, distributed: Distr
     )
     progress = Progress(**restored) if restored else Progress()
     resumed_from = progress.step
-    schedule = build_schedule(plan.total_steps, plan.config.warmup_ratio)
+    schedule = build_schedule(plan.total_steps, plan.config.warmup_ratio, plan.config.lr_scheduler_type)
     watch = Stopwatch(progress.train_seconds)
     loss = plan.build_loss().to(accelerator.device)
     inputs_by_phase = InputsByPhase(plan, callback, accelerator.device, distributed)

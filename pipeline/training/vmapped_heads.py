@@ -53,6 +53,7 @@ VARIED = frozenset(
         "eval_steps",
         "learning_rate",
         "logging_steps",
+        "lr_scheduler_type",
         "max_grad_norm",
         "metric_for_best_model",
         "warmup_ratio",
@@ -88,7 +89,9 @@ def trains_head_alone(parameters: ParameterPlan, encoder: EncoderSpec, strategy:
 
 
 def differ_in_optimization_only(configs: Sequence[FitConfig]) -> bool:
-    """Whether the configurations are equal but for what may vary among points that train together."""
+    """Whether the configurations are of AdamW and equal but for what may vary among points that train together."""
+    if configs[0].optimizer != "adamw":
+        return False
     fixed = [{name: value for name, value in as_dict(config).items() if name not in VARIED} for config in configs]
     return all(other == fixed[0] for other in fixed)
 
@@ -169,7 +172,7 @@ class _Point:
 
     @cached_property
     def _schedule(self) -> Callable[[int], float]:
-        return build_schedule(self.plan.total_steps, self.config.warmup_ratio)
+        return build_schedule(self.plan.total_steps, self.config.warmup_ratio, self.config.lr_scheduler_type)
 
     def logs(self) -> bool:
         """Whether the mean loss is logged after the last step."""
