@@ -166,6 +166,9 @@ class FitConfig(EncoderConfig):
     """Peak learning rate, reached after warm-up; then --lr-scheduler-type says how it goes on."""
     batch_size: Annotated[Count, MostUsed(12)] = 32
     """Examples per optimizer step."""
+    gradient_accumulation_steps: Annotated[Count, Training(10)] = 1
+    """Compute every batch in so many pieces, one after another, and step by the sum of their gradients: the same but for
+    rounding, and for which elements dropout drops, in less memory."""
     epochs: Annotated[Count, MostUsed(11)] = 3
     """Passes over the training data."""
     dropout: Annotated[Probability, Model(6)] = 0.1

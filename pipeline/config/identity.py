@@ -20,6 +20,7 @@ _LATER = {
     "base_model": None,
     "optimizer": "adamw",
     "lr_scheduler_type": "linear",
+    "gradient_accumulation_steps": 1,
 }
 
 

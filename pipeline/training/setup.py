@@ -31,7 +31,7 @@ from pipeline.strategies.base import Strategy, StrategyContext, create_strategy
 from pipeline.strategies.parameter_plan import check_selectors
 from pipeline.training.activation_cache import GIB, ActivationCache
 from pipeline.training.checkpoints import CheckpointFolder
-from pipeline.training.distributed import check_processes
+from pipeline.training.distributed import check_pieces, check_processes
 from pipeline.training.plan import FitPlan
 from pipeline.training.precision import Precision
 from pipeline.training.saved_model import BuiltModel, ModelRecord, build_model, plugin_modules
@@ -117,6 +117,7 @@ def find_strategy(config: configs.TrainConfig) -> tuple[ModelAddress, Strategy]:
     """
     check_objective(config.objective, config.head)
     check_processes(config)
+    check_pieces(config)
     address = find_pretrained(config.model, config.model_revision, config.base_model, config.cache_dir)
     strategy = create_strategy(config.strategy, config.strategy_args)
     strategy.check_packages()
