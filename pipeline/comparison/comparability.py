@@ -119,23 +119,26 @@ def describe_unlike_settings(rows: Mapping[str, Sequence[Run]]) -> Iterator[str]
     if any(tell_settings_apart(rows.values())):
         yield (
             "The rows were not all trained in the same setting (hardware, precision, batch size and pieces, processes, "
-            "acceleration; the column setting says what differs). Times and memory compare within one setting only."
+            "acceleration, gradient checkpointing; the column setting says what differs). Times and memory compare within one "
+            "setting only."
         )
 
 
-_ONE_PROCESS, _ACCELERATED = "1 process", "accelerated"
-_USUAL = (_ONE_PROCESS, _ACCELERATED)
+_ONE_PROCESS, _ACCELERATED, _KEPT = "1 process", "accelerated", "no gradient checkpointing"
+_USUAL = (_ONE_PROCESS, _ACCELERATED, _KEPT)
 
 
 def _parts(run: Run) -> tuple[str, ...]:
     processes = count_processes(run)
-    # The last two are logged where they are not the default.
+    # The last three are logged where they are not the default.
     chosen = re.findall(r"\w+", run.params.get("acceleration", ""))
     pieces = run.params.get("gradient_accumulation_steps")
+    recomputes = run.params.get("gradient_checkpointing") == "True"
     return (
         run.tags.get(Tag.HARDWARE, "unknown hardware"),
         precision_of(run) or "unknown precision",
         f"batches of {run.params.get('batch_size', 'unknown size')}" + (f" in {pieces} pieces" if pieces else ""),
         _ONE_PROCESS if processes == 1 else f"{processes} processes",
         f"acceleration {', '.join(chosen)}" if chosen else _ACCELERATED,
+        "gradient checkpointing" if recomputes else _KEPT,
     )

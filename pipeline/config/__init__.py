@@ -169,6 +169,9 @@ class FitConfig(EncoderConfig):
     gradient_accumulation_steps: Annotated[Count, Training(10)] = 1
     """Compute every batch in so many pieces, one after another, and step by the sum of their gradients: the same but for
     rounding, and for which elements dropout drops, in less memory."""
+    gradient_checkpointing: Annotated[bool, Training(10)] = False
+    """true: keep only what enters each layer, and compute the layer anew in the backward pass. The same result in less memory
+    and more time."""
     epochs: Annotated[Count, MostUsed(11)] = 3
     """Passes over the training data."""
     dropout: Annotated[Probability, Model(6)] = 0.1

@@ -21,6 +21,7 @@ _LATER = {
     "optimizer": "adamw",
     "lr_scheduler_type": "linear",
     "gradient_accumulation_steps": 1,
+    "gradient_checkpointing": False,
 }
 
 

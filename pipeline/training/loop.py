@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pipeline.data.batching import Batch, Examples, cut_batch, plan_epoch
+from pipeline.modeling.gradient_checkpointing import recomputed_layers
 from pipeline.training.acceleration.base import accelerated
 from pipeline.training.acceleration.patches.cuda_graphs import StepGraphs
 from pipeline.training.checkpoints import generator_states
@@ -53,7 +54,8 @@ def fit(plan: FitPlan, callback: Callback) -> FitResult:
     """
     distributed = find_context(plan.config.num_processes)
     accelerator = make_accelerator(plan.precision, **distributed.accelerator_options())
-    with accelerated(plan, accelerator.device) as accelerated_plan:
+    layers = recomputed_layers(plan.model, plan.encoder) if plan.config.gradient_checkpointing else contextlib.nullcontext()
+    with accelerated(plan, accelerator.device) as accelerated_plan, layers:
         train = _solve if plan.strategy.is_solved else _fit
         return train(accelerated_plan, callback, accelerator, distributed)
 

@@ -20,6 +20,7 @@ from pipeline.data.tokenization import TokenTable, clamp_length
 from pipeline.errors import ConfigError
 from pipeline.hashing import digest
 from pipeline.modeling.encoder import FAMILY_HEAD
+from pipeline.modeling.gradient_checkpointing import INSTEAD, check_gradient_checkpointing
 from pipeline.modeling.head import with_head
 from pipeline.modeling.loading import check_weights, load_tokenizer
 from pipeline.modeling.merged_adapters import find_pretrained
@@ -121,8 +122,16 @@ def find_strategy(config: configs.TrainConfig) -> tuple[ModelAddress, Strategy]:
     address = find_pretrained(config.model, config.model_revision, config.base_model, config.cache_dir)
     strategy = create_strategy(config.strategy, config.strategy_args)
     strategy.check_packages()
+    if config.gradient_checkpointing:
+        _check_recomputation(address, strategy)
     _check_strategy(config, address, strategy)
     return address, strategy
+
+
+def _check_recomputation(address: ModelAddress, strategy: Strategy) -> None:
+    if reason := strategy.computes_layers_once:
+        raise ConfigError(f"--gradient-checkpointing true: --strategy {strategy.name} cannot work with it: {reason}. {INSTEAD}")
+    check_gradient_checkpointing(address.encoder)
 
 
 def _check_strategy(
