@@ -119,11 +119,12 @@ def _message(kind: str, error: BaseException, where: str) -> str:
         _FULL: f"The disk is full{on}. Free some space{or_else} and {_AGAIN}.",
         _MEMORY: (
             "The memory is used up, or the limit that is set for this process. A smaller --batch-size, --max-length or --model "
-            f"needs less; end other programs, or raise the limit, and {_AGAIN}."
+            "needs less, and so do --gradient-accumulation-steps 4 and --gradient-checkpointing true; "
+            f"end other programs, or raise the limit, and {_AGAIN}."
         ),
         _GPU_MEMORY: (
-            "The memory of the GPU is used up. Give a smaller --batch-size or --max-length, or end what else uses the GPU, "
-            f"and {_AGAIN}."
+            "The memory of the GPU is used up. Give --gradient-accumulation-steps 4 or --gradient-checkpointing true, a "
+            f"smaller --batch-size or --max-length, or end what else uses the GPU, and {_AGAIN}."
         ),
         _READ_ONLY: f"{subject}: is on a disk that can only be read. Give another folder and {_AGAIN}.",
         _DENIED: f"{subject}: permission denied. Give yourself access, or name another folder, and {_AGAIN}.",

@@ -90,7 +90,7 @@ def precision_of(run: Run) -> str:
 
 
 def describe_settings(runs: Iterable[Run]) -> list[str]:
-    """Hardware, precision, batch size, number of processes and acceleration of the runs, each combination once."""
+    """What times and memory of the runs depend on beside the strategy, such as hardware and batch size; each setting once."""
     return sorted({", ".join(part for part in _parts(run) if part not in _USUAL) for run in runs})
 
 
@@ -118,22 +118,27 @@ def describe_unlike_settings(rows: Mapping[str, Sequence[Run]]) -> Iterator[str]
             yield f"{name}: its seeds were trained in different settings ({listed}), so it has no mean time or memory."
     if any(tell_settings_apart(rows.values())):
         yield (
-            "The rows were not all trained in the same setting (hardware, precision, batch size, processes, acceleration; the "
-            "column setting says what differs). Times and memory compare within one setting only."
+            "The rows were not all trained in the same setting (hardware, precision, batch size and pieces, processes, "
+            "acceleration, gradient checkpointing; the column setting says what differs). Times and memory compare within one "
+            "setting only."
         )
 
 
-_ONE_PROCESS, _ACCELERATED = "1 process", "accelerated"
-_USUAL = (_ONE_PROCESS, _ACCELERATED)
+_ONE_PROCESS, _ACCELERATED, _KEPT = "1 process", "accelerated", "no gradient checkpointing"
+_USUAL = (_ONE_PROCESS, _ACCELERATED, _KEPT)
 
 
 def _parts(run: Run) -> tuple[str, ...]:
     processes = count_processes(run)
-    chosen = re.findall(r"\w+", run.params.get("acceleration", ""))  # logged where it is not `auto`
+    # The last three are logged where they are not the default.
+    chosen = re.findall(r"\w+", run.params.get("acceleration", ""))
+    pieces = run.params.get("gradient_accumulation_steps")
+    recomputes = run.params.get("gradient_checkpointing") == "True"
     return (
         run.tags.get(Tag.HARDWARE, "unknown hardware"),
         precision_of(run) or "unknown precision",
-        f"batches of {run.params.get('batch_size', 'unknown size')}",
+        f"batches of {run.params.get('batch_size', 'unknown size')}" + (f" in {pieces} pieces" if pieces else ""),
         _ONE_PROCESS if processes == 1 else f"{processes} processes",
         f"acceleration {', '.join(chosen)}" if chosen else _ACCELERATED,
+        "gradient checkpointing" if recomputes else _KEPT,
     )

@@ -71,7 +71,19 @@ _LOSSES = ("texts_cut_percent", "tokens_cut_percent", "unknown_tokens_percent")
 _WORTH_SHOWING = 1.0  # percent of what is lost
 
 # Parameters that a row has as columns of that name.
-_CHOICES = ("model", "max_train_samples", "epochs", "batch_size", "dropout", "max_length", "weight_decay", "warmup_ratio")
+_CHOICES = (
+    "model",
+    "max_train_samples",
+    "epochs",
+    "batch_size",
+    "dropout",
+    "max_length",
+    "optimizer",
+    "weight_decay",
+    "warmup_ratio",
+    "lr_scheduler_type",
+)
+_UNLESS_LOGGED = {"optimizer": "adamw", "lr_scheduler_type": "linear"}  # older than the options, or not said otherwise
 # The same of what says how much errors count; empty where it has its default.
 _COUNTING = as_dict(ImbalanceConfig())
 _ALL = "all"  # examples, where their number was not bounded
@@ -104,8 +116,10 @@ _SHOWN = {
     "epochs": ("epochs", "{}"),
     "dropout": ("dropout", "{}"),
     "max_length": ("length", "{}"),
+    "optimizer": ("optimizer", "{}"),
     "weight_decay": ("decay", "{}"),
     "warmup_ratio": ("warm-up", "{}"),
+    "lr_scheduler_type": ("schedule", "{}"),
     **{name: (name.replace("_", " "), "{}") for name in _COUNTING},
     "trainable_percent": ("trainable %", "{:.4g}"),
     **_shown_metrics(),
@@ -129,6 +143,7 @@ _SHOWN = {
 }
 _TEXTS = frozenset(
     {"entry", "strategy", "objective", "pooling", "changed_arguments", "model", "group", "learned", "setting", "tuned"}
+    | _UNLESS_LOGGED.keys()
 )
 
 MOST_LETTERS = 6
@@ -159,6 +174,8 @@ def build_table(runs: Sequence[Run], failed: Sequence[Run] = (), ranked: bool = 
     if (frame["processes"] == 1).all():
         empty.append("processes")
     empty += [name for name in (*_CHOICES, *_COUNTING, "compute_dtype", "setting") if frame[name].isin(["", _ALL]).all()]
+    for name, usual in _UNLESS_LOGGED.items():
+        frame[name] = frame[name].mask((frame[name] == "") & (frame["learning_rate"] != ""), usual)
     frame = frame.drop(columns=empty)
     names = ["strategy", "arguments"]
     order = (

@@ -20,10 +20,12 @@ from pipeline.config.fields import (
     Names,
     NonNegative,
     Operational,
+    OptimizerName,
     Pooling,
     Probability,
     Rate,
     Ratios,
+    Schedule,
     Seed,
     Share,
     Switches,
@@ -166,17 +168,27 @@ class FitConfig(ImbalanceConfig, EncoderConfig):
     model_labels: Annotated[Names, Model(5)] = ()
     """The data's classes in the order in which the model's own classifier puts them out; matched by name if not given."""
     learning_rate: Annotated[Rate, MostUsed(10)] = 2e-5
-    """Peak learning rate of AdamW, reached after warm-up, then falling linearly to zero."""
+    """Peak learning rate, reached after warm-up; then --lr-scheduler-type says how it goes on."""
     batch_size: Annotated[Count, MostUsed(12)] = 32
     """Examples per optimizer step."""
+    gradient_accumulation_steps: Annotated[Count, Training(10)] = 1
+    """Compute every batch in so many pieces, one after another, and step by the sum of their gradients: the same but for
+    rounding, and for which elements dropout drops, in less memory."""
+    gradient_checkpointing: Annotated[bool, Training(10)] = False
+    """true: keep only what enters each layer, and compute the layer anew in the backward pass. The same result in less memory
+    and more time."""
     epochs: Annotated[Count, MostUsed(11)] = 3
     """Passes over the training data."""
     dropout: Annotated[Probability, Model(6)] = 0.1
     """Dropout probability of hidden states, attention and classifier alike."""
+    optimizer: Annotated[OptimizerName, Training(1)] = "adamw"
+    """adamw; adafactor: less memory, as it keeps a number per row and column of a matrix where AdamW keeps two per weight."""
     weight_decay: Annotated[NonNegative, Training(1)] = 0.01
-    """AdamW's weight decay; biases and layer norms are spared."""
+    """The optimizer's weight decay; biases and layer norms are spared."""
     warmup_ratio: Annotated[Share, Training(2)] = 0.1
     """Share of all steps over which the learning rate rises from zero."""
+    lr_scheduler_type: Annotated[Schedule, Training(2)] = "linear"
+    """Learning rate after warm-up. linear, cosine: down to zero at the end; constant: it stays at its peak."""
     max_grad_norm: Annotated[Rate, Training(3)] = 1.0
     """Gradients are scaled down to this global norm."""
     eval_steps: Annotated[Count | None, Training(4)] = None

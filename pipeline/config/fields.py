@@ -47,6 +47,8 @@ Probability = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 Pooling = Literal["mean", "cls", "max"]
+OptimizerName = Literal["adamw", "adafactor"]
+Schedule = Literal["linear", "cosine", "constant"]
 Seed = Annotated[int, Field(ge=0, lt=SEED_LIMIT)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_split_names)]
 

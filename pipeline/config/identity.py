@@ -22,6 +22,10 @@ _LATER = {
     **as_dict(ImbalanceConfig()),
     "label_separator": None,
     "label_columns": (),
+    "optimizer": "adamw",
+    "lr_scheduler_type": "linear",
+    "gradient_accumulation_steps": 1,
+    "gradient_checkpointing": False,
 }
 
 

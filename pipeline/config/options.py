@@ -33,6 +33,8 @@ LONGER_SPELLINGS = {
     "model_name": "model",
     "dataset_name": "dataset",
     "lr": "learning_rate",
+    "optim": "optimizer",
+    "lr_scheduler": "lr_scheduler_type",
     "hidden_dropout_prob": "dropout",
     "dropout_rate": "dropout",
     "validation_split": "split",

@@ -155,6 +155,14 @@ def plan_epoch(
     return [batches[index] for index in generator.permutation(len(batches))]
 
 
+def cut_batch(indices: NDArray[np.int64], pieces: int) -> list[NDArray[np.int64]]:
+    """A batch in so many pieces of nearly the same size, in order; in one an example where it has fewer.
+
+    A batch has its texts in order of length, so those of a piece are of like length, too.
+    """
+    return [piece for piece in np.array_split(indices, pieces) if len(piece)]
+
+
 def plan_inference(lengths: NDArray[np.int64], max_tokens: int, max_examples: int = 512) -> list[NDArray[np.int64]]:
     """Indices of batches for inference: sorted by length, each within `max_tokens` after padding (or one example)."""
     order = np.argsort(-lengths, kind="stable")

@@ -174,7 +174,9 @@ def _put_in(
     logits = address.encoder.family.logits
     values = load_kwargs.get("device_map") != "meta"
     with _model_errors(address), quiet_transformers(), torch.random.fork_rng(devices=[]):
-        own = address.encoder.family.settings
+        own = dict(address.encoder.family.settings)
+        if address.config.get("gradient_checkpointing"):  # as older folders say it; here an option decides
+            own["gradient_checkpointing"] = False
         config = AutoConfig.from_pretrained(address.folder, trust_remote_code=False, **own, **settings)
         family = MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING[type(config)]
         with open_weights(address.name, address.folder, family.base_model_prefix, values) as tensors:

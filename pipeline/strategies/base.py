@@ -87,6 +87,11 @@ class Strategy:
         """How many of the encoder's positions the strategy takes; texts are cut to what is left."""
         return 0
 
+    @property
+    def computes_layers_once(self) -> str:
+        """Why the backward pass cannot compute layers anew (`--gradient-checkpointing`); empty where it can."""
+        return ""
+
     def phases(self, context: StrategyContext) -> Sequence[Phase]:
         """From which epoch which parameters train, at which factor of the learning rate.
 

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.config import FitConfig
+from pipeline.data.batching import cut_batch
 from pipeline.errors import ConfigError
 from pipeline.training.seeding import derive
 
@@ -53,15 +54,35 @@ def check_processes(config: FitConfig) -> None:
         )
 
 
+def check_pieces(config: FitConfig) -> None:
+    """Hold `--gradient-accumulation-steps` against batch size and processes.
+
+    Raises:
+        ConfigError: There are more pieces than examples.
+    """
+    pieces, processes = config.gradient_accumulation_steps, config.num_processes
+    most = config.batch_size // processes
+    if pieces > most:
+        shared = f" shared by --num-processes {processes}" if processes > 1 else ""
+        raise ConfigError(
+            f"--gradient-accumulation-steps {pieces} cuts batches into more pieces than they have examples (--batch-size "
+            f"{config.batch_size}{shared}). Give at most --gradient-accumulation-steps {most}, or larger batches."
+        )
+
+
 @dataclass(frozen=True)
 class Share:
-    """What one process computes of a batch."""
+    """What one process computes of a batch, or a piece of that."""
 
     indices: NDArray[np.int64]
     """At least one example, so that the process takes part in the exchange of gradients."""
     weight: float
     """Factor of the mean loss over `indices`: its mean over processes is then the mean loss over the batch. 0 if none of the
     batch is for this process."""
+
+    def cut(self, pieces: int) -> list[Share]:
+        """The share in so many pieces, or one an example; their weighted losses add up to its own."""
+        return [Share(piece, self.weight * (len(piece) / len(self.indices))) for piece in cut_batch(self.indices, pieces)]
 
 
 class DistributedContext:
@@ -81,10 +102,6 @@ class DistributedContext:
     def share(self, batch: NDArray[np.int64]) -> Share:
         """This process's part of a batch."""
         return Share(batch, 1.0)
-
-    def weigh(self, loss: torch.Tensor, share: Share) -> torch.Tensor:
-        """The loss to differentiate, such that the mean of its gradients over processes is the batch's."""
-        return loss
 
     def wrap(self, model: nn.Module, phase: int) -> nn.Module:
         """The model as it is trained in a phase: it exchanges the gradients of what requires them now."""
@@ -154,10 +171,6 @@ class ProcessGroup(DistributedContext):
         """Every `size`-th example, so that short and long ones, which a batch has in order, are dealt out evenly."""
         mine = batch[self.rank :: self.size]
         return Share(mine if len(mine) else batch[:1], len(mine) * self.size / len(batch))
-
-    def weigh(self, loss: torch.Tensor, share: Share) -> torch.Tensor:
-        """Times the share's weight: processes whose shares differ in size count by their examples."""
-        return loss * share.weight
 
     def wrap(self, model: nn.Module, phase: int) -> nn.Module:
         """Wrapped anew when the phase changes: torch looks once, at the beginning, at what requires gradients."""

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from pipeline.data.batching import Batch, Examples, plan_epoch
+from pipeline.data.batching import Batch, Examples, cut_batch, plan_epoch
+from pipeline.modeling.gradient_checkpointing import recomputed_layers
 from pipeline.training.acceleration.base import accelerated
 from pipeline.training.acceleration.patches.cuda_graphs import StepGraphs
 from pipeline.training.checkpoints import generator_states
 from pipeline.training.closed_form import solve_head
-from pipeline.training.distributed import DistributedContext, find_context
+from pipeline.training.distributed import DistributedContext, Share, find_context
 from pipeline.training.inference import predict_logits
 from pipeline.training.inputs import InputsByPhase, PhaseInputs
 from pipeline.training.meters import FlopCounter, Stopwatch
@@ -52,7 +54,8 @@ def fit(plan: FitPlan, callback: Callback) -> FitResult:
     """
     distributed = find_context(plan.config.num_processes)
     accelerator = make_accelerator(plan.precision, **distributed.accelerator_options())
-    with accelerated(plan, accelerator.device) as accelerated_plan:
+    layers = recomputed_layers(plan.model, plan.encoder) if plan.config.gradient_checkpointing else contextlib.nullcontext()
+    with accelerated(plan, accelerator.device) as accelerated_plan, layers:
         train = _solve if plan.strategy.is_solved else _fit
         return train(accelerated_plan, callback, accelerator, distributed)
 
@@ -61,7 +64,7 @@ def _fit(plan: FitPlan, callback: Callback, accelerator: Any, distributed: Distr
     from torch import manual_seed, stack
 
     seeds = Seeds.of(plan.config)
-    optimizer = build_optimizer(plan.model, plan.parameters, plan.config.weight_decay)
+    optimizer = build_optimizer(plan.model, plan.parameters, plan.config.weight_decay, plan.config.optimizer)
     model = accelerator.prepare_model(plan.model, evaluation_mode=True)  # not wrapped: the world does that, anew in every phase
     optimizer = accelerator.prepare(optimizer)
     manual_seed(distributed.seed(seeds.dropout))
@@ -70,11 +73,11 @@ def _fit(plan: FitPlan, callback: Callback, accelerator: Any, distributed: Distr
     )
     progress = Progress(**restored) if restored else Progress()
     resumed_from = progress.step
-    schedule = build_schedule(plan.total_steps, plan.config.warmup_ratio)
+    schedule = build_schedule(plan.total_steps, plan.config.warmup_ratio, plan.config.lr_scheduler_type)
     watch = Stopwatch(progress.train_seconds)
     loss = plan.build_loss().to(accelerator.device)
     inputs_by_phase = InputsByPhase(plan, callback, accelerator.device, distributed)
-    on_gpu, longest = accelerator.device.type == "cuda", plan.longest_text
+    pieces, longest = plan.config.gradient_accumulation_steps, plan.longest_text
     graphs = None
     if "cuda_graphs" in plan.accelerations:
         graphs = StepGraphs(optimizer, plan.total_steps - progress.step)
@@ -87,26 +90,28 @@ def _fit(plan: FitPlan, callback: Callback, accelerator: Any, distributed: Distr
         inputs = inputs_by_phase.of(phase, progress)
         flops = FlopCounter.of(plan.encoder, plan.parameters, phase, inputs.uses_cache, plan.trims_last_layer)
         batches = plan_epoch(plan.train.lengths, plan.config.batch_size, seeds.order, epoch)
+        load = partial(_load, inputs.train, accelerator.device, longest, plan.pad_id)
         wrapped = distributed.wrap(model, phase)
         wrapped.train()
         for indices in batches[position:]:
             with watch.running():
-                share = distributed.share(indices)
-                batch = inputs.train.batch(share.indices)
-                if on_gpu:
-                    batch = batch.lengthened(LENGTH_MULTIPLE, longest, plan.pad_id)
-                batch = batch.to(accelerator.device)
+                shares = distributed.share(indices).cut(pieces)
+                loaded = map(load, shares)  # made one by one
                 rate = plan.config.learning_rate * schedule(progress.step)
                 set_learning_rate(optimizer, rate, phase)
-                weigh = partial(distributed.weigh, share=share)
-                step = partial(_step, plan, accelerator, optimizer, wrapped, loss, inputs, weigh, progress.step)
+                step = partial(_step, plan, accelerator, optimizer, wrapped, loss, inputs, shares, progress.step)
                 is_whole = len(indices) == plan.config.batch_size  # the last batch of an epoch may be smaller
-                losses.append(graphs.run(step, batch, phase) if graphs and is_whole else step(batch))
+                if graphs and is_whole:
+                    losses.append(graphs.run(partial(_in_one_piece, step), next(loaded), phase))
+                else:
+                    losses.append(step(loaded))
             progress.step += 1
             progress.examples += len(indices)
             progress.tokens += int(inputs.train.lengths[indices].sum())
             progress.flops += sum(
-                flops.step(len(part), int(inputs.train.lengths[part].max())) for part in distributed.parts(indices)
+                flops.step(len(piece), int(inputs.train.lengths[piece].max()))
+                for part in distributed.parts(indices)
+                for piece in cut_batch(part, pieces)
             )
             callback.on_step(progress.step, plan.total_steps)
             logs, evaluates = progress.step % plan.config.logging_steps == 0, plan.evaluation_is_due(progress.step)
@@ -136,6 +141,18 @@ def _fit(plan: FitPlan, callback: Callback, accelerator: Any, distributed: Distr
     return progress.result(plan.total_steps, resumed_from)
 
 
+def _load(examples: Examples, device: torch.device, longest: int, pad_id: int, share: Share) -> Batch:
+    """The examples of a share on the device; on a GPU padded to one of few lengths."""
+    batch = examples.batch(share.indices)
+    if device.type == "cuda":
+        batch = batch.lengthened(LENGTH_MULTIPLE, longest, pad_id)
+    return batch.to(device)
+
+
+def _in_one_piece(step: Callable[[Iterable[Batch]], torch.Tensor], batch: Batch) -> torch.Tensor:
+    return step([batch])
+
+
 def _step(
     plan: FitPlan,
     accelerator: Any,
@@ -143,24 +160,36 @@ def _step(
     wrapped: nn.Module,
     compare: Loss,
     inputs: PhaseInputs,
-    weigh: Callable[[torch.Tensor], torch.Tensor],
+    shares: Sequence[Share],
     step: int,
-    batch: Batch,
+    batches: Iterable[Batch],
 ) -> torch.Tensor:
-    """One optimizer step, after so many others; the loss, without what it was computed from."""
-    with inputs.train.as_model_input():
-        loss = compare(wrapped(**batch.inputs).logits, batch.labels)
-    with accelerator.autocast():
-        penalty = plan.strategy.penalty(plan.model)
-    loss = weigh(loss if penalty is None else loss + penalty)
-    accelerator.backward(loss)
+    """One optimizer step, after so many others; the loss, without what it was computed from.
+
+    Args:
+        shares: The pieces of the batch, each a share of the loss.
+        batches: The same examples; none is asked for before the one before it has given its gradients.
+    """
+    import torch
+
+    losses = []
+    for share, batch in zip(shares, batches, strict=True):
+        is_last = share is shares[-1]
+        with contextlib.nullcontext() if is_last else accelerator.no_sync(wrapped):  # processes exchange gradients once a step
+            with inputs.train.as_model_input():
+                loss = compare(wrapped(**batch.inputs).logits, batch.labels)
+            with accelerator.autocast():
+                penalty = plan.strategy.penalty(plan.model)
+            loss = (loss if penalty is None else loss + penalty) * share.weight
+            accelerator.backward(loss)
+        losses.append(loss.detach())
     norm = accelerator.clip_grad_norm_(plan.model.parameters(), plan.config.max_grad_norm)
     optimizer.step()
     # Under fp16 a step whose gradients overflow is skipped; only there is waiting for the norm worth it.
     if accelerator.scaler is None or bool(norm.isfinite()):
         plan.strategy.after_step(plan.model, step + 1)
     optimizer.zero_grad()
-    return loss.detach()
+    return torch.stack(losses).sum()
 
 
 def _solve(plan: FitPlan, callback: Callback, accelerator: Any, distributed: DistributedContext) -> FitResult:

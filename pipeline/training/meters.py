@@ -72,6 +72,7 @@ class FlopCounter:
     Of r relative positions p linear layers make keys and queries, in every layer once per step (2ph²r), and add 2phr per token.
     A family's head that classifies every token counts once per token. Left out: what another head does once per token (the
     scores of `attention`); adapters' own forward products (1 to 4 % for LoRA of rank 8), projections from a smaller embedding,
+    layers that --gradient-checkpointing computes anew, as usual in a utilisation (Chowdhery et al. 2022, arXiv:2204.02311),
     and virtual tokens, which make a short text up to twice as long for prompt and P-tuning.
     """
 

@@ -1,4 +1,4 @@
-"""AdamW with a group per learning rate and decay, and the learning rate by step."""
+"""The optimizer with a group per learning rate and decay, and the learning rate by step."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from pipeline.config.fields import OptimizerName, Schedule
 from pipeline.strategies.parameter_plan import ParameterPlan, PlannedParameter
 
 if TYPE_CHECKING:
@@ -19,8 +20,8 @@ def warmup_steps(total_steps: int, warmup_ratio: float) -> int:
     return math.ceil(total_steps * warmup_ratio)
 
 
-def build_schedule(total_steps: int, warmup_ratio: float) -> Callable[[int], float]:
-    """Share of the peak rate at a step counted from 0: up linearly over the warm-up, then down to zero at the end.
+def build_schedule(total_steps: int, warmup_ratio: float, schedule: Schedule = "linear") -> Callable[[int], float]:
+    """Share of the peak rate at a step counted from 0: up linearly over the warm-up, then as `schedule` says.
 
     A function of the step alone, so nothing of it goes into checkpoints: the scheduler that it is taken from has an optimizer
     without parameters. Ours has a rate per group and phase.
@@ -30,30 +31,38 @@ def build_schedule(total_steps: int, warmup_ratio: float) -> Callable[[int], flo
 
     unused = torch.optim.SGD([torch.nn.Parameter(torch.empty(0))], lr=1.0)
     shares: Callable[[int], float]
-    (shares,) = get_scheduler("linear", unused, warmup_steps(total_steps, warmup_ratio), total_steps).lr_lambdas
+    name = "constant_with_warmup" if schedule == "constant" else schedule  # transformers' own "constant" has no warm-up
+    (shares,) = get_scheduler(name, unused, warmup_steps(total_steps, warmup_ratio), total_steps).lr_lambdas
     return shares
 
 
-def build_optimizer(model: nn.Module, plan: ParameterPlan, weight_decay: float) -> torch.optim.Optimizer:
-    """AdamW with one group per rate and decay (Loshchilov and Hutter 2019, arXiv:1711.05101).
+def build_optimizer(
+    model: nn.Module, plan: ParameterPlan, weight_decay: float, optimizer: OptimizerName = "adamw"
+) -> torch.optim.Optimizer:
+    """The optimizer with one group per rate and decay.
+
+    AdamW (Loshchilov and Hutter 2019, arXiv:1711.05101) is torch's. Adafactor (Shazeer and Stern 2018, arXiv:1804.04235) is
+    transformers', as its Trainer makes it: rates come from the schedule and are no share of the weights' size, so they are of
+    AdamW's order.
 
     Parameters that a later phase unfreezes are members from the first step: an optimizer built from `requires_grad` would
-    never train them. While frozen they have no gradient, and AdamW passes over them without decay.
+    never train them. While frozen they have no gradient, and either optimizer passes over them without decay.
     """
     import torch
+    from transformers.optimization import Adafactor
 
     by_name = dict(model.named_parameters())
     groups: dict[tuple[tuple[float, ...], bool], list[torch.nn.Parameter]] = defaultdict(list)
     for parameter in plan.trainable:
         groups[parameter.lr_multipliers, decays_weights(parameter)].append(by_name[parameter.name])
-    return torch.optim.AdamW(
-        [
-            {"params": members, "weight_decay": weight_decay if decays else 0.0, "lr_multipliers": lr_multipliers}
-            for (lr_multipliers, decays), members in groups.items()
-        ],
-        lr=0.0,
-        fused=True,
-    )
+    members = [
+        {"params": parameters, "weight_decay": weight_decay if decays else 0.0, "lr_multipliers": lr_multipliers}
+        for (lr_multipliers, decays), parameters in groups.items()
+    ]
+    if optimizer == "adafactor":
+        adafactor: torch.optim.Optimizer = Adafactor(members, lr=0.0, scale_parameter=False, relative_step=False)
+        return adafactor
+    return torch.optim.AdamW(members, lr=0.0, fused=True)
 
 
 def set_learning_rate(optimizer: Any, rate: float, phase: int) -> None:

@@ -228,7 +228,8 @@ class FitPlan:
     @property
     def largest_batch(self) -> int:
         """Tokens after padding; nothing else is computed in larger batches, so that peak memory is training's."""
-        return math.ceil(self.config.batch_size / self.config.num_processes) * int(self.train.lengths.max())
+        parts = self.config.num_processes * self.config.gradient_accumulation_steps
+        return math.ceil(self.config.batch_size / parts) * int(self.train.lengths.max())
 
     @property
     def longest_text(self) -> int:

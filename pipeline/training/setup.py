@@ -20,6 +20,7 @@ from pipeline.data.tokenization import TokenTable, clamp_length
 from pipeline.errors import ConfigError
 from pipeline.hashing import digest
 from pipeline.modeling.encoder import FAMILY_HEAD
+from pipeline.modeling.gradient_checkpointing import INSTEAD, check_gradient_checkpointing
 from pipeline.modeling.head import with_head
 from pipeline.modeling.loading import check_weights, load_tokenizer
 from pipeline.modeling.merged_adapters import find_pretrained
@@ -31,7 +32,7 @@ from pipeline.strategies.base import Strategy, StrategyContext, create_strategy
 from pipeline.strategies.parameter_plan import check_selectors
 from pipeline.training.activation_cache import GIB, ActivationCache
 from pipeline.training.checkpoints import CheckpointFolder
-from pipeline.training.distributed import check_processes
+from pipeline.training.distributed import check_pieces, check_processes
 from pipeline.training.plan import FitPlan
 from pipeline.training.precision import Precision
 from pipeline.training.saved_model import BuiltModel, ModelRecord, build_model, plugin_modules
@@ -123,11 +124,20 @@ def find_strategy(config: configs.TrainConfig) -> tuple[ModelAddress, Strategy]:
     """
     check_objective(config.objective, config.head)
     check_processes(config)
+    check_pieces(config)
     address = find_pretrained(config.model, config.model_revision, config.base_model, config.cache_dir)
     strategy = create_strategy(config.strategy, config.strategy_args)
     strategy.check_packages()
+    if config.gradient_checkpointing:
+        _check_recomputation(address, strategy)
     _check_strategy(config, address, strategy)
     return address, strategy
+
+
+def _check_recomputation(address: ModelAddress, strategy: Strategy) -> None:
+    if reason := strategy.computes_layers_once:
+        raise ConfigError(f"--gradient-checkpointing true: --strategy {strategy.name} cannot work with it: {reason}. {INSTEAD}")
+    check_gradient_checkpointing(address.encoder)
 
 
 def _check_strategy(

@@ -20,7 +20,7 @@ from pipeline.strategies.base import Strategy
 from pipeline.strategies.parameter_plan import ParameterPlan
 from pipeline.training.acceleration.base import accelerated
 from pipeline.training.checkpoints import trained_state
-from pipeline.training.distributed import DistributedContext
+from pipeline.training.distributed import DistributedContext, Share
 from pipeline.training.inference import predict_logits
 from pipeline.training.inputs import InputsByPhase, PhaseInputs
 from pipeline.training.loop import make_accelerator
@@ -53,6 +53,7 @@ VARIED = frozenset(
         "eval_steps",
         "learning_rate",
         "logging_steps",
+        "lr_scheduler_type",
         "max_grad_norm",
         "metric_for_best_model",
         "warmup_ratio",
@@ -88,7 +89,9 @@ def trains_head_alone(parameters: ParameterPlan, encoder: EncoderSpec, strategy:
 
 
 def differ_in_optimization_only(configs: Sequence[FitConfig]) -> bool:
-    """Whether the configurations are equal but for what may vary among points that train together."""
+    """Whether the configurations are of AdamW and equal but for what may vary among points that train together."""
+    if configs[0].optimizer != "adamw":
+        return False
     fixed = [{name: value for name, value in as_dict(config).items() if name not in VARIED} for config in configs]
     return all(other == fixed[0] for other in fixed)
 
@@ -169,7 +172,7 @@ class _Point:
 
     @cached_property
     def _schedule(self) -> Callable[[int], float]:
-        return build_schedule(self.plan.total_steps, self.config.warmup_ratio)
+        return build_schedule(self.plan.total_steps, self.config.warmup_ratio, self.config.lr_scheduler_type)
 
     def logs(self) -> bool:
         """Whether the mean loss is logged after the last step."""
@@ -217,24 +220,30 @@ class _Group:
             epoch += 1
 
     def _step(self, indices: Any) -> None:
+        import torch
         from torch.func import vmap
 
         watch = Stopwatch()
         rates = [point.rate for point in self._active]
         self._stack.train()
         with watch.running():
-            batch = self._inputs.train.batch(indices).to(self._accelerator.device)
-            with self._inputs.train.as_model_input(), self._accelerator.autocast():
-                logits = self._stack(**batch.inputs).logits
-                losses = vmap(self._loss, in_dims=(1, None))(logits.float(), batch.labels)
-            losses.sum().backward()  # of each point's weights only its own loss is a function
+            losses, flops, tokens = [], 0.0, 0
+            for piece in Share(indices, 1.0).cut(self._plan.config.gradient_accumulation_steps):
+                batch = self._inputs.train.batch(piece.indices).to(self._accelerator.device)
+                with self._inputs.train.as_model_input(), self._accelerator.autocast():
+                    logits = self._stack(**batch.inputs).logits
+                    loss = vmap(self._loss, in_dims=(1, None))(logits.float(), batch.labels) * piece.weight
+                loss.sum().backward()  # of each point's weights only its own loss is a function
+                losses.append(loss.detach())
+                flops += self._flops.step(*batch.shape)
+                tokens += batch.tokens
             self._optimizer.step(rates)
-            self._unread.append(losses.detach())
+            self._unread.append(torch.stack(losses).sum(0))
         for point in self._active:
             point.progress.step += 1
             point.progress.examples += len(indices)
-            point.progress.tokens += batch.tokens
-            point.progress.flops += self._flops.step(*batch.shape)
+            point.progress.tokens += tokens
+            point.progress.flops += flops
         self._callback.on_step(self._active[0].progress.step, self._total)
         if any(point.logs() or point.evaluates() for point in self._active):
             with watch.running():

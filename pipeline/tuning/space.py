@@ -29,8 +29,10 @@ SEARCHABLE = frozenset(
         "batch_size",
         "epochs",
         "dropout",
+        "optimizer",
         "weight_decay",
         "warmup_ratio",
+        "lr_scheduler_type",
         "max_grad_norm",
         "max_length",
         "early_stopping_patience",
@@ -97,8 +99,8 @@ class Space:
                 continue
             if name in options:
                 messages.append(
-                    f"space: {name!r} decides what trials are compared on, not how they train. Options that can be "
-                    f"searched: {', '.join(sorted(SEARCHABLE))}."
+                    f"space: {name!r} decides what trials are compared on, or what they cost, not what they learn. "
+                    f"Options that can be searched: {', '.join(sorted(SEARCHABLE))}."
                 )
             else:
                 messages.append("space: " + unknown(f"option or argument of {strategy}", name, SEARCHABLE | arguments))

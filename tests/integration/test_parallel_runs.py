@@ -113,6 +113,8 @@ OTHERS = {
     "bi_encoder": {"strategy": "full", "objective": "bi_encoder"},
     "bi_encoder, frozen below": {"strategy": "partial", "objective": "bi_encoder"},
     "distilbert": {"strategy": "bitfit", "family": "distilbert"},
+    "in pieces": {"strategy": "gradual", "epochs": 3, "gradient_accumulation_steps": 3, "lr_scheduler_type": "cosine"},
+    "computed anew": {"strategy": "lora", "gradient_accumulation_steps": 2, "gradient_checkpointing": True},
 }
 NAMES = [*STRATEGIES, *(name for name in OTHERS if name != "stopped")]
 

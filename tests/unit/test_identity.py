@@ -72,6 +72,22 @@ def test_what_is_no_repetition_has_other_settings(differs: dict[str, object]) ->
     assert settings_hash(configs.TrainConfig()) != settings_hash(other)
 
 
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"optimizer": "adafactor"},
+        {"lr_scheduler_type": "cosine"},
+        {"gradient_accumulation_steps": 2},
+        {"gradient_checkpointing": True},
+    ],
+    ids=str,
+)
+def test_what_changes_a_result_or_what_it_costs_is_another_run(option: dict[str, object]) -> None:
+    config = configs.TrainConfig(**option)  # type: ignore[arg-type]
+    assert settings_hash(config) != settings_hash(configs.TrainConfig())
+    assert {**identify(config), **option} == identify(config)
+
+
 def test_a_choice_of_accelerations_is_another_run_in_whatever_order_it_was_typed() -> None:
     off = configs.TrainConfig(acceleration="off")  # type: ignore[arg-type]
     assert settings_hash(off) != settings_hash(configs.TrainConfig())

@@ -119,7 +119,8 @@ def _death(rank: int, count: int, status: int) -> PipelineError:
     how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
     return PipelineError(
         f"Process {rank} of the {count} of this training {how}, from outside or because the system ran out of memory; the "
-        "others were ended. Run the same command to resume from the last checkpoint; a smaller --batch-size needs less."
+        "others were ended. Run the same command to resume from the last checkpoint; a smaller --batch-size, or "
+        "--gradient-accumulation-steps, needs less."
     )
 
 

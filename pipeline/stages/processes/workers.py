@@ -96,7 +96,8 @@ class WorkerProcess(Generic[T]):
                 raise ProcessLostError("The process of this run was told to end from outside, and closed its run.") from error
             raise ProcessLostError(
                 "The process of this run was killed from outside; the system may have run out of memory. "
-                "Run the same command to resume from the last checkpoint; a smaller --batch-size needs less."
+                "Run the same command to resume from the last checkpoint; a smaller --batch-size, or "
+                "--gradient-accumulation-steps, needs less."
             ) from error
         except BaseException:
             self.interrupt()

@@ -110,6 +110,7 @@ def _is_alike(run: Run, inputs: TrainingInputs, precision: Precision) -> bool:
         and run.tags.get("strategy") == config.strategy
         and run.tags.get(Tag.BASE_SHA256) == inputs.base_sha256
         and all(run.params.get(name) == value for name, value in wanted.items())
+        and run.params.get("gradient_checkpointing", "False") == str(config.gradient_checkpointing)
         and run.tags.get(Tag.HARDWARE) in (None, hardware())
         and all(run.metrics.get(name) for name in _NEEDED)
         and run.metrics.get("cost/grid_points", 1) <= 1  # of those that trained together each has a share of the seconds

@@ -30,6 +30,11 @@ class Prefix(VirtualTokens):
     projection_lr_multiplier: Rate = 0.02
     """Share of the learning rate at which that embedding and network train; the published method says 1."""
 
+    @property
+    def computes_layers_once(self) -> str:
+        """Peft hands the prefix to the layers as a cache of past keys and values, which transformers takes from such layers."""
+        return "layers that are computed anew are given no past keys and values, which the prefix is"
+
     def phases(self, context: StrategyContext) -> Sequence[Phase]:
         """The prefix and the head, all the time.
 

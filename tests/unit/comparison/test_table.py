@@ -87,6 +87,8 @@ def test_each_measure_is_read_from_its_metric_and_one_that_no_run_has_is_no_colu
         ({"epochs": "3"}, ["full for 2 epochs", "full for 3 epochs"]),
         ({"batch_size": "64"}, ["full, batches of 32", "full, batches of 64"]),
         ({"model": "bert"}, ["full, minilm", "full, bert"]),
+        ({"optimizer": "adafactor"}, ["full, adamw", "full, adafactor"]),
+        ({"lr_scheduler_type": "cosine"}, ["full, linear schedule", "full, cosine schedule"]),
         ({"learning_rate": "3e-5", "epochs": "3"}, ["full at 2e-05", "full at 3e-5"]),
         ({"no_option_that_is_known": "1"}, ["full #1", "full #2"]),
     ],

@@ -63,6 +63,8 @@ def test_a_row_of_two_machines_has_no_mean_time_and_no_point_and_this_is_said(ma
         ({"tags": {"hardware": "Y"}}, ("X, 2 threads", "Y")),
         ({"params": {"compute_dtype": "bfloat16"}}, ("fp32", "bf16")),
         ({"params": {"batch_size": "64"}}, ("batches of 32", "batches of 64")),
+        ({"params": {"gradient_accumulation_steps": "4"}}, ("batches of 32", "batches of 32 in 4 pieces")),
+        ({"params": {"gradient_checkpointing": "True"}}, ("no gradient checkpointing", "gradient checkpointing")),
         ({"tags": {"num_processes": "2"}}, ("1 process", "2 processes")),
         ({"params": {"acceleration": "['off']"}}, ("accelerated", "acceleration off")),
         ({}, None),

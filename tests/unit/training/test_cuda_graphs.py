@@ -9,6 +9,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from pipeline.config import FitConfig
+from pipeline.config.fields import describe_fields
 from pipeline.data.batching import Batch
 from pipeline.strategies.base import create_strategy
 from pipeline.training.acceleration.base import Target
@@ -186,6 +188,9 @@ def test_an_error_outside_capturing_is_not_hidden(cuda) -> None:
         ({"device": "cpu"}, False),
         ({"precision": "fp16"}, False),
         ({"num_processes": 2}, False),
+        ({"gradient_accumulation_steps": 2}, False),
+        ({"gradient_checkpointing": True}, False),
+        ({"optimizer": "adafactor"}, False),
         ({"strategy": "adalora"}, False),
         ({"cuda_graphs": "off"}, False),
         ({"dtype": torch.uint8}, False),
@@ -193,11 +198,11 @@ def test_an_error_outside_capturing_is_not_hidden(cuda) -> None:
     ids=str,
 )
 def test_where_graphs_apply(changes, applies) -> None:
-    given = {"device": "cuda", "precision": "bf16", "num_processes": 1, "strategy": "full", "cuda_graphs": "auto"}
-    given |= {"dtype": torch.float32, **changes}
+    given = {"device": "cuda", "precision": "bf16", "strategy": "full", "dtype": torch.float32, **changes}
+    options = {name: value for name, value in changes.items() if name in describe_fields(FitConfig) and name != "precision"}
     weight = torch.nn.Parameter(torch.zeros(1, dtype=given["dtype"]), requires_grad=False)
     plan = SimpleNamespace(
-        config=SimpleNamespace(cuda_graphs=given["cuda_graphs"], num_processes=given["num_processes"]),
+        config=FitConfig(**options),
         precision=given["precision"],
         strategy=create_strategy(given["strategy"], {}),
         model=SimpleNamespace(parameters=lambda: [weight]),

@@ -27,15 +27,24 @@ def group(size):
     return [Member(rank, size) for rank in range(size)]
 
 
-@given(lengths=st.lists(st.integers(1, 30), min_size=1, max_size=40), batch_size=st.integers(1, 9), size=st.integers(2, 5))
-def test_the_weighted_means_of_the_shares_average_to_the_mean_of_the_batch(lengths, batch_size, size):
+@given(
+    lengths=st.lists(st.integers(1, 30), min_size=1, max_size=40),
+    batch_size=st.integers(1, 9),
+    size=st.integers(2, 5),
+    pieces=st.integers(1, 4),
+)
+def test_the_weighted_means_of_the_shares_average_to_the_mean_of_the_batch(lengths, batch_size, size, pieces):
     losses = np.random.default_rng(len(lengths)).random(len(lengths))
     for batch in plan_epoch(np.array(lengths), batch_size, seed=1, epoch=0):
         shares = [member.share(batch) for member in group(size)]
         assert all(len(share.indices) for share in shares), "every process takes part"
-        means = [torch.tensor(losses[share.indices].mean()) for share in shares]
-        weighted = [float(Member(0, size).weigh(mean, share)) for mean, share in zip(means, shares, strict=True)]
+        cut = [share.cut(pieces) for share in shares]
+        weighted = [sum(losses[piece.indices].mean() * piece.weight for piece in own) for own in cut]
         assert np.mean(weighted) == pytest.approx(losses[batch].mean())
+        assert [len(own) for own in cut] == [min(pieces, len(share.indices)) for share in shares]
+        for share, own in zip(shares, cut, strict=True):
+            assert list(np.concatenate([piece.indices for piece in own])) == list(share.indices), "in their order"
+        assert all(share.cut(1)[0].weight == share.weight for share in shares), "to the last bit"
         computed = np.concatenate([share.indices for share in shares if share.weight])
         assert sorted(computed) == sorted(batch), "every example once"
         parts = Member(0, size).parts(batch)
@@ -56,12 +65,12 @@ def test_shares_hold_short_and_long_texts_alike():
 
 
 def test_a_process_alone_changes_nothing():
-    loss, batch = torch.tensor(2.0), np.arange(3)
+    batch = np.arange(3)
     assert find_context(1) is ALONE
     assert isinstance(find_context(2), ProcessGroup)
     share = ALONE.share(batch)
     assert share.indices is batch
-    assert ALONE.weigh(loss, share) is loss
+    assert share.weight == 1.0
     model = torch.nn.Linear(1, 1)
     assert ALONE.wrap(model, 0) is model
     assert ALONE.accelerator_options() == {}

@@ -14,6 +14,14 @@ from pipeline.training.checkpoints import CheckpointFolder, trained_state
 ROWS, STEPS = 40, 5  # examples, and steps per epoch in batches of 8
 
 
+LESS_MEMORY = {
+    "gradient_accumulation_steps": 3,
+    "gradient_checkpointing": True,
+    "optimizer": "adafactor",
+    "lr_scheduler_type": "cosine",
+}
+
+
 class InterruptedTrainingError(Exception):
     """What a test raises in place of a loss of power."""
 
@@ -35,10 +43,15 @@ def same(left, right):
     return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
 
 
-@pytest.mark.parametrize("strategy", ["full", "lora"])
-@pytest.mark.parametrize("interrupted_at", [4, 5, 8, 13], ids="step_{}".format)
-def test_an_interrupted_training_ends_bit_equal(prepare, watch, tmp_path, strategy, interrupted_at):
-    options = {"strategy": strategy, "epochs": 3, "eval_steps": 3, "logging_steps": 2, "dropout": 0.2}
+@pytest.mark.parametrize(
+    ("strategy", "others", "interrupted_at"),
+    [
+        *(pytest.param(name, {}, step, id=f"step_{step}-{name}") for name in ("full", "lora") for step in (4, 5, 8, 13)),
+        pytest.param("full", LESS_MEMORY, 8, id="step_8-full-less-memory"),
+    ],
+)
+def test_an_interrupted_training_ends_bit_equal(prepare, watch, tmp_path, strategy, others, interrupted_at):
+    options = {"strategy": strategy, "epochs": 3, "eval_steps": 3, "logging_steps": 2, "dropout": 0.2, **others}
     whole = watch()
     built, train = prepare(folder="whole", watcher=whole, **options)
     expected = train()
@@ -193,7 +206,8 @@ def test_checkpoints_hold_the_newest_and_the_best_only(prepare, scripted, tmp_pa
     json.loads((folder.path / f"step-{4 * STEPS}" / "progress.json").read_text())
 
 
-def test_a_step_that_overflowed_in_fp16_is_none_to_the_strategy(tiny, tmp_path, monkeypatch):
+@pytest.mark.parametrize("pieces", [1, 4])
+def test_a_step_that_overflowed_in_fp16_is_none_to_the_strategy(tiny, tmp_path, monkeypatch, pieces):
     plain, overflows = loop.make_accelerator, [torch.inf, 1.0, 1.0]
 
     def with_scaler(precision):
@@ -210,10 +224,11 @@ def test_a_step_that_overflowed_in_fp16_is_none_to_the_strategy(tiny, tmp_path, 
 
     monkeypatch.setattr(loop, "make_accelerator", with_scaler)
     calls.clear()
-    config = tiny.config(epochs=3)
+    config = tiny.config(epochs=3, gradient_accumulation_steps=pieces)
     built = tiny.build(create_strategy("full", {}), tiny.folder(), config)
     tiny.fit(built, config, tmp_path, strategy=Watching())
     assert [step for _, step, _ in calls] == [2, 3]
+    assert not overflows, "gradients of a step are unscaled once, all its pieces together"
 
 
 @pytest.mark.parametrize(("cuda", "cpu"), [(True, False), (False, True)])

@@ -25,9 +25,24 @@ def test_the_rate_rises_over_the_warm_up_and_falls_to_zero(total, ratio, shares)
     assert schedule(total) == 0
 
 
-@given(total=st.integers(1, 10_000), ratio=st.floats(0, 1), share=st.floats(0, 1))
-def test_the_share_is_between_0_and_1(total, ratio, share):
-    assert 0 <= build_schedule(total, ratio)(int(share * (total - 1))) <= 1
+@pytest.mark.parametrize(
+    ("schedule", "shares"),
+    [("cosine", [0, 1 / 2, 1, 3 / 4, 1 / 4]), ("constant", [0, 1 / 2, 1, 1, 1]), ("linear", [0, 1 / 2, 1, 2 / 3, 1 / 3])],
+)
+def test_after_the_warm_up_the_schedule_decides(schedule, shares):
+    share = build_schedule(5, 0.3, schedule)
+    assert [share(step) for step in range(5)] == pytest.approx(shares)
+    assert share(5) == pytest.approx(float(schedule == "constant"))
+
+
+@given(
+    total=st.integers(1, 10_000),
+    ratio=st.floats(0, 1),
+    share=st.floats(0, 1),
+    schedule=st.sampled_from(["linear", "cosine", "constant"]),
+)
+def test_the_share_is_between_0_and_1(total, ratio, share, schedule):
+    assert 0 <= build_schedule(total, ratio, schedule)(int(share * (total - 1))) <= 1
 
 
 def test_seeds_are_equal_for_equal_configs_and_all_differ():

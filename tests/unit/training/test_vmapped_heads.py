@@ -83,11 +83,13 @@ def test_each_is_what_it_is_by_itself(tiny, prepare, alone, watch, family):
     assert found[-1].result.steps < found[-1].result.total_steps, "patience ended it"
 
 
-@pytest.mark.parametrize("options", [{"cached": False}, {"seed": 5}], ids=str)
-def test_it_holds_without_the_cache_and_for_other_seeds(tiny, prepare, alone, watch, options):
+@pytest.mark.parametrize(
+    "options", [{"cached": False}, {"seed": 5}, {"gradient_accumulation_steps": 3, "lr_scheduler_type": "cosine"}], ids=str
+)
+def test_it_holds_without_the_cache_for_other_seeds_and_in_pieces(tiny, prepare, alone, watch, options):
     point = {**POINTS[0], "dropout": 0.0}
-    seeds = {name: value for name, value in options.items() if name == "seed"}
-    (found,) = fit_heads(prepare(dropout=0.0, **options), [tiny.config(**point, **seeds)], watch())
+    given = {name: value for name, value in options.items() if name != "cached"}
+    (found,) = fit_heads(prepare(dropout=0.0, **options), [tiny.config(**point, **given)], watch())
     assert_same(found, alone(**point, **options))
 
 
@@ -183,5 +185,7 @@ def test_which_strategies_train_the_head_alone(tiny):
 def test_points_must_agree_in_all_but_optimization(tiny):
     base = tiny.config()
     assert differ_in_optimization_only([base, *(tiny.config(**point) for point in POINTS)])
-    for other in ({"seed": 1}, {"max_length": 9}, {"precision": "bf16"}, {"model": "another"}):
+    assert differ_in_optimization_only([base, replace(base, lr_scheduler_type="cosine")])
+    for other in ({"seed": 1}, {"max_length": 9}, {"precision": "bf16"}, {"model": "another"}, {"optimizer": "adafactor"}):
         assert not differ_in_optimization_only([base, replace(base, **other)])
+    assert not differ_in_optimization_only([replace(base, optimizer="adafactor")] * 2), "heads are stepped by AdamW at once"

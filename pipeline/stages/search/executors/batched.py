@@ -47,6 +47,8 @@ def why_not(plan: SearchPlan, precision: str, processes: WorkerProcesses) -> str
     if config.num_processes > 1:
         return f"--num-processes {config.num_processes} divides each training"
     candidates = [plan.candidate(point, precision) for point in points]
+    if {candidate.optimizer for candidate in candidates} != {"adamw"}:
+        return "only AdamW steps several heads at once (--optimizer adamw)"
     if differ_in_optimization_only(candidates) and processes.call(trains_together, candidates):
         return ""
     return (

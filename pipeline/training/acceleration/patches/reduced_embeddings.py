@@ -2,7 +2,8 @@
 
 A row whose token stands in no text has a gradient of zero for ever, so that AdamW's moments stay zero and all that it does to
 the row is weight decay. Yet the gradient, both moments, clipping and the step go over the whole table: 30,522 rows for some
-thousand tokens. Here the table is a smaller one while it trains, and whole again afterwards.
+thousand tokens. Here the table is a smaller one while it trains, and whole again afterwards. Not so with Adafactor, which
+clips a step by its mean square over the whole table.
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ class ReducedEmbeddings(Acceleration):
     """A table of token embeddings that has the rows in use."""
 
     def applies(self, target: Target) -> bool:
-        """In training."""
-        return target.plan is not None
+        """In training by AdamW."""
+        return target.plan is not None and target.plan.config.optimizer == "adamw"
 
     def patch(self, target: Target) -> contextlib.AbstractContextManager[ParameterPlan]:
         """The model's table, if it ever trains."""
