@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.data.labels import (
+from pipeline.data.annotations.answers import (
+    ANNOTATION,
     ANSWER,
+    RESPONSES,
+    are_answers,
+    is_left_out,
+    read_annotation,
+    read_answer,
+    spread_responses,
+)
+from pipeline.data.labels import (
     NoLabelError,
     SeveralLabelsError,
-    are_answers,
     as_texts,
-    is_left_out,
-    read_answer,
     read_label,
     scalars_as_texts,
     text_array,
@@ -36,6 +43,13 @@ class Chosen:
     """The one of them whose cells are labels."""
     answer: str | None = None
     """One beside them that may say which annotations were rejected; it is read under the name `answer`, and only if it does."""
+    annotation: str | None = None
+    """One beside them that tells annotations of one text from each other; it is read under the name `annotation`."""
+
+    @property
+    def names(self) -> list[str]:
+        """The columns whose cells are read."""
+        return list(dict.fromkeys([*self.columns, *filter(None, (self.answer, self.annotation))]))
 
 
 Choose = Callable[[Sequence[str]], Chosen]
@@ -49,6 +63,8 @@ class TableBuilder:
     where: str
     say_row: Callable[[int], str] = "row {}".format
     """How messages name a row by its number."""
+    rows: list[int] = field(default_factory=list)
+    """Where a row may hold several responses, the number of the row that each row of the columns comes from."""
     _chunks: dict[str, list[pa.Array]] = field(default_factory=dict)
     _answers: set[str | None] = field(default_factory=set)
     _strange_answers: bool = False
@@ -58,9 +74,14 @@ class TableBuilder:
     _several: dict[bool, int] = field(default_factory=lambda: {False: 0, True: 0})
 
     @property
+    def spreads(self) -> bool:
+        """Whether a cell of the label column holds a response of each annotator."""
+        return str(self.chosen.label).endswith(RESPONSES)
+
+    @property
     def names(self) -> list[str]:
         """The columns whose cells are to be added."""
-        return [*self.chosen.columns, *([self.chosen.answer] if self.chosen.answer else [])]
+        return self.chosen.names
 
     def add(self, cells: Mapping[str, Sequence[Any]], rows: Sequence[int]) -> None:
         """Take the cells of some rows.
@@ -72,6 +93,10 @@ class TableBuilder:
         Raises:
             DataError: A value is no text, number or truth value.
         """
+        if self.spreads:
+            cells, origin = spread_responses(cells, str(self.chosen.label))
+            rows = [rows[place] for place in origin]
+            self.rows.extend(rows)
         answers: list[str | None] = [None] * len(rows)
         if self.chosen.answer:
             answers = [read_answer(cell) for cell in cells[self.chosen.answer]]
@@ -79,6 +104,9 @@ class TableBuilder:
                 self._answers.update(answers)
                 self._strange_answers = not are_answers(self._answers)
                 self._chunks.setdefault(ANSWER, []).append(pa.array(answers, pa.large_string()))
+        if self.chosen.annotation:
+            said = [read_annotation(cell, self.chosen.annotation) for cell in cells[self.chosen.annotation]]
+            self._chunks.setdefault(ANNOTATION, []).append(text_array(said, self.where, self.chosen.annotation, rows))
         for name in self.chosen.columns:
             if name == self.chosen.label:
                 labels = [self._read_label(*item) for item in zip(cells[name], rows, answers, strict=True)]
@@ -97,7 +125,7 @@ class TableBuilder:
         unread = [self._unread[key] for key in (False, True) if key in self._unread and not (key and answered)]
         if unread:
             raise self._complain(*min(unread, key=lambda item: item[0]), others=not answered)
-        names = [*self.chosen.columns, *([ANSWER] if answered else [])]
+        names = [*self.chosen.columns, *([ANSWER] if answered else []), *([ANNOTATION] if self.chosen.annotation else [])]
         return {name: pa.chunked_array(self._chunks.get(name, []), pa.large_string()) for name in names}
 
     def _read_label(self, cell: Any, row: int, answer: str | None) -> str | None:
@@ -116,8 +144,8 @@ class TableBuilder:
         more = self._several[False] + (self._several[True] if others else 0) - 1
         also = f", as {'does' if more == 1 else 'do'} {more:,} more row{'s' * (more > 1)}" if more else ""
         return DataError(
-            f"{start} {len(error.labels)} labels ({enumerate_some(error.labels, 5)}){also}; one class per text is needed. "
-            "Keep one label in each row, or leave such rows out of the data."
+            f"{start} {len(error.labels)} labels ({enumerate_some(error.labels, 5)}){also}; one class per text is needed. If "
+            "texts have several labels, add --label-type multi; else keep one in each row, or leave such rows out of the data."
         )
 
 
@@ -128,13 +156,14 @@ def read_arrow(table: pa.Table, chosen: Chosen, where: str) -> dict[str, pa.Chun
         DataError: A column holds no texts, numbers or truth values, or a label cell no single label.
     """
     built: dict[str, pa.ChunkedArray] = {}
-    if chosen.label and (chosen.answer or _may_hold_lists(table.column(chosen.label))):
-        builder = TableBuilder(Chosen([chosen.label], chosen.label, chosen.answer), where)
+    if chosen.label and (chosen.answer or chosen.annotation or _may_hold_lists(table.column(chosen.label))):
+        builder = TableBuilder(replace(chosen, columns=[chosen.label]), where)
         for start in range(0, table.num_rows, CHUNK):
             chunk = table.slice(start, CHUNK)
             cells = {name: without_wrapping(chunk.column(name)).to_pylist() for name in builder.names}
             builder.add(cells, range(start + 1, start + 1 + chunk.num_rows))
         built = builder.finish()
+        table = table.take(np.array(builder.rows, np.int64) - 1) if builder.spreads else table
     rest = {name: as_texts(table.column(name), where, name) for name in chosen.columns if name not in built}
     return built | rest
 

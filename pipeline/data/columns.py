@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from pipeline.config import SplitConfig
+from pipeline.data.annotations.answers import RESPONSES, find_annotation_column, find_answer_column
 from pipeline.data.builder import Chosen
-from pipeline.data.labels import find_answer_column
 from pipeline.errors import DataError, enumerate_some
 
 Input = str | tuple[str, str]
@@ -53,7 +53,10 @@ def find_label_column(columns: Sequence[str], config: SplitConfig) -> str | None
     if config.label_column:
         return config.label_column if config.label_column in columns else None
     column = find_column(columns, _label_names(config))
-    return PRODIGY_CHOICE if column is None and {PRODIGY_CHOICE, "options"} <= set(columns) else column
+    if column is None and {PRODIGY_CHOICE, "options"} <= set(columns):
+        return PRODIGY_CHOICE
+    responses = [name for name in columns if name.endswith(RESPONSES)]
+    return responses[0] if column is None and len(responses) == 1 else column
 
 
 def find_columns(columns: Sequence[str], where: str, config: SplitConfig) -> dict[str, str]:
@@ -120,7 +123,10 @@ def choose_columns(columns: Sequence[str], where: str, config: SplitConfig) -> t
     roles = find_columns(columns, where, config)
     answer = find_answer_column(columns, roles[LABEL])
     used = list(dict.fromkeys(roles.values()))  # the text itself may be the group
-    return roles, Chosen(used, roles[LABEL], None if answer in used else answer)
+    annotation = find_annotation_column(columns, roles[LABEL])
+    return roles, Chosen(
+        used, roles[LABEL], None if answer in used else answer, annotation=None if annotation in used else annotation
+    )
 
 
 def _label_names(config: SplitConfig) -> tuple[str, ...]:
