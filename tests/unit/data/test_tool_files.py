@@ -67,7 +67,7 @@ def test_several_choices_are_refused_with_the_place_and_the_option(name: str, pl
 def test_doccanos_file_for_each_annotator_is_one_table(kind: str, tmp_path: Path) -> None:
     name = f"doccano_by_annotator_{kind}.zip"
     manifest = prepared(name, tmp_path)
-    assert (by_class(manifest), left_out(manifest)) == ({"negative": 19, "positive": 12}, {"missing label": 17})
+    assert (by_class(manifest), left_out(manifest)) == ({"negative": 20, "positive": 11}, {"missing label": 17})
     assert [note for note in manifest.notes if "8 texts have several annotations" in note]
     texts = rows(name)["text"].tolist()
     assert 'review 0 of a film, and "more"' in texts
