@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from pipeline.config import SplitConfig
-from pipeline.data.annotations.answers import RESPONSES, find_annotation_column, find_answer_column
+from pipeline.data.annotations.answers import ANNOTATION, RESPONSES, find_annotation_column, find_answer_column
 from pipeline.data.builder import Chosen
 from pipeline.errors import DataError, enumerate_some
 
@@ -125,7 +125,10 @@ def choose_columns(columns: Sequence[str], where: str, config: SplitConfig) -> t
     used = list(dict.fromkeys(roles.values()))  # the text itself may be the group
     annotation = find_annotation_column(columns, roles[LABEL])
     return roles, Chosen(
-        used, roles[LABEL], None if answer in used else answer, annotation=None if annotation in used else annotation
+        used,
+        roles[LABEL],
+        None if answer in used else answer,
+        annotation=None if {annotation, ANNOTATION} & {*used} else annotation,
     )
 
 

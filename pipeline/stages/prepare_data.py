@@ -102,6 +102,6 @@ def summarise_data(prepared: PreparedData) -> Iterator[str]:
     if warning := warn_of_overlap(overlap_metrics(manifest.overlap)):
         yield f"  {warning}"
     if manifest.audit["conflicting_labels"]:
-        yield f"  {things} with more than one label: {manifest.audit['conflicting_labels']:,}."
+        yield f"  {things} with more than one label: {manifest.audit['conflicting_labels']:,} (see --annotators)."
     yield from (f"  {note}" for note in manifest.notes)
     yield f"  Fingerprint {manifest.fingerprint[:12]}, kept in {prepared.folder}."

@@ -63,8 +63,8 @@ class _Votes:
     @property
     def different(self) -> NDArray[np.bool_]:
         """Whether a text has different labels; shape [texts]."""
-        pairs = np.unique(np.column_stack([self.texts, self.labels]), axis=0)
-        return np.bincount(pairs[:, 0], minlength=self.texts.max(initial=-1) + 1) > 1
+        labels = self.labels.max(initial=-1) + 1
+        return np.bincount(np.unique(self.texts * labels + self.labels) // max(labels, 1)) > 1
 
 
 def settle(tables: SourceTables, rule: Rule | None, where: str, of_scores: bool = False) -> Settled:
@@ -91,12 +91,13 @@ def settle(tables: SourceTables, rule: Rule | None, where: str, of_scores: bool 
     asked = False
     for part, table in tables.parts.items():
         votes, numbers = _count_votes(table, where, part)
-        several, different = votes.several, votes.different
+        several = votes.several
         table = table.drop(columns=ANNOTATION, errors="ignore")
         parts[part] = table
         if not several.any() or not (rule or _seem_annotated(tables.parts[part], votes)):
             continue
         asked = True
+        different = votes.different
         texts, conflicts = texts + int(several.sum()), conflicts + int(different.sum())
         rows += int(several[votes.texts].sum())
         if rule in (None, "all"):
@@ -113,9 +114,8 @@ def settle(tables: SourceTables, rule: Rule | None, where: str, of_scores: bool 
 def _count_votes(table: pd.DataFrame, where: str, part: str) -> tuple[_Votes, Ints]:
     """The annotations that count, and the number of each row's text."""
     texts, missing = strip_texts(table, where)
-    numbers = np.zeros(len(table), np.int64)
-    for column in texts.values():
-        codes = _encode(column)
+    numbers, *others = map(_encode, texts.values())
+    for codes in others:
         numbers = np.unique(numbers * (codes.max(initial=0) + 1) + codes, return_inverse=True)[1]
     labels = label_texts(table[LABEL], where, part)
     counts = ~missing & pc.not_equal(labels, "").to_numpy(zero_copy_only=False)
@@ -135,9 +135,9 @@ def _encode(column: pa.ChunkedArray) -> Ints:
 
 def _seem_annotated(table: pd.DataFrame, votes: _Votes) -> bool:
     """Whether repeated texts are annotations: the data tell these apart, or their labels differ too often for slips."""
-    if ANNOTATION in table:
-        repeated = votes.rows[votes.several[votes.texts]]
-        return bool(table[ANNOTATION].notna().to_numpy()[repeated].any())
+    repeated = votes.rows[votes.several[votes.texts]]
+    if ANNOTATION in table and table[ANNOTATION].notna().to_numpy()[repeated].any():
+        return True
     return bool(votes.different.sum() >= _CONFLICTING * np.count_nonzero(np.bincount(votes.texts)))
 
 
@@ -148,15 +148,15 @@ def _keep(votes: _Votes, rule: str, different: NDArray[np.bool_]) -> tuple[Ints,
     if rule == "drop":
         left_out, reason = different[votes.texts], "differing annotations"
     elif rule == "majority":
-        pairs, of_pair, amounts = np.unique(
-            np.column_stack([votes.texts, votes.labels]), axis=0, return_inverse=True, return_counts=True
-        )
+        labels = votes.labels.max() + 1
+        pairs, of_pair, amounts = np.unique(votes.texts * labels + votes.labels, return_inverse=True, return_counts=True)
+        texts = pairs // labels
         most = np.zeros(votes.texts.max() + 1, np.int64)
-        np.maximum.at(most, pairs[:, 0], amounts)
-        leads = amounts == most[pairs[:, 0]]
-        tied = np.bincount(pairs[leads, 0], minlength=len(most)) > 1
+        np.maximum.at(most, texts, amounts)
+        leads = amounts == most[texts]
+        tied = np.bincount(texts[leads], minlength=len(most)) > 1
         left_out, reason = tied[votes.texts], "tied annotations"
-        candidates = candidates[leads[of_pair.ravel()]]
+        candidates = candidates[leads[of_pair]]
     candidates = candidates[~left_out[candidates]]
     kept = candidates[np.unique(votes.texts[candidates], return_index=True)[1]]
     return kept, {reason: int(left_out.sum()), "repeated annotation": len(votes.rows) - int(left_out.sum()) - len(kept)}

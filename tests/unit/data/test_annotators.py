@@ -101,6 +101,12 @@ def test_a_table_is_one_of_annotators_where_it_says_so_or_labels_differ_often() 
     assert settle(tables([*differing, ("more", "x"), ("yet more", "y")]), "all", "here").notes
 
 
+def test_a_column_called_annotation_may_be_the_text(write: Write) -> None:
+    rows = "".join(f"text {row},{row % 2},{('ann', 'ben')[row % 2]}\n" for row in range(40))
+    manifest = split(write("a.csv", "annotation,label,annotator\n" + rows), text_column="annotation").manifest
+    assert (manifest.classes, sum(manifest.rows.values())) == (["0", "1"], 40)
+
+
 def test_scores_have_no_majority() -> None:
     with pytest.raises(DataError, match=r"--annotators majority: scores have no majority\. Take all, first or drop"):
         settle(tables([("a", "1"), ("a", "2")]), "majority", "here", of_scores=True)
