@@ -127,8 +127,8 @@ class EncoderConfig(SplitConfig):
     """Which data, and which pretrained encoder with its tokenizer."""
 
     dataset: Annotated[str, MostUsed(7)] = "rotten_tomatoes"
-    """rotten_tomatoes, imdb, sst2, a CSV, TSV, JSON-lines, Parquet or Excel file, a folder with a file a part or a folder a class,
-    or a hub id."""
+    """rotten_tomatoes, imdb, sst2, a CSV, TSV, JSON-lines, Parquet or Excel file, a folder with a file a part or a folder a
+    class, or a hub id."""
     model: Annotated[str, MostUsed(9)] = "minilm"
     """minilm (packaged), a local folder, or a hub id such as bert-base-uncased; a peft adapter, which is merged first."""
     model_revision: Annotated[str | None, Model(4)] = None
