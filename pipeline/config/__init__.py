@@ -85,6 +85,8 @@ class SplitConfig(StageConfig):
     """What delimits the fields of text files, such as ";" or tab; a comma or a tab, by the file's ending, if not given."""
     no_header: Annotated[bool, Data(18)] = False
     """true: text files begin with data and not with names of columns; columns are then named by number, the first is 1."""
+    sheet: Annotated[str | None, Data(18)] = None
+    """Sheet of a spreadsheet, by name or number; the only one that holds anything, if not given."""
     text_column: Annotated[str | None, Data(1)] = None
     """Column that holds the text; found by its usual names if not given."""
     text_pair_column: Annotated[str | None, Data(2)] = None
@@ -99,6 +101,9 @@ class SplitConfig(StageConfig):
     """With --label-type multi, instead of --label-column: columns of 0 and 1, one a label, separated by commas."""
     labels: Annotated[Names, Data(5)] = ()
     """All classes in the order that tables and pictures show, separated by commas; by value or alphabet if not given."""
+    annotators: Annotated[Literal["all", "first", "majority", "drop"] | None, Data(5)] = None
+    """Of a text that several annotated: all keeps each annotation, on one side of a split; first keeps the first; majority the
+    label that most gave; drop leaves it out where they differ. all, with a note, if not given."""
     split: Annotated[Literal["random", "official", "grouped"], Data(9)] = "random"
     """random: by --split-ratios, stratified by class; official: the parts that the data set comes with; grouped: near
     --split-ratios, with overlapping texts, or the rows of one value of --group-column, on one side."""
@@ -129,7 +134,8 @@ class EncoderConfig(SplitConfig):
     """Which data, and which pretrained encoder with its tokenizer."""
 
     dataset: Annotated[str, MostUsed(7)] = "rotten_tomatoes"
-    """rotten_tomatoes, imdb, sst2, a CSV, TSV, JSON-lines or Parquet file, a folder with a file a part, or a hub id."""
+    """rotten_tomatoes, imdb, sst2, a CSV, TSV, JSON-lines, Parquet or Excel file, a folder with a file a part or a folder a
+    class, or a hub id."""
     model: Annotated[str, MostUsed(9)] = "minilm"
     """minilm (packaged), a local folder, or a hub id such as bert-base-uncased; a peft adapter, which is merged first."""
     model_revision: Annotated[str | None, Model(4)] = None

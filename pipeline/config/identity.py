@@ -26,6 +26,8 @@ _LATER = {
     "lr_scheduler_type": "linear",
     "gradient_accumulation_steps": 1,
     "gradient_checkpointing": False,
+    "sheet": None,
+    "annotators": None,
 }
 
 

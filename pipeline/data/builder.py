@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.data.annotations.answers import (
+    ANNOTATION,
+    ANSWER,
+    RESPONSES,
+    are_answers,
+    is_left_out,
+    read_annotation,
+    read_answer,
+    spread_responses,
+)
 from pipeline.data.label_sets.cells import LabelSets
 from pipeline.data.labels import (
-    ANSWER,
     NoLabelError,
     SeveralLabelsError,
-    are_answers,
     as_texts,
-    is_left_out,
-    read_answer,
     read_label,
     scalars_as_texts,
     text_array,
@@ -37,8 +44,15 @@ class Chosen:
     """The one of them whose cells are labels."""
     answer: str | None = None
     """One beside them that may say which annotations were rejected; it is read under the name `answer`, and only if it does."""
+    annotation: str | None = None
+    """One beside them that tells annotations of one text from each other; it is read under the name `annotation`."""
     sets: LabelSets | None = None
     """How a cell of `label` holds any number of labels; None where it holds one."""
+
+    @property
+    def names(self) -> list[str]:
+        """The columns whose cells are read."""
+        return list(dict.fromkeys([*self.columns, *filter(None, (self.answer, self.annotation))]))
 
 
 Choose = Callable[[Sequence[str]], Chosen]
@@ -52,6 +66,8 @@ class TableBuilder:
     where: str
     say_row: Callable[[int], str] = "row {}".format
     """How messages name a row by its number."""
+    rows: list[int] = field(default_factory=list)
+    """Where a row may hold several responses, the number of the row that each row of the columns comes from."""
     _chunks: dict[str, list[pa.Array]] = field(default_factory=dict)
     _answers: set[str | None] = field(default_factory=set)
     _strange_answers: bool = False
@@ -61,9 +77,14 @@ class TableBuilder:
     _several: dict[bool, int] = field(default_factory=lambda: {False: 0, True: 0})
 
     @property
+    def spreads(self) -> bool:
+        """Whether a cell of the label column holds a response of each annotator."""
+        return str(self.chosen.label).endswith(RESPONSES)
+
+    @property
     def names(self) -> list[str]:
         """The columns whose cells are to be added."""
-        return [*self.chosen.columns, *([self.chosen.answer] if self.chosen.answer else [])]
+        return self.chosen.names
 
     def read_text(self, name: str, text: str) -> str | None:
         """A cell of a text file: an empty one is missing, but where a cell is a set of labels."""
@@ -79,6 +100,10 @@ class TableBuilder:
         Raises:
             DataError: A value is no text, number or truth value.
         """
+        if self.spreads:
+            cells, origin = spread_responses(cells, str(self.chosen.label))
+            rows = [rows[place] for place in origin]
+            self.rows.extend(rows)
         answers: list[str | None] = [None] * len(rows)
         if self.chosen.answer:
             answers = [read_answer(cell) for cell in cells[self.chosen.answer]]
@@ -86,6 +111,9 @@ class TableBuilder:
                 self._answers.update(answers)
                 self._strange_answers = not are_answers(self._answers)
                 self._chunks.setdefault(ANSWER, []).append(pa.array(answers, pa.large_string()))
+        if self.chosen.annotation:
+            said = [read_annotation(cell, self.chosen.annotation) for cell in cells[self.chosen.annotation]]
+            self._chunks.setdefault(ANNOTATION, []).append(text_array(said, self.where, self.chosen.annotation, rows))
         for name in self.chosen.columns:
             if name == self.chosen.label:
                 labels = [self._read_label(*item) for item in zip(cells[name], rows, answers, strict=True)]
@@ -104,7 +132,7 @@ class TableBuilder:
         unread = [self._unread[key] for key in (False, True) if key in self._unread and not (key and answered)]
         if unread:
             raise self._complain(*min(unread, key=lambda item: item[0]), others=not answered)
-        names = [*self.chosen.columns, *([ANSWER] if answered else [])]
+        names = [*self.chosen.columns, *([ANSWER] if answered else []), *([ANNOTATION] if self.chosen.annotation else [])]
         return {name: pa.chunked_array(self._chunks.get(name, []), pa.large_string()) for name in names}
 
     def _read_label(self, cell: Any, row: int, answer: str | None) -> str | None:
@@ -135,14 +163,15 @@ def read_arrow(table: pa.Table, chosen: Chosen, where: str) -> dict[str, pa.Chun
         DataError: A column holds no texts, numbers or truth values, or a label cell no single label.
     """
     built: dict[str, pa.ChunkedArray] = {}
-    if chosen.answer or (chosen.label and (chosen.sets or _may_hold_lists(table.column(chosen.label)))):
-        labels = [chosen.label] if chosen.label else []
-        builder = TableBuilder(Chosen(labels, chosen.label, chosen.answer, chosen.sets), where)
+    beside = chosen.answer or chosen.annotation
+    if beside or (chosen.label and (chosen.sets or _may_hold_lists(table.column(chosen.label)))):
+        builder = TableBuilder(replace(chosen, columns=[chosen.label] if chosen.label else []), where)
         for start in range(0, table.num_rows, CHUNK):
             chunk = table.slice(start, CHUNK)
             cells = {name: without_wrapping(chunk.column(name)).to_pylist() for name in builder.names}
             builder.add(cells, range(start + 1, start + 1 + chunk.num_rows))
         built = builder.finish()
+        table = table.take(np.array(builder.rows, np.int64) - 1) if builder.spreads else table
     rest = {name: as_texts(table.column(name), where, name) for name in chosen.columns if name not in built}
     return built | rest
 

@@ -16,8 +16,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from pipeline.data.annotations.answers import leave_out
 from pipeline.data.columns import LABEL, PAIR, TEXT
-from pipeline.data.labels import as_series, as_texts, find_joined, leave_out, scalars_as_texts
+from pipeline.data.labels import as_series, as_texts, find_joined, scalars_as_texts
 from pipeline.data.source import SourceTables
 from pipeline.errors import DataError, enumerate_some, shorten
 

@@ -8,9 +8,9 @@ from itertools import combinations
 from typing import Literal
 
 from pipeline.config import SplitConfig
+from pipeline.data.annotations.answers import ANNOTATION, RESPONSES, find_annotation_column, find_answer_column
 from pipeline.data.builder import Chosen
 from pipeline.data.label_sets.cells import LabelSets
-from pipeline.data.labels import find_answer_column
 from pipeline.errors import DataError, enumerate_some
 
 Input = str | tuple[str, str]
@@ -65,7 +65,10 @@ def find_label_column(columns: Sequence[str], config: SplitConfig) -> str | None
     if config.label_column:
         return config.label_column if config.label_column in columns else None
     column = find_column(columns, _label_names(config))
-    return PRODIGY_CHOICE if column is None and {PRODIGY_CHOICE, "options"} <= set(columns) else column
+    if column is None and {PRODIGY_CHOICE, "options"} <= set(columns):
+        return PRODIGY_CHOICE
+    responses = [name for name in columns if name.endswith(RESPONSES)]
+    return responses[0] if column is None and len(responses) == 1 else column
 
 
 def find_columns(columns: Sequence[str], where: str, config: SplitConfig) -> dict[str, str]:
@@ -137,11 +140,13 @@ def choose_columns(columns: Sequence[str], where: str, config: SplitConfig) -> t
     roles = find_columns(columns, where, config)
     answer = find_answer_column(columns, roles[LABEL])
     used = list(dict.fromkeys((*roles.values(), *config.label_columns)))  # the text itself may be the group
-    answer = None if answer in used else answer
-    if config.label_columns:
-        return roles, Chosen(used, None, answer)
+    annotation = find_annotation_column(columns, roles[LABEL])
     return roles, Chosen(
-        used, roles[LABEL], answer, LabelSets(config.label_separator) if config.label_type == "multi" else None
+        used,
+        None if config.label_columns else roles[LABEL],
+        None if answer in used else answer,
+        None if {annotation, ANNOTATION} & {*used} else annotation,
+        LabelSets(config.label_separator) if config.label_type == "multi" and not config.label_columns else None,
     )
 
 

@@ -13,6 +13,7 @@ import pandas as pd
 
 from pipeline.atomic_io import writing
 from pipeline.config import DEFAULT_RATIOS, SplitConfig
+from pipeline.data.annotations.copies import settle
 from pipeline.data.cleaning import CleanTables, clean
 from pipeline.data.columns import LABEL, PAIR, TEXT, Problem
 from pipeline.data.label_sets.cleaning import clean_sets
@@ -34,7 +35,7 @@ from pipeline.errors import DataError
 from pipeline.failures import is_exhausted
 from pipeline.hashing import CHECKSUMS, digest, find_damage, seal
 
-_FORMAT = 6  # raise it when the same source and options would be prepared differently
+_FORMAT = 7  # raise it when the same source and options would be prepared differently
 _CHUNK = 50_000
 _SPLITTERS = {"random": split_randomly, "official": split_officially}
 _MANIFEST, _EXAMPLES = "manifest.json", "overlap.json"
@@ -225,6 +226,8 @@ def _key(source: Source, config: SplitConfig) -> str:
             **({"label_columns": list(config.label_columns)} if config.label_columns else {}),
             **({"delimiter": config.delimiter} if config.delimiter else {}),
             **({"no_header": True} if config.no_header else {}),
+            **({"sheet": config.sheet} if config.sheet else {}),
+            **({"annotators": config.annotators} if config.annotators else {}),
             # So that data prepared before there was a choice are found again.
             **({} if config.split_ratios == DEFAULT_RATIOS else {"split_ratios": list(config.split_ratios)}),
         }
@@ -238,8 +241,9 @@ def _cut(source: Source, config: SplitConfig) -> _Cut:
         DataError: It cannot be read, cleaned or split.
     """
     where, of_scores = source.option, config.label_type == "score"
-    tables = clean_labels(source.read(), where, config)
-    notes = [*tables.notes, *note_hidden_test(tables, config, where)]
+    settled = settle(source.read(), config.annotators, where, of_scores)
+    tables = clean_labels(settled.tables, where, config)
+    notes = [*tables.notes, *settled.notes, *note_hidden_test(tables, config, where)]
     dropped: dict[str, int] = {}
     if config.split == "grouped":
         splits, dropped = split_by_groups(tables.parts, tables.classes, config.split_seed, where, config.split_ratios)
@@ -252,7 +256,7 @@ def _cut(source: Source, config: SplitConfig) -> _Cut:
     return _Cut(
         splits=splits,
         classes=classes,
-        dropped=tables.dropped | dropped,
+        dropped=tables.dropped | settled.dropped | dropped,
         notes=[
             *notes,
             *note_unseen_classes(splits, classes),

@@ -12,9 +12,10 @@ import pandas as pd
 import pyarrow as pa
 
 from pipeline.config import SplitConfig
+from pipeline.data.annotations.answers import ANNOTATION, ANSWER
 from pipeline.data.columns import LABEL, TEXT
 from pipeline.data.label_sets.cells import join_columns
-from pipeline.data.labels import ANSWER, as_series
+from pipeline.data.labels import as_series
 from pipeline.data.reading.files import check_encoding
 from pipeline.errors import DataError, PluginError, has_surrogate, shorten, unknown
 from pipeline.registry import SOURCES
@@ -138,15 +139,17 @@ def why_not_opened(error: Exception) -> str:
     return (error.strerror if isinstance(error, OSError) else None) or shorten(str(error))
 
 
-def refuse_text_options(config: SplitConfig, name: str) -> None:
-    """Refuse options of text files where data come otherwise.
+def refuse_file_options(config: SplitConfig, name: str) -> None:
+    """Refuse options of text files and spreadsheets where data come otherwise.
 
     Raises:
         DataError: They would say nothing.
     """
-    given = {"--delimiter": config.delimiter, "--no-header": "true" if config.no_header else None}
+    given = {"--delimiter": config.delimiter, "--no-header": "true" if config.no_header else None, "--sheet": config.sheet}
     idle = [
-        f"{option} {value}: {shorten(name)} is no text file. Leave {option} out." for option, value in given.items() if value
+        f"{option} {value}: {shorten(name)} is no {'spreadsheet' if option == '--sheet' else 'text file'}. Leave {option} out."
+        for option, value in given.items()
+        if value
     ]
     if idle:
         raise DataError(*idle)
@@ -155,7 +158,7 @@ def refuse_text_options(config: SplitConfig, name: str) -> None:
 def by_role(
     roles: Mapping[str, str], columns: Mapping[str, pa.ChunkedArray], where: str, label_columns: Sequence[str] = ()
 ) -> pd.DataFrame:
-    """The columns that were read under the names that they have here, annotators' answers among them if there are any.
+    """The columns that were read under the names that they have here, and what annotators said beside, if there is any.
 
     Args:
         roles: Role -> column.
@@ -167,6 +170,6 @@ def by_role(
     read = {role: as_series(columns[column]) for role, column in roles.items()}
     if label_columns:
         read[LABEL] = as_series(join_columns({name: columns[name] for name in label_columns}, where))
-    if ANSWER in columns and ANSWER not in roles.values():
-        read[ANSWER] = as_series(columns[ANSWER])
+    beside = [name for name in (ANSWER, ANNOTATION) if name in columns and name not in roles.values()]
+    read |= {name: as_series(columns[name]) for name in beside}
     return pd.DataFrame(read)

@@ -1,8 +1,11 @@
 """Cut labelled text into train, validation and test."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -10,16 +13,32 @@ from numpy.typing import NDArray
 from sklearn.model_selection import train_test_split
 
 from pipeline.config import DEFAULT_RATIOS
+from pipeline.data.annotations.copies import COPIES
 from pipeline.data.columns import GROUP, LABEL, PAIR, TEXT
 from pipeline.data.label_sets.matrix import as_matrix, count_labels, holds_sets
 from pipeline.data.label_sets.stratification import stratify
-from pipeline.data.overlap.grouping import AlikeTexts, assign_groups, number_groups
+from pipeline.data.overlap.grouping import AlikeTexts, assign_groups, join_groups, number_groups
 from pipeline.data.overlap.pairs import group_pairs
 from pipeline.data.overlap.texts import LONG_TOKENS
 from pipeline.errors import DataError
 
 SplitName = Literal["train", "validation", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """Why groups of rows stay whole, for messages."""
+
+    what: str
+    way_out: str
+
+
+_SPLIT_BY_COLUMN = _Asked("--split grouped", "Choose another --group-column, or use --split random")
+_SPLIT_ALIKE = _Asked("--split grouped", "Remove texts that repeat each other, or use --split random")
+_SPLIT_COPIES = _Asked(
+    "a split that keeps a text's annotations together", "Add examples, or pass --annotators first, majority or drop"
+)
 
 
 def split_randomly(
@@ -30,6 +49,8 @@ def split_randomly(
     ratios: Sequence[float] = DEFAULT_RATIOS,
 ) -> dict[SplitName, pd.DataFrame]:
     """Test is cut from all, then validation from the rest, stratified by class; by iterative stratification of label sets.
+
+    Where several annotated a text, its copies stay together.
 
     Of a source that comes in parts only `train` is cut, as the SST-2 study does.
 
@@ -43,6 +64,8 @@ def split_randomly(
     if table is None:
         raise DataError(f"{where}: has no train part, only {', '.join(parts)}.")
     _check_counts(table, classes, where, ratios)
+    if COPIES in table:
+        return _split_whole(table, table[COPIES].to_numpy(), _SPLIT_COPIES, classes, seed, where, ratios)
     if holds_sets(table[LABEL]):
         return dict(
             zip(SPLITS, _cut_sets(table, [_held_out(table, share) for share in ratios[1:]], seed, classes, where), strict=True)
@@ -83,12 +106,14 @@ def split_officially(
         raise DataError(f"{where}: has neither a labelled validation nor test part. Use --split random.")
     if validation is None:
         _check_counts(train, classes, where, ratios)
-        held_out = _held_out(train, ratios[1])
-        if holds_sets(train[LABEL]):
-            train, validation = _cut_sets(train, [held_out], seed, classes, where)
+        if COPIES in train:
+            train, validation = _cut_copies(train, ratios[1], seed, classes, where)
+        elif holds_sets(train[LABEL]):
+            train, validation = _cut_sets(train, [_held_out(train, ratios[1])], seed, classes, where)
         else:
-            train, validation = _cut(train, held_out, seed, classes, where)
-    return {"train": train, "validation": validation, "test": test}
+            train, validation = _cut(train, _held_out(train, ratios[1]), seed, classes, where)
+    splits: dict[SplitName, pd.DataFrame] = {"train": train, "validation": validation, "test": test}
+    return {name: table.drop(columns=COPIES, errors="ignore") for name, table in splits.items()}
 
 
 def split_by_groups(
@@ -115,13 +140,9 @@ def split_by_groups(
     _check_counts(table, classes, where, ratios)
     alike = None if GROUP in table or PAIR in table else AlikeTexts(table[TEXT], seed)
     groups = alike.groups if alike else _given_groups(table)
-    labels = table[LABEL].to_numpy()
-    if holds_sets(table[LABEL]):
-        labels = as_matrix(labels, len(classes))
-        sides = stratify(labels, _amounts(table, [round(len(table) * share) for share in ratios[1:]]), seed, groups)
-    else:
-        sides = assign_groups(groups, labels, ratios, seed)
-    _check_sides(sides, groups, labels, classes, GROUP in table, where, ratios)
+    labels = _labels(table, classes)
+    sides = _assign(table, labels, groups, ratios, seed)
+    _check_sides(sides, groups, labels, classes, _SPLIT_BY_COLUMN if GROUP in table else _SPLIT_ALIKE, where, ratios)
     kept = sides == 0
     if alike is not None:
         kept &= ~alike.straddling(kept, sides > 0)
@@ -133,7 +154,7 @@ def split_by_groups(
             )
     chosen = {"train": kept, "validation": sides == 1, "test": sides == 2}
     dropped = {} if alike is None else {f"overlap of {LONG_TOKENS} or more tokens": int((sides == 0).sum() - kept.sum())}
-    kept_columns = table.drop(columns=GROUP, errors="ignore")
+    kept_columns = table.drop(columns=[GROUP, COPIES], errors="ignore")
     return {name: kept_columns[chosen[name]].reset_index(drop=True) for name in SPLITS}, dropped
 
 
@@ -145,10 +166,55 @@ def choose_sample(size: int, limit: int | None, seed: int) -> np.ndarray:
 
 
 def _given_groups(table: pd.DataFrame) -> NDArray[np.integer]:
-    """The group of each row: by the column that was named, else of pairs by the texts that they share."""
-    if GROUP in table:
-        return number_groups(table[GROUP].tolist(), table[GROUP].isna().to_numpy())
-    return group_pairs(table)
+    """The group of each row: by the column that was named and its text's copies; else of pairs by the texts that they share."""
+    if GROUP not in table:
+        return group_pairs(table)
+    groups = number_groups(table[GROUP].tolist(), table[GROUP].isna().to_numpy())
+    return join_groups(groups, table[COPIES].to_numpy()) if COPIES in table else groups
+
+
+def _labels(table: pd.DataFrame, classes: tuple[str, ...]) -> NDArray[Any]:
+    """The class of each row, shape [rows]; of label sets which it has, shape [rows, labels]."""
+    return as_matrix(table[LABEL], len(classes)) if holds_sets(table[LABEL]) else table[LABEL].to_numpy()
+
+
+def _assign(
+    table: pd.DataFrame, labels: NDArray[Any], groups: NDArray[np.integer], ratios: Sequence[float], seed: int
+) -> NDArray[Any]:
+    """The part of each row, near the ratios and near-stratified, whole groups only; -1 where that cannot be."""
+    if labels.ndim == 2:
+        return stratify(labels, _amounts(table, [round(len(table) * share) for share in ratios[1:]]), seed, groups)
+    return assign_groups(groups, labels, ratios, seed)
+
+
+def _split_whole(
+    table: pd.DataFrame,
+    groups: NDArray[np.integer],
+    asked: _Asked,
+    classes: tuple[str, ...],
+    seed: int,
+    where: str,
+    ratios: Sequence[float],
+) -> dict[SplitName, pd.DataFrame]:
+    """Near the ratios and near-stratified, whole groups only."""
+    labels = _labels(table, classes)
+    sides = _assign(table, labels, groups, ratios, seed)
+    _check_sides(sides, groups, labels, classes, asked, where, ratios)
+    kept = table.drop(columns=COPIES)
+    return {name: kept[sides == side].reset_index(drop=True) for side, name in enumerate(SPLITS)}
+
+
+def _cut_copies(
+    table: pd.DataFrame, share: float, seed: int, classes: tuple[str, ...], where: str
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """What is left, and a part near that share, with the copies of a text on one side."""
+    sides = _assign(table, _labels(table, classes), table[COPIES].to_numpy(), (1 - share, share), seed)
+    if (sides < 0).any():
+        raise DataError(
+            f"{where}: not every class has two texts, of which validation could have one. {_SPLIT_COPIES.way_out}, or give a "
+            "validation part."
+        )
+    return table[sides == 0].reset_index(drop=True), table[sides == 1].reset_index(drop=True)
 
 
 def _held_out(table: pd.DataFrame, share: float) -> int:
@@ -219,17 +285,16 @@ def _check_sides(
     groups: np.ndarray,
     labels: np.ndarray,
     classes: tuple[str, ...],
-    by_column: bool,
+    asked: _Asked,
     where: str,
     ratios: Sequence[float],
 ) -> None:
-    way_out = "Choose another --group-column" if by_column else "Remove texts that repeat each other"
     if (sides < 0).any():
         of_class = {int(label): len(np.unique(groups[_has(labels, label)])) for label in _present(labels)}
         fewest = min(of_class, key=lambda label: of_class[label])
         raise DataError(
-            f"{where}: --split grouped needs groups of its own in train, validation and test for every class, and class "
-            f"{classes[fewest]!r} has {of_class[fewest]} group(s). {way_out}, or use --split random."
+            f"{where}: {asked.what} needs groups of its own in train, validation and test for every class, and class "
+            f"{classes[fewest]!r} has {of_class[fewest]} group(s). {asked.way_out}."
         )
     largest = int(np.unique(groups, return_counts=True)[1].max())
     held_out = {name: int((sides == side).sum()) for side, name in enumerate(SPLITS) if side}
@@ -242,8 +307,8 @@ def _check_sides(
     if off:
         name, rows = next(iter(off.items()))
         raise DataError(
-            f"{where}: --split grouped cannot come near {_describe(ratios)}: the largest group holds {largest:,} of "
-            f"{len(sides):,} rows, and {name} would have {rows:,}. {way_out}, or use --split random."
+            f"{where}: {asked.what} cannot come near {_describe(ratios)}: the largest group holds {largest:,} of "
+            f"{len(sides):,} rows, and {name} would have {rows:,}. {asked.way_out}."
         )
 
 

@@ -41,6 +41,8 @@ _TABLE_OPTIONS = (
     "encoding",
     "delimiter",
     "no_header",
+    "sheet",
+    "annotators",
     "dataset_config_name",
     "dataset_revision",
 )

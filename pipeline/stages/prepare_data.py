@@ -104,6 +104,6 @@ def summarise_data(prepared: PreparedData) -> Iterator[str]:
         yield f"  {warning}"
     if manifest.audit["conflicting_labels"]:
         what = "set of labels" if manifest.multi else "label"
-        yield f"  {things} with more than one {what}: {manifest.audit['conflicting_labels']:,}."
+        yield f"  {things} with more than one {what}: {manifest.audit['conflicting_labels']:,} (see --annotators)."
     yield from (f"  {note}" for note in manifest.notes)
     yield f"  Fingerprint {manifest.fingerprint[:12]}, kept in {prepared.folder}."

@@ -116,6 +116,9 @@ def write_data(folder: Path) -> None:
     (folder / "survey.csv").write_text("text;label\n" + "".join(f'"{text}";{label}\n' for text, label in rows))
     (folder / "ag_news.csv").write_text("".join(f'"{label}","{label}","{text}"\n' for text, label in rows))
     (folder / "fasttext.txt").write_text("".join(f"__label__{label} {text}\n" for text, label in rows))
+    made = Path(__file__).parents[1] / "unit" / "data" / "tool_files"
+    shutil.copy(made / "openpyxl.xlsx", folder / "survey.xlsx")
+    shutil.copy(made / "label_studio.json", folder)
     (folder / "umlauts.csv").write_bytes(table.replace("film", "Märchen").encode("latin-1"))
     (folder / "reviews_folder").mkdir()
     for part in ("train", "dev"):

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import connected_components
 
 from pipeline.data.overlap.normalization import Ints, fold_texts, number_values
 from pipeline.data.overlap.suffix_array import Flags, LineIndex
@@ -65,6 +67,17 @@ def number_groups(values: Sequence[object], missing: Flags) -> Ints:
     groups = number_values(list(map(str, values))).astype(np.int64)
     groups[missing] = groups.max(initial=-1) + 1 + np.arange(int(missing.sum()))
     return groups
+
+
+def join_groups(first: Ints, second: Ints) -> Ints:
+    """Groups of rows that belong together by either of two groupings, or by a chain of both; shape [rows]."""
+    _, first = np.unique(first, return_inverse=True)
+    _, second = np.unique(second, return_inverse=True)
+    size = first.max(initial=-1) + 1
+    nodes = size + second.max(initial=-1) + 1
+    edges = csr_array((np.ones(len(first), np.int8), (first, size + second)), shape=(nodes, nodes))
+    joined: Ints = connected_components(edges, directed=False)[1][first]
+    return joined
 
 
 def assign_groups(groups: Ints, labels: Ints, shares: Sequence[float], seed: int) -> NDArray[np.int8]:

@@ -1,4 +1,4 @@
-"""Read tables of delimited text: CSV, TSV and the like, with a header or without, and fastText's labelled lines."""
+"""Read tables of delimited text: CSV, TSV and the like, with a header or without."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 
 from pipeline.data.builder import CHUNK, Choose, TableBuilder
+from pipeline.data.reading.fasttext import is_fasttext, read_fasttext
 from pipeline.data.reading.files import read_lines
 from pipeline.errors import DataError, shorten
 
@@ -22,7 +22,6 @@ NAMES = {",": "comma", "\t": "tab", ";": "semicolon", "|": "bar", ":": "colon", 
 # A field may hold a whole document; csv's own limit of 128 KiB is meant for other uses.
 _LONGEST_FIELD = 2**30
 _SAYS_DELIMITER = re.compile("\ufeff?sep=(.)")  # what Excel takes and writes as a first line
-_FASTTEXT_LABEL = re.compile(r"(?:^|(?<=\s))__label__(\S+)(?:\s+|$)")
 
 
 @dataclass(frozen=True)
@@ -48,8 +47,8 @@ def read_delimited(
     skipped = 0
     if said := says_delimiter(first):
         skipped, dialect = 1, dialect if dialect.given else Dialect(said, True, dialect.header)
-    elif not dialect.header and is_fasttext(first):
-        return _read_fasttext(path, where, choose, encoding)
+    elif not dialect.given and is_fasttext(read_lines(path, where, encoding)):
+        return read_fasttext(path, where, choose, encoding)
     mark = _quotation_mark(path, where, encoding, dialect, skipped)
     lines = itertools.islice(read_lines(path, where, encoding), skipped, None)
     rows = _rows(lines, where, dialect.delimiter, mark, skipped)
@@ -59,8 +58,7 @@ def read_delimited(
     header = [name.strip() for name in top] if dialect.header else [str(number + 1) for number in range(len(top))]
     chosen = choose(header)
     places = {name: find_place(where, header, name) for name in chosen.columns}
-    if chosen.answer:
-        places[chosen.answer] = header.index(chosen.answer)
+    places |= {name: header.index(name) for name in chosen.names if name not in places}
 
     def say_row(row: int) -> str:
         return f"row {row}" + (f" (row {row - 1 - skipped} below the header)" if dialect.header else "")
@@ -106,11 +104,6 @@ def says_delimiter(line: str) -> str | None:
     """The delimiter that a first line such as `sep=;` names."""
     match = _SAYS_DELIMITER.fullmatch(line.rstrip("\r\n"))
     return match[1] if match else None
-
-
-def is_fasttext(line: str) -> bool:
-    """Whether a line begins with a label as fastText writes it, `__label__positive a fine film`."""
-    return bool(re.match(r"\s*__label__[^\s,;|]+[ \t]+\S", line))
 
 
 def parse_rows(lines: Iterator[str], delimiter: str, mark: str | None) -> Iterator[list[str]]:
@@ -193,24 +186,3 @@ def _is_quoted_by_apostrophes(lines: Iterator[str], dialect: Dialect) -> bool:
         if not quoted or len(fields) != width:
             return False
     return bool(quoted)
-
-
-def _read_fasttext(path: Path, where: str, choose: Choose, encoding: str | None) -> dict[str, pa.ChunkedArray]:
-    """Lines of a label and a text as the columns `label` and `text`, which may be called 1 and 2 as well."""
-    chosen = choose(["label", "text", "1", "2"])
-    builder = TableBuilder(chosen, where, "line {}".format)
-    chunk: list[tuple[int, list[str], str]] = []
-
-    def flush() -> None:
-        labels, texts = [labels for _, labels, _ in chunk], [text for _, _, text in chunk]
-        cells: dict[str, Sequence[Any]] = {"label": labels, "1": labels, "text": texts, "2": texts}
-        builder.add({name: cells[name] for name in builder.names}, [number for number, _, _ in chunk])
-        chunk.clear()
-
-    for number, line in enumerate(read_lines(path, where, encoding), start=1):
-        if not line.isspace():
-            chunk.append((number, _FASTTEXT_LABEL.findall(line), _FASTTEXT_LABEL.sub("", line).strip()))
-        if len(chunk) == CHUNK:
-            flush()
-    flush()
-    return builder.finish()

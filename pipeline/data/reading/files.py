@@ -10,13 +10,16 @@ import io
 import lzma
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 from pipeline.data.reading.encodings import count_utf8, fitting_encodings, gather_sample, is_mostly_utf8
 from pipeline.errors import DataError, shorten
 
+LFS = b"version https://git-lfs"
+"""How a pointer begins that Git LFS leaves in place of a file."""
 COMPRESSIONS = (".gz", ".bz2", ".xz", ".zip", ".zst")
 
 # UTF-32's little-endian mark begins with that of UTF-16, so it is looked for first.
@@ -41,7 +44,7 @@ def format_suffix(path: Path, where: str) -> str:
     """What a file holds by its name, such as `.csv` for `a.csv`, `a.CSV.gz` and for an `a.zip` that holds `b.csv`.
 
     Raises:
-        DataError: A zip file that cannot be opened or holds more than one file.
+        DataError: A zip file that cannot be opened, or holds nothing or files of several formats.
     """
     suffix = path.suffix.lower()
     if suffix not in COMPRESSIONS:
@@ -49,8 +52,41 @@ def format_suffix(path: Path, where: str) -> str:
     inner = Path(path.stem).suffix.lower()
     if inner or suffix != ".zip":
         return inner
+    names = list_members(path, where)
+    suffixes = {Path(name).suffix.lower() for name in names}
+    if len(suffixes) != 1:
+        raise _not_one_file(names, where)
+    return suffixes.pop()
+
+
+def list_members(path: Path, where: str) -> list[str]:
+    """The files in a zip file, without what macOS puts beside them.
+
+    Raises:
+        DataError: It cannot be opened.
+    """
     with _readable(path, where), zipfile.ZipFile(path) as archive:
-        return Path(_only_member(archive, where)).suffix.lower()
+        return _members(archive)
+
+
+def unpack_members(path: Path, where: str, folder: Path) -> Iterator[tuple[str, Path]]:
+    """The files in a zip file, each by its name there and where it lies now.
+
+    Args:
+        folder: Where they are unpacked to, under names of our own.
+
+    Raises:
+        DataError: One cannot be decompressed, or all together unpack to more than they may.
+    """
+    with _readable(path, where), zipfile.ZipFile(path) as archive:
+        budget = UnpackedBytes(where, path.stat().st_size)
+        for number, name in enumerate(_members(archive)):
+            unpacked = folder / f"{number}{Path(name).suffix.lower()}"
+            with archive.open(name) as packed, unpacked.open("wb") as file:
+                while block := packed.read(_BLOCK):
+                    budget.add(len(block))
+                    file.write(block)
+            yield name, unpacked
 
 
 @contextlib.contextmanager
@@ -101,12 +137,36 @@ class _Unpacking(io.RawIOBase):
         if self._unpacked > _WINDOW:
             taken = self._packed.tell()
             if self._unpacked > _MOST_UNPACKED * (taken - self._taken):
-                raise DataError(
-                    f"{self._where}: unpacks to more than {_MOST_UNPACKED} times its size, which no text does. If that is "
-                    "meant, unpack it and give what it holds."
-                )
+                raise _unpacks_too_much(self._where)
             self._unpacked, self._taken = 0, taken
         return len(block)
+
+
+@dataclass
+class UnpackedBytes:
+    """Counts what comes out of an archive, all of its files together."""
+
+    where: str
+    packed: int
+    """Size of the archive in bytes."""
+    unpacked: int = 0
+
+    def add(self, size: int) -> None:
+        """Count a block.
+
+        Raises:
+            DataError: More came out than what is packed in a text or a spreadsheet gives.
+        """
+        self.unpacked += size
+        if self.unpacked > _WINDOW and self.unpacked > _MOST_UNPACKED * self.packed:
+            raise _unpacks_too_much(self.where)
+
+
+def _unpacks_too_much(where: str) -> DataError:
+    return DataError(
+        f"{where}: unpacks to more than {_MOST_UNPACKED} times its size, which no text does. If that is "
+        "meant, unpack it and give what it holds."
+    )
 
 
 def read_lines(path: Path, where: str, encoding: str | None = None) -> Iterator[str]:
@@ -169,13 +229,20 @@ def _readable(path: Path, where: str) -> Iterator[None]:
 
 
 def _only_member(archive: zipfile.ZipFile, where: str) -> str:
-    names = [
-        entry.filename for entry in archive.infolist() if not entry.is_dir() and not entry.filename.startswith("__MACOSX/")
-    ]
+    names = _members(archive)
     if len(names) != 1:
-        listed = f": {', '.join(map(shorten, names[:5]))}" if names else ""
-        raise DataError(f"{where}: holds {len(names)} files{listed}. Give a .zip with one file in it, or unpack it.")
+        raise _not_one_file(names, where)
     return names[0]
+
+
+def _members(archive: zipfile.ZipFile) -> list[str]:
+    names = [entry.filename for entry in archive.infolist() if not entry.is_dir()]
+    return sorted(name for name in names if not name.startswith("__MACOSX/"))
+
+
+def _not_one_file(names: Sequence[str], where: str) -> DataError:
+    listed = f": {', '.join(map(shorten, names[:5]))}" if names else ""
+    return DataError(f"{where}: holds {len(names)} files{listed}. Give a .zip with one file in it, or unpack it.")
 
 
 def _undecodable(path: Path, where: str, encoding: str, given: bool) -> DataError:
@@ -212,6 +279,11 @@ def _advise_encoding(sample: bytes) -> str:
         return "Its bytes fit no encoding that is known here: save the file as UTF-8, or say what it is with --encoding."
     others = f" (or {', '.join(fitting[1:])})" if fitting[1:] else ""
     return f"Its bytes fit {fitting[0]}{others}: pass --encoding {fitting[0]}, or save the file as UTF-8."
+
+
+def lfs_pointer(where: str) -> DataError:
+    """What is said of a file whose content Git LFS has not fetched."""
+    return DataError(f"{where}: is a pointer of Git LFS, not the data. Run `git lfs pull` in its folder, or download the file.")
 
 
 def _blocks(path: Path, where: str) -> Iterator[bytes]:

@@ -16,8 +16,9 @@ from statistics import mean
 
 from pipeline.config import SplitConfig
 from pipeline.data.columns import LABEL_NAMES, TEXT_NAMES
-from pipeline.data.reading.delimited import DELIMITERS, NAMES, is_fasttext, parse_rows
-from pipeline.data.reading.files import format_suffix, read_lines
+from pipeline.data.reading.delimited import DELIMITERS, NAMES, parse_rows
+from pipeline.data.reading.fasttext import is_fasttext
+from pipeline.data.reading.files import LFS, format_suffix, lfs_pointer, read_lines
 from pipeline.errors import DataError, shorten
 
 _LINES = 200  # that are looked at
@@ -64,16 +65,16 @@ def describe_file(path: Path, where: str, config: SplitConfig) -> str | None:
     if not lines or not (suffix in DELIMITERS or config.delimiter):
         return None
     first = lines[0]
-    if first.startswith("version https://git-lfs"):
-        return f"{where}: is a pointer of Git LFS, not the data. Run `git lfs pull` in its folder, or download the file."
+    if first.startswith(LFS.decode()):
+        return str(lfs_pointer(where))
     if _WEB_PAGE.match(first):
         return f"{where}: is a web page or XML, not a table. Was a page downloaded in place of the file?"
     if _is_json(first):
         return f"{where}: holds JSON, and {suffix or 'such'} files are read as delimited text. Name it .jsonl or .json."
-    if is_fasttext(first):
+    if is_fasttext(lines):
         return (
-            f"{where}: seems to be in fastText's format: it has no header, and its lines begin with labels such as "
-            f"{shorten(first.split()[0])!r}. Pass --no-header true."
+            f"{where}: seems to be in fastText's format: its lines begin with labels, such as {shorten(first.strip(), 40)!r}. "
+            "Leave --delimiter out; its columns are text and label."
         )
     used = _delimiter(config.delimiter) or DELIMITERS[suffix]
     table = _best_table(lines, used, config)

@@ -15,11 +15,14 @@ from typing import TYPE_CHECKING, Any, Literal
 import pandas as pd
 import pyarrow as pa
 
+from pipeline.data.annotations.records import as_rows, is_nested_argilla, task_of
 from pipeline.data.builder import CHUNK, Choose, Chosen, TableBuilder, read_arrow
-from pipeline.data.labels import as_row, as_series, is_nested_argilla
+from pipeline.data.labels import as_series
 from pipeline.data.reading.delimited import DELIMITERS, Dialect, find_place, read_delimited
-from pipeline.data.reading.files import COMPRESSIONS, format_suffix, open_bytes, read_lines
-from pipeline.errors import DataError, enumerate_some, has_surrogate
+from pipeline.data.reading.fasttext import is_fasttext, read_fasttext
+from pipeline.data.reading.files import COMPRESSIONS, LFS, format_suffix, lfs_pointer, open_bytes, read_lines
+from pipeline.data.reading.spreadsheets import SPREADSHEETS, UNREAD_SPREADSHEETS, read_spreadsheet
+from pipeline.errors import DataError, enumerate_some, has_surrogate, shorten
 
 if TYPE_CHECKING:
     import pyarrow.parquet as pq
@@ -27,10 +30,7 @@ if TYPE_CHECKING:
 JSON = (".jsonl", ".ndjson", ".json")
 
 _PARQUET = (".parquet", ".pq")
-_SPREADSHEETS = (".xlsx", ".xls", ".xlsm", ".ods", ".numbers")
-FORMATS = (*DELIMITERS, *JSON, *_PARQUET)
-LFS = b"version https://git-lfs"
-"""How a pointer begins that Git LFS leaves in place of a file."""
+FORMATS = (*DELIMITERS, *JSON, *_PARQUET, *SPREADSHEETS)
 
 
 def read_json(path: Path, where: str, choose: Choose, encoding: str | None, header: bool = True) -> dict[str, pa.ChunkedArray]:
@@ -44,18 +44,24 @@ def read_json(path: Path, where: str, choose: Choose, encoding: str | None, head
     """
     records = _records(path, where, encoding, header)
     builder: TableBuilder | None = None
+    tasks: dict[int, Any] = {}
+
+    def say_row(row: int) -> str:
+        return f"row {row}" + (f" (task {shorten(str(tasks[row]))})" if row in tasks else "")
+
     while chunk := list(itertools.islice(records, CHUNK)):
         if is_nested_argilla(chunk[0][1]):
             raise DataError(
                 f"{where}: is Argilla's own JSON, which does not say which responses were discarded. Export records.to_list("
                 "flatten=True) and name the column of the responses, such as --label-column label.responses."
             )
-        rows = [as_row(record) for _, record in chunk]
+        rows = [(number, row) for number, record in chunk for row in as_rows(record)]
+        tasks |= {number: task for number, record in chunk if (task := task_of(record)) is not None}
         if builder is None:
             # A key may be half a surrogate pair, which no table takes for a name.
-            keys = dict.fromkeys(key for row in rows for key in row)
-            builder = TableBuilder(choose([key for key in keys if not has_surrogate(key)]), where)
-        builder.add({name: [row.get(name) for row in rows] for name in builder.names}, [number for number, _ in chunk])
+            keys = dict.fromkeys(key for _, row in rows for key in row)
+            builder = TableBuilder(choose([key for key in keys if not has_surrogate(key)]), where, say_row)
+        builder.add({name: [row.get(name) for _, row in rows] for name in builder.names}, [number for number, _ in rows])
     if builder is None:
         raise DataError(f"{where}: the file is empty. It needs one JSON object a line.")
     return builder.finish()
@@ -185,8 +191,9 @@ def read_columns(
     encoding: str | None = None,
     delimiter: str | None = None,
     header: bool = True,
+    sheet: str | None = None,
 ) -> dict[str, pa.ChunkedArray]:
-    """Columns of a CSV, TSV, JSON or Parquet file, compressed or not: every value a text, an empty one missing.
+    """Columns of a CSV, TSV, JSON or Parquet file, compressed or not, or of a sheet: every value a text, an empty one missing.
 
     Words such as `NA` or `null` stay words. A TSV file counts as unquoted (GLUE's way) unless every field that holds a
     quotation mark is quoted as a whole.
@@ -197,6 +204,7 @@ def read_columns(
         encoding: Of a text file; by its byte-order mark, or UTF-8, if not given.
         delimiter: Of a file of delimited text, which may then be called as it likes; by the file's name if not given.
         header: Whether the first row, or each JSON object, names the columns; else they are called 1, 2 and so on.
+        sheet: Of a spreadsheet, which one.
 
     Raises:
         DataError: Of another format or encoding, empty, no data below the header, rows of unequal length, or a value that is no
@@ -210,18 +218,32 @@ def read_columns(
     if delimiter or suffix in DELIMITERS:
         given = "\t" if delimiter == "tab" else delimiter
         return read_delimited(path, where, choose, encoding, Dialect(given or DELIMITERS[suffix], bool(given), header))
-    if suffix in _SPREADSHEETS:
-        raise DataError(f"{where}: is a spreadsheet, which is not read. Save the sheet as CSV in UTF-8.")
+    if suffix in SPREADSHEETS:
+        return read_spreadsheet(path, where, choose, header, sheet)
+    if suffix in UNREAD_SPREADSHEETS:
+        raise DataError(f"{where}: {suffix} is not read. Save it as .xlsx or .ods, or the sheet as CSV in UTF-8.")
+    if _begins_as_fasttext(path, where, encoding):
+        return read_fasttext(path, where, choose, encoding)
     raise DataError(
         f"{where}: files ending in {suffix or 'nothing'!r} are not read. "
-        f"Give .csv or .tsv, {', '.join(JSON)}, .parquet, or one of these compressed ({', '.join(COMPRESSIONS)}); or say how "
-        "the fields of a text file are delimited, such as --delimiter tab."
+        f"Give .csv or .tsv, {', '.join(JSON)}, .parquet, .xlsx or .ods, or one of these compressed "
+        f"({', '.join(COMPRESSIONS)}); or say how the fields of a text file are delimited, such as --delimiter tab."
     )
 
 
-def text_kind(path: Path, where: str) -> Literal["delimited", "json", "parquet"]:
+def _begins_as_fasttext(path: Path, where: str, encoding: str | None) -> bool:
+    """Whether a file says so itself, whatever its ending."""
+    try:
+        return is_fasttext(read_lines(path, where, encoding))
+    except DataError:  # no text
+        return False
+
+
+def file_kind(path: Path, where: str) -> Literal["delimited", "json", "parquet", "spreadsheet"]:
     """What a file is, by its name."""
     suffix = format_suffix(path, where)
+    if suffix in SPREADSHEETS:
+        return "spreadsheet"
     return "json" if suffix in JSON else "parquet" if suffix in _PARQUET else "delimited"
 
 
@@ -262,9 +284,7 @@ def _parquet_file(path: Path, where: str) -> Iterator[pq.ParquetFile]:
             if path.suffix.lower() in COMPRESSIONS:
                 file = pa.BufferReader(file.read())
             elif file.read(len(LFS)) == LFS:
-                raise DataError(
-                    f"{where}: is a pointer of Git LFS, not the data. Run `git lfs pull` in its folder, or download the file."
-                )
+                raise lfs_pointer(where)
             yield pq.ParquetFile(file)
     except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
         reason = " ".join(str(error).split())[:200]
@@ -275,7 +295,7 @@ def _read_parquet(path: Path, where: str, choose: Choose) -> dict[str, pa.Chunke
     with _parquet_file(path, where) as parquet:
         names = parquet.schema_arrow.names
         chosen = choose(names)
-        wanted = list(dict.fromkeys([*chosen.columns, *([chosen.answer] if chosen.answer else [])]))
+        wanted = chosen.names
         for name in wanted:
             find_place(where, names, name)
         table = parquet.read(columns=wanted).select(wanted)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from pipeline.config import SplitConfig
+from pipeline.data.annotations.answers import ANNOTATION
 from pipeline.data.builder import Chosen
 from pipeline.data.columns import LABEL, LABEL_NAMES, TEXT, TEXT_NAMES, choose_columns, find_label_column
-from pipeline.data.reading.files import format_suffix
+from pipeline.data.reading.files import format_suffix, list_members, unpack_members
 from pipeline.data.reading.inspection import describe_file
-from pipeline.data.reading.tables import class_names, is_table_file, read_columns, text_kind
-from pipeline.data.source import Source, SourceKind, SourceTables, by_role, opening
+from pipeline.data.reading.tables import class_names, file_kind, is_table_file, read_columns
+from pipeline.data.source import PART_NAMES, Source, SourceKind, SourceTables, by_role, opening
 from pipeline.errors import DataError, enumerate_some, shorten
 from pipeline.hashing import digest, hash_file
 
@@ -47,13 +49,32 @@ class File(SourceKind):
 
 def _one_table(path: Path, config: SplitConfig) -> Source:
     where = f"--dataset {path}"
-    _check_text_options({where: path}, config)
+    _check_options({where: path}, config)
 
     def read() -> SourceTables:
-        table, classes = _read(path, where, config)
+        table, classes = (_read_members if _is_split(path, where) else _read)(path, where, config)
         return SourceTables({"all": table}, classes)
 
     return Source(path.name, path.resolve().as_uri(), _identify(path, where), read)
+
+
+def _is_split(path: Path, where: str) -> bool:
+    """Whether a zip file holds a table in several text files, such as doccano makes for annotators; not the parts of data."""
+    if path.suffix.lower() != ".zip" or file_kind(path, where) not in ("delimited", "json"):
+        return False
+    names = list_members(path, where)
+    parts = {stem for stems in PART_NAMES.values() for stem in stems}
+    return len(names) > 1 and not any(Path(name).name.lower().split(".")[0] in parts for name in names)
+
+
+def _read_members(path: Path, where: str, config: SplitConfig) -> tuple[pd.DataFrame, None]:
+    """The rows of all files in a zip file. Annotations are told apart by the file they are in, where it does not say more."""
+    tables = []
+    with tempfile.TemporaryDirectory() as folder:
+        for name, file in unpack_members(path, where, Path(folder)):
+            table, _ = _read(file, f"{where} ({shorten(name)})", config)
+            tables.append(table if ANNOTATION in table else table.assign(**{ANNOTATION: f"by {Path(name).stem}"}))
+    return pd.concat(tables, ignore_index=True), None
 
 
 def check_parts(files: Mapping[str, Path], options: Mapping[str, str], config: SplitConfig) -> str:
@@ -66,7 +87,7 @@ def check_parts(files: Mapping[str, Path], options: Mapping[str, str], config: S
     Raises:
         DataError: An option would say nothing, or a file cannot be read.
     """
-    _check_text_options({options[part]: file for part, file in files.items()}, config)
+    _check_options({options[part]: file for part, file in files.items()}, config)
     return digest({part: _identify(file, options[part]) for part, file in files.items()})
 
 
@@ -116,7 +137,7 @@ def _read(path: Path, where: str, config: SplitConfig, may_lack: bool = False) -
         return chosen
 
     try:
-        columns = read_columns(path, where, choose, config.encoding, config.delimiter, not config.no_header)
+        columns = read_columns(path, where, choose, config.encoding, config.delimiter, not config.no_header, config.sheet)
     except DataError as error:
         seems = None if roles else describe_file(path, where, config)
         if seems is None:
@@ -142,18 +163,20 @@ def _check_first_row(table: pd.DataFrame, where: str) -> None:
         )
 
 
-def _check_text_options(files: Mapping[str, Path], config: SplitConfig) -> None:
-    """Refuse options of text files where there is none.
+def _check_options(files: Mapping[str, Path], config: SplitConfig) -> None:
+    """Refuse options of text files and spreadsheets where there is none.
 
     Raises:
         DataError: They would say nothing.
     """
-    kinds = {where: text_kind(path, where) for where, path in files.items()}
+    kinds = {where: file_kind(path, where) for where, path in files.items()}
     idle = []
     if config.delimiter and "delimited" not in kinds.values():
         idle.append(f"--delimiter {config.delimiter}: {', '.join(kinds)} holds no delimited text. Leave --delimiter out.")
     if config.no_header and set(kinds.values()) == {"parquet"}:
         idle.append(f"--no-header true: {', '.join(kinds)} is Parquet, which always names its columns. Leave --no-header out.")
+    if config.sheet and "spreadsheet" not in kinds.values():
+        idle.append(f"--sheet {shorten(config.sheet)}: {', '.join(kinds)} is no spreadsheet. Leave --sheet out.")
     if idle:
         raise DataError(*idle)
 

@@ -9,7 +9,7 @@ from typing import Any
 from pipeline.config import SplitConfig
 from pipeline.data.builder import read_arrow
 from pipeline.data.columns import LABEL, choose_columns, find_label_column
-from pipeline.data.source import PART_NAMES, Source, SourceKind, SourceTables, by_role, refuse_text_options
+from pipeline.data.source import PART_NAMES, Source, SourceKind, SourceTables, by_role, refuse_file_options
 from pipeline.errors import DataError, enumerate_some
 from pipeline.hub import fetch_snapshot
 
@@ -32,7 +32,7 @@ class Hub(SourceKind):
         Raises:
             DataError: The hub cannot be reached and the data set is not in its cache, or there is none of this name.
         """
-        refuse_text_options(config, dataset)
+        refuse_file_options(config, dataset)
         repo_id = _SHORT_NAMES.get(dataset, dataset)
         snapshot = fetch_snapshot(repo_id, config.dataset_revision, "dataset", DataError)
 
@@ -76,8 +76,7 @@ def _tables_of(loaded: Mapping[str, Any], name: str, config: SplitConfig) -> Sou
             unlabelled.append(part)
             continue
         roles, chosen = choose_columns(rows.column_names, where, config)
-        used = [*chosen.columns, *([chosen.answer] if chosen.answer else [])]
-        columns = read_arrow(rows.select_columns(used).with_format("arrow")[:], chosen, where)
+        columns = read_arrow(rows.select_columns(chosen.names).with_format("arrow")[:], chosen, where)
         parts[part] = by_role(roles, columns, where, config.label_columns)
         feature = rows.features[roles[LABEL]]
         feature = getattr(feature, "feature", feature)  # what a list holds

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config import SplitConfig
-from pipeline.data.reading.tables import LFS, is_table_file
-from pipeline.data.source import Source, SourceKind, opening, refuse_text_options
+from pipeline.data.reading.files import LFS
+from pipeline.data.reading.tables import is_table_file
+from pipeline.data.source import Source, SourceKind, opening, refuse_file_options
 from pipeline.data.sources.folder import find_parts
 from pipeline.data.sources.hub import check_one_configuration, read_library
 from pipeline.errors import DataError
@@ -88,7 +89,7 @@ def _cloned(path: Path, config: SplitConfig) -> Source:
 
 
 def _folder(path: Path, config: SplitConfig, load: Callable[[], Any], way_out: str) -> Source:
-    refuse_text_options(config, str(path))
+    refuse_file_options(config, str(path))
     files = [file for file in sorted(path.rglob("*")) if file.is_file() and ".git" not in file.relative_to(path).parts]
     sha256 = digest({str(file.relative_to(path)): hash_file(file) for file in files})
     return Source(

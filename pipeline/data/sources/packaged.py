@@ -8,7 +8,7 @@ from pathlib import Path
 from pipeline.config import SplitConfig
 from pipeline.data.columns import LABEL, TEXT
 from pipeline.data.reading.tables import read_table
-from pipeline.data.source import Source, SourceKind, SourceTables, refuse_text_options
+from pipeline.data.source import Source, SourceKind, SourceTables, refuse_file_options
 from pipeline.errors import DataError
 from pipeline.hashing import hash_file
 
@@ -27,7 +27,7 @@ class Packaged(SourceKind):
 
     def find(self, dataset: str, config: SplitConfig) -> Source:
         """Reads the CSV as a resource: importing the package would read all of it into memory."""
-        refuse_text_options(config, dataset)
+        refuse_file_options(config, dataset)
         if config.group_column:
             raise DataError(
                 f"--group-column {config.group_column}: {dataset} has text and label only. Leave --group-column out."

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.config import SplitConfig
+from pipeline.data.annotations.copies import settle
 from pipeline.data.columns import LABEL, PAIR, TEXT, Problem
 from pipeline.data.label_sets.matrix import holds_sets, rename_labels
 from pipeline.data.prepared import PreparedData, clean_labels, hash_rows, prepare
@@ -184,6 +185,7 @@ def _adapted(config: SplitConfig, problem: Problem) -> SplitConfig:
 
 def _clean(tables: SourceTables, where: str, config: SplitConfig) -> tuple[Mapping[str, pd.DataFrame], tuple[str, ...]]:
     """The parts without rows that lack text or label, and the names of their classes."""
+    tables = settle(tables, config.annotators, where, config.label_type == "score").tables
     # That the labels are classes is known of the model, so one class alone will do, or many in few rows.
     cleaned = clean_labels(tables, where, config, sure=True)
     if config.label_type == "score":

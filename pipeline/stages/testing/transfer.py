@@ -25,7 +25,9 @@ from pipeline.tracking.tags import Tag
 from pipeline.training.saved_model import FineTunedModel
 
 _OF_FIRST = re.compile(r"(?<![\w-])--(dataset|text-column|label-column|labels)(?![\w-])")
-_OF_FIRST_ALONE = re.compile(r"(?<![\w-])--(label-type|encoding|delimiter|no-header|dataset-config-name)(?![\w-])")
+_OF_FIRST_ALONE = re.compile(
+    r"(?<![\w-])--(label-type|encoding|delimiter|no-header|sheet|annotators|dataset-config-name)(?![\w-])"
+)
 
 
 @dataclass(frozen=True)

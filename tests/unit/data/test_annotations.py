@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.config import SplitConfig
-from pipeline.data.labels import as_row
+from pipeline.data.annotations.records import as_rows
 from pipeline.data.prepared import Manifest, prepare
 from pipeline.errors import DataError
 from pipeline.stages.prepare_data import summarise_data
@@ -151,20 +151,20 @@ def test_label_studios_full_export_is_read(write: Write) -> None:
     tasks = [task(number, [LABELS[number % 2]]) for number in range(40)]
     tasks += [task(40), task(41, []), task(42, ["positive"], was_cancelled=True), task(43, ["positive"], ["positive"])]
     manifest = prepared(write("a.json", json.dumps(tasks)))
-    assert (rows_of(manifest), manifest.classes) == (41, ["negative", "positive"])
+    assert (rows_of(manifest), manifest.classes) == (42, ["negative", "positive"])
     assert (manifest.dropped["ignored annotation"], manifest.dropped["missing label"]) == (1, 2)
-    for odd in (task(44, ["positive"], ["negative"]), task(44, ["positive", "negative"])):
-        with pytest.raises(DataError, match=r"row 45: 'sentiment' holds 2 labels"):
-            prepared(write("b.json", json.dumps([*tasks, odd])))
+    assert rows_of(prepared(write("c.json", json.dumps([*tasks, task(44, ["positive"], ["negative"])])))) == 44
+    with pytest.raises(DataError, match=r"row 45 \(task 44\): 'sentiment' holds 2 labels"):
+        prepared(write("b.json", json.dumps([*tasks, task(44, ["positive", "negative"])])))
 
 
 def test_an_older_export_of_label_studio_is_read_likewise() -> None:
     old = task(1, ["positive"])
     old["completions"] = old.pop("annotations")
-    assert as_row(old) == {"text": "text 1", "sentiment": ["positive"]}
-    assert as_row({"text": "a", "data": "b"}) == {"text": "a", "data": "b"}
+    assert as_rows(old) == [{"text": "text 1", "sentiment": ["positive"], "annotation_id": 0}]
+    assert as_rows({"text": "a", "data": "b"}) == [{"text": "a", "data": "b"}]
     old["data"]["sentiment"] = "what a model had said"
-    assert as_row(old)["sentiment"] == ["positive"]
+    assert as_rows(old)[0]["sentiment"] == ["positive"]
 
 
 @pytest.mark.parametrize(

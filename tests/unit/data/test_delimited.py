@@ -151,6 +151,6 @@ def test_a_header_is_not_taken_for_an_example(write: Write) -> None:
         prepared(path, no_header=True, text_column="1", label_column="2")
 
 
-def test_a_spreadsheet_is_named(write: Write) -> None:
-    with pytest.raises(DataError, match=r"is a spreadsheet, which is not read\. Save the sheet as CSV in UTF-8\."):
-        prepared(write("a.xlsx", b"PK"))
+def test_an_older_spreadsheet_is_named(write: Write) -> None:
+    with pytest.raises(DataError, match=r"is not read\. Save it as \.xlsx or \.ods, or the sheet as CSV in UTF-8\."):
+        prepared(write("a.xls", b"PK"))

@@ -103,7 +103,6 @@ def test_a_file_without_a_header_is_named_and_what_is_said_reads_it(write: Write
         ("a.tsv", '{"text": "a", "label": "b"}\n', "holds JSON, and .tsv files are read as delimited text. Name it .jsonl"),
         ("a.csv", "<!DOCTYPE html>\n<html></html>\n", "is a web page or XML, not a table."),
         ("a.csv", "version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "is a pointer of Git LFS, not the data."),
-        ("a.txt", "__label__a some text\n__label__b other text\n", "seems to be in fastText's format: it has no header"),
     ],
 )
 def test_what_a_file_is_is_said(write: Write, name: str, content: str, said: str) -> None:

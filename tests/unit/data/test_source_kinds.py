@@ -10,9 +10,9 @@ from pipeline.registry import SOURCES
 
 def test_each_declares_its_turn() -> None:
     kinds = {name: SOURCES.only_class(name, SourceKind) for name in SOURCES.names()}
-    assert set(kinds) >= {"file", "folder", "hub", "library_folder", "packaged", "part_files"}
+    assert set(kinds) >= {"file", "folder", "hub", "class_folders", "library_folder", "packaged", "part_files"}
     order = sorted(kinds, key=lambda name: kinds[name].priority)
-    assert order == ["part_files", "packaged", "library_folder", "folder", "file", "hub"]
+    assert order == ["part_files", "packaged", "library_folder", "class_folders", "folder", "file", "hub"]
     assert len({kind.priority for kind in kinds.values()}) == len(kinds), "which of two is asked first would be chance"
     assert named_datasets() == ("rotten_tomatoes", "imdb", "sst2")
 
