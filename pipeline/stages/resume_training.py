@@ -15,8 +15,8 @@ from pipeline.stages.processes.workers import hold_lock
 from pipeline.stages.progress import say
 from pipeline.tracking.runs import RunLogger, Tracker
 from pipeline.training.checkpoints import CheckpointFolder
+from pipeline.training.plan import TrainingInputs
 from pipeline.training.precision import Precision, choose_precision
-from pipeline.training.setup import TrainingInputs
 
 
 @dataclass

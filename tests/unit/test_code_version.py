@@ -16,7 +16,7 @@ from pipeline.config import TrainConfig
 from pipeline.modeling.family import find_family
 from pipeline.stages.testing.test import scoring_version
 from pipeline.strategies.base import create_strategy
-from pipeline.training.setup import TrainingInputs
+from pipeline.training.setup import EncoderInputs
 
 PACKAGE = Path(pipeline.__file__).parent
 NOT_DECIDING = {"comparison", "config", "recipes", "stages", "tracking", "tuning"}
@@ -40,7 +40,8 @@ def versions() -> tuple[str, str]:
     unused: Any = None
     config = TrainConfig(strategy="dora", head="attention")
     address: Any = SimpleNamespace(encoder=SimpleNamespace(family=find_family("bert")))
-    inputs = TrainingInputs(config, address, create_strategy("dora", {}), unused, "", unused)
+    strategy: Any = create_strategy("dora", {})
+    inputs = EncoderInputs(config=config, address=address, strategy=strategy, prepared=unused, objective=unused)
     trained: Any = SimpleNamespace(tags={"strategy": "dora"}, params={"objective": "classification", "head": "attention"})
     module._read.cache_clear()
     return inputs.code_version, scoring_version(trained)
