@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pipeline.config.search_ranges import Range
@@ -98,6 +99,7 @@ def reads_texts(name: str) -> bool:
     return baseline is None or baseline.reads_texts
 
 
+@cache
 def _baseline_class(name: str) -> type[Baseline] | None:
     try:
         cls = strategy_class(name)

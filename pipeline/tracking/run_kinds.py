@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 
 from pipeline.errors import ConfigError
@@ -56,7 +57,7 @@ def count_processes(run: Run) -> int:
 
 def budget_of(run: Run) -> str:
     """What the search behind a run was allowed to spend; `untuned` without one, empty where there is nothing to search."""
-    if not _is_tunable(run):
+    if not _is_tunable(run.tags.get("strategy", "")):
         return ""
     trials = run.tags.get(Tag.TUNED_TRIALS)
     return run.tags.get(Tag.TUNING_BUDGET) or (f"{trials} trials" if trials else UNTUNED)
@@ -141,10 +142,11 @@ def learning_rate(run: Run) -> str:
     return "" if solved else run.params.get("learning_rate", "")
 
 
-def _is_tunable(run: Run) -> bool:
+@cache
+def _is_tunable(strategy: str) -> bool:
     try:
-        return create_strategy(run.tags.get("strategy", ""), {}).is_tunable
-    except ConfigError:
+        return create_strategy(strategy, {}).is_tunable
+    except ConfigError:  # of a model from elsewhere, or one of another version
         return True
 
 
