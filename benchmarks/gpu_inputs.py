@@ -19,7 +19,7 @@ import numpy as np
 
 from pipeline.config import TrainConfig
 from pipeline.strategies.base import create_strategy
-from pipeline.training.plan import TrainingInputs
+from pipeline.training.baselines.inputs import TrainingInputs
 from pipeline.training.setup import find_inputs
 
 if TYPE_CHECKING:

@@ -28,7 +28,7 @@ from pipeline.tracking import open_to_read, open_tracker
 from pipeline.tracking.provenance import git_commit
 from pipeline.tracking.runs import RunLogger, Tracker, close_unfinished
 from pipeline.tracking.tags import Tag
-from pipeline.training.plan import TrainingInputs
+from pipeline.training.baselines.inputs import TrainingInputs
 from pipeline.training.precision import choose_precision
 from pipeline.training.setup import find_inputs
 

@@ -27,8 +27,9 @@ from pipeline.tracking.provenance import environment, git_commit, hardware
 from pipeline.tracking.run_kinds import was_trained_here
 from pipeline.tracking.runs import Run, RunLogger, RunStore
 from pipeline.tracking.tags import Tag
+from pipeline.training.baselines.inputs import TrainingInputs
 from pipeline.training.meters import MIB
-from pipeline.training.plan import FitResult, TrainingInputs
+from pipeline.training.plan import FitResult
 from pipeline.training.precision import Precision
 from pipeline.training.saved_model import check_model_folder
 

@@ -28,6 +28,7 @@ from pipeline.stages.run_record import log_data, log_end, log_start, parameter_t
 from pipeline.tracking import open_tracker
 from pipeline.tracking.memory import MemoryTracker
 from pipeline.tracking.runs import RunLogger, Tracker, closing
+from pipeline.training.baselines.inputs import TrainingInputs
 from pipeline.training.baselines.model import BaselineModel
 from pipeline.training.baselines.training import (
     BaselineInputs,
@@ -39,7 +40,7 @@ from pipeline.training.baselines.training import (
 from pipeline.training.loop import fit
 from pipeline.training.meters import MemoryMeter
 from pipeline.training.optimizer import warmup_steps
-from pipeline.training.plan import Callback, FitPlan, FitResult, TrainingInputs
+from pipeline.training.plan import Callback, FitPlan, FitResult
 from pipeline.training.precision import Precision
 from pipeline.training.saved_model import NAME, BuiltModel, ModelRecord, write_model_folder
 from pipeline.training.setup import EncoderInputs, build, describe_model, find_inputs, plan_fit, read_texts

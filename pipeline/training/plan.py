@@ -1,97 +1,27 @@
-"""A training's `TrainingInputs` and `FitPlan`, how far it is (`Progress`), who is told (`Callback`), its `FitResult`."""
+"""What one training needs (`FitPlan`), how far it is (`Progress`), who is told (`Callback`), what it came to (`FitResult`)."""
 
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
 from collections.abc import Mapping, MutableSequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from pipeline.config import FitConfig, TrainConfig
-from pipeline.config.identity import identify
+from pipeline.config import FitConfig
 from pipeline.data.pair_tokenization import TextPairs
-from pipeline.data.prepared import PreparedData
-from pipeline.data.splits import SplitName, choose_sample
 from pipeline.data.tokenization import TokenTable
 from pipeline.errors import TrainingError
 from pipeline.evaluation.metric import LOSS, lower_is_better
 from pipeline.evaluation.task import Task
-from pipeline.hashing import digest
 from pipeline.modeling.encoder import EncoderSpec
-from pipeline.objectives.base import Objective
-from pipeline.strategies.base import AnyStrategy, Strategy
+from pipeline.strategies.base import Strategy
 from pipeline.strategies.parameter_plan import ParameterPlan
 from pipeline.training.activation_cache import ActivationCache
 from pipeline.training.checkpoints import CheckpointFolder
 from pipeline.training.precision import Precision, peak_flops_per_second
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
     from torch import nn
-
-
-ConfigT = TypeVar("ConfigT", bound=TrainConfig)
-
-
-@dataclass(frozen=True)
-class TrainingInputs(ABC):
-    """Data and strategy of one training, whether or not it trains an encoder."""
-
-    config: TrainConfig
-    """Settled: see `settle`."""
-    strategy: AnyStrategy
-    prepared: PreparedData
-    objective: Objective
-    base_sha256: str = ""
-    """Of the encoder's files; empty where none is trained."""
-    notes: tuple[str, ...] = ()
-    """What a user should know of the model's weights and outputs, as sentences."""
-
-    @property
-    def identity(self) -> str:
-        """Equal for two trainings that compute the same."""
-        return digest([identify(self.config), self.prepared.manifest.fingerprint, self.base_sha256])
-
-    def config_hash(self, precision: Precision) -> str:
-        """Equal for configurations that compute the same, once it is known what `--precision` means."""
-        return digest({**identify(self.config), "precision": precision})
-
-    def sample(self, split: SplitName) -> NDArray[np.int64]:
-        """Indices of the split's rows that are used."""
-        limit = self.config.max_train_samples if split == "train" else self.config.max_eval_samples
-        return choose_sample(self.prepared.manifest.rows[split], limit, self.config.split_seed)
-
-    @property
-    @abstractmethod
-    def code_version(self) -> str:
-        """Equal where the code that decides what this training computes is the same."""
-
-    @property
-    @abstractmethod
-    def total_steps(self) -> int:
-        """Of the whole training."""
-
-    @abstractmethod
-    def settle(self, config: ConfigT) -> ConfigT:
-        """The configuration as this training has it: with what the model's folder says, or less what no encoder reads."""
-
-    @abstractmethod
-    def describe(self, precision: Precision) -> str:
-        """On what is trained and how, to follow "full on"."""
-
-    @abstractmethod
-    def options(self, config: TrainConfig) -> dict[str, Any]:
-        """Of the options that identify a configuration those that this training reads, for a run's params."""
-
-    @abstractmethod
-    def computation(self, precision: Precision) -> dict[str, str]:
-        """Params of a run that say in which types it computes."""
-
-    @abstractmethod
-    def work(self, precision: Precision) -> dict[str, str]:
-        """Params in which a past run agrees that took as long for an example."""
 
 
 CacheUse = Literal["unused", "built", "found"]

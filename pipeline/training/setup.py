@@ -30,10 +30,11 @@ from pipeline.strategies.base import AnyStrategy, Strategy, StrategyContext, cre
 from pipeline.strategies.baseline import Baseline
 from pipeline.strategies.parameter_plan import check_selectors
 from pipeline.training.activation_cache import GIB, ActivationCache
+from pipeline.training.baselines.inputs import ConfigT, TrainingInputs
 from pipeline.training.baselines.training import find_baseline_inputs
 from pipeline.training.checkpoints import CheckpointFolder
 from pipeline.training.distributed import check_processes
-from pipeline.training.plan import ConfigT, FitPlan, TrainingInputs
+from pipeline.training.plan import FitPlan
 from pipeline.training.precision import Precision, dtype_name
 from pipeline.training.saved_model import BuiltModel, ModelRecord, build_model, plugin_modules
 from pipeline.training.seeding import Seeds

@@ -21,7 +21,7 @@ from pipeline.stages.configure import replace_options
 from pipeline.stages.search.executor import check_executor
 from pipeline.strategies.base import create_strategy
 from pipeline.strategies.baseline import is_baseline
-from pipeline.training.plan import TrainingInputs
+from pipeline.training.baselines.inputs import TrainingInputs
 from pipeline.training.setup import find_inputs, find_strategy, search_space
 from pipeline.tuning.budget import Budget
 from pipeline.tuning.search import StudyAddress

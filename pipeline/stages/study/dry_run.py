@@ -19,7 +19,7 @@ from pipeline.tracking.provenance import hardware
 from pipeline.tracking.run_kinds import was_trained_here
 from pipeline.tracking.runs import Run, RunStore
 from pipeline.tracking.tags import Tag
-from pipeline.training.plan import TrainingInputs
+from pipeline.training.baselines.inputs import TrainingInputs
 from pipeline.training.precision import Precision, choose_precision
 from pipeline.training.setup import find_inputs
 

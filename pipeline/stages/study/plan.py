@@ -26,8 +26,8 @@ from pipeline.strategies.base import list_strategies
 from pipeline.strategies.baseline import is_baseline
 from pipeline.tracking.provenance import cpu_name
 from pipeline.tracking.run_kinds import name_with_model, short_name
+from pipeline.training.baselines.inputs import TrainingInputs
 from pipeline.training.baselines.training import refuse_idle_encoder_options
-from pipeline.training.plan import TrainingInputs
 from pipeline.training.precision import Precision, choose_precision
 from pipeline.training.setup import find_inputs, find_strategy
 

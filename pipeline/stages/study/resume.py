@@ -18,8 +18,8 @@ from pipeline.stages.study.plan import StudyPlan
 from pipeline.tracking.run_kinds import is_reproduction
 from pipeline.tracking.runs import Run, RunLogger, RunStore, Tracker, close_unfinished, closing
 from pipeline.tracking.tags import Tag
+from pipeline.training.baselines.inputs import TrainingInputs
 from pipeline.training.meters import MIB
-from pipeline.training.plan import TrainingInputs
 from pipeline.training.precision import Precision
 
 _BUDGET = (Tag.TUNED_TRIALS, Tag.TUNING_BUDGET)

@@ -21,9 +21,10 @@ from pipeline.modeling.encoder import FAMILY_HEAD
 from pipeline.objectives.base import create_objective
 from pipeline.registry import STRATEGIES
 from pipeline.strategies.baseline import Baseline, Learned, is_baseline
+from pipeline.training.baselines.inputs import ConfigT, TrainingInputs
 from pipeline.training.baselines.model import BaselineModel, join_texts
 from pipeline.training.meters import Stopwatch
-from pipeline.training.plan import Callback, ConfigT, FitResult, Progress, TrainingInputs, note_evaluation, report
+from pipeline.training.plan import Callback, FitResult, Progress, note_evaluation, report
 from pipeline.training.precision import Precision
 from pipeline.training.saved_model import ModelRecord
 
