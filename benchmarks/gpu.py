@@ -262,11 +262,11 @@ def trainings(workshop: Any, notebook: Notebook) -> None:
     """A real training with each strategy, with what its run records of its costs."""
     from benchmarks.gpu_inputs import STRATEGIES, Cell
     from benchmarks.gpu_steps import train_really
-    from pipeline.strategies.base import list_strategies
+    from pipeline.strategies.base import list_encoder_strategies
 
     # What docs/explanation/performance.md has no figure of comes first.
     wanted = ["gradual", "layernorm", "oft", "prompt", "ptuning", "qlora", "random_subset", "rslora", "vera", *STRATEGIES]
-    for number, strategy in enumerate([*wanted, *(name for name in list_strategies() if name not in wanted)]):
+    for number, strategy in enumerate([*wanted, *(name for name in list_encoder_strategies() if name not in wanted)]):
         cell, folder = Cell("bert-base", strategy, 32), workshop.folder / f"model-{number}"
         notebook.measure(
             f"train {cell.name}",

@@ -19,7 +19,8 @@ import numpy as np
 
 from pipeline.config import TrainConfig
 from pipeline.strategies.base import create_strategy
-from pipeline.training.setup import TrainingInputs, find_inputs
+from pipeline.training.baselines.inputs import TrainingInputs
+from pipeline.training.setup import find_inputs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -23,6 +23,7 @@ import click
 import pandas as pd
 
 from pipeline.recipes.recipe import load_recipe
+from pipeline.strategies.baseline import is_baseline
 
 NATIVE = "native"
 """The widest vectors that the CPU has; other values are those of ATEN_CPU_CAPABILITY."""
@@ -45,7 +46,7 @@ class Training:
 
 @click.command()
 @click.option("--recipe", default="quickstart", show_default=True)
-@click.option("--strategies", help="Entries of the recipe, separated by commas; all if not given.")
+@click.option("--strategies", help="Entries of the recipe, separated by commas; all that have a rate if not given.")
 @click.option("--seeds", default=5, show_default=True, help="How many at the recipe's own rate.")
 @click.option("--factors", default="0.5,2", show_default=True, help="Of the rate; each is tried with the first seed.")
 @click.option("--capabilities", default="avx2,default", show_default=True, help="Values of ATEN_CPU_CAPABILITY, first seed.")
@@ -71,7 +72,9 @@ def main(
     **limits: int | None,
 ) -> None:
     """Train what --output does not hold yet, and print the table of all."""
-    entries = list(load_recipe(recipe).strategies) if strategies is None else strategies.split(",")
+    settings = load_recipe(recipe)
+    rated = [entry for entry in settings.strategies if not is_baseline(settings.strategy_of(entry))]
+    entries = rated if strategies is None else strategies.split(",")
     wanted = plan(
         entries,
         seeds,

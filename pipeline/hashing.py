@@ -33,6 +33,14 @@ def is_sealed(folder: Path) -> bool:
     return (folder / CHECKSUMS).is_file()
 
 
+def list_sealed(folder: Path) -> list[str]:
+    """Names of the files in a folder that was sealed; none where its checksums cannot be read."""
+    try:
+        return list(json.loads((folder / CHECKSUMS).read_text(encoding="utf-8")))
+    except (FileNotFoundError, NotADirectoryError, ValueError, TypeError):
+        return []
+
+
 def find_damage(folder: Path, names: Iterable[str]) -> str | None:
     """The first of the files that is not as it was when its folder was sealed; None where all are.
 

@@ -72,7 +72,7 @@ class Registry:
             if issubclass(cls, base) and cls.__module__ == module.__name__
         ]
         if len(own) != 1:
-            raise PluginError(f"{module.__name__} must define exactly one {base.__name__}, not {len(own)}.")
+            raise PluginError(f"{module.__name__} must define exactly one {self.kind}, not {len(own)}.")
         return own[0]
 
     def instances(self, base: type[T]) -> list[T]:

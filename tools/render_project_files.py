@@ -26,7 +26,16 @@ from pipeline.config.options import STAGE_CONFIGS, flag, is_typed, render_mlproj
 from pipeline.errors import ConfigError
 from pipeline.modeling.encoder import EncoderSpec, describe_encoder
 from pipeline.modeling.family import Family, find_family, list_model_types, list_unsupported
-from pipeline.strategies.base import Strategy, StrategyContext, create_strategy, list_strategies, strategy_class
+from pipeline.strategies.base import (
+    AnyStrategy,
+    Strategy,
+    StrategyContext,
+    create_strategy,
+    list_encoder_strategies,
+    list_strategies,
+    strategy_class,
+)
+from pipeline.strategies.baseline import Baseline
 from pipeline.strategies.parameter_plan import ParameterPlan, parameter_names, plan_parameters
 
 ROOT = Path(__file__).parents[1]
@@ -113,32 +122,21 @@ def _option_rows(cls: type[StageConfig]) -> list[str]:
 
 def render_strategy(name: str) -> str:
     """The text of a strategy's page: what trains and what it costs on bert-base, its arguments, where it works, a command."""
-    strategy, plan = create_strategy(name, {}), _plan_on_bert_base(name)
-    saved_mb = sum(parameter.size for parameter in plan.saved) * 4 / 2**20
+    strategy = create_strategy(name, {})
     text = [
         f"<!-- Rendered from pipeline/strategies/methods/{name}.py by `make project-files`. -->",
         f"# {name}",
         "",
         _link_papers(inspect.getdoc(type(strategy)) or ""),
         "",
-        "## What trains",
-        "",
-        "On bert-base-uncased with two classes and the default arguments:",
-        "",
-        "| from epoch | part | share of the learning rate | parameters |",
-        "|---|---|---|---|",
-        *_phase_rows(plan),
-        "",
-        f"In all {plan.trainable_count:,} of {plan.total_count:,} parameters, {_percent(plan)} %. "
-        f"The saved model takes {saved_mb:.2f} MB beside its base.",
-        "",
+        *([] if isinstance(strategy, Baseline) else _what_trains(name)),
         "## Arguments",
         "",
         *_argument_rows(type(strategy)),
         "",
         "## Encoders",
         "",
-        *_refusals(strategy),
+        *(["None is trained, and none is needed."] if isinstance(strategy, Baseline) else _refusals(strategy)),
         "",
         "## Run it",
         "",
@@ -154,14 +152,37 @@ def render_strategy(name: str) -> str:
     return "\n".join(text) + "\n"
 
 
+def _what_trains(name: str) -> list[str]:
+    plan = _plan_on_bert_base(name)
+    saved_mb = sum(parameter.size for parameter in plan.saved) * 4 / 2**20
+    return [
+        "## What trains",
+        "",
+        "On bert-base-uncased with two classes and the default arguments:",
+        "",
+        "| from epoch | part | share of the learning rate | parameters |",
+        "|---|---|---|---|",
+        *_phase_rows(plan),
+        "",
+        f"In all {plan.trainable_count:,} of {plan.total_count:,} parameters, {_percent(plan)} %. "
+        f"The saved model takes {saved_mb:.2f} MB beside its base.",
+        "",
+    ]
+
+
 def render_strategies() -> str:
     """The text of docs/reference/strategies/README.md: the hand-written part with a table of all strategies."""
     text = (REFERENCE / "strategies" / "README.in.md").read_text(encoding="utf-8")
     rows = ["| strategy | what it does | bert-base: parameters | % |", "|---|---|---|---|"]
-    plans = {name: _plan_on_bert_base(name) for name in list_strategies()}
-    for name, plan in sorted(plans.items(), key=lambda item: (-item[1].trainable_count, item[0])):
+    plans = {name: _plan_on_bert_base(name) for name in list_encoder_strategies()}
+    counts = {
+        name: f"{plan.trainable_count:,} | {_percent(plan)}"
+        for name, plan in sorted(plans.items(), key=lambda item: (-item[1].trainable_count, item[0]))
+    }
+    counts |= {name: "no encoder | " for name in list_strategies() if name not in plans}
+    for name, count in counts.items():
         summary = re.sub(r" \([^()]*arXiv:[^()]*\)", "", strategy_class(name).summary())
-        rows.append(f"| [{name}]({name}.md) | {summary} | {plan.trainable_count:,} | {_percent(plan)} |")
+        rows.append(f"| [{name}]({name}.md) | {summary} | {count} |")
     return text.replace("{{strategies}}", "\n".join(rows))
 
 
@@ -225,7 +246,7 @@ def _phase_rows(plan: ParameterPlan) -> list[str]:
     return rows
 
 
-def _argument_rows(cls: type[Strategy]) -> list[str]:
+def _argument_rows(cls: type[AnyStrategy]) -> list[str]:
     fields = describe_fields(cls).values()
     if not fields:
         return ["None."]
@@ -237,7 +258,7 @@ def render_encoders() -> str:
     """The text of docs/reference/encoders.md: the hand-written part with a table of the families."""
     text = (REFERENCE / "encoders.in.md").read_text(encoding="utf-8")
     rows = ["| `model_type` | such as | strategies | trains | longest input |", "|---|---|---|---|---|"]
-    strategies, trains = list_strategies(), 0
+    strategies, trains = list_encoder_strategies(), 0
     for model_type in list_model_types():
         family = find_family(model_type)
         if family is None or model_type != family.model_types[0]:
@@ -288,7 +309,7 @@ def _refusals(strategy: Strategy) -> list[str]:
     return [f"Works on {', '.join(found)}.", *(["", "Refused by name:", "", *refused] if refused else [])]
 
 
-def _command(strategy: Strategy) -> str:
+def _command(strategy: AnyStrategy) -> str:
     """A command with the strategy's first arguments as they are by default."""
     fields = [field for field in describe_fields(type(strategy)).values() if field.default_text]
     values = [
@@ -298,7 +319,7 @@ def _command(strategy: Strategy) -> str:
     arguments = ",".join(values[:3])
     if "[" in arguments:
         arguments = f'"{arguments}"'  # a shell may take brackets for a pattern of file names
-    epochs = _context(strategy, _encoder("bert", "bert-base-uncased")).epochs
+    epochs = 0 if isinstance(strategy, Baseline) else _context(strategy, _encoder("bert", "bert-base-uncased")).epochs
     return (
         f"python -m pipeline train --strategy {strategy.name}"
         + (f" --strategy-args {arguments}" if values else "")

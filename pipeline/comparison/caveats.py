@@ -14,11 +14,12 @@ from pipeline.comparison.comparability import (
     describe_unlike_settings,
 )
 from pipeline.comparison.data_audit import say_overlap
+from pipeline.comparison.phrases import say_lead
 from pipeline.comparison.row_names import group_runs
 from pipeline.comparison.selection import Selection, list_budgets, list_inequalities
 from pipeline.comparison.statistics import AGAINST_INTERVAL, BOOTSTRAP, HOLM, RANKING, PairTest, Statistics
 from pipeline.comparison.table import MOST_LETTERS, headline, split_group
-from pipeline.comparison.verdict import Verdict, explain_overruling, reach_verdict, say_lead, say_not_learned
+from pipeline.comparison.verdict import Verdict, explain_overruling, reach_verdict, say_not_learned
 from pipeline.comparison.wording import wording
 from pipeline.data.tokenization import MOSTLY_UNKNOWN, UNKNOWN, explain_unknown
 from pipeline.evaluation.statistics.bootstrap import smallest_accuracy_gap
@@ -200,7 +201,7 @@ def _describe_unlearned(statistics: Statistics, unknown: Collection[str]) -> Ite
     for row in statistics.rows:
         if not row.unlearned:
             continue
-        does, advice = "", " Another learning rate may help."
+        does, advice = "", " More training examples may help." if row.is_baseline else " Another learning rate may help."
         same = wording(statistics.label_type).constant
         if row.constant:
             who = "it predicts" if row.constant == row.judged else f"with {row.constant} of its {row.judged} seeds it predicts"

@@ -11,7 +11,15 @@ from pipeline.comparison.selection import Selection
 from pipeline.config.identity import SEEDS
 from pipeline.errors import enumerate_some
 from pipeline.evaluation.metric import list_metrics
-from pipeline.tracking.run_kinds import count_processes, group_by_row, name_with_model, row_key, row_name, was_trained_here
+from pipeline.tracking.run_kinds import (
+    count_processes,
+    group_by_row,
+    name_with_model,
+    row_key,
+    row_name,
+    trains_no_encoder,
+    was_trained_here,
+)
 from pipeline.tracking.runs import Run
 from pipeline.tracking.tags import Tag
 from pipeline.training.precision import PRECISIONS
@@ -91,7 +99,25 @@ def precision_of(run: Run) -> str:
 
 def describe_settings(runs: Iterable[Run]) -> list[str]:
     """What times and memory of the runs depend on beside the strategy, such as hardware and batch size; each setting once."""
-    return sorted({", ".join(part for part in _parts(run) if part not in _USUAL) for run in runs})
+    return sorted({_say(_parts(run)) for run in runs})
+
+
+def list_settings(rows: Sequence[Sequence[Run]]) -> list[list[str]]:
+    """The settings of each row, as `describe_settings` has them.
+
+    A row without an encoder knows its hardware alone, so it is of the one setting that the others have on that hardware.
+    """
+    whole = {_parts(run) for runs in rows for run in runs if not trains_no_encoder(run)}
+    return [sorted({_say(_complete(_parts(run), whole)) for run in runs}) for runs in rows]
+
+
+def _complete(parts: tuple[str, ...], whole: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
+    alike = [other for other in whole if all(own in ("", others) for own, others in zip(parts, other, strict=True))]
+    return alike[0] if len(alike) == 1 else parts
+
+
+def _say(parts: Sequence[str]) -> str:
+    return ", ".join(part for part in parts if part not in _USUAL)
 
 
 def tell_settings_apart(rows: Iterable[Sequence[Run]]) -> list[str]:
@@ -101,8 +127,11 @@ def tell_settings_apart(rows: Iterable[Sequence[Run]]) -> list[str]:
     """
     by_row = [sorted({_parts(run) for run in runs if was_trained_here(run)}) for runs in rows]
     by_part = zip(*(setting for settings in by_row for setting in settings), strict=True)
-    differing = [place for place, values in enumerate(by_part) if len(set(values)) > 1]
-    return [" / ".join(", ".join(setting[place] for place in differing) for setting in settings) for settings in by_row]
+    differing = [place for place, values in enumerate(by_part) if len({*values} - {""}) > 1]
+    return [
+        " / ".join(", ".join(setting[place] for place in differing if setting[place]) for setting in settings)
+        for settings in by_row
+    ]
 
 
 def describe_unlike_settings(rows: Mapping[str, Sequence[Run]]) -> Iterator[str]:
@@ -125,10 +154,13 @@ def describe_unlike_settings(rows: Mapping[str, Sequence[Run]]) -> Iterator[str]
 
 
 _ONE_PROCESS, _ACCELERATED, _KEPT = "1 process", "accelerated", "no gradient checkpointing"
-_USUAL = (_ONE_PROCESS, _ACCELERATED, _KEPT)
+_USUAL = (_ONE_PROCESS, _ACCELERATED, _KEPT, "")
 
 
 def _parts(run: Run) -> tuple[str, ...]:
+    """What makes a run's setting; empty is what a run without an encoder has nothing of."""
+    if trains_no_encoder(run):
+        return (run.tags.get(Tag.HARDWARE, "unknown hardware"), "", "", "", "", "")
     processes = count_processes(run)
     # The last three are logged where they are not the default.
     chosen = re.findall(r"\w+", run.params.get("acceleration", ""))

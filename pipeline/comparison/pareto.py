@@ -14,7 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
-from pipeline.comparison.comparability import describe_settings
+from pipeline.comparison.comparability import list_settings
 from pipeline.comparison.plots import LIGHT, color_number, marker_of
 from pipeline.comparison.statistics import RANKING, Statistics
 from pipeline.evaluation.statistics.bootstrap import Interval
@@ -69,21 +69,23 @@ def find_points(
     """Cost -> a point per row that has both the cost and predictions.
 
     Costs that no run has are left out; so is resident memory where runs have CUDA memory. A row whose runs were not trained
-    in one setting has no point where the cost depends on it.
+    in one setting has no point where the cost depends on it, and one that reads no text has none: next to nothing is on every
+    front, and would stretch every axis.
 
     Args:
         ranked: Whether the rows may be ranked; if not, none is said to be dominated or on the front.
     """
     by_id = {run.run_id: run for run in runs}
     members = [[by_id[run_id] for run_id in ids.split()] for ids in table["run_ids"]]
+    settings_by_row = list_settings(members)
     by_cost: dict[Cost, list[Point]] = {}
     for cost in COSTS:
         points = []
         for row, mine in enumerate(members):
             quality = statistics.rows[row].score
             prices = [price for run in mine if (price := _price(run, cost)) is not None]
-            settings = describe_settings(mine) if cost.depends_on_machine else [""]
-            if quality is not None and prices and len(settings) == 1:
+            settings = settings_by_row[row] if cost.depends_on_machine else [""]
+            if quality is not None and prices and len(settings) == 1 and not statistics.rows[row].is_guess:
                 low, high = min(prices), max(prices)
                 mean = min(max(sum(prices) / len(prices), low), high)  # of equal ones it may be off by the last bit
                 points.append(Point(row, Interval(mean, low, high), quality, settings[0]))

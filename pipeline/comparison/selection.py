@@ -36,7 +36,7 @@ def describe_tuning(run: Run) -> str:
 
 def list_budgets(runs: Iterable[Run]) -> list[str]:
     """The budgets that runs of ours were tuned with, each once. Of models from elsewhere nobody knows."""
-    return list(dict.fromkeys(budget_of(run) for run in _ours(runs)))
+    return list(dict.fromkeys(filter(None, (budget_of(run) for run in _ours(runs)))))
 
 
 def is_fair(runs: Iterable[Run]) -> bool:

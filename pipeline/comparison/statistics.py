@@ -22,6 +22,7 @@ from pipeline.evaluation.metrics.macro import F1
 from pipeline.evaluation.statistics.bootstrap import LEVEL, Estimate, Interval, ResampledScores, estimate, resample_scores
 from pipeline.evaluation.statistics.chance import Guess, correlation_interval, guess_classes, guess_sets, is_far_below_chance
 from pipeline.evaluation.statistics.significance import combine_dependent, count_wins, exact_mcnemar, holm, letter_groups
+from pipeline.strategies.baseline import is_baseline, reads_texts
 from pipeline.tracking.runs import Run
 
 RANKING = ranking("class")
@@ -68,6 +69,10 @@ class RowStatistics:
     """Runs that are so far below chance that their classes may be swapped."""
     set_apart: bool = False
     """Whether a run did not learn and the row as a whole is not shown to be better than a guess: its mean says little."""
+    is_baseline: bool = False
+    """Whether it trains no encoder."""
+    is_guess: bool = False
+    """Whether it answers without reading the text, so that nobody asks whether it has learned."""
 
     @property
     def score(self) -> Interval | None:
@@ -211,13 +216,20 @@ def compute_statistics(table: pd.DataFrame, runs: Sequence[Run], recorded: Recor
     """
     by_id = {run.run_id: run for run in runs}
     number_of = {run_id: number for number, run_id in enumerate(recorded.run_ids)}
-    names = label_rows(table)
+    names, guesses = label_rows(table), [not reads_texts(strategy) for strategy in table["strategy"]]
+    baselines = list(map(is_baseline, table["strategy"]))
     ids = [text.split() for text in table["run_ids"]]
     members = [_by_seed([by_id[run_id] for run_id in row if run_id in number_of], number_of) for row in ids]
-    rows = [RowStatistics(name, len(mine), len(row) - len(mine)) for name, mine, row in zip(names, members, ids, strict=True)]
+    rows = [
+        RowStatistics(name, len(mine), len(row) - len(mine), is_baseline=baseline, is_guess=is_guess)
+        for name, mine, row, baseline, is_guess in zip(names, members, ids, baselines, guesses, strict=True)
+    ]
     texts = len(recorded.gold)
     if not texts:
-        rows = [_judge_correlations(row, [by_id[run_id] for run_id in mine]) for row, mine in zip(rows, ids, strict=True)]
+        rows = [
+            row if is_guess else _judge_correlations(row, [by_id[run_id] for run_id in mine])
+            for row, mine, is_guess in zip(rows, ids, guesses, strict=True)
+        ]
         return Statistics(tuple(rows), (), texts, 0, recorded.missing)
     predicted = np.stack([recorded.predicted[run_id] for run_id in recorded.run_ids])
     probabilities = [recorded.probabilities[run_id] for run_id in recorded.run_ids if run_id in recorded.probabilities]
@@ -229,7 +241,7 @@ def compute_statistics(table: pd.DataFrame, runs: Sequence[Run], recorded: Recor
     for number, mine in enumerate(members):
         if mine:
             rows[number] = replace(rows[number], intervals=_intervals(scores, list(mine.values())))
-            if guess.right < 1:  # of a single class nothing can be learned
+            if guess.right < 1 and not guesses[number]:  # of a single class nothing can be learned
                 constant = sum(bool((predicted[run] == predicted[run][0]).all()) for run in mine.values())
                 by_id_of_run = {recorded.run_ids[run]: run for run in mine.values()}
                 below = 0

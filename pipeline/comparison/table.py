@@ -36,6 +36,7 @@ from pipeline.tracking.run_kinds import (
     group_by_row,
     learning_rate,
     row_key,
+    trains_no_encoder,
     was_trained_here,
 )
 from pipeline.tracking.runs import Run
@@ -169,7 +170,7 @@ def build_table(runs: Sequence[Run], failed: Sequence[Run] = (), ranked: bool = 
     frame["setting"] = tell_settings_apart(groups.values())
     empty = [name for name in MEASURES if frame[name].isna().all()]
     empty += [f"{name}{ending}" for name in QUALITY if name in empty for ending in ("_std", "_min")]
-    if (frame["objective"] == _USUAL_OBJECTIVE).all():
+    if frame["objective"].isin(["", _USUAL_OBJECTIVE]).all():
         empty += ["objective", "pooling"]
     if (frame["processes"] == 1).all():
         empty.append("processes")
@@ -283,7 +284,7 @@ def _cell(row: pd.Series, name: str, form: str) -> str:
 
 def _row(members: list[Run], failed: Sequence[Run]) -> dict[str, Any]:
     first = members[0]
-    objective = first.params.get("objective") or _USUAL_OBJECTIVE
+    objective = "" if trains_no_encoder(first) else first.params.get("objective") or _USUAL_OBJECTIVE
     values = {
         column: pd.Series([run.metrics.get(metric) for run in members], dtype=float) for column, metric in MEASURES.items()
     }

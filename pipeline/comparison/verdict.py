@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
+from pipeline.comparison.against_baselines import say_against_baseline
+from pipeline.comparison.phrases import MOST_NAMED, enumerate_rows, list_names, say_lead, tell_apart
 from pipeline.comparison.statistics import HOLM, RANKING, PairTest, RowStatistics, Statistics
 from pipeline.comparison.table import headline
 from pipeline.comparison.wording import wording
 from pipeline.errors import enumerate_some
 from pipeline.evaluation.statistics.bootstrap import smallest_accuracy_gap
 
-_NAMED = 6  # of more rows only the number is said
 _OVERRULED = 3  # pairs against their interval that are named one by one
 _SHOWN_DECIMALS = 4  # of a score in the table: what is printed alike is not called higher
 
@@ -71,7 +72,8 @@ def reach_verdict(
         sentences = (_joined(rank, not_learned), _UNRANKED_COST, limits)
         return Verdict(None, (), (), (), untested, sentences, unlearned)
     learned = [number for number in statistics.known if number not in unlearned]
-    if not learned:
+    learned.sort(key=lambda number: rows[number].is_guess)
+    if not learned or (unlearned and rows[learned[0]].is_guess):
         none = _NONE_LEARNED.format(with_seeds=_with_seeds(rows, unlearned)) if unlearned else _NOTHING
         rank = _joined(none, not_learned)
         return Verdict(None, (), (), (), untested, (rank, _NO_COST, limits), unlearned)
@@ -81,7 +83,8 @@ def reach_verdict(
     behind = tuple(number for number in others if winners[number] == top)
     tied = tuple(number for number in others if winners[number] is None)
     ranking = _Ranking(statistics, table, top, ahead, tied, behind, unlearned, untested)
-    rank = _joined(ranking.rank(), *ranking.against_intervals(), not_learned)
+    baseline = say_against_baseline(statistics)
+    rank = _joined(ranking.rank(), baseline, *ranking.against_intervals(), not_learned)
     return Verdict(top, ahead, tied, behind, untested, (rank, ranking.cost(), limits), unlearned)
 
 
@@ -126,9 +129,9 @@ class _Ranking:
             return f"{self.best} ({self._score([self.top])}) is the only row{others}; there is nothing to compare it with."
         if self.ahead:  # rows that lack some seeds are held against each other on those that both have
             verb = "is" if len(self.ahead) == 1 else "are"
-            better = f"{_enumerate(self.rows, self.ahead)} {verb} better on the seeds that both have"
+            better = f"{enumerate_rows(self.rows, self.ahead)} {verb} better on the seeds that both have"
             return f"{highest}, but {better}, so no best one is named."
-        named = _enumerate(self.rows, self.tied) if self.tied else ""
+        named = enumerate_rows(self.rows, self.tied) if self.tied else ""
         if not self.behind:
             if len(self._leaders()) > 1:
                 return f"{highest}, and no difference between {self.best} and {named} was shown."
@@ -136,7 +139,7 @@ class _Ranking:
         nearest = self.behind[0]
         whom = "" if len(self.behind) == 1 else f"{self.rows[nearest].name} "
         clause = (
-            f"{_enumerate(self.rows, self.behind)} {'is' if len(self.behind) == 1 else 'are'} behind, "
+            f"{enumerate_rows(self.rows, self.behind)} {'is' if len(self.behind) == 1 else 'are'} behind, "
             f"{whom}by {say_lead(self.statistics.pair(self.top, nearest), self.top)}"
         )
         if self.tied:
@@ -165,21 +168,27 @@ class _Ranking:
     def cost(self) -> str:
         """Which of the rows that may be the best trains the smallest share of the parameters."""
         best = self.best
-        candidates = [self.top, *self.ahead, *self.tied]
+        best_rows = [self.top, *self.ahead, *self.tied]
+        candidates = [number for number in best_rows if not self.rows[number].is_baseline]
+        if not candidates:
+            verb = "trains" if len(best_rows) == 1 else "train"
+            return f"{enumerate_rows(self.rows, best_rows, 'rows')} {verb} no encoder."
         shares = self._shares()
         recorded = [number for number in candidates if not math.isnan(shares[number])]
         if not recorded:
-            return f"What share of the parameters {_enumerate(self.rows, candidates, 'rows')} trained is not recorded."
-        say = _tell_apart([shares[number] for number in recorded])
+            return f"What share of the parameters {enumerate_rows(self.rows, candidates, 'rows')} trained is not recorded."
+        say = tell_apart([shares[number] for number in recorded])
         unknown = [number for number in candidates if number not in recorded]
-        unsaid = f"; what share {_enumerate(self.rows, unknown, 'rows')} trained is not recorded" if unknown else ""
+        unsaid = f"; what share {enumerate_rows(self.rows, unknown, 'rows')} trained is not recorded" if unknown else ""
         if len(recorded) == 1:
-            rest = f", and no other row was shown to be as good as {best}" if self.behind and len(candidates) == 1 else ""
+            rest = f", and no other row was shown to be as good as {best}" if self.behind and len(best_rows) == 1 else ""
             return f"{self.rows[recorded[0]].name} trains {say(shares[recorded[0]])} % of the parameters{rest}{unsaid}."
         least = min(shares[number] for number in recorded)
         smallest = [number for number in recorded if say(shares[number]) == say(least)]
         if len(smallest) == len(recorded):
-            return f"{_enumerate(self.rows, recorded, 'rows')} train the same share of the parameters, {say(least)} %{unsaid}."
+            return (
+                f"{enumerate_rows(self.rows, recorded, 'rows')} train the same share of the parameters, {say(least)} %{unsaid}."
+            )
         several = len(smallest) > 1
         verb, each = ("train", " each") if several else ("trains", "")
         against = f" instead of the {say(shares[self.top])} % of {best}"
@@ -188,7 +197,7 @@ class _Ranking:
         caution = "; that no loss was shown does not mean that there is none" if set(smallest) & set(self.tied) else ""
         if self.top in smallest:
             caution = ""
-        those, theirs = (_enumerate(self.rows, which, "rows") for which in (recorded, smallest))
+        those, theirs = (enumerate_rows(self.rows, which, "rows") for which in (recorded, smallest))
         return (
             f"Of {those}, which may be the best, {theirs} {verb} the smallest share of the parameters, {say(least)} %{each}"
             f"{against}{caution}{unsaid}."
@@ -203,7 +212,7 @@ class _Ranking:
             among = f" of the rows{self._that_learned()}"
         if self._is_behind_in_table(leaders):
             among += " by the predictions that could be read"
-        return f"{_enumerate(self.rows, leaders, 'rows')} {verb} the highest score{among} ({self._score(leaders)})"
+        return f"{enumerate_rows(self.rows, leaders, 'rows')} {verb} the highest score{among} ({self._score(leaders)})"
 
     def _that_learned(self) -> str:
         return f" that learned{_with_seeds(self.rows, self.unlearned)}" if self.unlearned else ""
@@ -241,8 +250,8 @@ class _Ranking:
         said = f"{RANKING.label} {intervals[0].value:.3f}"
         if len({*ranges}) == 1:
             said += f", 95 % interval {ranges[0]}"
-        elif len(ranges) <= _NAMED:
-            said += f", 95 % intervals {_listed(ranges)}"
+        elif len(ranges) <= MOST_NAMED:
+            said += f", 95 % intervals {list_names(ranges)}"
         for row in rows:
             if not row.missing:
                 continue
@@ -287,7 +296,7 @@ def _not_learned(statistics: Statistics, unlearned: Sequence[int], of_scores: bo
             f"{right.high:.3f}), is not shown to be above {statistics.majority:.3f}, that of {words.most_frequent}."
         )
     elif nothing:
-        names = _enumerate(nothing, range(len(nothing)), "rows")
+        names = enumerate_rows(nothing, range(len(nothing)), "rows")
         than = (
             "the 95 % interval of the correlation with the true scores does not lie above 0"
             if of_scores
@@ -317,7 +326,7 @@ def _limits(
     known = [row for row in rows if row.score is not None]
     fewest = min((row.seeds for row in known), default=0)
     if fewest == 1:
-        whom = "" if all(row.seeds == 1 for row in known) else f" for {_enumerate(known, _with_one_seed(known))}"
+        whom = "" if all(row.seeds == 1 for row in known) else f" for {enumerate_rows(known, _with_one_seed(known))}"
         limits.append(f"there is one seed{whom}, so this is said of the trained models and not of what another seed would give")
     elif fewest == 2:
         limits.append("two seeds do not tell how much seeds differ, so small differences may still be chance")
@@ -335,50 +344,18 @@ def _limits(
     elif known:
         limits.append(f"the interval is that of {statistics.texts:,} test texts of one data set")
     if untested:
-        limits.append(f"nothing is said of {_enumerate(rows, untested)}, without predictions")
+        limits.append(f"nothing is said of {enumerate_rows(rows, untested)}, without predictions")
     if partly := [number for number, row in enumerate(rows) if row.missing and row.score]:
-        limits.append(f"some runs of {_enumerate(rows, partly)} have no predictions and are left out here")
+        limits.append(f"some runs of {enumerate_rows(rows, partly)} have no predictions and are left out here")
     limits += [f"{say_not_learned(row)}, and count in its mean" for row in rows if row.unlearned and not row.set_apart]
     if unequal:
         limits.append(f"the rows were {' and '.join(unequal)}, so this is said of trained models and not of strategies")
     if left_out:
         limits.append(f"{left_out} run(s) are not in the table, and nothing is said of them")
     if missing:
-        limits.append(f"planned and missing: {enumerate_some(missing, _NAMED)}")
+        limits.append(f"planned and missing: {enumerate_some(missing, MOST_NAMED)}")
     return f"Limits: {'; '.join(limits) or 'nothing was measured'}."
 
 
 def _with_one_seed(rows: Sequence[RowStatistics]) -> list[int]:
     return [number for number, row in enumerate(rows) if row.seeds == 1]
-
-
-def say_lead(test: PairTest | None, top: int) -> str:
-    """By how much the row `top` is better, with the interval."""
-    assert test is not None  # whoever is behind was tested
-    value, low, high = test.lead.value, test.lead.low, test.lead.high
-    value, low, high = (value, low, high) if test.first == top else (-value, -high, -low)
-    # With one decimal a bound just above 0 would read as if the interval held it.
-    decimals = next((count for count in (1, 2, 3) if all(_keeps_sign(figure, count) for figure in (value, low, high))), 4)
-    return f"{100 * value:.{decimals}f} points ({100 * low:.{decimals}f} to {100 * high:.{decimals}f})"
-
-
-def _keeps_sign(share: float, decimals: int) -> bool:
-    """Whether a share that is not 0 is not printed as 0 points either."""
-    return share == 0 or round(100 * share, decimals) != 0
-
-
-def _tell_apart(shares: Sequence[float]) -> Callable[[float], str]:
-    """How shares are printed: in three digits, or as the table does in four where only these tell them apart."""
-    short, long = ({format(share, form) for share in shares} for form in (".3g", ".4g"))
-    return (lambda share: f"{share:.3g}") if len(short) == len(long) else (lambda share: f"{share:.4g}")
-
-
-def _enumerate(rows: Sequence[RowStatistics], numbers: Sequence[int], many: str = "others") -> str:
-    if len(numbers) > _NAMED:
-        return f"{len(numbers)} {many}"
-    return _listed([rows[number].name for number in numbers])
-
-
-def _listed(names: Sequence[str]) -> str:
-    between = "; " if any("," in name for name in names) else ", "
-    return names[0] if len(names) == 1 else f"{between.join(names[:-1])} and {names[-1]}"

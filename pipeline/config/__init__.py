@@ -19,6 +19,7 @@ from pipeline.config.fields import (
     Group,
     Names,
     NonNegative,
+    OfEncoder,
     Operational,
     OptimizerName,
     Pooling,
@@ -136,13 +137,13 @@ class EncoderConfig(SplitConfig):
     dataset: Annotated[str, MostUsed(7)] = "rotten_tomatoes"
     """rotten_tomatoes, imdb, sst2, a CSV, TSV, JSON-lines, Parquet or Excel file, a folder with a file a part or a folder a
     class, or a hub id."""
-    model: Annotated[str, MostUsed(9)] = "minilm"
+    model: Annotated[str, OfEncoder(""), MostUsed(9)] = "minilm"
     """minilm (packaged), a local folder, or a hub id such as bert-base-uncased; a peft adapter, which is merged first."""
-    model_revision: Annotated[str | None, Model(4)] = None
+    model_revision: Annotated[str | None, OfEncoder(), Model(4)] = None
     """Branch, tag or commit of a hub model."""
-    base_model: Annotated[str | None, Model(7)] = None
+    base_model: Annotated[str | None, OfEncoder(), Model(7)] = None
     """Where --model is a peft adapter: the model that it was trained on, if its adapter_config.json does not say so."""
-    max_length: Annotated[Count, Data(6)] = 128
+    max_length: Annotated[Count, OfEncoder(), Data(6)] = 128
     """Longest input in tokens; longer texts are cut. Clamped to what the model's positions allow."""
     recipe: Annotated[str, Operational(), MostUsed(1)] = "quickstart"
     """Name of a recipe, or path of a recipe file, that sets options not given here."""
@@ -160,65 +161,65 @@ class PrepareDataConfig(EncoderConfig):
 class FitConfig(ImbalanceConfig, EncoderConfig):
     """How one model is trained, whatever the strategy."""
 
-    objective: Annotated[str, AfterValidator(OBJECTIVES.current), Model(2)] = "classification"
+    objective: Annotated[str, AfterValidator(OBJECTIVES.current), OfEncoder(), Model(2)] = "classification"
     """classification: one input (of a pair both texts in it) and a head on the encoder; bi_encoder: the texts of a pair one by
     one through one encoder, compared by cosine similarity."""
-    pooling: Annotated[Pooling | None, Model(3)] = None
+    pooling: Annotated[Pooling | None, OfEncoder(), Model(3)] = None
     """How --objective bi_encoder makes a vector of token states; if not given as the model's 1_Pooling says, or mean."""
     max_train_samples: Annotated[Count | None, Data(7)] = None
     """Train on at most so many examples, the same for every strategy."""
     max_eval_samples: Annotated[Count | None, Data(8)] = None
     """Evaluate on at most so many examples of validation and of test."""
-    head: Annotated[str, Model(1)] = "pooler"
+    head: Annotated[str, OfEncoder(), Model(1)] = "pooler"
     """Classifier on the encoder: pooler (its family's own), mean or attention (over all tokens), mlp, or one of your own."""
-    model_labels: Annotated[Names, Model(5)] = ()
+    model_labels: Annotated[Names, OfEncoder(), Model(5)] = ()
     """The data's classes in the order in which the model's own classifier puts them out; matched by name if not given."""
-    learning_rate: Annotated[Rate, MostUsed(10)] = 2e-5
+    learning_rate: Annotated[Rate, OfEncoder(), MostUsed(10)] = 2e-5
     """Peak learning rate, reached after warm-up; then --lr-scheduler-type says how it goes on."""
-    batch_size: Annotated[Count, MostUsed(12)] = 32
+    batch_size: Annotated[Count, OfEncoder(), MostUsed(12)] = 32
     """Examples per optimizer step."""
-    gradient_accumulation_steps: Annotated[Count, Training(10)] = 1
+    gradient_accumulation_steps: Annotated[Count, OfEncoder(), Training(10)] = 1
     """Compute every batch in so many pieces, one after another, and step by the sum of their gradients: the same but for
     rounding, and for which elements dropout drops, in less memory."""
-    gradient_checkpointing: Annotated[bool, Training(10)] = False
+    gradient_checkpointing: Annotated[bool, OfEncoder(), Training(10)] = False
     """true: keep only what enters each layer, and compute the layer anew in the backward pass. The same result in less memory
     and more time."""
-    epochs: Annotated[Count, MostUsed(11)] = 3
+    epochs: Annotated[Count, OfEncoder(1), MostUsed(11)] = 3
     """Passes over the training data."""
-    dropout: Annotated[Probability, Model(6)] = 0.1
+    dropout: Annotated[Probability, OfEncoder(), Model(6)] = 0.1
     """Dropout probability of hidden states, attention and classifier alike."""
-    optimizer: Annotated[OptimizerName, Training(1)] = "adamw"
+    optimizer: Annotated[OptimizerName, OfEncoder(), Training(1)] = "adamw"
     """adamw; adafactor: less memory, as it keeps a number per row and column of a matrix where AdamW keeps two per weight."""
-    weight_decay: Annotated[NonNegative, Training(1)] = 0.01
+    weight_decay: Annotated[NonNegative, OfEncoder(), Training(1)] = 0.01
     """The optimizer's weight decay; biases and layer norms are spared."""
-    warmup_ratio: Annotated[Share, Training(2)] = 0.1
+    warmup_ratio: Annotated[Share, OfEncoder(), Training(2)] = 0.1
     """Share of all steps over which the learning rate rises from zero."""
-    lr_scheduler_type: Annotated[Schedule, Training(2)] = "linear"
+    lr_scheduler_type: Annotated[Schedule, OfEncoder(), Training(2)] = "linear"
     """Learning rate after warm-up. linear, cosine: down to zero at the end; constant: it stays at its peak."""
-    max_grad_norm: Annotated[Rate, Training(3)] = 1.0
+    max_grad_norm: Annotated[Rate, OfEncoder(), Training(3)] = 1.0
     """Gradients are scaled down to this global norm."""
-    eval_steps: Annotated[Count | None, Training(4)] = None
+    eval_steps: Annotated[Count | None, OfEncoder(), Training(4)] = None
     """Evaluate every so many steps; after each epoch if not given."""
-    logging_steps: Annotated[Count, Training(5)] = 10
+    logging_steps: Annotated[Count, OfEncoder(), Training(5)] = 10
     """Log the mean training loss every so many steps."""
     metric_for_best_model: Annotated[str, Choice(_METRICS.selection_choices), Training(6)] = _METRICS.selecting("class").name
     """Validation metric by which the kept checkpoint is chosen; if not given, of scores spearman, of label sets f1_macro."""
-    early_stopping_patience: Annotated[Count | None, Training(7)] = None
+    early_stopping_patience: Annotated[Count | None, OfEncoder(), Training(7)] = None
     """Stop after so many evaluations in a row without improvement; never if not given."""
-    precision: Annotated[Literal["auto", "fp32", "bf16", "fp16"], Training(8)] = "auto"
+    precision: Annotated[Literal["auto", "fp32", "bf16", "fp16"], OfEncoder("fp32"), Training(8)] = "auto"
     """Type of matrix products; auto: on a CPU bf16 if a short measurement shows it faster, on a GPU bf16 or fp16, else fp32."""
-    frozen_prefix_cache: Annotated[bool, Operational(), Files(7)] = True
+    frozen_prefix_cache: Annotated[bool, OfEncoder(), Operational(), Files(7)] = True
     """Compute the frozen lower layers' activations once, and keep them on disk for all epochs, trials and seeds."""
-    frozen_prefix_cache_gb: Annotated[Rate, Operational(), Files(8)] = 20.0
+    frozen_prefix_cache_gb: Annotated[Rate, OfEncoder(), Operational(), Files(8)] = 20.0
     """Disk limit of that cache in GiB (least recently used entries are evicted); what does not fit is computed per batch."""
-    acceleration: Annotated[Switches, Training(8)] = ("auto",)
+    acceleration: Annotated[Switches, OfEncoder(), Training(8)] = ("auto",)
     """What makes steps faster. auto: all that applies; off: nothing; or only some of attention_kernels, attention_masks,
     cuda_graphs, first_token, fused_lora, quick_dropout, reduced_embeddings. Results are equal but for rounding, and but for
     which elements quick_dropout drops."""
-    cuda_graphs: Annotated[Literal["auto", "off"], Operational(), Training(9)] = "auto"
+    cuda_graphs: Annotated[Literal["auto", "off"], OfEncoder(), Operational(), Training(9)] = "auto"
     """auto: on a GPU, launch a step that repeats as one CUDA graph, where that is possible; off: never, whatever --acceleration
     says. Results are equal but for rounding."""
-    num_processes: Annotated[Count, Operational(), Training(10)] = 1
+    num_processes: Annotated[Count, OfEncoder(), Operational(), Training(10)] = 1
     """Train one model with so many processes, a GPU each where there are any; each takes its share of every batch."""
     seed: Annotated[Seed, MostUsed(15)] = 42
     """Seed of order, initialisation and dropout, unless they have their own."""
@@ -378,7 +379,7 @@ class MainConfig(TransferConfig, SearchConfig, ExportConfig):
 
     strategies: Annotated[Names, MostUsed(2)] = ()
     """Only these strategies, separated by commas; all of the recipe if not given; `all` for every one that can work here."""
-    models: Annotated[Names, Model(7)] = ()
+    models: Annotated[Names, OfEncoder(), Model(7)] = ()
     """Instead of --model: several, separated by commas. Every strategy trains on each of them, in one comparison."""
     tune: Annotated[bool, MostUsed(13)] = False
     """Search each strategy's hyperparameters first, with the same budget."""

@@ -85,6 +85,17 @@ class Operational:
     """
 
 
+_AS_DECLARED = object()
+
+
+@dataclasses.dataclass(frozen=True)
+class OfEncoder:
+    """Stands among a field's annotations where only the training of an encoder reads it, and that of a baseline does not."""
+
+    otherwise: object = _AS_DECLARED
+    """What a baseline's configuration says instead; the field's default if not given."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Group:
     """Stands among a field's annotations: where `--help` shows the option."""
@@ -156,7 +167,14 @@ class FieldDescription:
     choices: tuple[str, ...] = ()
     optional: bool = False
     operational: bool = False
+    of_encoder: OfEncoder | None = None
     group: Group | None = None
+
+    @property
+    def without_encoder(self) -> object:
+        """The value in a configuration that trains no encoder."""
+        of_encoder = self.of_encoder
+        return self.default if of_encoder is None or of_encoder.otherwise is _AS_DECLARED else of_encoder.otherwise
 
     @property
     def metavar(self) -> str:
@@ -198,6 +216,7 @@ def describe_fields(cls: type) -> dict[str, FieldDescription]:
             choices=choices,
             optional=optional,
             operational=any(isinstance(item, Operational) for item in info.metadata),
+            of_encoder=next((item for item in info.metadata if isinstance(item, OfEncoder)), None),
             group=next((item for item in info.metadata if isinstance(item, Group)), None),
         )
     return described

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
+from typing import Any, TypeVar
 
 from pipeline.config import StageConfig
 from pipeline.config.fields import as_dict, describe_fields
@@ -57,3 +58,18 @@ def settings_hash(config: StageConfig) -> str:
 def operational_options(cls: type[StageConfig]) -> frozenset[str]:
     """The options of a stage that say how it is carried out."""
     return frozenset(name for name, field in describe_fields(cls).items() if field.operational)
+
+
+C = TypeVar("C", bound=StageConfig)
+
+
+def without_encoder(config: C) -> C:
+    """The configuration of a strategy that trains no encoder: equal whatever was said of the encoders beside it."""
+    described = describe_fields(type(config))
+    neutral: dict[str, Any] = {name: described[name].without_encoder for name in encoder_options(type(config))}
+    return replace(config, **neutral)
+
+
+def encoder_options(cls: type[StageConfig]) -> frozenset[str]:
+    """The options of a stage that only the training of an encoder reads."""
+    return frozenset(name for name, field in describe_fields(cls).items() if field.of_encoder)

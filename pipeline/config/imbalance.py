@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator
 
-from pipeline.config.fields import Expects, Group, NonNegative, Probability, config_class
+from pipeline.config.fields import Expects, Group, NonNegative, OfEncoder, Probability, config_class
 
 NO_WEIGHTS, BALANCED = "none", "balanced"
 ARGMAX, BEST_F1 = "argmax", "f1"
@@ -58,10 +58,10 @@ def _settle_threshold(text: str) -> str:
 class ImbalanceConfig:
     """What errors count for how much."""
 
-    loss: Annotated[str | None, Group("Training", 15)] = None
+    loss: Annotated[str | None, OfEncoder(), Group("Training", 15)] = None
     """What training makes small: cross_entropy or focal, of classes; if not given cross_entropy, and of scores and of cosines
     mean_squared_error."""
-    focal_gamma: Annotated[NonNegative, Group("Training", 16)] = 2.0
+    focal_gamma: Annotated[NonNegative, OfEncoder(), Group("Training", 16)] = 2.0
     """With --loss focal: how much less an example counts whose class is predicted surely; 0 is cross_entropy."""
     class_weights: Annotated[
         str,
@@ -72,7 +72,7 @@ class ImbalanceConfig:
     ] = NO_WEIGHTS
     """How much an example counts in the loss. balanced: each class as much as any other; a:2,b:1: by class, 1 where none is
     given. Scaled so that the mean over the training examples is 1."""
-    label_smoothing: Annotated[Probability, Group("Training", 18)] = 0.0
+    label_smoothing: Annotated[Probability, OfEncoder(), Group("Training", 18)] = 0.0
     """Share of the target that is spread evenly over all classes, with a loss of classes."""
     decision_threshold: Annotated[
         str,

@@ -66,6 +66,11 @@ def _trained_here(folder: Path) -> str:
     record, run = _read(saved / RECORD), _ARTIFACT.search(f"{saved}/")
     base = shorten(str(record.get("base", "")))
     test = f"--run-id {run[1]}" if run else f"--model {saved} --dataset DATA"
+    if not base:
+        return (
+            f"It is a model that fairtune trained ({shorten(str(record.get('strategy', '')))}), without an encoder. "
+            f"To test it, run `python -m pipeline evaluate {test}`."
+        )
     return (
         f"It is a model that fairtune trained ({shorten(str(record.get('strategy', '')))} on {base}): what training "
         f"changed, without the encoder below it. To test it, run `python -m pipeline evaluate {test}`. To train on the same "

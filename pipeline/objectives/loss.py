@@ -90,7 +90,7 @@ def check_loss(task: Task, config: ImbalanceConfig, problem: Problem, strategy: 
             f"--loss {name}: is of other outputs than those for {problem.describe()}. Leave --loss out, or choose "
             f"{', '.join(others)}."
         )
-    check_weights(config.class_weights, problem.classes)
+    check_weights(config.class_weights, problem)
     for option in _OF_LOSSES:
         value = getattr(config, option)
         if value != getattr(_USUAL, option) and option not in loss.options:

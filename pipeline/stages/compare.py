@@ -41,7 +41,7 @@ from pipeline.stages.study.export_folder import check_export_folder, exporting
 from pipeline.stages.study.tags import DESCRIPTION, doubts_in, note_outcome, planned_in, reused_by, unfit_in
 from pipeline.stages.testing.test import describe_part
 from pipeline.tracking import open_tracker
-from pipeline.tracking.run_kinds import name_with_seed, row_name, short_name, was_trained_here
+from pipeline.tracking.run_kinds import name_with_seed, row_name, short_name, trains_no_encoder, was_trained_here
 from pipeline.tracking.runs import Run, RunStore, Tracker, closing
 from pipeline.tracking.tags import Tag
 
@@ -153,9 +153,11 @@ def _called(run: Run, title: str) -> Run:
 def _describe_data(selection: Selection) -> str:
     """The data set and the models of the compared runs, and of how many test rows the scores are if not of all."""
     first = selection.kept[0]
-    models = dict.fromkeys(short_name(run.params.get("model", "?")) for run in selection.kept)
+    named = [short_name(run.params.get("model", "?")) for run in selection.kept if not trains_no_encoder(run)]
+    models = ", ".join(dict.fromkeys(named))
     part = describe_part(first)
-    return f"{first.params.get('dataset', '?')} with {', '.join(models)}{f', tested on {part}' if part else ''}"
+    with_models = f" with {models}" if models else ""
+    return f"{first.params.get('dataset', '?')}{with_models}{f', tested on {part}' if part else ''}"
 
 
 def _name(config: configs.CompareConfig, study: Run | None) -> str:

@@ -38,7 +38,8 @@ from pipeline.tracking import open_tracker
 from pipeline.tracking.run_kinds import EXTERNAL
 from pipeline.tracking.runs import Run, RunLogger, RunStore, Tracker, closing
 from pipeline.tracking.tags import Tag
-from pipeline.training.saved_model import FineTunedModel, load_foreign_model, load_model_folder
+from pipeline.training.inference import TrainedModel
+from pipeline.training.saved_model import load_foreign_model, load_model_folder
 
 _WITH_A_RUN = ("run_id", "split_part", "force", *describe_fields(configs.TransferConfig))
 _LABEL_TYPES: tuple[LabelType, ...] = ("class", "multi", "score")
@@ -190,7 +191,7 @@ def _of_model(config: configs.EvaluateConfig, tracker: Tracker, parent_id: str |
         if config.base_model:
             raise ConfigError(f"--base-model {config.base_model}: --model {name} is no adapter. Leave --base-model out.")
         prepared, _ = prepare(dataset, config)
-        model = load_model_folder(trained, cache_dir=config.cache_dir)
+        model: TrainedModel = load_model_folder(trained, cache_dir=config.cache_dir)
         _check_fits(name, model.problem, dataset, prepared.manifest.problem)
     else:
         address = find_pretrained(name, config.model_revision, config.base_model, config.cache_dir)
@@ -206,7 +207,7 @@ def _of_model(config: configs.EvaluateConfig, tracker: Tracker, parent_id: str |
         began = time.perf_counter()
         _log_identity(logger, config, None, prepared.manifest.fingerprint)
         logger.set_tags({"strategy": EXTERNAL})
-        logger.log_metrics({"model/total_params": sum(parameter.numel() for parameter in model.model.parameters())})
+        logger.log_metrics(model.size_metrics)
         # Whoever trained it may have had the same train part; its row must carry the same warning as those beside it.
         logger.log_metrics(overlap_metrics({"train/test": prepared.manifest.overlap["train/test"]}))
         test = _test(model, prepared, table, logger, title)
@@ -242,9 +243,7 @@ def _log_identity(logger: RunLogger, config: configs.EvaluateConfig, evaluates: 
     logger.set_tags(tags | ({Tag.EVALUATES: evaluates.run_id} if evaluates else {}))
 
 
-def _test(
-    model: FineTunedModel, prepared: PreparedData, table: pd.DataFrame, logger: RunLogger, title: str
-) -> dict[str, float]:
+def _test(model: TrainedModel, prepared: PreparedData, table: pd.DataFrame, logger: RunLogger, title: str) -> dict[str, float]:
     """Predict the test split and write all that comes of it onto the run of `logger`."""
     scores = log_test(model, prepared.manifest.classes, table, prepared.manifest.rows["test"], logger, title)
     log_datasets(logger, prepared, "test")

@@ -28,8 +28,9 @@ from pipeline.tracking import open_to_read, open_tracker
 from pipeline.tracking.provenance import git_commit
 from pipeline.tracking.runs import RunLogger, Tracker, close_unfinished
 from pipeline.tracking.tags import Tag
+from pipeline.training.baselines.inputs import TrainingInputs
 from pipeline.training.precision import choose_precision
-from pipeline.training.setup import TrainingInputs, find_inputs
+from pipeline.training.setup import find_inputs
 
 
 @dataclass(frozen=True)
@@ -110,9 +111,11 @@ def _introduce(plan: StudyPlan, run_id: str) -> Iterator[str]:
     """What will be run, what will not, and what makes the comparison unfair."""
     config = plan.config
     seeds = f", {config.seeds} seeds from {config.seed} on" if config.seeds > 1 else ""
-    titles = dict.fromkeys(inputs.config.title for inputs in plan.strategies)
-    models = f", each on {', '.join(config.models)}" if config.models else ""
-    yield f"Study {config.recipe}: {', '.join(titles)}{models}{seeds}. Run {run_id}"
+    titles = dict.fromkeys(inputs.config.title for inputs in plan.strategies if inputs.config.model)
+    models = f", each on {', '.join(config.models)}" if config.models and titles else ""
+    without = dict.fromkeys(inputs.config.title for inputs in plan.strategies if not inputs.config.model)
+    baselines = f"{'; ' if titles else ''}without an encoder: {', '.join(without)}" if without else ""
+    yield f"Study {config.recipe}: {', '.join(titles)}{models}{baselines}{seeds}. Run {run_id}"
     yield from dict.fromkeys(note for inputs in plan.strategies for note in inputs.notes)
     for strategy, reason in plan.unfit.items():
         yield f"Not run: {strategy}: {reason}"
@@ -138,7 +141,7 @@ def _run_strategy(
 ) -> _Outcome:
     """Search if asked, then train and evaluate with every seed."""
     outcome, name, tags = _Outcome(), plan.name(inputs), {}
-    if plan.config.tune:
+    if plan.searches(inputs):
         with _going_on(name, "", outcome, tracker, study):
             search = tune.run(search_config(plan.config, inputs.config), tracker, study.run_id, processes)
             inputs, tags = find_inputs(search.best_config), dict(search.tags)

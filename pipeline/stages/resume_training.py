@@ -14,9 +14,9 @@ from pipeline.hashing import read_with_checksum, with_checksum
 from pipeline.stages.processes.workers import hold_lock
 from pipeline.stages.progress import say
 from pipeline.tracking.runs import RunLogger, Tracker
+from pipeline.training.baselines.inputs import TrainingInputs
 from pipeline.training.checkpoints import CheckpointFolder
 from pipeline.training.precision import Precision, choose_precision
-from pipeline.training.setup import TrainingInputs
 
 
 @dataclass

@@ -12,15 +12,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pipeline import config as configs
-from pipeline.config import StageConfig, TrainConfig
+from pipeline.config import StageConfig
 from pipeline.config.fields import build
 from pipeline.config.identity import identify, settings_hash
 from pipeline.config.options import flag
 from pipeline.data.overlap.texts import overlap_metrics
-from pipeline.data.pair_tokenization import TextPairs
 from pipeline.data.prepared import PreparedData
 from pipeline.data.splits import SplitName
-from pipeline.data.tokenization import TokenTable
+from pipeline.data.tokenization import TokenLosses
 from pipeline.errors import DamagedModelError, DataError, ModelError, RunError
 from pipeline.evaluation.metric import without_choices
 from pipeline.hashing import digest
@@ -29,11 +28,11 @@ from pipeline.tracking.provenance import environment, git_commit, hardware
 from pipeline.tracking.run_kinds import was_trained_here
 from pipeline.tracking.runs import Run, RunLogger, RunStore
 from pipeline.tracking.tags import Tag
+from pipeline.training.baselines.inputs import TrainingInputs
 from pipeline.training.meters import MIB
 from pipeline.training.plan import FitResult
-from pipeline.training.precision import Precision, dtype_name
+from pipeline.training.precision import Precision
 from pipeline.training.saved_model import check_model_folder
-from pipeline.training.setup import TrainingInputs
 
 
 def origin_tags(stage: str, config: StageConfig, data_fingerprint: str) -> dict[str, str]:
@@ -49,14 +48,16 @@ def origin_tags(stage: str, config: StageConfig, data_fingerprint: str) -> dict[
 def log_start(inputs: TrainingInputs, logger: RunLogger, precision: Precision) -> None:
     """What was asked for, by which code on which data and machine; enough to train it again."""
     config = inputs.config
-    identity = identify(config)
-    options = {name: value for name, value in identity.items() if name != "strategy_args"}
+    options = {name: value for name, value in inputs.options(config).items() if name != "strategy_args"}
+    base = f" Base: {config.model};" if config.model else " No encoder;"
     chosen = f" Chosen by auto: {config.strategy_reason}." if config.strategy_reason else ""
-    named = {Tag.STRATEGY_REASON: config.strategy_reason, Tag.ENTRY: config.entry}
-    if inferred := inputs.address.encoder.family.inferred:
-        named[Tag.INFERRED_FAMILY] = json.dumps(inferred)
-    compute = {"compute_dtype": dtype_name(precision)}
-    logger.log_params({**options, **config.strategy_args, **compute})
+    named = {
+        Tag.STRATEGY_REASON: config.strategy_reason,
+        Tag.ENTRY: config.entry,
+        Tag.BASE_SHA256: inputs.base_sha256,
+        Tag.INFERRED_FAMILY: json.dumps(inputs.inferred) if inputs.inferred else "",
+    }
+    logger.log_params({**options, **config.strategy_args, **inputs.computation(precision)})
     logger.set_tags(
         {
             "stage": "train",
@@ -66,12 +67,11 @@ def log_start(inputs: TrainingInputs, logger: RunLogger, precision: Precision) -
             "data_fingerprint": inputs.prepared.manifest.fingerprint,
             Tag.NUM_PROCESSES: str(config.num_processes),
             "config_hash": inputs.config_hash(precision),
-            Tag.BASE_SHA256: inputs.base_sha256,
             Tag.SETTINGS_HASH: settings_hash(config),
             "git_commit": git_commit(),
             Tag.CODE_VERSION: inputs.code_version,
             Tag.HARDWARE: hardware(),
-            "mlflow.note.content": f"{inputs.strategy.summary()} Base: {config.model}; data: {config.dataset}.{chosen}",
+            "mlflow.note.content": f"{inputs.strategy.summary()}{base} data: {config.dataset}.{chosen}",
             **{tag: value for tag, value in named.items() if value},
         }
     )
@@ -82,17 +82,21 @@ def log_start(inputs: TrainingInputs, logger: RunLogger, precision: Precision) -
     logger.log_text(manifest, "manifest.json")
 
 
-def log_data(inputs: TrainingInputs, logger: RunLogger, train: TokenTable | TextPairs) -> None:
+def log_data(inputs: TrainingInputs, logger: RunLogger, examples: int, losses: TokenLosses | None = None) -> None:
     """Which parts go in, how many examples are trained on, what is lost of them, and how far test overlaps them.
 
     `compare` works from the tracking store alone, so what it must warn of stands on the run.
+
+    Args:
+        examples: How many are trained on.
+        losses: What their tokens lack of the texts; None where they are not cut into tokens.
     """
     manifest = inputs.prepared.manifest
     log_datasets(logger, inputs.prepared, "train", "validation")
     logger.log_metrics(overlap_metrics({"train/test": manifest.overlap["train/test"]}))
-    logger.log_metrics({"data/train_examples": len(train), "data/rows_train": manifest.rows["train"]})
-    if train.losses is not None:
-        logger.log_metrics(train.losses.metrics())
+    logger.log_metrics({"data/train_examples": examples, "data/rows_train": manifest.rows["train"]})
+    if losses is not None:
+        logger.log_metrics(losses.metrics())
 
 
 def log_datasets(logger: RunLogger, prepared: PreparedData, *splits: SplitName) -> None:
@@ -115,23 +119,22 @@ def parameter_table(parameters: ParameterPlan) -> str:
 
 def log_end(
     logger: RunLogger,
-    precision: Precision,
-    parameters: ParameterPlan,
     result: FitResult,
+    metrics: Mapping[str, float],
     peaks: Mapping[str, float],
     model_bytes: int,
-    config: TrainConfig,
     began: float,
 ) -> None:
     """What trained, how it went and what it cost.
 
     Args:
+        metrics: Those of `result`.
         peaks: Of memory, under the names of their metrics, in MiB.
         model_bytes: What the saved model's files hold.
         began: When the stage did, by `time.perf_counter`.
     """
     metrics = {
-        **result.metrics(parameters, config, precision),
+        **metrics,
         "cost/artifact_mb": model_bytes / MIB,
         **peaks,
         **result.figures,
@@ -213,7 +216,7 @@ def check_base(trained: Run, model: str, sha256: str) -> None:
     Raises:
         ModelError: It is not.
     """
-    then = trained.tags[Tag.BASE_SHA256]
+    then = trained.tags.get(Tag.BASE_SHA256, "")
     if then != sha256:
         raise ModelError(
             f"--run-id {trained.run_id}: was fine-tuned from a base with SHA-256 {then[:12]}..., but {model} holds "

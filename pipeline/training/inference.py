@@ -1,19 +1,59 @@
-"""Scores of a model for many examples, fast."""
+"""What every trained model can be asked, and the logits of an encoder for many examples, fast."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.data.batching import Examples, plan_inference
+from pipeline.data.columns import Input, Problem
+from pipeline.evaluation.task import Task, softmax
+from pipeline.objectives.base import Objective
 from pipeline.training.distributed import ALONE, DistributedContext
 
 MAX_TOKENS = 8192
 
 if TYPE_CHECKING:
     from torch import nn
+
+
+class TrainedModel(ABC):
+    """A model that is ready to predict, whatever it is made of."""
+
+    objective: Objective
+    task: Task
+    """The objective's, with what was chosen on validation data."""
+
+    @abstractmethod
+    def predict_and_count(self, inputs: Sequence[Input]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Outputs for texts or pairs of them, with shape [inputs, outputs], and how many tokens of each were not read."""
+
+    @property
+    def size_metrics(self) -> Mapping[str, float]:
+        """The metrics of its size, under their names on a run."""
+        return {}
+
+    @property
+    def problem(self) -> Problem:
+        """What it predicts, and of what."""
+        return self.objective.problem
+
+    @property
+    def classes(self) -> list[str]:
+        """In the order of its outputs; none where it predicts scores."""
+        return list(self.problem.classes)
+
+    def predict(self, inputs: Sequence[Input]) -> NDArray[np.float32]:
+        """What the model puts out for texts or pairs of them; shape [inputs, outputs]."""
+        return self.predict_and_count(inputs)[0]
+
+    def predict_texts(self, texts: Sequence[Input]) -> NDArray[np.float64]:
+        """Probability of every class; shape [texts, classes]."""
+        return softmax(self.predict(texts))
 
 
 def predict_logits(

@@ -123,15 +123,21 @@ class FitResult:
             "model/trainable_params": parameters.trainable_count,
             "model/total_params": parameters.total_count,
             "model/trainable_percent": parameters.trainable_percent,
-            "train/loss_mean": self.train_loss_mean,
+            **self.common_metrics(),
             "train/steps_per_epoch": self.total_steps / config.epochs,
-            "cost/train_seconds": seconds,
             "cost/cache_seconds": self.cache_seconds,
-            "cost/examples": self.examples,
-            "cost/examples_per_second": self.examples / seconds,
             "cost/tokens_per_second": self.tokens / seconds,
             "cost/total_flops": self.flops,
             "cost/model_flops_utilisation": self.flops / seconds / peak,
+        }
+
+    def common_metrics(self) -> dict[str, float]:
+        """Of these metrics those that a training without an encoder has, too."""
+        return {
+            "train/loss_mean": self.train_loss_mean,
+            "cost/train_seconds": self.train_seconds,
+            "cost/examples": self.examples,
+            "cost/examples_per_second": self.examples / self.train_seconds,
         }
 
 

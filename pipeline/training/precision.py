@@ -29,10 +29,10 @@ def choose_precision(option: str) -> Precision:
     Raises:
         ConfigError: fp16 on a CPU, where torch accepts it and computes nothing faster, or bf16 on a GPU without it.
     """
-    import torch
-
     if option == "fp32":
         return "fp32"
+    import torch
+
     device_type = "cuda" if torch.cuda.is_available() else "cpu"
     if option == "fp16":
         if device_type != "cuda":

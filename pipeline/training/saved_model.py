@@ -2,7 +2,7 @@
 
 `model.json` names strategy, arguments, classes and base; `delta.safetensors` holds every parameter that ever trained and
 the whole head, also where part of it stayed as it was drawn. The base is not copied: it is found again by its address and
-held against its SHA-256.
+held against its SHA-256. A baseline has no base, and a file of terms beside (`baselines/model.py`).
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from pipeline.data.batching import TokenExamples
 from pipeline.data.columns import Input, Problem
 from pipeline.data.tokenization import clamp_length
 from pipeline.errors import ConfigError, DamagedModelError, ModelError, enumerate_some
-from pipeline.evaluation.task import Task, softmax
+from pipeline.evaluation.task import Task
 from pipeline.failures import is_exhausted
-from pipeline.hashing import find_damage, is_sealed, seal
+from pipeline.hashing import find_damage, is_sealed, list_sealed, seal
 from pipeline.modeling.class_order import read_class_names
 from pipeline.modeling.encoder import FAMILY_HEAD, EncoderSpec
 from pipeline.modeling.foreign_folders import DELTA, RECORD, find_trained_model
@@ -30,10 +30,12 @@ from pipeline.modeling.model_sources import ModelAddress
 from pipeline.objectives.base import Objective, Tokenization, create_objective
 from pipeline.registry import HEADS, OBJECTIVES, STRATEGIES
 from pipeline.strategies.base import Strategy, StrategyContext, create_strategy
+from pipeline.strategies.baseline import Baseline
 from pipeline.strategies.parameter_plan import ParameterPlan, check_selectors, parameter_names, plan_parameters
 from pipeline.training.acceleration.base import AUTO, accelerated_inference
+from pipeline.training.baselines.model import BaselineModel, read_learned
 from pipeline.training.checkpoints import load_trained_state, trained_state
-from pipeline.training.inference import predict_logits
+from pipeline.training.inference import TrainedModel, predict_logits
 
 if TYPE_CHECKING:
     import numpy as np
@@ -51,6 +53,7 @@ class ModelRecord:
     """Content of `model.json`."""
 
     base: str
+    """Empty where the strategy trains no encoder."""
     base_revision: str | None
     base_sha256: str
     strategy: str
@@ -94,10 +97,16 @@ class BuiltModel:
     address: ModelAddress
     context: StrategyContext
 
+    def write_delta(self, folder: Path) -> None:
+        """Write the parameters that trained."""
+        from safetensors.torch import save_file
+
+        save_file(trained_state(self.model, self.parameters), folder / DELTA)
+
 
 @dataclass(frozen=True)
-class FineTunedModel:
-    """A model with its tokenizer, ready to predict."""
+class FineTunedModel(TrainedModel):
+    """An encoder with its tokenizer, ready to predict."""
 
     model: nn.Module
     tokenizer: Any
@@ -110,21 +119,12 @@ class FineTunedModel:
     """As `--acceleration` says it; equal but for rounding."""
 
     @property
-    def problem(self) -> Problem:
-        """What it predicts, and of what."""
-        return self.objective.problem
-
-    @property
-    def classes(self) -> list[str]:
-        """In the order of its outputs; none where it predicts scores."""
-        return list(self.problem.classes)
-
-    def predict(self, inputs: Sequence[Input]) -> NDArray[np.float32]:
-        """What the model puts out for texts or pairs of them; shape [inputs, outputs]."""
-        return self.predict_and_count(inputs)[0]
+    def size_metrics(self) -> dict[str, float]:
+        """How many parameters it has."""
+        return {"model/total_params": sum(parameter.numel() for parameter in self.model.parameters())}
 
     def predict_and_count(self, inputs: Sequence[Input]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """The same, and how many tokens at the end of each text, or of both of a pair, were too many to be read."""
+        """Outputs, and how many tokens at the end of each text, or of both of a pair, were too many to be read."""
         import numpy as np
         import torch
 
@@ -136,10 +136,6 @@ class FineTunedModel:
         cut = np.zeros(len(inputs), np.int64) if losses is None else losses.cut.reshape(len(inputs), -1).sum(1, dtype=np.int64)
         with accelerated_inference(self.model, self.encoder, device, self.acceleration):
             return predict_logits(self.model.to(device), examples, device), cut
-
-    def predict_texts(self, texts: Sequence[Input]) -> NDArray[np.float64]:
-        """Probability of every class; shape [texts, classes]."""
-        return softmax(self.predict(texts))
 
 
 def plugin_modules(strategy: str, objective: str, head: str) -> tuple[str, ...]:
@@ -179,12 +175,10 @@ def build_model(
     return BuiltModel(model, strategy, parameters, address, context)
 
 
-def write_model_folder(folder: Path, built: BuiltModel, record: ModelRecord) -> None:
+def write_model_folder(folder: Path, made: BuiltModel | BaselineModel, record: ModelRecord) -> None:
     """Write record and delta into `folder`."""
-    from safetensors.torch import save_file
-
     folder.mkdir(parents=True, exist_ok=True)
-    save_file(trained_state(built.model, built.parameters), folder / DELTA)
+    made.write_delta(folder)
     (folder / RECORD).write_text(json.dumps(asdict(record), indent=1, ensure_ascii=False), encoding="utf-8")
     seal(folder)
 
@@ -202,7 +196,7 @@ def check_model_folder(folder: Path) -> None:
     """
     if not is_sealed(folder):
         _LOG.warning("%s was written by a version without checksums: whether it is damaged cannot be told.", folder)
-    elif damaged := find_damage(folder, (RECORD, DELTA)):
+    elif damaged := find_damage(folder, dict.fromkeys((RECORD, DELTA, *list_sealed(folder)))):
         raise DamagedModelError(
             f"{folder}: {damaged} is missing or damaged, it is not what training wrote. Copy the folder again, or train again.",
             damaged,
@@ -243,8 +237,8 @@ def read_weights(folder: Path) -> dict[str, NDArray[Any]]:
         raise ModelError(f"{folder}: {DELTA} is missing or damaged: {error}") from error
 
 
-def load_model_folder(folder: Path, acceleration: tuple[str, ...] = (AUTO,), cache_dir: str | None = None) -> FineTunedModel:
-    """The fine-tuned model of a folder that training wrote, as it was when training ended.
+def load_model_folder(folder: Path, acceleration: tuple[str, ...] = (AUTO,), cache_dir: str | None = None) -> TrainedModel:
+    """The model of a folder that training wrote, as it was when training ended.
 
     Args:
         acceleration: What makes its predictions faster, as `--acceleration` says it.
@@ -253,9 +247,11 @@ def load_model_folder(folder: Path, acceleration: tuple[str, ...] = (AUTO,), cac
     Raises:
         ModelError: The folder is damaged, or the base is gone or not the one that was fine-tuned.
     """
+    record = read_record(folder)
+    if not record.base:
+        return _load_baseline(folder, record)
     from safetensors.torch import load_file
 
-    record = read_record(folder)
     below = record.adapter_base
     address = find_pretrained(record.base, record.base_revision, below, cache_dir, record.adapter_base_revision)
     if address.sha256() != record.base_sha256:
@@ -263,14 +259,14 @@ def load_model_folder(folder: Path, acceleration: tuple[str, ...] = (AUTO,), cac
             f"{folder}: was fine-tuned from a base with SHA-256 {record.base_sha256[:12]}..., but {address.folder} holds "
             f"{address.sha256()[:12]}.... Put the old base back, or train again."
         )
-    problem = record.problem
-    objective = create_objective(record.objective, problem, record.pooling, record.head, record.model_labels)
+    objective = _objective_of(record)
     try:
         encoder = objective.encoder(address)
     except ConfigError as error:  # such as one of the user's own, whose file is not here
         raise ModelError(f"{folder}: {RECORD} names a head that is not here. {error}") from error
     context = StrategyContext(encoder, record.epochs, record.total_steps, record.dropout, peft_task=objective.peft_task)
     strategy = create_strategy(record.strategy, record.strategy_args)
+    assert isinstance(strategy, Strategy)  # a baseline has no base
     built = build_model(address, strategy, context, objective, head_seed=0, adapter_seed=0)
     try:
         load_trained_state(built.model, built.parameters, load_file(folder / DELTA))
@@ -281,6 +277,17 @@ def load_model_folder(folder: Path, acceleration: tuple[str, ...] = (AUTO,), cac
     task = objective.task.settled(record.validation)
     tokenizer = load_tokenizer(address)
     return FineTunedModel(built.model, tokenizer, objective, task, record.max_length, context.encoder, acceleration)
+
+
+def _load_baseline(folder: Path, record: ModelRecord) -> BaselineModel:
+    objective, strategy = _objective_of(record), create_strategy(record.strategy, record.strategy_args)
+    if not isinstance(strategy, Baseline):
+        raise ModelError(f"{folder}: {RECORD} names no base, and {record.strategy} needs one.")
+    return BaselineModel(strategy, read_learned(folder), objective, objective.task.settled(record.validation))
+
+
+def _objective_of(record: ModelRecord) -> Objective:
+    return create_objective(record.objective, record.problem, record.pooling, record.head, record.model_labels)
 
 
 def load_foreign_model(

@@ -7,18 +7,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import Any, get_args
 
 from pipeline import config as configs
 from pipeline.code_version import code_version
 from pipeline.config.fields import Pooling
 from pipeline.config.identity import identify
+from pipeline.config.search_ranges import Range
 from pipeline.data.pair_tokenization import TextPairs
-from pipeline.data.prepared import PreparedData, prepare
-from pipeline.data.splits import SplitName, choose_sample
+from pipeline.data.prepared import prepare
+from pipeline.data.splits import SplitName
 from pipeline.data.tokenization import TokenTable, clamp_length
 from pipeline.errors import ConfigError
-from pipeline.hashing import digest
 from pipeline.modeling.encoder import FAMILY_HEAD
 from pipeline.modeling.gradient_checkpointing import INSTEAD, check_gradient_checkpointing
 from pipeline.modeling.head import with_head
@@ -26,50 +26,33 @@ from pipeline.modeling.loading import check_weights, load_tokenizer
 from pipeline.modeling.merged_adapters import find_pretrained
 from pipeline.modeling.model_sources import PACKAGED, ModelAddress
 from pipeline.modeling.pooling_config import read_pooling
-from pipeline.objectives.base import Objective, Tokenization, check_objective, create_objective, takes_pooling
+from pipeline.objectives.base import Tokenization, check_objective, create_objective, takes_pooling
 from pipeline.registry import LOSSES
-from pipeline.strategies.base import Strategy, StrategyContext, create_strategy
+from pipeline.strategies.base import AnyStrategy, Strategy, StrategyContext, create_strategy
+from pipeline.strategies.baseline import Baseline
 from pipeline.strategies.parameter_plan import check_selectors
 from pipeline.training.activation_cache import GIB, ActivationCache
+from pipeline.training.baselines.inputs import ConfigT, TrainingInputs
+from pipeline.training.baselines.training import find_baseline_inputs
 from pipeline.training.checkpoints import CheckpointFolder
 from pipeline.training.distributed import check_pieces, check_processes
 from pipeline.training.plan import FitPlan
-from pipeline.training.precision import Precision
+from pipeline.training.precision import Precision, dtype_name
 from pipeline.training.saved_model import BuiltModel, ModelRecord, build_model, plugin_modules
 from pipeline.training.seeding import Seeds
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
+@dataclass(frozen=True, kw_only=True)
+class EncoderInputs(TrainingInputs):
+    """Data, encoder and strategy of one fine-tuning."""
 
-@dataclass(frozen=True)
-class TrainingInputs:
-    """Data, model and strategy of one training."""
-
-    config: configs.TrainConfig
     address: ModelAddress
     strategy: Strategy
-    prepared: PreparedData
-    base_sha256: str
-    objective: Objective
-    notes: tuple[str, ...] = ()
-    """What a user should know of the model's weights and outputs, as sentences."""
 
     @property
-    def identity(self) -> str:
-        """Equal for two trainings that compute the same."""
-        return digest([self._options, self.prepared.manifest.fingerprint, self.base_sha256])
-
-    def config_hash(self, precision: Precision) -> str:
-        """Equal for configurations that compute the same, once it is known what `--precision` means."""
-        return digest({**self._options, "precision": precision})
-
-    @property
-    def _options(self) -> dict[str, Any]:
-        """The options that decide what is computed, and what was read off the model where no file describes its family."""
-        inferred = self.address.encoder.family.inferred
-        return {**identify(self.config), **({"inferred": inferred} if inferred else {})}
+    def inferred(self) -> Mapping[str, Any]:
+        """As the family has it."""
+        return self.address.encoder.family.inferred or {}
 
     @property
     def code_version(self) -> str:
@@ -79,17 +62,43 @@ class TrainingInputs:
         loss = LOSSES.module_name(self.config.loss or self.objective.task.loss)
         return code_version((*used, family, loss), self.strategy.packages)
 
+    @property
+    def total_steps(self) -> int:
+        """Optimizer steps of the whole training."""
+        return self.context().total_steps
+
+    def settle(self, config: ConfigT) -> ConfigT:
+        """With the pooling that the model was trained with, where none was given."""
+        return replace(config, pooling=self.config.pooling)
+
+    def describe(self, precision: Precision) -> str:
+        """The data set, the model, and what decides most of the rest."""
+        config = self.config
+        return (
+            f"{config.dataset} with {config.model} (seed {config.seed}, learning rate {config.learning_rate:g}, epochs "
+            f"{config.epochs}, batches of {config.batch_size}, {precision})"
+        )
+
+    def options(self, config: configs.TrainConfig) -> dict[str, Any]:
+        """All."""
+        return identify(config)
+
+    def computation(self, precision: Precision) -> dict[str, str]:
+        """The type of matrix products."""
+        return {"compute_dtype": dtype_name(precision)}
+
+    def work(self, precision: Precision) -> dict[str, str]:
+        """Types, data and lengths, and how many examples make a step."""
+        config = self.config
+        sizes = {"max_length": str(config.max_length), "batch_size": str(config.batch_size)}
+        return {**self.computation(precision), "dataset": config.dataset, **sizes}
+
     def context(self) -> StrategyContext:
         """What the strategy is told."""
         rows = len(self.sample("train"))
         steps = math.ceil(rows / self.config.batch_size) * self.config.epochs
         encoder = self.objective.encoder(self.address)
         return StrategyContext(encoder, self.config.epochs, steps, self.config.dropout, peft_task=self.objective.peft_task)
-
-    def sample(self, split: SplitName) -> NDArray[np.int64]:
-        """Indices of the split's rows that are used."""
-        limit = self.config.max_train_samples if split == "train" else self.config.max_eval_samples
-        return choose_sample(self.prepared.manifest.rows[split], limit, self.config.split_seed)
 
     def max_length(self, tokenizer: Any) -> int:
         """Longest input in tokens."""
@@ -115,18 +124,46 @@ class TrainingInputs:
         return ActivationCache(folder, int(self.config.frozen_prefix_cache_gb * GIB))
 
 
-def find_strategy(config: configs.TrainConfig) -> tuple[ModelAddress, Strategy]:
-    """The model's files, and the strategy checked against the architecture that they describe; no weights are read.
+def find_strategy(config: configs.TrainConfig) -> AnyStrategy:
+    """The strategy, checked against the architecture that the model's files describe; no weights are read.
 
     Raises:
         ModelError: There is no such model, or its architecture is not supported.
-        ConfigError: The strategy cannot work on it, or with the head.
+        ConfigError: The strategy cannot work on it, or with the head, or on such labels.
     """
+    return _find_baseline(config) or _find_encoder(config)[1]
+
+
+def search_space(config: configs.TrainConfig) -> Mapping[str, Range]:
+    """What a search changes for the strategy, and over which values, by its own account.
+
+    Raises:
+        InputError: As `find_strategy` says.
+    """
+    if baseline := _find_baseline(config):
+        return baseline.search_space()
+    address, strategy = _find_encoder(config)
+    return strategy.search_space(StrategyContext(address.encoder, config.epochs, config.epochs, config.dropout))
+
+
+def _find_baseline(config: configs.TrainConfig) -> Baseline | None:
+    """The strategy, checked against the labels; None where it trains an encoder."""
+    strategy = create_strategy(config.strategy, config.strategy_args)
+    if not isinstance(strategy, Baseline):
+        return None
+    strategy.check_packages()
+    strategy.check_label_type(config.label_type)
+    return strategy
+
+
+def _find_encoder(config: configs.TrainConfig) -> tuple[ModelAddress, Strategy]:
+    """The model's files, and the strategy checked against the architecture that they describe."""
     check_objective(config.objective, config.head)
     check_processes(config)
     check_pieces(config)
     address = find_pretrained(config.model, config.model_revision, config.base_model, config.cache_dir)
     strategy = create_strategy(config.strategy, config.strategy_args)
+    assert isinstance(strategy, Strategy)
     strategy.check_packages()
     if config.gradient_checkpointing:
         _check_recomputation(address, strategy)
@@ -179,12 +216,20 @@ def _find_pooling(config: configs.TrainConfig, address: ModelAddress) -> tuple[P
 
 
 def find_inputs(config: configs.TrainConfig) -> TrainingInputs:
-    """Find model and data, preparing data that is not prepared yet, and check the strategy against the model.
+    """Find data, and a model where the strategy trains one, preparing data that is not prepared yet; check all together.
 
     Raises:
         InputError: Model, data or strategy cannot be used; nothing was begun.
     """
-    address, strategy = find_strategy(config)
+    baseline = _find_baseline(config)
+    inputs = find_baseline_inputs(config, baseline) if baseline else _find_encoder_inputs(config)
+    if not len(inputs.sample("train")):
+        raise ConfigError(f"--dataset {config.dataset}: no training example is left.")
+    return inputs
+
+
+def _find_encoder_inputs(config: configs.TrainConfig) -> EncoderInputs:
+    address, strategy = _find_encoder(config)
     weights = check_weights(address)
     _check_strategy(config, address, strategy, weights.lacking)
     load_tokenizer(address)
@@ -199,14 +244,20 @@ def find_inputs(config: configs.TrainConfig) -> TrainingInputs:
     check_loss(objective.task, config, objective.problem, strategy)
     outputs_note = objective.describe_outputs(address, weights)
     notes = tuple(filter(None, (address.note, weights.note, pooling_note, outputs_note)))
-    inputs = TrainingInputs(config, address, strategy, prepared, address.sha256(), objective, notes)
+    inputs = EncoderInputs(
+        config=config,
+        strategy=strategy,
+        prepared=prepared,
+        objective=objective,
+        base_sha256=address.sha256(),
+        notes=notes,
+        address=address,
+    )
     context = inputs.context()
     phases = strategy.checked_phases(context)
     objective.check(address, strategy, phases)
     if config.head == FAMILY_HEAD and not strategy.adapts:  # else the parameters are known once the model is built
         check_selectors(strategy.name, context.encoder, phases, map(context.encoder.locate, weights.names))
-    if not len(inputs.sample("train")):
-        raise ConfigError(f"--dataset {config.dataset}: no training example is left.")
     return inputs
 
 
@@ -219,20 +270,20 @@ class Texts:
     validation: TokenTable | TextPairs
 
 
-def read_texts(inputs: TrainingInputs) -> Texts:
+def read_texts(inputs: EncoderInputs) -> Texts:
     """Token ids from the cache, or made now."""
     tokenizer = load_tokenizer(inputs.address)
     return Texts(tokenizer, inputs.tokens("train", tokenizer), inputs.tokens("validation", tokenizer))
 
 
-def build(inputs: TrainingInputs) -> BuiltModel:
+def build(inputs: EncoderInputs) -> BuiltModel:
     """The base with the strategy put into it, initialised by the seed."""
     seeds = Seeds.of(inputs.config)
     return build_model(inputs.address, inputs.strategy, inputs.context(), inputs.objective, seeds.head, seeds.adapters)
 
 
 def plan_fit(
-    inputs: TrainingInputs, texts: Texts, built: BuiltModel, precision: Precision, checkpoints: CheckpointFolder
+    inputs: EncoderInputs, texts: Texts, built: BuiltModel, precision: Precision, checkpoints: CheckpointFolder
 ) -> FitPlan:
     """What `fit` is told."""
     context = built.context
@@ -253,7 +304,7 @@ def plan_fit(
     )
 
 
-def describe_model(inputs: TrainingInputs, texts: Texts, built: BuiltModel, validation: Mapping[str, float]) -> ModelRecord:
+def describe_model(inputs: EncoderInputs, texts: Texts, built: BuiltModel, validation: Mapping[str, float]) -> ModelRecord:
     """What a saved model says of where its model comes from; `validation` are metrics of the selected checkpoint."""
     config, address, problem = inputs.config, inputs.address, inputs.prepared.manifest.problem
     made = address.adapter

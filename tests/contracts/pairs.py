@@ -18,10 +18,10 @@ from plain_models import encoder_takes, has_biases, has_linear_head, has_pooler,
 from pipeline.modeling.encoder import FAMILY_HEAD
 from pipeline.modeling.family import find_family, list_model_types
 from pipeline.modeling.head import list_heads
-from pipeline.strategies.base import Strategy, create_strategy, list_strategies, strategy_arguments
+from pipeline.strategies.base import Strategy, create_strategy, list_encoder_strategies, strategy_arguments
 from pipeline.training.saved_model import ModelRecord
 
-STRATEGIES = list_strategies()
+STRATEGIES = list_encoder_strategies()
 HAS_BITSANDBYTES = importlib.util.find_spec("bitsandbytes") is not None
 FAMILIES = list_model_types()
 

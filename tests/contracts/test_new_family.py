@@ -75,7 +75,7 @@ def test_a_model_type_has_one_family(add_module) -> None:
 @pytest.mark.parametrize("text", ["", "from pipeline.modeling.families.bert import Bert\n"], ids=["none", "imported"])
 def test_a_file_must_hold_one_family(add_module, text: str) -> None:
     add_module("odd", text)
-    with pytest.raises(TypeError, match="exactly one Family"):
+    with pytest.raises(TypeError, match="exactly one family"):
         list_model_types()
 
 

@@ -43,7 +43,7 @@ def test_the_example_of_the_guide_is_a_head(add_module, guide, tiny, tmp_path):
 
 def test_a_file_must_hold_one_head(add_module):
     add_module("odd", "")
-    with pytest.raises(TypeError, match="exactly one Head"):
+    with pytest.raises(TypeError, match="exactly one head"):
         head_class("odd")
 
 

@@ -44,7 +44,7 @@ def test_the_example_of_the_guide_is_a_source(add_module, guide, tiny, tmp_path,
 
 def test_a_file_must_hold_one_kind(add_module):
     add_module("odd", "")
-    with pytest.raises(TypeError, match="exactly one SourceKind"):
+    with pytest.raises(TypeError, match="exactly one source"):
         find_source("reviews.csv", SplitConfig())
 
 

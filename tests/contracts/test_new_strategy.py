@@ -165,7 +165,7 @@ def test_a_wrapper_that_hides_what_it_wraps_is_no_silent_mistake(add_module, tin
 @pytest.mark.parametrize("text", ["", MODULE + MODULE.replace("SingleLayer", "OtherLayer")], ids=["none", "two"])
 def test_a_file_must_hold_one_strategy(add_module, text):
     add_module("odd", text)
-    with pytest.raises(TypeError, match="exactly one Strategy"):
+    with pytest.raises(TypeError, match="exactly one strategy"):
         strategy_class("odd")
 
 

@@ -9,7 +9,7 @@ from pipeline.errors import ConfigError
 from pipeline.modeling.family import list_model_types
 from pipeline.modeling.model_sources import find_model
 from pipeline.stages.configure import replace_options
-from pipeline.strategies.base import Strategy, StrategyContext, create_strategy, list_strategies
+from pipeline.strategies.base import Strategy, StrategyContext, create_strategy, list_encoder_strategies
 from pipeline.tuning.space import Space
 
 
@@ -18,7 +18,7 @@ def test_strategies_take_what_their_spaces_hold(tiny, family):
     encoder = find_model(str(tiny.folder(family))).encoder
     context = StrategyContext(encoder, 5, 100, 0.1)
     searched = []
-    for name in list_strategies():
+    for name in list_encoder_strategies():
         strategy = create_strategy(name, {})
         try:
             strategy.checked_phases(context)

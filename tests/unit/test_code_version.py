@@ -17,7 +17,7 @@ from pipeline.evaluation.task import ClassificationTask
 from pipeline.modeling.family import find_family
 from pipeline.stages.testing.test import scoring_version
 from pipeline.strategies.base import create_strategy
-from pipeline.training.setup import TrainingInputs
+from pipeline.training.setup import EncoderInputs
 
 PACKAGE = Path(pipeline.__file__).parent
 NOT_DECIDING = {"comparison", "config", "recipes", "stages", "tracking", "tuning"}
@@ -42,7 +42,8 @@ def versions() -> tuple[str, str]:
     config = TrainConfig(strategy="dora", head="attention")
     address: Any = SimpleNamespace(encoder=SimpleNamespace(family=find_family("bert")))
     objective: Any = SimpleNamespace(task=ClassificationTask(("a", "b")))
-    inputs = TrainingInputs(config, address, create_strategy("dora", {}), unused, "", objective)
+    strategy: Any = create_strategy("dora", {})
+    inputs = EncoderInputs(config=config, address=address, strategy=strategy, prepared=unused, objective=objective)
     trained: Any = SimpleNamespace(tags={"strategy": "dora"}, params={"objective": "classification", "head": "attention"})
     module._read.cache_clear()
     return inputs.code_version, scoring_version(trained)

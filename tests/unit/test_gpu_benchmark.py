@@ -11,7 +11,7 @@ from benchmarks.gpu_inputs import LENGTHS, Cell, Workshop, draw_lengths, write_t
 from benchmarks.gpu_report import write_report
 from benchmarks.gpu_steps import Clock, VisitingCollator, usual_lengths
 from pipeline.stages.configure import resolve_strategy
-from pipeline.strategies.base import create_strategy, list_strategies
+from pipeline.strategies.base import create_strategy, list_encoder_strategies
 from pipeline.training.setup import find_inputs
 
 
@@ -117,7 +117,7 @@ def test_no_ratio_is_made_of_what_is_not_steady(tmp_path) -> None:
 def test_every_strategy_is_given_the_epochs_that_it_needs(tmp_path) -> None:
     workshop = Workshop(tmp_path, tiny=True)
     workshop.make()
-    there = [name for name in list_strategies() if all(map(find_spec, create_strategy(name, {}).packages))]
+    there = [name for name in list_encoder_strategies() if all(map(find_spec, create_strategy(name, {}).packages))]
     assert len(there) > 15
     for name in there:
         config = workshop.config(Cell("bert-base", name, 32), 10)

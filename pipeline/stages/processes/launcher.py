@@ -32,6 +32,8 @@ _SIGNALS = ("SIGHUP", "SIGQUIT")  # torch's agent handles these; for the others 
 
 def doubt_processes(count: int) -> list[str]:
     """What is to be said of so many processes: they can train, and will be slow."""
+    if count == 1:
+        return []
     import torch
 
     cores = os.cpu_count() or 1

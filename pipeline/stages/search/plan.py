@@ -10,7 +10,7 @@ from typing import Any
 
 from pipeline import config as configs
 from pipeline.config.fields import as_dict, describe_fields
-from pipeline.config.identity import identify
+from pipeline.config.identity import encoder_options, identify
 from pipeline.config.options import flag
 from pipeline.config.search_ranges import Range
 from pipeline.errors import ConfigError, InputError
@@ -19,8 +19,10 @@ from pipeline.hashing import digest
 from pipeline.recipes.recipe import load_recipe
 from pipeline.stages.configure import replace_options
 from pipeline.stages.search.executor import check_executor
-from pipeline.strategies.base import StrategyContext
-from pipeline.training.setup import TrainingInputs, find_inputs, find_strategy
+from pipeline.strategies.base import create_strategy
+from pipeline.strategies.baseline import is_baseline
+from pipeline.training.baselines.inputs import TrainingInputs
+from pipeline.training.setup import find_inputs, find_strategy, search_space
 from pipeline.tuning.budget import Budget
 from pipeline.tuning.search import StudyAddress
 from pipeline.tuning.space import STUDY_SPACE, Space
@@ -110,6 +112,7 @@ def plan_search(config: configs.TuneConfig) -> SearchPlan:
         InputError: A mistake in options, space, recipe, data or model; nothing was begun.
     """
     _check_name(config)
+    _check_tunable(config)
     check_executor(config)
     names = describe_fields(configs.TrainConfig).keys()
     base = configs.TrainConfig(**{name: value for name, value in as_dict(config).items() if name in names - {"explicit"}})
@@ -119,9 +122,8 @@ def plan_search(config: configs.TuneConfig) -> SearchPlan:
         _check_grid(config, space, budget)
     _check_points(config, base, space, budget)
     inputs = find_inputs(base)
-    pooling = inputs.config.pooling  # the model's own, where none was given
-    config, base = dataclasses.replace(config, pooling=pooling), dataclasses.replace(base, pooling=pooling)
-    plan = SearchPlan(config, base, space, budget, inputs)
+    plan = SearchPlan(inputs.settle(config), inputs.settle(base), space, budget, inputs)
+    base = plan.base
     epochs = min(space.ranges["epochs"].probes()) if "epochs" in space.ranges else base.epochs
     fewest = plan.examples_of(base) // base.epochs * epochs
     if budget.unit == "examples" and fewest > budget.amount:
@@ -132,15 +134,21 @@ def plan_search(config: configs.TuneConfig) -> SearchPlan:
 def _find_space(config: configs.TuneConfig, base: configs.TrainConfig) -> Space:
     """What was asked for, less what was typed as an option, and less what makes a recipe's entry what it is."""
     loaded = load_recipe(config.recipe)
-    recipe = loaded.space_for(config.title)
+    unread = encoder_options(type(config)) if is_baseline(config.strategy) else frozenset[str]()
+    recipe, study = (Space(ranges).without(tuple(unread)).ranges for ranges in (loaded.space_for(config.title), STUDY_SPACE))
     chosen = config.space or ("recipe" if recipe else "strategy")
     if chosen == "recipe" and not recipe:
         raise ConfigError(
             f"--space recipe: the recipe {config.recipe} has no space for {config.title}. Write one (docs/how-to/tune.md), or "
             "give --space strategy or study."
         )
-    ranges: dict[str, Mapping[str, Range]] = {"recipe": recipe, "study": STUDY_SPACE}
-    full = Space(ranges[chosen] if chosen in ranges else _strategy_space(base))
+    if chosen == "study" and not study:
+        raise ConfigError(
+            f"--space study: is of an encoder's options alone, and --strategy {config.strategy} trains none. Give --space "
+            "strategy."
+        )
+    ranges: dict[str, Mapping[str, Range]] = {"recipe": recipe, "study": study}
+    full = Space(ranges[chosen] if chosen in ranges else search_space(base))
     full.check_names(config.strategy)
     # A recipe's entry is its arguments, such as half of the layers frozen; only a space in a recipe may say otherwise.
     own = tuple(loaded.arguments_for(config.title)) if chosen == "strategy" else ()
@@ -155,9 +163,9 @@ def _find_space(config: configs.TuneConfig, base: configs.TrainConfig) -> Space:
     return space
 
 
-def _strategy_space(base: configs.TrainConfig) -> Mapping[str, Range]:
-    address, strategy = find_strategy(base)
-    return strategy.search_space(StrategyContext(address.encoder, base.epochs, base.epochs, base.dropout))
+def _check_tunable(config: configs.TuneConfig) -> None:
+    if not create_strategy(config.strategy, config.strategy_args).is_tunable:
+        raise ConfigError(f"--strategy {config.strategy}: has nothing that a search could change. Run train instead.")
 
 
 def _check_grid(config: configs.TuneConfig, space: Space, budget: Budget) -> None:

@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pipeline import config as configs
-from pipeline.config.identity import identify
 from pipeline.config.search_ranges import find_end
 from pipeline.errors import PipelineError
 from pipeline.stages.progress import next_command, say
@@ -77,7 +76,8 @@ def find_winner(plan: SearchPlan, trials: Sequence[Trial], run_id: str, precisio
 def log_start(plan: SearchPlan, logger: RunLogger) -> None:
     """Record what is going to be searched."""
     config, space = plan.config, plan.space
-    fixed = {name: value for name, value in identify(config).items() if name not in {"strategy_args", *space.ranges}}
+    options = plan.inputs.options(config)
+    fixed = {name: value for name, value in options.items() if name not in {"strategy_args", *space.ranges}}
     arguments = {name: value for name, value in config.strategy_args.items() if name not in space.ranges}
     logger.log_params({**fixed, **arguments})
     logger.set_tags(

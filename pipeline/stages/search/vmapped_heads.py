@@ -17,7 +17,7 @@ from pipeline.training.checkpoints import load_trained_state
 from pipeline.training.plan import Callback, FitPlan, FitResult
 from pipeline.training.precision import choose_precision
 from pipeline.training.saved_model import build_model
-from pipeline.training.setup import find_inputs
+from pipeline.training.setup import EncoderInputs, find_inputs
 from pipeline.training.vmapped_heads import HeadFit, differ_in_optimization_only, fit_heads, trains_head_alone
 
 
@@ -32,7 +32,7 @@ def trains_together(points: Sequence[configs.TrainConfig]) -> bool:
     if len(points) < 2 or not differ_in_optimization_only(points):
         return False
     inputs = find_inputs(resolve_strategy(points[0]))
-    if not inputs.objective.trains_heads_together:
+    if not isinstance(inputs, EncoderInputs) or not inputs.objective.trains_heads_together:
         return False
     context = inputs.context()
     built = build_model(inputs.address, inputs.strategy, context, inputs.objective, 0, 0)

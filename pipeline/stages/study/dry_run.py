@@ -19,8 +19,9 @@ from pipeline.tracking.provenance import hardware
 from pipeline.tracking.run_kinds import was_trained_here
 from pipeline.tracking.runs import Run, RunStore
 from pipeline.tracking.tags import Tag
-from pipeline.training.precision import Precision, choose_precision, dtype_name
-from pipeline.training.setup import TrainingInputs, find_inputs
+from pipeline.training.baselines.inputs import TrainingInputs
+from pipeline.training.precision import Precision, choose_precision
+from pipeline.training.setup import find_inputs
 
 _NEEDED = ("cost/wall_seconds", "cost/train_seconds", "cost/examples_per_second")
 _ENOUGH_STEPS = 50
@@ -97,20 +98,13 @@ def expected_seconds(past: Sequence[Run], inputs: TrainingInputs, precision: Pre
 
 def _is_alike(run: Run, inputs: TrainingInputs, precision: Precision) -> bool:
     """Whether a run's seconds say something of a training: the same work per example, on a machine like this."""
-    config = inputs.config
-    wanted = {
-        "compute_dtype": dtype_name(precision),
-        "dataset": config.dataset,
-        "max_length": str(config.max_length),
-        "batch_size": str(config.batch_size),
-    }
     return (
         was_trained_here(run)
         and run.status == "FINISHED"
-        and run.tags.get("strategy") == config.strategy
-        and run.tags.get(Tag.BASE_SHA256) == inputs.base_sha256
-        and all(run.params.get(name) == value for name, value in wanted.items())
-        and run.params.get("gradient_checkpointing", "False") == str(config.gradient_checkpointing)
+        and run.tags.get("strategy") == inputs.config.strategy
+        and run.tags.get(Tag.BASE_SHA256, "") == inputs.base_sha256
+        and all(run.params.get(name) == value for name, value in inputs.work(precision).items())
+        and run.params.get("gradient_checkpointing", "False") == str(inputs.config.gradient_checkpointing)
         and run.tags.get(Tag.HARDWARE) in (None, hardware())
         and all(run.metrics.get(name) for name in _NEEDED)
         and run.metrics.get("cost/grid_points", 1) <= 1  # of those that trained together each has a share of the seconds
@@ -218,7 +212,7 @@ def _lines(plan: StudyPlan, inputs: TrainingInputs, store: RunStore, past: list[
     seconds = expected_seconds(past, inputs, plan.precision)
     name = plan.name(inputs)
     tuned: Mapping[str, str] = {}
-    if plan.config.tune:
+    if plan.searches(inputs):
         search = plan_search(search_config(plan.config, inputs.config))
         earlier = tune.find_search(search, store)
         settled, result = earlier or (0, None)
@@ -239,7 +233,7 @@ def _lines(plan: StudyPlan, inputs: TrainingInputs, store: RunStore, past: list[
         if finished:
             yield _Line(name, arguments, seed, f"reused: run {finished.run_id}", 0, None)
         elif step is not None:
-            left = 1 - step / training.context().total_steps
+            left = 1 - step / training.total_steps
             yield _Line(name, arguments, seed, f"continued from step {step}", 1, seconds and seconds * left)
         else:
             yield _Line(name, arguments, seed, "trained", 1, seconds)

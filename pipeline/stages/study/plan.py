@@ -14,7 +14,7 @@ from typing import get_args
 from pipeline import config as configs
 from pipeline.atomic_io import replace_text
 from pipeline.config.fields import SEED_LIMIT
-from pipeline.config.identity import SEEDS, identify
+from pipeline.config.identity import SEEDS, identify, without_encoder
 from pipeline.config.options import flag
 from pipeline.errors import ConfigError, InputError
 from pipeline.hashing import digest, read_with_checksum, with_checksum
@@ -23,10 +23,13 @@ from pipeline.recipes.recipe import load_recipe
 from pipeline.stages.configure import configure_strategy, replace_options, resolve_strategy
 from pipeline.stages.search.plan import plan_search, search_config
 from pipeline.strategies.base import list_strategies
+from pipeline.strategies.baseline import is_baseline
 from pipeline.tracking.provenance import cpu_name
 from pipeline.tracking.run_kinds import name_with_model, short_name
+from pipeline.training.baselines.inputs import TrainingInputs
+from pipeline.training.baselines.training import refuse_idle_encoder_options
 from pipeline.training.precision import Precision, choose_precision
-from pipeline.training.setup import TrainingInputs, find_inputs, find_strategy
+from pipeline.training.setup import find_inputs, find_strategy
 
 ALL = "all"
 """Instead of names of strategies: every one that can work on the model and with the settings."""
@@ -52,8 +55,12 @@ class StudyPlan:
 
     def name(self, inputs: TrainingInputs) -> str:
         """What the rows of a strategy are called, with the model where there are several."""
-        title, several = inputs.config.title, len({strategy.config.model for strategy in self.strategies}) > 1
+        title, several = inputs.config.title, len({each.config.model for each in self.strategies if each.config.model}) > 1
         return name_with_model(title, inputs.config.model) if several else title
+
+    def searches(self, inputs: TrainingInputs) -> bool:
+        """Whether a strategy's settings are searched first; not where it has none."""
+        return self.config.tune and inputs.strategy.is_tunable
 
     def trainings(self, inputs: TrainingInputs) -> list[TrainingInputs]:
         """A strategy's trainings, one a seed: `--seed` and those that follow it."""
@@ -70,12 +77,13 @@ def plan_study(config: configs.MainConfig) -> StudyPlan:
     plans = [dataclasses.replace(plan, precision=precision) for plan in map(resolve_strategy, _plan(config))]
     refuse_idle_pooling(config.explicit, [plan.objective for plan in plans])
     refuse_idle_model_labels(config.explicit, [(plan.objective, plan.head) for plan in plans])
+    refuse_idle_encoder_options(config, [plan.strategy for plan in plans])
     strategies, unfit = _check_strategies(plans, named=not _is_open(config))
     fitting = [inputs.config for inputs in strategies]
     _check_seeds(config.seeds, fitting)
     if config.tune:
-        _check_searches(config, fitting)
-    poolings = {plan.pooling for plan in fitting}
+        _check_searches(config, [inputs.config for inputs in strategies if inputs.strategy.is_tunable])
+    poolings = {plan.pooling for plan in fitting if plan.model}
     pooling = poolings.pop() if len(poolings) == 1 else config.pooling
     settled = dataclasses.replace(config, precision=precision, pooling=pooling)
     return StudyPlan(settled, precision, tuple(strategies), unfit)
@@ -116,13 +124,15 @@ def _plan(config: configs.MainConfig) -> list[configs.TrainConfig]:
     names = list_strategies() if _is_open(config) else config.strategies or tuple(recipe.strategies)
     _check_models(config)
     pairs = (
-        (strategy, None if "model" in recipe.own_options_of(strategy) else model)
+        (strategy, None if "model" in recipe.own_options_of(strategy) or is_baseline(recipe.strategy_of(strategy)) else model)
         for model in config.models or (None,)
         for strategy in names
     )
-    for strategy, model in dict.fromkeys(pairs):  # an entry's own model is the only one that it is trained on, once
+    # An entry's own model is the only one that it is trained on, once; so is none.
+    for strategy, model in dict.fromkeys(pairs):
         try:
-            plans.append(configure_strategy(config, strategy, model))
+            plan = configure_strategy(config, strategy, model)
+            plans.append(without_encoder(plan) if is_baseline(plan.strategy) else plan)
         except InputError as error:
             messages += error.messages
     if messages:
@@ -168,7 +178,7 @@ def _check_strategies(plans: Sequence[configs.TrainConfig], named: bool) -> tupl
     fitting: list[TrainingInputs] = []
     unfit: dict[str, str] = {}
     failed: list[tuple[configs.TrainConfig, InputError]] = []
-    several = len({plan.model for plan in plans}) > 1
+    several = len({plan.model for plan in plans if plan.model}) > 1
     for plan in plans:
         try:
             find_strategy(plan)  # before the data are read
@@ -176,12 +186,12 @@ def _check_strategies(plans: Sequence[configs.TrainConfig], named: bool) -> tupl
         except InputError as error:
             failed.append((plan, error))
             unfit[name_with_model(plan.title, plan.model) if several else plan.title] = " ".join(error.messages)
-    if failed and not fitting and len(set(unfit.values())) == 1:
-        raise failed[0][1]  # model or data, whatever the strategy
     titles, models = {inputs.config.title for inputs in fitting}, {inputs.config.model for inputs in fitting}
+    if failed and not models - {""} and len(set(unfit.values())) == 1:
+        raise failed[0][1]  # model or data, whatever the strategy
     messages: dict[str, None] = {}
     for plan, reason in failed:
-        if not fitting or plan.model not in models or (named and plan.title not in titles):
+        if not fitting or (plan.model and plan.model not in models) or (named and plan.title not in titles):
             where = f"{plan.entry}: " if plan.entry else ""
             messages.update(dict.fromkeys(where + message for message in reason.messages))
     if messages and named and fitting and not several:

@@ -18,9 +18,9 @@ from pipeline.stages.study.plan import StudyPlan
 from pipeline.tracking.run_kinds import is_reproduction
 from pipeline.tracking.runs import Run, RunLogger, RunStore, Tracker, close_unfinished, closing
 from pipeline.tracking.tags import Tag
+from pipeline.training.baselines.inputs import TrainingInputs
 from pipeline.training.meters import MIB
 from pipeline.training.precision import Precision
-from pipeline.training.setup import TrainingInputs
 
 _BUDGET = (Tag.TUNED_TRIALS, Tag.TUNING_BUDGET)
 """Tags by which rows tell settings that were searched."""
@@ -45,14 +45,15 @@ def find_finished(
             another, and from untuned ones.
         below: Only runs of this parent.
     """
-    wanted = {
+    wanted: dict[str, str] = {
         "stage": "train",
         "config_hash": inputs.config_hash(precision),
         Tag.NUM_PROCESSES: str(inputs.config.num_processes),  # with dropout another number is another draw
         "data_fingerprint": inputs.prepared.manifest.fingerprint,
-        Tag.BASE_SHA256: inputs.base_sha256,
         Tag.CODE_VERSION: inputs.code_version,
     }
+    if inputs.base_sha256:  # a baseline has none
+        wanted[Tag.BASE_SHA256] = inputs.base_sha256
     for run in store.search(wanted):
         if (
             run.status == "FINISHED"

@@ -18,7 +18,8 @@ from pipeline.stages.progress import WAY_OUT, count_classes, say
 from pipeline.stages.testing.other_data import describe_amount
 from pipeline.tracking.run_kinds import EXTERNAL
 from pipeline.tracking.runs import Run, RunLogger
-from pipeline.training.saved_model import FineTunedModel, plugin_modules
+from pipeline.training.inference import TrainedModel
+from pipeline.training.saved_model import plugin_modules
 
 _USUAL = configs.TrainConfig()
 
@@ -31,7 +32,7 @@ def scoring_version(trained: Run | None) -> str:
 
 
 def log_test(
-    model: FineTunedModel, classes: Sequence[str], table: pd.DataFrame, there: int, logger: RunLogger, title: str
+    model: TrainedModel, classes: Sequence[str], table: pd.DataFrame, there: int, logger: RunLogger, title: str
 ) -> dict[str, float]:
     """Predict rows and write scores, predictions and pictures onto the run of `logger`.
 

@@ -22,7 +22,7 @@ from pipeline.stages.progress import count_classes, say, say_scores
 from pipeline.stages.testing.other_data import Naming, OtherData, count_repeated, describe_absent, read_other
 from pipeline.tracking.runs import Run, RunLogger
 from pipeline.tracking.tags import Tag
-from pipeline.training.saved_model import FineTunedModel
+from pipeline.training.inference import TrainedModel
 
 _OF_FIRST = re.compile(r"(?<![\w-])--(dataset|text-column|label-column|labels)(?![\w-])")
 _OF_FIRST_ALONE = re.compile(
@@ -136,7 +136,7 @@ def _name_second(message: str, dataset: str) -> str:
 
 
 def log_transfer(
-    model: FineTunedModel,
+    model: TrainedModel,
     data: TransferData,
     home: PreparedData,
     limit: int | None,

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 
 _MOST_ITERATIONS = 10_000
-_NEVER = -20.0  # logit of a class without a training example: far below those of the others
 
 
 @config_class
@@ -61,8 +60,7 @@ class LinearProbe(Strategy):
         from sklearn.linear_model import LogisticRegression
         from sklearn.preprocessing import StandardScaler
 
-        present = np.unique(labels)
-        if len(present) < 2:
+        if len(np.unique(labels)) < 2:
             raise TrainingError(
                 "linear_probe: all training examples are of one class, so nothing tells it from others. "
                 "Train on more examples (--max-train-samples)."
@@ -70,11 +68,6 @@ class LinearProbe(Strategy):
         scaler = StandardScaler()
         scaled = scaler.fit_transform(features.astype(np.float64))
         fitted = LogisticRegression(C=self.C, max_iter=_MOST_ITERATIONS).fit(scaled, labels, weights)
-        weight, bias = fitted.coef_, fitted.intercept_
-        if len(present) == 2:  # scikit-learn gives the difference between the two classes' logits
-            weight, bias = np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
-        weight = weight / scaler.scale_
-        bias = bias - weight @ scaler.mean_
-        whole = LinearLayer(np.zeros((classes, weight.shape[1])), np.full(classes, _NEVER), int(fitted.n_iter_.max()))
-        whole.weight[present], whole.bias[present] = weight, bias
-        return whole
+        layer = LinearLayer.of_classifier(fitted, classes)
+        weight = layer.weight / scaler.scale_
+        return LinearLayer(weight, layer.bias - weight @ scaler.mean_, layer.iterations)

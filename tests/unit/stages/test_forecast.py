@@ -1,3 +1,4 @@
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -5,6 +6,7 @@ import pytest
 
 from pipeline.stages.study.dry_run import Seconds, describe_seconds, expected_seconds
 from pipeline.tracking.runs import Run
+from pipeline.training.setup import EncoderInputs
 
 
 def past(number: int, wall: float, steps: float, speed: float, **changes: Any) -> Run:
@@ -27,7 +29,9 @@ def planned(examples: int, epochs: int) -> Any:
     )
     prepared = SimpleNamespace(manifest=SimpleNamespace(rows={"validation": 0}))
     rows = {"train": range(examples), "validation": range(0)}
-    return SimpleNamespace(config=config, base_sha256="b", sample=rows.get, prepared=prepared)
+    inputs: Any = SimpleNamespace(config=config, base_sha256="b", sample=rows.get, prepared=prepared)
+    inputs.computation, inputs.work = partial(EncoderInputs.computation, inputs), partial(EncoderInputs.work, inputs)
+    return inputs
 
 
 def about(seconds: float) -> Seconds:

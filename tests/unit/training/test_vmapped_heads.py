@@ -9,7 +9,7 @@ from plain_models import in_tiers
 
 from pipeline.evaluation.multi_label import MultiLabelTask
 from pipeline.modeling.family import list_model_types
-from pipeline.strategies.base import create_strategy, list_strategies
+from pipeline.strategies.base import create_strategy, list_encoder_strategies
 from pipeline.training.activation_cache import ActivationCache
 from pipeline.training.checkpoints import trained_state
 from pipeline.training.vmapped_heads import differ_in_optimization_only, fit_heads, trains_head_alone
@@ -172,7 +172,7 @@ def test_seconds_are_shared(tiny, prepare, watch):
 
 def test_which_strategies_train_the_head_alone(tiny):
     alone = set()
-    for name in list_strategies():
+    for name in list_encoder_strategies():
         if name in ("gradual", "qlora"):
             continue
         built = tiny.build(create_strategy(name, {}), tiny.folder(), tiny.config())
