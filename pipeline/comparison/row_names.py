@@ -22,6 +22,8 @@ _TOLD_APART_BY = {
     "compute_dtype": "{}, {}",
     "dropout": "{}, dropout {}",
     "max_length": "{}, length {}",
+    "long_texts": "{}, {}",
+    "window_overlap": "{}, overlap {}",
     "weight_decay": "{}, decay {}",
     "warmup_ratio": "{}, warm-up {}",
     "tuned": "{}, {}",

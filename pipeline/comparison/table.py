@@ -22,7 +22,8 @@ from pipeline.comparison.comparability import (
 )
 from pipeline.comparison.selection import describe_tuning
 from pipeline.comparison.statistics import Statistics
-from pipeline.data.tokenization import TEXTS_CUT, TOKENS_CUT, UNKNOWN
+from pipeline.data.long_texts import HEAD, WINDOWS, LongTextReading
+from pipeline.data.token_losses import TEXTS_CUT, TOKENS_CUT, UNKNOWN
 from pipeline.errors import printable
 from pipeline.evaluation.metric import Metric, list_metrics, ranking, resampled
 from pipeline.objectives.base import takes_pooling
@@ -66,7 +67,18 @@ _LOSSES = ("texts_cut_percent", "tokens_cut_percent", "unknown_tokens_percent")
 _WORTH_SHOWING = 1.0  # percent of what is lost
 
 # Parameters that a row has as columns of that name.
-_CHOICES = ("model", "max_train_samples", "epochs", "batch_size", "dropout", "max_length", "weight_decay", "warmup_ratio")
+_CHOICES = (
+    "model",
+    "max_train_samples",
+    "epochs",
+    "batch_size",
+    "dropout",
+    "max_length",
+    "long_texts",
+    "window_overlap",
+    "weight_decay",
+    "warmup_ratio",
+)
 _ALL = "all"  # examples, where their number was not bounded
 
 _RANKING = ranking("class")
@@ -95,6 +107,8 @@ _SHOWN = {
     "epochs": ("epochs", "{}"),
     "dropout": ("dropout", "{}"),
     "max_length": ("length", "{}"),
+    "long_texts": ("long texts", "{}"),
+    "window_overlap": ("overlap", "{}"),
     "weight_decay": ("decay", "{}"),
     "warmup_ratio": ("warm-up", "{}"),
     "trainable_percent": ("trainable %", "{:.4g}"),
@@ -117,7 +131,19 @@ _SHOWN = {
     "tuned": ("tuned", "{}"),
 }
 _TEXTS = frozenset(
-    {"entry", "strategy", "objective", "pooling", "changed_arguments", "model", "group", "learned", "setting", "tuned"}
+    {
+        "entry",
+        "strategy",
+        "objective",
+        "pooling",
+        "changed_arguments",
+        "model",
+        "long_texts",
+        "group",
+        "learned",
+        "setting",
+        "tuned",
+    }
 )
 
 MOST_LETTERS = 6
@@ -147,7 +173,7 @@ def build_table(runs: Sequence[Run], failed: Sequence[Run] = (), ranked: bool = 
         empty += ["objective", "pooling"]
     if (frame["processes"] == 1).all():
         empty.append("processes")
-    empty += [name for name in (*_CHOICES, "compute_dtype", "setting") if frame[name].isin(["", _ALL]).all()]
+    empty += [name for name in (*_CHOICES, "compute_dtype", "setting") if frame[name].isin(["", _ALL, HEAD]).all()]
     frame = frame.drop(columns=empty)
     names = ["strategy", "arguments"]
     order = (
@@ -256,6 +282,8 @@ def _row(members: list[Run], failed: Sequence[Run]) -> dict[str, Any]:
     if len(describe_settings(members)) > 1:
         measures |= dict.fromkeys(_OF_A_SETTING, float("nan"))
     choices = {name: first.params.get(name, "") for name in _CHOICES}
+    reading = LongTextReading.recorded(first.params)
+    choices |= {"long_texts": reading.way, "window_overlap": str(reading.overlap) if reading.way == WINDOWS else ""}
     if was_trained_here(first):
         choices["max_train_samples"] = choices["max_train_samples"] or _ALL
     spreads = {name: value for column in QUALITY for name, value in spread(column, values[column]).items()}

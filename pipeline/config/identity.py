@@ -12,7 +12,15 @@ from pipeline.hashing import digest
 SEEDS = ("seed", "data_seed", "init_seed", "dropout_seed")
 
 # Options that came later: where they are not used, a configuration is known by the same hash as before there were any.
-_LATER = {"delimiter": None, "no_header": False, "acceleration": ("auto",), "models": (), "base_model": None}
+_LATER = {
+    "delimiter": None,
+    "no_header": False,
+    "acceleration": ("auto",),
+    "models": (),
+    "base_model": None,
+    "long_texts": "head",
+    "window_overlap": 0.25,
+}
 
 
 # What is None until the model's folder is read, and was that before.

@@ -12,7 +12,8 @@ from pathlib import Path
 from pipeline import config as configs
 from pipeline.config import FitConfig
 from pipeline.config.options import flag
-from pipeline.data.tokenization import MOSTLY_UNKNOWN, UNKNOWN, TokenLosses, describe_losses, explain_unknown
+from pipeline.data.long_texts import refuse_idle_overlap
+from pipeline.data.token_losses import MOSTLY_UNKNOWN, UNKNOWN, TokenLosses, describe_losses, explain_unknown
 from pipeline.errors import TrainingError
 from pipeline.evaluation.metrics.accuracy import ACCURACY
 from pipeline.evaluation.metrics.macro import F1
@@ -79,6 +80,7 @@ def run(
     began = time.perf_counter()
     if parent_id is None:  # in a study others may take what this objective does not
         refuse_idle_pooling(config.explicit, [config.objective])
+        refuse_idle_overlap(config.explicit, [config.long_texts])
         refuse_idle_model_labels(config.explicit, [(config.objective, config.head)])
     inputs = find_inputs(resolve_strategy(config))
     if parent_id is None:
@@ -144,7 +146,8 @@ def _train(job: _Job, logger: RunLogger, only_helps: bool = False) -> TrainResul
     texts = read_texts(inputs)
     log_data(inputs, logger, texts.train)
     if job.is_alone and not only_helps and texts.train.losses is not None:
-        for line in describe_losses(texts.train.losses.metrics(), inputs.max_length(texts.tokenizer), config.model):
+        losses, max_length = texts.train.losses.metrics(), inputs.max_length(texts.tokenizer)
+        for line in describe_losses(losses, max_length, config.model, config.long_texts):
             say(f"  {line}")
     memory = MemoryMeter()
     built = build(inputs)

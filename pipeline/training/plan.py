@@ -228,7 +228,7 @@ class FitPlan:
     @property
     def steps_per_epoch(self) -> int:
         """Optimizer steps in one pass over the training data."""
-        return math.ceil(len(self.train) / self.config.batch_size)
+        return math.ceil(len(self.train.lengths) / self.config.batch_size)
 
     @property
     def total_steps(self) -> int:

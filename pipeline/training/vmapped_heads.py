@@ -227,7 +227,7 @@ class _Group:
             self._unread.append(losses.detach())
         for point in self._active:
             point.progress.step += 1
-            point.progress.examples += len(indices)
+            point.progress.examples += self._plan.train.count_texts(indices)
             point.progress.tokens += batch.tokens
             point.progress.flops += self._flops.step(*batch.shape)
         self._callback.on_step(self._active[0].progress.step, self._total)
