@@ -8,22 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.config import LongTextsConfig
 from pipeline.config.fields import LongTexts
 from pipeline.errors import ConfigError
-
-if TYPE_CHECKING:
-    from pipeline.config import LongTextsConfig
 
 HEAD, HEAD_TAIL, WINDOWS = "head", "head_tail", "windows"
 
 _HEAD_SHARE = 128 / 510
 """Of the tokens that fit those from the beginning; Sun et al. (2019, arXiv:1905.05583) take the first 128 and the last 382."""
 _TRIAL = "a text"
+_USUAL = LongTextsConfig()
 _KEPT = 4  # times `max_length`, so that where the text ends has no influence on the tokens that are read
 _MARGIN = 8  # tokens by which the longer text of a pair stays the longer one: it gets the odd token
 _LONG = 16  # characters a token; of a text below that many times `max_length` little is cut
@@ -33,9 +32,9 @@ _LONG = 16  # characters a token; of a text below that many times `max_length` l
 class LongTextReading:
     """What is read of a text that is too long."""
 
-    way: LongTexts = "head"
+    way: LongTexts = _USUAL.long_texts
     """head: its first tokens; head_tail: its first and last tokens; windows: all of them, in pieces."""
-    overlap: float = 0.25
+    overlap: float = _USUAL.window_overlap
     """Share of a piece that the next one repeats, special tokens aside; at least, for the last piece ends with the text."""
 
     @classmethod

@@ -109,6 +109,7 @@ def test_a_run_in_windows_is_made_again_to_the_bit(runs):
     assert (result.reproduction.outcome, result.reproduction.largest_score) == ("equal", 0.0)
 
 
+@pytest.mark.slow
 def test_a_search_trains_heads_on_pieces_at_once(workspace, options):
     given = {**options, "long_texts": "windows", "trials": 2, "model": workspace.options["model"], "precision": "fp32"}
     tune.run(workspace.config(TuneConfig, **given))
