@@ -145,6 +145,13 @@ class Tiny:
         offsets = np.cumsum([0, *map(len, pieces)])
         return TokenTable(np.concatenate(pieces), offsets.astype(np.int64), labels.astype(np.int64))
 
+    def pieces(self, rows: int, seed: int = 0) -> TokenTable:
+        """Such rows as pieces of texts: three of the first text, one of the second, two of the third, and so on."""
+        table = self.table(rows, seed)
+        text_index = np.repeat(np.arange(rows), np.resize([3, 1, 2], rows))[:rows]
+        labels = np.arange(text_index[-1] + 1) % 2
+        return replace(table, labels=labels.astype(np.int64), text_index=text_index)
+
     def pairs(self, rows: int, seed: int = 0) -> TextPairs:
         """Pairs of such texts; the label is whether both have a telling token of the same kind."""
         from pipeline.data.pair_tokenization import TextPairs

@@ -21,7 +21,7 @@ from pipeline.comparison.statistics import AGAINST_INTERVAL, BOOTSTRAP, HOLM, RA
 from pipeline.comparison.table import MOST_LETTERS, headline, split_group
 from pipeline.comparison.verdict import Verdict, explain_overruling, reach_verdict, say_not_learned
 from pipeline.comparison.wording import wording
-from pipeline.data.tokenization import MOSTLY_UNKNOWN, UNKNOWN, explain_unknown
+from pipeline.data.token_losses import MOSTLY_UNKNOWN, UNKNOWN, explain_unknown
 from pipeline.evaluation.statistics.bootstrap import smallest_accuracy_gap
 from pipeline.evaluation.statistics.chance import SWAPPED
 from pipeline.tracking.run_kinds import UNTUNED, name_with_seed, row_name

@@ -22,6 +22,8 @@ _TOLD_APART_BY = {
     "compute_dtype": "{}, {}",
     "dropout": "{}, dropout {}",
     "max_length": "{}, length {}",
+    "long_texts": "{}, {}",
+    "window_overlap": "{}, overlap {}",
     "optimizer": "{}, {}",
     "weight_decay": "{}, decay {}",
     "warmup_ratio": "{}, warm-up {}",

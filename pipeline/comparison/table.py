@@ -24,7 +24,8 @@ from pipeline.comparison.selection import describe_tuning
 from pipeline.comparison.statistics import Statistics
 from pipeline.config.fields import as_dict
 from pipeline.config.imbalance import ImbalanceConfig
-from pipeline.data.tokenization import TEXTS_CUT, TOKENS_CUT, UNKNOWN
+from pipeline.data.long_texts import HEAD, WINDOWS, LongTextReading
+from pipeline.data.token_losses import TEXTS_CUT, TOKENS_CUT, UNKNOWN
 from pipeline.errors import printable
 from pipeline.evaluation.metric import Metric, list_metrics, ranking, resampled
 from pipeline.evaluation.metrics.label_sets import SUBSET_ACCURACY
@@ -79,6 +80,8 @@ _CHOICES = (
     "batch_size",
     "dropout",
     "max_length",
+    "long_texts",
+    "window_overlap",
     "optimizer",
     "weight_decay",
     "warmup_ratio",
@@ -117,6 +120,8 @@ _SHOWN = {
     "epochs": ("epochs", "{}"),
     "dropout": ("dropout", "{}"),
     "max_length": ("length", "{}"),
+    "long_texts": ("long texts", "{}"),
+    "window_overlap": ("overlap", "{}"),
     "optimizer": ("optimizer", "{}"),
     "weight_decay": ("decay", "{}"),
     "warmup_ratio": ("warm-up", "{}"),
@@ -143,7 +148,10 @@ _SHOWN = {
     "tuned": ("tuned", "{}"),
 }
 _TEXTS = frozenset(
-    {"entry", "strategy", "objective", "pooling", "changed_arguments", "model", "group", "learned", "setting", "tuned"}
+    {
+        *("entry", "strategy", "objective", "pooling", "changed_arguments", "model", "long_texts", "group", "learned"),
+        *("setting", "tuned"),
+    }
     | _UNLESS_LOGGED.keys()
 )
 
@@ -174,7 +182,7 @@ def build_table(runs: Sequence[Run], failed: Sequence[Run] = (), ranked: bool = 
         empty += ["objective", "pooling"]
     if (frame["processes"] == 1).all():
         empty.append("processes")
-    empty += [name for name in (*_CHOICES, *_COUNTING, "compute_dtype", "setting") if frame[name].isin(["", _ALL]).all()]
+    empty += [name for name in (*_CHOICES, *_COUNTING, "compute_dtype", "setting") if frame[name].isin(["", _ALL, HEAD]).all()]
     for name, usual in _UNLESS_LOGGED.items():
         frame[name] = frame[name].mask((frame[name] == "") & (frame["learning_rate"] != ""), usual)
     frame = frame.drop(columns=empty)
@@ -295,6 +303,8 @@ def _row(members: list[Run], failed: Sequence[Run]) -> dict[str, Any]:
     for name, default in _COUNTING.items():
         value = first.params.get(name, "")
         choices[name] = "" if value == str(default) else value
+    reading = LongTextReading.recorded(first.params)
+    choices |= {"long_texts": reading.way, "window_overlap": str(reading.overlap) if reading.way == WINDOWS else ""}
     if was_trained_here(first):
         choices["max_train_samples"] = choices["max_train_samples"] or _ALL
     spreads = {name: value for column in QUALITY for name, value in spread(column, values[column]).items()}

@@ -17,11 +17,13 @@ from pipeline.config.fields import (
     Count,
     Delimiter,
     Group,
+    LongTexts,
     Names,
     NonNegative,
     OfEncoder,
     Operational,
     OptimizerName,
+    Overlap,
     Pooling,
     Probability,
     Rate,
@@ -131,7 +133,18 @@ class SplitConfig(StageConfig):
 
 
 @config_class
-class EncoderConfig(SplitConfig):
+class LongTextsConfig(StageConfig):
+    """What is read of texts that are longer than the model's input."""
+
+    long_texts: Annotated[LongTexts, OfEncoder(), Data(6)] = "head"
+    """Of a text longer than --max-length is read: head, its beginning; head_tail, a quarter from its beginning and the rest
+    from its end; windows, all of it: each of its overlapping pieces trains with its label, and their outputs are averaged."""
+    window_overlap: Annotated[Overlap, OfEncoder(), Data(6)] = 0.25
+    """With --long-texts windows: share of a piece's tokens that the next piece repeats."""
+
+
+@config_class
+class EncoderConfig(LongTextsConfig, SplitConfig):
     """Which data, and which pretrained encoder with its tokenizer."""
 
     dataset: Annotated[str, MostUsed(7)] = "rotten_tomatoes"
@@ -144,7 +157,7 @@ class EncoderConfig(SplitConfig):
     base_model: Annotated[str | None, OfEncoder(), Model(7)] = None
     """Where --model is a peft adapter: the model that it was trained on, if its adapter_config.json does not say so."""
     max_length: Annotated[Count, OfEncoder(), Data(6)] = 128
-    """Longest input in tokens; longer texts are cut. Clamped to what the model's positions allow."""
+    """Longest input in tokens; of longer texts is read what --long-texts says. Clamped to what the model's positions allow."""
     recipe: Annotated[str, Operational(), MostUsed(1)] = "quickstart"
     """Name of a recipe, or path of a recipe file, that sets options not given here."""
 
@@ -315,7 +328,7 @@ class TransferConfig(StageConfig):
 
 
 @config_class
-class EvaluateConfig(TransferConfig, SplitConfig):
+class EvaluateConfig(TransferConfig, LongTextsConfig, SplitConfig):
     """Score a trained run, or a model that was trained elsewhere, on test data; a run on other data, too."""
 
     run_id: Annotated[str | None, MostUsed(5)] = None
@@ -335,7 +348,7 @@ class EvaluateConfig(TransferConfig, SplitConfig):
     """Which rows --run-id is scored on. Of --dataset all rows if not given, or the test part if it comes in parts; of the run's
     own data the test part."""
     max_length: Annotated[Count, Data(6)] = 128
-    """Longest input in tokens for --model; a run, and a folder that train wrote, keep their own."""
+    """Longest input in tokens for --model; a run, and a folder that train wrote, keep their own, and their --long-texts."""
     max_eval_samples: Annotated[Count | None, Data(8)] = None
     """Test on at most so many examples of --dataset; on its own test split a run keeps its own number."""
     force: Annotated[bool, Operational(), Files(4)] = False

@@ -29,6 +29,8 @@ _LATER = {
     "gradient_checkpointing": False,
     "sheet": None,
     "annotators": None,
+    "long_texts": "head",
+    "window_overlap": 0.25,
 }
 
 

@@ -29,6 +29,7 @@ LONGER_SPELLINGS = {
     "per_device_train_batch_size": "batch_size",
     "train_batch_size": "batch_size",
     "max_seq_length": "max_length",
+    "doc_stride": "window_overlap",
     "model_name_or_path": "model",
     "model_name": "model",
     "dataset_name": "dataset",

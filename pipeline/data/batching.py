@@ -83,6 +83,10 @@ class Examples(Protocol):
     def labels(self) -> Labels:
         """As the loss takes them, a row per example."""
 
+    @property
+    def text_index(self) -> NDArray[np.int64] | None:
+        """Of which text each example is a piece, ascending; shape [examples]. None where each is a text or pair of its own."""
+
     def batch(self, indices: NDArray[np.int64]) -> Batch:
         """The examples at `indices`, padded."""
 
@@ -105,7 +109,12 @@ class TokenExamples:
     @property
     def labels(self) -> Labels:
         """As the loss takes them, a row per example."""
-        return self.table.labels
+        return self.table.piece_labels
+
+    @property
+    def text_index(self) -> NDArray[np.int64] | None:
+        """Of which text each example is a piece, ascending; shape [examples]."""
+        return self.table.text_index
 
     def batch(self, indices: NDArray[np.int64]) -> Batch:
         """The examples at `indices`, padded, on the CPU."""

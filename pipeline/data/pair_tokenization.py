@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from pipeline.data.batching import Batch, Examples
 from pipeline.data.columns import LABEL, PAIR, TEXT, Input
-from pipeline.data.tokenization import Labels, TokenLosses, TokenTable, encode_columns, encode_texts, read_or_encode
+from pipeline.data.token_losses import TokenLosses
+from pipeline.data.tokenization import Labels, TokenTable, encode_columns, encode_texts, read_or_encode
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,10 +36,19 @@ class TextPairs:
         """Tokens per pair once its texts are padded to the longer of them; shape [pairs]."""
         return _lengths_of_pairs(self.texts.lengths)
 
+    def count_texts(self, pairs: NDArray[np.int64]) -> int:
+        """How many these are."""
+        return len(pairs)
+
     @property
     def ids(self) -> NDArray[np.int32]:
         """Token ids of all texts, one after another."""
         return self.texts.ids
+
+    @property
+    def piece_labels(self) -> Labels:
+        """Those of the pairs: none is cut into pieces."""
+        return self.labels
 
     @property
     def losses(self) -> TokenLosses | None:
@@ -63,6 +73,7 @@ class PairedExamples:
     """Of pair i the texts are examples 2i and 2i + 1."""
     labels: Labels
     """Shape [pairs]."""
+    text_index = None
 
     @property
     def lengths(self) -> NDArray[np.int64]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from pipeline.data.columns import Input, Problem
+from pipeline.data.long_texts import FROM_THE_BEGINNING, LongTextReading
 from pipeline.errors import ConfigError
 from pipeline.evaluation.metric import LOSS
 from pipeline.evaluation.task import ClassificationTask, Task
@@ -32,6 +33,8 @@ class Tokenization:
     """A Hugging Face tokenizer."""
     max_length: int
     """Longest input in tokens."""
+    reading: LongTextReading = FROM_THE_BEGINNING
+    """What is read of longer single texts."""
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from pipeline.config.fields import describe_fields
 from pipeline.config.identity import identify, settings_hash
 from pipeline.config.options import flag
 from pipeline.data.columns import Problem
+from pipeline.data.long_texts import LongTextReading, refuse_idle_overlap
 from pipeline.data.overlap.texts import overlap_metrics
 from pipeline.data.prepared import PreparedData, prepare
 from pipeline.errors import ConfigError, ModelError, enumerate_some
@@ -190,14 +191,21 @@ def _of_model(config: configs.EvaluateConfig, tracker: Tracker, parent_id: str |
             raise ConfigError(f"--model-labels: {name} was trained here and knows its classes. Leave --model-labels out.")
         if config.base_model:
             raise ConfigError(f"--base-model {config.base_model}: --model {name} is no adapter. Leave --base-model out.")
+        if typed := [flag(option) for option in ("long_texts", "window_overlap") if option in config.explicit]:
+            raise ConfigError(
+                f"{' and '.join(typed)}: {name} was trained here and reads long texts as it did in training. Leave "
+                f"{' and '.join(typed)} out."
+            )
         prepared, _ = prepare(dataset, config)
         model: TrainedModel = load_model_folder(trained, cache_dir=config.cache_dir)
         _check_fits(name, model.problem, dataset, prepared.manifest.problem)
     else:
+        refuse_idle_overlap(config.explicit, [config.long_texts])
         address = find_pretrained(name, config.model_revision, config.base_model, config.cache_dir)
         address.encoder  # noqa: B018  # an unknown architecture is refused before any data is read
         prepared, _ = prepare(dataset, config)
-        model, note = load_foreign_model(address, prepared.manifest.problem, config.max_length, config.model_labels)
+        reading, problem = LongTextReading.of(config), prepared.manifest.problem
+        model, note = load_foreign_model(address, problem, config.max_length, config.model_labels, reading)
         for line in filter(None, (address.note, note)):
             say(line)
     table = read_test(prepared, config.max_eval_samples, config.split_seed)

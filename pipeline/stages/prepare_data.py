@@ -8,10 +8,12 @@ from dataclasses import asdict
 
 from pipeline import config as configs
 from pipeline.config.identity import identify
+from pipeline.data.long_texts import WINDOWS, LongTextReading, refuse_idle_overlap
 from pipeline.data.overlap.texts import overlap_metrics, warn_of_overlap
 from pipeline.data.plots import draw_overlap, draw_token_lengths
 from pipeline.data.prepared import PreparedData, prepare
-from pipeline.data.tokenization import clamp_length, describe_losses, tokenize
+from pipeline.data.token_losses import describe_losses
+from pipeline.data.tokenization import clamp_length, tokenize
 from pipeline.modeling.loading import load_tokenizer
 from pipeline.modeling.merged_adapters import find_pretrained
 from pipeline.stages.progress import say
@@ -26,10 +28,14 @@ def run(config: configs.PrepareDataConfig, tracker: Tracker | None = None, paren
     Raises:
         InputError: Data or tokenizer cannot be used; no run was made.
     """
+    if parent_id is None:
+        refuse_idle_overlap(config.explicit, [config.long_texts])
     address = find_pretrained(config.model, config.model_revision, config.base_model, config.cache_dir)
     tokenizer = load_tokenizer(address)
     prepared, reused = prepare(config.dataset, config, config.force)
-    manifest = prepared.manifest
+    manifest, reading = prepared.manifest, LongTextReading.of(config)
+    max_length = clamp_length(config.max_length, tokenizer, address.encoder.max_positions)
+    reading.check(manifest.pairs, tokenizer, max_length)
     tracker = tracker or open_tracker()
     with closing(tracker.start(f"prepare-{manifest.name}", parent_id)) as logger:
         logger.log_params(identify(config))
@@ -47,23 +53,22 @@ def run(config: configs.PrepareDataConfig, tracker: Tracker | None = None, paren
             draw_overlap(manifest.overlap, f"{manifest.name}, --split {config.split}: overlap of splits"), "overlap.png"
         )
         log_datasets(logger, prepared, "train", "validation", "test")
-        max_length = clamp_length(config.max_length, tokenizer, address.encoder.max_positions)
         lengths, losses = {}, dict[str, float]()
         for split in ("train", "validation"):  # test texts are for `evaluate` alone
             table = prepared.read(split)
             key = address.tokenizer_sha256()
             sha256, segments = manifest.split_sha256[split], address.encoder.tells_segments
-            tokens = tokenize(table, tokenizer, key, max_length, sha256, config.cache_dir, segments)
+            tokens = tokenize(table, tokenizer, key, max_length, sha256, config.cache_dir, segments, reading)
             lengths[split] = tokens.lengths
             if split == "train" and tokens.losses is not None:
                 losses = tokens.losses.metrics()
         logger.log_metrics(losses)
-        logger.log_figure(
-            draw_token_lengths(lengths, max_length, f"{manifest.name}, tokens of {config.model}"), "token_lengths.png"
-        )
+        title = f"{manifest.name}, tokens of {config.model}"
+        things = "pieces of texts" if reading.way == WINDOWS else "texts"
+        logger.log_figure(draw_token_lengths(lengths, max_length, title, things), "token_lengths.png")
     for line in summarise_data(prepared):
         say(line)
-    for line in describe_losses(losses, max_length, config.model):
+    for line in describe_losses(losses, max_length, config.model, config.long_texts):
         say(f"  {line}")
     return prepared
 

@@ -115,7 +115,7 @@ class TrainingObserver:
     def on_cache_progress(self, examples: int, total: int) -> None:
         """Say a line every some seconds."""
         if time.monotonic() - self._last_line > _SECONDS_BETWEEN_LINES:
-            say(f"  {self._title}: frozen layers, once for all epochs: {examples:,} of {total:,} texts")
+            say(f"  {self._title}: frozen layers, once for all epochs: {examples:,} of {total:,} inputs")
             self._last_line = time.monotonic()
 
     def should_stop(self) -> bool:

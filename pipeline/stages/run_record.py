@@ -19,7 +19,7 @@ from pipeline.config.options import flag
 from pipeline.data.overlap.texts import overlap_metrics
 from pipeline.data.prepared import PreparedData
 from pipeline.data.splits import SplitName
-from pipeline.data.tokenization import TokenLosses
+from pipeline.data.token_losses import TokenLosses
 from pipeline.errors import DamagedModelError, DataError, ModelError, RunError
 from pipeline.evaluation.metric import without_choices
 from pipeline.hashing import digest

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from pipeline import config as configs
 from pipeline.config import FitConfig
 from pipeline.config.options import flag
-from pipeline.data.tokenization import MOSTLY_UNKNOWN, UNKNOWN, TokenLosses, describe_losses, explain_unknown
+from pipeline.data.long_texts import refuse_idle_overlap
+from pipeline.data.token_losses import MOSTLY_UNKNOWN, UNKNOWN, TokenLosses, describe_losses, explain_unknown
 from pipeline.errors import TrainingError
 from pipeline.evaluation.metrics.accuracy import ACCURACY
 from pipeline.evaluation.metrics.label_sets import AUROC, AVERAGE_PRECISION, F1_MACRO
@@ -93,6 +94,7 @@ def run(
     began = time.perf_counter()
     if parent_id is None:  # in a study others may take what this objective does not
         refuse_idle_pooling(config.explicit, [config.objective])
+        refuse_idle_overlap(config.explicit, [config.long_texts])
         refuse_idle_model_labels(config.explicit, [(config.objective, config.head)])
         refuse_idle_encoder_options(config, [config.strategy])
     inputs = find_inputs(resolve_strategy(config))
@@ -160,7 +162,8 @@ def _train(job: _Job, logger: RunLogger, only_helps: bool = False) -> TrainResul
     texts = read_texts(inputs)
     log_data(inputs, logger, len(texts.train), texts.train.losses)
     if job.is_alone and not only_helps and texts.train.losses is not None:
-        for line in describe_losses(texts.train.losses.metrics(), inputs.max_length(texts.tokenizer), config.model):
+        losses, max_length = texts.train.losses.metrics(), inputs.max_length(texts.tokenizer)
+        for line in describe_losses(losses, max_length, config.model, config.long_texts):
             say(f"  {line}")
     memory = MemoryMeter()
     built = build(inputs)

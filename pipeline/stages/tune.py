@@ -10,6 +10,7 @@ from __future__ import annotations
 import shutil
 
 from pipeline import config as configs
+from pipeline.data.long_texts import refuse_idle_overlap
 from pipeline.errors import PipelineError, RunError, StoreError
 from pipeline.objectives.base import refuse_idle_model_labels, refuse_idle_pooling
 from pipeline.stages.configure import resolve_strategy
@@ -45,6 +46,7 @@ def run(
     """
     if parent_id is None:  # in a study others may take what this objective does not
         refuse_idle_pooling(config.explicit, [config.objective])
+        refuse_idle_overlap(config.explicit, [config.long_texts])
         refuse_idle_model_labels(config.explicit, [(config.objective, config.head)])
         refuse_idle_encoder_options(config, [config.strategy])
     plan = plan_search(resolve_strategy(config))

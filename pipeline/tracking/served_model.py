@@ -19,7 +19,7 @@ TOKENS_CUT = "tokens_cut"
 """Column of an answer: how many tokens of the text the model did not read, because it was too long."""
 
 LONGEST = 100_000
-"""Characters of a text that is answered; no encoder reads more than a tenth of that."""
+"""Characters of a text that is answered; no encoder reads more than a tenth of that at once, and 260 windows read it all."""
 
 
 def _load_pyfunc(path: str) -> ServedModel:
@@ -50,8 +50,8 @@ class ServedModel:
     def predict(self, model_input: Any, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """A DataFrame with a row per text or pair, in their order.
 
-        Columns are `label` and one score per class, or the one score that there is, and `tokens_cut`, how many tokens at the
-        end of the text were not read. Spaces at both ends of a text are not read either, as in training.
+        Columns are `label` and one score per class, or the one score that there is, and `tokens_cut`, how many tokens of the
+        text were not read. Spaces at both ends of a text are not read either, as in training.
 
         Args:
             model_input: A text; texts as a list, array or Series; a dict with the key `text`, or a list of such dicts; or a

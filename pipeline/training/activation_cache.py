@@ -261,6 +261,11 @@ class HiddenStateExamples:
         """Index of the class, or the score; shape [examples]."""
         return self.tokens.labels
 
+    @property
+    def text_index(self) -> NDArray[np.int64] | None:
+        """Of which text each example is a piece, ascending; shape [examples]."""
+        return self.tokens.text_index
+
     def batch(self, indices: NDArray[np.int64]) -> Batch:
         """The examples at `indices`, padded."""
         raise NotImplementedError
@@ -331,7 +336,7 @@ def split_examples(
         nonlocal done
         states = recomputed.batch(indices).inputs["inputs_embeds"]
         done += len(indices)
-        on_progress(done, len(tokens.labels))
+        on_progress(done, len(tokens.lengths))
         return states
 
     lengths = np.ones_like(tokens.lengths) if split_model.keeps_first_token_only else tokens.lengths

@@ -11,7 +11,7 @@ from pipeline.data.batching import Examples
 from pipeline.errors import TrainingError
 from pipeline.strategies.base import Strategy
 from pipeline.strategies.parameter_plan import ParameterPlan
-from pipeline.training.inference import predict_logits
+from pipeline.training.inference import predict_outputs
 
 if TYPE_CHECKING:
     from torch import nn
@@ -42,7 +42,7 @@ def solve_head(
     name = _linear_layer(parameters)
     layer = model.get_submodule(name)
     with _without(model, name):
-        features = predict_logits(model, train, device)
+        features = predict_outputs(model, train, device)
     if not np.isfinite(features).all():
         raise TrainingError(f"{strategy.name}: what the encoder makes of the texts is not finite. Try --precision fp32.")
     classes = int(layer.get_parameter("bias").numel())

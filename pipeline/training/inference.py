@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from pipeline.data.batching import Examples, plan_inference
 from pipeline.data.columns import Input, Problem
+from pipeline.data.long_texts import average_by_text
 from pipeline.evaluation.task import Task, softmax
 from pipeline.objectives.base import Objective
 from pipeline.training.distributed import ALONE, DistributedContext
@@ -59,12 +60,22 @@ class TrainedModel(ABC):
 def predict_logits(
     model: nn.Module, examples: Examples, device: Any, max_tokens: int = MAX_TOKENS, distributed: DistributedContext = ALONE
 ) -> NDArray[np.float32]:
-    """Logits in the examples' order, without dropout; shape [examples, classes]. The model's mode is put back afterwards.
+    """Logits of the texts in their order, without dropout: of a text in several pieces the mean over them.
 
     Args:
         max_tokens: Size of a batch after padding, at most `MAX_TOKENS`.
-        world: The processes among which the batches are dealt out; each is given all logits.
+        distributed: The processes among which the batches are dealt out; each is given all logits.
+
+    Returns:
+        Shape [texts, classes].
     """
+    return average_by_text(predict_outputs(model, examples, device, max_tokens, distributed), examples.text_index)
+
+
+def predict_outputs(
+    model: nn.Module, examples: Examples, device: Any, max_tokens: int = MAX_TOKENS, distributed: DistributedContext = ALONE
+) -> NDArray[np.float32]:
+    """What the model puts out for each example; shape [examples, outputs]. The model's mode is put back afterwards."""
     import torch
 
     was_training = model.training

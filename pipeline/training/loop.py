@@ -106,7 +106,7 @@ def _fit(plan: FitPlan, callback: Callback, accelerator: Any, distributed: Distr
                 else:
                     losses.append(step(loaded))
             progress.step += 1
-            progress.examples += len(indices)
+            progress.examples += plan.train.count_texts(indices)
             progress.tokens += int(inputs.train.lengths[indices].sum())
             progress.flops += sum(
                 flops.step(len(piece), int(inputs.train.lengths[piece].max()))
@@ -204,7 +204,7 @@ def _solve(plan: FitPlan, callback: Callback, accelerator: Any, distributed: Dis
     progress.examples, progress.tokens = len(plan.train), int(plan.train.lengths.sum())
     for uses_cache, passes in ((inputs.uses_cache, 1), (True, solution.iterations - 1)):
         counter = FlopCounter.of(plan.encoder, plan.parameters, 0, uses_cache, plan.trims_last_layer)
-        progress.flops += passes * counter.step(len(plan.train), round(float(plan.train.lengths.mean())))
+        progress.flops += passes * counter.step(len(plan.train.lengths), round(float(plan.train.lengths.mean())))
     callback.on_step(1, 1)
     report(progress, callback, {"train/loss": solution.loss})
     _evaluate(plan, progress, callback, model, inputs.validation, accelerator.device, distributed)

@@ -224,7 +224,7 @@ class FitPlan:
         """What is trained by, on the CPU, with classes weighted by the training examples."""
         from pipeline.objectives.loss import create_loss
 
-        return create_loss(self.task, self.config, self.train.labels)
+        return create_loss(self.task, self.config, self.train.piece_labels)
 
     @property
     def trims_last_layer(self) -> bool:
@@ -246,7 +246,7 @@ class FitPlan:
     @property
     def steps_per_epoch(self) -> int:
         """Optimizer steps in one pass over the training data."""
-        return math.ceil(len(self.train) / self.config.batch_size)
+        return math.ceil(len(self.train.lengths) / self.config.batch_size)
 
     @property
     def total_steps(self) -> int:

@@ -14,8 +14,10 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline.config.fields import LongTexts
 from pipeline.data.batching import TokenExamples
 from pipeline.data.columns import Input, Problem
+from pipeline.data.long_texts import FROM_THE_BEGINNING, LongTextReading
 from pipeline.data.tokenization import clamp_length
 from pipeline.errors import ConfigError, DamagedModelError, ModelError, enumerate_some
 from pipeline.evaluation.task import Task
@@ -78,6 +80,8 @@ class ModelRecord:
     adapter_base: str | None = None
     """The model below it, where the base is an adapter that was merged first."""
     adapter_base_revision: str | None = None
+    long_texts: LongTexts = FROM_THE_BEGINNING.way
+    window_overlap: float = FROM_THE_BEGINNING.overlap
     validation: dict[str, float] = field(default_factory=dict)
     """Metrics of the checkpoint that was kept, and what was chosen with them."""
 
@@ -117,6 +121,8 @@ class FineTunedModel(TrainedModel):
     encoder: EncoderSpec
     acceleration: tuple[str, ...] = (AUTO,)
     """As `--acceleration` says it; equal but for rounding."""
+    reading: LongTextReading = FROM_THE_BEGINNING
+    """What it reads of single texts that are longer than `max_length`."""
 
     @property
     def size_metrics(self) -> dict[str, float]:
@@ -124,11 +130,11 @@ class FineTunedModel(TrainedModel):
         return {"model/total_params": sum(parameter.numel() for parameter in self.model.parameters())}
 
     def predict_and_count(self, inputs: Sequence[Input]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """Outputs, and how many tokens at the end of each text, or of both of a pair, were too many to be read."""
+        """Outputs, and how many tokens of each text, or of both of a pair, were too many to be read."""
         import numpy as np
         import torch
 
-        how = Tokenization(self.tokenizer, self.max_length)
+        how = Tokenization(self.tokenizer, self.max_length, self.reading)
         table = self.objective.encode(inputs, how, self.encoder)
         examples = table.as_examples(lambda texts: TokenExamples(texts, self.tokenizer.pad_token_id))
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -276,7 +282,8 @@ def load_model_folder(folder: Path, acceleration: tuple[str, ...] = (AUTO,), cac
         raise ModelError(f"{folder}: {DELTA} cannot be put on {record.base}: {error}") from error
     task = objective.task.settled(record.validation)
     tokenizer = load_tokenizer(address)
-    return FineTunedModel(built.model, tokenizer, objective, task, record.max_length, context.encoder, acceleration)
+    reading = LongTextReading(record.long_texts, record.window_overlap)
+    return FineTunedModel(built.model, tokenizer, objective, task, record.max_length, context.encoder, acceleration, reading)
 
 
 def _load_baseline(folder: Path, record: ModelRecord) -> BaselineModel:
@@ -291,18 +298,23 @@ def _objective_of(record: ModelRecord) -> Objective:
 
 
 def load_foreign_model(
-    address: ModelAddress, problem: Problem, max_length: int, model_labels: Sequence[str] = ()
+    address: ModelAddress,
+    problem: Problem,
+    max_length: int,
+    model_labels: Sequence[str] = (),
+    reading: LongTextReading = FROM_THE_BEGINNING,
 ) -> tuple[FineTunedModel, str]:
     """A classifier that was trained elsewhere, as `save_pretrained` wrote it, with outputs in the order of the data's classes.
 
     Args:
         model_labels: The classes in the order of its own outputs; matched by name if empty.
+        reading: What it shall read of texts that are longer than `max_length`.
 
     Returns:
         The model, and what a user should know of its outputs and weights, as sentences; empty where there is nothing to say.
 
     Raises:
-        ConfigError: `model_labels` names other classes, or outputs that are not there.
+        ConfigError: `model_labels` names other classes, or outputs that are not there, or `reading` cannot be done.
         ModelError: It has no trained head, or other classes than the data, or the data has scores.
     """
     classes = problem.classes
@@ -336,12 +348,15 @@ def load_foreign_model(
             "model that was fine-tuned."
         )
     tokenizer = load_tokenizer(address)
+    longest = clamp_length(max_length, tokenizer, address.encoder.max_positions)
+    reading.check(problem.pairs, tokenizer, longest)
     model = FineTunedModel(
         loaded.model,
         tokenizer,
         objective,
         objective.task,
-        clamp_length(max_length, tokenizer, address.encoder.max_positions),
+        longest,
         address.encoder,
+        reading=reading,
     )
     return model, " ".join(note for note in (report.note, outputs.note) if note)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, get_args
@@ -14,6 +15,7 @@ from pipeline.code_version import code_version
 from pipeline.config.fields import Pooling
 from pipeline.config.identity import identify
 from pipeline.config.search_ranges import Range
+from pipeline.data.long_texts import WINDOWS, LongTextReading
 from pipeline.data.pair_tokenization import TextPairs
 from pipeline.data.prepared import prepare
 from pipeline.data.splits import SplitName
@@ -95,10 +97,16 @@ class EncoderInputs(TrainingInputs):
 
     def context(self) -> StrategyContext:
         """What the strategy is told."""
-        rows = len(self.sample("train"))
-        steps = math.ceil(rows / self.config.batch_size) * self.config.epochs
+        steps = math.ceil(self._inputs_per_epoch / self.config.batch_size) * self.config.epochs
         encoder = self.objective.encoder(self.address)
         return StrategyContext(encoder, self.config.epochs, steps, self.config.dropout, peft_task=self.objective.peft_task)
+
+    @cached_property
+    def _inputs_per_epoch(self) -> int:
+        """Training texts, or the pieces in which they are read."""
+        if self.config.long_texts != WINDOWS:
+            return len(self.sample("train"))
+        return len(self.tokens("train", load_tokenizer(self.address)).lengths)
 
     def max_length(self, tokenizer: Any) -> int:
         """Longest input in tokens."""
@@ -109,7 +117,7 @@ class EncoderInputs(TrainingInputs):
         """The split's used rows as token ids."""
         table = self.objective.tokenize(
             self.prepared.read(split),
-            Tokenization(tokenizer, self.max_length(tokenizer)),
+            Tokenization(tokenizer, self.max_length(tokenizer), LongTextReading.of(self.config)),
             self.address,
             self.prepared.manifest.split_sha256[split],
             self.config.cache_dir,
@@ -232,7 +240,7 @@ def _find_encoder_inputs(config: configs.TrainConfig) -> EncoderInputs:
     address, strategy = _find_encoder(config)
     weights = check_weights(address)
     _check_strategy(config, address, strategy, weights.lacking)
-    load_tokenizer(address)
+    tokenizer = load_tokenizer(address)
     pooling, pooling_note = _find_pooling(config, address)
     config = replace(config, pooling=pooling)
     from pipeline.objectives.loss import check_loss
@@ -253,6 +261,7 @@ def _find_encoder_inputs(config: configs.TrainConfig) -> EncoderInputs:
         notes=notes,
         address=address,
     )
+    LongTextReading.of(config).check(prepared.manifest.pairs, tokenizer, inputs.max_length(tokenizer))
     context = inputs.context()
     phases = strategy.checked_phases(context)
     objective.check(address, strategy, phases)
@@ -316,6 +325,8 @@ def describe_model(inputs: EncoderInputs, texts: Texts, built: BuiltModel, valid
         strategy_args=config.strategy_args,
         classes=list(problem.classes),
         max_length=inputs.max_length(texts.tokenizer),
+        long_texts=config.long_texts,
+        window_overlap=config.window_overlap,
         dropout=config.dropout,
         epochs=config.epochs,
         total_steps=built.context.total_steps,

@@ -241,7 +241,7 @@ class _Group:
             self._unread.append(torch.stack(losses).sum(0))
         for point in self._active:
             point.progress.step += 1
-            point.progress.examples += len(indices)
+            point.progress.examples += self._plan.train.count_texts(indices)
             point.progress.tokens += tokens
             point.progress.flops += flops
         self._callback.on_step(self._active[0].progress.step, self._total)

@@ -59,9 +59,11 @@ class Recorder:
 class Case:
     """A training, described by what can be handed to another process."""
 
-    def __init__(self, tiny, strategy, rows=21, family="bert", stops_at=None, objective="classification", **options):
+    def __init__(
+        self, tiny, strategy, rows=21, family="bert", stops_at=None, objective="classification", in_pieces=False, **options
+    ):
         self.strategy, self.folder, self.stops_at = strategy, tiny.folder(family), stops_at
-        made = tiny.pairs if objective == "bi_encoder" else tiny.table
+        made = tiny.pieces if in_pieces else tiny.pairs if objective == "bi_encoder" else tiny.table
         self.train, self.validation = made(rows), made(13, seed=1)
         self.objective = tiny.objective(objective, pairs=objective == "bi_encoder")
         self.config = tiny.config(**{**SETTINGS, **options})
@@ -70,7 +72,7 @@ class Case:
         """What the training reports, and the weights that it ends with."""
         config = replace(self.config, num_processes=num_processes)
         seeds, address = Seeds.of(config), find_model(str(self.folder))
-        steps = -(-len(self.train) // config.batch_size) * config.epochs
+        steps = -(-len(self.train.lengths) // config.batch_size) * config.epochs
         encoder, task = self.objective.encoder(address), self.objective.peft_task
         context = StrategyContext(encoder, config.epochs, steps, config.dropout, peft_task=task)
         strategy = create_strategy(self.strategy, ARGUMENTS.get(self.strategy, {}))
@@ -115,6 +117,7 @@ OTHERS = {
     "distilbert": {"strategy": "bitfit", "family": "distilbert"},
     "in pieces": {"strategy": "gradual", "epochs": 3, "gradient_accumulation_steps": 3, "lr_scheduler_type": "cosine"},
     "computed anew": {"strategy": "lora", "gradient_accumulation_steps": 2, "gradient_checkpointing": True},
+    "long texts in windows": {"strategy": "partial", "in_pieces": True},
 }
 NAMES = [*STRATEGIES, *(name for name in OTHERS if name != "stopped")]
 

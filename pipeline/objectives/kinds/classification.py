@@ -72,9 +72,10 @@ class Classification(Objective):
             content_sha256,
             cache_dir,
             address.encoder.tells_segments,
+            how.reading,
         )
         return replace(tokens, labels=self.task.targets(tokens.labels))
 
     def encode(self, inputs: Sequence[Input], how: Tokenization, encoder: EncoderSpec) -> TokenTable:
         """Each example as one row."""
-        return encode_texts(inputs, how.tokenizer, how.max_length, encoder.tells_segments)
+        return encode_texts(inputs, how.tokenizer, how.max_length, encoder.tells_segments, how.reading)

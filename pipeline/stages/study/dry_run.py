@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from tabulate import tabulate
 
+from pipeline.data.long_texts import LongTextReading
 from pipeline.stages import tune
 from pipeline.stages.resume_training import find_interrupted
 from pipeline.stages.search.plan import SearchPlan, plan_search, search_config
@@ -104,6 +105,7 @@ def _is_alike(run: Run, inputs: TrainingInputs, precision: Precision) -> bool:
         and run.tags.get("strategy") == inputs.config.strategy
         and run.tags.get(Tag.BASE_SHA256, "") == inputs.base_sha256
         and all(run.params.get(name) == value for name, value in inputs.work(precision).items())
+        and LongTextReading.recorded(run.params) == LongTextReading.of(inputs.config)
         and run.params.get("gradient_checkpointing", "False") == str(inputs.config.gradient_checkpointing)
         and run.tags.get(Tag.HARDWARE) in (None, hardware())
         and all(run.metrics.get(name) for name in _NEEDED)

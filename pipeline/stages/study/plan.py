@@ -16,6 +16,7 @@ from pipeline.atomic_io import replace_text
 from pipeline.config.fields import SEED_LIMIT
 from pipeline.config.identity import SEEDS, identify, without_encoder
 from pipeline.config.options import flag
+from pipeline.data.long_texts import refuse_idle_overlap
 from pipeline.errors import ConfigError, InputError
 from pipeline.hashing import digest, read_with_checksum, with_checksum
 from pipeline.objectives.base import refuse_idle_model_labels, refuse_idle_pooling
@@ -76,6 +77,7 @@ def plan_study(config: configs.MainConfig) -> StudyPlan:
     precision = settle_precision(config.precision, config.cache_dir)
     plans = [dataclasses.replace(plan, precision=precision) for plan in map(resolve_strategy, _plan(config))]
     refuse_idle_pooling(config.explicit, [plan.objective for plan in plans])
+    refuse_idle_overlap(config.explicit, [plan.long_texts for plan in plans])
     refuse_idle_model_labels(config.explicit, [(plan.objective, plan.head) for plan in plans])
     refuse_idle_encoder_options(config, [plan.strategy for plan in plans])
     strategies, unfit = _check_strategies(plans, named=not _is_open(config))

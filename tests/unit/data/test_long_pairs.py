@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from pipeline.data.tokenization import encode_columns, shorten_long_pairs
+from pipeline.data.long_texts import shorten_long_pairs
+from pipeline.data.tokenization import encode_columns
 from pipeline.modeling.loading import load_tokenizer
 from pipeline.modeling.model_sources import find_model
 

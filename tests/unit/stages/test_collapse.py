@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pipeline.config import FitConfig
-from pipeline.data.tokenization import TokenLosses
+from pipeline.data.token_losses import TokenLosses
 from pipeline.stages.progress import count_classes
 from pipeline.stages.train import describe_collapse, has_learned
 

@@ -25,7 +25,14 @@ def past(number: int, wall: float, steps: float, speed: float, **changes: Any) -
 
 def planned(examples: int, epochs: int) -> Any:
     config = SimpleNamespace(
-        strategy="full", epochs=epochs, dataset="reviews.csv", max_length=128, batch_size=8, eval_steps=None
+        strategy="full",
+        epochs=epochs,
+        dataset="reviews.csv",
+        max_length=128,
+        batch_size=8,
+        eval_steps=None,
+        long_texts="head",
+        window_overlap=0.25,
     )
     prepared = SimpleNamespace(manifest=SimpleNamespace(rows={"validation": 0}))
     rows = {"train": range(examples), "validation": range(0)}
@@ -64,6 +71,7 @@ def test_the_median_counts() -> None:
         {"tags": {"hardware": "another machine"}},
         {"params": {"dataset": "longer_texts.csv"}},
         {"params": {"max_length": "512"}},
+        {"params": {"long_texts": "windows"}},
         {"params": {"batch_size": "64"}},
     ],
 )
