@@ -1,7 +1,7 @@
 """How far the cells of a spreadsheet reach, measured before it is read.
 
-The reader of spreadsheets keeps a sheet as a whole rectangle, from its first to its last cell: one cell in the last row and
-column of a file of 5 KB asks for 512 GiB, and the process is aborted. So each sheet is streamed through an XML parser first.
+The reader of spreadsheets keeps a sheet as a whole rectangle, from its first to its last cell, and where memory does not
+suffice for it the process ends. So each sheet is streamed through an XML parser first.
 """
 
 from __future__ import annotations
