@@ -8,12 +8,12 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pandas as pd
 
+from pipeline.comparison.conclusions.wording import wording
 from pipeline.comparison.data_audit import tabulate_audit
 from pipeline.comparison.pareto import tabulate_points
 from pipeline.comparison.report.tables import ReportData
 from pipeline.comparison.statistics import PairTest, Statistics
 from pipeline.comparison.table import headline
-from pipeline.comparison.wording import wording
 from pipeline.evaluation.metric import Metric, resampled
 
 

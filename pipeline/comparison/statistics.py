@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from pipeline.comparison.conclusions.wording import wording
 from pipeline.comparison.predictions import RecordedPredictions
 from pipeline.comparison.row_names import label_rows
-from pipeline.comparison.wording import wording
 from pipeline.config.identity import SEEDS
 from pipeline.evaluation.metric import LabelType, list_metrics, ranking
 from pipeline.evaluation.metrics.accuracy import ACCURACY
@@ -279,12 +279,8 @@ def _judge_classes(row: RowStatistics, numbers: Mapping[str, int], scores: Resam
     as_a_whole = _is_beaten(guess, _intervals(scores, list(numbers.values())))
     if as_a_whole and len(unlearned) == len(numbers):  # what no seed shows by itself, all show together
         unlearned = []
-    return replace(
-        row,
-        judged=len(numbers),
-        unlearned=tuple(unlearned),
-        set_apart=bool(unlearned) and not as_a_whole,
-    )
+    set_apart = bool(unlearned) and not as_a_whole
+    return replace(row, judged=len(numbers), unlearned=tuple(unlearned), set_apart=set_apart)
 
 
 def _judge_correlations(row: RowStatistics, runs: Sequence[Run]) -> RowStatistics:

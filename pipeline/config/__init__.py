@@ -17,13 +17,11 @@ from pipeline.config.fields import (
     Count,
     Delimiter,
     Group,
-    LongTexts,
     Names,
     NonNegative,
     OfEncoder,
     Operational,
     OptimizerName,
-    Overlap,
     Pooling,
     Probability,
     Rate,
@@ -36,6 +34,7 @@ from pipeline.config.fields import (
     config_class,
 )
 from pipeline.config.imbalance import ImbalanceConfig
+from pipeline.config.long_texts import LongTextsConfig
 from pipeline.registry import OBJECTIVES
 
 # Filled in by the command line itself, never typed.
@@ -130,17 +129,6 @@ class SplitConfig(StageConfig):
                     values.setdefault("split", "official")
 
         return change_values(given, settle)
-
-
-@config_class
-class LongTextsConfig(StageConfig):
-    """What is read of texts that are longer than the model's input."""
-
-    long_texts: Annotated[LongTexts, OfEncoder(), Data(6)] = "head"
-    """Of a text longer than --max-length is read: head, its beginning; head_tail, a quarter from its beginning and the rest
-    from its end; windows, all of it: each of its overlapping pieces trains with its label, and their outputs are averaged."""
-    window_overlap: Annotated[Overlap, OfEncoder(), Data(6)] = 0.25
-    """With --long-texts windows: share of a piece's tokens that the next piece repeats."""
 
 
 @config_class

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.config import LongTextsConfig
 from pipeline.config.fields import LongTexts
+from pipeline.config.long_texts import LongTextsConfig
 from pipeline.errors import ConfigError
 
 HEAD, HEAD_TAIL, WINDOWS = "head", "head_tail", "windows"

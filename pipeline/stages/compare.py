@@ -13,8 +13,8 @@ import pandas as pd
 
 from pipeline import config as configs
 from pipeline.comparison.breakdown import break_down, hardest_examples
-from pipeline.comparison.caveats import find_verdict, list_caveats
 from pipeline.comparison.comparability import describe_missing
+from pipeline.comparison.conclusions.caveats import find_verdict, list_caveats
 from pipeline.comparison.curves import draw_curves, read_curves
 from pipeline.comparison.data_audit import read_audit
 from pipeline.comparison.exported_tables import list_tables

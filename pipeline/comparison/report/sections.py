@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from pipeline.comparison.caveats import find_verdict, list_caveats
+from pipeline.comparison.conclusions.caveats import find_verdict, list_caveats
 from pipeline.comparison.data_audit import say_overlap
 from pipeline.comparison.report import tables
 from pipeline.comparison.report.blocks import Block, BulletList, Charts, Code, Collapsible, Paragraph, Section

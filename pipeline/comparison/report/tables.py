@@ -14,6 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pipeline.comparison.breakdown import Breakdown
+from pipeline.comparison.conclusions.wording import wording
 from pipeline.comparison.curves import Curve
 from pipeline.comparison.data_audit import OVERLAP, DataAudit
 from pipeline.comparison.pareto import Cost, Point
@@ -22,7 +23,6 @@ from pipeline.comparison.report.blocks import Cell, Table
 from pipeline.comparison.selection import Selection
 from pipeline.comparison.statistics import RANKING, PairTest, Statistics
 from pipeline.comparison.table import Column, headline, shown_columns
-from pipeline.comparison.wording import wording
 from pipeline.data.overlap.pairs import PAIR_KINDS
 from pipeline.data.overlap.texts import KINDS
 from pipeline.evaluation.metric import list_metrics

@@ -8,14 +8,14 @@ import numpy as np
 import pandas as pd
 from hypothesis import strategies as st
 
-from pipeline.comparison.caveats import describe_statistics, find_verdict
+from pipeline.comparison.conclusions.caveats import describe_statistics, find_verdict
+from pipeline.comparison.conclusions.verdict import Verdict
 from pipeline.comparison.exported_tables import tabulate_pairs
 from pipeline.comparison.pareto import find_points, tabulate_points
 from pipeline.comparison.predictions import RecordedPredictions
 from pipeline.comparison.selection import ExcludedRun, Selection
 from pipeline.comparison.statistics import compute_statistics, without_groups
 from pipeline.comparison.table import add_statistics, build_table
-from pipeline.comparison.verdict import Verdict
 from pipeline.evaluation.metric import Answers, measure
 from pipeline.tracking.runs import Run
 

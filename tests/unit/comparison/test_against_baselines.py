@@ -7,14 +7,14 @@ from collections.abc import Callable
 
 import pytest
 
-from pipeline.comparison.caveats import describe_statistics
 from pipeline.comparison.comparability import list_settings, tell_settings_apart
+from pipeline.comparison.conclusions.caveats import describe_statistics
+from pipeline.comparison.conclusions.verdict import Verdict, reach_verdict
 from pipeline.comparison.pareto import find_points
 from pipeline.comparison.predictions import RecordedPredictions
 from pipeline.comparison.selection import Selection, list_budgets
 from pipeline.comparison.statistics import Statistics, compute_statistics
 from pipeline.comparison.table import add_statistics, build_table, shown_columns
-from pipeline.comparison.verdict import Verdict, reach_verdict
 from pipeline.tracking.runs import Run
 
 MakeRun = Callable[..., Run]

@@ -1,11 +1,11 @@
 from collections.abc import Callable
 
-from pipeline.comparison.caveats import describe_fairness, describe_statistics, find_verdict
+from pipeline.comparison.conclusions.caveats import describe_fairness, describe_statistics, find_verdict
+from pipeline.comparison.conclusions.verdict import reach_verdict
 from pipeline.comparison.row_names import group_runs, label_rows
 from pipeline.comparison.selection import describe_tuning, is_fair, list_inequalities, select_runs
 from pipeline.comparison.statistics import PairTest, RowStatistics, Statistics
 from pipeline.comparison.table import build_table
-from pipeline.comparison.verdict import reach_verdict
 from pipeline.evaluation.statistics.bootstrap import Interval
 from pipeline.tracking.runs import Run
 

@@ -2,7 +2,7 @@ from collections.abc import Callable
 
 import pytest
 
-from pipeline.comparison.caveats import list_caveats
+from pipeline.comparison.conclusions.caveats import list_caveats
 from pipeline.comparison.data_audit import describe_overlap
 from pipeline.comparison.selection import Selection, select_runs
 from pipeline.comparison.table import build_table

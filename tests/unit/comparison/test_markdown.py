@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from pipeline.comparison.caveats import list_caveats
+from pipeline.comparison.conclusions.caveats import list_caveats
 from pipeline.comparison.report.html import render_page
 from pipeline.comparison.report.markdown import render_markdown
 from pipeline.comparison.report.tables import ReportData

@@ -4,11 +4,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from pipeline.comparison.conclusions.verdict import reach_verdict
 from pipeline.comparison.exported_tables import tabulate_pairs
 from pipeline.comparison.predictions import RecordedPredictions
 from pipeline.comparison.statistics import compute_statistics
 from pipeline.comparison.table import build_table
-from pipeline.comparison.verdict import reach_verdict
 from pipeline.tracking.runs import Run
 
 MakeRun = Callable[..., Run]

@@ -8,13 +8,13 @@ import pandas as pd
 import pytest
 
 from pipeline.comparison.breakdown import break_down, hardest_examples
+from pipeline.comparison.conclusions.verdict import reach_verdict
+from pipeline.comparison.conclusions.wording import SIGN_TEST
 from pipeline.comparison.exported_tables import tabulate_pairs
 from pipeline.comparison.label_sets import read_probabilities, read_sets
 from pipeline.comparison.predictions import FILE, RecordedPredictions, read_predictions
 from pipeline.comparison.statistics import compute_statistics
 from pipeline.comparison.table import add_statistics, build_table, headline, render_table
-from pipeline.comparison.verdict import reach_verdict
-from pipeline.comparison.wording import SIGN_TEST
 from pipeline.evaluation.metric import Answers, list_metrics
 from pipeline.evaluation.multi_label import write_sets
 from pipeline.evaluation.statistics.bootstrap import resample_scores

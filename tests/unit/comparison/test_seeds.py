@@ -3,8 +3,8 @@ from collections.abc import Callable
 
 import pytest
 
-from pipeline.comparison.caveats import list_caveats
 from pipeline.comparison.comparability import describe_failures, describe_mixed_times
+from pipeline.comparison.conclusions.caveats import list_caveats
 from pipeline.comparison.selection import select_runs
 from pipeline.comparison.table import build_table, render_table
 from pipeline.tracking.runs import Run

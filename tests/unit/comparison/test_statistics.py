@@ -3,14 +3,14 @@ from dataclasses import replace
 
 import numpy as np
 
-from pipeline.comparison.caveats import describe_statistics
+from pipeline.comparison.conclusions.caveats import describe_statistics
+from pipeline.comparison.conclusions.verdict import reach_verdict
 from pipeline.comparison.exported_tables import tabulate_pairs
 from pipeline.comparison.pareto import find_points
 from pipeline.comparison.predictions import RecordedPredictions, read_predictions
 from pipeline.comparison.selection import Selection
 from pipeline.comparison.statistics import compute_statistics
 from pipeline.comparison.table import add_statistics, build_table, render_table
-from pipeline.comparison.verdict import reach_verdict
 from pipeline.tracking.memory import MemoryTracker
 from pipeline.tracking.runs import Run
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pandas as pd
 import pytest
 
-from pipeline.comparison.caveats import list_caveats
+from pipeline.comparison.conclusions.caveats import list_caveats
 from pipeline.comparison.pareto import draw_pareto, find_points, tabulate_points
 from pipeline.comparison.plots import draw_all
 from pipeline.comparison.row_names import label_rows

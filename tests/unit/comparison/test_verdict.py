@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.comparison.caveats import describe_statistics
+from pipeline.comparison.conclusions.caveats import describe_statistics
+from pipeline.comparison.conclusions.verdict import reach_verdict
+from pipeline.comparison.conclusions.wording import MCNEMAR
 from pipeline.comparison.exported_tables import tabulate_pairs
 from pipeline.comparison.predictions import RecordedPredictions
 from pipeline.comparison.row_names import label_rows
@@ -21,8 +23,6 @@ from pipeline.comparison.statistics import (
     compute_statistics,
 )
 from pipeline.comparison.table import add_statistics, build_table, render_table
-from pipeline.comparison.verdict import reach_verdict
-from pipeline.comparison.wording import MCNEMAR
 from pipeline.evaluation.statistics.bootstrap import Interval
 from pipeline.tracking.runs import Run
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline.comparison.phrases import enumerate_rows, say_lead
+from pipeline.comparison.conclusions.phrases import enumerate_rows, say_lead
 from pipeline.comparison.statistics import Statistics
 
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from pipeline.comparison.against_baselines import say_against_baseline
-from pipeline.comparison.phrases import MOST_NAMED, enumerate_rows, list_names, say_lead, tell_apart
+from pipeline.comparison.conclusions.against_baselines import say_against_baseline
+from pipeline.comparison.conclusions.phrases import MOST_NAMED, enumerate_rows, list_names, say_lead, tell_apart
+from pipeline.comparison.conclusions.wording import wording
 from pipeline.comparison.statistics import HOLM, RANKING, PairTest, RowStatistics, Statistics
 from pipeline.comparison.table import headline
-from pipeline.comparison.wording import wording
 from pipeline.errors import enumerate_some
 from pipeline.evaluation.statistics.bootstrap import smallest_accuracy_gap
 

@@ -13,14 +13,14 @@ from pipeline.comparison.comparability import (
     describe_unequal_seeds,
     describe_unlike_settings,
 )
+from pipeline.comparison.conclusions.phrases import say_lead
+from pipeline.comparison.conclusions.verdict import Verdict, explain_overruling, reach_verdict, say_not_learned
+from pipeline.comparison.conclusions.wording import wording
 from pipeline.comparison.data_audit import say_overlap
-from pipeline.comparison.phrases import say_lead
 from pipeline.comparison.row_names import group_runs
 from pipeline.comparison.selection import Selection, list_budgets, list_inequalities
 from pipeline.comparison.statistics import AGAINST_INTERVAL, BOOTSTRAP, HOLM, RANKING, PairTest, Statistics
 from pipeline.comparison.table import MOST_LETTERS, headline, split_group
-from pipeline.comparison.verdict import Verdict, explain_overruling, reach_verdict, say_not_learned
-from pipeline.comparison.wording import wording
 from pipeline.data.token_losses import MOSTLY_UNKNOWN, UNKNOWN, explain_unknown
 from pipeline.evaluation.statistics.bootstrap import smallest_accuracy_gap
 from pipeline.evaluation.statistics.chance import SWAPPED

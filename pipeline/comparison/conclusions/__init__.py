@@ -1,0 +1,1 @@
+"""What a comparison says in sentences: the verdict, and what must be said beside it."""
