@@ -6,7 +6,6 @@ The command line, MLproject, the recipes and the record of a run are derived fro
 from __future__ import annotations
 
 import importlib
-from functools import partial
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
@@ -16,7 +15,6 @@ from pipeline.config.fields import (
     Choice,
     Count,
     Delimiter,
-    Group,
     Names,
     NonNegative,
     OfEncoder,
@@ -35,6 +33,9 @@ from pipeline.config.fields import (
 )
 from pipeline.config.imbalance import ImbalanceConfig
 from pipeline.config.long_texts import LongTextsConfig
+from pipeline.config.stage import HEADINGS as HEADINGS
+from pipeline.config.stage import Data, Files, Model, MostUsed, Search, Training
+from pipeline.config.stage import StageConfig as StageConfig
 from pipeline.registry import OBJECTIVES
 
 # Filled in by the command line itself, never typed.
@@ -43,10 +44,6 @@ INTERNAL = frozenset({"explicit", "strategy_reason", "entry"})
 # Declared in MLproject with a default, hence always given by `mlflow run`: a recipe could never set them.
 DECLARED = frozenset({"recipe", "strategy", "strategy_args", "seed", "strategies", "run_id", "study"})
 
-# Headings of `--help`; a field says below which of them its option is shown, and its place there: the most used first.
-HEADINGS = ("Most used", "Data", "Model", "Training", "Search", "Runs and files")
-MostUsed, Data, Model, Training, Search, Files = (partial(Group, heading) for heading in HEADINGS)
-
 # Metrics are declared above this package in the order of imports, so what finds them is imported by name.
 _METRICS = importlib.import_module("pipeline.evaluation.metric")
 
@@ -54,17 +51,6 @@ DEFAULT_RATIOS = (0.8, 0.1, 0.1)
 
 # Data that comes as a file a part, instead of --dataset.
 PART_FILES = ("train_file", "validation_file", "test_file")
-
-
-@config_class
-class StageConfig:
-    """What every stage takes."""
-
-    cache_dir: Annotated[str, Operational(), Files(6)] = ".cache"
-    """Folder for prepared data, token tables, hidden states, checkpoints and searches. If you delete it, all of
-    these are made again, trials of searches and interrupted trainings included. Runs stay in the tracking store."""
-    explicit: Annotated[Names, Operational()] = ()
-    """Names of the options and strategy arguments that were typed: a recipe's strategies and grid do not change them."""
 
 
 @config_class

@@ -8,7 +8,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator
 
-from pipeline.config.fields import Expects, Group, NonNegative, OfEncoder, Probability, config_class
+from pipeline.config.fields import Expects, NonNegative, OfEncoder, Probability, config_class
+from pipeline.config.stage import Training
 
 NO_WEIGHTS, BALANCED = "none", "balanced"
 ARGMAX, BEST_F1 = "argmax", "f1"
@@ -58,28 +59,28 @@ def _settle_threshold(text: str) -> str:
 class ImbalanceConfig:
     """What errors count for how much."""
 
-    loss: Annotated[str | None, OfEncoder(), Group("Training", 15)] = None
+    loss: Annotated[str | None, OfEncoder(), Training(15)] = None
     """What training makes small: cross_entropy or focal, of classes; if not given cross_entropy, and of scores and of cosines
     mean_squared_error."""
-    focal_gamma: Annotated[NonNegative, OfEncoder(), Group("Training", 16)] = 2.0
+    focal_gamma: Annotated[NonNegative, OfEncoder(), Training(16)] = 2.0
     """With --loss focal: how much less an example counts whose class is predicted surely; 0 is cross_entropy."""
     class_weights: Annotated[
         str,
         BeforeValidator(_write_weights),
         AfterValidator(_settle_weights),
         Expects("none, balanced, or classes with weights above 0, such as a:2,b:1"),
-        Group("Training", 17),
+        Training(17),
     ] = NO_WEIGHTS
     """How much an example counts in the loss. balanced: each class as much as any other; a:2,b:1: by class, 1 where none is
     given. Scaled so that the mean over the training examples is 1."""
-    label_smoothing: Annotated[Probability, OfEncoder(), Group("Training", 18)] = 0.0
+    label_smoothing: Annotated[Probability, OfEncoder(), Training(18)] = 0.0
     """Share of the target that is spread evenly over all classes, with a loss of classes."""
     decision_threshold: Annotated[
         str,
         BeforeValidator(str),
         AfterValidator(_settle_threshold),
         Expects("argmax, f1, or a probability between 0 and 1"),
-        Group("Training", 19),
+        Training(19),
     ] = ARGMAX
     """Of two classes: from which probability on the second is predicted. argmax: one half; f1: where macro F1 is highest on
     validation data, once the checkpoint is chosen; or a number."""
