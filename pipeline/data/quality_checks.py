@@ -99,8 +99,10 @@ IMBALANCED = 0.9
 
 
 def note_imbalance(train: pd.DataFrame, classes: Sequence[str]) -> list[str]:
-    """What is said of training examples that are nearly all of one class, with what to try; nothing where labels are scores."""
-    counts = np.bincount(train[LABEL], minlength=len(classes)) if classes else np.zeros(1, np.int64)
+    """What is said of training examples that are nearly all of one class, with what to try; nothing of scores and label sets."""
+    if not classes or holds_sets(train[LABEL]):
+        return []
+    counts = np.bincount(train[LABEL], minlength=len(classes))
     largest, rows = int(counts.argmax()), int(counts.sum())
     if np.count_nonzero(counts) < 2 or counts[largest] < IMBALANCED * rows:
         return []

@@ -10,10 +10,11 @@ from mlflow.pyfunc import scoring_server
 from starlette.testclient import TestClient
 from tiny_encoders import BAD, GOOD, PLAIN
 
-from pipeline.config import CompareConfig, EvaluateConfig, MainConfig, TuneConfig
+from pipeline.config import CompareConfig, EvaluateConfig, MainConfig, TrainConfig, TuneConfig
 from pipeline.errors import ConfigError, ModelError
 from pipeline.evaluation.multi_label import MultiLabelTask
-from pipeline.stages import compare, evaluate, main, tune
+from pipeline.stages import compare, evaluate, main, train, tune
+from pipeline.stages.configure import configure
 from pipeline.training.saved_model import load_model_folder, read_record
 
 NAMES = {"bad": BAD, "good": GOOD, "plot": ("plot", "story", "scene")}
@@ -101,6 +102,25 @@ def test_a_comparison_ranks_and_explains_them(workspace, trained, tmp_path):
     for said in ("F1 by label", "sign test p (Holm)", "F1 at 0.5", "mean probability", "labels, with the share"):
         assert said in page
     assert "Confusion matrices" not in page
+
+
+@pytest.mark.usefixtures("blank_pictures")
+def test_baselines_stand_in_the_same_table(workspace, trained, options, tmp_path):
+    data = {"dataset": options["dataset"], "label_type": "multi", "label_column": "labels"}
+    runs = {name: train.run(configure(TrainConfig, {**data, "strategy": name})).run_id for name in ("tfidf", "majority")}
+    for run_id in runs.values():
+        workspace.evaluate(run_id)
+    logged = pd.read_csv(workspace.tracker.download(runs["tfidf"], "thresholds.csv", tmp_path))
+    assert logged["label"].tolist() == list(NAMES)
+    result = compare.run(CompareConfig(run_ids=(trained["full"], *runs.values())))
+    table = result.table.set_index("strategy")
+    assert table.loc["tfidf", "f1_macro"] > table.loc["majority", "f1_macro"]
+    verdict = workspace.tracker.download(result.run_id, "results.md", tmp_path).read_text(encoding="utf-8")
+    assert "tfidf, which trains no encoder" in verdict
+    served = mlflow.pyfunc.load_model(f"runs:/{runs['tfidf']}/model").predict(["a dull film", "it was"])
+    assert served["label"].tolist() == [["bad"], []]
+    with pytest.raises(ConfigError, match=r"--class-weights balanced: weighs texts by their one class"):
+        train.run(configure(TrainConfig, {**data, "strategy": "tfidf", "class_weights": "balanced"}))
 
 
 def test_it_is_served(trained):
