@@ -73,6 +73,8 @@ class ModelRecord:
     adapter_base: str | None = None
     """The model below it, where the base is an adapter that was merged first."""
     adapter_base_revision: str | None = None
+    inferred_family: bool = False
+    """Whether the base's family was read off it, for no file describes that."""
     validation: dict[str, float] = field(default_factory=dict)
     """Metrics of the checkpoint that was kept, and what was chosen with them."""
 

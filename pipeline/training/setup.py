@@ -260,5 +260,6 @@ def describe_model(inputs: TrainingInputs, texts: Texts, built: BuiltModel, vali
         model_labels=list(config.model_labels),
         adapter_base=made.base if made else None,
         adapter_base_revision=made.base_revision if made else None,
+        inferred_family=bool(address.encoder.family.inferred),
         validation=dict(validation),
     )
