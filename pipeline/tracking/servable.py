@@ -29,6 +29,8 @@ _OF_BASELINES = ("scikit-learn", "scipy")
 
 
 _SERVED = "pipeline.tracking.served_model"
+_INFERRED = "pipeline.modeling.inferred"
+"""Left out of models whose family a file describes: they never get to its import."""
 _PACKAGE = Path(pipeline.__file__).parent
 
 
@@ -49,7 +51,7 @@ def save_servable(folder: Path, target: Path, packages: Sequence[str] = ()) -> N
     kind = _OF_ENCODERS if record.base else _OF_BASELINES
     with tempfile.TemporaryDirectory() as scratch:
         code = Path(scratch) / "pipeline"
-        for file in _imported_files([_SERVED, *used]):
+        for file in _imported_files([_SERVED, *used], () if record.inferred_family else (_INFERRED,)):
             (code / file).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(_PACKAGE / file, code / file)
         mlflow.pyfunc.save_model(
@@ -73,9 +75,13 @@ class _PackageFinder(ModuleFinder):
         return super().find_module(name, path, parent)
 
 
-def _imported_files(modules: Sequence[str]) -> list[Path]:
-    """The files that the modules and all that they import are made of, relative to the package's folder."""
-    finder = _PackageFinder([str(_PACKAGE.parent)])
+def _imported_files(modules: Sequence[str], excluded: Sequence[str]) -> list[Path]:
+    """The files that the modules and all that they import are made of, relative to the package's folder.
+
+    Args:
+        excluded: Packages that are left out, and what they alone import.
+    """
+    finder = _PackageFinder([str(_PACKAGE.parent)], excludes=excluded)
     for module in modules:
         finder.import_hook(module)
     return sorted(Path(str(vars(module)["__file__"])).relative_to(_PACKAGE) for module in finder.modules.values())

@@ -82,6 +82,8 @@ class ModelRecord:
     adapter_base_revision: str | None = None
     long_texts: LongTexts = FROM_THE_BEGINNING.way
     window_overlap: float = FROM_THE_BEGINNING.overlap
+    inferred_family: bool = False
+    """Whether the base's family was read off it, for no file describes that."""
     validation: dict[str, float] = field(default_factory=dict)
     """Metrics of the checkpoint that was kept, and what was chosen with them."""
 

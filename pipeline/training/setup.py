@@ -339,5 +339,6 @@ def describe_model(inputs: EncoderInputs, texts: Texts, built: BuiltModel, valid
         model_labels=list(config.model_labels),
         adapter_base=made.base if made else None,
         adapter_base_revision=made.base_revision if made else None,
+        inferred_family=bool(address.encoder.family.inferred),
         validation=dict(validation),
     )

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from mlflow.pyfunc import scoring_server
+from tiny_encoders import write_like_its_defaults
 
 from pipeline.registry import FAMILIES
 
@@ -189,34 +190,54 @@ def test_the_model_carries_an_example_that_is_answered_and_no_signature(servers)
         assert len(answer["predictions"]) == len(example)
 
 
+def served_files(workspace, run_id, folder):
+    """The folder of a run's model, and its files."""
+    folder = workspace.tracker.download(run_id, "model", folder)
+    return folder, [file for file in folder.rglob("*") if file.is_file()]
+
+
+def predict_elsewhere(folder, given, tmp_path):
+    """Predict for three inputs in a process that has our code from that folder alone."""
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import sys, json, mlflow\n"
+            "model = mlflow.pyfunc.load_model(sys.argv[1])\n"
+            "assert len(model.predict(json.loads(sys.argv[2]))) == 3\n"
+            "ours = [module.__file__ for name, module in sys.modules.items() if name.partition('.')[0] == 'pipeline']\n"
+            "assert len(ours) > 30\n"
+            "print([file for file in ours if not file.startswith(sys.argv[1])])",
+            str(folder),
+            json.dumps(given),
+        ],
+        cwd=tmp_path,
+        env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "[]"
+
+
 def test_the_folder_holds_what_serving_imports_and_works_by_itself(workspace, run_ids, tmp_path):
     for kind, run_id in run_ids.items():
-        folder = workspace.tracker.download(run_id, "model", tmp_path / kind)
-        files = [file for file in folder.rglob("*") if file.is_file()]
+        folder, files = served_files(workspace, run_id, tmp_path / kind)
         # Families, metrics and accelerations are found by name where the model is loaded; the first two grow, all else not.
         families, metrics = ([file for file in files if file.parent.name == kind] for kind in ("families", "metrics"))
         assert len(families) >= len(FAMILIES.names())
         assert len(files) - len(families) - len(metrics) < 110
-        names = {file.relative_to(folder / "code" / "pipeline").parts[0] for file in files if "code" in file.parts}
-        assert not names & {"stages", "comparison", "tuning", "recipes", "__main__.py", "config/options.py", "config.py"}
-        given = TEXTS if kind == "single" else PAIRS
-        done = subprocess.run(
-            [
-                sys.executable,
-                "-c",
-                "import sys, json, mlflow\n"
-                "model = mlflow.pyfunc.load_model(sys.argv[1])\n"
-                "assert len(model.predict(json.loads(sys.argv[2]))) == 3\n"
-                "ours = [module.__file__ for name, module in sys.modules.items() if name.partition('.')[0] == 'pipeline']\n"
-                "assert len(ours) > 30\n"
-                "print([file for file in ours if not file.startswith(sys.argv[1])])",
-                str(folder),
-                json.dumps(given),
-            ],
-            cwd=tmp_path,
-            env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 0, done.stderr
-        assert done.stdout.strip() == "[]"
+        code = [file.relative_to(folder / "code" / "pipeline") for file in files if "code" in file.parts]
+        held = {path.as_posix() for file in code for path in (file, *file.parents)}
+        assert "modeling" in held
+        assert not held & {"stages", "comparison", "tuning", "recipes", "__main__.py", "config/options.py", "modeling/inferred"}
+        predict_elsewhere(folder, TEXTS if kind == "single" else PAIRS, tmp_path)
+
+
+@pytest.mark.slow
+def test_what_reads_a_family_off_a_model_goes_with_one_whose_family_was_read_off(workspace, tmp_path):
+    write_like_its_defaults(tmp_path / "unknown", True, "layoutlm")
+    run_id = workspace.train(model=tmp_path / "unknown", strategy="head_only", epochs=1)
+    folder, files = served_files(workspace, run_id, tmp_path / "served")
+    assert "family.py" in {file.name for file in files if file.parent.name == "inferred"}
+    predict_elsewhere(folder, TEXTS, tmp_path)

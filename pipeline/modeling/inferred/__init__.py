@@ -1,1 +1,1 @@
-"""A family that no file describes, read off a model of it: a small copy is made (`probe`), taken apart (`parts`) and tried."""
+"""A family that no file describes, read off (`family`) a small copy of the model on which it is tried (`probe`)."""
