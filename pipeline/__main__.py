@@ -29,7 +29,8 @@ class StageCommand(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse as click does, and answer the hub's longer spellings with ours."""
-        from pipeline.config.options import LONGER_SPELLINGS, flag, translate_parameters
+        from pipeline.config.options import LONGER_SPELLINGS, translate_parameters
+        from pipeline.config.stage import flag
 
         typed = list(args)
         try:

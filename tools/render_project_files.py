@@ -23,7 +23,8 @@ from pipeline.config import (
     TransferConfig,
 )
 from pipeline.config.fields import describe_fields
-from pipeline.config.options import STAGE_CONFIGS, flag, is_typed, render_mlproject
+from pipeline.config.options import STAGE_CONFIGS, is_typed, render_mlproject
+from pipeline.config.stage import flag
 from pipeline.errors import ConfigError
 from pipeline.modeling.encoder import EncoderSpec, describe_encoder
 from pipeline.modeling.family import Family, find_family, list_model_types, list_unsupported

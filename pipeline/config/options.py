@@ -11,6 +11,7 @@ import click
 
 from pipeline import config as configs
 from pipeline.config.fields import describe_fields
+from pipeline.config.stage import flag
 
 STAGE_CONFIGS: dict[str, type[configs.StageConfig]] = {
     "main": configs.MainConfig,
@@ -52,11 +53,6 @@ def group_options(cls: type[configs.StageConfig], names: Iterable[str]) -> dict[
         group = groups.get(name)
         grouped[group.heading if group else _UNGROUPED].append(name)
     return {heading: options for heading, options in grouped.items() if options}
-
-
-def flag(name: str) -> str:
-    """The option as it is typed: `learning_rate` -> `--learning-rate`."""
-    return "--" + name.replace("_", "-")
 
 
 def translate_parameters(arguments: Sequence[str]) -> str:

@@ -21,3 +21,8 @@ class StageConfig:
     these are made again, trials of searches and interrupted trainings included. Runs stay in the tracking store."""
     explicit: Annotated[Names, Operational()] = ()
     """Names of the options and strategy arguments that were typed: a recipe's strategies and grid do not change them."""
+
+
+def flag(name: str) -> str:
+    """The option as it is typed: `learning_rate` -> `--learning-rate`."""
+    return "--" + name.replace("_", "-")

@@ -99,7 +99,7 @@ IMBALANCED = 0.9
 
 
 def note_imbalance(train: pd.DataFrame, classes: Sequence[str]) -> list[str]:
-    """What is said of training examples that are nearly all of one class, with what to try; nothing of scores and label sets."""
+    """What is said of training examples that are nearly all of one class, and what to try; of scores and label sets nothing."""
     if not classes or holds_sets(train[LABEL]):
         return []
     counts = np.bincount(train[LABEL], minlength=len(classes))

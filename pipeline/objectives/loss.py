@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from pipeline.config.imbalance import ImbalanceConfig
-from pipeline.config.options import flag
+from pipeline.config.stage import flag
 from pipeline.data.columns import Problem
 from pipeline.errors import ConfigError
 from pipeline.evaluation.task import Task

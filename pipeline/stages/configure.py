@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from pipeline import config as configs
 from pipeline.config.fields import build, describe_fields, parse_arguments
-from pipeline.config.options import flag
+from pipeline.config.stage import flag
 from pipeline.data.prepared import prepare
 from pipeline.data.source import named_datasets
 from pipeline.errors import ConfigError, has_surrogate, shorten, unknown

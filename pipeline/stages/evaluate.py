@@ -13,7 +13,7 @@ import pandas as pd
 from pipeline import config as configs
 from pipeline.config.fields import describe_fields
 from pipeline.config.identity import identify, settings_hash
-from pipeline.config.options import flag
+from pipeline.config.stage import flag
 from pipeline.data.columns import Problem
 from pipeline.data.long_texts import LongTextReading, refuse_idle_overlap
 from pipeline.data.overlap.texts import overlap_metrics

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.config.options import flag
+from pipeline.config.stage import flag
 from pipeline.errors import printable
 from pipeline.evaluation.metric import Metric, list_metrics
 from pipeline.evaluation.metrics.macro import RECALL

@@ -15,7 +15,7 @@ from pipeline import config as configs
 from pipeline.config import StageConfig
 from pipeline.config.fields import build
 from pipeline.config.identity import identify, settings_hash
-from pipeline.config.options import flag
+from pipeline.config.stage import flag
 from pipeline.data.overlap.texts import overlap_metrics
 from pipeline.data.prepared import PreparedData
 from pipeline.data.splits import SplitName

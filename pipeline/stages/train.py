@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline import config as configs
 from pipeline.config import FitConfig
-from pipeline.config.options import flag
+from pipeline.config.stage import flag
 from pipeline.data.long_texts import refuse_idle_overlap
 from pipeline.data.token_losses import MOSTLY_UNKNOWN, UNKNOWN, TokenLosses, describe_losses, explain_unknown
 from pipeline.errors import TrainingError

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pipeline import config as configs
-from pipeline.config.options import flag
+from pipeline.config.stage import flag
 from pipeline.errors import ConfigError
 
 Unit = Literal["trials", "train_seconds", "examples"]

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from pipeline.config import CompareConfig, MainConfig, ReproduceConfig, TrainConfig, TuneConfig
-from pipeline.config.options import flag
+from pipeline.config.stage import flag
 from pipeline.errors import ConfigError, DamagedModelError
 from pipeline.stages import compare, main, reproduce, train, tune
 from pipeline.stages.configure import configure

@@ -10,7 +10,8 @@ from click.testing import CliRunner, Result
 from pipeline.__main__ import cli
 from pipeline.config import HEADINGS, TrainConfig
 from pipeline.config.fields import describe_fields
-from pipeline.config.options import LONGER_SPELLINGS, STAGE_CONFIGS, flag, group_options, is_typed
+from pipeline.config.options import LONGER_SPELLINGS, STAGE_CONFIGS, group_options, is_typed
+from pipeline.config.stage import flag
 from pipeline.errors import PipelineError, TrainingError
 from pipeline.recipes import list_recipes
 from pipeline.strategies.base import list_strategies

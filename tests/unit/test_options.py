@@ -9,7 +9,8 @@ from pipeline import config as configs
 from pipeline.__main__ import cli
 from pipeline.config.fields import describe_fields
 from pipeline.config.identity import identify
-from pipeline.config.options import LONGER_SPELLINGS, STAGE_CONFIGS, click_options, flag, render_mlproject
+from pipeline.config.options import LONGER_SPELLINGS, STAGE_CONFIGS, click_options, render_mlproject
+from pipeline.config.stage import flag
 from pipeline.errors import ConfigError
 from pipeline.stages.configure import configure
 

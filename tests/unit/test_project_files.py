@@ -44,7 +44,8 @@ def test_every_strategy_has_a_page_with_its_paper_and_no_other_has() -> None:
 
 def test_reference_says_each_option_once_and_leads_from_every_stage_to_all_of_its_own() -> None:
     from pipeline.config.fields import describe_fields
-    from pipeline.config.options import STAGE_CONFIGS, flag, is_typed
+    from pipeline.config.options import STAGE_CONFIGS, is_typed
+    from pipeline.config.stage import flag
 
     page = RENDERED["docs/reference/options.md"]()
     sections = dict(re.findall(r"^### (.+?)\n(.*?)(?=^##|\Z)", page, re.MULTILINE | re.DOTALL))

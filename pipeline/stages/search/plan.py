@@ -11,8 +11,8 @@ from typing import Any
 from pipeline import config as configs
 from pipeline.config.fields import as_dict, describe_fields
 from pipeline.config.identity import encoder_options, identify
-from pipeline.config.options import flag
 from pipeline.config.search_ranges import Range
+from pipeline.config.stage import flag
 from pipeline.errors import ConfigError, InputError
 from pipeline.evaluation.metric import lower_is_better
 from pipeline.hashing import digest

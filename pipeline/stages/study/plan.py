@@ -15,7 +15,7 @@ from pipeline import config as configs
 from pipeline.atomic_io import replace_text
 from pipeline.config.fields import SEED_LIMIT
 from pipeline.config.identity import SEEDS, identify, without_encoder
-from pipeline.config.options import flag
+from pipeline.config.stage import flag
 from pipeline.data.long_texts import refuse_idle_overlap
 from pipeline.errors import ConfigError, InputError
 from pipeline.hashing import digest, read_with_checksum, with_checksum

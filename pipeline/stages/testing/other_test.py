@@ -14,7 +14,7 @@ import pandas as pd
 from pipeline import config as configs
 from pipeline.config.fields import describe_fields
 from pipeline.config.identity import identify
-from pipeline.config.options import flag
+from pipeline.config.stage import flag
 from pipeline.data.columns import Problem
 from pipeline.data.prepared import PreparedData, prepare
 from pipeline.data.source import find_source

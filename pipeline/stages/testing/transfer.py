@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pipeline.config import SplitConfig, TransferConfig
-from pipeline.config.options import flag
+from pipeline.config.stage import flag
 from pipeline.data.columns import LABEL, Problem
 from pipeline.data.prepared import PreparedData
 from pipeline.data.splits import choose_sample

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline import config as configs
 from pipeline.code_version import code_version
 from pipeline.config.identity import encoder_options, identify, without_encoder
-from pipeline.config.options import flag
+from pipeline.config.stage import flag
 from pipeline.data.columns import LABEL, PAIR, TEXT
 from pipeline.data.prepared import prepare
 from pipeline.data.splits import SplitName

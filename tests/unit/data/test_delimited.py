@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pipeline.config import SplitConfig, TrainConfig
 from pipeline.config.fields import build
 from pipeline.config.identity import identify, settings_hash
-from pipeline.config.options import flag
+from pipeline.config.stage import flag
 from pipeline.data.prepared import Manifest, prepare
 from pipeline.data.reading.tables import read_table
 from pipeline.data.source import find_source

@@ -33,6 +33,7 @@ def planned(examples: int, epochs: int) -> Any:
         eval_steps=None,
         long_texts="head",
         window_overlap=0.25,
+        gradient_checkpointing=False,
     )
     prepared = SimpleNamespace(manifest=SimpleNamespace(rows={"validation": 0}))
     rows = {"train": range(examples), "validation": range(0)}
