@@ -16,7 +16,7 @@ from pipeline.modeling.inferred import family as inferring
 from pipeline.modeling.inferred.family import infer_family
 from pipeline.modeling.inferred.probe import NotInferredError
 from pipeline.modeling.model_sources import find_model
-from pipeline.strategies.base import list_strategies
+from pipeline.strategies.base import list_encoder_strategies
 from pipeline.training.saved_model import load_model_folder, write_model_folder
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
@@ -122,7 +122,7 @@ def test_what_is_read_off_a_known_model_is_what_its_file_declares(tiny, folder_o
     assert torch.equal(train(), expected)
 
 
-@pytest.mark.parametrize("strategy", in_tiers(list_strategies(), QUICK))
+@pytest.mark.parametrize("strategy", in_tiers(list_encoder_strategies(), QUICK))
 def test_a_family_of_which_nothing_is_declared_trains_with_every_strategy_or_refuses_it(tiny, layoutlm, tmp_path, strategy):
     if strategy == "qlora" and not HAS_BITSANDBYTES:
         pytest.skip("bitsandbytes is not installed")

@@ -160,6 +160,7 @@ def test_pairs_and_scores_are_learned_too(workspace, config, tmp_path, strategy,
 @pytest.mark.slow
 def test_a_study_tunes_trains_and_compares_them(workspace, config):
     given = {**workspace.options, "strategies": "head_only,tfidf,majority", "export_dir": "out", "space": "strategy"}
+    del given["learning_rate"]  # what is typed is not searched
     result = main.run(config(MainConfig, **given, tune="true", trials=2, seeds=2))
     table = result.comparison.table.set_index("strategy")
     assert (table["seeds"] == 2).all()
