@@ -14,6 +14,8 @@ BENCHMARK_LIMITS = {
     "benchmarks.equality": "--dataset rotten_tomatoes --rows 96 --seeds 2 --strategy head_only",
     "benchmarks.search": "--dataset rotten_tomatoes --rows 96 --peer-steps 5 --repeats 1",
     "benchmarks.coverage": "--texts 50 --seeds 1,2 --discordances 0.1 --seed-points 0 --studies 3 --resamples 20",
+    "benchmarks.coverage_sets": "--texts 40 --seeds 1,2 --seed-points 0 --studies 2 --resamples 20",
+    "benchmarks.aspects": "",
     "benchmarks.flattery": "--splits random,grouped --dataset rotten_tomatoes --strategies head_only --seeds 1 "
     "--max-train-samples 64 --max-eval-samples 32",
     "benchmarks.margin": "--strategies head_only --seeds 1 --factors 2 --capabilities avx2 --rounding-strategies head_only "
