@@ -12,8 +12,8 @@ import warnings
 from pathlib import Path
 
 from pipeline.config import (
+    ComparisonConfig,
     EncoderConfig,
-    ExportConfig,
     FitConfig,
     LongTextsConfig,
     SearchConfig,
@@ -51,7 +51,7 @@ SHARED: dict[type[StageConfig], str] = {
     FitConfig: "Training",
     SearchConfig: "Search",
     TransferConfig: "Second data set",
-    ExportConfig: "Export",
+    ComparisonConfig: "Comparison",
 }
 PYTHON = "3.11.7"  # exact: `--env-manager virtualenv` asks pyenv for just this version
 

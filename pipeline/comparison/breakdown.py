@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 
 from pipeline.comparison.label_sets import hardest_sets
 from pipeline.comparison.predictions import RecordedPredictions
-from pipeline.evaluation.metric import Counts, ranking
+from pipeline.evaluation.metric import Counts
+from pipeline.evaluation.metrics.macro import F1
 from pipeline.evaluation.task import columns_of
 from pipeline.evaluation.testing.calibration import calibration_error, reliability
 from pipeline.evaluation.testing.predictions import score_by_length
 
 _BY_CLASS = ["row", "class", "texts", "f1"]
-_RANKING = ranking("class")
-_BY_LENGTH = ["row", "min_words", "max_words", "texts", _RANKING.name]
+_BY_LENGTH = ["row", "min_words", "max_words", "texts", F1.name]
 _RELIABILITY = ["row", "low", "high", "texts", "confidence", "accuracy"]
 _CERTAINTY = ["row", "accuracy", "confidence", "ece"]
 
@@ -31,7 +31,7 @@ class Breakdown:
     by_class: pd.DataFrame
     """`row`, `class`, `texts`, `f1`, the mean over seeds."""
     by_length: pd.DataFrame
-    """`row`, `min_words`, `max_words`, `texts`, and the metric by which rows are ranked, the mean over seeds.
+    """`row`, `min_words`, `max_words`, `texts`, and macro F1, the mean over seeds, whatever rows are ranked by.
 
     Parts are those of `score_by_length`.
     """
@@ -58,7 +58,7 @@ def break_down(recorded: RecordedPredictions, rows: Mapping[str, Sequence[str]])
         by_class += list(zip([name] * len(scores), recorded.classes, support.tolist(), scores.tolist(), strict=True))
         for low, high, chosen in parts:
             gold = recorded.gold[chosen]
-            of_part = [_RANKING.of_counts(_count(gold, mine[chosen], len(recorded.classes))) for mine in predicted]
+            of_part = [F1.of_counts(_count(gold, mine[chosen], len(recorded.classes))) for mine in predicted]
             by_length.append((name, low, high, len(gold), float(np.mean(of_part))))
         # Of label sets the probability of a label is held against whether it is true, of every text and label.
         right = [recorded.gold.ravel() if recorded.of_sets else mine == recorded.gold for mine in predicted]

@@ -10,7 +10,7 @@ import pandas as pd
 from pipeline.comparison.selection import Selection
 from pipeline.config.identity import SEEDS
 from pipeline.errors import enumerate_some
-from pipeline.evaluation.metric import list_metrics
+from pipeline.evaluation.metric import list_metrics, lower_is_better
 from pipeline.tracking.run_kinds import (
     count_processes,
     group_by_row,
@@ -36,8 +36,20 @@ def count_seeds(runs: Iterable[Run]) -> int:
 
 
 def spread(column: str, values: pd.Series) -> dict[str, float]:
-    """Sample standard deviation (none of a single value) and minimum, under the column's name with an ending."""
-    return {f"{column}_std": float(values.std(ddof=1)), f"{column}_min": float(values.min())}
+    """The values of `spread_columns`: sample standard deviation (none of a single value), minimum, maximum."""
+    return dict(
+        zip(spread_columns(column), (float(values.std(ddof=1)), float(values.min()), float(values.max())), strict=False)
+    )
+
+
+def spread_columns(column: str) -> tuple[str, ...]:
+    """What stands beside a score of several seeds, its worst value last."""
+    return (f"{column}_std", f"{column}_min", *([f"{column}_max"] if lower_is_better(column) else []))
+
+
+def worst_column(column: str) -> str:
+    """Where the worst of several seeds stands."""
+    return spread_columns(column)[-1]
 
 
 def describe_failures(selection: Selection) -> Iterator[str]:

@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from pipeline.comparison.plots import DASHES, LIGHT, color_number, dash_number, marker_of
+from pipeline.comparison.ranking import headline
 from pipeline.comparison.row_names import label_rows
-from pipeline.comparison.table import headline
 from pipeline.evaluation.metric import LOSS, list_metrics, lower_is_better, selecting
 from pipeline.fonts import find_fonts
 from pipeline.tracking.run_kinds import was_trained_here

@@ -10,10 +10,10 @@ import pandas as pd
 
 from pipeline.comparison.conclusions.wording import wording
 from pipeline.comparison.data_audit import tabulate_audit
+from pipeline.comparison.pair_tests import PairTest
 from pipeline.comparison.pareto import tabulate_points
 from pipeline.comparison.report.tables import ReportData
-from pipeline.comparison.statistics import PairTest, Statistics
-from pipeline.comparison.table import headline
+from pipeline.comparison.statistics import Statistics
 from pipeline.evaluation.metric import Metric, resampled
 
 
@@ -23,7 +23,7 @@ def list_tables(content: ReportData) -> Iterator[tuple[str, pd.DataFrame]]:
     yield "audit.csv", tabulate_audit(content.audit)
     if content.points:
         yield "pareto.csv", tabulate_points(content.points, content.statistics)
-    if headline(content.table).of != "score":
+    if content.statistics.label_type != "score":
         yield "comparisons.csv", tabulate_pairs(content.statistics, content.selection.ranked)
         yield "hardest_examples.csv", content.hardest
         if not content.recorded.of_sets:
@@ -75,7 +75,8 @@ def tabulate_confusions(content: ReportData) -> pd.DataFrame:
 
 def tabulate_pairs(statistics: Statistics, ranked: bool = True) -> pd.DataFrame:
     """A row per pair of rows of the results table: `comparisons.csv`. No row is called better if they are not to be ranked."""
-    metrics, p_column = resampled(statistics.label_type), wording(statistics.label_type).p_column
+    metrics = sorted(resampled(statistics.label_type), key=lambda metric: metric != statistics.metric)  # what ranks, first
+    p_column = wording(statistics.label_type).p_column
     differences = [f"{metric.name}_{what}" for metric in metrics for what in ("difference", "low", "high")]
     return pd.DataFrame(
         [

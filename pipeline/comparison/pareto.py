@@ -16,7 +16,7 @@ from matplotlib.patheffects import withStroke
 
 from pipeline.comparison.comparability import list_settings
 from pipeline.comparison.plots import LIGHT, color_number, marker_of
-from pipeline.comparison.statistics import RANKING, Statistics
+from pipeline.comparison.statistics import Statistics
 from pipeline.evaluation.statistics.bootstrap import Interval
 from pipeline.fonts import find_fonts
 from pipeline.tracking.runs import Run
@@ -57,7 +57,7 @@ class Point:
     dominated_by: tuple[int, ...] = ()
     """Rows that cost no more in the same setting, and are shown to be better."""
     on_front: bool | None = None
-    """Whether no row of the same setting has a higher score at no more cost, shown or not; None of rows that are not ranked.
+    """Whether no row of the same setting has a better score at no more cost, shown or not; None of rows that are not ranked.
 
     What did not learn is on no front.
     """
@@ -119,7 +119,11 @@ def _judge(point: Point, points: Sequence[Point], statistics: Statistics) -> Poi
         test = statistics.pair(point.row, rival.row)
         if test is not None and test.better == rival.row:
             better.append(rival.row)
-    on_front = not any((rival.score.value, -rival.cost.value) > (point.score.value, -point.cost.value) for rival in rivals)
+
+    def good(of: Point) -> tuple[float, float]:
+        return statistics.metric.goodness(of.score.value), -of.cost.value
+
+    on_front = not any(good(rival) > good(point) for rival in rivals)
     return replace(point, dominated_by=tuple(better), on_front=on_front)
 
 
@@ -133,7 +137,7 @@ def by_setting(points: Iterable[Point]) -> dict[str, list[Point]]:
 
 def tabulate_points(points: dict[Cost, list[Point]], statistics: Statistics) -> pd.DataFrame:
     """A row per cost and row of the results table: `pareto.csv`."""
-    rows = statistics.rows
+    rows, metric = statistics.rows, statistics.metric
     return pd.DataFrame(
         [
             {
@@ -142,9 +146,9 @@ def tabulate_points(points: dict[Cost, list[Point]], statistics: Statistics) -> 
                 "value": point.cost.value,
                 "value_min": point.cost.low,
                 "value_max": point.cost.high,
-                RANKING.name: point.score.value,
-                f"{RANKING.name}_low": point.score.low,
-                f"{RANKING.name}_high": point.score.high,
+                metric.name: point.score.value,
+                f"{metric.name}_low": point.score.low,
+                f"{metric.name}_high": point.score.high,
                 "setting": point.setting,
                 "on_front": point.on_front,
                 "dominated_by": "; ".join(rows[number].name for number in point.dominated_by),
@@ -181,7 +185,7 @@ def draw_pareto(points: dict[Cost, list[Point]], statistics: Statistics) -> Figu
         axes.set_axis_off()
     ranked = any(point.on_front is not None for mine in points.values() for point in mine)
     hollow = "; hollow: a row that costs no more is shown to be better" if ranked else ""
-    figure.suptitle(f"Test {RANKING.title} with its 95 % interval{hollow}", fontsize=11)
+    figure.suptitle(f"Test {statistics.metric.title} with its 95 % interval{hollow}", fontsize=11)
     figure.draw_without_rendering()
     figure.set_layout_engine("none")  # names are placed by where things are now
     for axes, (_, _, mine) in zip(panels, by_panel, strict=False):
@@ -221,7 +225,7 @@ def _draw_panel(axes: Axes, points: Sequence[Point], statistics: Statistics) -> 
         axes.set_xscale("log")
     axes.margins(x=0.16)
     axes.set_ylim(low, high)
-    axes.set_ylabel(f"test {RANKING.title}")
+    axes.set_ylabel(f"test {statistics.metric.directed_title}")
     axes.spines[["top", "right"]].set_visible(False)
 
 
@@ -241,7 +245,7 @@ def _name_points(axes: Axes, points: Sequence[Point], statistics: Statistics) ->
     if len(points) > _MOST_NAMES:
         points = [point for point in points if point.on_front]
     low, high = axes.get_ylim()
-    names = [_name_point(point, statistics, low) for point in points]
+    names = [_name_point(point, statistics, low, high) for point in points]
     fonts = find_fonts(names)
     costs, scores = [point.cost.value for point in points], [min(high, max(low, point.score.value)) for point in points]
     texts = [
@@ -260,7 +264,7 @@ def _name_points(axes: Axes, points: Sequence[Point], statistics: Statistics) ->
     adjust_text(texts, costs, scores, ax=axes, expand=_ROOM, iter_lim=_MOST_MOVES, arrowprops=line)
 
 
-def _name_point(point: Point, statistics: Statistics, low: float) -> str:
-    """The row's name; with its score where that lies below the axis."""
+def _name_point(point: Point, statistics: Statistics, low: float, high: float) -> str:
+    """The row's name; with its score where that lies beyond the axis."""
     name = statistics.rows[point.row].name
-    return name if point.score.value >= low else f"{name} (did not learn, {point.score.value:.3f})"
+    return name if low <= point.score.value <= high else f"{name} (did not learn, {point.score.value:.3f})"

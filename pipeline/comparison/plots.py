@@ -17,9 +17,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
+from pipeline.comparison.ranking import headline
 from pipeline.comparison.row_names import label_rows
 from pipeline.comparison.statistics import AGAINST_INTERVAL
-from pipeline.comparison.table import headline, show_group
+from pipeline.comparison.table import show_group
 from pipeline.evaluation.metric import Metric, list_metrics
 from pipeline.fonts import find_fonts
 
@@ -91,8 +92,8 @@ def draw_all(table: pd.DataFrame) -> dict[str, Figure]:
     memory_title = "peak CUDA memory (MB)" if memory == "peak_cuda_mb" else "peak resident memory (MB)"
     trained = table[table["trainable_percent"].notna()] if "trainable_percent" in table else table.iloc[:0]
     ranked = headline(table)
-    figures = {ranked.short.lower(): _bars(table, [_of_metric(ranked)], with_letters=True)}
-    others = [metric for metric in list_metrics(ranked.of) if metric.is_prominent and not metric.ranks and metric.name in table]
+    figures = {ranked.short.lower().replace(" ", "_"): _bars(table, [_of_metric(ranked)], with_letters=True)}
+    others = [metric for metric in list_metrics(ranked.of) if metric.is_prominent and metric != ranked and metric.name in table]
     if len(trained):
         share = _Panel("trainable_percent", "trainable parameters (%, log scale)", "{:.3g}", True)
         figures["trainable_share"] = _bars(trained, [share])
@@ -117,7 +118,7 @@ def draw_all(table: pd.DataFrame) -> dict[str, Figure]:
 
 
 def _of_metric(metric: Metric) -> _Panel:
-    return _Panel(metric.name, f"test {metric.title}", "{:.3f}")
+    return _Panel(metric.name, f"test {metric.directed_title}", "{:.3f}")
 
 
 def _bars(table: pd.DataFrame, panels: Sequence[_Panel], with_letters: bool = False, below: str = "") -> Figure:
@@ -147,9 +148,9 @@ def _bars(table: pd.DataFrame, panels: Sequence[_Panel], with_letters: bool = Fa
         explained, ends = [panel.title], values
         if (low := f"{panel.column}_low") in table:
             high = table[f"{panel.column}_high"]
-            axes.errorbar(
-                values, places, xerr=[values - table[low], high - values], fmt="none", ecolor="black", elinewidth=1, capsize=3
-            )
+            # An interval of rounded probabilities, or without some seeds, may leave the mean out.
+            whiskers = [(values - table[low]).clip(lower=0), (high - values).clip(lower=0)]
+            axes.errorbar(values, places, xerr=whiskers, fmt="none", ecolor="black", elinewidth=1, capsize=3)
             explained.append("whisker: 95 % interval")
             ends = high.fillna(values)
         of_others = ends[[not is_apart for is_apart in apart]]

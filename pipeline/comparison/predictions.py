@@ -45,7 +45,7 @@ class RecordedPredictions:
     missing: dict[str, str] = field(default_factory=dict)
     """Run id -> why its predictions are not among them."""
     probabilities: dict[str, NDArray[np.float64]] = field(default_factory=dict)
-    """Run id -> probability of every class, as rounded in the file; shape [texts, classes] each. Only where it gives them."""
+    """Run id -> probability of every class, as rounded in the file; shape [texts, classes] each. Only where it gives all."""
 
     @property
     def of_sets(self) -> bool:
@@ -94,7 +94,8 @@ def read_predictions(runs: Sequence[Run], store: RunStore) -> RecordedPrediction
         classes = list(index)
         probabilities = {run_id: read_probabilities(mine, classes, len(gold)) for run_id, mine in scores.items()}
         sets = {run_id: read_sets(written, index) for run_id, written in said.items()}
-        return RecordedPredictions(texts, read_sets(gold, index), classes, sets, probabilities, missing)
+        whole = {run_id: mine for run_id, mine in probabilities.items() if not np.isnan(mine).any()}
+        return RecordedPredictions(texts, read_sets(gold, index), classes, sets, probabilities, missing, whole)
     for name in np.unique(np.concatenate([gold, *(np.unique(values) for values in said.values())])).tolist():
         index.setdefault(name, len(index))
     return RecordedPredictions(

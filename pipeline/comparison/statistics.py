@@ -5,42 +5,32 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import combinations
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pipeline.comparison.conclusions.wording import wording
+from pipeline.comparison.pair_tests import JudgedRuns, PairTest, Seeds, compare_pairs
 from pipeline.comparison.predictions import RecordedPredictions
+from pipeline.comparison.ranking import headline
 from pipeline.comparison.row_names import label_rows
 from pipeline.config.identity import SEEDS
-from pipeline.evaluation.metric import LabelType, list_metrics, ranking
+from pipeline.evaluation.metric import LabelType, Metric, list_metrics, ranking
 from pipeline.evaluation.metrics.accuracy import ACCURACY
 from pipeline.evaluation.metrics.label_sets import SUBSET_ACCURACY
 from pipeline.evaluation.metrics.macro import F1
-from pipeline.evaluation.statistics.bootstrap import LEVEL, Estimate, Interval, ResampledScores, estimate, resample_scores
+from pipeline.evaluation.statistics.bootstrap import Interval, ResampledScores, resample_scores
 from pipeline.evaluation.statistics.chance import Guess, correlation_interval, guess_classes, guess_sets, is_far_below_chance
-from pipeline.evaluation.statistics.significance import combine_dependent, count_wins, exact_mcnemar, holm, letter_groups
+from pipeline.evaluation.statistics.significance import letter_groups
 from pipeline.strategies.baseline import is_baseline, reads_texts
 from pipeline.tracking.runs import Run
 
-RANKING = ranking("class")
-"""By which rows of classes are ranked, and tested for differences."""
-_ALPHA = 1 - LEVEL
-_FEWEST_DISCORDANT = 25
-"""With fewer texts on which just one model is right, the normal approximation of the difference is not trusted alone."""
-
-BOOTSTRAP, HOLM = "paired bootstrap", "Holm"
 AGAINST_INTERVAL = "*"
 """Stands behind the letters of rows of which a pair was not decided as the interval of its difference says."""
 
 _NOTHING_VARIES = 1e-9  # a gap that is rounding alone, as between two models that predict the same
 
 _BY_NAME = {metric.name: metric for metric in list_metrics()}
-Floats = NDArray[np.float64]
-Seeds = tuple[object, ...]
-"""A run's seeds, and how many runs of its row with the same ones stand before it."""
 
 
 @dataclass(frozen=True)
@@ -73,11 +63,13 @@ class RowStatistics:
     """Whether it trains no encoder."""
     is_guess: bool = False
     """Whether it answers without reading the text, so that nobody asks whether it has learned."""
+    metric: Metric = field(kw_only=True)
+    """By which rows are ranked."""
 
     @property
     def score(self) -> Interval | None:
-        """Interval of the metric by which rows are ranked."""
-        return self.intervals.get(RANKING.name)
+        """Interval of that metric."""
+        return self.intervals.get(self.metric.name)
 
     @property
     def learned_nothing(self) -> bool:
@@ -95,57 +87,6 @@ class RowStatistics:
 
 
 @dataclass(frozen=True)
-class PairTest:
-    """Two rows of the results table, held against each other text by text. Differences are first less second."""
-
-    first: int
-    """Number of the row."""
-    second: int
-    differences: Mapping[str, Interval]
-    """Name of each metric that has intervals -> the difference."""
-    p_value: float
-    """That the true values of the metric by which rows are ranked are equal."""
-    p_holm: float
-    """The same, corrected for the number of pairs."""
-    p_mcnemar: float
-    """That both are right, or of label sets the less wrong, equally often, exact; over the paired seeds combined."""
-    p_mcnemar_holm: float
-    discordance: float
-    """Mean share of the texts on which just one of two models is right, or one is less wrong than the other."""
-    smallest_gap: float
-    """The difference in that metric that the test of this pair would show with 80 % power; 0 where nothing varies."""
-    paired_seeds: int
-    """Seeds that both have; 0 where they have none in common, and the means are compared."""
-    decided_by: str = BOOTSTRAP
-    """Whose p-value `p_value` is."""
-
-    @property
-    def lead(self) -> Interval:
-        """The difference in the metric by which rows are ranked."""
-        return self.differences[RANKING.name]
-
-    @property
-    def different(self) -> bool:
-        """Whether the two can be told apart by that metric."""
-        return self.p_holm < _ALPHA
-
-    @property
-    def better(self) -> int | None:
-        """The row that is better; None where that cannot be told."""
-        if not self.different:
-            return None
-        return self.first if self.lead.value > 0 else self.second
-
-    @property
-    def overruled_by(self) -> str:
-        """What decided against the interval of that difference; empty where both say the same."""
-        if self.different == (self.lead.low > 0 or self.lead.high < 0):
-            return ""
-        # By itself the bootstrap agrees with its interval; only the correction for many pairs or the other test does not.
-        return self.decided_by if self.different or self.p_value >= _ALPHA else HOLM
-
-
-@dataclass(frozen=True)
 class Statistics:
     """All rows and pairs of a results table."""
 
@@ -159,8 +100,13 @@ class Statistics:
     """Run id -> why its predictions could not be used."""
     majority: float = 0.0
     """Share of the most frequent class, or set of labels, among the test texts; 0 where no predictions were read."""
-    label_type: LabelType = "class"
-    """What was predicted, where predictions were read."""
+    metric: Metric = field(kw_only=True)
+    """By which rows are ranked, and tested for differences."""
+
+    @property
+    def label_type(self) -> LabelType:
+        """What was predicted."""
+        return self.metric.of
 
     @property
     def unlearned(self) -> frozenset[str]:
@@ -182,8 +128,8 @@ class Statistics:
 
     @property
     def known(self) -> list[int]:
-        """Numbers of the rows that have predictions, the highest score first."""
-        scored = [(-row.score.value, number) for number, row in enumerate(self.rows) if row.score]
+        """Numbers of the rows that have predictions, the best score first."""
+        scored = [(-self.metric.goodness(row.score.value), number) for number, row in enumerate(self.rows) if row.score]
         return [number for _, number in sorted(scored)]
 
     @property
@@ -193,7 +139,7 @@ class Statistics:
 
     @property
     def smallest_gap(self) -> float | None:
-        """The difference in the ranking metric that the median pair would show with 80 % power at the 5 % level, as a share.
+        """The difference in the ranking metric that the median pair would show with 80 % power at the 5 % level.
 
         From the measured standard errors, so seeds and discordance are in it; without the correction for many pairs. Pairs
         between which nothing varies, and rows that did not learn, are left out; None where there are no others.
@@ -210,18 +156,18 @@ def compute_statistics(table: pd.DataFrame, runs: Sequence[Run], recorded: Recor
     """Intervals, tests of every pair, and tie groups.
 
     Args:
-        table: The results table; its column `run_ids` says which runs make a row.
+        table: The results table; its column `run_ids` says which runs make a row, and `headline` by what they are ranked.
         runs: All runs of the table.
         recorded: Their predictions.
     """
-    by_id = {run.run_id: run for run in runs}
+    metric, by_id = headline(table), {run.run_id: run for run in runs}
     number_of = {run_id: number for number, run_id in enumerate(recorded.run_ids)}
     names, guesses = label_rows(table), [not reads_texts(strategy) for strategy in table["strategy"]]
     baselines = list(map(is_baseline, table["strategy"]))
     ids = [text.split() for text in table["run_ids"]]
     members = [_by_seed([by_id[run_id] for run_id in row if run_id in number_of], number_of) for row in ids]
     rows = [
-        RowStatistics(name, len(mine), len(row) - len(mine), is_baseline=baseline, is_guess=is_guess)
+        RowStatistics(name, len(mine), len(row) - len(mine), is_baseline=baseline, is_guess=is_guess, metric=metric)
         for name, mine, row, baseline, is_guess in zip(names, members, ids, baselines, guesses, strict=True)
     ]
     texts = len(recorded.gold)
@@ -230,7 +176,7 @@ def compute_statistics(table: pd.DataFrame, runs: Sequence[Run], recorded: Recor
             row if is_guess else _judge_correlations(row, [by_id[run_id] for run_id in mine])
             for row, mine, is_guess in zip(rows, ids, guesses, strict=True)
         ]
-        return Statistics(tuple(rows), (), texts, 0, recorded.missing)
+        return Statistics(tuple(rows), (), texts, 0, recorded.missing, metric=metric)
     predicted = np.stack([recorded.predicted[run_id] for run_id in recorded.run_ids])
     probabilities = [recorded.probabilities[run_id] for run_id in recorded.run_ids if run_id in recorded.probabilities]
     if len(probabilities) < len(predicted):  # pairs are of all runs
@@ -251,10 +197,8 @@ def compute_statistics(table: pd.DataFrame, runs: Sequence[Run], recorded: Recor
                 judged = _judge_classes(rows[number], by_id_of_run, scores, guess)
                 rows[number] = replace(judged, constant=constant, below_chance=below)
     wrong = predicted != recorded.gold
-    label_type: LabelType = "multi" if of_sets else "class"
-    judged_pairs = _Judged.of(scores, wrong.sum(axis=2) if of_sets else wrong.astype(np.int8), wording(label_type).pair_test)
-    pairs = _test_pairs(members, judged_pairs)
-    statistics = Statistics(tuple(rows), pairs, texts, scores.resamples, recorded.missing, guess.right, label_type)
+    pairs = compare_pairs(members, JudgedRuns.of(scores, wrong.sum(axis=2) if of_sets else wrong.astype(np.int8), metric))
+    statistics = Statistics(tuple(rows), pairs, texts, scores.resamples, recorded.missing, guess.right, metric=metric)
     return replace(statistics, rows=_with_groups(statistics))
 
 
@@ -297,13 +241,8 @@ def _judge_correlations(row: RowStatistics, runs: Sequence[Run]) -> RowStatistic
 
 def _intervals(scores: ResampledScores, numbers: Sequence[int]) -> dict[str, Interval]:
     """Of some runs together, by metric."""
-    estimates = _estimates(scores, [np.eye(len(scores.covariance[RANKING.name]))[list(numbers)]])
+    estimates = scores.estimate([np.eye(scores.runs)[list(numbers)]])
     return {name: score.interval(_BY_NAME[name].lowest, _BY_NAME[name].highest) for name, score in estimates.items()}
-
-
-def _differences(estimates: Mapping[str, Estimate]) -> dict[str, Interval]:
-    spans = {name: _BY_NAME[name].highest - _BY_NAME[name].lowest for name in estimates}
-    return {name: difference.interval(-spans[name], spans[name]) for name, difference in estimates.items()}
 
 
 def _by_seed(runs: Sequence[Run], number_of: Mapping[str, int]) -> dict[Seeds, int]:
@@ -314,70 +253,6 @@ def _by_seed(runs: Sequence[Run], number_of: Mapping[str, int]) -> dict[Seeds, i
         repetition = sum(key[:-1] == seeds for key in numbers)
         numbers[(*seeds, repetition)] = number_of[run.run_id]
     return numbers
-
-
-def _estimates(scores: ResampledScores, parts: Sequence[Floats]) -> dict[str, Estimate]:
-    return {name: estimate(values, scores.covariance[name], parts) for name, values in scores.scores.items()}
-
-
-def _test_pairs(members: Sequence[Mapping[Seeds, int]], judged: _Judged) -> tuple[PairTest, ...]:
-    known = [number for number, mine in enumerate(members) if mine]
-    tests = [_test_pair(first, second, members[first], members[second], judged) for first, second in combinations(known, 2)]
-    corrected = holm([test.p_value for test in tests])
-    corrected_mcnemar = holm([test.p_mcnemar for test in tests])
-    return tuple(
-        replace(test, p_holm=float(p_holm), p_mcnemar_holm=float(p_mcnemar_holm))
-        for test, p_holm, p_mcnemar_holm in zip(tests, corrected, corrected_mcnemar, strict=True)
-    )
-
-
-@dataclass(frozen=True)
-class _Judged:
-    """What every run got right; runs are counted as they were recorded."""
-
-    scores: ResampledScores
-    texts: int
-    only: NDArray[np.int64]
-    """On how many texts only the first of two runs is right, or is the less wrong; shape [runs, runs]."""
-    p_mcnemar: Floats
-    """That both are so equally often; shape [runs, runs]."""
-    pair_test: str
-
-    @staticmethod
-    def of(scores: ResampledScores, wrong: NDArray[np.integer], pair_test: str) -> _Judged:
-        """From how wrong each run is on each text, 0 or 1 or its number of wrong labels; shape [runs, texts]."""
-        only = count_wins(wrong)
-        return _Judged(scores, wrong.shape[1], only, exact_mcnemar(only, only.T), pair_test)
-
-
-def _test_pair(first: int, second: int, runs: Mapping[Seeds, int], others: Mapping[Seeds, int], judged: _Judged) -> PairTest:
-    """The test of two rows, given the runs of both by seed; its p-values are not corrected yet."""
-    identity = np.eye(len(judged.only))
-    shared = [seeds for seeds in runs if seeds in others]
-    if shared:
-        mine, theirs = [runs[seeds] for seeds in shared], [others[seeds] for seeds in shared]
-        parts = [identity[mine] - identity[theirs]]
-    else:  # every run with every other
-        mine, theirs = np.repeat(list(runs.values()), len(others)).tolist(), [*others.values()] * len(runs)
-        parts = [identity[list(runs.values())], -identity[list(others.values())]]
-    discordant = float((judged.only[mine, theirs] + judged.only[theirs, mine]).mean())
-    estimates = _estimates(judged.scores, parts)
-    p_bootstrap, p_mcnemar = estimates[RANKING.name].p_value(), combine_dependent(judged.p_mcnemar[mine, theirs])
-    decided_by = judged.pair_test if discordant < _FEWEST_DISCORDANT and p_mcnemar > p_bootstrap else BOOTSTRAP
-    p_value = p_bootstrap if decided_by == BOOTSTRAP else p_mcnemar
-    return PairTest(
-        first=first,
-        second=second,
-        differences=_differences(estimates),
-        p_value=p_value,
-        p_holm=p_value,
-        p_mcnemar=p_mcnemar,
-        p_mcnemar_holm=p_mcnemar,
-        discordance=discordant / judged.texts,
-        smallest_gap=estimates[RANKING.name].smallest_gap(),
-        paired_seeds=len(shared),
-        decided_by=decided_by,
-    )
 
 
 def _with_groups(statistics: Statistics) -> tuple[RowStatistics, ...]:

@@ -18,8 +18,11 @@ from pipeline.comparison.comparability import (
     describe_settings,
     precision_of,
     spread,
+    spread_columns,
     tell_settings_apart,
+    worst_column,
 )
+from pipeline.comparison.ranking import COLUMN, choose_ranking, headline
 from pipeline.comparison.selection import describe_tuning
 from pipeline.comparison.statistics import Statistics
 from pipeline.config.fields import as_dict
@@ -27,14 +30,15 @@ from pipeline.config.imbalance import ImbalanceConfig
 from pipeline.data.long_texts import HEAD, WINDOWS, LongTextReading
 from pipeline.data.token_losses import TEXTS_CUT, TOKENS_CUT, UNKNOWN
 from pipeline.errors import printable
-from pipeline.evaluation.metric import Metric, list_metrics, ranking, resampled
-from pipeline.evaluation.metrics.label_sets import SUBSET_ACCURACY
+from pipeline.evaluation.metric import Metric, list_metrics, resampled
+from pipeline.evaluation.metrics.macro import F1
 from pipeline.evaluation.multi_label import AT_HALF
 from pipeline.objectives.base import takes_pooling
 from pipeline.tracking.run_kinds import (
     count_processes,
     describe_arguments,
     group_by_row,
+    label_type_of,
     learning_rate,
     row_key,
     trains_no_encoder,
@@ -92,23 +96,11 @@ _UNLESS_LOGGED = {"optimizer": "adamw", "lr_scheduler_type": "linear"}  # older 
 _COUNTING = as_dict(ImbalanceConfig())
 _ALL = "all"  # examples, where their number was not bounded
 
-_RANKING = ranking("class")
-
-
-def _shown_metrics() -> dict[str, tuple[str, str]]:
-    """Column -> heading and format of every metric, and of the lowest of several seeds beside that by which rows are ranked."""
-    shown = {}
-    for metric in list_metrics():
-        shown[metric.name] = (metric.label, metric.form)
-        if metric.ranks:
-            shown[f"{metric.name}_min"] = ("lowest", metric.form)
-    return shown
-
 
 _OF_RARE_CLASSES = frozenset(metric.name for metric in list_metrics() if metric.is_for_rare_classes)
 
-# Column -> heading and format on a terminal and in Markdown; the CSV file holds all columns in full.
-_SHOWN = {
+# Column -> heading and format on a terminal and in Markdown; the CSV file holds all columns in full. Metrics stand between.
+_SETTINGS = {
     "entry": ("entry", "{}"),
     "strategy": ("strategy", "{}"),
     "objective": ("objective", "{}"),
@@ -128,12 +120,13 @@ _SHOWN = {
     "lr_scheduler_type": ("schedule", "{}"),
     **{name: (name.replace("_", " "), "{}") for name in _COUNTING},
     "trainable_percent": ("trainable %", "{:.4g}"),
-    **_shown_metrics(),
-    f"{_RANKING.name}_low": ("95 % interval", f"{{:.3f}} to {{{_RANKING.name}_high:.3f}}"),
-    AT_HALF: ("F1 at 0.5", _RANKING.form),
+}
+_BESIDE = {
+    AT_HALF: ("F1 at 0.5", F1.form),
     "group": ("group", "{}"),
     "learned": ("learned", "{}"),
-    f"transfer_{_RANKING.name}": (f"transfer {_RANKING.short}", _RANKING.form),
+}
+_COSTS = {
     "texts_cut_percent": ("texts cut %", "{:.1f}"),
     "tokens_cut_percent": ("tokens cut %", "{:.1f}"),
     "unknown_tokens_percent": ("unknown tokens %", "{:.1f}"),
@@ -160,7 +153,22 @@ MOST_LETTERS = 6
 _USUAL_OBJECTIVE = "classification"
 
 
-def build_table(runs: Sequence[Run], failed: Sequence[Run] = (), ranked: bool = True) -> pd.DataFrame:
+def _shown(ranks: Metric) -> dict[str, tuple[str, str]]:
+    """All columns; the metric that ranks has the worst of several seeds and the interval beside it."""
+    shown = dict(_SETTINGS)
+    for metric in list_metrics():
+        shown[metric.name] = (metric.label, metric.form)
+        if metric.name == ranks.name:
+            shown[worst_column(metric.name)] = ("lowest" if metric.greater_is_better else "highest", metric.form)
+            shown[f"{metric.name}_low"] = ("95 % interval", f"{{:.3f}} to {{{metric.name}_high:.3f}}")
+    transferred = ranks if ranks in TRANSFERRED else F1
+    shown |= {**_BESIDE, f"transfer_{transferred.name}": (f"transfer {transferred.short}", transferred.form)}
+    return shown | _COSTS
+
+
+def build_table(
+    runs: Sequence[Run], failed: Sequence[Run] = (), ranked: bool = True, ranking_metric: str | None = None
+) -> pd.DataFrame:
     """A row per strategy and arguments, the best first by the metric that ranks them.
 
     In order of their names if they are not to be ranked.
@@ -172,12 +180,14 @@ def build_table(runs: Sequence[Run], failed: Sequence[Run] = (), ranked: bool = 
 
     Args:
         failed: Runs that failed; a row counts those which differ from its own in their seed only.
+        ranking_metric: By which they are ranked, a column of that name says; what ranks unless told otherwise, if not given.
     """
-    groups = group_by_row(runs)
+    groups, metric = group_by_row(runs), choose_ranking(label_type_of(runs), ranking_metric)
     frame = pd.DataFrame([_row(members, failed) for members in groups.values()])
+    frame[COLUMN] = metric.name
     frame["setting"] = tell_settings_apart(groups.values())
     empty = [name for name in MEASURES if frame[name].isna().all()]
-    empty += [f"{name}{ending}" for name in QUALITY if name in empty for ending in ("_std", "_min")]
+    empty += [column for name in QUALITY if name in empty for column in spread_columns(name)]
     if frame["objective"].isin(["", _USUAL_OBJECTIVE]).all():
         empty += ["objective", "pooling"]
     if (frame["processes"] == 1).all():
@@ -188,7 +198,7 @@ def build_table(runs: Sequence[Run], failed: Sequence[Run] = (), ranked: bool = 
     frame = frame.drop(columns=empty)
     names = ["strategy", "arguments"]
     order = (
-        frame.sort_values(headline(frame).name, ascending=False, kind="stable")
+        frame.sort_values(metric.name, ascending=not metric.greater_is_better, kind="stable")
         if ranked
         else frame.sort_values(names, kind="stable")
     )
@@ -213,14 +223,6 @@ def add_statistics(table: pd.DataFrame, statistics: Statistics) -> pd.DataFrame:
     return table
 
 
-def headline(table: pd.DataFrame) -> Metric:
-    """The metric by which rows are ranked, whose name is a column."""
-    of_scores = ranking("score")
-    if SUBSET_ACCURACY.name in table:
-        return ranking("multi")
-    return of_scores if of_scores.name in table else _RANKING
-
-
 @dataclass(frozen=True)
 class Column:
     """A column as it is shown."""
@@ -233,25 +235,26 @@ class Column:
 
 def shown_columns(table: pd.DataFrame) -> list[Column]:
     """What of the table is shown: the columns that say something, their cells as text."""
+    ranks = headline(table)
     return [
         Column(name, heading, [_cell(row, name, form) for _, row in table.iterrows()], name in _TEXTS)
-        for name, (heading, form) in _SHOWN.items()
-        if name in table and _says_something(name, table)
+        for name, (heading, form) in _shown(ranks).items()
+        if name in table and _says_something(name, table, ranks)
     ]
 
 
-def _says_something(name: str, table: pd.DataFrame) -> bool:
+def _says_something(name: str, table: pd.DataFrame, ranks: Metric) -> bool:
     """Whether any cell is filled, and of losses worth a column.
 
-    What all rows chose alike is no column, nor the lowest score of a single seed, nor a metric of rare classes where no row
-    does anything about them.
+    What all rows chose alike is no column, nor the worst score of a single seed, nor a metric of rare classes where no row
+    does anything about them and they are not ranked by it.
     """
-    if name in _OF_RARE_CLASSES and not any(option in table for option in _COUNTING):
+    if name in _OF_RARE_CLASSES - {ranks.name} and not any(option in table for option in _COUNTING):
         return False
     values = table[name]
     if name in _LOSSES:
         return bool((values >= _WORTH_SHOWING).any())
-    if name.endswith("_min"):
+    if name == worst_column(ranks.name):
         return bool((table["seeds"] > 1).any())
     return values[values != ""].nunique() > 1 if name in _CHOICES else not (values == "").all()
 

@@ -330,15 +330,18 @@ class EvaluateConfig(TransferConfig, LongTextsConfig, SplitConfig):
 
 
 @config_class
-class ExportConfig(StageConfig):
-    """Where a comparison is written to, beside the tracking store."""
+class ComparisonConfig(StageConfig):
+    """By what rows are ranked, and where a comparison is written to beside the tracking store."""
 
+    ranking_metric: Annotated[Annotated[str, Choice(_METRICS.ranking_choices)] | None, Files(3)] = None
+    """Test metric by which rows are ranked and told apart; choose it before any result is seen. If not given, of classes and
+    label sets f1_macro, of scores spearman; compare takes what a study was given."""
     export_dir: Annotated[str | None, Operational(), Files(5)] = None
     """Also write results/ (predictions per strategy) and models/ below this folder."""
 
 
 @config_class
-class CompareConfig(ExportConfig):
+class CompareConfig(ComparisonConfig):
     """Build the results table and its pictures from the tracking store."""
 
     study: Annotated[str | None, MostUsed(6)] = None
@@ -361,7 +364,7 @@ class ReproduceConfig(StageConfig):
 
 
 @config_class
-class MainConfig(TransferConfig, SearchConfig, ExportConfig):
+class MainConfig(TransferConfig, SearchConfig, ComparisonConfig):
     """The whole study of a recipe: prepare, tune if asked, train every strategy, evaluate, compare."""
 
     strategies: Annotated[Names, MostUsed(2)] = ()

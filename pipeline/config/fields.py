@@ -207,14 +207,15 @@ def describe_fields(cls: type) -> dict[str, FieldDescription]:
     for name, info in fields.items():
         default = info.default_factory() if info.default_factory else info.default  # type: ignore[call-arg]
         annotation, optional = _without_none(info.annotation)
-        choices = next((tuple(item.list_names()) for item in info.metadata if isinstance(item, Choice)), ())
+        metadata = [*info.metadata, *_nested_metadata(info.annotation)]
+        choices = next((tuple(item.list_names()) for item in metadata if isinstance(item, Choice)), ())
         if typing.get_origin(annotation) is Literal:
             choices = tuple(map(str, typing.get_args(annotation)))
         described[name] = FieldDescription(
             name=name,
             default=default,
             help=" ".join((info.description or inherited.get(name) or "").split()),
-            expects=_expects(annotation, [*info.metadata, *_nested_metadata(info.annotation)]),
+            expects=_expects(annotation, metadata),
             choices=choices,
             optional=optional,
             operational=any(isinstance(item, Operational) for item in info.metadata),

@@ -31,6 +31,7 @@ _LATER = {
     "annotators": None,
     "long_texts": "head",
     "window_overlap": 0.25,
+    "ranking_metric": None,
 }
 
 

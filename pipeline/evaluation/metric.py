@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -57,7 +58,7 @@ class Draws:
     """Probabilities of one model, and many draws of the same texts."""
 
     gold: NDArray[Any]
-    """Index of the true class; shape [texts]."""
+    """Index of the true class, shape [texts]; of label sets which are true, shape [texts, classes]."""
     probabilities: NDArray[Any]
     """Of every class; shape [texts, classes]."""
     weights: NDArray[Any]
@@ -117,7 +118,7 @@ class Metric:
     of: LabelType
     """What labels it is of."""
     compute: Callable[[Answers], float] | None = None
-    """Its value. Not given with `from_draws`, which gives it for the texts as they are."""
+    """Its value. Not given with `of_texts` or `from_draws`, which give it for the texts as they are."""
     title: str = ""
     """In pictures, where there is room; the label if not given."""
     short: str = ""
@@ -129,13 +130,16 @@ class Metric:
     form: str = "{:.4f}"
     """How a value is written in tables and lines."""
     from_counts: Callable[[Counts], NDArray[Any]] | None = None
-    """The same from counts, for every draw and model at once; shape [...]. With it come intervals, and differences of pairs."""
+    """The same from counts, for every draw and model at once; shape [...]. With this form, or one of the next two, come
+    intervals and differences of pairs."""
+    of_texts: Callable[[Answers], NDArray[Any]] | None = None
+    """What it is for each text, where it is the mean of that; shape [texts]."""
     from_draws: Callable[[Draws], NDArray[Any]] | None = None
-    """The same from probabilities, for every draw of one model; shape [draws]. Where counts do not suffice."""
+    """The same from probabilities, for every draw of one model; shape [draws]. Where neither suffices: it takes long."""
     uses_probabilities: bool = False
     """Whether it is left out where there are none: of cosines, and of very many classes."""
     ranks: bool = False
-    """Whether rows are ranked by it, and tested for differences; one of each label type."""
+    """Whether rows are ranked by it, and tested for differences, unless `--ranking-metric` is given; one of each label type."""
     selects: bool = False
     """Whether checkpoints are chosen by it unless `--metric-for-best-model` is given; one of each label type."""
     is_for_rare_classes: bool = False
@@ -149,22 +153,46 @@ class Metric:
         Raises:
             TypeError: It ranks rows and cannot; a mistake of whoever wrote it.
         """
-        if self.ranks and not self.greater_is_better:
-            raise TypeError(f"Metric {self.name}: rows are ranked from the greatest value, so ranks needs greater_is_better.")
         if self.ranks and self.of != "score" and not self.from_counts:
             raise TypeError(f"Metric {self.name}: rows are tested for differences, so ranks needs from_counts.")
         object.__setattr__(self, "title", self.title or self.label)
         object.__setattr__(self, "short", self.short or self.label)
 
+    @property
+    def span(self) -> float:
+        """The largest difference that there can be."""
+        return self.highest - self.lowest
+
+    @property
+    def has_points(self) -> bool:
+        """Whether differences are said in points, which are hundredths; not where there is no highest value."""
+        return math.isfinite(self.span)
+
+    @property
+    def superlative(self) -> str:
+        """What the best value is."""
+        return "highest" if self.greater_is_better else "lowest"
+
+    @property
+    def directed_title(self) -> str:
+        """The title, with the direction where a reader would expect the other."""
+        return self.title if self.greater_is_better else f"{self.title}, lower is better"
+
+    def goodness(self, value: float) -> float:
+        """The value, turned where the lower one is the better: the greater goodness is always the better."""
+        return value if self.greater_is_better else -value
+
     def of_answers(self, answers: Answers) -> float:
         """Its value."""
+        if self.of_texts:
+            return float(self.of_texts(answers).mean())
         if self.from_draws:
             return float(self.from_draws(answers.share(Draws.once))[0])
         assert self.compute is not None
         return float(self.compute(answers))
 
     def of_counts(self, counts: Counts) -> NDArray[Any]:
-        """Its value for every draw and model; for those of `resampled()`."""
+        """Its value for every draw and model; for those that are declared by counts."""
         assert self.from_counts is not None
         return self.from_counts(counts)
 
@@ -198,7 +226,7 @@ def _only(role: str, of: LabelType) -> Metric:
 
 
 def ranking(of: LabelType) -> Metric:
-    """The one by which rows are ranked."""
+    """The one by which rows are ranked unless told otherwise."""
     return _only("ranks", of)
 
 
@@ -207,10 +235,19 @@ def selecting(of: LabelType) -> Metric:
     return _only("selects", of)
 
 
-def resampled(of: LabelType = "class") -> tuple[Metric, ...]:
-    """Those that have intervals and differences of pairs, some only where there are probabilities; the one that ranks first."""
-    metrics = [metric for metric in list_metrics(of) if metric.from_counts or metric.from_draws]
-    return tuple(sorted(metrics, key=lambda metric: not metric.ranks))
+def resampled(of: LabelType) -> tuple[Metric, ...]:
+    """Those that have intervals and differences of pairs, some only where there are probabilities."""
+    return tuple(metric for metric in list_metrics(of) if metric.from_counts or metric.of_texts or metric.from_draws)
+
+
+def ranking_choices() -> tuple[str, ...]:
+    """What `--ranking-metric` takes; of one label type `list_ranking` has them."""
+    return tuple(metric.name for metric in list_metrics() if metric in list_ranking(metric.of))
+
+
+def list_ranking(of: LabelType) -> tuple[Metric, ...]:
+    """Those by which rows can be ranked: what has intervals; of scores, whose rows are not tested, any."""
+    return list_metrics(of) if of == "score" else resampled(of)
 
 
 def selection_choices() -> tuple[str, ...]:

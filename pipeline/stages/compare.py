@@ -21,6 +21,7 @@ from pipeline.comparison.exported_tables import list_tables
 from pipeline.comparison.pareto import draw_pareto, find_points
 from pipeline.comparison.plots import draw_all
 from pipeline.comparison.predictions import RecordedPredictions, read_predictions
+from pipeline.comparison.ranking import choose_ranking, refuse_unfit_predictions, refuse_unmeasured
 from pipeline.comparison.report.html import render_page
 from pipeline.comparison.report.markdown import as_plain, render_markdown
 from pipeline.comparison.report.tables import ReportData, read_provenance
@@ -41,7 +42,7 @@ from pipeline.stages.study.export_folder import check_export_folder, exporting
 from pipeline.stages.study.tags import DESCRIPTION, doubts_in, note_outcome, planned_in, reused_by, unfit_in
 from pipeline.stages.testing.test import describe_part
 from pipeline.tracking import open_tracker
-from pipeline.tracking.run_kinds import name_with_seed, row_name, short_name, trains_no_encoder, was_trained_here
+from pipeline.tracking.run_kinds import label_type_of, name_with_seed, row_name, short_name, trains_no_encoder, was_trained_here
 from pipeline.tracking.runs import Run, RunStore, Tracker, closing
 from pipeline.tracking.tags import Tag
 
@@ -61,7 +62,7 @@ def run(config: configs.CompareConfig, tracker: Tracker | None = None, parent_id
 
     Raises:
         RunError: There is no such study or run, or none with a test result.
-        ConfigError: `export_dir` holds files that this project did not write.
+        ConfigError: `export_dir` holds files that this project did not write, or the runs cannot be ranked by `ranking_metric`.
     """
     if config.export_dir:
         check_export_folder(Path(config.export_dir))
@@ -85,8 +86,13 @@ def run(config: configs.CompareConfig, tracker: Tracker | None = None, parent_id
         where = hide_credentials(tracker.tracking_uri)
         raise RunError(f"No run with a test result to compare in {where}.{reasons} Train and evaluate one first.")
     title = f"{title}, {_describe_data(selection)}"
-    table = build_table(selection.kept, selection.failed, selection.ranked)
+    if study:
+        config = dataclasses.replace(config, ranking_metric=config.ranking_metric or study.params.get("ranking_metric"))
+    metric = choose_ranking(label_type_of(selection.kept), config.ranking_metric)
+    refuse_unmeasured(metric, selection.kept)
+    table = build_table(selection.kept, selection.failed, selection.ranked, metric.name)
     recorded = read_predictions(selection.kept, tracker)
+    refuse_unfit_predictions(metric, recorded, selection.kept)
     statistics = compute_statistics(table, selection.kept, recorded)
     if not selection.ranked:
         statistics = without_groups(statistics)

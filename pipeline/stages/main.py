@@ -79,7 +79,7 @@ def run(config: configs.MainConfig, tracker: Tracker | None = None) -> StudyResu
         if not any(outcome.finished for outcome in outcomes):
             raise PipelineError("No strategy could be trained and evaluated. " + "; ".join(failures))
         comparison = compare.run(
-            configs.CompareConfig(study=logger.run_id, export_dir=config.export_dir, cache_dir=config.cache_dir),
+            configs.CompareConfig(study=logger.run_id, **_shared(configs.ComparisonConfig, config, without="explicit")),
             tracker,
             logger.run_id,
         )

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 
 from pipeline.errors import ConfigError
-from pipeline.evaluation.metric import ranking
+from pipeline.evaluation.metric import LabelType, ranking
 from pipeline.evaluation.metrics.label_sets import SUBSET_ACCURACY
 from pipeline.modeling.encoder import FAMILY_HEAD
 from pipeline.strategies.base import create_strategy, strategy_arguments
@@ -49,6 +49,12 @@ def predicts_scores(run: Run) -> bool:
 def predicts_sets(run: Run) -> bool:
     """Whether what was tested on the run are sets of labels."""
     return f"test/{SUBSET_ACCURACY.name}" in run.metrics
+
+
+def label_type_of(runs: Iterable[Run]) -> LabelType:
+    """What labels the runs, which were tested on the same examples, were asked for."""
+    runs = list(runs)
+    return "multi" if any(map(predicts_sets, runs)) else "score" if any(map(predicts_scores, runs)) else "class"
 
 
 def trains_no_encoder(run: Run) -> bool:

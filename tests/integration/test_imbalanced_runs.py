@@ -123,3 +123,24 @@ def test_older_runs_are_known_again(workspace, dataset):
     same = find_inputs(workspace.config(dataset=dataset, strategy="head_only", class_weights="none", label_smoothing=0))
     other = find_inputs(workspace.config(dataset=dataset, strategy="head_only", label_smoothing=0.1))
     assert plain.identity == same.identity != other.identity
+
+
+def test_rows_are_ranked_by_what_is_asked_for(workspace, runs, tmp_path):
+    ids = ",".join(run.run_id for run in runs.values())
+    asked = workspace.cli("compare", run_ids=ids, ranking_metric="nll", export_dir=tmp_path)
+    assert asked.exit_code == 0, asked.output
+    table = pd.read_csv(tmp_path / "results" / "model_summary.csv")
+    assert table["run_ids"].tolist() == sorted(ids.split(","), key=lambda run_id: runs_by_id(runs)[run_id].metrics["test/nll"])
+    assert "Rows are compared by NLL (lower is better), as --ranking-metric says, in place of macro F1." in asked.output
+    assert "cannot be told apart by NLL" in asked.output
+    assert (tmp_path / "results" / "nll.png").exists()
+    assert "test negative log-likelihood, lower is better" in (tmp_path / "results" / "report.html").read_text()
+    [pair] = pd.read_csv(tmp_path / "results" / "comparisons.csv").to_dict("records")
+    assert pair["nll_difference"] == pytest.approx(table["nll"][0] - table["nll"][1], abs=1e-3)
+    refused = workspace.cli("compare", run_ids=ids, ranking_metric="spearman")
+    assert refused.exit_code == REFUSED
+    assert "--ranking-metric spearman: classes are not ranked by it. Choose accuracy, " in refused.output
+
+
+def runs_by_id(runs):
+    return {run.run_id: run for run in runs.values()}

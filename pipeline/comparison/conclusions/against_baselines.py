@@ -27,6 +27,4 @@ def say_against_baseline(statistics: Statistics) -> str:
     so_are = f"; so {'is' if len(more) == 1 else 'are'} {enumerate_rows(rows, more)}" if more else ""
     rest = [number for number in others if number not in better]
     are_not = f" {enumerate_rows(rows, rest)} {'is' if len(rest) == 1 else 'are'} not." if rest else ""
-    return (
-        f"{rows[first].name} is shown better than {name}, by {say_lead(statistics.pair(first, best), first)}{so_are}.{are_not}"
-    )
+    return f"{rows[first].name} is shown better than {name}, by {say_lead(statistics, first, best)}{so_are}.{are_not}"

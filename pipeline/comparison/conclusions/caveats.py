@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator, Sequence
 import pandas as pd
 
 from pipeline.comparison.comparability import (
+    TRANSFERRED,
     describe_failures,
     describe_mixed_times,
     describe_unequal_seeds,
@@ -17,11 +18,14 @@ from pipeline.comparison.conclusions.phrases import say_lead
 from pipeline.comparison.conclusions.verdict import Verdict, explain_overruling, reach_verdict, say_not_learned
 from pipeline.comparison.conclusions.wording import wording
 from pipeline.comparison.data_audit import say_overlap
+from pipeline.comparison.pair_tests import BOOTSTRAP, HOLM, PairTest
+from pipeline.comparison.ranking import headline
 from pipeline.comparison.row_names import group_runs
 from pipeline.comparison.selection import Selection, list_budgets, list_inequalities
-from pipeline.comparison.statistics import AGAINST_INTERVAL, BOOTSTRAP, HOLM, RANKING, PairTest, Statistics
-from pipeline.comparison.table import MOST_LETTERS, headline, split_group
+from pipeline.comparison.statistics import AGAINST_INTERVAL, Statistics
+from pipeline.comparison.table import MOST_LETTERS, split_group
 from pipeline.data.token_losses import MOSTLY_UNKNOWN, UNKNOWN, explain_unknown
+from pipeline.evaluation.metric import ranking
 from pipeline.evaluation.statistics.bootstrap import smallest_accuracy_gap
 from pipeline.evaluation.statistics.chance import SWAPPED
 from pipeline.tracking.run_kinds import UNTUNED, name_with_seed, row_name
@@ -31,7 +35,7 @@ from pipeline.tracking.tags import Tag
 
 def describe_transfer(runs: Sequence[Run]) -> Iterator[str]:
     """Which second data set the transfer columns are of; a warning where it is not one and the same for all rows."""
-    tested = [run for run in runs if f"transfer/{RANKING.name}" in run.metrics]
+    tested = [run for run in runs if any(f"transfer/{metric.name}" in run.metrics for metric in TRANSFERRED)]
     if not tested:
         return
     data = {(run.tags.get(Tag.TRANSFER_FINGERPRINT, ""), run.metrics.get("transfer/examples", 0.0)) for run in tested}
@@ -53,6 +57,7 @@ def list_caveats(table: pd.DataFrame, selection: Selection, statistics: Statisti
     """What a reader must know before drawing conclusions; the verdict first, where there are statistics."""
     if statistics is not None:
         yield from describe_statistics(table, selection, statistics)
+    yield from describe_ranking(table)
     fingerprint = selection.kept[0].tags["data_fingerprint"]
     yield f"All rows were tested on the same examples (data fingerprint {fingerprint[:12]})."
     yield say_overlap(selection)
@@ -65,6 +70,17 @@ def list_caveats(table: pd.DataFrame, selection: Selection, statistics: Statisti
     yield from describe_unlike_settings(group_runs(table, selection.kept))
     for line in selection.summarise_left_out():
         yield f"Left out: {line}."
+
+
+def describe_ranking(table: pd.DataFrame) -> Iterator[str]:
+    """That another metric than usual ranks, where one does."""
+    metric, usual = headline(table), ranking(headline(table).of)
+    if metric != usual:
+        better = "" if metric.greater_is_better else " (lower is better)"
+        yield (
+            f"Rows are compared by {metric.label}{better}, as --ranking-metric says, in place of {usual.label}. That is fair "
+            "only if it was chosen before any test result was seen."
+        )
 
 
 def describe_fairness(table: pd.DataFrame, selection: Selection) -> Iterator[str]:
@@ -136,8 +152,8 @@ def describe_statistics(table: pd.DataFrame, selection: Selection, statistics: S
     yield from find_verdict(table, selection, statistics).sentences
     if any(row.group for row in statistics.rows):
         yield (
-            f"Rows that share a letter of group cannot be told apart by {RANKING.label} (all pairs tested on the same texts, "
-            "corrected by Holm's method for their number; comparisons.csv holds each)."
+            f"Rows that share a letter of group cannot be told apart by {statistics.metric.label} (all pairs tested on the "
+            "same texts, corrected by Holm's method for their number; comparisons.csv holds each)."
         )
     if any(len(split_group(row.group)) > MOST_LETTERS for row in statistics.rows):
         yield f"Of groups of more than {MOST_LETTERS} letters only the first are shown; model_summary.csv has them whole."
@@ -173,7 +189,7 @@ def _describe_overruled(statistics: Statistics) -> Iterator[str]:
                 names = f"{statistics.rows[better].name} and {statistics.rows[other].name}"
                 yield (
                     f"{AGAINST_INTERVAL} {names} {share} although the 95 % interval of their difference, "
-                    f"{say_lead(pair, better)}, {holds}: {explain_overruling(pair, statistics)}."
+                    f"{say_lead(statistics, better, other)}, {holds}: {explain_overruling(pair, statistics)}."
                 )
         else:
             yield (

@@ -3,26 +3,50 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
-from pipeline.comparison.statistics import PairTest, RowStatistics
+from pipeline.comparison.statistics import RowStatistics, Statistics
+from pipeline.evaluation.metric import Metric
 
 MOST_NAMED = 6
 """Of more rows only the number is said."""
 
 
-def say_lead(test: PairTest | None, top: int) -> str:
-    """By how much the row `top` is better, with the interval."""
+@dataclass(frozen=True)
+class Unit:
+    """How differences in a metric are written."""
+
+    factor: int
+    """By which they are multiplied: 100 of what is said in points."""
+    word: str
+    decimals: int
+
+    @classmethod
+    def of(cls, metric: Metric) -> Unit:
+        """Points, or of what has no highest value its own unit."""
+        return cls(100, " points", 1) if metric.has_points else cls(1, "", 3)
+
+    def say(self, difference: float) -> str:
+        """With the word."""
+        return f"{self.factor * difference:.{self.decimals}f}{self.word}"
+
+
+def say_lead(statistics: Statistics, top: int, other: int) -> str:
+    """By how much the row `top` is better than another, with the interval."""
+    test, unit = statistics.pair(top, other), Unit.of(statistics.metric)
     assert test is not None  # whoever is behind was tested
-    value, low, high = test.lead.value, test.lead.low, test.lead.high
+    value, low, high = (unit.factor * figure for figure in (test.lead.value, test.lead.low, test.lead.high))
     value, low, high = (value, low, high) if test.first == top else (-value, -high, -low)
     # With one decimal a bound just above 0 would read as if the interval held it.
-    decimals = next((count for count in (1, 2, 3) if all(_keeps_sign(figure, count) for figure in (value, low, high))), 4)
-    return f"{100 * value:.{decimals}f} points ({100 * low:.{decimals}f} to {100 * high:.{decimals}f})"
+    least = unit.decimals
+    tried = range(least, least + 3)
+    decimals = next((count for count in tried if all(_keeps_sign(figure, count) for figure in (value, low, high))), least + 3)
+    return f"{value:.{decimals}f}{unit.word} ({low:.{decimals}f} to {high:.{decimals}f})"
 
 
-def _keeps_sign(share: float, decimals: int) -> bool:
-    """Whether a share that is not 0 is not printed as 0 points either."""
-    return share == 0 or round(100 * share, decimals) != 0
+def _keeps_sign(figure: float, decimals: int) -> bool:
+    """Whether what is not 0 is not printed as 0 either."""
+    return figure == 0 or round(figure, decimals) != 0
 
 
 def tell_apart(shares: Sequence[float]) -> Callable[[float], str]:

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import pandas as pd
 
 from pipeline.comparison.conclusions.against_baselines import say_against_baseline
-from pipeline.comparison.conclusions.phrases import MOST_NAMED, enumerate_rows, list_names, say_lead, tell_apart
+from pipeline.comparison.conclusions.phrases import MOST_NAMED, Unit, enumerate_rows, list_names, say_lead, tell_apart
 from pipeline.comparison.conclusions.wording import wording
-from pipeline.comparison.statistics import HOLM, RANKING, PairTest, RowStatistics, Statistics
-from pipeline.comparison.table import headline
+from pipeline.comparison.pair_tests import HOLM, PairTest
+from pipeline.comparison.statistics import RowStatistics, Statistics
 from pipeline.errors import enumerate_some
 from pipeline.evaluation.statistics.bootstrap import smallest_accuracy_gap
 
@@ -25,7 +25,7 @@ class Verdict:
     """What follows from the figures. Rows are given by their number in the table."""
 
     top: int | None
-    """The row of the highest score of those that learned; None where there is none, or the rows are not ranked."""
+    """The row of the best score of those that learned; None where there is none, or the rows are not ranked."""
     ahead: tuple[int, ...]
     """Rows that are better than it on the seeds that both have; only where rows lack seeds."""
     tied: tuple[int, ...]
@@ -60,7 +60,7 @@ def reach_verdict(
         missing: What a study has planned and not begun.
     """
     rows = statistics.rows
-    of_scores = headline(table).of == "score"
+    of_scores = statistics.metric.of == "score"
     untested = () if of_scores else tuple(number for number, row in enumerate(rows) if row.score is None)
     unlearned = tuple(number for number, row in enumerate(rows) if row.set_apart)
     not_learned = " ".join(_not_learned(statistics, unlearned, of_scores))
@@ -100,7 +100,7 @@ _NO_COST = "So nothing can be said either of what a cheaper strategy would lose.
 
 @dataclass(frozen=True)
 class _Ranking:
-    """The rows by what the tests show of each and the one with the highest score."""
+    """The rows by what the tests show of each and the one with the best score."""
 
     statistics: Statistics
     table: pd.DataFrame
@@ -118,7 +118,7 @@ class _Ranking:
 
     @property
     def best(self) -> str:
-        """Name of the row with the highest score."""
+        """Name of the row with the best score."""
         return self.rows[self.top].name
 
     def rank(self) -> str:
@@ -140,7 +140,7 @@ class _Ranking:
         whom = "" if len(self.behind) == 1 else f"{self.rows[nearest].name} "
         clause = (
             f"{enumerate_rows(self.rows, self.behind)} {'is' if len(self.behind) == 1 else 'are'} behind, "
-            f"{whom}by {say_lead(self.statistics.pair(self.top, nearest), self.top)}"
+            f"{whom}by {say_lead(self.statistics, self.top, nearest)}"
         )
         if self.tied:
             to = f"between {self.best} and {named}" if len(self._leaders()) > 1 else f"to {named}"
@@ -150,17 +150,20 @@ class _Ranking:
         return f"{self.best} is ahead of all others ({self._score([self.top])}): {clause}."
 
     def against_intervals(self) -> Iterator[str]:
-        """Where what decides says other than the interval of a difference to the row with the highest score."""
+        """Where what decides says other than the interval of a difference to the row with the best score."""
         for which, says in ((self.tied, "leaves out 0"), (self.behind, "holds 0")):
-            by_reason: dict[str, list[tuple[int, PairTest]]] = {}
+            by_reason: dict[str, list[int]] = {}
             for number in which:
                 test = self.statistics.pair(self.top, number)
                 if test is not None and test.overruled_by:
-                    by_reason.setdefault(explain_overruling(test, self.statistics), []).append((number, test))
-            for reason, pairs in by_reason.items():
-                listed = [f"{self.rows[number].name}, {say_lead(test, self.top)}," for number, test in pairs[:_OVERRULED]]
-                more = f" and {len(pairs) - _OVERRULED} more" if len(pairs) > _OVERRULED else ""
-                each = "" if len(pairs) == 1 else " each"
+                    by_reason.setdefault(explain_overruling(test, self.statistics), []).append(number)
+            for reason, numbers in by_reason.items():
+                listed = [
+                    f"{self.rows[number].name}, {say_lead(self.statistics, self.top, number)},"
+                    for number in numbers[:_OVERRULED]
+                ]
+                more = f" and {len(numbers) - _OVERRULED} more" if len(numbers) > _OVERRULED else ""
+                each = "" if len(numbers) == 1 else " each"
                 yield (
                     f"The 95 % interval of {self.best}'s lead over {' over '.join(listed)}{more}{each} {says}, but {reason}."
                 )
@@ -204,7 +207,7 @@ class _Ranking:
         )
 
     def _highest(self) -> str:
-        """Who has the highest score; what the table prints alike shares it."""
+        """Who has the best score; what the table prints alike shares it."""
         leaders = self._leaders()
         verb = "share" if len(leaders) > 1 else "has"
         among = ""
@@ -212,42 +215,43 @@ class _Ranking:
             among = f" of the rows{self._that_learned()}"
         if self._is_behind_in_table(leaders):
             among += " by the predictions that could be read"
-        return f"{enumerate_rows(self.rows, leaders, 'rows')} {verb} the highest score{among} ({self._score(leaders)})"
+        best = f"{verb} the {self.statistics.metric.superlative} score{among} ({self._score(leaders)})"
+        return f"{enumerate_rows(self.rows, leaders, 'rows')} {best}"
 
     def _that_learned(self) -> str:
         return f" that learned{_with_seeds(self.rows, self.unlearned)}" if self.unlearned else ""
 
     def _leaders(self) -> list[int]:
-        """The row with the highest score, and those not told apart from it whose score is printed alike."""
+        """The row with the best score, and those not told apart from it whose score is printed alike."""
         return [self.top, *(number for number in self.tied if self._shown(number) == self._shown(self.top))]
 
     def _shown(self, number: int) -> float:
+        """How good the row is, by the score that is shown."""
         interval = self.rows[number].score
-        return round(interval.value, _SHOWN_DECIMALS) if interval else float("nan")
+        return self.statistics.metric.goodness(round(interval.value, _SHOWN_DECIMALS)) if interval else float("nan")
 
     def _is_behind_in_table(self, leaders: Sequence[int]) -> bool:
-        """Whether a row has a higher mean than one of these in the table, which counts seeds without predictions, too."""
-        if RANKING.name not in self.table:
-            return False
-        scores = self.table[RANKING.name].astype(float).round(_SHOWN_DECIMALS).tolist()
-        lowest = min(scores[number] for number in leaders)
-        return any(score > lowest for number, score in enumerate(scores) if number not in self.unlearned)
+        """Whether a row has a better mean than one of these in the table, which counts seeds without predictions, too."""
+        lowest = min(self._in_table(number) for number in leaders)
+        return any(self._in_table(number) > lowest for number in range(len(self.rows)) if number not in self.unlearned)
 
     def _in_table(self, number: int) -> float:
-        """The row's mean in the table, which counts seeds without predictions, too."""
-        return round(float(self.table[RANKING.name].iloc[number]), _SHOWN_DECIMALS) if RANKING.name in self.table else -1.0
+        """The same by the row's mean in the table, which counts seeds without predictions, too."""
+        metric = self.statistics.metric
+        if metric.name not in self.table:
+            return self._shown(number)
+        return metric.goodness(round(float(self.table[metric.name].iloc[number]), _SHOWN_DECIMALS))
 
     def _lowest(self, leaders: Sequence[int]) -> float:
-        """The lowest score that is shown of these, by their predictions or in the table."""
-        shown = [self._shown(number) for number in leaders]
-        return min([*shown, *(self._in_table(number) for number in leaders if RANKING.name in self.table)])
+        """The least good that is shown of these, by their predictions or in the table."""
+        return min(shown for number in leaders for shown in (self._shown(number), self._in_table(number)))
 
     def _score(self, leaders: Sequence[int]) -> str:
         """The score and the intervals; of how many seeds it is, where that are not all of the table's."""
         rows = [self.rows[number] for number in leaders]
         intervals = [row.score for row in rows if row.score]
         ranges = [f"{interval.low:.3f} to {interval.high:.3f}" for interval in intervals]
-        said = f"{RANKING.label} {intervals[0].value:.3f}"
+        said = f"{self.statistics.metric.label} {intervals[0].value:.3f}"
         if len({*ranges}) == 1:
             said += f", 95 % interval {ranges[0]}"
         elif len(ranges) <= MOST_NAMED:
@@ -330,16 +334,16 @@ def _limits(
         limits.append(f"there is one seed{whom}, so this is said of the trained models and not of what another seed would give")
     elif fewest == 2:
         limits.append("two seeds do not tell how much seeds differ, so small differences may still be chance")
-    gap, kind, provided = statistics.smallest_gap, RANKING.label, "before the correction for many pairs"
+    gap, metric, provided = statistics.smallest_gap, statistics.metric, "before the correction for many pairs"
     if gap is None and statistics.pairs:
-        gap, kind = smallest_accuracy_gap(statistics.texts), wording(statistics.label_type).right.label
+        gap, metric = smallest_accuracy_gap(statistics.texts), wording(statistics.label_type).right
         provided = "if one text in twenty is judged differently"
-    if gap is not None and gap > 1:
+    if gap is not None and gap > metric.span:
         limits.append(f"{statistics.texts:,} test texts and so few seeds cannot be relied on to show any difference at all")
     elif gap is not None:
         limits.append(
-            f"{statistics.texts:,} test texts show a difference in {kind} of {100 * gap:.1f} points or more between two rows "
-            f"at least four times in five ({provided}), a smaller one less often"
+            f"{statistics.texts:,} test texts show a difference in {metric.label} of {Unit.of(metric).say(gap)} or more "
+            f"between two rows at least four times in five ({provided}), a smaller one less often"
         )
     elif known:
         limits.append(f"the interval is that of {statistics.texts:,} test texts of one data set")

@@ -10,7 +10,6 @@ from pipeline.comparison.report import tables
 from pipeline.comparison.report.blocks import Block, BulletList, Charts, Code, Collapsible, Paragraph, Section
 from pipeline.comparison.report.svg_charts import draw_calibration, draw_costs, draw_learning
 from pipeline.comparison.report.tables import ReportData
-from pipeline.comparison.statistics import RANKING
 
 _MATRIX_CLASSES = 12  # of more, a matrix fits no page
 _OPEN_CHARTS = 6  # more of a kind are folded
@@ -51,9 +50,9 @@ def _trade_offs(content: ReportData) -> Iterator[Block]:
         hollow = " A hollow mark is dominated: another row costs no more and was shown to be better."
         judged = hollow if content.selection.ranked else ""
         if content.statistics.apart:
-            judged += " A cross did not learn; where it lies below the others it stands at the edge."
+            judged += " A cross did not learn; where it lies beyond the others it stands at the edge."
         yield Paragraph(
-            f"Bars are 95 % intervals of {RANKING.label}, and the range of the cost over seeds.{judged} "
+            f"Bars are 95 % intervals of {content.statistics.metric.label}, and the range of the cost over seeds.{judged} "
             "Times and memory are compared on the same hardware, precision, batch size and number of processes only."
         )
         yield Charts(draw_costs(content), "pareto")

@@ -13,7 +13,6 @@ from pipeline.comparison.pareto import Cost, Point, by_setting
 from pipeline.comparison.plots import color_number, dash_number, shape_of
 from pipeline.comparison.report.blocks import Chart
 from pipeline.comparison.report.tables import ReportData
-from pipeline.comparison.statistics import RANKING
 
 _LEFT, _RIGHT, _TOP, _BOTTOM = 62, 18, 14, 46
 _LETTER = 6.2  # width of a name's letter, about
@@ -386,8 +385,9 @@ def _draw_cost(cost: Cost, points: Sequence[Point], content: ReportData, setting
         )
         for point in points
     ]
-    label = f"{RANKING.label} against {cost.title}{f' ({setting})' if setting else ''}, a mark a row"
-    return draw_scatter(marks, cost.title, f"test {RANKING.title}", label) + legend(marks)
+    metric = content.statistics.metric
+    label = f"{metric.label} against {cost.title}{f' ({setting})' if setting else ''}, a mark a row"
+    return draw_scatter(marks, cost.title, f"test {metric.directed_title}", label) + legend(marks)
 
 
 def _describe_rank(point: Point, names: Sequence[str]) -> str:

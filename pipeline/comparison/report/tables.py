@@ -14,18 +14,22 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pipeline.comparison.breakdown import Breakdown
+from pipeline.comparison.comparability import TRANSFERRED, worst_column
+from pipeline.comparison.conclusions.phrases import Unit
 from pipeline.comparison.conclusions.wording import wording
 from pipeline.comparison.curves import Curve
 from pipeline.comparison.data_audit import OVERLAP, DataAudit
+from pipeline.comparison.pair_tests import PairTest
 from pipeline.comparison.pareto import Cost, Point
 from pipeline.comparison.predictions import RecordedPredictions, read_record
 from pipeline.comparison.report.blocks import Cell, Table
 from pipeline.comparison.selection import Selection
-from pipeline.comparison.statistics import RANKING, PairTest, Statistics
-from pipeline.comparison.table import Column, headline, shown_columns
+from pipeline.comparison.statistics import Statistics
+from pipeline.comparison.table import Column, shown_columns
 from pipeline.data.overlap.pairs import PAIR_KINDS
 from pipeline.data.overlap.texts import KINDS
-from pipeline.evaluation.metric import list_metrics
+from pipeline.evaluation.metric import Metric, list_metrics
+from pipeline.evaluation.metrics.macro import F1
 from pipeline.evaluation.multi_label import AT_HALF
 from pipeline.evaluation.testing.predictions import count_confusions
 from pipeline.tracking.run_kinds import was_trained_here
@@ -34,12 +38,6 @@ from pipeline.tracking.runs import Run, RunStore
 _HARDEST = 20
 _CLASSES = 12  # more fit no page; those that are hardest are shown
 _DARKEST = 0.8  # a number must stay readable
-_SCORES = (
-    *(f"{RANKING.name}_low", AT_HALF, "group", "learned"),
-    *(f"{metric.name}_min" for metric in list_metrics() if metric.ranks),
-    *(metric.name for metric in list_metrics() if metric.is_prominent and not metric.ranks),
-    *("ece", f"transfer_{RANKING.name}"),
-)
 _COSTS = ("trainable_percent", "setting", "train_seconds", "cache_seconds", "peak_cuda_mb", "peak_rss_mb", "artifact_mb")
 
 
@@ -112,7 +110,7 @@ def results(content: ReportData) -> Table:
     columns.pop("entry", None)  # the name holds it
     if "ece" in content.table:
         columns["ece"] = Column("ece", "ECE", [_figure(value, ".3f") for value in content.table["ece"]], is_text=False)
-    order = [name for name in (headline(content.table).name, *_SCORES, *_COSTS) if name in columns]
+    order = [name for name in (*_scores(content.statistics.metric), *_COSTS) if name in columns]
     order += [name for name in columns if name not in order]
     values = {name: _sort_values(columns[name], content.table[name]) for name in order}
     if "ece" in values:
@@ -123,6 +121,13 @@ def results(content: ReportData) -> Table:
     ]
     headings = ["name", *(columns[name].heading for name in order)]
     return Table("Test scores and costs", headings, rows, named=True)
+
+
+def _scores(ranks: Metric) -> Iterator[str]:
+    """Columns in the order in which the report shows them, what ranks first."""
+    yield from (ranks.name, f"{ranks.name}_low", AT_HALF, "group", "learned", worst_column(ranks.name))
+    yield from (metric.name for metric in list_metrics() if metric.is_prominent and metric.name != ranks.name)
+    yield from ("ece", *(f"transfer_{metric.name}" for metric in TRANSFERRED))
 
 
 def _last_if_apart(content: ReportData, errors: Sequence[float | None]) -> list[float | None]:
@@ -163,11 +168,11 @@ def by_length(content: ReportData) -> Table:
     """The score of every row on short and on long texts."""
     table = content.breakdown.by_length
     parts = table.drop_duplicates("min_words")
-    wide = table.pivot_table(RANKING.name, "row", "min_words", sort=False).reindex(table["row"].unique())
+    wide = table.pivot_table(F1.name, "row", "min_words", sort=False).reindex(table["row"].unique())
     bounds = parts[["min_words", "max_words", "texts"]].to_numpy().tolist()
     spans = [f"{low} to {high}" if low < high else f"{low}" for low, high, _ in bounds]
     headings = [f"{span} words ({texts:,})" for span, (*_, texts) in zip(spans, bounds, strict=True)]
-    score = f"{RANKING.label[0].upper()}{RANKING.label[1:]}"
+    score = f"{F1.label[0].upper()}{F1.label[1:]}"
     return _shaded(
         f"{score} by length of text; a {_kind(content)} that stands in no text of a part counts 0 there",
         wide[parts["min_words"]],
@@ -204,13 +209,19 @@ def certainty(content: ReportData) -> Table:
 
 def pairs(content: ReportData) -> Table:
     """Every pair of rows."""
-    names = content.names
+    names, metric = content.names, content.statistics.metric
+    unit = Unit.of(metric)
+
+    def differ(pair: PairTest) -> list[Cell]:
+        gap, form = pair.differences[metric.name], f"+.{unit.decimals + 1}f"
+        value, low, high = (format(unit.factor * figure, form) for figure in (gap.value, gap.low, gap.high))
+        return [Cell(value, gap.value), Cell(f"{low} to {high}", gap.low)]
+
     rows = [
         [
             Cell(names[pair.first]),
             Cell(names[pair.second]),
-            Cell(f"{100 * pair.lead.value:+.2f}", pair.lead.value),
-            Cell(f"{100 * pair.lead.low:+.2f} to {100 * pair.lead.high:+.2f}", pair.lead.low),
+            *differ(pair),
             Cell(f"{pair.p_holm:.3g}", pair.p_holm),
             Cell(f"{pair.p_mcnemar_holm:.3g}", pair.p_mcnemar_holm),
             Cell(_conclude(pair, names, content.selection.ranked)),
@@ -218,7 +229,15 @@ def pairs(content: ReportData) -> Table:
         for pair in content.statistics.pairs
     ]
     test = wording(content.statistics.label_type).pair_test
-    headings = ["first", "second", f"{RANKING.label}, points", "95 % interval", "p (Holm)", f"{test} p (Holm)", "so"]
+    headings = [
+        "first",
+        "second",
+        metric.label + unit.word.replace(" ", ", "),
+        "95 % interval",
+        "p (Holm)",
+        f"{test} p (Holm)",
+        "so",
+    ]
     return Table("First less second, on the same test texts", headings, rows)
 
 

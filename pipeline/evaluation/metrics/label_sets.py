@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pipeline.evaluation.metric import Answers, Counts, Metric
+from pipeline.evaluation.metric import Answers, Counts, Draws, Metric
+from pipeline.evaluation.metrics.ranked import areas
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
 
 
-def _f1(answers: Answers, average: str, zero_division: float = 0.0) -> float:
+def _f1(answers: Answers, average: str) -> float:
     from sklearn.metrics import f1_score
 
-    return float(f1_score(answers.gold, answers.predicted, average=average, zero_division=zero_division))
+    return float(f1_score(answers.gold, answers.predicted, average=average, zero_division=0.0))
 
 
 def _macro_f1_from_counts(counts: Counts) -> NDArray[Any]:
@@ -45,26 +44,18 @@ def _exact_from_counts(counts: Counts) -> NDArray[Any]:
     return shares
 
 
-def _over_labels(answers: Answers, score: Callable[[Any, Any], float], otherwise: float) -> float:
-    """The mean over the labels that some texts have and others have not; `otherwise` without one."""
+def _f1_of_texts(answers: Answers) -> NDArray[Any]:
     import numpy as np
 
-    assert answers.probabilities is not None
-    gold, probabilities = answers.gold.astype(bool), answers.probabilities()
-    told = np.flatnonzero(gold.any(axis=0) & ~gold.all(axis=0)).tolist()
-    return float(np.mean([score(gold[:, label], probabilities[:, label]) for label in told])) if told else otherwise
+    gold, predicted = answers.gold.astype(bool), answers.predicted.astype(bool)
+    said = (gold.sum(axis=1) + predicted.sum(axis=1)).astype(np.float64)
+    scores: NDArray[Any] = np.divide(2 * (gold & predicted).sum(axis=1), said, out=np.ones(len(gold)), where=said > 0)
+    return scores
 
 
-def _average_precision(answers: Answers) -> float:
-    from sklearn.metrics import average_precision_score
-
-    return _over_labels(answers, average_precision_score, 0.0)
-
-
-def _auroc(answers: Answers) -> float:
-    from sklearn.metrics import roc_auc_score
-
-    return _over_labels(answers, roc_auc_score, 0.5)
+def _average_precision(draws: Draws) -> NDArray[Any]:
+    found = draws.share(areas)
+    return found.mean_precision(found.told)
 
 
 F1_MACRO = Metric(
@@ -92,7 +83,7 @@ F1_SAMPLES = Metric(
     name="f1_samples",
     label="samples F1",
     of="multi",
-    compute=lambda answers: _f1(answers, "samples", 1.0),
+    of_texts=_f1_of_texts,
 )
 """Of each text, averaged over texts. A text without labels that is given none counts 1."""
 SUBSET_ACCURACY = Metric(
@@ -116,15 +107,15 @@ AVERAGE_PRECISION = Metric(
     name="average_precision",
     label="average precision",
     of="multi",
-    compute=_average_precision,
+    from_draws=_average_precision,
     uses_probabilities=True,
 )
-"""The area below precision over recall, averaged over labels: no threshold plays a part."""
+"""The area below precision over recall, averaged over the labels that some texts have and others have not."""
 AUROC = Metric(
     name="auroc",
     label="AUROC",
     of="multi",
-    compute=_auroc,
+    from_draws=lambda draws: draws.share(areas).mean_roc(),
     uses_probabilities=True,
 )
-"""Averaged over labels: how often a text that has it gets a higher probability than one that has not."""
+"""Averaged over the same labels: how often a text that has it gets a higher probability than one that has not."""

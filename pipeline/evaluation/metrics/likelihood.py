@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pipeline.evaluation.metric import Draws, Metric
+from pipeline.evaluation.metric import Answers, Metric
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,12 +19,11 @@ def surprise(probability: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]
     return each
 
 
-def _from_draws(draws: Draws) -> NDArray[Any]:
+def _of_texts(answers: Answers) -> NDArray[Any]:
     import numpy as np
 
-    each = surprise(draws.probabilities[np.arange(len(draws.gold)), draws.gold])
-    means: NDArray[Any] = draws.weights @ each / draws.weights.sum(axis=1)
-    return means
+    assert answers.probabilities is not None
+    return surprise(answers.probabilities()[np.arange(len(answers.gold)), answers.gold])
 
 
 NLL = Metric(
@@ -32,7 +31,7 @@ NLL = Metric(
     label="NLL",
     title="negative log-likelihood",
     of="class",
-    from_draws=_from_draws,
+    of_texts=_of_texts,
     greater_is_better=False,
     highest=float("inf"),
     uses_probabilities=True,

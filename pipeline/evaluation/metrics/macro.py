@@ -19,6 +19,20 @@ def _averages(answers: Answers) -> tuple[float, float, float]:
     return float(precision), float(recall), float(f1)
 
 
+def _precision_from_counts(counts: Counts) -> NDArray[Any]:
+    import numpy as np
+
+    means: NDArray[Any] = (counts.right / np.maximum(1, counts.predicted)).mean(axis=-1)
+    return means
+
+
+def _recall_from_counts(counts: Counts) -> NDArray[Any]:
+    import numpy as np
+
+    means: NDArray[Any] = (counts.right / np.maximum(1, counts.true)).mean(axis=-1)
+    return means
+
+
 def _f1_from_counts(counts: Counts) -> NDArray[Any]:
     import numpy as np
 
@@ -32,6 +46,7 @@ PRECISION = Metric(
     title="macro precision",
     of="class",
     compute=lambda answers: answers.share(_averages)[0],
+    from_counts=_precision_from_counts,
 )
 RECALL = Metric(
     name="recall_macro",
@@ -39,6 +54,7 @@ RECALL = Metric(
     title="macro recall",
     of="class",
     compute=lambda answers: answers.share(_averages)[1],
+    from_counts=_recall_from_counts,
 )
 F1 = Metric(
     name="f1_macro",

@@ -13,10 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.evaluation.metric import Counts, Draws, resampled
+from pipeline.evaluation.metric import Answers, Counts, Draws, LabelType, resampled
 
 RESAMPLES = 10_000
 FEWEST_RESAMPLES = 1_000
+MOST_SORTED = 2_000_000
+"""Texts, classes and runs multiplied, of which the texts of `FEWEST_RESAMPLES` draws are sorted: half a minute."""
 
 LEVEL = 0.95
 POWER = 0.8
@@ -25,7 +27,6 @@ _WORK = 2e10  # products of a weight and an indicator: a few seconds
 _WORK_OF_A_DRAW = 60
 _SPARSE_FROM = 16  # classes; a product with few non-zeros costs about as much as one with so many dense columns
 _CELLS = 4_000_000  # of any matrix held at a time
-_MOST_SORTED = 2e9  # texts, classes, runs and draws multiplied: half a minute
 
 _QUANTILES = 100
 
@@ -41,6 +42,15 @@ class ResampledScores:
     resamples: int
     """How many times the texts were drawn."""
 
+    @property
+    def runs(self) -> int:
+        """How many there are."""
+        return len(next(iter(self.covariance.values())))
+
+    def estimate(self, parts: Sequence[NDArray[np.float64]]) -> dict[str, Estimate]:
+        """The same sum of means over seeds of every metric, by name; see the function `estimate`."""
+        return {name: estimate(values, self.covariance[name], parts) for name, values in self.scores.items()}
+
 
 def resample_scores(
     gold: NDArray[Any],
@@ -53,8 +63,8 @@ def resample_scores(
     """Draw as many texts as there are, with replacement, again and again; each draw scores all runs.
 
     The same texts are drawn for every run, so differences between runs are paired. Of very many texts, runs and classes
-    fewer resamples are drawn, at least `FEWEST_RESAMPLES`; the standard error is then within 2 % of that of many. Metrics of
-    probabilities, which sort the texts, see the first `FEWEST_RESAMPLES` alone, and are left out where that would take long.
+    fewer resamples are drawn, at least `FEWEST_RESAMPLES`; the standard error is then within 2 % of that of many. Metrics that
+    sort the texts see the first `FEWEST_RESAMPLES` alone, and are left out where that would take long (`sorts_in_time`).
 
     Args:
         gold: Index of the true class, shape [texts]; of label sets whether each is true, shape [texts, classes].
@@ -71,22 +81,48 @@ def resample_scores(
         resamples = int(np.clip(_WORK / max(1, work), FEWEST_RESAMPLES, RESAMPLES))
     ones = np.ones((1, texts), np.float32)
     blocks = list((_blocks_of_sets if gold.ndim == 2 else _blocks)(gold, predicted, classes))
+    by_text = _measure_texts(gold, predicted, classes, probabilities)
     sorted_draws = min(resamples, FEWEST_RESAMPLES)
-    if texts * classes * runs * sorted_draws > _MOST_SORTED:
-        probabilities = ()
+    to_sort = probabilities if sorts_in_time(texts, classes, runs) else ()
     drawn: list[dict[str, NDArray[np.float64]]] = []
     done = 0
     for weights in _draw(texts, resamples, np.random.default_rng(seed)):
         first = weights[: max(0, sorted_draws - done)]
-        drawn.append(_score(weights, gold, blocks, classes) | (_score_sorted(first, gold, probabilities) if len(first) else {}))
+        drawn.append(
+            _score(weights, gold, blocks, classes, by_text) | (_score_sorted(first, gold, to_sort) if len(first) else {})
+        )
         done += len(weights)
-    as_they_are = _score(ones, gold, blocks, classes) | _score_sorted(ones, gold, probabilities)
+    as_they_are = _score(ones, gold, blocks, classes, by_text) | _score_sorted(ones, gold, to_sort)
     scores = {name: np.concatenate([some[name] for some in drawn if name in some]) for name in as_they_are}
     return ResampledScores(
         {name: values[0] for name, values in as_they_are.items()},
         {name: np.cov(values, rowvar=False).reshape(runs, runs) for name, values in scores.items()},
         resamples,
     )
+
+
+def sorts_in_time(texts: int, classes: int, runs: int) -> bool:
+    """Whether metrics that sort the texts of each draw are computed of so many."""
+    return texts * classes * runs <= MOST_SORTED
+
+
+def _label_type(gold: NDArray[Any]) -> LabelType:
+    return "multi" if gold.ndim == 2 else "class"
+
+
+def _measure_texts(
+    gold: NDArray[Any], predicted: NDArray[Any], classes: int, probabilities: Sequence[NDArray[np.float64]]
+) -> dict[str, NDArray[np.float64]]:
+    """Name of each metric that is a mean over texts -> its value for each text; shape [texts, runs]."""
+    answers = [
+        Answers(gold, mine, classes, (lambda run=run: probabilities[run]) if probabilities else None)  # type: ignore[misc]
+        for run, mine in enumerate(predicted)
+    ]
+    return {
+        metric.name: np.stack([metric.of_texts(mine) for mine in answers], axis=1)
+        for metric in resampled(_label_type(gold))
+        if metric.of_texts and (probabilities or not metric.uses_probabilities)
+    }
 
 
 def _draw(texts: int, resamples: int, generator: np.random.Generator) -> Iterator[NDArray[np.float32]]:
@@ -130,13 +166,19 @@ def _blocks_of_sets(gold: NDArray[np.bool_], predicted: NDArray[np.bool_], class
         yield np.ascontiguousarray(columns.transpose(1, 0, 2)).reshape(len(gold), -1)
 
 
-def _score(weights: NDArray[np.float32], gold: NDArray[Any], blocks: list[Any], classes: int) -> dict[str, NDArray[np.float64]]:
-    """Scores of every run with the texts weighted; shape [resamples, runs] each."""
+def _score(
+    weights: NDArray[np.float32],
+    gold: NDArray[Any],
+    blocks: list[Any],
+    classes: int,
+    by_text: dict[str, NDArray[np.float64]],
+) -> dict[str, NDArray[np.float64]]:
+    """Scores by counts, and means over texts, of every run with the texts weighted; shape [resamples, runs] each."""
     of_sets = gold.ndim == 2
     truth = gold.astype(np.float32) if of_sets else np.zeros((len(gold), classes), np.float32)
     if not of_sets:
         truth[np.arange(len(gold)), gold] = 1
-    metrics = [metric for metric in resampled("multi" if of_sets else "class") if metric.from_counts]
+    metrics = [metric for metric in resampled(_label_type(gold)) if metric.from_counts]
     support = (weights @ truth).astype(np.float64)[:, None, :]
     scores: dict[str, list[NDArray[np.float64]]] = {metric.name: [] for metric in metrics}
     for indicators in blocks:
@@ -146,15 +188,16 @@ def _score(weights: NDArray[np.float32], gold: NDArray[Any], blocks: list[Any], 
         drawn = Counts(right, predicted, support, len(gold), counts[:, :, -1] if of_sets else None)
         for metric in metrics:
             scores[metric.name].append(metric.of_counts(drawn))
-    return {name: np.concatenate(values, axis=1) for name, values in scores.items()}
+    counted = {name: np.concatenate(values, axis=1) for name, values in scores.items()}
+    return counted | {name: weights @ values / len(gold) for name, values in by_text.items()}
 
 
 def _score_sorted(
-    weights: NDArray[np.float32], gold: NDArray[np.int64], probabilities: Sequence[NDArray[np.float64]]
+    weights: NDArray[np.float32], gold: NDArray[Any], probabilities: Sequence[NDArray[np.float64]]
 ) -> dict[str, NDArray[np.float64]]:
-    """Scores by probabilities of every run with the texts weighted; shape [resamples, runs] each."""
+    """Scores that sort the texts, of every run with the texts weighted; shape [resamples, runs] each."""
     draws = [Draws(gold, given, weights) for given in probabilities]
-    by_metric = {metric.name: metric.from_draws for metric in resampled() if metric.from_draws}
+    by_metric = {metric.name: metric.from_draws for metric in resampled(_label_type(gold)) if metric.from_draws}
     return {name: np.stack([score(each) for each in draws], axis=1) for name, score in by_metric.items() if draws}
 
 

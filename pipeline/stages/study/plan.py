@@ -13,6 +13,7 @@ from typing import get_args
 
 from pipeline import config as configs
 from pipeline.atomic_io import replace_text
+from pipeline.comparison.ranking import choose_ranking, refuse_long_sorting, refuse_without_probabilities
 from pipeline.config.fields import SEED_LIMIT
 from pipeline.config.identity import SEEDS, identify, without_encoder
 from pipeline.config.stage import flag
@@ -74,6 +75,7 @@ def plan_study(config: configs.MainConfig) -> StudyPlan:
     Raises:
         InputError: A mistake in options, recipe, data or model; all that can be found together are reported together.
     """
+    choose_ranking(config.label_type, config.ranking_metric)
     precision = settle_precision(config.precision, config.cache_dir)
     plans = [dataclasses.replace(plan, precision=precision) for plan in map(resolve_strategy, _plan(config))]
     refuse_idle_pooling(config.explicit, [plan.objective for plan in plans])
@@ -81,6 +83,7 @@ def plan_study(config: configs.MainConfig) -> StudyPlan:
     refuse_idle_model_labels(config.explicit, [(plan.objective, plan.head) for plan in plans])
     refuse_idle_encoder_options(config, [plan.strategy for plan in plans])
     strategies, unfit = _check_strategies(plans, named=not _is_open(config))
+    _check_ranking(config, strategies)
     fitting = [inputs.config for inputs in strategies]
     _check_seeds(config.seeds, fitting)
     if config.tune:
@@ -216,6 +219,19 @@ def _check_seeds(seeds: int, plans: Sequence[configs.TrainConfig]) -> None:
     highest = max(plan.seed for plan in plans) + seeds - 1
     if highest >= SEED_LIMIT:
         raise ConfigError(f"--seeds {seeds}: the last seed would be {highest}, above {SEED_LIMIT - 1}. Lower --seed.")
+
+
+def _check_ranking(config: configs.MainConfig, strategies: Sequence[TrainingInputs]) -> None:
+    """Refuse a metric by which the rows could not be ranked once they are trained.
+
+    Raises:
+        ConfigError: As said.
+    """
+    metric = choose_ranking(config.label_type, config.ranking_metric)
+    without = [inputs.config.title for inputs in strategies if metric.name not in inputs.objective.task.metrics]
+    refuse_without_probabilities(metric, list(dict.fromkeys(without)))
+    first, texts = strategies[0], len(strategies[0].sample("test"))
+    refuse_long_sorting(metric, texts, len(first.prepared.manifest.classes), len(strategies) * config.seeds)
 
 
 def _check_searches(config: configs.MainConfig, plans: Sequence[configs.TrainConfig]) -> None:

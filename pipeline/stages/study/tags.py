@@ -12,9 +12,9 @@ from typing import Any
 
 import pandas as pd
 
+from pipeline.comparison.ranking import headline
 from pipeline.comparison.report.markdown import as_plain
 from pipeline.comparison.row_names import label_rows
-from pipeline.evaluation.metric import list_metrics
 from pipeline.tracking.runs import Run, RunLogger, RunStore
 from pipeline.tracking.tags import PREFIX, TEXT_LIMIT, Tag
 
@@ -89,10 +89,6 @@ def _noted(study: Run, tag: Tag, store: RunStore) -> Any:
 
 DESCRIPTION = "mlflow.note.content"
 """The tag that the MLflow UI shows as a run's description, read as Markdown."""
-_FIGURES = (
-    *(f"{metric.name}{ending}" for metric in list_metrics() if metric.ranks for ending in ("", "_low", "_high", "_std")),
-    "train_seconds",
-)
 _ILLEGAL = re.compile(r"\s*[^\w.\- ]+\s*")  # in a metric's name; a colon on Windows alone, and a slash would be a level more
 _LONGEST = 150  # of the 250 characters that MLflow takes, the figure's name and the rest aside
 _LONGEST_DESCRIPTION = 3500
@@ -106,10 +102,11 @@ def note_outcome(study: RunLogger, table: pd.DataFrame, verdict: Sequence[str], 
         verdict: In sentences.
         report: Where it is, as Markdown.
     """
+    columns = [f"{headline(table).name}{ending}" for ending in ("", "_low", "_high", "_std")] + ["train_seconds"]
     figures = {
         f"study/{name}/{column}": float(row[column])
         for name, (_, row) in zip(metric_names(label_rows(table)), table.iterrows(), strict=True)
-        for column in _FIGURES
+        for column in columns
         if column in table and math.isfinite(row[column])
     }
     study.log_metrics(figures)

@@ -16,7 +16,7 @@ from pipeline.comparison.predictions import RecordedPredictions
 from pipeline.comparison.selection import ExcludedRun, Selection
 from pipeline.comparison.statistics import compute_statistics, without_groups
 from pipeline.comparison.table import add_statistics, build_table
-from pipeline.evaluation.metric import Answers, measure
+from pipeline.evaluation.metric import Answers, Metric, measure
 from pipeline.tracking.runs import Run
 
 NAMES = ("full", "lora", "ia3", "bitfit", "prefix", "partial", "dora", "vera")
@@ -38,6 +38,8 @@ class Study:
     """`pareto.csv`."""
     majority: float
     planned: str
+    metric: Metric
+    """By which rows are ranked."""
 
     def better(self, one: str, other: str) -> str | None:
         """Which of two rows the pairs call better; empty if neither, None without a pair."""
@@ -45,18 +47,13 @@ class Study:
         return None if pair is None else pair["better"]
 
     def pair(self, one: str, other: str) -> pd.Series | None:
-        """The line of two rows; differences are first less second, turned so that `one` is first."""
+        """The line of two rows, with `lead`, `lead_low` and `lead_high`: by how much `one` is the better by what ranks."""
         for first, second, sign in ((one, other, 1), (other, one, -1)):
             found = self.pairs[(self.pairs["first"] == first) & (self.pairs["second"] == second)]
             if len(found):
-                line = found.iloc[0].copy()
-                if sign < 0:
-                    low, high = line["f1_macro_low"], line["f1_macro_high"]
-                    line["f1_macro_difference"], line["f1_macro_low"], line["f1_macro_high"] = (
-                        -line["f1_macro_difference"],
-                        -high,
-                        -low,
-                    )
+                line, turn = found.iloc[0].copy(), sign * self.metric.goodness(1.0)
+                gap, *bounds = (turn * line[f"{self.metric.name}_{what}"] for what in ("difference", "low", "high"))
+                line["lead"], line["lead_low"], line["lead_high"] = gap, min(bounds), max(bounds)
                 return line
         return None
 
@@ -72,8 +69,10 @@ def studies(draw: st.DrawFn) -> Study:
     if skew:
         gold = np.where(generator.random(texts) < skew, 0, gold)
     kinds = st.sampled_from(["right", "right", "constant", "equal", "nearly equal", "unsteady"])
+    ranking_metric = draw(st.sampled_from(["f1_macro", "f1_macro", "mcc", "nll"]))
     runs: list[Run] = []
     predicted: dict[str, np.ndarray] = {}
+    probabilities: dict[str, np.ndarray] = {}
     without: dict[str, str] = {}
     first: np.ndarray | None = None
     for name in NAMES[: draw(st.integers(1, 7))]:
@@ -94,7 +93,11 @@ def studies(draw: st.DrawFn) -> Study:
                     )
                     said[turned] = (gold[turned] + 1) % classes
             first = said if first is None else first
-            scores = {f"test/{metric}": value for metric, value in measure(Answers(gold, said, classes)).items()}
+            sure = np.full((texts, classes), 0.1)
+            sure[np.arange(texts), said] += generator.random(texts)
+            sure /= sure.sum(axis=1, keepdims=True)
+            answers = Answers(gold, said, classes, lambda sure=sure: sure)
+            scores = {f"test/{metric}": value for metric, value in measure(answers).items()}
             costs = {"cost/artifact_mb": 3.0} | ({} if share is None else {"model/trainable_percent": share})
             run = make_run(name, seed, len(runs), scores | costs)
             runs.append(run)
@@ -102,6 +105,7 @@ def studies(draw: st.DrawFn) -> Study:
                 without[run.run_id] = "gone"
             else:
                 predicted[run.run_id] = said
+                probabilities[run.run_id] = sure
     confidence = {run_id: np.full(texts, 0.9) for run_id in predicted}
     known = bool(predicted)
     recorded = RecordedPredictions(
@@ -111,12 +115,13 @@ def studies(draw: st.DrawFn) -> Study:
         predicted,
         confidence,
         without,
+        probabilities,
     )
     ranked = draw(st.sampled_from([True, True, True, False]))
     planned = draw(st.sampled_from(["", "oft (5 seeds)"]))
     omitted = tuple(ExcludedRun(run, "status FAILED") for run in runs[: draw(st.integers(0, 1))])
     selection = Selection(tuple(runs), omitted, ranked=ranked, missing=(planned,) if planned else ())
-    table = build_table(runs, ranked=ranked)
+    table = build_table(runs, ranked=ranked, ranking_metric=ranking_metric)
     statistics = compute_statistics(table, runs, recorded)
     statistics = statistics if ranked else without_groups(statistics)
     table = add_statistics(table, statistics)
@@ -130,6 +135,7 @@ def studies(draw: st.DrawFn) -> Study:
         as_csv(tabulate_points(points, statistics)) if points else pd.DataFrame(),
         float(np.bincount(gold).max() / texts),
         planned,
+        statistics.metric,
     )
 
 

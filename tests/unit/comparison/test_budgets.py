@@ -1,15 +1,21 @@
 from collections.abc import Callable
+from functools import partial
 
 from pipeline.comparison.conclusions.caveats import describe_fairness, describe_statistics, find_verdict
 from pipeline.comparison.conclusions.verdict import reach_verdict
+from pipeline.comparison.pair_tests import PairTest
 from pipeline.comparison.row_names import group_runs, label_rows
 from pipeline.comparison.selection import describe_tuning, is_fair, list_inequalities, select_runs
-from pipeline.comparison.statistics import PairTest, RowStatistics, Statistics
+from pipeline.comparison.statistics import RowStatistics, Statistics
 from pipeline.comparison.table import build_table
+from pipeline.evaluation.metrics.macro import F1
 from pipeline.evaluation.statistics.bootstrap import Interval
 from pipeline.tracking.runs import Run
 
 MakeRun = Callable[..., Run]
+make_row = partial(RowStatistics, metric=F1)
+make_pair = partial(PairTest, metric=F1)
+make_statistics = partial(Statistics, metric=F1)
 TWELVE = {"tuned_trials": "12", "tuning_budget": "12 trials", "budget/train_seconds": "1234.6"}
 HALVED = {"tuned_trials": "12", "tuning_budget": "12 trials, halving"}
 
@@ -31,7 +37,7 @@ def test_rows_of_different_budgets_are_not_ranked_unless_told(make_run: MakeRun)
     told = select_runs(runs, allow_unequal_budgets=True)
     assert list(build_table(told.kept, ranked=told.ranked)["strategy"]) == ["partial", "lora", "full"]
     table = build_table(told.kept)
-    verdict = find_verdict(table, told, Statistics((), (), 0, 0, {}))
+    verdict = find_verdict(table, told, make_statistics((), (), 0, 0, {}))
     assert "the rows were tuned with different budgets" in verdict.sentences[2]
     [said] = describe_fairness(table, told)
     assert said.endswith("so their ranking is not fair.")
@@ -39,12 +45,11 @@ def test_rows_of_different_budgets_are_not_ranked_unless_told(make_run: MakeRun)
 
 def test_the_verdict_names_no_best_where_budgets_differ_whatever_the_tests_show(make_run: MakeRun) -> None:
     rows = tuple(
-        RowStatistics(name, 1, 0, {"f1_macro": Interval(f1, f1 - 0.01, f1 + 0.01)})
-        for name, f1 in (("full", 0.9), ("lora", 0.6))
+        make_row(name, 1, 0, {"f1_macro": Interval(f1, f1 - 0.01, f1 + 0.01)}) for name, f1 in (("full", 0.9), ("lora", 0.6))
     )
     gap = Interval(0.3, 0.28, 0.32)
-    statistics = Statistics(
-        rows, (PairTest(0, 1, {"f1_macro": gap, "accuracy": gap}, 0.001, 0.001, 0.001, 0.001, 0.1, 0.01, 1),), 100, 100, {}
+    statistics = make_statistics(
+        rows, (make_pair(0, 1, {"f1_macro": gap, "accuracy": gap}, 0.001, 0.001, 0.001, 0.001, 0.1, 0.01, 1),), 100, 100, {}
     )
     selection = select_runs([make_run("full", 0.9, tags=TWELVE), make_run("lora", 0.6)])
     table = build_table(selection.kept, ranked=selection.ranked)
@@ -90,7 +95,7 @@ def test_rows_that_learned_from_different_data_are_not_ranked_unless_told_and_ar
     _, said = describe_fairness(table, selection)
     assert unequal in said
     assert "--allow-unequal-budgets true" in said
-    nothing = Statistics((), (), 0, 0, {})
+    nothing = make_statistics((), (), 0, 0, {})
     assert find_verdict(table, selection, nothing).sentences[0] == f"The strategies are not ranked: they were {unequal}."
     told = select_runs(runs, allow_unequal_budgets=True)
     table = build_table(told.kept)

@@ -13,8 +13,9 @@ from pipeline.comparison.conclusions.wording import SIGN_TEST
 from pipeline.comparison.exported_tables import tabulate_pairs
 from pipeline.comparison.label_sets import read_probabilities, read_sets
 from pipeline.comparison.predictions import FILE, RecordedPredictions, read_predictions
+from pipeline.comparison.ranking import headline
 from pipeline.comparison.statistics import compute_statistics
-from pipeline.comparison.table import add_statistics, build_table, headline, render_table
+from pipeline.comparison.table import add_statistics, build_table, render_table
 from pipeline.evaluation.metric import Answers, list_metrics
 from pipeline.evaluation.multi_label import write_sets
 from pipeline.evaluation.statistics.bootstrap import resample_scores
@@ -62,10 +63,10 @@ def study(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch):
 def test_scores_of_all_runs_and_draws_are_those_of_each() -> None:
     gold, predicted = draw([0.9, 0.8, 0.7], 150)
     found = resample_scores(gold, predicted, 3, 500)
-    assert found.scores.keys() == {"f1_macro", "f1_micro", "subset_accuracy", "hamming_loss"}
+    assert found.scores.keys() == {"f1_macro", "f1_micro", "f1_samples", "subset_accuracy", "hamming_loss"}
     for metric in list_metrics("multi"):
         if metric.name in found.scores:
-            expected = [metric.compute(Answers(gold, one, 3)) for one in predicted]
+            expected = [metric.of_answers(Answers(gold, one, 3)) for one in predicted]
             assert found.scores[metric.name] == pytest.approx(expected, abs=1e-9)
     exact = (predicted == gold).all(axis=2)
     deviation = np.sqrt(exact.mean(axis=1) * (1 - exact.mean(axis=1)) / 150)
@@ -140,7 +141,7 @@ def test_what_ranks_by_chance_stays_below_the_bound() -> None:
     generator = np.random.default_rng(2)
     auroc = next(metric for metric in list_metrics("multi") if metric.label == "AUROC")
     found = [
-        auroc.compute(Answers(gold, gold, 3, lambda scores=scores: scores)) for scores in generator.random((80, *gold.shape))
+        auroc.of_answers(Answers(gold, gold, 3, lambda scores=scores: scores)) for scores in generator.random((80, *gold.shape))
     ]
     assert np.mean(np.array(found) > area_of_chance(gold)) < 0.05
     assert area_of_chance(np.zeros((5, 2), bool)) == 1

@@ -14,8 +14,9 @@ from pipeline.evaluation.statistics import bootstrap
 
 LIST = r"(?:\w+(?:, \w+)*(?: and \w+)?|\d+ others|\d+ rows)"
 NUMBER = r"-?\d[\d.,]*"
-POINTS = rf"({NUMBER}) points \(({NUMBER}) to ({NUMBER})\)"
-SCORE = r"\(macro F1 [^()]*\)"
+LEAD = rf"({NUMBER})(?: points)? \(({NUMBER}) to ({NUMBER})\)"
+METRIC = r"(?:macro F1|MCC|NLL)"
+SCORE = rf"\({METRIC} [^()]*\)"
 Check = Callable[[Study, re.Match[str]], None]
 
 
@@ -23,9 +24,9 @@ def names_of(listed: str) -> list[str]:
     return re.split(r", | and ", listed)
 
 
-def holds_points(line: pd.Series, value: str, low: str, high: str) -> None:
-    """The printed points are those of the file, and no bound is printed on the other side of 0, or on it."""
-    found = line[["f1_macro_difference", "f1_macro_low", "f1_macro_high"]].astype(float) * 100
+def holds_lead(study: Study, line: pd.Series, value: str, low: str, high: str) -> None:
+    """What is printed is of the file, in points but of NLL, and no bound is printed on the other side of 0, or on it."""
+    found = line[["lead", "lead_low", "lead_high"]].astype(float) * (1 if study.metric.name == "nll" else 100)
     for printed, exact in zip((value, low, high), found, strict=True):
         decimals = len(printed.partition(".")[2])
         assert float(printed) == pytest.approx(exact, abs=0.51 * 10**-decimals)
@@ -33,14 +34,14 @@ def holds_points(line: pd.Series, value: str, low: str, high: str) -> None:
 
 
 def holds_score(study: Study, names: Sequence[str], score: str) -> None:
-    """Macro F1 and intervals are those of the file."""
-    lines = study.summary.loc[list(names)]
-    value = float(re.search(r"macro F1 (\d\.\d+)", score).group(1))  # type: ignore[union-attr]
+    """The score and its intervals are those of the file."""
+    lines, metric = study.summary.loc[list(names)], study.metric
+    value = float(re.search(rf"{metric.label} ({NUMBER})", score).group(1).rstrip(","))  # type: ignore[union-attr]
     if " of " not in score:  # all seeds have predictions
-        assert value == pytest.approx(lines["f1_macro"].iloc[0], abs=0.00051)
-        assert lines["f1_macro"].round(4).nunique() == 1
-    printed = [(float(low), float(high)) for low, high in re.findall(r"(\d\.\d+) to (\d\.\d+)", score)]
-    exact = list(lines[["f1_macro_low", "f1_macro_high"]].itertuples(index=False, name=None))
+        assert value == pytest.approx(lines[metric.name].iloc[0], abs=0.00051)
+        assert lines[metric.name].round(4).nunique() == 1
+    printed = [(float(low), float(high)) for low, high in re.findall(r"(-?\d+\.\d+) to (-?\d+\.\d+)", score)]
+    exact = list(lines[[f"{metric.name}_low", f"{metric.name}_high"]].itertuples(index=False, name=None))
     if len(names) <= 6:
         for low, high in exact:
             assert any(low == pytest.approx(a, abs=0.00051) and high == pytest.approx(b, abs=0.00051) for a, b in printed)
@@ -78,12 +79,14 @@ def highest(study: Study, found: re.Match[str]) -> None:
     names = names_of(listed)
     assert (verb == "share") == (len(names) > 1)
     assert names[0] == top_of(study)
+    assert f" the {'lowest' if study.metric.name == 'nll' else 'highest'} score" in found[0]
     holds_score(study, names, score)
     learned = [name for name in study.summary.index if study.summary.index.get_loc(name) not in study.verdict.unlearned]
-    rivals = study.summary.loc[learned if of_learned else study.summary.index, "f1_macro"].round(4)
+    rivals = study.summary.loc[learned if of_learned else study.summary.index, study.metric.name].round(4)
     if not by_read:
         complete = [name for name in names if not has_gaps(study, name)]
-        assert all(rivals[name] == rivals.max() for name in complete)
+        best = rivals.min() if study.metric.name == "nll" else rivals.max()
+        assert all(rivals[name] == best for name in complete)
 
 
 def has_gaps(study: Study, name: str) -> bool:
@@ -109,7 +112,7 @@ def behind(study: Study, found: re.Match[str]) -> None:
     names = names_of(found[1])
     assert sorted(names) == sorted(worse)
     assert (found[2] == "is") == (len(names) == 1)
-    holds_points(study.pair(top, (found[3] or names[0]).strip()), *found.groups()[3:])
+    holds_lead(study, study.pair(top, (found[3] or names[0]).strip()), *found.groups()[3:])
 
 
 def better_somewhere(study: Study, found: re.Match[str]) -> None:
@@ -117,10 +120,10 @@ def better_somewhere(study: Study, found: re.Match[str]) -> None:
 
 
 def against_interval(study: Study, found: re.Match[str]) -> None:
-    for name, *points in re.findall(rf"over (\w+), {POINTS}", found[0]):
+    for name, *points in re.findall(rf"over (\w+), {LEAD}", found[0]):
         line = study.pair(found[1], name)
-        holds_points(line, *points)
-        holds = line["f1_macro_low"] <= 0 <= line["f1_macro_high"]
+        holds_lead(study, line, *points)
+        holds = line["lead_low"] <= 0 <= line["lead_high"]
         assert found[2] == ("holds 0" if holds else "leaves out 0")
         assert bool(line["different"]) == holds
         assert line["interval_overruled_by"].split()[0] in found[3]
@@ -223,9 +226,9 @@ def letters(study: Study, _: re.Match[str]) -> None:
 
 def letter_against_interval(study: Study, found: re.Match[str]) -> None:
     line = study.pair(found[1], found[2])
-    holds_points(line, *found.groups()[3:6])
+    holds_lead(study, line, *found.groups()[3:6])
     assert found[3] == ("share no letter" if line["different"] else "share a letter")
-    assert found[7] == ("holds 0" if line["f1_macro_low"] <= 0 <= line["f1_macro_high"] else "leaves out 0")
+    assert found[7] == ("holds 0" if line["lead_low"] <= 0 <= line["lead_high"] else "leaves out 0")
     assert line["interval_overruled_by"] in found[0]
 
 
@@ -242,12 +245,12 @@ RULES: Sequence[tuple[str, Check]] = (
     ),
     (rf"(\w+) is ahead of all others ({SCORE}): ", ahead_of_all),
     (
-        rf"({LIST}) (has|share) the highest score( of the rows that learned(?: with enough of its seeds)?)?"
+        rf"({LIST}) (has|share) the (?:highest|lowest) score( of the rows that learned(?: with enough of its seeds)?)?"
         rf"( by the predictions that could be read)? ({SCORE})(?:, and |; |, but )",
         highest,
     ),
     (rf"no difference (?:to|between (\w+) and) ({LIST}) was shown(?:\.|; )", not_told_apart),
-    (rf"({LIST}) (is|are) behind, (\w+ )?by {POINTS}\.", behind),
+    (rf"({LIST}) (is|are) behind, (\w+ )?by {LEAD}\.", behind),
     (rf"({LIST}) (?:is|are) better on the seeds that both have, so no best one is named\.", better_somewhere),
     (
         r"The 95 % interval of (\w+)'s lead over .*?,(?: and \d+ more)?(?: each)? (leaves out 0|holds 0), but (.*?)\.(?= |$)",
@@ -285,7 +288,8 @@ RULES: Sequence[tuple[str, Check]] = (
     ),
     (r"two seeds do not tell how much seeds differ, so small differences may still be chance", true),
     (
-        r"[\d,]+ test texts show a difference in (?:macro F1|accuracy) of [\d.]+ points or more .*?, a smaller one less often",
+        r"[\d,]+ test texts show a difference in (?:macro F1|MCC|NLL|accuracy) of [\d.]+(?: points)? or more .*?, "
+        r"a smaller one less often",
         true,
     ),
     (r"[\d,]+ test texts and so few seeds cannot be relied on to show any difference at all", true),
@@ -296,9 +300,9 @@ RULES: Sequence[tuple[str, Check]] = (
     (r"planned and missing: (.*?)(?=\.$)", planned),
     (r"nothing was measured", true),
     (r"; |\.$", true),
-    (r"Rows that share a letter of group cannot be told apart by macro F1 .*\)\.$", letters),
+    (rf"Rows that share a letter of group cannot be told apart by {METRIC} .*\)\.$", letters),
     (
-        rf"\* (\w+) and (\w+) (share no letter|share a letter) although the 95 % interval of their difference, {POINTS}, "
+        rf"\* (\w+) and (\w+) (share no letter|share a letter) although the 95 % interval of their difference, {LEAD}, "
         r"(leaves out 0|holds 0): .*\.$",
         letter_against_interval,
     ),
@@ -341,6 +345,7 @@ def few_resamples() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bootstrap, "RESAMPLES", 300)
         patch.setattr(bootstrap, "FEWEST_RESAMPLES", 300)
+        patch.setattr(bootstrap, "MOST_SORTED", 0)
         yield
 
 
@@ -375,10 +380,13 @@ def test_what_the_files_show_is_said(study: Study) -> None:
     top = top_of(study)
     for number in study.verdict.tied:
         line = study.pair(top, study.summary.index[number])
-        if not line["f1_macro_low"] <= 0 <= line["f1_macro_high"]:
+        if not line["lead_low"] <= 0 <= line["lead_high"]:
             assert "leaves out 0, but" in rank, "a tie against its interval"
     for line in study.pairs.itertuples():
-        assert bool(line.interval_overruled_by) == (line.different == (line.f1_macro_low <= 0 <= line.f1_macro_high))
+        low, high = (getattr(line, f"{study.metric.name}_{end}") for end in ("low", "high"))
+        assert bool(line.interval_overruled_by) == (line.different == (low <= 0 <= high))
+        if line.better:
+            assert study.pair(line.better, line.first if line.better == line.second else line.second)["lead"] > 0
     for line in study.pareto.itertuples():
         if line.on_front:
             assert learned[line.row] != "no"

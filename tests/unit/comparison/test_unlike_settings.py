@@ -1,6 +1,7 @@
 """Times and memory of other hardware, precision, batch size or processes are not mixed in a mean, a table or a picture."""
 
 from collections.abc import Callable
+from functools import partial
 
 import pandas as pd
 import pytest
@@ -12,10 +13,13 @@ from pipeline.comparison.row_names import label_rows
 from pipeline.comparison.selection import select_runs
 from pipeline.comparison.statistics import RowStatistics, Statistics
 from pipeline.comparison.table import build_table, render_table
+from pipeline.evaluation.metrics.macro import F1
 from pipeline.evaluation.statistics.bootstrap import Interval
 from pipeline.tracking.runs import Run
 
 MakeRun = Callable[..., Run]
+make_row = partial(RowStatistics, metric=F1)
+make_statistics = partial(Statistics, metric=F1)
 COSTS = {"cost/train_seconds": 10.0, "cost/cache_seconds": 1.0, "cost/peak_rss_mb": 100.0, "cost/artifact_mb": 2.0}
 METRICS = {**COSTS, "train/loss_mean": 0.5, "model/trainable_params": 10.0}
 MACHINE = {"hardware": "X, 2 threads"}
@@ -25,10 +29,10 @@ SAID = "Times and memory compare within one setting only"
 
 def unsure(table: pd.DataFrame) -> Statistics:
     rows = tuple(
-        RowStatistics(name, 1, 0, {"f1_macro": Interval(f1, f1, f1)})
+        make_row(name, 1, 0, {"f1_macro": Interval(f1, f1, f1)})
         for name, f1 in zip(label_rows(table), table["f1_macro"], strict=True)
     )
-    return Statistics(rows, (), 100, 100, {})
+    return make_statistics(rows, (), 100, 100, {})
 
 
 def test_a_row_of_two_machines_has_no_mean_time_and_no_point_and_this_is_said(make_run: MakeRun) -> None:

@@ -1,5 +1,6 @@
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from itertools import combinations, permutations
 
 import numpy as np
@@ -12,21 +13,24 @@ from pipeline.comparison.conclusions.caveats import describe_statistics
 from pipeline.comparison.conclusions.verdict import reach_verdict
 from pipeline.comparison.conclusions.wording import MCNEMAR
 from pipeline.comparison.exported_tables import tabulate_pairs
+from pipeline.comparison.pair_tests import BOOTSTRAP, PairTest
 from pipeline.comparison.predictions import RecordedPredictions
 from pipeline.comparison.row_names import label_rows
 from pipeline.comparison.selection import Selection
 from pipeline.comparison.statistics import (
-    BOOTSTRAP,
-    PairTest,
     RowStatistics,
     Statistics,
     compute_statistics,
 )
 from pipeline.comparison.table import add_statistics, build_table, render_table
+from pipeline.evaluation.metrics.macro import F1
 from pipeline.evaluation.statistics.bootstrap import Interval
 from pipeline.tracking.runs import Run
 
 MakeRun = Callable[..., Run]
+make_row = partial(RowStatistics, metric=F1)
+make_pair = partial(PairTest, metric=F1)
+make_statistics = partial(Statistics, metric=F1)
 Record = Callable[..., RecordedPredictions]
 
 
@@ -56,13 +60,13 @@ def test_a_seed_without_predictions_is_marked_where_scores_are_of_the_others(mak
 
 def two_rows(gap: Interval, p_boot: float, p_mcnemar: float, discordance: float) -> Statistics:
     rows = (
-        RowStatistics("full", 1, 0, {"f1_macro": Interval(0.8, 0.7, 0.9)}),
-        RowStatistics("lora", 1, 0, {"f1_macro": Interval(0.55, 0.4, 0.7)}),
+        make_row("full", 1, 0, {"f1_macro": Interval(0.8, 0.7, 0.9)}),
+        make_row("lora", 1, 0, {"f1_macro": Interval(0.55, 0.4, 0.7)}),
     )
     decided_by = MCNEMAR if p_mcnemar > p_boot else BOOTSTRAP
     p = max(p_boot, p_mcnemar)
-    pair = PairTest(0, 1, {"f1_macro": gap, "accuracy": gap}, p, p, p_mcnemar, p_mcnemar, discordance, 0.1, 1, decided_by)
-    return Statistics(rows, (pair,), 20, 100, {})
+    pair = make_pair(0, 1, {"f1_macro": gap, "accuracy": gap}, p, p, p_mcnemar, p_mcnemar, discordance, 0.1, 1, decided_by)
+    return make_statistics(rows, (pair,), 20, 100, {})
 
 
 def test_where_mcnemar_decides_against_the_interval_verdict_table_and_remark_say_so() -> None:
@@ -135,24 +139,26 @@ def test_letters_against_an_interval_are_marked_in_the_table(make_run: MakeRun) 
 def test_of_equal_rows_none_trains_the_smallest_share(shares: list[float], said: str) -> None:
     scores = [Interval(0.9 - place / 100, 0.8, 0.95) for place in range(len(shares))]
     rows = tuple(
-        RowStatistics(name, 1, 0, {"f1_macro": score}) for name, score in zip(("full", "lora", "ia3"), scores, strict=False)
+        make_row(name, 1, 0, {"f1_macro": score}) for name, score in zip(("full", "lora", "ia3"), scores, strict=False)
     )
     gap = Interval(0.01, -0.1, 0.1)
     pairs = [
-        PairTest(one, other, {"f1_macro": gap, "accuracy": gap}, 0.5, 0.5, 0.5, 0.5, 0.1, 0.1, 1)
+        make_pair(one, other, {"f1_macro": gap, "accuracy": gap}, 0.5, 0.5, 0.5, 0.5, 0.1, 0.1, 1)
         for one, other in combinations(range(len(rows)), 2)
     ]
-    cost = reach_verdict(Statistics(rows, tuple(pairs), 100, 100, {}), pd.DataFrame({"trainable_percent": shares})).sentences[1]
+    cost = reach_verdict(
+        make_statistics(rows, tuple(pairs), 100, 100, {}), pd.DataFrame({"trainable_percent": shares})
+    ).sentences[1]
     assert said in cost
 
 
 def test_rows_that_are_printed_alike_share_the_highest_score() -> None:
     rows = tuple(
-        RowStatistics(name, 1, 0, {"f1_macro": Interval(0.80001 - place / 1e6, 0.7, 0.9)}) for place, name in enumerate("ab")
+        make_row(name, 1, 0, {"f1_macro": Interval(0.80001 - place / 1e6, 0.7, 0.9)}) for place, name in enumerate("ab")
     )
     gap = Interval(1e-6, -0.1, 0.1)
-    statistics = Statistics(
-        rows, (PairTest(0, 1, {"f1_macro": gap, "accuracy": gap}, 1.0, 1.0, 1.0, 1.0, 0.1, 0.1, 1),), 100, 100, {}
+    statistics = make_statistics(
+        rows, (make_pair(0, 1, {"f1_macro": gap, "accuracy": gap}, 1.0, 1.0, 1.0, 1.0, 0.1, 0.1, 1),), 100, 100, {}
     )
     rank = reach_verdict(statistics, pd.DataFrame({"f1_macro": [0.80001, 0.800009]})).sentences[0]
     assert rank == (
@@ -162,15 +168,15 @@ def test_rows_that_are_printed_alike_share_the_highest_score() -> None:
 
 
 def test_what_has_no_predictions_is_not_said_to_be_behind_or_absent() -> None:
-    rows = (RowStatistics("full", 1, 0, {"f1_macro": Interval(0.8, 0.7, 0.9)}), RowStatistics("lora", 0, 1))
+    rows = (make_row("full", 1, 0, {"f1_macro": Interval(0.8, 0.7, 0.9)}), make_row("lora", 0, 1))
     table = pd.DataFrame({"strategy": ["full", "lora"], "f1_macro": [0.8, 0.95]})
-    rank = reach_verdict(Statistics(rows, (), 100, 100, {}), table).sentences[0]
+    rank = reach_verdict(make_statistics(rows, (), 100, 100, {}), table).sentences[0]
     assert "is the only row with predictions; there is nothing to compare it with" in rank
-    worse = RowStatistics("ia3", 1, 0, {"f1_macro": Interval(0.5, 0.4, 0.6)})
+    worse = make_row("ia3", 1, 0, {"f1_macro": Interval(0.5, 0.4, 0.6)})
     gap = Interval(0.3, 0.2, 0.4)
-    pairs = (PairTest(0, 2, {"f1_macro": gap, "accuracy": gap}, 0.001, 0.001, 0.001, 0.001, 0.3, 0.1, 1),)
+    pairs = (make_pair(0, 2, {"f1_macro": gap, "accuracy": gap}, 0.001, 0.001, 0.001, 0.001, 0.3, 0.1, 1),)
     table = pd.DataFrame({"strategy": ["full", "lora", "ia3"], "f1_macro": [0.8, 0.95, 0.5]})
-    rank = reach_verdict(Statistics((*rows, worse), pairs, 100, 100, {}), table).sentences[0]
+    rank = reach_verdict(make_statistics((*rows, worse), pairs, 100, 100, {}), table).sentences[0]
     assert rank.startswith("full has the highest score by the predictions that could be read (macro F1 0.800")
     assert "all others" not in rank
 
@@ -192,7 +198,7 @@ def outcomes(draw: st.DrawFn) -> Statistics:
     size = draw(st.integers(0, 6))
     scores = [draw(st.none() | st.floats(0.1, 0.9)) for _ in range(size)]
     rows = tuple(
-        RowStatistics(
+        make_row(
             f"row{n}",
             draw(st.integers(1, 5)) if score is not None else 0,
             draw(st.integers(0, 2)) if score is not None else 1,
@@ -208,8 +214,8 @@ def outcomes(draw: st.DrawFn) -> Statistics:
                 p = draw(st.sampled_from([0.001, 0.049, 0.05, 0.5]))
                 sign = draw(st.sampled_from([1, 1, 1, -1]))
                 gap = Interval(*(sign * (scores[first] - scores[second]) + x for x in (0, -0.01, 0.01)))
-                pairs.append(PairTest(first, second, {"f1_macro": gap, "accuracy": gap}, p, p, p, p, 0.1, 0.01, 1))
-    return Statistics(rows, tuple(pairs), 100, 100, {})
+                pairs.append(make_pair(first, second, {"f1_macro": gap, "accuracy": gap}, p, p, p, p, 0.1, 0.01, 1))
+    return make_statistics(rows, tuple(pairs), 100, 100, {})
 
 
 @settings(max_examples=400, deadline=None)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, f1_score, hamming_loss, roc_auc_score
 
-from pipeline.evaluation.metric import Answers, Counts, list_metrics, measure, resampled, without_choices
+from pipeline.evaluation.metric import Answers, Counts, Draws, list_metrics, measure, resampled, without_choices
 from pipeline.evaluation.multi_label import MultiLabelTask, binary_cross_entropy, choose_label_threshold, sigmoid, write_sets
 
 NAMES = ("a", "b, c", "ü")
@@ -63,8 +63,21 @@ def test_what_is_computed_from_counts_is_what_is_computed_from_answers(labels: i
     counts = Counts(
         (gold & predicted).sum(axis=0), predicted.sum(axis=0), gold.sum(axis=0), texts, (gold == predicted).all(axis=1).sum()
     )
-    for metric in resampled("multi"):
+    counted = [metric for metric in resampled("multi") if metric.from_counts]
+    assert counted
+    for metric in counted:
         assert metric.of_counts(counts) == pytest.approx(metric.compute(Answers(gold, predicted, labels)), abs=1e-12)
+
+
+def test_over_drawn_texts_areas_are_those_of_the_texts() -> None:
+    gold, logits = draw(40)
+    probabilities, drawn = sigmoid(logits), np.random.default_rng(1).integers(0, 40, (5, 40))
+    weights = np.stack([np.bincount(rows, minlength=40) for rows in drawn]).astype(np.float32)
+    sorting = [metric for metric in resampled("multi") if metric.from_draws]
+    assert [metric.name for metric in sorting] == ["average_precision", "auroc"]
+    for metric, peer in zip(sorting, (average_precision_score, roc_auc_score), strict=True):
+        expected = [peer(gold[rows], probabilities[rows], average="macro") for rows in drawn]
+        np.testing.assert_allclose(metric.from_draws(Draws(gold, probabilities, weights)), expected)
 
 
 def f1_at(gold: np.ndarray, probabilities: np.ndarray, threshold: float) -> float:

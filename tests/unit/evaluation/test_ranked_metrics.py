@@ -8,7 +8,8 @@ from pipeline.evaluation.metric import Answers, list_metrics, measure
 from pipeline.evaluation.statistics.bootstrap import FEWEST_RESAMPLES, resample_scores
 
 BY_NAME = {metric.name: metric for metric in list_metrics("class")}
-OF_PROBABILITIES = sorted(metric.name for metric in BY_NAME.values() if metric.from_draws)
+OF_PROBABILITIES = sorted(metric.name for metric in BY_NAME.values() if metric.uses_probabilities)
+SORTING = sorted(metric.name for metric in BY_NAME.values() if metric.from_draws)
 
 
 def answers(classes: int, texts: int = 60, seed: int = 0, places: int = 2) -> Answers:
@@ -62,7 +63,7 @@ def test_resampled_scores_are_those_of_the_drawn_texts() -> None:
         assert run.probabilities is not None
         p = run.probabilities()
         each = [Answers(gold[rows], p[rows].argmax(1), 3, lambda rows=rows, p=p: p[rows]) for rows in drawn]  # type: ignore[misc]
-        for name in OF_PROBABILITIES:
+        for name in SORTING:
             metric = BY_NAME[name]
             assert metric.from_draws is not None
             found = metric.from_draws(Draws(gold, p, weights))
@@ -95,10 +96,20 @@ def test_intervals_of_probabilities_stand_beside_the_others_and_change_none() ->
     assert error == pytest.approx(np.sqrt(spread), rel=0.3)
 
 
+def test_what_is_a_mean_over_texts_varies_as_one() -> None:
+    given = answers(3, texts=200)
+    assert given.probabilities is not None
+    found = resample_scores(given.gold, given.predicted[None], 3, 4_000, probabilities=[given.probabilities()])
+    nll, of_texts = BY_NAME["nll"], BY_NAME["nll"].of_texts
+    assert of_texts is not None
+    assert found.scores["nll"][0] == pytest.approx(nll.of_answers(given))
+    assert found.covariance["nll"][0, 0] == pytest.approx(of_texts(given).var() / 200, rel=0.1)
+
+
 def test_of_very_many_texts_they_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.evaluation.statistics.bootstrap._MOST_SORTED", 100)
+    monkeypatch.setattr("pipeline.evaluation.statistics.bootstrap.MOST_SORTED", 100)
     given = answers(2)
     assert given.probabilities is not None
     found = resample_scores(given.gold, given.predicted[None], 2, 20, probabilities=[given.probabilities()])
-    assert found.scores.keys().isdisjoint(OF_PROBABILITIES)
-    assert "f1_macro" in found.scores
+    assert found.scores.keys().isdisjoint(SORTING)
+    assert {"f1_macro", "nll"} <= found.scores.keys(), "what is a mean over texts sorts none"

@@ -3,7 +3,7 @@
 import pytest
 
 from pipeline.config import CompareConfig
-from pipeline.errors import RunError
+from pipeline.errors import ConfigError, RunError
 from pipeline.stages import compare
 from pipeline.stages.study.tags import doubts_in, note_doubts, note_planned, planned_in
 from pipeline.tracking.memory import MemoryTracker
@@ -47,6 +47,33 @@ def test_runs_that_cannot_stand_in_one_table_are_refused_by_name() -> None:
     assert caught.value.exit_status != 0
     assert not tracker.search({"stage": "compare"})
     assert len(compare.run(CompareConfig(run_ids=(second, third)), tracker).table) == 2
+
+
+def test_a_metric_that_a_run_lacks_is_refused_before_anything_is_made() -> None:
+    tracker = MemoryTracker()
+    first, second = (train(tracker, strategy) for strategy in ("full", "lora"))
+    tracker.open_for_update(first).log_metrics({"test/nll": 0.4})
+    with pytest.raises(ConfigError, match=rf"--ranking-metric nll: lora \(seed 42\) \(run {second}\) lacks test/nll") as caught:
+        compare.run(CompareConfig(run_ids=(first, second), ranking_metric="nll"), tracker)
+    assert caught.value.exit_status == 2
+    assert not tracker.search({"stage": "compare"})
+
+
+def test_a_study_is_compared_by_what_it_was_given(capsys: pytest.CaptureFixture[str]) -> None:
+    tracker = MemoryTracker()
+    study = tracker.start("study")
+    study.set_tags({"stage": "main"})
+    study.log_params({"ranking_metric": "accuracy"})
+    for strategy, accuracy in (("full", 0.8), ("lora", 0.9)):
+        run_id = train(tracker, strategy, parent_id=study.run_id)
+        tracker.open_for_update(run_id).log_metrics({"test/accuracy": accuracy})
+    result = compare.run(CompareConfig(study=study.run_id), tracker)
+    assert result.table["strategy"].tolist() == ["lora", "full"]
+    assert "Rows are compared by accuracy, as --ranking-metric says" in capsys.readouterr().out
+    assert tracker.get(result.run_id).params["ranking_metric"] == "accuracy"
+    usual = compare.run(CompareConfig(study=study.run_id, ranking_metric="f1_macro"), tracker)
+    assert set(usual.table["ranking_metric"]) == {"f1_macro"}
+    assert "--ranking-metric" not in capsys.readouterr().out
 
 
 def test_what_makes_a_study_unfair_stands_in_its_results(capsys: pytest.CaptureFixture[str]) -> None:

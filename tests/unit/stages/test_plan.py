@@ -46,6 +46,29 @@ def test_a_pooling_that_no_strategy_takes_is_refused(plan: Any) -> None:
     assert plan({"strategies": {"full": {"pooling": "cls"}}}).strategies
 
 
+def test_rows_are_ranked_by_what_they_will_have(plan: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    usual = plan(strategies="full,lora", seeds=2)
+    asked = plan({"options": {"ranking_metric": "auroc", **usual_options(usual)}}, strategies="full,lora", seeds=2)
+    assert asked.config.ranking_metric == "auroc", "a recipe may say it"
+    assert [inputs.identity for inputs in asked.strategies] == [inputs.identity for inputs in usual.strategies]
+    assert asked.identity != usual.identity, "the study is another, its trainings are not"
+    with pytest.raises(ConfigError, match=r"--ranking-metric: got 'f1'\. Give one of accuracy, "):
+        plan(strategies="full", ranking_metric="f1")
+    with pytest.raises(ConfigError, match="--ranking-metric pearson: classes are not ranked by it"):
+        plan(strategies="full", ranking_metric="pearson")
+    monkeypatch.setattr("pipeline.evaluation.statistics.bootstrap.MOST_SORTED", 159)
+    with pytest.raises(ConfigError, match=r"auroc: its intervals sort .* 20 texts, 2 classes and 4 runs multiply to more"):
+        plan(strategies="full,lora", seeds=2, ranking_metric="auroc")
+    assert plan(strategies="full,lora", seeds=2, ranking_metric="nll").strategies
+    monkeypatch.setattr("pipeline.evaluation.task.SCORED_CLASSES", 1)
+    with pytest.raises(ConfigError, match="nll: is of probabilities, and full, lora will give none"):
+        plan(strategies="full,lora", ranking_metric="nll")
+
+
+def usual_options(plan: StudyPlan) -> dict[str, Any]:
+    return {name: getattr(plan.config, name) for name in ("model", "dataset", "precision", "epochs")}
+
+
 def test_a_study_has_five_seeds_unless_somebody_says_otherwise(plan: Any) -> None:
     assert MainConfig().seeds == 5
     assert len(plan(strategies="full").trainings(plan(strategies="full").strategies[0])) == 5

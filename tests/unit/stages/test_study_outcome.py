@@ -39,6 +39,8 @@ def test_a_study_holds_figures_verdict_and_where_the_report_is() -> None:
     table = pd.DataFrame(
         {
             "strategy": ["full", "lora"],
+            "ranking_metric": ["f1_macro", "f1_macro"],
+            "accuracy": [0.9, 0.8],
             "f1_macro": [0.9, 0.8],
             "f1_macro_low": [0.8, math.nan],
             "f1_macro_high": [0.95, math.nan],
@@ -68,3 +70,11 @@ def test_a_long_verdict_leaves_room_for_the_report() -> None:
     note_outcome(study, pd.DataFrame({"strategy": ["full"], "f1_macro": [0.9]}), ["word " * 2000], "Report: here.")
     assert len(tracker.get(study.run_id).tags[DESCRIPTION]) <= 4000
     assert tracker.get(study.run_id).tags[DESCRIPTION].endswith("...\n\nReport: here.")
+
+
+def test_its_figures_are_of_the_metric_that_ranks() -> None:
+    tracker = MemoryTracker()
+    study = tracker.start("study-mine")
+    table = pd.DataFrame({"strategy": ["full"], "ranking_metric": ["nll"], "f1_macro": [0.9], "nll": [0.4], "nll_low": [0.3]})
+    note_outcome(study, table, ["full is ahead."], "Report: here.")
+    assert tracker.get(study.run_id).metrics == {"study/full/nll": 0.4, "study/full/nll_low": 0.3}
