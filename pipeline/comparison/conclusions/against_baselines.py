@@ -20,7 +20,10 @@ def say_against_baseline(statistics: Statistics) -> str:
     if not baselines or not others:
         return ""
     best, name = baselines[0], f"{rows[baselines[0]].name}, which trains no encoder"
-    better = [number for number in others if (test := statistics.pair(number, best)) is not None and test.better == number]
+    shown = {number: test.better for number in others if (test := statistics.pair(number, best)) is not None}
+    better = [number for number in others if shown.get(number) == number]
+    if all(shown.get(number) == best for number in others):
+        return f"{name}, is shown better than every strategy that trains one."
     if not better:
         return f"No strategy is shown better than {name}; that is no proof that none is."
     first, *more = better

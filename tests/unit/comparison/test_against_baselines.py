@@ -53,6 +53,14 @@ def test_the_verdict_says_when_no_strategy_is_shown_better(study: Callable[..., 
     assert "recorded" not in cost
 
 
+def test_the_verdict_says_when_every_strategy_is_shown_worse(
+    study: Callable[..., tuple[list[Run], Statistics, Verdict]],
+) -> None:
+    rank = study(full=0.7, lora=0.69, tfidf=0.95)[2].sentences[0]
+    assert "tfidf, which trains no encoder, is shown better than every strategy that trains one." in rank
+    assert "no proof" not in rank
+
+
 def test_the_verdict_says_which_are_shown_better_and_which_are_not(
     study: Callable[..., tuple[list[Run], Statistics, Verdict]],
 ) -> None:
@@ -68,7 +76,7 @@ def test_the_verdict_says_which_are_shown_better_and_which_are_not(
 def test_a_baseline_that_is_best_costs_no_encoder(study: Callable[..., tuple[list[Run], Statistics, Verdict]]) -> None:
     _, _, verdict = study(full=0.6, tfidf=0.9)
     assert "tfidf is ahead of all others" in verdict.sentences[0]
-    assert "No strategy is shown better than tfidf" in verdict.sentences[0]
+    assert "tfidf, which trains no encoder, is shown better than every strategy that trains one" in verdict.sentences[0]
     assert verdict.sentences[1] == "tfidf trains no encoder."
 
 
