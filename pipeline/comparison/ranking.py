@@ -38,11 +38,10 @@ def choose_ranking(of: LabelType, name: str | None) -> Metric:
 
 
 def headline(table: pd.DataFrame) -> Metric:
-    """The metric by which the rows of a results table are ranked; its name is a column, too."""
+    """The metric by which the rows of a results table are ranked: its column names it, or else the one that does by default."""
     scores = ranking("score").name in table
-    return choose_ranking(
-        "multi" if SUBSET_ACCURACY.name in table else "score" if scores else "class", str(table[COLUMN].iat[0])
-    )
+    of: LabelType = "multi" if SUBSET_ACCURACY.name in table else "score" if scores else "class"
+    return choose_ranking(of, str(table[COLUMN].iat[0]) if COLUMN in table else None)
 
 
 def refuse_unmeasured(metric: Metric, runs: Sequence[Run]) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pipeline.comparison.exported_tables import list_tables
 from pipeline.comparison.report.tables import ReportData
 from pipeline.comparison.selection import ExcludedRun, Selection
+from pipeline.evaluation.metric import ranking
 from pipeline.tracking.runs import Run
 
 MakeRun = Callable[..., Run]
@@ -32,5 +33,6 @@ def test_confusions_count_every_text_of_the_first_seed_once(content: ReportData)
 
 
 def test_of_scores_there_is_nothing_by_class(content: ReportData) -> None:
-    of_scores = dataclasses.replace(content, table=content.table.assign(spearman=0.5))
+    statistics = dataclasses.replace(content.statistics, metric=ranking("score"))
+    of_scores = dataclasses.replace(content, statistics=statistics)
     assert {name for name, _ in list_tables(of_scores)} == {"runs.csv", "audit.csv", "pareto.csv"}
