@@ -98,6 +98,7 @@ def test_it_is_made_again_equal(workspace, tfidf):
     assert reproduce.run(ReproduceConfig(run_id=tfidf)).reproduction.outcome == "equal"
 
 
+@pytest.mark.slow
 def test_a_search_tunes_it_and_majority_has_nothing_to_tune(workspace, config):
     result = tune.run(config(TuneConfig, strategy="tfidf", trials=2, strategy_args="min_texts=1"))
     assert result.trials == 2

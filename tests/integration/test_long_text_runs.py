@@ -120,6 +120,7 @@ def test_a_search_trains_heads_on_pieces_at_once(workspace, options):
     assert all(run.params["long_texts"] == "windows" and run.metrics["data/pieces"] > 200 for run in trials)
 
 
+@pytest.mark.slow
 def test_a_study_compares_the_ways(workspace, options, monkeypatch):
     class InProcess:
         def prepare(self):

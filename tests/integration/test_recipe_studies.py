@@ -47,6 +47,7 @@ def test_every_entry_of_every_recipe_can_train_on_packaged_parts(workspace):
     assert len(checked) >= 14
 
 
+@pytest.mark.slow
 def test_entries_of_one_strategy_stand_in_one_table_under_their_names(workspace):
     chosen = ("freeze_6", "freeze_9", "three_rates")
     config = workspace.config(
@@ -92,6 +93,7 @@ def test_an_unknown_entry_is_answered_with_the_nearest_of_the_recipe(workspace):
     assert len(workspace.tracker.search()) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("family", "labels"), [("bert", LABELS), pytest.param("xlm-roberta", NAMES, marks=pytest.mark.slow)])
 def test_the_korean_study_runs_on_a_file_of_its_form(workspace, tiny, tmp_path, capfd, family, labels):
     file = write_emotions(tmp_path / "감정.csv", labels)

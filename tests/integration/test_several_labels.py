@@ -104,6 +104,7 @@ def test_a_comparison_ranks_and_explains_them(workspace, trained, tmp_path):
     assert "Confusion matrices" not in page
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("blank_pictures")
 def test_baselines_stand_in_the_same_table(workspace, trained, options, tmp_path):
     data = {"dataset": options["dataset"], "label_type": "multi", "label_column": "labels"}

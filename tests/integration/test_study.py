@@ -270,6 +270,7 @@ def test_a_new_run_of_mlflow_takes_an_interrupted_search_over(workspace, monkeyp
     assert given in tracker.get(old.run_id).tags["status_detail"]
 
 
+@pytest.mark.slow
 def test_halving_ends_trials_and_says_so(workspace):
     space = {"learning_rate": [1e-5, 1e-4, 1e-3, 1e-2]}
     recipe = write_recipe("halved.yaml", options=workspace.options, space=space)
