@@ -79,7 +79,7 @@ def settle(tables: SourceTables, rule: Rule | None, where: str, of_scores: bool 
         of_scores: Whether labels are scores.
 
     Raises:
-        DataError: `majority` of scores.
+        DataError: `majority` of scores, or the rule leaves no annotation at all.
     """
     if rule == "majority" and of_scores:
         raise DataError(
@@ -88,12 +88,13 @@ def settle(tables: SourceTables, rule: Rule | None, where: str, of_scores: bool 
         )
     parts: dict[str, pd.DataFrame] = {}
     dropped, texts, rows, conflicts = Counter[str](), 0, 0, 0
-    asked = False
+    asked, left = False, 0
     for part, table in tables.parts.items():
         votes, numbers = _count_votes(table, where, part)
         several = votes.several
         table = table.drop(columns=ANNOTATION, errors="ignore")
         parts[part] = table
+        left += len(votes.rows)
         if not several.any() or not (rule or _seem_annotated(tables.parts[part], votes)):
             continue
         asked = True
@@ -105,8 +106,12 @@ def settle(tables: SourceTables, rule: Rule | None, where: str, of_scores: bool 
             continue
         kept, reasons = _keep(votes, str(rule), different)
         dropped.update(reasons)
+        left -= len(votes.rows) - len(kept)
         gone = np.setdiff1d(votes.rows, votes.rows[kept])
         parts[part] = table.drop(index=table.index[gone]).reset_index(drop=True)
+    if dropped and not left:
+        listed = ", ".join(f"{reason}: {count:,}" for reason, count in dropped.items() if count)
+        raise DataError(f"{where}: --annotators {rule} leaves no text ({listed}). Take first, or all.")
     notes = [_describe(rule, texts, rows, conflicts)] if asked else []
     return Settled(replace(tables, parts=parts), {name: count for name, count in dropped.items() if count}, notes)
 

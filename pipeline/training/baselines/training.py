@@ -117,10 +117,11 @@ def refuse_idle_encoder_options(config: configs.StageConfig, strategies: Collect
     """
     idle = [flag(name) for name in config.explicit if name in encoder_options(type(config))]
     if idle and strategies and all(map(is_baseline, strategies)):
-        names = " and ".join(sorted(set(strategies)))
+        names = sorted(set(strategies))
+        train = "train" if len(names) > 1 else "trains"
         raise ConfigError(
-            f"{', '.join(idle)}: --strategy {names} trains no encoder, so nothing would read that. Leave it out, or choose a "
-            "strategy that trains one."
+            f"{', '.join(idle)}: --strategy {' and '.join(names)} {train} no encoder, so nothing would read that. Leave it "
+            "out, or choose a strategy that trains one."
         )
 
 

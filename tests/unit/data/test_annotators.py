@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pipeline.config import SplitConfig
 from pipeline.config.identity import settings_hash
-from pipeline.data.annotations.copies import COPIES, settle
+from pipeline.data.annotations.copies import COPIES, Rule, settle
 from pipeline.data.overlap.grouping import join_groups
 from pipeline.data.prepared import PreparedData, prepare
 from pipeline.data.source import SourceTables
@@ -69,6 +69,10 @@ def test_rules_do_what_a_loop_over_texts_does(votes: list[tuple[str, str]], rule
             expected[text] = leading[0]
         elif rule == "drop" and len(set(mine)) == 1:
             expected[text] = mine[0]
+    if not expected:
+        with pytest.raises(DataError, match="leaves no text"):
+            settle(tables(votes), rule, "here")
+        return
     settled = settle(tables(votes), rule, "here")
     kept = settled.tables.parts["all"]
     assert dict(zip(kept["text"], kept["label"], strict=True)) == expected
@@ -105,6 +109,14 @@ def test_a_column_called_annotation_may_be_the_text(write: Write) -> None:
     rows = "".join(f"text {row},{row % 2},{('ann', 'ben')[row % 2]}\n" for row in range(40))
     manifest = split(write("a.csv", "annotation,label,annotator\n" + rows), text_column="annotation").manifest
     assert (manifest.classes, sum(manifest.rows.values())) == (["0", "1"], 40)
+
+
+@pytest.mark.parametrize("rule", ["majority", "drop"])
+def test_a_rule_that_leaves_nothing_is_named(rule: Rule) -> None:
+    said = rf"here: --annotators {rule} leaves no text \(.* annotations: 2\)\. Take first, or all"
+    with pytest.raises(DataError, match=said):
+        settle(tables([("a", "1"), ("a", "2")]), rule, "here")
+    assert settle(tables([("a", "1"), ("a", "2"), ("b", "1")]), rule, "here").dropped
 
 
 def test_scores_have_no_majority() -> None:
