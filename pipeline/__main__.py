@@ -169,4 +169,7 @@ def cli() -> None:
 
 
 if __name__ == "__main__":
+    from pipeline.stages.processes import collector
+
+    collector.pause()
     cli(prog_name="python -m pipeline")

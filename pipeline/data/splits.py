@@ -10,7 +10,6 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.model_selection import train_test_split
 
 from pipeline.config import DEFAULT_RATIOS
 from pipeline.data.annotations.copies import COPIES
@@ -226,6 +225,8 @@ def _cut(
     table: pd.DataFrame, held_out: int, seed: int, classes: tuple[str, ...], where: str
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """What is left, and a part of so many rows, with every class in both."""
+    from sklearn.model_selection import train_test_split
+
     labels = table[LABEL].to_numpy()
     counts = np.bincount(labels)
     rarest = int(np.where(counts > 0, counts, len(labels) + 1).argmin())

@@ -118,7 +118,7 @@ class Metric:
     of: LabelType
     """What labels it is of."""
     compute: Callable[[Answers], float] | None = None
-    """Its value. Not given with `of_texts` or `from_draws`, which give it for the texts as they are."""
+    """Its value. Not needed with `of_texts`, `from_draws` or `from_counts`, which give it for the texts as they are."""
     title: str = ""
     """In pictures, where there is room; the label if not given."""
     short: str = ""
@@ -188,8 +188,9 @@ class Metric:
             return float(self.of_texts(answers).mean())
         if self.from_draws:
             return float(self.from_draws(answers.share(Draws.once))[0])
-        assert self.compute is not None
-        return float(self.compute(answers))
+        if self.compute:
+            return float(self.compute(answers))
+        return float(self.of_counts(answers.share(Counts.once)))
 
     def of_counts(self, counts: Counts) -> NDArray[Any]:
         """Its value for every draw and model; for those that are declared by counts."""

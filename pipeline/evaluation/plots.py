@@ -1,14 +1,19 @@
-"""Pictures of one model's predictions."""
+"""Pictures of one model's predictions. matplotlib is imported where something is drawn, which training does not do."""
+
+from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from pipeline.evaluation.testing.predictions import count_confusions
 from pipeline.fonts import Fonts, find_fonts
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _LABELLED_CLASSES = 20  # beyond, numbers in the cells would overlap
 _DRAWN_CLASSES = 500  # beyond, a class is thinner than a pixel
@@ -39,6 +44,8 @@ def draw_confusion(gold: NDArray[np.int64], predicted: NDArray[np.int64], names:
 
 
 def _draw(counts: NDArray[np.int64], shares: NDArray[np.float64], classes: Sequence[str], fonts: Fonts, title: str) -> Figure:
+    from matplotlib.figure import Figure
+
     size = max(4.0, min(12.0, 1.2 + 0.7 * len(classes)))
     figure = Figure(figsize=(size + 0.8, size), layout="constrained")
     axes = figure.add_subplot()
@@ -68,6 +75,8 @@ def draw_label_scores(f1: pd.Series, at_half: pd.Series, support: pd.Series, tit
         f1: By label, as are the others.
         support: How many texts have the label.
     """
+    from matplotlib.figure import Figure
+
     shown = np.sort(np.argsort(-support.to_numpy(), kind="stable")[:_DRAWN_LABELS])
     if len(shown) < len(f1):
         title += f"; the {_DRAWN_LABELS} most frequent of {len(f1):,} labels"
@@ -101,6 +110,8 @@ def draw_scores(gold: NDArray[np.float64], predicted: NDArray[np.float64], title
         gold: Shape [examples].
         predicted: Shape [examples], on the same scale.
     """
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(6, 5.5), layout="constrained")
     axes = figure.add_subplot()
     if len(gold) > _BINNED_POINTS:

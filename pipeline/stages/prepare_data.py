@@ -10,7 +10,6 @@ from pipeline import config as configs
 from pipeline.config.identity import identify
 from pipeline.data.long_texts import WINDOWS, LongTextReading, refuse_idle_overlap
 from pipeline.data.overlap.texts import overlap_metrics, warn_of_overlap
-from pipeline.data.plots import draw_overlap, draw_token_lengths
 from pipeline.data.prepared import PreparedData, prepare
 from pipeline.data.token_losses import describe_losses
 from pipeline.data.tokenization import clamp_length, tokenize
@@ -28,6 +27,8 @@ def run(config: configs.PrepareDataConfig, tracker: Tracker | None = None, paren
     Raises:
         InputError: Data or tokenizer cannot be used; no run was made.
     """
+    from pipeline.data.plots import draw_overlap, draw_token_lengths  # with matplotlib, which whoever trains does without
+
     if parent_id is None:
         refuse_idle_overlap(config.explicit, [config.long_texts])
     address = find_pretrained(config.model, config.model_revision, config.base_model, config.cache_dir)

@@ -24,6 +24,7 @@ from pipeline.evaluation.statistics.chance import area_of_chance, beats_guessing
 from pipeline.objectives.base import refuse_idle_model_labels, refuse_idle_pooling
 from pipeline.stages.configure import resolve_strategy
 from pipeline.stages.prepare_data import summarise_data
+from pipeline.stages.processes import collector
 from pipeline.stages.processes.launcher import doubt_processes, run_processes
 from pipeline.stages.progress import TrainingObserver, count_classes, describe_scores, next_command, say
 from pipeline.stages.resume_training import Attempt, claim_attempt, logged_points, open_run, replay_history
@@ -165,6 +166,7 @@ def _train(job: _Job, logger: RunLogger, only_helps: bool = False) -> TrainResul
         losses, max_length = texts.train.losses.metrics(), inputs.max_length(texts.tokenizer)
         for line in describe_losses(losses, max_length, config.model, config.long_texts):
             say(f"  {line}")
+    collector.resume()
     memory = MemoryMeter()
     built = build(inputs)
     logger.log_text(parameter_table(built.parameters), "parameters.csv")

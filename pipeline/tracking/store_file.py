@@ -161,8 +161,6 @@ def _is_half_made(file: Path) -> bool:
 
     What is no store of MLflow's, or cannot be read, is left to MLflow to judge.
     """
-    from alembic.script import ScriptDirectory
-
     try:
         with contextlib.closing(_connect(file)) as connection:
             names = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
@@ -172,6 +170,8 @@ def _is_half_made(file: Path) -> bool:
             versions = set(connection.execute("SELECT version_num FROM alembic_version")) if has_version else set()
     except sqlite3.Error:
         return False
+    from alembic.script import ScriptDirectory
+
     migrations = ScriptDirectory(str(Path(mlflow.__file__).parent / "store" / "db_migrations"))
     return versions != {(migrations.get_current_head(),)}
 

@@ -23,17 +23,22 @@ def warmup_steps(total_steps: int, warmup_ratio: float) -> int:
 def build_schedule(total_steps: int, warmup_ratio: float, schedule: Schedule = "linear") -> Callable[[int], float]:
     """Share of the peak rate at a step counted from 0: up linearly over the warm-up, then as `schedule` says.
 
-    A function of the step alone, so nothing of it goes into checkpoints: the scheduler that it is taken from has an optimizer
-    without parameters. Ours has a rate per group and phase.
+    A function of the step alone, so nothing of it goes into checkpoints. The same to the bit as those of transformers'
+    `get_scheduler` ("constant" as its `constant_with_warmup`), whose module imports the Trainer's helpers and peft.
     """
-    import torch
-    from transformers.optimization import get_scheduler
+    warmup = warmup_steps(total_steps, warmup_ratio)
+    falling = max(1, total_steps - warmup)
 
-    unused = torch.optim.SGD([torch.nn.Parameter(torch.empty(0))], lr=1.0)
-    shares: Callable[[int], float]
-    name = "constant_with_warmup" if schedule == "constant" else schedule  # transformers' own "constant" has no warm-up
-    (shares,) = get_scheduler(name, unused, warmup_steps(total_steps, warmup_ratio), total_steps).lr_lambdas
-    return shares
+    def share(step: int) -> float:
+        if step < warmup:
+            return step / warmup
+        if schedule == "constant":
+            return 1.0
+        if schedule == "linear":
+            return max(0.0, (total_steps - step) / falling)
+        return max(0.0, 0.5 * (1.0 + math.cos(math.pi * ((step - warmup) / falling))))
+
+    return share
 
 
 def build_optimizer(
@@ -49,7 +54,6 @@ def build_optimizer(
     never train them. While frozen they have no gradient, and either optimizer passes over them without decay.
     """
     import torch
-    from transformers.optimization import Adafactor
 
     by_name = dict(model.named_parameters())
     groups: dict[tuple[tuple[float, ...], bool], list[torch.nn.Parameter]] = defaultdict(list)
@@ -60,6 +64,8 @@ def build_optimizer(
         for (lr_multipliers, decays), parameters in groups.items()
     ]
     if optimizer == "adafactor":
+        from transformers.optimization import Adafactor
+
         adafactor: torch.optim.Optimizer = Adafactor(members, lr=0.0, scale_parameter=False, relative_step=False)
         return adafactor
     return torch.optim.AdamW(members, lr=0.0, fused=True)

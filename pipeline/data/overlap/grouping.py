@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
-from scipy.sparse.csgraph import connected_components
 
 from pipeline.data.overlap.normalization import Ints, fold_texts, number_values
 from pipeline.data.overlap.suffix_array import Flags, LineIndex
@@ -71,6 +69,9 @@ def number_groups(values: Sequence[object], missing: Flags) -> Ints:
 
 def join_groups(first: Ints, second: Ints) -> Ints:
     """Groups of rows that belong together by either of two groupings, or by a chain of both; shape [rows]."""
+    from scipy.sparse import csr_array
+    from scipy.sparse.csgraph import connected_components
+
     _, first = np.unique(first, return_inverse=True)
     _, second = np.unique(second, return_inverse=True)
     size = first.max(initial=-1) + 1

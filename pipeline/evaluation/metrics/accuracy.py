@@ -4,16 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pipeline.evaluation.metric import Answers, Counts, Metric
+from pipeline.evaluation.metric import Counts, Metric
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-
-def _accuracy(answers: Answers) -> float:
-    from sklearn.metrics import accuracy_score
-
-    return float(accuracy_score(answers.gold, answers.predicted))
 
 
 def _from_counts(counts: Counts) -> NDArray[Any]:
@@ -25,7 +19,6 @@ ACCURACY = Metric(
     name="accuracy",
     label="accuracy",
     of="class",
-    compute=_accuracy,
     from_counts=_from_counts,
     selects=True,
     is_prominent=True,

@@ -4,19 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pipeline.evaluation.metric import Answers, Counts, Metric
+from pipeline.evaluation.metric import Counts, Metric
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-
-def _balanced_accuracy(answers: Answers) -> float:
-    import numpy as np
-    from sklearn.metrics import recall_score
-
-    return float(
-        recall_score(answers.gold, answers.predicted, labels=np.unique(answers.gold), average="macro", zero_division=0)
-    )
 
 
 def _from_counts(counts: Counts) -> NDArray[Any]:
@@ -31,7 +22,6 @@ BALANCED_ACCURACY = Metric(
     name="balanced_accuracy",
     label="balanced accuracy",
     of="class",
-    compute=_balanced_accuracy,
     from_counts=_from_counts,
     is_for_rare_classes=True,
 )

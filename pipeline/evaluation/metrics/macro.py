@@ -4,19 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pipeline.evaluation.metric import Answers, Counts, Metric
+from pipeline.evaluation.metric import Counts, Metric
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-
-def _averages(answers: Answers) -> tuple[float, float, float]:
-    from sklearn.metrics import precision_recall_fscore_support
-
-    precision, recall, f1, _ = precision_recall_fscore_support(
-        answers.gold, answers.predicted, labels=range(answers.classes), average="macro", zero_division=0
-    )
-    return float(precision), float(recall), float(f1)
 
 
 def _precision_from_counts(counts: Counts) -> NDArray[Any]:
@@ -45,7 +36,6 @@ PRECISION = Metric(
     label="precision",
     title="macro precision",
     of="class",
-    compute=lambda answers: answers.share(_averages)[0],
     from_counts=_precision_from_counts,
 )
 RECALL = Metric(
@@ -53,7 +43,6 @@ RECALL = Metric(
     label="recall",
     title="macro recall",
     of="class",
-    compute=lambda answers: answers.share(_averages)[1],
     from_counts=_recall_from_counts,
 )
 F1 = Metric(
@@ -61,7 +50,6 @@ F1 = Metric(
     label="macro F1",
     short="F1",
     of="class",
-    compute=lambda answers: answers.share(_averages)[2],
     from_counts=_f1_from_counts,
     ranks=True,
     is_prominent=True,

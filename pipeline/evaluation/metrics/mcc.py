@@ -25,7 +25,6 @@ MCC = Metric(
     label="MCC",
     title="Matthews correlation",
     of="class",
-    compute=lambda answers: float(_from_counts(Counts.once(answers))),
     from_counts=_from_counts,
     lowest=-1.0,
     is_for_rare_classes=True,

@@ -4,16 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pipeline.evaluation.metric import Answers, Counts, Metric
+from pipeline.evaluation.metric import Counts, Metric
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-
-def _f1(answers: Answers) -> float:
-    from sklearn.metrics import f1_score
-
-    return float(f1_score(answers.gold, answers.predicted, labels=range(answers.classes), average="weighted", zero_division=0))
 
 
 def _from_counts(counts: Counts) -> NDArray[Any]:
@@ -28,7 +22,6 @@ F1_WEIGHTED = Metric(
     name="f1_weighted",
     label="weighted F1",
     of="class",
-    compute=_f1,
     from_counts=_from_counts,
     is_for_rare_classes=True,
 )

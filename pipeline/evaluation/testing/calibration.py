@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from pipeline.evaluation.metrics.likelihood import NLL, surprise
 from pipeline.evaluation.testing.predictions import Predictions
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 BINS = 15
 
@@ -65,6 +68,8 @@ def draw_reliability(table: pd.DataFrame, ece: float, title: str, of_sets: bool 
     Args:
         of_sets: Whether it is the share of texts that have a label against its probability, of all labels together.
     """
+    from matplotlib.figure import Figure
+
     share, what, counted = ("share that is true", "label", "labels") if of_sets else ("accuracy", "predicted class", "texts")
     figure = Figure(figsize=(5.6, 6.4), layout="constrained")
     axes, counts = figure.subplots(2, 1, sharex=True, height_ratios=[4, 1])

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.metrics import precision_recall_fscore_support
 
 from pipeline.data.columns import Input
 from pipeline.evaluation.metric import Answers, measure
@@ -137,6 +136,8 @@ def score_by_length(texts: Sequence[str], gold: NDArray[Any], predicted: NDArray
 def report_by_class(gold: NDArray[Any], predicted: NDArray[Any], classes: list[str]) -> dict[str, Any]:
     """Precision, recall, F1 and support of every class, by name; or of every label, of which matrices say which text has it."""
     # Not classification_report: a class may be called as one of its averages is, such as `accuracy`.
+    from sklearn.metrics import precision_recall_fscore_support
+
     columns = precision_recall_fscore_support(gold, predicted, labels=np.arange(len(classes)), zero_division=0)
     names = ("precision", "recall", "f1-score", "support")
     return {

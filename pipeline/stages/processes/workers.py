@@ -21,28 +21,10 @@ from filelock import FileLock, Timeout
 
 from pipeline.errors import PipelineError, ProcessLostError
 from pipeline.failures import foreseen, unforeseen
-from pipeline.registry import FAMILIES, SOURCES, STRATEGIES
 
 T = TypeVar("T")
 
-# Imported once, before the first fork. None of them starts a thread of Python's or touches a device.
-_PRELOADED = [
-    "torch",
-    "accelerate",
-    "peft",
-    "transformers.models.auto.modeling_auto",
-    "transformers.models.bert.modeling_bert",
-    "transformers.optimization",
-    "pipeline.stages.train",
-    *STRATEGIES.modules(),  # so that all are of the moment when a study begins
-    *FAMILIES.modules(),
-    *SOURCES.modules(),
-    "pipeline.stages.evaluate",
-    "pipeline.stages.search.trial",
-    "pipeline.tracking.mlflow_runs",
-    "pipeline.tracking.preloaded",
-    "pipeline.stages.processes.preload",
-]
+_PRELOADED = ["pipeline.stages.processes.preload"]
 SECONDS_TO_CLOSE = 30
 """How long a process that was told to end may take to close its run."""
 _INTERRUPTED = 128 + signal.SIGINT  # exit status, as shells have it

@@ -57,6 +57,13 @@ def test_scores_agree_with_scikit_learn(classes: int, examples: int, seed: int) 
         "loss": sklearn_metrics.log_loss(gold, softmax(logits), labels=labels),
     }
     assert {name: found[name] for name in expected} == pytest.approx(expected)
+    expected = {
+        "balanced_accuracy": sklearn_metrics.recall_score(
+            gold, predicted, labels=np.unique(gold), average="macro", zero_division=0
+        ),
+        "f1_weighted": sklearn_metrics.f1_score(gold, predicted, **shared | {"average": "weighted"}),
+    }
+    assert {name: found[name] for name in expected} == pytest.approx(expected)
     assert found["nll"] == pytest.approx(found["loss"])
 
 

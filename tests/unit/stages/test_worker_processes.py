@@ -152,9 +152,10 @@ def test_everything_that_is_imported_before_the_fork_can_be(tmp_path):
     script = (
         "import gc, importlib, threading\nfrom multiprocessing import forkserver\n"
         "from pipeline.stages.processes import workers\nfrom mlflow.utils import requirements_utils\n"
-        "assert len(workers._PRELOADED) > 20\n"
-        "for name in workers._PRELOADED: importlib.import_module(name)\n"
-        "assert workers._PRELOADED[-1] == 'pipeline.stages.processes.preload' and gc.get_freeze_count() > 100_000\n"
+        "from pipeline.stages.processes import preload\n"
+        "assert workers._PRELOADED == [preload.__name__] and len(preload.MODULES) > 20\n"
+        "for name in preload.MODULES: importlib.import_module(name)\n"
+        "assert gc.isenabled() and gc.get_freeze_count() > 100_000\n"
         "assert requirements_utils._MODULES_TO_PACKAGES, 'MLflow has another name for it now'\n"
         "assert threading.active_count() == 1, threading.enumerate()\n"
         "workers.WorkerProcesses().prepare()\nassert forkserver._forkserver._forkserver_pid\n"

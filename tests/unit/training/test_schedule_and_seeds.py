@@ -1,11 +1,13 @@
 """The learning rate by step, and seeds that do not touch each other."""
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from transformers.optimization import get_scheduler
 
 from pipeline.config import FitConfig
-from pipeline.training.optimizer import build_schedule
+from pipeline.training.optimizer import build_schedule, warmup_steps
 from pipeline.training.seeding import Seeds, derive
 
 
@@ -43,6 +45,16 @@ def test_after_the_warm_up_the_schedule_decides(schedule, shares):
 )
 def test_the_share_is_between_0_and_1(total, ratio, share, schedule):
     assert 0 <= build_schedule(total, ratio, schedule)(int(share * (total - 1))) <= 1
+
+
+@pytest.mark.parametrize("schedule", ["linear", "cosine", "constant"])
+@pytest.mark.parametrize(("total", "ratio"), [(1, 0.0), (1, 1.0), (7, 0.3), (100, 0.0), (1234, 0.06)])
+def test_schedules_are_those_of_transformers_to_the_last_bit(schedule, total, ratio):
+    unused = torch.optim.SGD([torch.nn.Parameter(torch.empty(0))], lr=1.0)
+    name = "constant_with_warmup" if schedule == "constant" else schedule  # transformers' own "constant" has no warm-up
+    (expected,) = get_scheduler(name, unused, warmup_steps(total, ratio), total).lr_lambdas
+    share = build_schedule(total, ratio, schedule)
+    assert [share(step) for step in range(total + 1)] == [expected(step) for step in range(total + 1)]
 
 
 def test_seeds_are_equal_for_equal_configs_and_all_differ():
