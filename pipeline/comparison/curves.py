@@ -36,15 +36,25 @@ class Curve:
     """Number in the table, which colour and mark follow in every picture."""
 
 
-def read_curves(table: pd.DataFrame, store: RunStore) -> list[Curve]:
-    """A curve per row of the table, in its order; rows that were not trained here have none."""
+def read_curves(table: pd.DataFrame, runs: Sequence[Run], store: RunStore) -> list[Curve]:
+    """A curve per row of the table, in its order; rows that were not trained here have none.
+
+    Args:
+        runs: All runs of the table.
+    """
     curves = []
     quality = selecting(headline(table).of).name
+    trained = {run.run_id: run for run in runs if was_trained_here(run)}
+    chosen_by = {run_id: run.params.get("metric_for_best_model", selecting("class").name) for run_id, run in trained.items()}
+    recorded = {
+        metric: store.histories(list(trained), f"val/{metric}")
+        for metric in dict.fromkeys((quality, LOSS, *chosen_by.values()))
+    }
     for row, (name, run_ids) in enumerate(zip(label_rows(table), table["run_ids"], strict=True)):
-        runs = [run for run_id in run_ids.split() if was_trained_here(run := store.get(run_id))]
-        by_metric = {metric: [_history(store, run, metric) for run in runs] for metric in (quality, LOSS)}
-        if runs and all(by_metric[quality]):
-            kept = {_kept_epoch(store, run) for run in runs}
+        mine = [trained[run_id] for run_id in run_ids.split() if run_id in trained]
+        by_metric = {metric: [_history(recorded, run, metric) for run in mine] for metric in (quality, LOSS)}
+        if mine and all(by_metric[quality]):
+            kept = {_kept_epoch(_history(recorded, run, chosen_by[run.run_id]), chosen_by[run.run_id]) for run in mine}
             points = {metric: _mean(histories) for metric, histories in by_metric.items()}
             curves.append(Curve(name, points, kept.pop() if len(kept) == 1 else None, row))
     return curves
@@ -101,15 +111,15 @@ def _mean(histories: Sequence[Points]) -> Points:
     return {epoch: float(np.mean([history[epoch] for history in histories if epoch in history])) for epoch in epochs}
 
 
-def _history(store: RunStore, run: Run, metric: str) -> Points:
-    """Epoch -> value at each evaluation.
+def _history(recorded: Mapping[str, Mapping[str, Sequence[tuple[int, float]]]], run: Run, metric: str) -> Points:
+    """Epoch -> value at each evaluation, of what is recorded by metric and run.
 
     The kept checkpoint's values stand once more at the last step, as the run's latest: where a step has two values, the
     other one was measured there.
     """
     latest = run.metrics.get(f"val/{metric}")
     values: dict[int, float] = {}
-    for step, value in store.history(run.run_id, f"val/{metric}"):
+    for step, value in recorded[metric][run.run_id]:
         if not abs(value) < _LARGEST:  # of a training that diverged; nor is NaN
             continue
         if step not in values or values[step] == latest:
@@ -123,8 +133,6 @@ def _guess_steps(run: Run, steps: Mapping[int, float]) -> float:
     return max(steps, default=1) / float(run.params.get("epochs", 1))
 
 
-def _kept_epoch(store: RunStore, run: Run) -> float | None:
-    metric = run.params.get("metric_for_best_model", selecting("class").name)
-    history = _history(store, run, metric)
+def _kept_epoch(history: Points, metric: str) -> float | None:
     best = (min if lower_is_better(metric) else max)(history.values(), default=None)
     return next((epoch for epoch, value in history.items() if value == best), None)

@@ -88,7 +88,7 @@ def read_audit(selection: Selection, store: RunStore) -> DataAudit:
     """The audit of the compared runs' data, as a run of `prepare_data` on equal data or one of their trainings recorded it."""
     fingerprint = selection.kept[0].tags["data_fingerprint"]
     prepared = store.search({"stage": "prepare_data", "data_fingerprint": fingerprint})
-    manifests = (read_record(run.run_id, "manifest.json", store) for run in (*prepared, *selection.kept))
+    manifests = (read_record(run, "manifest.json", store) for run in (*prepared, *selection.kept))
     return DataAudit(find_overlap(selection), next(filter(None, manifests), {}))
 
 

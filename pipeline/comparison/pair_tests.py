@@ -118,14 +118,14 @@ def compare_pairs(members: Sequence[Mapping[Seeds, int]], judged: JudgedRuns) ->
 
 def _test_pair(first: int, second: int, runs: Mapping[Seeds, int], others: Mapping[Seeds, int], judged: JudgedRuns) -> PairTest:
     """The test of two rows, given the runs of both by seed; its p-values are not corrected yet."""
-    identity = np.eye(len(judged.only))
+    each = judged.scores.each
     shared = [seeds for seeds in runs if seeds in others]
     if shared:
         mine, theirs = [runs[seeds] for seeds in shared], [others[seeds] for seeds in shared]
-        parts = [identity[mine] - identity[theirs]]
+        parts = [each(mine) - each(theirs)]
     else:  # every run with every other
         mine, theirs = np.repeat(list(runs.values()), len(others)).tolist(), [*others.values()] * len(runs)
-        parts = [identity[list(runs.values())], -identity[list(others.values())]]
+        parts = [each(list(runs.values())), -each(list(others.values()))]
     discordant = float((judged.only[mine, theirs] + judged.only[theirs, mine]).mean())
     estimates = judged.scores.estimate(parts)
     metric, p_mcnemar = judged.metric, combine_dependent(judged.p_mcnemar[mine, theirs])

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-import tempfile
 from collections.abc import Mapping, Sequence
+from csv import reader
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -73,8 +73,8 @@ def read_predictions(runs: Sequence[Run], store: RunStore) -> RecordedPrediction
         if predicts_scores(run):
             continue
         try:
-            with tempfile.TemporaryDirectory() as scratch:
-                table = _read(store.download(run.run_id, FILE, Path(scratch)), with_texts=gold is None)
+            with store.open_artifact(run, FILE) as file:
+                table = _read(file, with_texts=gold is None)
         except (PipelineError, OSError, ValueError, KeyError) as error:
             missing[run.run_id] = f"its {FILE} cannot be read ({error})"
             continue
@@ -87,7 +87,8 @@ def read_predictions(runs: Sequence[Run], store: RunStore) -> RecordedPrediction
         scores[run.run_id] = table["scores"]
     if gold is None:
         return RecordedPredictions((), np.empty(0, np.int64), [], {}, {}, missing)
-    index = {name: number for number, name in enumerate(_classes(next(iter(said)), store))}
+    first = next(run for run in runs if run.run_id in said)
+    index = {name: number for number, name in enumerate(_classes(first, store))}
     if any(predicts_sets(run) for run in runs):
         for written in (gold, *said.values()):
             read_sets(written, index)  # names that are in no list of classes
@@ -113,11 +114,11 @@ def read_predictions(runs: Sequence[Run], store: RunStore) -> RecordedPrediction
     )
 
 
-def read_record(run_id: str, name: str, store: RunStore) -> Mapping[str, Any]:
+def read_record(run: Run, name: str, store: RunStore) -> Mapping[str, Any]:
     """A JSON file of a run; empty where it has none, as a model from elsewhere, or where it was deleted."""
     try:
-        with tempfile.TemporaryDirectory() as scratch:
-            record = json.loads(store.download(run_id, name, Path(scratch)).read_text(encoding="utf-8"))
+        with store.open_artifact(run, name) as file:
+            record = json.loads(file.read_text(encoding="utf-8"))
     except DamageError as error:
         _LOG.warning("%s It is left out here.", error)
         return {}
@@ -126,11 +127,10 @@ def read_record(run_id: str, name: str, store: RunStore) -> Mapping[str, Any]:
     return record if isinstance(record, dict) else {}
 
 
-def _classes(run_id: str, store: RunStore) -> list[str]:
+def _classes(run: Run, store: RunStore) -> list[str]:
     """All classes of the data, those without any test text, too; none if the run does not say."""
     try:
-        with tempfile.TemporaryDirectory() as scratch:
-            file = store.download(run_id, "per_class.csv", Path(scratch))
+        with store.open_artifact(run, "per_class.csv") as file:
             return pd.read_csv(file, usecols=["class"], dtype=str, keep_default_na=False)["class"].tolist()
     except DamageError as error:
         _LOG.warning("%s It is left out here.", error)
@@ -153,7 +153,8 @@ def _read(file: Path, with_texts: bool) -> Mapping[str, Any]:
     from pyarrow import csv, string
 
     # Not pandas: of long texts it takes ten times as long.
-    header = list(pd.read_csv(file, nrows=0, dtype=str).columns)
+    with file.open(encoding="utf-8-sig", newline="") as lines:
+        header = next(reader(lines), [])
     # Of few classes there is a score for each; of many there are two. A single one is a cosine, which is no probability.
     sentences, scores = header[: header.index("gold")], header[header.index("pred") + 1 :]
     if len(scores) == 1:

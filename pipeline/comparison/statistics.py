@@ -241,7 +241,7 @@ def _judge_correlations(row: RowStatistics, runs: Sequence[Run]) -> RowStatistic
 
 def _intervals(scores: ResampledScores, numbers: Sequence[int]) -> dict[str, Interval]:
     """Of some runs together, by metric."""
-    estimates = scores.estimate([np.eye(scores.runs)[list(numbers)]])
+    estimates = scores.estimate([scores.each(numbers)])
     return {name: score.interval(_BY_NAME[name].lowest, _BY_NAME[name].highest) for name, score in estimates.items()}
 
 

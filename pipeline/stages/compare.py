@@ -67,7 +67,8 @@ def run(config: configs.CompareConfig, tracker: Tracker | None = None, parent_id
     if config.export_dir:
         check_export_folder(Path(config.export_dir))
     tracker = tracker or open_tracker()
-    candidates, title, study = _candidates(config, tracker)
+    runs = [tracker.get(run_id) for run_id in config.run_ids] if config.run_ids else tracker.search()
+    candidates, title, study = _candidates(config, runs, tracker)
     selection = select_runs(candidates, bool(config.run_ids), config.allow_unequal_budgets)
     if config.run_ids and (strangers := [str(excluded) for excluded in selection.omitted if excluded.kind == "other test"]):
         newest = selection.kept[-1]
@@ -118,18 +119,21 @@ def run(config: configs.CompareConfig, tracker: Tracker | None = None, parent_id
         say(row)
     for line in list_caveats(table, selection, statistics):
         say(line)
-    if parent_id is None and not config.run_ids and (others := count_evaluated_elsewhere(tracker, candidates)):
+    if parent_id is None and not config.run_ids and (others := count_evaluated_elsewhere(runs, candidates)):
         say(f"{others} evaluated run(s) are not among these; --study all takes them in.")
     say(f"Table and pictures: artifacts of run {logger.run_id}" + (f", and {config.export_dir}" if config.export_dir else ""))
     say(f"Report: {tracker.artifact_address(logger.run_id, 'report.html')}")
     return CompareResult(logger.run_id, table, selection.left_out, statistics)
 
 
-def _candidates(config: configs.CompareConfig, tracker: Tracker) -> tuple[list[Run], str, Run | None]:
-    """What may be compared, how that is called, and the study that it is of."""
+def _candidates(config: configs.CompareConfig, runs: list[Run], tracker: Tracker) -> tuple[list[Run], str, Run | None]:
+    """What may be compared, how that is called, and the study that it is of.
+
+    Args:
+        runs: Those that were asked for, else all.
+    """
     if config.run_ids:
-        return [tracker.get(run_id) for run_id in config.run_ids], "chosen runs", None
-    runs = tracker.search()
+        return runs, "chosen runs", None
     if config.study == "all":
         return runs, "all runs", None
     if config.study:
@@ -187,7 +191,7 @@ def _write(
     pictures = draw_all(table)
     rows = dict(zip(label_rows(table), (ids.split() for ids in table["run_ids"]), strict=True))
     hardest = hardest_examples(recorded, rows, statistics.unlearned)
-    if curves := read_curves(table, tracker):
+    if curves := read_curves(table, selection.kept, tracker):
         pictures["learning_curves"] = draw_curves(curves, statistics.apart)
     if points := find_points(table, selection.kept, statistics, selection.ranked):
         pictures["pareto"] = draw_pareto(points, statistics)
@@ -256,9 +260,9 @@ def _point_to_report(run_id: str, tracker: Tracker) -> str:
     return f"Report: {link}, an artifact of the run {run_id} below this one ({as_plain(where)}). Its table is in `results.md`."
 
 
-def count_evaluated_elsewhere(tracker: Tracker, candidates: Sequence[Run]) -> int:
-    """Number of runs on the candidates' data that are not among them and that `--study all` would compare."""
+def count_evaluated_elsewhere(runs: Sequence[Run], candidates: Sequence[Run]) -> int:
+    """How many of all runs are on the candidates' data and not among them, and would be compared by `--study all`."""
     mine = {run.run_id for run in candidates}
     data = {run.tags.get("data_fingerprint") for run in candidates}
-    others = [run for run in select_runs(tracker.search()).kept if run.run_id not in mine]
+    others = [run for run in select_runs(runs).kept if run.run_id not in mine]
     return sum(run.tags["data_fingerprint"] in data for run in others)

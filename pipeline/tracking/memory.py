@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import shutil
 import tempfile
 import time
 import uuid
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -69,6 +70,16 @@ class MemoryTracker:
     def history(self, run_id: str, metric: str) -> list[tuple[int, float]]:
         """Every record of a metric."""
         return sorted(self.histories[run_id, metric], key=lambda point: point[0])
+
+    def histories(self, run_ids: Sequence[str], metric: str) -> dict[str, list[tuple[int, float]]]:
+        """Those of several runs."""
+        return {run_id: self.history(run_id, metric) for run_id in run_ids}
+
+    @contextlib.contextmanager
+    def open_artifact(self, run: Run, path: str) -> Iterator[Path]:
+        """A copy of it."""
+        with tempfile.TemporaryDirectory() as scratch:
+            yield self.download(run.run_id, path, Path(scratch))
 
     def download(self, run_id: str, path: str, folder: Path) -> Path:
         """Copy an artifact below `folder`."""

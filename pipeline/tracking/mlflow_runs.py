@@ -7,7 +7,9 @@ import logging
 import os
 import re
 import shlex
-from collections.abc import Iterator, Mapping
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,7 +20,8 @@ from mlflow.tracking import MlflowClient
 from pipeline.errors import RunError, StoreError, hide_credentials
 from pipeline.tracking.mlflow_logger import MlflowLogger, local_folder
 from pipeline.tracking.retrying_client import RetryingClient, store_error, store_errors
-from pipeline.tracking.runs import Run, RunLogger, Status, check_artifact, only_folder
+from pipeline.tracking.runs import Run, RunLogger, Status, check_artifact, is_intact, only_folder
+from pipeline.tracking.sql_reader import SqlReader, StoredRun, open_reader
 from pipeline.tracking.store_file import database_file, ensure_store
 from pipeline.tracking.tags import TEXT_LIMIT, under_former_names
 
@@ -59,6 +62,7 @@ class MlflowTracker:
             ensure_store(tracking_uri or mlflow.get_tracking_uri())
             self.client = RetryingClient(tracking_uri)
             self.tracking_uri = self.client.tracking_uri
+            self._places: dict[str, tuple[str, str]] = {}
             with _environment("MLFLOW_HTTP_REQUEST_MAX_RETRIES", os.environ.get("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")):
                 self.client.search_experiments(max_results=1)  # a server that is not there is said in seconds, not minutes
         except StoreError:
@@ -126,7 +130,7 @@ class MlflowTracker:
             ) from error
         if run.info.lifecycle_stage != "active":
             raise RunError(f"The run {run_id} was deleted. `mlflow runs restore --run-id {run_id}` brings it back.")
-        return _read(run)
+        return self._take(run)
 
     def search(self, tags: Mapping[str, str] | None = None) -> list[Run]:
         """All runs of all experiments that carry the tags, the newest first; those of older versions under their names."""
@@ -139,25 +143,78 @@ class MlflowTracker:
         return runs
 
     def _search(self, tags: Mapping[str, str]) -> list[Run]:
-        condition = " and ".join(f"tags.`{name}` = '{value}'" for name, value in tags.items())
-        runs: list[Run] = []
-        token: str | None = None
         with store_errors("read", self.tracking_uri):
             experiments = [e.experiment_id for e in self.client.search_experiments()]
+            if self._reader:
+                return [self._remember(run) for run in self.client.insist(self._reader.search, experiments, tags)]
+            condition = " and ".join(f"tags.`{name}` = '{value}'" for name, value in tags.items())
+            runs: list[Run] = []
+            token: str | None = None
             while True:
                 page = self.client.search_runs(
                     experiments, condition, order_by=["attributes.start_time DESC"], page_token=token
                 )
-                runs += map(_read, page)
+                runs += map(self._take, page)
                 token = page.token
                 if not token:
                     return runs
+
+    def _take(self, run: Any) -> Run:
+        """A run as MLflow's client gives it."""
+        info, data = run.info, run.data
+        fixed = (info.run_id, info.run_name or "", info.status, info.start_time, info.experiment_id, info.artifact_uri)
+        return self._remember(StoredRun(*fixed, dict(data.tags), dict(data.params), dict(data.metrics)))
+
+    def _remember(self, run: StoredRun) -> Run:
+        """The run; where it is, which never changes, need not be asked for again."""
+        self._places[run.run_id] = (run.experiment_id, run.artifact_uri)
+        return Run(
+            run_id=run.run_id,
+            name=run.name or run.tags.get("mlflow.runName", ""),
+            status=cast(Status, run.status),
+            start_time=run.start_time,
+            parent_id=run.tags.get(_PARENT),
+            tags=run.tags,
+            params=run.params,
+            metrics=run.metrics,
+        )
+
+    def _place(self, run_id: str) -> tuple[str, str]:
+        """Its experiment's id, and the address of its artifacts."""
+        if run_id not in self._places:
+            with store_errors("read", self.tracking_uri):
+                info = self.client.get_run(run_id).info
+            self._places[run_id] = (info.experiment_id, info.artifact_uri)
+        return self._places[run_id]
+
+    @cached_property
+    def _reader(self) -> SqlReader | None:
+        return open_reader(self.tracking_uri)
 
     def history(self, run_id: str, metric: str) -> list[tuple[int, float]]:
         """Every record of a metric."""
         with store_errors("read", self.tracking_uri):
             points = self.client.get_metric_history(run_id, metric)
         return sorted((point.step, point.value) for point in points)
+
+    def histories(self, run_ids: Sequence[str], metric: str) -> dict[str, list[tuple[int, float]]]:
+        """Those of several runs; a server is asked for one after the other."""
+        if not self._reader:
+            return {run_id: self.history(run_id, metric) for run_id in run_ids}
+        with store_errors("read", self.tracking_uri):
+            found = self.client.insist(self._reader.histories, run_ids, metric)
+        return {run_id: sorted(found.get(run_id, [])) for run_id in run_ids}
+
+    @contextlib.contextmanager
+    def open_artifact(self, run: Run, path: str) -> Iterator[Path]:
+        """Where it lies, if that is on this machine; else it is brought here meanwhile."""
+        folder = local_folder(self._place(run.run_id)[1])
+        # What is not as the run says may have been written anew since the run was read: the run is then read again.
+        if folder is not None and (folder / path).is_file() and is_intact(run, path, folder / path):
+            yield folder / path
+            return
+        with tempfile.TemporaryDirectory() as scratch:
+            yield self.download(run.run_id, path, Path(scratch))
 
     def download(self, run_id: str, path: str, folder: Path) -> Path:
         """Bring an artifact below `folder`."""
@@ -192,9 +249,7 @@ class MlflowTracker:
 
     def artifact_address(self, run_id: str, path: str) -> str:
         """Relative to the working folder, where it is below it."""
-        with store_errors("read", self.tracking_uri):
-            uri = self.client.get_run(run_id).info.artifact_uri
-        folder = local_folder(uri)
+        folder = local_folder(self._place(run_id)[1])
         if folder is None:
             return f"{path} at {self.web_address(run_id, 'artifacts')}"
         file = folder / path
@@ -204,9 +259,7 @@ class MlflowTracker:
         """On the tracking server, or where `mlflow ui` serves a local store; in the view for model training."""
         server = self.tracking_uri if self.tracking_uri.startswith("http") else "http://127.0.0.1:5000"
         server = hide_credentials(server).replace("://...@", "://")  # a link is shown, so no password may be in it
-        with store_errors("read", self.tracking_uri):
-            experiment_id = self.client.get_run(run_id).info.experiment_id
-        return f"{server.rstrip('/')}/#/experiments/{experiment_id}/runs/{run_id}{f'/{page}' if page else ''}?{_VIEW}"
+        return f"{server.rstrip('/')}/#/experiments/{self._place(run_id)[0]}/runs/{run_id}{f'/{page}' if page else ''}?{_VIEW}"
 
     def ui_command(self) -> str:
         """`mlflow ui`, which does not read MLFLOW_TRACKING_URI: by itself it shows the store of the folder it is typed in."""
@@ -273,19 +326,6 @@ def mark_failed(run_id: str, stage: str, reason: str, killed: bool = False) -> N
         client.set_tag(run_id, "stage", stage)
         client.set_tag(run_id, "status_detail", reason[:TEXT_LIMIT])
         client.set_terminated(run_id, "KILLED" if killed else "FAILED")
-
-
-def _read(run: Any) -> Run:
-    return Run(
-        run_id=run.info.run_id,
-        name=run.info.run_name or "",
-        status=cast(Status, run.info.status),
-        start_time=run.info.start_time,
-        parent_id=run.data.tags.get(_PARENT),
-        tags=dict(run.data.tags),
-        params=dict(run.data.params),
-        metrics=dict(run.data.metrics),
-    )
 
 
 def _user() -> str:

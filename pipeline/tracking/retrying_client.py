@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
@@ -15,6 +16,7 @@ from pipeline.errors import ExhaustedStoreError, StoreError, SystemFailureError,
 from pipeline.failures import foreseen
 from pipeline.tracking.store_file import database_file
 
+T = TypeVar("T")
 _LOG = logging.getLogger(__name__)
 _PATIENCE = 180.0  # seconds; MLflow itself gives up after 20, which a slow disk or a copy of the file can take
 
@@ -83,16 +85,17 @@ class RetryingClient:
         if not callable(attribute):
             return attribute
 
-        def ask(*args: Any, **kwargs: Any) -> Any:
-            if self._gave_up:  # whoever closes the run after that error need not wait for as long again
-                return attribute(*args, **kwargs)
-            try:
-                return self._asking(attribute, *args, **kwargs)
-            except Exception as error:
-                self._gave_up = is_locked(error)
-                raise
+        return functools.partial(self.insist, attribute)
 
-        return ask
+    def insist(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+        """Call what reads or writes the store, as the client's own methods are called."""
+        if self._gave_up:  # whoever closes the run after that error need not wait for as long again
+            return function(*args, **kwargs)
+        try:
+            return self._asking(function, *args, **kwargs)
+        except Exception as error:
+            self._gave_up = is_locked(error)
+            raise
 
 
 def _say(state: RetryCallState) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
@@ -103,6 +104,17 @@ class RunStore(Protocol):
     def history(self, run_id: str, metric: str) -> list[tuple[int, float]]:
         """(step, value) of every record of a metric, in order of steps."""
 
+    def histories(self, run_ids: Sequence[str], metric: str) -> dict[str, list[tuple[int, float]]]:
+        """Run id -> what `history` gives, of several runs at once."""
+
+    def open_artifact(self, run: Run, path: str) -> AbstractContextManager[Path]:
+        """Where an artifact can be read while the block lasts; what runs hold many of, such as predictions, is not copied.
+
+        Raises:
+            RunError: The run has no such artifact.
+            DamageError: It is a text, and is not what was recorded.
+        """
+
     def download(self, run_id: str, path: str, folder: Path) -> Path:
         """Bring an artifact below `folder`; returns where it is.
 
@@ -165,14 +177,19 @@ def checksum_tag(path: str, text: str) -> dict[str, str]:
     return {CHECKSUM + path: hashlib.sha256(text.encode()).hexdigest()}
 
 
+def is_intact(run: Run, path: str, file: Path) -> bool:
+    """Whether the file is what its run says of it; older runs say nothing."""
+    sha256 = run.tags.get(CHECKSUM + path)
+    return sha256 is None or not file.is_file() or hash_file(file) == sha256
+
+
 def check_artifact(run: Run, path: str, file: Path) -> Path:
     """The file, held against the checksum that its run has of it; older runs have none.
 
     Raises:
         DamageError: It is not what was recorded.
     """
-    sha256 = run.tags.get(CHECKSUM + path)
-    if sha256 is None or not file.is_file() or hash_file(file) == sha256:
+    if is_intact(run, path, file):
         return file
     again = f"`python -m pipeline evaluate --run-id {run.run_id} --force true` writes it anew"
     raise DamageError(

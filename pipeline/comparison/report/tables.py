@@ -99,7 +99,7 @@ class ReportData:
 
 def read_provenance(runs: Sequence[Run], store: RunStore) -> list[Provenance]:
     """The compared runs with their records; what is gone is left empty."""
-    return [Provenance(run, store.web_address(run.run_id), read_record(run.run_id, "environment.json", store)) for run in runs]
+    return [Provenance(run, store.web_address(run.run_id), read_record(run, "environment.json", store)) for run in runs]
 
 
 def results(content: ReportData) -> Table:

@@ -6,8 +6,12 @@ And what follows from it: estimates over texts and seeds with intervals, and how
 from __future__ import annotations
 
 import math
+import os
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -27,6 +31,8 @@ _WORK = 2e10  # products of a weight and an indicator: a few seconds
 _WORK_OF_A_DRAW = 60
 _SPARSE_FROM = 16  # classes; a product with few non-zeros costs about as much as one with so many dense columns
 _CELLS = 4_000_000  # of any matrix held at a time
+_COUNTS = 250_000  # the same of counts, of which every metric makes several more: they stay in the processor's cache
+_FEWEST_AT_ONCE = 64  # resamples whose counts are made together, however many columns they have
 
 _QUANTILES = 100
 
@@ -46,6 +52,12 @@ class ResampledScores:
     def runs(self) -> int:
         """How many there are."""
         return len(next(iter(self.covariance.values())))
+
+    def each(self, numbers: Sequence[int]) -> NDArray[np.float64]:
+        """For each of the numbered runs the contrast that is its score; shape [numbers, runs]."""
+        contrasts = np.zeros((len(numbers), self.runs))
+        contrasts[np.arange(len(numbers)), numbers] = 1
+        return contrasts
 
     def estimate(self, parts: Sequence[NDArray[np.float64]]) -> dict[str, Estimate]:
         """The same sum of means over seeds of every metric, by name; see the function `estimate`."""
@@ -84,21 +96,34 @@ def resample_scores(
     by_text = _measure_texts(gold, predicted, classes, probabilities)
     sorted_draws = min(resamples, FEWEST_RESAMPLES)
     to_sort = probabilities if sorts_in_time(texts, classes, runs) else ()
-    drawn: list[dict[str, NDArray[np.float64]]] = []
+    drawn: dict[str, list[NDArray[np.float64]]] = defaultdict(list)
     done = 0
     for weights in _draw(texts, resamples, np.random.default_rng(seed)):
         first = weights[: max(0, sorted_draws - done)]
-        drawn.append(
-            _score(weights, gold, blocks, classes, by_text) | (_score_sorted(first, gold, to_sort) if len(first) else {})
-        )
+        found = _score(weights, gold, blocks, classes, by_text) | (_score_sorted(first, gold, to_sort) if len(first) else {})
+        for name, values in found.items():
+            drawn[name].append(values)
         done += len(weights)
     as_they_are = _score(ones, gold, blocks, classes, by_text) | _score_sorted(ones, gold, to_sort)
-    scores = {name: np.concatenate([some[name] for some in drawn if name in some]) for name in as_they_are}
     return ResampledScores(
         {name: values[0] for name, values in as_they_are.items()},
-        {name: np.cov(values, rowvar=False).reshape(runs, runs) for name, values in scores.items()},
+        {name: _covariance(drawn.pop(name)) for name in as_they_are},
         resamples,
     )
+
+
+def _covariance(drawn: list[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """As `numpy.cov` gives it, of what is not needed afterwards: of a thousand runs each copy takes 80 MB.
+
+    Args:
+        drawn: Scores of some resamples each; shape [resamples, runs].
+    """
+    values = np.concatenate(drawn).T
+    drawn.clear()
+    values -= np.average(values, axis=1)[:, None]
+    products: NDArray[np.float64] = np.dot(values, values.copy().T)
+    products *= np.true_divide(1, values.shape[1] - 1)
+    return products
 
 
 def sorts_in_time(texts: int, classes: int, runs: int) -> bool:
@@ -182,13 +207,20 @@ def _score(
     support = (weights @ truth).astype(np.float64)[:, None, :]
     scores: dict[str, list[NDArray[np.float64]]] = {metric.name: [] for metric in metrics}
     for indicators in blocks:
-        # Sums of whole numbers: exact in float32 up to 16 million texts, in whatever order they are added.
-        counts = (weights @ indicators).astype(np.float64).reshape(len(weights), -1, 2 * classes + of_sets)
-        right, predicted = counts[:, :, :classes], counts[:, :, classes : 2 * classes]
-        drawn = Counts(right, predicted, support, len(gold), counts[:, :, -1] if of_sets else None)
-        for metric in metrics:
-            scores[metric.name].append(metric.of_counts(drawn))
-    counted = {name: np.concatenate(values, axis=1) for name, values in scores.items()}
+        runs = indicators.shape[1] // (2 * classes + of_sets)
+        some = {metric.name: np.empty((len(weights), runs)) for metric in metrics}
+        step = max(_FEWEST_AT_ONCE, _COUNTS // indicators.shape[1])
+        for start in range(0, len(weights), step):
+            rows = slice(start, start + step)
+            # Sums of whole numbers: exact in float32 up to 16 million texts, in whatever order they are added.
+            counts = (weights[rows] @ indicators).astype(np.float64).reshape(-1, runs, 2 * classes + of_sets)
+            right, predicted = counts[:, :, :classes], counts[:, :, classes : 2 * classes]
+            drawn = Counts(right, predicted, support[rows], len(gold), counts[:, :, -1] if of_sets else None)
+            for metric in metrics:
+                some[metric.name][rows] = metric.of_counts(drawn)
+        for name, values in some.items():
+            scores[name].append(values)
+    counted = {name: np.concatenate(values, axis=1) if len(values) > 1 else values[0] for name, values in scores.items()}
     return counted | {name: weights @ values / len(gold) for name, values in by_text.items()}
 
 
@@ -196,9 +228,15 @@ def _score_sorted(
     weights: NDArray[np.float32], gold: NDArray[Any], probabilities: Sequence[NDArray[np.float64]]
 ) -> dict[str, NDArray[np.float64]]:
     """Scores that sort the texts, of every run with the texts weighted; shape [resamples, runs] each."""
-    draws = [Draws(gold, given, weights) for given in probabilities]
     by_metric = {metric.name: metric.from_draws for metric in resampled(_label_type(gold)) if metric.from_draws}
-    return {name: np.stack([score(each) for each in draws], axis=1) for name, score in by_metric.items() if draws}
+
+    def score(given: NDArray[np.float64]) -> list[NDArray[np.float64]]:
+        draws = Draws(gold, given, weights)
+        return [from_draws(draws) for from_draws in by_metric.values()]
+
+    with ThreadPoolExecutor(os.cpu_count()) as threads:  # numpy sorts and sums without holding Python's lock
+        by_run = list(threads.map(score, probabilities))
+    return {name: np.stack(values, axis=1) for name, values in zip(by_metric, zip(*by_run, strict=True), strict=bool(by_run))}
 
 
 @dataclass(frozen=True)
@@ -239,9 +277,7 @@ class Estimate:
 
     def interval(self, lowest: float = -1.0, highest: float = 1.0) -> Interval:
         """The 95 % interval, cut to what is possible."""
-        from scipy.stats import t
-
-        reach = float(t.ppf((1 + LEVEL) / 2, self.degrees_of_freedom)) * self.standard_error
+        reach = _reach(self.degrees_of_freedom) * self.standard_error
         return Interval(self.value, max(lowest, self.value - reach), min(highest, self.value + reach))
 
     def p_value(self) -> float:
@@ -271,6 +307,14 @@ class Estimate:
         needed = t.ppf((1 + LEVEL) / 2, freedom * (1 + texts / drawn) ** 2) * np.sqrt(texts + drawn)
         deviation = math.sqrt(texts + seeds)
         return float(brentq(lambda gap: norm.sf((needed - gap) / deviation).mean() - POWER, 0.0, needed[-1] + 9 * deviation))
+
+
+@cache  # of single runs it is always the same, and there may be thousands
+def _reach(degrees_of_freedom: float) -> float:
+    """Standard errors from the middle of a 95 % interval to its ends."""
+    from scipy.stats import t
+
+    return float(t.ppf((1 + LEVEL) / 2, degrees_of_freedom))
 
 
 def needed_errors() -> float:
@@ -317,5 +361,8 @@ def estimate(scores: NDArray[np.float64], covariance: NDArray[np.float64], parts
             variance = float(by_seed.var(ddof=1)) / seeds
             between += variance
             of_squares += variance**2 / (seeds - 1)
-    total = max(0.0, float(contrast @ covariance @ contrast)) + between
+    involved = np.flatnonzero(contrast)
+    single = len(involved) == 1 and contrast[involved[0]] == 1  # the product with a thousand zeros is its own variance
+    of_texts = covariance[involved[0], involved[0]] if single else contrast @ covariance @ contrast
+    total = max(0.0, float(of_texts)) + between
     return Estimate(value, math.sqrt(total), total**2 / of_squares if of_squares else math.inf, between)

@@ -13,25 +13,21 @@ History = Sequence[tuple[int, float]]
 
 
 class Store:
-    """Runs with the histories of their metrics, in place of a tracking store."""
+    """Histories of metrics in place of a tracking store."""
 
-    def __init__(self, runs: Sequence[Run], histories: Mapping[tuple[str, str], History]) -> None:
-        self.runs = {run.run_id: run for run in runs}
-        self.histories = histories
+    def __init__(self, histories: Mapping[tuple[str, str], History]) -> None:
+        self.recorded = histories
 
-    def get(self, run_id: str) -> Run:
-        return self.runs[run_id]
-
-    def history(self, run_id: str, metric: str) -> History:
-        return self.histories.get((run_id, metric), [])
+    def histories(self, run_ids: Sequence[str], metric: str) -> dict[str, History]:
+        return {run_id: self.recorded.get((run_id, metric), []) for run_id in run_ids}
 
 
 def test_a_curve_is_by_epoch_and_leaves_out_what_is_logged_once_more_at_the_end(make_run: MakeRun) -> None:
     metrics = {"train/steps_per_epoch": 4.0, "val/accuracy": 0.8, "val/loss": 0.4}
     run = make_run("freeze_bottom", metrics=metrics, tags={"entry": "freeze_6"})
     accuracy, loss = [(2, 0.6), (4, 0.8), (8, 0.7), (8, 0.8)], [(2, 0.5), (4, 0.4), (8, 0.4), (8, 0.9)]
-    store = Store([run], {(run.run_id, "val/accuracy"): accuracy, (run.run_id, "val/loss"): loss})
-    [curve] = read_curves(build_table([run]), store)
+    store = Store({(run.run_id, "val/accuracy"): accuracy, (run.run_id, "val/loss"): loss})
+    [curve] = read_curves(build_table([run]), [run], store)
     assert curve.name == "freeze_6"
     assert curve.points == {"accuracy": {0.5: 0.6, 1: 0.8, 2: 0.7}, "loss": {0.5: 0.5, 1: 0.4, 2: 0.9}}
     assert curve.kept == 1
@@ -45,7 +41,7 @@ def test_a_curve_is_by_epoch_and_leaves_out_what_is_logged_once_more_at_the_end(
 def test_the_ring_is_at_the_checkpoint_that_was_kept(make_run: MakeRun, metric: str, kept: float) -> None:
     run = make_run(params={"epochs": "2", "metric_for_best_model": metric})
     histories = {(run.run_id, "val/accuracy"): [(3, 0.1), (6, 0.2)], (run.run_id, "val/loss"): [(3, 0.1), (6, 0.2)]}
-    [curve] = read_curves(build_table([run]), Store([run], histories))
+    [curve] = read_curves(build_table([run]), [run], Store(histories))
     assert curve.kept == kept
 
 
@@ -56,7 +52,7 @@ def test_seeds_are_averaged_and_what_was_not_trained_here_has_no_curve(make_run:
     histories = {(run.run_id, "val/accuracy"): points for run, points in zip(runs, (first, second), strict=True)}
     for run in runs:
         run.metrics["train/steps_per_epoch"] = 1.0  # type: ignore[index]
-    [curve] = read_curves(build_table([*runs, elsewhere]), Store([*runs, elsewhere], histories))
+    [curve] = read_curves(build_table([*runs, elsewhere]), [*runs, elsewhere], Store(histories))
     assert curve.points["accuracy"] == {1: pytest.approx(0.3), 2: 0.4}
     assert curve.kept is None
 
@@ -67,5 +63,5 @@ def test_whatever_is_logged_once_more_the_curve_is_what_was_measured(measured: d
     logged = sorted([*measured.items(), (max(measured), best)])
     run = Run("r", "full", "FINISHED", 0, None, {"stage": "train", "strategy": "full", "settings_hash": ""}, {}, {})
     run = Run(**{**vars(run), "metrics": {"train/steps_per_epoch": 1.0, "val/accuracy": best, "test/f1_macro": 0.5}})
-    [curve] = read_curves(build_table([run]), Store([run], {("r", "val/accuracy"): logged}))
+    [curve] = read_curves(build_table([run]), [run], Store({("r", "val/accuracy"): logged}))
     assert curve.points["accuracy"] == measured

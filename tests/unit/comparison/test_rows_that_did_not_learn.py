@@ -184,14 +184,11 @@ class Store:
     """Histories of metrics in place of a tracking store."""
 
     def __init__(self, runs: Sequence[Run], histories: Mapping[str, Sequence[tuple[int, float]]]) -> None:
-        self.runs, self.histories = {run.run_id: run for run in runs}, histories
+        self.recorded = {run.run_id: histories[run.tags["strategy"]] for run in runs}
 
-    def get(self, run_id: str) -> Run:
-        return self.runs[run_id]
-
-    def history(self, run_id: str, metric: str) -> Sequence[tuple[int, float]]:
-        history = self.histories[self.runs[run_id].tags["strategy"]]
-        return [(step, 1 - value) for step, value in history] if metric == "val/accuracy" else history
+    def histories(self, run_ids: Sequence[str], metric: str) -> dict[str, Sequence[tuple[int, float]]]:
+        turned = metric == "val/accuracy"
+        return {run_id: [(step, 1 - value if turned else value) for step, value in self.recorded[run_id]] for run_id in run_ids}
 
 
 def test_a_curve_that_did_not_learn_or_has_no_number_leaves_the_axis_to_the_others(make_study: Callable[..., Study]) -> None:
@@ -203,7 +200,7 @@ def test_a_curve_that_did_not_learn_or_has_no_number_leaves_the_axis_to_the_othe
         "lora": [(1, 0.3), (2, math.nan), (4, largest)],
         "prefix": [(1, 0.7), (2, 30.0), (4, 0.7)],
     }
-    curves = read_curves(study.table, Store(runs, histories))
+    curves = read_curves(study.table, runs, Store(runs, histories))
     assert curves[1].points["loss"] == {0.5: 0.3}
     assert [curve.row for curve in curves] == [0, 1, 2]
     figure = draw_curves(curves, study.statistics.apart)
