@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import os
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.evaluation.metric import Answers, Counts, Draws, LabelType, resampled
+from pipeline.evaluation.metric import Answers, Counts, Draws, LabelType, Metric, resampled
 
 RESAMPLES = 10_000
 FEWEST_RESAMPLES = 1_000
@@ -32,7 +32,9 @@ _WORK_OF_A_DRAW = 60
 _SPARSE_FROM = 16  # classes; a product with few non-zeros costs about as much as one with so many dense columns
 _CELLS = 4_000_000  # of any matrix held at a time
 _COUNTS = 250_000  # the same of counts, of which every metric makes several more: they stay in the processor's cache
-_FEWEST_AT_ONCE = 64  # resamples whose counts are made together, however many columns they have
+_FEWEST_COUNTED = 64  # resamples whose counts are made together, however many columns they have
+_SORTED_AT_ONCE = 125  # resamples of which one run's texts are summed together, for the same reason
+_HELD = 40_000_000  # scores of all resamples and runs, 320 MB; for more metrics the texts are drawn again
 
 _QUANTILES = 100
 
@@ -94,36 +96,50 @@ def resample_scores(
     ones = np.ones((1, texts), np.float32)
     blocks = list((_blocks_of_sets if gold.ndim == 2 else _blocks)(gold, predicted, classes))
     by_text = _measure_texts(gold, predicted, classes, probabilities)
-    sorted_draws = min(resamples, FEWEST_RESAMPLES)
     to_sort = probabilities if sorts_in_time(texts, classes, runs) else ()
-    drawn: dict[str, list[NDArray[np.float64]]] = defaultdict(list)
-    done = 0
-    for weights in _draw(texts, resamples, np.random.default_rng(seed)):
-        first = weights[: max(0, sorted_draws - done)]
-        found = _score(weights, gold, blocks, classes, by_text) | (_score_sorted(first, gold, to_sort) if len(first) else {})
-        for name, values in found.items():
-            drawn[name].append(values)
-        done += len(weights)
-    as_they_are = _score(ones, gold, blocks, classes, by_text) | _score_sorted(ones, gold, to_sort)
-    return ResampledScores(
-        {name: values[0] for name, values in as_they_are.items()},
-        {name: _covariance(drawn.pop(name)) for name in as_they_are},
-        resamples,
+
+    def draw(most: int) -> Iterator[NDArray[np.float32]]:  # the same texts each time
+        return _draw(texts, min(most, resamples), np.random.default_rng(seed))
+
+    summed = [metric for metric in resampled(_label_type(gold)) if metric.from_counts or metric.name in by_text]
+    covariance: dict[str, NDArray[np.float64]] = {}
+    at_once = max(1, _HELD // (resamples * runs))
+    for start in range(0, len(summed), at_once):
+        some = summed[start : start + at_once]
+        covariance |= _covariances(_score(weights, gold, blocks, classes, by_text, some) for weights in draw(resamples))
+    covariance |= _covariances(
+        _score_sorted(weights[first : first + _SORTED_AT_ONCE], gold, to_sort)
+        for weights in draw(FEWEST_RESAMPLES)
+        for first in range(0, len(weights), _SORTED_AT_ONCE)
     )
+    as_they_are = _score(ones, gold, blocks, classes, by_text, summed) | _score_sorted(ones, gold, to_sort)
+    return ResampledScores({name: values[0] for name, values in as_they_are.items()}, covariance, resamples)
 
 
-def _covariance(drawn: list[NDArray[np.float64]]) -> NDArray[np.float64]:
-    """As `numpy.cov` gives it, of what is not needed afterwards: of a thousand runs each copy takes 80 MB.
+def _covariances(scored: Iterable[dict[str, NDArray[np.float64]]]) -> dict[str, NDArray[np.float64]]:
+    """Name of each metric -> covariance of the runs' scores, of some resamples after others; shape [runs, runs]."""
+    drawn: dict[str, list[NDArray[np.float64]]] = defaultdict(list)
+    for scores in scored:
+        for name, values in scores.items():
+            drawn[name].append(values)
+    return {name: _covariance(_join(drawn.pop(name))) for name in list(drawn)}
+
+
+def _covariance(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """As `numpy.cov` gives it, but in place: of a thousand runs a copy takes 80 MB.
 
     Args:
-        drawn: Scores of some resamples each; shape [resamples, runs].
+        values: Not needed any more; shape [resamples, runs].
     """
-    values = np.concatenate(drawn).T
-    drawn.clear()
-    values -= np.average(values, axis=1)[:, None]
-    products: NDArray[np.float64] = np.dot(values, values.copy().T)
-    products *= np.true_divide(1, values.shape[1] - 1)
+    by_run = values.T
+    by_run -= np.average(by_run, axis=1)[:, None]
+    products: NDArray[np.float64] = np.dot(by_run, by_run.T)
+    products *= np.true_divide(1, len(values) - 1)
     return products
+
+
+def _join(parts: list[NDArray[np.float64]], axis: int = 0) -> NDArray[np.float64]:
+    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=axis)
 
 
 def sorts_in_time(texts: int, classes: int, runs: int) -> bool:
@@ -197,31 +213,33 @@ def _score(
     blocks: list[Any],
     classes: int,
     by_text: dict[str, NDArray[np.float64]],
+    metrics: Sequence[Metric],
 ) -> dict[str, NDArray[np.float64]]:
     """Scores by counts, and means over texts, of every run with the texts weighted; shape [resamples, runs] each."""
     of_sets = gold.ndim == 2
     truth = gold.astype(np.float32) if of_sets else np.zeros((len(gold), classes), np.float32)
     if not of_sets:
         truth[np.arange(len(gold)), gold] = 1
-    metrics = [metric for metric in resampled(_label_type(gold)) if metric.from_counts]
     support = (weights @ truth).astype(np.float64)[:, None, :]
-    scores: dict[str, list[NDArray[np.float64]]] = {metric.name: [] for metric in metrics}
-    for indicators in blocks:
+    counted = [metric for metric in metrics if metric.from_counts]
+    scores: dict[str, list[NDArray[np.float64]]] = {metric.name: [] for metric in counted}
+    for indicators in blocks if counted else ():
         runs = indicators.shape[1] // (2 * classes + of_sets)
-        some = {metric.name: np.empty((len(weights), runs)) for metric in metrics}
-        step = max(_FEWEST_AT_ONCE, _COUNTS // indicators.shape[1])
+        step = max(_FEWEST_COUNTED, _COUNTS // indicators.shape[1])
         for start in range(0, len(weights), step):
             rows = slice(start, start + step)
             # Sums of whole numbers: exact in float32 up to 16 million texts, in whatever order they are added.
             counts = (weights[rows] @ indicators).astype(np.float64).reshape(-1, runs, 2 * classes + of_sets)
             right, predicted = counts[:, :, :classes], counts[:, :, classes : 2 * classes]
             drawn = Counts(right, predicted, support[rows], len(gold), counts[:, :, -1] if of_sets else None)
-            for metric in metrics:
-                some[metric.name][rows] = metric.of_counts(drawn)
-        for name, values in some.items():
-            scores[name].append(values)
-    counted = {name: np.concatenate(values, axis=1) if len(values) > 1 else values[0] for name, values in scores.items()}
-    return counted | {name: weights @ values / len(gold) for name, values in by_text.items()}
+            for metric in counted:
+                values = metric.of_counts(drawn)
+                if not start:  # one after the other in memory as they are here: so they are added up in one order
+                    scores[metric.name].append(np.empty_like(values, shape=(len(weights), runs)))
+                scores[metric.name][-1][rows] = values
+    found = {name: _join(scores.pop(name), axis=1) for name in list(scores)}
+    means = {metric.name: by_text[metric.name] for metric in metrics if metric.name in by_text}
+    return found | {name: weights @ values / len(gold) for name, values in means.items()}
 
 
 def _score_sorted(
