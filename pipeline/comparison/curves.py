@@ -47,7 +47,7 @@ def read_curves(table: pd.DataFrame, runs: Sequence[Run], store: RunStore) -> li
     trained = {run.run_id: run for run in runs if was_trained_here(run)}
     chosen_by = {run_id: run.params.get("metric_for_best_model", selecting("class").name) for run_id, run in trained.items()}
     recorded = {
-        metric: store.histories(list(trained), f"val/{metric}")
+        metric: store.read_histories(list(trained), f"val/{metric}")
         for metric in dict.fromkeys((quality, LOSS, *chosen_by.values()))
     }
     for row, (name, run_ids) in enumerate(zip(label_rows(table), table["run_ids"], strict=True)):

@@ -71,7 +71,7 @@ class MemoryTracker:
         """Every record of a metric."""
         return sorted(self.histories[run_id, metric], key=lambda point: point[0])
 
-    def histories(self, run_ids: Sequence[str], metric: str) -> dict[str, list[tuple[int, float]]]:
+    def read_histories(self, run_ids: Sequence[str], metric: str) -> dict[str, list[tuple[int, float]]]:
         """Those of several runs."""
         return {run_id: self.history(run_id, metric) for run_id in run_ids}
 

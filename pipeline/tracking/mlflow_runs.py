@@ -197,7 +197,7 @@ class MlflowTracker:
             points = self.client.get_metric_history(run_id, metric)
         return sorted((point.step, point.value) for point in points)
 
-    def histories(self, run_ids: Sequence[str], metric: str) -> dict[str, list[tuple[int, float]]]:
+    def read_histories(self, run_ids: Sequence[str], metric: str) -> dict[str, list[tuple[int, float]]]:
         """Those of several runs; a server is asked for one after the other."""
         if not self._reader:
             return {run_id: self.history(run_id, metric) for run_id in run_ids}

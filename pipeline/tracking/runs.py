@@ -104,7 +104,7 @@ class RunStore(Protocol):
     def history(self, run_id: str, metric: str) -> list[tuple[int, float]]:
         """(step, value) of every record of a metric, in order of steps."""
 
-    def histories(self, run_ids: Sequence[str], metric: str) -> dict[str, list[tuple[int, float]]]:
+    def read_histories(self, run_ids: Sequence[str], metric: str) -> dict[str, list[tuple[int, float]]]:
         """Run id -> what `history` gives, of several runs at once."""
 
     def open_artifact(self, run: Run, path: str) -> AbstractContextManager[Path]:

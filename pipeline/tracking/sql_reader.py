@@ -59,7 +59,10 @@ class SqlReader:
             ),
         )
         found = self._rows(wanted.order_by(SqlRun.start_time.desc(), SqlRun.run_uuid))
-        runs = {row[0]: StoredRun(row[0], row[1] or "", *row[2:4], str(row[4]), row[5]) for row in found}
+        runs = {
+            run_id: StoredRun(run_id, name or "", status, began, str(experiment), address)
+            for run_id, name, status, began, experiment, address in found
+        }
         for page in _pages(list(runs)):
             for table in (SqlTag, SqlParam):
                 for run_id, name, value in self._rows(_of(page, table, table.value)):

@@ -171,9 +171,14 @@ def _draw(texts: int, resamples: int, generator: np.random.Generator) -> Iterato
     step = max(1, _CELLS // texts)
     for start in range(0, resamples, step):
         rows = min(step, resamples - start)
-        chosen = generator.integers(0, texts, (rows, texts), dtype=np.int64)
-        chosen += np.arange(rows)[:, None] * texts
-        yield np.bincount(chosen.ravel(), minlength=rows * texts).reshape(rows, texts).astype(np.float32)
+        weights = np.empty((rows, texts), np.float32)
+        few = max(1, _COUNTS // texts)
+        for first in range(0, rows, few):
+            some = weights[first : first + few]
+            chosen = generator.integers(0, texts, some.shape, dtype=np.int64)
+            chosen += np.arange(len(some))[:, None] * texts
+            some[:] = np.bincount(chosen.ravel(), minlength=some.size).reshape(some.shape)
+        yield weights
 
 
 def _blocks(gold: NDArray[np.int64], predicted: NDArray[np.int64], classes: int) -> Iterator[Any]:

@@ -18,7 +18,7 @@ class Store:
     def __init__(self, histories: Mapping[tuple[str, str], History]) -> None:
         self.recorded = histories
 
-    def histories(self, run_ids: Sequence[str], metric: str) -> dict[str, History]:
+    def read_histories(self, run_ids: Sequence[str], metric: str) -> dict[str, History]:
         return {run_id: self.recorded.get((run_id, metric), []) for run_id in run_ids}
 
 

@@ -186,7 +186,7 @@ class Store:
     def __init__(self, runs: Sequence[Run], histories: Mapping[str, Sequence[tuple[int, float]]]) -> None:
         self.recorded = {run.run_id: histories[run.tags["strategy"]] for run in runs}
 
-    def histories(self, run_ids: Sequence[str], metric: str) -> dict[str, Sequence[tuple[int, float]]]:
+    def read_histories(self, run_ids: Sequence[str], metric: str) -> dict[str, Sequence[tuple[int, float]]]:
         turned = metric == "val/accuracy"
         return {run_id: [(step, 1 - value if turned else value) for step, value in self.recorded[run_id]] for run_id in run_ids}
 

@@ -25,10 +25,10 @@ def test_where_an_artifact_lies_is_said_so_that_it_can_be_opened(mlflow_tracker,
     address = mlflow_tracker.web_address(run_id, "artifacts")
     assert address.endswith(f"/runs/{run_id}/artifacts?workflowType=machine_learning")
     run = SimpleNamespace(info=SimpleNamespace(artifact_uri=uri.format(cwd=Path.cwd()), experiment_id="1"))
-    tracker = MlflowTracker(mlflow_tracker.tracking_uri)
-    monkeypatch.setattr(tracker.client, "get_run", lambda run_id: run, raising=False)
-    monkeypatch.setattr(tracker, "web_address", lambda run_id, page: {"artifacts": address}[page])
-    assert tracker.artifact_address(run_id, "report.html") == expected.replace("PAGE", address)
+    monkeypatch.setattr(mlflow_tracker, "_places", {})
+    monkeypatch.setattr(mlflow_tracker.client, "get_run", lambda run_id: run)
+    monkeypatch.setattr(mlflow_tracker, "web_address", lambda run_id, page: {"artifacts": address}[page])
+    assert mlflow_tracker.artifact_address(run_id, "report.html") == expected.replace("PAGE", address)
 
 
 def test_a_store_that_refuses_to_mark_the_experiment_still_takes_runs(mlflow_tracker, monkeypatch):

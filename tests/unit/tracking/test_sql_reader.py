@@ -60,7 +60,7 @@ def test_runs_and_histories_are_those_of_mlflows_client(mlflow_tracker, through_
     assert {run.run_id for run in mlflow_tracker.search({"stage": "tune"})} >= {made[0], made[2]}
     assert made[4] not in {run.run_id for run in mlflow_tracker.search()}
     for metric in (*values, "nothing"):
-        found, expected = mlflow_tracker.histories(made[:4], metric), through_client.histories(made[:4], metric)
+        found, expected = mlflow_tracker.read_histories(made[:4], metric), through_client.read_histories(made[:4], metric)
         assert str(found) == str(expected)
         assert list(found) == made[:4]
 

@@ -52,6 +52,11 @@ def test_the_history_of_a_metric_is_in_order_of_steps(tracker):
     logger.log_metrics({"val/loss": 0.5}, 15)
     assert tracker.get(logger.run_id).metrics["val/loss"] == 3.0, "the latest by step"
     assert tracker.history(logger.run_id, "nothing") == []
+    other = tracker.start("another").run_id
+    assert tracker.read_histories([other, logger.run_id], "val/loss") == {
+        other: [],
+        logger.run_id: tracker.history(logger.run_id, "val/loss"),
+    }
 
 
 def test_many_values_at_once(tracker):
@@ -145,6 +150,8 @@ def test_artifacts_come_back(tracker, tmp_path):
     assert tracker.download(logger.run_id, "table.csv", tmp_path / "to").read_text() == "a,b\n"
     with pytest.raises(RunError, match=r"no artifact 'none\.txt'"):
         tracker.download(logger.run_id, "none.txt", tmp_path / "to")
+    with tracker.open_artifact(tracker.get(logger.run_id), "notes/text.txt") as file:
+        assert file.read_text(encoding="utf-8") == "한국어"
 
 
 def test_a_model_comes_back_as_it_was_given(tracker, tmp_path, model_record):
