@@ -22,6 +22,7 @@ BENCHMARK_LIMITS = {
     "--max-train-samples 64 --max-eval-samples 32 --epochs 1 --workers 1",
     "benchmarks.gpu": "--tiny --seconds 20",
     "benchmarks.store": "--rows 2 --seeds 2 --texts 20 --repeats 1",
+    "benchmarks.start": "--strategies full --repeats 1",
     "benchmarks.scaling": "--dataset rotten_tomatoes --rows 64 --depths 2 --depth-rows 64 --strategies head_only",
 }
 TYPED = [command for command in COMMANDS if not re.match(r"make |mlflow ui", command)]
