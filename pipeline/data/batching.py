@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     import torch
 
 WINDOW_BATCHES = 50
+LENGTH_MULTIPLE = 8
+"""To which batches are padded on a GPU: few shapes, each of which comes often, and of sizes that matrix units like."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,14 @@ class Examples(Protocol):
     def text_index(self) -> NDArray[np.int64] | None:
         """Of which text each example is a piece, ascending; shape [examples]. None where each is a text or pair of its own."""
 
+    @property
+    def pad_id(self) -> int:
+        """The token that stands for padding."""
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest text, which the model can therefore take."""
+
     def batch(self, indices: NDArray[np.int64]) -> Batch:
         """The examples at `indices`, padded."""
 
@@ -116,6 +127,11 @@ class TokenExamples:
         """Of which text each example is a piece, ascending; shape [examples]."""
         return self.table.text_index
 
+    @cached_property
+    def longest(self) -> int:
+        """Tokens of the longest text, which the model can therefore take."""
+        return int(self.table.lengths.max())
+
     def batch(self, indices: NDArray[np.int64]) -> Batch:
         """The examples at `indices`, padded, on the CPU."""
         import torch
@@ -136,6 +152,19 @@ class TokenExamples:
     def as_model_input(self) -> AbstractContextManager[None]:
         """Nothing needs to change."""
         return nullcontext()
+
+
+def load_batch(examples: Examples, indices: NDArray[np.int64], device: torch.device) -> Batch:
+    """The examples at `indices` on the device; on a GPU padded to one of few lengths."""
+    batch = examples.batch(indices)
+    if device.type == "cuda":
+        batch = batch.lengthened(LENGTH_MULTIPLE, examples.longest, examples.pad_id)
+    return batch.to(device)
+
+
+def padded_lengths(lengths: NDArray[np.int64], device: torch.device) -> NDArray[np.int64]:
+    """To which lengths examples of these are padded on the device: on a GPU to those of `load_batch`; shape [examples]."""
+    return -(-lengths // LENGTH_MULTIPLE) * LENGTH_MULTIPLE if device.type == "cuda" else lengths
 
 
 def mask_padding(lengths: NDArray[np.int64]) -> torch.Tensor:

@@ -80,6 +80,16 @@ class PairedExamples:
         """Tokens per pair once its texts are padded to the longer of them; shape [pairs]."""
         return _lengths_of_pairs(self.texts.lengths)
 
+    @property
+    def pad_id(self) -> int:
+        """The token that stands for padding."""
+        return self.texts.pad_id
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest text, which the model can therefore take."""
+        return self.texts.longest
+
     def batch(self, indices: NDArray[np.int64]) -> Batch:
         """The pairs at `indices`: inputs of twice as many rows as there are labels."""
         import torch

@@ -24,7 +24,15 @@ import numpy as np
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
-from pipeline.data.batching import Batch, Examples, TokenExamples, mask_padding, plan_inference
+from pipeline.data.batching import (
+    Batch,
+    Examples,
+    TokenExamples,
+    load_batch,
+    mask_padding,
+    padded_lengths,
+    plan_inference,
+)
 from pipeline.data.tokenization import Labels, TokenTable
 from pipeline.errors import TrainingError
 from pipeline.hashing import digest, find_damage, is_sealed, seal
@@ -266,6 +274,16 @@ class HiddenStateExamples:
         """Of which text each example is a piece, ascending; shape [examples]."""
         return self.tokens.text_index
 
+    @property
+    def pad_id(self) -> int:
+        """The token that stands for padding; what enters a layer is padded by zeros."""
+        return self.tokens.pad_id
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest text, which the model can therefore take."""
+        return self.tokens.longest
+
     def batch(self, indices: NDArray[np.int64]) -> Batch:
         """The examples at `indices`, padded."""
         raise NotImplementedError
@@ -301,10 +319,9 @@ class RecomputedExamples(HiddenStateExamples):
 
     def batch(self, indices: NDArray[np.int64]) -> Batch:
         """The examples at `indices`, padded, on the model's device."""
-        batch = self.tokens.batch(indices)
-        inputs = batch.to(self.device).inputs
-        states = self.split_model.run_lower(**inputs).to(self.dtype)
-        mask = inputs["attention_mask"][:, : states.shape[1]]
+        batch = load_batch(self.tokens, indices, self.device)
+        states = self.split_model.run_lower(**batch.inputs).to(self.dtype)
+        mask = batch.inputs["attention_mask"][:, : states.shape[1]]
         return replace(batch, inputs={"inputs_embeds": states, "attention_mask": mask})
 
 
@@ -340,6 +357,6 @@ def split_examples(
         return states
 
     lengths = np.ones_like(tokens.lengths) if split_model.keeps_first_token_only else tokens.lengths
-    batches = plan_inference(tokens.lengths, min(max_tokens, MAX_TOKENS))
+    batches = plan_inference(padded_lengths(tokens.lengths, device), min(max_tokens, MAX_TOKENS))
     states = cache.find_or_build([base, split_model.layer, str(dtype)], tokens.table, lengths, batches, compute)
     return recomputed if states is None else CachedExamples(tokens, split_model, states)

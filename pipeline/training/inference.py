@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.data.batching import Examples, plan_inference
+from pipeline.data.batching import Examples, load_batch, padded_lengths, plan_inference
 from pipeline.data.columns import Input, Problem
 from pipeline.data.long_texts import average_by_text
 from pipeline.evaluation.task import Task, softmax
@@ -79,11 +79,12 @@ def predict_outputs(
     import torch
 
     was_training = model.training
+    batches = plan_inference(padded_lengths(examples.lengths, device), min(max_tokens, MAX_TOKENS))
     model.eval()
     rows, order = [], []
     with torch.inference_mode():
-        for indices in distributed.shard(plan_inference(examples.lengths, min(max_tokens, MAX_TOKENS))):
-            batch = examples.batch(indices).to(device)
+        for indices in distributed.shard(batches):
+            batch = load_batch(examples, indices, device)
             with examples.as_model_input():
                 output = model(**batch.inputs)
             rows.append(output.logits.float())

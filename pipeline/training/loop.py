@@ -8,7 +8,7 @@ from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from pipeline.data.batching import Batch, Examples, cut_batch, plan_epoch
+from pipeline.data.batching import Batch, Examples, cut_batch, load_batch, plan_epoch
 from pipeline.modeling.gradient_checkpointing import recomputed_layers
 from pipeline.training.acceleration.base import accelerated
 from pipeline.training.acceleration.patches.cuda_graphs import StepGraphs
@@ -37,9 +37,6 @@ if TYPE_CHECKING:
     from torch import nn
 
     from pipeline.objectives.loss import Loss
-
-LENGTH_MULTIPLE = 8
-"""To which batches are padded on a GPU: few shapes, each of which comes often, and of sizes that matrix units like."""
 
 
 def fit(plan: FitPlan, callback: Callback) -> FitResult:
@@ -77,7 +74,7 @@ def _fit(plan: FitPlan, callback: Callback, accelerator: Any, distributed: Distr
     watch = Stopwatch(progress.train_seconds)
     loss = plan.build_loss().to(accelerator.device)
     inputs_by_phase = InputsByPhase(plan, callback, accelerator.device, distributed)
-    pieces, longest = plan.config.gradient_accumulation_steps, plan.longest_text
+    pieces = plan.config.gradient_accumulation_steps
     graphs = None
     if "cuda_graphs" in plan.accelerations:
         graphs = StepGraphs(optimizer, plan.total_steps - progress.step)
@@ -90,13 +87,12 @@ def _fit(plan: FitPlan, callback: Callback, accelerator: Any, distributed: Distr
         inputs = inputs_by_phase.of(phase, progress)
         flops = FlopCounter.of(plan.encoder, plan.parameters, phase, inputs.uses_cache, plan.trims_last_layer)
         batches = plan_epoch(plan.train.lengths, plan.config.batch_size, seeds.order, epoch)
-        load = partial(_load, inputs.train, accelerator.device, longest, plan.pad_id)
         wrapped = distributed.wrap(model, phase)
         wrapped.train()
         for indices in batches[position:]:
             with watch.running():
                 shares = distributed.share(indices).cut(pieces)
-                loaded = map(load, shares)  # made one by one
+                loaded = (load_batch(inputs.train, share.indices, accelerator.device) for share in shares)  # made one by one
                 rate = plan.config.learning_rate * schedule(progress.step)
                 set_learning_rate(optimizer, rate, phase)
                 step = partial(_step, plan, accelerator, optimizer, wrapped, loss, inputs, shares, progress.step)
@@ -139,14 +135,6 @@ def _fit(plan: FitPlan, callback: Callback, accelerator: Any, distributed: Distr
     accelerator.free_memory()
     distributed.destroy()
     return progress.result(plan.total_steps, resumed_from)
-
-
-def _load(examples: Examples, device: torch.device, longest: int, pad_id: int, share: Share) -> Batch:
-    """The examples of a share on the device; on a GPU padded to one of few lengths."""
-    batch = examples.batch(share.indices)
-    if device.type == "cuda":
-        batch = batch.lengthened(LENGTH_MULTIPLE, longest, pad_id)
-    return batch.to(device)
 
 
 def _in_one_piece(step: Callable[[Iterable[Batch]], torch.Tensor], batch: Batch) -> torch.Tensor:

@@ -238,12 +238,6 @@ class FitPlan:
         return math.ceil(self.config.batch_size / parts) * int(self.train.lengths.max())
 
     @property
-    def longest_text(self) -> int:
-        """Tokens of the longest training text, which the model can therefore take."""
-        table = self.train.texts if isinstance(self.train, TextPairs) else self.train
-        return int(table.lengths.max())
-
-    @property
     def steps_per_epoch(self) -> int:
         """Optimizer steps in one pass over the training data."""
         return math.ceil(len(self.train.lengths) / self.config.batch_size)
