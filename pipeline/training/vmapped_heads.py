@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.config import FitConfig
 from pipeline.config.fields import as_dict
-from pipeline.data.batching import plan_epoch
+from pipeline.data.batching import load_batch, plan_epoch
 from pipeline.errors import TrainingError
 from pipeline.modeling.encoder import EncoderSpec
 from pipeline.strategies.base import Strategy
@@ -116,7 +116,8 @@ def fit_heads(plan: FitPlan, configs: Sequence[FitConfig], callback: Callback) -
     fits: dict[int, HeadFit] = {}
     with accelerated(replace(plan, config=configs[0]), accelerator.device) as plan:
         largest = replace(plan, config=max(configs, key=lambda config: config.batch_size))
-        inputs = InputsByPhase(largest, callback, accelerator.device, DistributedContext()).of(0, shared)
+        with accelerator.autocast():  # the frozen layers compute as they do in `fit`, with which states are shared
+            inputs = InputsByPhase(largest, callback, accelerator.device, DistributedContext()).of(0, shared)
         for size in sorted({config.batch_size for config in configs}):
             members = [position for position, config in enumerate(configs) if config.batch_size == size]
             points = [_Point(replace(plan, config=configs[member]), Progress(cached=dict(shared.cached))) for member in members]
@@ -229,7 +230,8 @@ class _Group:
         with watch.running():
             losses, flops, tokens = [], 0.0, 0
             for piece in Share(indices, 1.0).cut(self._plan.config.gradient_accumulation_steps):
-                batch = self._inputs.train.batch(piece.indices).to(self._accelerator.device)
+                with self._accelerator.autocast():  # of states that are not kept
+                    batch = load_batch(self._inputs.train, piece.indices, self._accelerator.device)
                 with self._inputs.train.as_model_input(), self._accelerator.autocast():
                     logits = self._stack(**batch.inputs).logits
                     loss = vmap(self._loss, in_dims=(1, None))(logits.float(), batch.labels) * piece.weight

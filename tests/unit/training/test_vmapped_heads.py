@@ -189,3 +189,21 @@ def test_points_must_agree_in_all_but_optimization(tiny):
     for other in ({"seed": 1}, {"max_length": 9}, {"precision": "bf16"}, {"model": "another"}, {"optimizer": "adafactor"}):
         assert not differ_in_optimization_only([base, replace(base, **other)])
     assert not differ_in_optimization_only([replace(base, optimizer="adafactor")] * 2), "heads are stepped by AdamW at once"
+
+
+@pytest.mark.parametrize("cached", [True, False])
+def test_states_are_those_of_a_training_by_itself_in_bf16_too(tiny, tmp_path, watch, cached):
+    from pipeline.training.loop import fit
+
+    kept, losses = [], []
+    for train in (fit, lambda plan, callback: fit_heads(plan, [plan.config], callback)[0].result):
+        config = tiny.config(precision="bf16", dropout=0.0)
+        built = tiny.build(create_strategy("head_only", {}), tiny.folder(), config)
+        folder = tmp_path / str(len(kept))
+        cache = ActivationCache(folder, 10**8) if cached else None
+        plan = tiny.plan(built, config, folder / "run", ROWS, activation_cache=cache, base_identity="bert", precision="bf16")
+        losses.append(train(plan, watch()).train_loss_mean)
+        kept.append({file.parent.name: file.read_bytes() for file in folder.glob("*/states.bin")})
+    assert kept[0] == kept[1]
+    assert len(kept[0]) == (2 if cached else 0)
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3), "but for bf16's rounding in the head"
