@@ -155,6 +155,8 @@ def replaced_attention(
 ) -> Iterator[None]:
     """Within the block `model` attends by `attend`, under masks of `make_mask`, if it attends by `sdpa` otherwise.
 
+    The last of several threads that leaves such a block puts the model's own attention back, as with `replaced_forwards`.
+
     Args:
         name: What transformers shall know the two by.
     """
@@ -162,12 +164,20 @@ def replaced_attention(
     from transformers.masking_utils import AttentionMaskInterface
 
     plain: Any = plain_model(model)
-    before = plain.config._attn_implementation
     AttentionInterface.register(name, attend)
     AttentionMaskInterface.register(name, make_mask)
-    try:
-        if before == "sdpa":
+    key = f"_blocks_of_{name}"
+    with _COUNTING:
+        before, blocks = vars(plain).get(key, (plain.config._attn_implementation, 0))
+        vars(plain)[key] = before, blocks + 1
+        if before == "sdpa" and not blocks:
             plain.set_attn_implementation(name)
+    try:
         yield
     finally:
-        plain.set_attn_implementation(before)
+        with _COUNTING:
+            before, blocks = vars(plain).pop(key)
+            if blocks > 1:
+                vars(plain)[key] = before, blocks - 1
+            else:
+                plain.set_attn_implementation(before)

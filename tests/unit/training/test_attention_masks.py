@@ -75,3 +75,15 @@ def test_no_kernel_of_cudnn_is_taken_on_a_gpu_within_the_block() -> None:
     target = Target(torch.nn.Identity(), None, torch.device("cuda"))
     assert AttentionKernels().applies(target)
     assert not AttentionKernels().applies(replace(target, device=torch.device("cpu")))
+
+
+def test_the_last_of_several_blocks_puts_attention_back(tiny) -> None:
+    model = built_model(tiny, "bert")
+    first, second = masks_without_waiting(model), masks_without_waiting(model)
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert model.config._attn_implementation != "sdpa"
+    second.__exit__(None, None, None)
+    assert model.config._attn_implementation == "sdpa"
+    assert not [name for name in vars(model) if name.startswith("_blocks_of")]

@@ -23,6 +23,8 @@ _ATTENTION = "sdpa_without_waiting"
 class AttentionMasks(Acceleration):
     """Masks that hold padding whether there is any or not."""
 
+    in_inference = True
+
     def applies(self, target: Target) -> bool:
         """Not on a CPU, which nobody waits for."""
         return target.device.type != "cpu"
