@@ -32,6 +32,11 @@ def test_biases_and_layer_norms_do_not_decay(tiny):
     assert "classifier.weight" in groups[0.01]
 
 
+def test_a_step_of_adamw_is_fused(tiny):
+    built = tiny.build(create_strategy("full", {}), tiny.folder(), tiny.config())
+    assert all(group["fused"] for group in build_optimizer(built.model, built.parameters, 0.01).param_groups)
+
+
 @pytest.mark.parametrize(("phase", "rates"), [(0, {True: 1e-3, False: 0.0}), (1, {True: 1e-3, False: 1e-4})])
 def test_rates_follow_the_phase(tiny, phase, rates):
     built = tiny.build(Discriminative(), tiny.folder(), tiny.config(epochs=2))
