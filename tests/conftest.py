@@ -29,13 +29,18 @@ if TYPE_CHECKING:
 # Before torch, transformers or mlflow are imported anywhere; processes that tests start inherit it.
 os.environ.update(
     HF_HUB_OFFLINE="1",
-    CUDA_VISIBLE_DEVICES="",
     TOKENIZERS_PARALLELISM="false",
     OMP_NUM_THREADS="1",
     MLFLOW_DISABLE_TELEMETRY="true",
 )
 for _name in [name for name in os.environ if name.startswith("MLFLOW_") and name != "MLFLOW_DISABLE_TELEMETRY"]:
     del os.environ[_name]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Hide GPUs from all tests but those that need one: `pytest -m gpu`."""
+    if config.option.markexpr != "gpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -214,6 +214,7 @@ def test_a_model_that_only_predicts_takes_no_steps() -> None:
     assert not CudaGraphs().applies(Target(torch.nn.Identity(), None, torch.device("cuda")))
 
 
+@pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_a_training_on_a_gpu_is_equal_but_for_rounding(tiny, tmp_path, watch, monkeypatch) -> None:
     made = []
