@@ -3,8 +3,8 @@
 python -m benchmarks.gpu --seconds 340 --output results
 python -m benchmarks.gpu --tiny --seconds 120      # a trial of the same on a CPU, with encoders of no size
 
-Each section is a process of its own. Every measurement is
-written as a line of JSON when it is made; one that fails is written with its traceback and does not stop the others.
+Each section is a process of its own. Every measurement is written as a line of JSON when it is made; one that fails is written
+with its traceback and does not stop the others.
 """
 
 from __future__ import annotations
@@ -21,20 +21,25 @@ import traceback
 from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from benchmarks.gpu_inputs import Workshop
 
 PACKAGES = ("torch", "transformers", "peft", "accelerate", "numpy", "pydantic", "triton", "bitsandbytes", "mlflow")
 PLAN = (
     # section, share of the seconds; what a section leaves over is the next one's
     ("machine", 0.04),
-    ("steps", 0.40),
-    ("search", 0.20),
-    ("probe", 0.10),
-    ("trainings", 0.18),
-    ("losses cpu", 0.03),
-    ("losses gpu", 0.05),
+    ("steps", 0.37),
+    ("search", 0.16),
+    ("trainings", 0.15),
+    ("evaluation", 0.06),
+    ("compile", 0.09),
+    ("probe", 0.07),
+    ("losses cpu", 0.02),
+    ("losses gpu", 0.04),
 )
 SECTIONS = tuple(name for name, _ in PLAN)
 _GRACE = 20.0
@@ -139,6 +144,7 @@ def import_all() -> None:
     from transformers.models.bert import modeling_bert
     from transformers.utils import logging
 
+    import benchmarks.gpu_evaluation
     import benchmarks.gpu_probe
     import benchmarks.gpu_steps
     import benchmarks.peers
@@ -164,9 +170,9 @@ def run_section(name: str, workshop: Any, notebook: Notebook) -> None:
     """The measurements of one section."""
     if name == "losses cpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
-    {"machine": prepare, "steps": steps, "probe": probe, "trainings": trainings, "search": search}.get(name, losses)(
-        workshop, notebook
-    )
+    sections = {"machine": prepare, "steps": steps, "search": search, "trainings": trainings}
+    sections |= {"evaluation": evaluation, "compile": compile_layers, "probe": probe}
+    sections.get(name, losses)(workshop, notebook)
 
 
 def prepare(workshop: Any, notebook: Notebook) -> None:
@@ -274,6 +280,34 @@ def trainings(workshop: Any, notebook: Notebook) -> None:
             strategy=strategy,  # type: ignore[misc]
         )
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def evaluation(workshop: Workshop, notebook: Notebook) -> None:
+    """Predicting by every system."""
+    from benchmarks.gpu_evaluation import SYSTEMS, measure_evaluation
+
+    for shape, system in itertools.product(("bert-base", "minilm"), SYSTEMS):
+        notebook.measure(
+            f"evaluation {shape} {system}",
+            lambda s=shape, o=system: measure_evaluation(workshop, s, o),  # type: ignore[misc]
+            shape=shape,
+            system=system,
+        )
+
+
+def compile_layers(workshop: Workshop, notebook: Notebook) -> None:
+    """Steps whose layers are made by torch.compile, beside the same without: where arithmetic counts first."""
+    from benchmarks.gpu_inputs import Cell
+    from benchmarks.gpu_probe import measure_compiled
+
+    for size, how in itertools.product((256, 32), ("plain", "any length", "each length")):
+        cell = Cell("bert-base", "full", size)
+        notebook.measure(
+            f"compile {cell.name}, {how}",
+            lambda c=cell, h=how: measure_compiled(workshop, c, h),  # type: ignore[misc]
+            batch_size=size,
+            how=how,
+        )
 
 
 def losses(workshop: Any, notebook: Notebook) -> None:

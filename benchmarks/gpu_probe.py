@@ -14,9 +14,11 @@ from torch import nn
 
 from benchmarks.gpu_inputs import Cell, Workshop, forget, seconds_of, synchronize
 from benchmarks.gpu_steps import Clock, measure_ours, measure_trainer, plan_of, watched_graphs
+from pipeline.modeling.split_model import plain_model
 from pipeline.registry import ACCELERATIONS
 from pipeline.training import loop
 from pipeline.training.loop import fit
+from pipeline.training.plan import FitPlan
 
 
 def device() -> torch.device:
@@ -200,14 +202,39 @@ def profile(workshop: Workshop, cell: Cell, system: str, first: int, last: int) 
         if str(event.device_type).endswith("CUDA") and "#" not in event.name and not event.name.startswith("Profiler"):
             busy[event.name[:90]] += event.time_range.elapsed_us()
             counts[event.name[:90]] += 1
+    copies = {name: {"us": us / steps, "count": counts[name] / steps} for name, us in busy.items() if name.startswith("Memcpy")}
     hosts = sorted(profiler.key_averages(), key=lambda item: -item.self_cpu_time_total)[:12]
     return {
         "ms_with_profiler": 1000 * (times["end"] - times["begin"]) / steps,
         "busy_ms": sum(busy.values()) / steps / 1000,
         "kernels_per_step": sum(counts.values()) / steps,
+        "copies": copies,
         "kernels": {name: {"us": us / steps, "count": counts[name] / steps} for name, us in busy.most_common(15)},
         "host": {item.key: {"us": item.self_cpu_time_total / steps, "count": item.count / steps} for item in hosts},
     }
+
+
+def measure_compiled(workshop: Workshop, cell: Cell, how: str) -> dict[str, Any]:
+    """The product's loop with each layer made by torch.compile: once for any length, once for each length, or not at all.
+
+    On a CPU the layers are traced alone, without making kernels: a trial of the benchmark.
+    """
+    backend = "inductor" if torch.cuda.is_available() else "eager"
+    limit = torch._dynamo.config.recompile_limit
+
+    def prepare(plan: FitPlan) -> None:
+        for layer in plain_model(plan.model).get_submodule(plan.encoder.layers).children():
+            layer.compile(dynamic=how == "any length", backend=backend)
+
+    torch._dynamo.config.recompile_limit = 64  # a length is one; layers share what is made
+    try:
+        # quick_dropout, of CPUs alone, looks at one memory as two types, which cannot be traced.
+        others = tuple(name for name in ACCELERATIONS.names() if name != "quick_dropout")
+        found = measure_ours(workshop, cell, 1.5, prepare if how != "plain" else None, acceleration=others)
+    finally:
+        torch._dynamo.config.recompile_limit = limit
+        torch._dynamo.reset()
+    return found
 
 
 def with_cudnn(workshop: Workshop, cell: Cell) -> dict[str, Any]:
@@ -223,7 +250,9 @@ def questions(workshop: Workshop) -> Iterator[tuple[str, Callable[[], Any]]]:
     lora = Cell("minilm", "lora", 32)
     yield f"graphs {large.name}", lambda: compare_graphs(workshop, large)
     yield f"graphs {lora.name}", lambda: compare_graphs(workshop, lora)
+    kept = Cell("bert-base", "partial", 32)  # whose batches are the largest to copy
     yield f"profile ours {large.name}", lambda: profile(workshop, large, "ours", last - 10, last)
+    yield f"profile ours {kept.name}", lambda: profile(workshop, kept, "ours", last - 10, last)
     yield f"syncs B {large.name}", lambda: syncs(workshop, large, "B", 6, 12)
     yield "first_visits minilm fp32", lambda: first_visits(workshop, "minilm", "fp32")
     yield f"profile ours {small.name}", lambda: profile(workshop, small, "ours", last - 10, last)

@@ -31,6 +31,8 @@ def write_report(output: Path) -> None:
         search_table(lines),
         loss_table(lines),
         training_table(lines),
+        evaluation_table(lines),
+        compile_table(lines),
     ]
     parts += [probe_tables(lines), failures(lines)]
     (output / "gpu.md").write_text("\n\n".join(part for part in parts if part) + "\n")
@@ -232,6 +234,31 @@ def training_table(lines: list[dict[str, Any]]) -> str:
     shown = [[line["strategy"], *(_cost(name, line["found"]) for name in names)] for line in _found(lines, "trainings")]
     table = _table(["strategy", *names.values()], shown)
     return table and "Real trainings, as their runs record them:\n\n" + table
+
+
+def evaluation_table(lines: list[dict[str, Any]]) -> str:
+    """Texts a second of every system's predictions."""
+    found: dict[str, dict[str, dict[str, float]]] = defaultdict(dict)
+    for line in _found(lines, "evaluation"):
+        found[line["shape"]][line["system"]] = line["found"]
+    systems = ("ours", "ours in a test", "B", "A")
+    rows = []
+    for shape, by_system in found.items():
+        speeds = [f"{by_system[name]['texts_per_second']:,.0f}" if name in by_system else "" for name in systems]
+        firsts = [f"{by_system[name]['first_seconds']:.2f}" if name in by_system else "-" for name in systems]
+        rows.append([shape, *speeds, " / ".join(firsts)])
+    table = _table(["encoder", *(f"{name}, texts/s" for name in systems), "the first time, s"], rows)
+    return table and "Predicting:\n\n" + table
+
+
+def compile_table(lines: list[dict[str, Any]]) -> str:
+    """Steps with layers by torch.compile, and what the first ones took beyond the others."""
+    rows = [
+        [line["batch_size"], line["how"], f"{line['found']['ms']:.2f}", f"{line['found']['first_visits_seconds']:.1f}"]
+        for line in _found(lines, "compile")
+    ]
+    table = _table(["batch", "layers compiled", "ms", "first visits, s"], rows)
+    return table and "torch.compile, bert-base full:\n\n" + table
 
 
 def probe_tables(lines: list[dict[str, Any]]) -> str:

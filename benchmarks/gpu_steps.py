@@ -134,13 +134,21 @@ def watched_graphs() -> Iterator[Callable[[], dict[str, Any]]]:
         loop.StepGraphs = before  # type: ignore[misc]
 
 
-def measure_ours(workshop: Workshop, cell: Cell, seconds: float, **options: Any) -> dict[str, Any]:
-    """One training by the product's own loop, timed once it has met every length and captured what it captures."""
+def measure_ours(
+    workshop: Workshop, cell: Cell, seconds: float, prepare: Callable[[FitPlan], None] | None = None, **options: Any
+) -> dict[str, Any]:
+    """One training by the product's own loop, timed once it has met every length and captured what it captures.
+
+    Args:
+        prepare: What is done to the model first.
+    """
     held = forget()
     began = time.perf_counter()
     config = workshop.config(cell, workshop.rows, **{"epochs": 8, "eval_steps": 10**6} | options)
     clock = Clock(seconds, workshop.warm_up_of_ours(cell, options.get("cuda_graphs") != "off"))
     plan = plan_of(workshop, config)
+    if prepare:
+        prepare(plan)
     prepared = time.perf_counter()
     with watched_graphs() as seen:
         result = fit(plan, clock)
