@@ -32,11 +32,12 @@ PACKAGES = ("torch", "transformers", "peft", "accelerate", "numpy", "pydantic", 
 PLAN = (
     # section, share of the seconds; what a section leaves over is the next one's
     ("machine", 0.04),
-    ("steps", 0.37),
+    ("steps", 0.34),
+    ("together", 0.06),
     ("search", 0.16),
-    ("trainings", 0.15),
+    ("trainings", 0.13),
     ("evaluation", 0.06),
-    ("compile", 0.09),
+    ("compile", 0.08),
     ("probe", 0.07),
     ("losses cpu", 0.02),
     ("losses gpu", 0.04),
@@ -147,6 +148,7 @@ def import_all() -> None:
     import benchmarks.gpu_evaluation
     import benchmarks.gpu_probe
     import benchmarks.gpu_steps
+    import benchmarks.gpu_together
     import benchmarks.peers
     import pipeline.stages.train
 
@@ -170,7 +172,7 @@ def run_section(name: str, workshop: Any, notebook: Notebook) -> None:
     """The measurements of one section."""
     if name == "losses cpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
-    sections = {"machine": prepare, "steps": steps, "search": search, "trainings": trainings}
+    sections = {"machine": prepare, "steps": steps, "together": together, "search": search, "trainings": trainings}
     sections |= {"evaluation": evaluation, "compile": compile_layers, "probe": probe}
     sections.get(name, losses)(workshop, notebook)
 
@@ -200,10 +202,7 @@ def machine() -> dict[str, Any]:
         "python": platform.python_version(),
         "cores": os.cpu_count(),
         "versions": versions,
-        "left_out": {
-            "5 seeds together against 5 alone": "nothing trains seeds together yet",
-            **({} if cuda else {"graphs, memory, synchronisation": "no GPU"}),
-        },
+        "left_out": {} if cuda else {"graphs, memory, synchronisation": "no GPU"},
     }
 
 
@@ -254,6 +253,24 @@ def steps(workshop: Any, notebook: Notebook) -> None:
                 batch_size=cell.batch_size,
                 system=system,
             )
+
+
+def together(workshop: Any, notebook: Notebook) -> None:
+    """Five seeds in one step beside five alone: each in its own order of texts, and all in the same."""
+    from benchmarks.gpu_inputs import Cell
+    from benchmarks.gpu_together import compare_together, measure_together
+
+    for shape, same_order in itertools.product(("bert-base", "minilm"), (False, True)):
+        cell = Cell(shape, "lora", 32)
+        notebook.measure(
+            f"together {cell.name}, {'the same order' if same_order else 'orders of their own'}",
+            lambda c=cell, s=same_order: measure_together(workshop, c, 5, s, 1.0),  # type: ignore[misc]
+            shape=shape,
+            strategy=cell.strategy,
+            batch_size=cell.batch_size,
+            same_order=same_order,
+        )
+    notebook.measure("together losses", lambda: compare_together(workshop, Cell("minilm", "lora", 32), 5, 6))
 
 
 def probe(workshop: Any, notebook: Notebook) -> None:

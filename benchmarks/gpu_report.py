@@ -28,6 +28,7 @@ def write_report(output: Path) -> None:
         heading(lines),
         step_table(rows),
         memory_table(rows),
+        together_table(lines),
         search_table(lines),
         loss_table(lines),
         training_table(lines),
@@ -169,6 +170,25 @@ def memory_table(rows: list[dict[str, Any]]) -> str:
             ]
             shown.append([row["shape"], row["strategy"], row["batch_size"], *figures, "" if share is None else f"{share:.2f}"])
     return _table(columns, shown)
+
+
+def together_table(lines: list[dict[str, Any]]) -> str:
+    """A seed's share of a step of several seeds, beside its step alone."""
+    rows = [
+        [
+            line["shape"],
+            line["strategy"],
+            line["batch_size"],
+            "the same" if line["same_order"] else "each its own",
+            f"{line['found']['alone_ms']:.2f}",
+            f"{line['found']['ms_of_a_seed']:.2f}",
+            f"**{line['found']['alone / together']:.2f}**",
+        ]
+        for line in _found(lines, "together")
+        if "same_order" in line
+    ]
+    table = _table(["encoder", "strategy", "batch", "order of texts", "alone, ms", "together, ms a seed", "ratio"], rows)
+    return table and "Five seeds in one step:\n\n" + table
 
 
 def search_table(lines: list[dict[str, Any]]) -> str:

@@ -10,6 +10,7 @@ from benchmarks.gpu import Notebook, cells
 from benchmarks.gpu_inputs import LENGTHS, Cell, Workshop, draw_lengths, write_texts
 from benchmarks.gpu_report import write_report
 from benchmarks.gpu_steps import Clock, VisitingCollator, usual_lengths
+from benchmarks.gpu_together import SeedsTogether, compare_together, plans_of
 from pipeline.stages.configure import resolve_strategy
 from pipeline.strategies.base import create_strategy, list_encoder_strategies
 from pipeline.training.setup import find_inputs
@@ -128,3 +129,26 @@ def test_the_usual_lengths_are_those_of_random_batches() -> None:
     small, large = usual_lengths(32), usual_lengths(256)
     assert 18 <= small[0] < 30 < 45 < small[-1] < 66
     assert large[0] > small[0]
+
+
+def test_seeds_trained_together_have_the_losses_that_they_have_alone(tmp_path) -> None:
+    workshop = Workshop(tmp_path, tiny=True)
+    workshop.make()
+    cell = Cell("minilm", "lora", 32)
+    assert compare_together(workshop, cell, 3, 8)["largest_relative_difference"] < 1e-5
+    together = SeedsTogether(plans_of(workshop, cell, 3, True, 8, learning_rate=0.1, warmup_ratio=0.0))
+    before = {name: weight.detach().clone() for name, weight in together.weights.items()}
+    losses = next(together.train()).tolist()
+    assert len(set(losses)) == 3  # the same texts, but heads and adapters of their own
+    assert all(
+        (together.weights[name] - before[name]).flatten(1).abs().amax(1).gt(0).all() for name in before if "lora_B" in name
+    )
+
+
+def test_the_report_says_what_seeds_in_one_step_gain(tmp_path) -> None:
+    notebook = Notebook(tmp_path / "gpu.jsonl", "together", seconds=60)
+    about = {"shape": "minilm", "strategy": "lora", "batch_size": 32, "same_order": False}
+    found = {"alone_ms": 3.0, "ms_of_a_seed": 2.0, "alone / together": 1.5}
+    notebook.measure("together minilm lora 32, orders of their own", lambda: found, **about)
+    write_report(tmp_path)
+    assert "| minilm | lora | 32 | each its own | 3.00 | 2.00 | **1.50** |" in (tmp_path / "gpu.md").read_text()
