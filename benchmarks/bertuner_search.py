@@ -1,0 +1,66 @@
+"""A search and its final training with bertuner, by the calls that its README shows; knows nothing of this project.
+
+python benchmarks/bertuner_search.py search SETTINGS
+python benchmarks/bertuner_search.py predict OUTPUT_FOLDER TEXTS_FOLDER
+
+SETTINGS are JSON: model, texts, output, trials, low and high (rates), batch_size, weight_decay, warmup_ratio, scheduler,
+dropout, patience, max_length, max_grad_norm, metric, seed.
+"""
+
+import json
+import sys
+import time
+from pathlib import Path
+
+
+def search(settings):
+    """Search learning rates, train the final model, and note what came of it in `search.json` of the output folder."""
+    began, given = time.perf_counter(), json.loads(settings)
+    from bertuner.BERTuner import BERTuneClassifier
+
+    texts, output = Path(given["texts"]), Path(given["output"])
+    output.mkdir(parents=True)
+    tuner = BERTuneClassifier(
+        models_dir=str(output),
+        text_feature="text",
+        target_cols=["label"],
+        data_splits={part: str(texts / f"{part}.csv") for part in ("train", "validation", "test")},
+        seed=given["seed"],
+        mlflow_tracking_uri=str(output / "mlruns"),
+        log_level="verbose",  # a run per trial
+        max_length=given["max_length"],
+        max_grad_norm=given["max_grad_norm"],
+    )
+    tuner.initialize_model_choices({"encoder": given["model"]})
+    tuner.initialize_search_space(
+        {
+            "model": ["encoder"],
+            "learning_rate": {"low": given["low"], "high": given["high"], "log": True},
+            "batch_size": [given["batch_size"]],
+            "loss_type": ["weighted"],  # by class, of which there are equally many
+            "weight_decay": [given["weight_decay"]],
+            "warmup_ratio": [given["warmup_ratio"]],
+            "scheduler": [given["scheduler"]],
+            "dropout": [given["dropout"]],
+            "early_stopping_patience": [given["patience"]],
+        }
+    )
+    tuner.optimize(n_trials=given["trials"], optimize_metric=given["metric"], study_name="search")
+    searched = time.perf_counter()
+    tuner.train_final_model()
+    noted = {"search": searched - began, "final": time.perf_counter() - searched, "rate": tuner.best_params["learning_rate"]}
+    (output / "search.json").write_text(json.dumps(noted))
+
+
+def predict(output_folder, texts_folder):
+    """The more probable class of each test text, as a list of JSON on the last line."""
+    import pandas as pd
+    from bertuner.Predictor import BERTunePredictor
+
+    predictor = BERTunePredictor(str(Path(output_folder) / "final_model" / "model"))
+    texts = pd.read_csv(Path(texts_folder) / "test.csv")["text"].tolist()
+    print(predictor.predict_proba(texts).argmax(1).tolist())
+
+
+if __name__ == "__main__":
+    {"search": search, "predict": predict}[sys.argv[1]](*sys.argv[2:])

@@ -1,0 +1,77 @@
+"""The search beside bertuner: what it refuses, what it gives both, what it counts, and what it says."""
+
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import click
+import numpy as np
+import pandas as pd
+import pytest
+
+from benchmarks.peer_search import EPOCHS, PEER, check_peer, shared_settings, summarise
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize("python", [sys.executable, "nowhere/bin/python"])
+def test_a_python_without_bertuner_is_refused_with_what_to_install(python: str) -> None:
+    with pytest.raises(click.BadParameter) as raised:
+        check_peer(python)
+    number = version("torch").partition("+")[0]  # a build such as +cpu is not on the index
+    assert raised.value.message.startswith(f"{python} is no Python that has {PEER}.")
+    assert f"bin/pip install {PEER} torch=={number} transformers==" in raised.value.message
+    assert raised.value.exit_code == 2
+
+
+def test_bertuner_is_given_what_our_commands_take(tmp_path: Path) -> None:
+    settings = shared_settings(tmp_path)
+    assert settings["patience"] == EPOCHS == 6
+    assert (settings["low"], settings["high"]) == (1e-5, 2e-4)
+    assert {name: settings[name] for name in ("batch_size", "dropout", "max_length", "scheduler", "metric", "seed")} == {
+        "batch_size": 32,
+        "dropout": 0.1,
+        "max_length": 128,
+        "scheduler": "linear",
+        "metric": "accuracy",
+        "seed": 42,
+    }
+
+
+def test_processor_time_of_a_process_that_outlives_its_parent_is_counted(tmp_path: Path) -> None:
+    busy = "import os, time\nif os.fork() == 0:\n    while time.process_time() < 0.5: pass\n    os._exit(0)"
+    script = (
+        "import sys; from pathlib import Path; from benchmarks.peer_search import adopt_orphans, run; adopt_orphans(); "
+        "print(run([sys.executable, '-c', sys.argv[1]], Path(sys.argv[2]))[1])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, busy, str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert float(done.stdout) >= 0.5
+
+
+def test_ratios_are_of_rounds_and_scores_of_the_first() -> None:
+    gold = np.array([0, 1] * 50)
+    wrong = gold.copy()
+    wrong[:10] = 1 - wrong[:10]
+    times = [(1, 100.0, 20.0, 10.0), (2, 90.0, 30.0, 18.0)]
+    rows = [
+        row
+        for number, theirs, ours, kept in times
+        for row in (
+            {"round": number, "system": "bertuner", "wall": theirs, "cpu": theirs, "rate": 1e-4, "predicted": wrong},
+            {
+                "round": number,
+                "system": "ours",
+                **{"wall": ours, "cpu": ours, "kept_wall": kept, "kept_cpu": kept},
+                **{"rate": 2e-4, "predicted": gold},
+            },
+        )
+    ]
+    shown = summarise(pd.DataFrame(rows), gold)
+    assert "| clock        | 95.0       | 25.0   | 14.0         | **4.0** (3.0 to 5.0) | **7.5** (5.0 to 10.0)" in shown
+    tested = shown.splitlines()[-1]
+    assert "| 0.9000 " in tested
+    assert "| no " in tested  # all texts right in every resample: 0.9 is not in an interval of one point
+    assert "+10.0 (+4.1 to +15.9)" in tested
