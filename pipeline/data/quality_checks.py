@@ -15,7 +15,7 @@ from pipeline.data.cleaning import CleanTables
 from pipeline.data.columns import LABEL, TEXT
 from pipeline.data.label_sets.matrix import count_labels, holds_sets, number_sets
 from pipeline.data.overlap.normalization import number_texts
-from pipeline.data.reading.encodings import SAMPLE, find_better_reading
+from pipeline.data.reading.encodings import SAMPLE, find_better_reading, western_reading
 from pipeline.data.splits import SplitName
 from pipeline.errors import DataError, shorten
 
@@ -125,13 +125,14 @@ def note_mojibake(texts: pd.Series, encoding: str | None) -> list[str]:
     better = find_better_reading("\n".join(telling)[:SAMPLE], encoding)
     if better is None:
         return []
-    strange = max(re.findall(r"[^\x00-\x7f]+(?: *[^\x00-\x7f]+)*", "\n".join(telling[:20])), key=len)[:20]
+    runs = re.findall(r"[^\x00-\x7f]+(?: *[^\x00-\x7f]+)*", "\n".join(telling[:20]))
+    strange = max(runs, key=lambda run: (western_reading(run) == "latin-1", len(run)))[:20]  # such bytes tell most
     if encoding:
         return [
             f"--encoding {encoding}: the texts do not look like writing ({strange!r}), and their bytes fit {better}. "
             f"Is --encoding {better} meant?"
         ]
     return [
-        f"The texts do not look like writing ({strange!r}): as it seems {better} was read as cp1252 before they were saved. "
-        "Save them anew from where they come from."
+        f"The texts do not look like writing ({strange!r}): as it seems {better} was read as "
+        f"{western_reading(''.join(telling))} before they were saved. Save them anew from where they come from."
     ]

@@ -32,6 +32,7 @@ _TRADITIONAL = frozenset(f"{_CHINESE}這個們來為國說時要會對於著過�
 _CYRILLIC, _GREEK, _HEBREW = frozenset("оеаинтс"), frozenset("αοιετσν"), frozenset("יוהלאמר")
 _ARABIC, _THAI = frozenset("اليمنور"), frozenset("านรอกเง")
 
+_UNSHOWN = frozenset(map(chr, range(0x80, 0xA0))) - frozenset("\x81\x8d\x8f\x90\x9d")  # the five are in cp1252 nothing either
 _WESTERN = ("äöüß", "àâæçéèêëîïôœùûüÿ", "áéíñóúü", "ãáàâçéêíóôõú", "àèéìíîòóùú", "åäöé", "æøåéóò", "éëïíóúè", "ðþáéíóúýæö")
 _CENTRAL = ("ąćęłńóśźż", "áčďéěíňóřšťúůýž", "áäčďéíĺľňóôŕšťúýž", "áéíóöőúüű", "čćđšž", "ăâîşţ")
 _TURKISH, _BALTIC = ("çğıiöşüâîû",), ("ąčęėįšųūž", "āčēģīķļņšūž", "äõöüšž")
@@ -152,6 +153,11 @@ def find_better_reading(text: str, encoding: str | None) -> str | None:
 
 def _is_unicode(encoding: str | None) -> bool:
     return encoding is not None and codecs.lookup(encoding).name.startswith("utf")
+
+
+def western_reading(text: str) -> str:
+    """Which of latin-1 and cp1252 a text was read in, if in one of them: the first leaves bytes alone that cp1252 shows."""
+    return "cp1252" if _UNSHOWN.isdisjoint(text) else "latin-1"
 
 
 def _western_byte(character: str) -> bytes:

@@ -91,7 +91,13 @@ def test_utf_8_that_was_read_as_western_is_doubted_also_after_it_was_saved(langu
 
     texts = pd.Series("".join(map(western, csv_of(language, 3).encode())).split("\n"))
     (note,) = note_mojibake(texts, None)
-    assert "as it seems utf-8 was read as cp1252" in note
+    assert f"as it seems utf-8 was read as {wrong}" in note
+
+
+def test_cp1252_that_was_read_as_latin_1_is_doubted_also_after_it_was_saved() -> None:
+    texts = pd.Series(["for années", "a maté, é é", "self\x85 this"])  # as in Rotten Tomatoes
+    (note,) = note_mojibake(texts, None)
+    assert "('\\x85'): as it seems cp1252 was read as latin-1" in note
 
 
 def test_a_file_that_is_utf_8_but_for_one_place_is_to_be_mended_and_not_read_otherwise(tmp_path: Path) -> None:
