@@ -51,7 +51,7 @@ _PR_SET_CHILD_SUBREAPER = 36
 @click.command()
 @click.option("--peer-python", required=True, help="Python of an environment that has bertuner.")
 @click.option("--trials", default=2, show_default=True)
-@click.option("--rounds", default=2, show_default=True)
+@click.option("--rounds", default=2, show_default=True, type=click.IntRange(1))
 @click.option("--workers", default=2, show_default=True, help="Trials that ours runs at once; bertuner has no such option.")
 @click.option("--share", default=1.0, show_default=True, help="Share of the sentences: below 1 to try the benchmark.")
 @click.option("--output", type=click.Path(path_type=Path), default=Path("results"), show_default=True)
@@ -59,7 +59,13 @@ def main(peer_python: str, trials: int, rounds: int, workers: int, share: float,
     """Measure both in turn; write peer_search.csv and peer_search.md into --output."""
     versions = check_peer(peer_python)
     adopt_orphans()
-    measured = []
+    size = ", ".join(f"{round(share * count)} for {split}" for split, count in SENTENCES.items())
+    heading = (
+        f"MiniLM, full: {trials} trials (ours with --workers {workers}) and a final training of {EPOCHS} epochs each, batches "
+        f"of 32. Sentences: {size}.\n{describe_machine()} {versions}."
+    )
+    measured: list[dict[str, Any]] = []
+    output.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
         texts = Path(scratch) / "texts"
         model = write_texts(texts, share)
@@ -73,21 +79,11 @@ def main(peer_python: str, trials: int, rounds: int, workers: int, share: float,
                     found = search_theirs(folder, texts, trials, peer_python, model)
                 measured.append({"round": number, "system": system, **found})
                 print(", ".join(f"{key} {value}" for key, value in measured[-1].items() if key != "predicted"), flush=True)
-    table = pd.DataFrame(measured)
-    size = ", ".join(f"{round(share * count)} for {split}" for split, count in SENTENCES.items())
-    lines = [
-        f"MiniLM, full: {trials} trials (ours with --workers {workers}) and a final training of {EPOCHS} epochs each, batches "
-        f"of 32. Sentences: {size}.",
-        f"{describe_machine()} {versions}.",
-        "",
-        summarise(table, gold),
-        "",
-        DIFFERENCES,
-    ]
-    output.mkdir(parents=True, exist_ok=True)
-    table.drop(columns="predicted").to_csv(output / "peer_search.csv", index=False)
-    (output / "peer_search.md").write_text("\n".join(lines) + "\n")
-    print("\n".join(lines))
+            table = pd.DataFrame(measured)  # after each round: whoever ends it early keeps what is measured
+            table.drop(columns="predicted").to_csv(output / "peer_search.csv", index=False)
+            summary = f"{heading}\n\n{summarise(table, gold)}\n\n{DIFFERENCES}\n"
+            (output / "peer_search.md").write_text(summary)
+    print(summary)
 
 
 def check_peer(python: str) -> str:

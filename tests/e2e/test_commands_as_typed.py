@@ -25,8 +25,8 @@ BENCHMARK_LIMITS = {
     "benchmarks.start": "--strategies full --repeats 1",
     "benchmarks.scaling": "--dataset rotten_tomatoes --rows 64 --depths 2 --depth-rows 64 --strategies head_only",
 }
-TYPED = [command for command in COMMANDS if not re.match(r"make |mlflow ui", command)]
-"""Without those of which test_documented_commands.py starts a process."""
+TYPED = [command for command in COMMANDS if not re.match(r"make |mlflow ui|python -m benchmarks.peer_search", command)]
+"""Without those of which test_documented_commands.py starts a process, and without the one that needs bertuner."""
 
 
 @pytest.fixture(scope="module")
