@@ -99,4 +99,4 @@ OBJECTIVES = Registry("objective", "pipeline.objectives.kinds", {"siamese": "bi_
 LOSSES = Registry("loss", "pipeline.objectives.losses")
 ACCELERATIONS = Registry("acceleration", "pipeline.training.acceleration.patches")
 METRICS = Registry("metric", "pipeline.evaluation.metrics")
-EXECUTORS = Registry("executor", "pipeline.stages.search.executors")
+EXECUTORS = Registry("executor", "pipeline.stages.executors")

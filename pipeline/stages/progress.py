@@ -27,9 +27,19 @@ _SECONDS_BETWEEN_LINES = 10.0
 WAY_OUT = "--model-labels names the data's classes in the order of the outputs of --model."
 
 
+_LABEL = "FAIRTUNE_LINE_LABEL"
+"""Environment variable, so that processes that this one starts have it, too."""
+
+
 def say(line: str) -> None:
     """A line for whoever watches; results go to standard output. Names and texts of users in it give the terminal no orders."""
-    print(printable(line), flush=True)  # noqa: T201
+    label = os.environ.get(_LABEL)
+    print(printable(f"[{label}] {line.strip()}" if label else line), flush=True)  # noqa: T201
+
+
+def label_lines(label: str) -> None:
+    """From now on, begin each line of this process so, and show no bar: other processes write to the same terminal."""
+    os.environ[_LABEL] = label
 
 
 def describe_scores(scores: Mapping[str, float]) -> str:
@@ -82,7 +92,7 @@ class TrainingObserver:
         self.last_scores: dict[str, float] = {}
         """Validation metrics of the newest evaluation by their bare names; empty before the first."""
         self._bar: Any = None
-        self._on_terminal = sys.stderr.isatty()
+        self._on_terminal = sys.stderr.isatty() and _LABEL not in os.environ
 
     def on_step(self, step: int, total_steps: int) -> None:
         """Move the bar, or say a line every some seconds."""

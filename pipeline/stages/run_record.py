@@ -66,6 +66,7 @@ def log_start(inputs: TrainingInputs, logger: RunLogger, precision: Precision) -
             "recipe": config.recipe,
             "data_fingerprint": inputs.prepared.manifest.fingerprint,
             Tag.NUM_PROCESSES: str(config.num_processes),
+            Tag.WORKERS: "1",  # unless who hands it out says otherwise
             "config_hash": inputs.config_hash(precision),
             Tag.SETTINGS_HASH: settings_hash(config),
             "git_commit": git_commit(),

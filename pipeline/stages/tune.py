@@ -14,12 +14,13 @@ from pipeline.data.long_texts import refuse_idle_overlap
 from pipeline.errors import PipelineError, RunError, StoreError
 from pipeline.objectives.base import refuse_idle_model_labels, refuse_idle_pooling
 from pipeline.stages.configure import resolve_strategy
+from pipeline.stages.executor import Work, create_executor, stopping
 from pipeline.stages.processes.workers import WorkerProcesses, hold_lock
 from pipeline.stages.progress import say
-from pipeline.stages.search.executor import create_executor
 from pipeline.stages.search.loop import SearchLoop
 from pipeline.stages.search.plan import SearchPlan, plan_search
 from pipeline.stages.search.report import TuneResult, find_winner, log_end, log_start, show
+from pipeline.stages.search.trial import TrialsTogether
 from pipeline.tracking import open_tracker
 from pipeline.tracking.runs import Run, RunLogger, RunStore, Tracker, closing
 from pipeline.tracking.tags import Tag
@@ -70,7 +71,8 @@ def run(
             result = find_winner(plan, search.trials(), parent.run_id, precision)
             show(plan, result, None if parent_id else tracker)
             return result
-        executor = None if finished else create_executor(plan, precision, processes or WorkerProcesses())
+        work = Work(plan.config, TrialsTogether(plan, precision))
+        executor = None if finished else create_executor(work, processes or WorkerProcesses())
         logger = _open_run(plan, search, parent, tracker, parent_id)
         with closing(logger):
             if not finished:
@@ -80,10 +82,8 @@ def run(
             if executor is not None:
                 say(f"Executor: {executor.name}, {executor.slots} trial(s) at once.")
                 logger.set_tags({Tag.EXECUTOR: executor.name})
-                try:
+                with stopping(executor):
                     SearchLoop(plan, search, executor, tracker, logger, precision).run()
-                finally:
-                    executor.stop()
             try:
                 result = find_winner(plan, search.trials(), logger.run_id, precision)
             except PipelineError:

@@ -29,6 +29,7 @@ _TAGS = (
     Tag.TEST_CODE_VERSION,
     Tag.HARDWARE,
     Tag.NUM_PROCESSES,
+    Tag.WORKERS,
     Tag.FROZEN_PREFIX_CACHE,
     Tag.TRANSFER_DATASET,
     Tag.TRANSFER_FINGERPRINT,
@@ -51,7 +52,7 @@ _TAGS = (
     Tag.BEST_RUN_ID,
     "status_detail",
 )
-_COUNTS = frozenset({Tag.FAILED_TRIALS, Tag.NUM_PROCESSES, Tag.TUNED_TRIALS, Tag.TRIAL, Tag.PRUNED_AT})
+_COUNTS = frozenset({Tag.FAILED_TRIALS, Tag.NUM_PROCESSES, Tag.WORKERS, Tag.TUNED_TRIALS, Tag.TRIAL, Tag.PRUNED_AT})
 """Tags that are numbers; others may look like one, such as a commit."""
 
 _FIXED = ("run_id", "run_name", "status", "start_time", "parent_run_id")

@@ -33,6 +33,7 @@ class Tag(StrEnum):
     INFERRED_FAMILY = f"{PREFIX}inferred_family"
     HARDWARE = f"{PREFIX}hardware"
     NUM_PROCESSES = f"{PREFIX}num_processes"
+    WORKERS = f"{PREFIX}workers"
     FROZEN_PREFIX_CACHE = f"{PREFIX}frozen_prefix_cache"
     TRANSFER_DATASET = f"{PREFIX}transfer_dataset"
     TRANSFER_FINGERPRINT = f"{PREFIX}transfer_fingerprint"
@@ -64,7 +65,9 @@ class Tag(StrEnum):
 _NAMED = {"reused": Tag.REUSED, "not_run": Tag.NOT_RUN}
 _NUMBERED = {"planned": Tag.PLANNED, "doubt": Tag.DOUBTS}
 """In older stores a tag for each thing: `reused/RUN_ID`, `doubt/0`, `doubt/1`, ..."""
-_PLAIN = {tag.removeprefix(PREFIX): str(tag) for tag in Tag if tag not in (*_NAMED.values(), *_NUMBERED.values())}
+_NEWER = (Tag.WORKERS,)
+"""Had no other name: whatever is called so is somebody else's."""
+_PLAIN = {tag.removeprefix(PREFIX): str(tag) for tag in Tag if tag not in (*_NAMED.values(), *_NUMBERED.values(), *_NEWER)}
 
 
 def under_todays_names(tags: Mapping[str, str]) -> dict[str, str]:

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 from pipeline import config as configs
 from pipeline.config.identity import identify
-from pipeline.errors import PipelineError, ProcessLostError, StoreError, in_one_line
+from pipeline.errors import PipelineError, StoreError, in_one_line
 from pipeline.hashing import digest
+from pipeline.stages.executor import Executor, Outcome
 from pipeline.stages.progress import say
-from pipeline.stages.search.executor import Executor, Outcome
 from pipeline.stages.search.plan import SearchPlan
 from pipeline.stages.search.trial import TrialTask
 from pipeline.tracking.runs import RunLogger, Tracker
@@ -54,9 +54,6 @@ class Halving:
             return trial.should_prune()
 
 
-_SECOND_CHANCES = 2
-"""How often a trial is handed out again whose process was killed."""
-
 MOST_FAILURES = 5
 """A search of which so many trials failed, and none finished, begins no other: what is wrong is not in their points."""
 
@@ -76,7 +73,6 @@ class SearchLoop:
         """When each of them was handed in."""
         self._twins: dict[str, list[int]] = defaultdict(list)
         """Identity of a training -> trials that ask for it, the one that runs first."""
-        self._losses: dict[int, int] = defaultdict(int)
         for trial in self._trials.values():
             if trial.state in ("complete", "pruned"):
                 self._twins[self._key(plan.candidate(trial.point, precision))].append(trial.number)
@@ -149,21 +145,17 @@ class SearchLoop:
             },
             self._plan.trial_folder(number),
             Halving(self._plan.address, number, self._plan.metric) if self._plan.config.pruner == "halving" else None,
+            self._executor.workers,
         )
         self._begun[number] = time.monotonic()
         self._executor.submit(self._tasks[number])
 
     def _end(self, outcome: Outcome) -> None:
-        """Settle a trial and those that ask for the same, or hand it out again where its process was killed."""
+        """Settle a trial and those that ask for the same."""
         number, error = outcome.number, outcome.error
         task = self._tasks[number]
         if isinstance(error, StoreError):  # would be the end of every other trial, too
             raise error
-        if isinstance(error, ProcessLostError) and self._losses[number] < _SECOND_CHANCES:
-            self._losses[number] += 1
-            say(f"  the process of trial {number + 1} was killed; it goes on from its last checkpoint")
-            self._executor.submit(task)
-            return
         del self._tasks[number]
         key = self._key(task.config)
         if error is not None:

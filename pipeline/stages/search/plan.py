@@ -18,7 +18,7 @@ from pipeline.evaluation.metric import lower_is_better
 from pipeline.hashing import digest
 from pipeline.recipes.recipe import load_recipe
 from pipeline.stages.configure import replace_options
-from pipeline.stages.search.executor import check_executor
+from pipeline.stages.executor import check_executor
 from pipeline.strategies.base import create_strategy
 from pipeline.strategies.baseline import is_baseline
 from pipeline.training.baselines.inputs import TrainingInputs

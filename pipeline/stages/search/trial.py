@@ -1,4 +1,4 @@
-"""One trial of a search: a training nested below the search's run. Every executor calls it."""
+"""One trial of a search: a training nested below the search's run. Executors carry it out."""
 
 from __future__ import annotations
 
@@ -13,9 +13,13 @@ from filelock import FileLock
 from pipeline import config as configs
 from pipeline.errors import PipelineError
 from pipeline.stages import train
-from pipeline.stages.search.vmapped_heads import train_heads_together
+from pipeline.stages.processes.workers import WorkerProcesses
+from pipeline.stages.search.plan import SearchPlan
+from pipeline.stages.search.vmapped_heads import train_heads_together, trains_together
 from pipeline.tracking import open_tracker
+from pipeline.tracking.tags import Tag
 from pipeline.training.saved_model import NAME
+from pipeline.training.vmapped_heads import differ_in_optimization_only
 
 
 @dataclass(frozen=True)
@@ -31,26 +35,88 @@ class TrialTask:
     """Where the trial's model is when it has ended, as `folder/model`; on the machine of whoever searches."""
     stop_rule: Callable[[int, Mapping[str, float]], bool] | None = None
     """Asked after each evaluation whether to end, with training step and metrics."""
+    workers: int = 1
+    """How many trials are trained at once."""
+
+    @property
+    def label(self) -> str:
+        """As the search numbers it."""
+        return f"trial {self.number + 1}"
+
+    @property
+    def num_processes(self) -> int:
+        """Those of its training."""
+        return self.config.num_processes
 
     @property
     def model_folder(self) -> Path:
         """The trial's model."""
         return self.folder / NAME
 
+    @property
+    def tags_of_run(self) -> dict[str, str]:
+        """Those that name it, and what its times depend on, which another attempt may have otherwise."""
+        return {**self.tags, Tag.WORKERS: str(self.workers)}
 
-def run_trial(task: TrialTask) -> str:
-    """Train the trial and return its run's id; a trial that was trained already is not trained again.
+    def run(self) -> str:
+        """Train the trial and return its run's id; a trial that was trained already is not trained again.
 
-    The search may have been killed while the process of this trial was about to end: whoever comes next waits for that
-    process and takes over what it did.
-    """
-    with _claim(task) as done:
-        if done is not None:
-            return done
-        result = train.run(
-            task.config, parent_id=task.parent_id, tags=task.tags, model_folder=task.model_folder, stop_rule=task.stop_rule
+        The search may have been killed while the process of this trial was about to end: whoever comes next waits for that
+        process and takes over what it did.
+        """
+        with _claim(self) as done:
+            if done is not None:
+                return done
+            result = train.run(
+                self.config,
+                parent_id=self.parent_id,
+                tags=self.tags_of_run,
+                model_folder=self.model_folder,
+                stop_rule=self.stop_rule,
+            )
+        return result.run_id
+
+    def again(self) -> TrialTask:
+        """As it is: it looks by itself what was done."""
+        return self
+
+
+@dataclass(frozen=True)
+class TrialsTogether:
+    """The trials of a search, all in one process, where they train nothing but a head on a frozen encoder."""
+
+    plan: SearchPlan
+    precision: str
+
+    @property
+    def size(self) -> int:
+        """How many trials are known beforehand."""
+        return len(self.plan.known_points())
+
+    @property
+    def run(self) -> Callable[[Sequence[TrialTask]], list[str | PipelineError]]:
+        """Trains them."""
+        return run_trials_together
+
+    def why_not(self, processes: WorkerProcesses) -> str:
+        """Why the trials cannot train together; empty where they can. Whether only a head trains is seen on a built model."""
+        plan, config = self.plan, self.plan.config
+        points = plan.known_points()
+        if not points:
+            return f"the points of --sampler {config.sampler} with a budget of {plan.budget} are not known beforehand"
+        if config.pruner != "none":
+            return f"--pruner {config.pruner} ends trials one by one"
+        if config.num_processes > 1:
+            return f"--num-processes {config.num_processes} divides each training"
+        candidates = [plan.candidate(point, self.precision) for point in points]
+        if {candidate.optimizer for candidate in candidates} != {"adamw"}:
+            return "only AdamW steps several heads at once (--optimizer adamw)"
+        if differ_in_optimization_only(candidates) and processes.call(trains_together, candidates):
+            return ""
+        return (
+            f"the trials of {config.title} do not train at once: only several do that train a head on a frozen encoder and "
+            "differ in nothing but options of the optimizer, dropout, epochs or batch size"
         )
-    return result.run_id
 
 
 def run_trials_together(tasks: Sequence[TrialTask]) -> list[str | PipelineError]:
@@ -65,7 +131,7 @@ def run_trials_together(tasks: Sequence[TrialTask]) -> list[str | PipelineError]
             results = train_heads_together(
                 [task.config for task in left],
                 parent_id=left[0].parent_id,
-                tags=[task.tags for task in left],
+                tags=[task.tags_of_run for task in left],
                 model_folders=[task.model_folder for task in left],
             )
             for task, result in zip(left, results, strict=True):

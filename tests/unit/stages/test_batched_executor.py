@@ -4,12 +4,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from pipeline.config import TrainConfig
+from pipeline.config import TrainConfig, TuneConfig
 from pipeline.errors import ProcessLostError, TrainingError
+from pipeline.stages.executor import Work
+from pipeline.stages.executors import auto
+from pipeline.stages.executors.batched import BatchedExecutor
 from pipeline.stages.search import trial
-from pipeline.stages.search.executors import auto, batched
-from pipeline.stages.search.executors.batched import BatchedExecutor
-from pipeline.stages.search.trial import TrialTask
+from pipeline.stages.search.trial import TrialTask, run_trials_together
 from pipeline.tracking.memory import MemoryTracker
 from pipeline.tracking.tags import Tag
 
@@ -35,6 +36,11 @@ class WorkerProcesses:
         if len(self.calls) <= self.deaths:
             return WorkerProcess(ProcessLostError("killed"))
         return WorkerProcess(function(tasks))
+
+
+def together(size):
+    """Of so many trials of a search."""
+    return SimpleNamespace(size=size, run=run_trials_together)
 
 
 @pytest.fixture
@@ -83,7 +89,7 @@ def outcomes(executor, tasks):
 
 def test_trials_are_handed_back_one_by_one_and_one_that_fails_fails_alone(tmp_path, tracker, trained):
     processes = WorkerProcesses()
-    found = outcomes(BatchedExecutor(3, processes), make_tasks(tmp_path))
+    found = outcomes(BatchedExecutor(together(3), processes), make_tasks(tmp_path))
     assert processes.calls == [[0, 1, 2]]
     assert [outcome.number for outcome in found] == [0, 1, 2]
     assert [bool(outcome.run_id) for outcome in found] == [True, False, True]
@@ -92,7 +98,7 @@ def test_trials_are_handed_back_one_by_one_and_one_that_fails_fails_alone(tmp_pa
 
 def test_what_is_handed_in_meanwhile_trains_when_all_were_handed_back(tmp_path, tracker, trained):
     processes = WorkerProcesses()
-    executor = BatchedExecutor(2, processes)
+    executor = BatchedExecutor(together(2), processes)
     first, second, third = make_tasks(tmp_path, (1, 2, 3))
     executor.submit(first)
     executor.submit(second)
@@ -107,7 +113,7 @@ def test_a_lost_process_loses_all_and_finished_trials_are_not_trained_again(tmp_
     done = tracker.start("trial", "parent", tasks[1].tags)
     done.finish("FINISHED")
     tasks[0].model_folder.mkdir(parents=True)
-    executor = BatchedExecutor(3, WorkerProcesses(deaths=1))
+    executor = BatchedExecutor(together(3), WorkerProcesses(deaths=1))
     assert all(isinstance(outcome.error, ProcessLostError) for outcome in outcomes(executor, tasks))
     found = outcomes(executor, tasks)
     assert trained == [1, 3]
@@ -116,10 +122,9 @@ def test_a_lost_process_loses_all_and_finished_trials_are_not_trained_again(tmp_
 
 
 @pytest.mark.parametrize(("workers", "lines"), [(2, 1), (1, 0)])
-def test_auto_says_where_workers_have_no_say(monkeypatch, capsys, workers, lines):
+def test_auto_says_where_workers_have_no_say(capsys, workers, lines):
     asked = []
-    monkeypatch.setattr(batched, "why_not", lambda *_: asked.append(1) or "")
-    plan = SimpleNamespace(config=SimpleNamespace(workers=workers), known_points=lambda: [{}, {}, {}])
-    assert auto.create(plan, "fp32", WorkerProcesses()).slots == 3
+    trials = SimpleNamespace(size=3, run=run_trials_together, why_not=lambda *_: asked.append(1) or "")
+    assert auto.create(Work(TuneConfig(workers=workers), trials), WorkerProcesses()).slots == 3
     assert capsys.readouterr().out.count(f"--workers {workers} is ignored") == lines
     assert len(asked) == 1, "it starts a process that builds the model"

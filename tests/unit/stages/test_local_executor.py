@@ -6,20 +6,19 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from pipeline.config import TrainConfig, TuneConfig
+from pipeline.config import TuneConfig
 from pipeline.errors import ConfigError
-from pipeline.stages.search.executor import check_executor, list_executors
-from pipeline.stages.search.executors import local
+from pipeline.stages.executor import check_executor, list_executors
+from pipeline.stages.executors import local
 
 
 @pytest.fixture
 def shares(monkeypatch):
     """(GPU, threads) that the trials of some slots get on a machine with eight cores."""
-    monkeypatch.setattr(local, "run_trial", lambda task: task)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
 
     def shares(slots, count, visible=None, processes=1):
-        task = SimpleNamespace(config=TrainConfig(num_processes=processes))
+        task = SimpleNamespace(num_processes=processes, label="trial 1", run=lambda: "a run")
         monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
         given = []
         for slot in range(slots):
@@ -28,7 +27,9 @@ def shares(monkeypatch):
                 monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
             threads = []
             monkeypatch.setattr(torch, "set_num_threads", threads.append)
-            assert local.run_with_share(slot, slots, task) is task
+            monkeypatch.delenv("FAIRTUNE_LINE_LABEL", raising=False)
+            assert local.run_with_share(slot, slots, task) == "a run"
+            assert os.environ.get("FAIRTUNE_LINE_LABEL") == ("trial 1" if slots > 1 else None)
             given.append((os.environ.get("CUDA_VISIBLE_DEVICES"), *threads))
         return given
 

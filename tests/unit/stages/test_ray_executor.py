@@ -1,13 +1,14 @@
 """What a worker of Ray does with a trial; no cluster is needed for it."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from pipeline.errors import ConfigError
 from pipeline.failures import foreseen
-from pipeline.stages.search.executors import ray
+from pipeline.stages.executors import ray
 
 
 @pytest.mark.parametrize(
@@ -20,11 +21,11 @@ from pipeline.stages.search.executors import ray
 def test_every_failure_of_a_trial_is_handed_back_as_an_error_of_ours(monkeypatch, tmp_path, error, message):
     folders = []
 
-    def fail(task):
+    def fail():
         folders.append(Path.cwd())
         raise error
 
     monkeypatch.chdir(tmp_path.parent)
-    monkeypatch.setattr(ray, "run_trial", fail)
-    assert str(ray.run_with_cpus(torch.get_num_threads(), str(tmp_path), None)) == message
+    task = SimpleNamespace(run=fail)
+    assert str(ray.run_with_cpus(torch.get_num_threads(), str(tmp_path), task, False)) == message
     assert folders == [tmp_path]

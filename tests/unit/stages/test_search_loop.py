@@ -8,8 +8,8 @@ import pytest
 from pipeline.config import TrainConfig, TuneConfig
 from pipeline.config.search_ranges import Choices, LogUniform
 from pipeline.errors import PipelineError, TrainingError
+from pipeline.stages.executor import Outcome
 from pipeline.stages.search import loop
-from pipeline.stages.search.executor import Outcome
 from pipeline.stages.search.loop import MOST_FAILURES, SearchLoop
 from pipeline.stages.search.plan import SearchPlan
 from pipeline.stages.search.report import find_winner
@@ -30,7 +30,7 @@ class Plan(SearchPlan):
 class Executor:
     """One trial after another; those of the given numbers finish, all others fail."""
 
-    name, slots = "fake", 1
+    name, slots, workers = "fake", 1, 1
 
     def __init__(self, tracker, clock, finish):
         self.tracker, self.clock, self.finish, self.tasks = tracker, clock, finish, []

@@ -1,4 +1,4 @@
-"""Trials in processes of this machine, each with its share of the cores, or with GPUs of its own."""
+"""Tasks in processes of this machine, each with its share of the cores, or with GPUs of its own."""
 
 from __future__ import annotations
 
@@ -7,19 +7,18 @@ from multiprocessing.connection import wait
 
 from pipeline import config as configs
 from pipeline.errors import ConfigError, PipelineError
+from pipeline.stages.executor import Outcome, Task, Work
 from pipeline.stages.processes.workers import WorkerProcess, WorkerProcesses
-from pipeline.stages.search.executor import Outcome
-from pipeline.stages.search.plan import SearchPlan
-from pipeline.stages.search.trial import TrialTask, run_trial
+from pipeline.stages.progress import label_lines
 
 
-def check(config: configs.TuneConfig) -> None:
+def check(config: configs.SearchConfig) -> None:
     """Hold `--workers` times `--num-processes` against the GPUs.
 
-    Trials of one process may share a GPU; the processes of one training cannot.
+    Tasks of one process may share a GPU; the processes of one training cannot.
 
     Raises:
-        ConfigError: Trials that run at once would need more GPUs than there are.
+        ConfigError: Tasks that run at once would need more GPUs than there are.
     """
     if config.num_processes == 1:
         return
@@ -31,25 +30,39 @@ def check(config: configs.TuneConfig) -> None:
         )
 
 
-def create(plan: SearchPlan, _precision: str, processes: WorkerProcesses) -> LocalExecutor:
+def describe(config: configs.SearchConfig) -> str:
+    """The share of the machine that each of several at once gets."""
+    workers = config.workers
+    if workers == 1:
+        return "one at a time on this machine"
+    devices, threads = len(gpus()), share_of_threads(workers)
+    needed = workers * config.num_processes
+    share = f"{threads} thread{'s' if threads > 1 else ''} each"
+    if devices:
+        share += ", a GPU for every process" if needed <= devices else f", {devices} GPU{'s' if devices > 1 else ''} shared"
+    return f"{workers} at once on this machine ({share})"
+
+
+def create(work: Work, processes: WorkerProcesses) -> LocalExecutor:
     """An executor with `--workers` slots."""
-    return LocalExecutor(plan.config.workers, processes)
+    processes.prepare()  # only now, after validation, so an input error leaves no child process
+    return LocalExecutor(work.config.workers, processes)
 
 
 class LocalExecutor:
-    """A process a trial, at most `slots` at once."""
+    """A process a task, at most `slots` at once."""
 
     name = "local"
 
     def __init__(self, slots: int, processes: WorkerProcesses) -> None:
         """Begin with nothing to do."""
-        self.slots = slots
+        self.slots = self.workers = slots
         self._processes = processes
         self._running: dict[int, tuple[WorkerProcess[str], int]] = {}
-        """Slot -> process, and the number of its trial."""
+        """Slot -> process, and the number of its task."""
 
-    def submit(self, task: TrialTask) -> None:
-        """Begin the trial in a free slot."""
+    def submit(self, task: Task) -> None:
+        """Begin the task in a free slot."""
         slot = next(slot for slot in range(self.slots) if slot not in self._running)
         self._running[slot] = self._processes.start(run_with_share, slot, self.slots, task), task.number
 
@@ -73,8 +86,8 @@ class LocalExecutor:
             process.join()
 
 
-def run_with_share(slot: int, slots: int, task: TrialTask) -> str:
-    """Train the trial with this slot's share of the machine: of the cores as many as any other, and a GPU for each process.
+def run_with_share(slot: int, slots: int, task: Task) -> str:
+    """Carry the task out with this slot's share of the machine: as many cores as any other, and a GPU for each process.
 
     Called in a process of its own, before it has touched a device.
     """
@@ -82,12 +95,20 @@ def run_with_share(slot: int, slots: int, task: TrialTask) -> str:
 
     devices = gpus()
     if devices:
-        count = task.config.num_processes
+        count = task.num_processes
         dealt = (devices[place % len(devices)] for place in range(slot * count, (slot + 1) * count))
         os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(dealt)
     if slots > 1:
-        torch.set_num_threads(max(1, torch.get_num_threads() // slots))
-    return run_trial(task)
+        torch.set_num_threads(share_of_threads(slots))
+        label_lines(task.label)
+    return task.run()
+
+
+def share_of_threads(slots: int) -> int:
+    """Threads of a task where so many run at once."""
+    import torch
+
+    return max(1, torch.get_num_threads() // slots)
 
 
 def gpus() -> list[str]:
