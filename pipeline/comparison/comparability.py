@@ -12,6 +12,7 @@ from pipeline.config.identity import SEEDS
 from pipeline.errors import enumerate_some
 from pipeline.evaluation.metric import list_metrics, lower_is_better
 from pipeline.tracking.run_kinds import (
+    count_at_once,
     count_processes,
     group_by_row,
     name_with_model,
@@ -77,6 +78,20 @@ def describe_missing(planned: Mapping[str, Sequence[int]], runs: Iterable[Run]) 
             listed = f"seed{'s' if len(missing) > 1 else ''} {enumerate_some(list(map(str, missing)), 10)}"
             whole = "" if len(seeds) == 1 else f"(all {len(seeds)} seeds)"
             yield f"{name} {whole if len(missing) == len(seeds) else listed}".rstrip()
+
+
+def in_planned_order(planned: Sequence[str], runs: Iterable[Run]) -> tuple[Run, ...]:
+    """The runs of a study by the names of its rows, in its order, and by seed; which of them was the first does not count.
+
+    A row that the plan does not name comes last.
+    """
+    places = {name: place for place, name in enumerate(planned)}
+
+    def place(run: Run) -> tuple[int, tuple[int, str]]:
+        names = (row_name(run), _with_model(run))
+        return min(places.get(name, len(places)) for name in names), _numeric(run.params.get("seed", ""))
+
+    return tuple(sorted(runs, key=place))
 
 
 def _with_model(run: Run) -> str:
@@ -160,19 +175,20 @@ def describe_unlike_settings(rows: Mapping[str, Sequence[Run]]) -> Iterator[str]
     if any(tell_settings_apart(rows.values())):
         yield (
             "The rows were not all trained in the same setting (hardware, precision, batch size and pieces, processes, "
-            "acceleration, gradient checkpointing; the column setting says what differs). Times and memory compare within one "
-            "setting only."
+            "trainings at once, acceleration, gradient checkpointing; the column setting says what differs). Times and memory "
+            "compare within one setting only."
         )
 
 
-_ONE_PROCESS, _ACCELERATED, _KEPT = "1 process", "accelerated", "no gradient checkpointing"
-_USUAL = (_ONE_PROCESS, _ACCELERATED, _KEPT, "")
+_ONE_PROCESS, _ALONE, _ACCELERATED, _KEPT = "1 process", "1 at once", "accelerated", "no gradient checkpointing"
+_USUAL = (_ONE_PROCESS, _ALONE, _ACCELERATED, _KEPT, "")
 
 
 def _parts(run: Run) -> tuple[str, ...]:
     """What makes a run's setting; empty is what a run without an encoder has nothing of."""
+    at_once = f"{count_at_once(run)} at once"
     if trains_no_encoder(run):
-        return (run.tags.get(Tag.HARDWARE, "unknown hardware"), "", "", "", "", "")
+        return (run.tags.get(Tag.HARDWARE, "unknown hardware"), "", "", "", at_once, "", "")
     processes = count_processes(run)
     # The last three are logged where they are not the default.
     chosen = re.findall(r"\w+", run.params.get("acceleration", ""))
@@ -183,6 +199,7 @@ def _parts(run: Run) -> tuple[str, ...]:
         precision_of(run) or "unknown precision",
         f"batches of {run.params.get('batch_size', 'unknown size')}" + (f" in {pieces} pieces" if pieces else ""),
         _ONE_PROCESS if processes == 1 else f"{processes} processes",
+        at_once,
         f"acceleration {', '.join(chosen)}" if chosen else _ACCELERATED,
         "gradient checkpointing" if recomputes else _KEPT,
     )

@@ -267,10 +267,11 @@ class SearchConfig(FitConfig):
     """halving: end the worse half of the trials after 1, 2, 4, ... evaluations. Slow starters lose by it, and equal numbers of
     trials no longer cost the same."""
     workers: Annotated[Count, Operational(), Search(6)] = 1
-    """Trials that run at once, each in a process with its share of the cores, or a GPU."""
+    """Trials, and a study's trainings and tests, that run at once, each in a process with its share of the cores, or a GPU."""
     executor: Annotated[str, Operational(), Search(7)] = "auto"
-    """Where trials run. local: in processes of this machine; batched: all at once in one process, where they train a head
-    alone; ray: on a Ray cluster; auto: batched where that is possible, else local."""
+    """Where trials, and a study's trainings and tests, run. local: in processes of this machine; ray: on a Ray cluster;
+    batched: all trials at once in one process, where they train a head alone; auto: batched where that is possible, else
+    local."""
     ray_address: Annotated[str | None, Operational(), Search(8)] = None
     """The cluster of --executor ray, such as 10.0.0.1:6379; RAY_ADDRESS if not given."""
     storage: Annotated[str | None, Operational(), Search(9)] = None

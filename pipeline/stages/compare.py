@@ -13,7 +13,7 @@ import pandas as pd
 
 from pipeline import config as configs
 from pipeline.comparison.breakdown import break_down, hardest_examples
-from pipeline.comparison.comparability import describe_missing
+from pipeline.comparison.comparability import describe_missing, in_planned_order
 from pipeline.comparison.conclusions.caveats import find_verdict, list_caveats
 from pipeline.comparison.curves import draw_curves, read_curves
 from pipeline.comparison.data_audit import read_audit
@@ -77,11 +77,13 @@ def run(config: configs.CompareConfig, tracker: Tracker | None = None, parent_id
             "Name runs that were tested on the same examples."
         )
     if study:
-        missing = tuple(describe_missing(planned_in(study, tracker), candidates))
+        planned = planned_in(study, tracker)
+        missing = tuple(describe_missing(planned, candidates))
+        kept = in_planned_order(list(planned), selection.kept)
         unfit = tuple(f"{name}: cannot be run here: {reason}" for name, reason in unfit_in(study, tracker).items())
         reused = frozenset(reused_by(study, tracker)) & {run.run_id for run in selection.kept}
         doubts = doubts_in(study, tracker)
-        selection = dataclasses.replace(selection, unfit=unfit, reused=reused, missing=missing, doubts=doubts)
+        selection = dataclasses.replace(selection, kept=kept, unfit=unfit, reused=reused, missing=missing, doubts=doubts)
     if not selection.kept:
         reasons = f" Left out: {'; '.join(selection.summarise_left_out())}." if selection.left_out else ""
         where = hide_credentials(tracker.tracking_uri)

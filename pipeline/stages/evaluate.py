@@ -120,7 +120,7 @@ def _of_run(config: configs.EvaluateConfig, tracker: Tracker, parent_id: str | N
     recorded = _recorded(trained)
     tested = not config.force and is_evaluated(trained, tracker)
     if not config.force and is_done(config, trained, tracker):
-        with closing(tracker.start(f"evaluate-{trained.name}", parent_id)) as logger:
+        with closing(_start(trained, tracker, parent_id)) as logger:
             _log_identity(logger, config, trained, trained.tags["data_fingerprint"])
         return EvaluateResult(trained.run_id, recorded, recorded=True, on=describe_part(trained))
     with tempfile.TemporaryDirectory() as scratch:
@@ -130,7 +130,7 @@ def _of_run(config: configs.EvaluateConfig, tracker: Tracker, parent_id: str | N
         table = read_test(prepared, train_config.max_eval_samples, train_config.split_seed)
         transfer = _find_transfer(config, prepared, train_config.split_seed)
         model = load_model_folder(fetch_model(tracker, trained, Path(scratch)), train_config.acceleration, config.cache_dir)
-        with closing(tracker.start(f"evaluate-{trained.name}", parent_id)) as logger:
+        with closing(_start(trained, tracker, parent_id)) as logger:
             _log_identity(logger, config, trained, prepared.manifest.fingerprint)
             target = tracker.open_for_update(trained.run_id)
             if tested:
@@ -143,6 +143,10 @@ def _of_run(config: configs.EvaluateConfig, tracker: Tracker, parent_id: str | N
                 log_transfer(model, transfer, prepared, limit, target, tags)
             logger.log_metrics({"cost/wall_seconds": time.perf_counter() - began})
     return EvaluateResult(trained.run_id, test, recorded=tested, on=describe_part(tracker.get(trained.run_id)))
+
+
+def _start(trained: Run, tracker: Tracker, parent_id: str | None) -> RunLogger:
+    return tracker.start(f"evaluate-{trained.name}", parent_id, {Tag.EVALUATES: trained.run_id})
 
 
 def _recorded(trained: Run) -> dict[str, float]:

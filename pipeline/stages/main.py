@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,23 +12,23 @@ from pipeline.config.fields import as_dict, describe_fields
 from pipeline.config.identity import identify
 from pipeline.errors import PipelineError, in_one_line
 from pipeline.hashing import digest
-from pipeline.stages import compare, evaluate, prepare_data, train, tune
+from pipeline.stages import compare, prepare_data, tune
+from pipeline.stages.executor import Executor, Work, create_executor, stopping
 from pipeline.stages.processes.workers import WorkerProcesses
 from pipeline.stages.progress import say
 from pipeline.stages.run_record import log_datasets
 from pipeline.stages.search.plan import search_config
 from pipeline.stages.study.dry_run import describe_plan
 from pipeline.stages.study.export_folder import check_export_folder
+from pipeline.stages.study.loop import StudyLoop, Wanted
 from pipeline.stages.study.plan import StudyPlan, find_doubts, plan_study
-from pipeline.stages.study.resume import find_finished, open_study
-from pipeline.stages.study.tags import note_doubts, note_planned, note_reused, note_unfit
+from pipeline.stages.study.resume import open_study
+from pipeline.stages.study.tags import note_doubts, note_planned, note_unfit
 from pipeline.stages.testing.transfer import check_transfer, find_transfer, refuse_idle_transfer
 from pipeline.tracking import open_to_read, open_tracker
 from pipeline.tracking.provenance import git_commit
 from pipeline.tracking.runs import RunLogger, Tracker, close_unfinished
 from pipeline.tracking.tags import Tag
-from pipeline.training.baselines.inputs import TrainingInputs
-from pipeline.training.precision import choose_precision
 from pipeline.training.setup import find_inputs
 
 
@@ -42,7 +41,7 @@ class StudyResult:
 
 
 def run(config: configs.MainConfig, tracker: Tracker | None = None) -> StudyResult | None:
-    """Run the study as nested runs below one parent, each training in a process of its own.
+    """Run the study as nested runs below one parent, each training and each test in a process of its own.
 
     What an earlier run computed with the same code, configuration and data is reused. A training that fails does not stop
     the others; the study then ends with an error that names it.
@@ -67,14 +66,15 @@ def run(config: configs.MainConfig, tracker: Tracker | None = None) -> StudyResu
             say(line)
         return None
     tracker, processes = tracker or open_tracker(), WorkerProcesses()
-    with open_study(plan, tracker) as logger:
-        processes.prepare()  # only after validation, so an input error leaves no child process
+    executor = create_executor(Work(config), processes)
+    with stopping(executor), open_study(plan, tracker) as logger, stopping(executor):  # runs are closed before the study's
         _log_start(plan, logger)
+        logger.set_tags({Tag.EXECUTOR: executor.name, Tag.WORKERS: str(executor.workers)})
         for line in _introduce(plan, logger.run_id):
             say(line)
         shared = _shared(configs.PrepareDataConfig, plan.config, without="force")
         prepare_data.run(configs.PrepareDataConfig(**shared), tracker, logger.run_id)
-        outcomes = [_run_strategy(inputs, plan, tracker, processes, logger) for inputs in plan.strategies]
+        outcomes = _carry_out(plan, executor, tracker, processes, logger)
         failures = [failure for outcome in outcomes for failure in outcome.failures]
         if not any(outcome.finished for outcome in outcomes):
             raise PipelineError("No strategy could be trained and evaluated. " + "; ".join(failures))
@@ -120,6 +120,7 @@ def _introduce(plan: StudyPlan, run_id: str) -> Iterator[str]:
     for strategy, reason in plan.unfit.items():
         yield f"Not run: {strategy}: {reason}"
     yield from (f"Note: {doubt}" for doubt in find_doubts(plan))
+    yield from plan.describe_workers()
 
 
 def _shared(cls: type[configs.StageConfig], config: configs.MainConfig, without: str) -> dict[str, Any]:
@@ -130,67 +131,41 @@ def _shared(cls: type[configs.StageConfig], config: configs.MainConfig, without:
 
 @dataclass
 class _Outcome:
-    """How many trainings of a strategy have their test result, and why the others have not."""
+    """How many trainings of a row have their test result, and why the others have not."""
 
     finished: int = 0
     failures: list[str] = field(default_factory=list)
 
 
-def _run_strategy(
-    inputs: TrainingInputs, plan: StudyPlan, tracker: Tracker, processes: WorkerProcesses, study: RunLogger
-) -> _Outcome:
-    """Search if asked, then train and evaluate with every seed."""
-    outcome, name, tags = _Outcome(), plan.name(inputs), {}
-    if plan.searches(inputs):
-        with _going_on(name, "", outcome, tracker, study):
-            search = tune.run(search_config(plan.config, inputs.config), tracker, study.run_id, processes)
-            inputs, tags = find_inputs(search.best_config), dict(search.tags)
-        if outcome.failures:
-            return outcome
-    for training in plan.trainings(inputs):
-        which = f" (seed {training.config.seed})" if plan.config.seeds > 1 else ""
-        with _going_on(name, which, outcome, tracker, study):
-            _complete(training, which, tags, plan, tracker, processes, study)
+def _carry_out(
+    plan: StudyPlan, executor: Executor, tracker: Tracker, processes: WorkerProcesses, study: RunLogger
+) -> list[_Outcome]:
+    """Search if asked, a row after the other, each with all workers; then train and test all rows with all seeds."""
+    outcomes = [_Outcome() for _ in plan.strategies]
+    wanted: list[Wanted] = []
+    rows: list[_Outcome] = []
+    for inputs, outcome in zip(plan.strategies, outcomes, strict=True):
+        name, tags = plan.name(inputs), dict[str, str]()
+        if plan.searches(inputs):
+            try:
+                search = tune.run(search_config(plan.config, inputs.config), tracker, study.run_id, processes)
+                inputs, tags = find_inputs(search.best_config), dict(search.tags)
+            except PipelineError as error:
+                close_unfinished(tracker, study.run_id, str(error))
+                say(f"{name} failed: {in_one_line(error)}")
+                outcome.failures.append(f"{name}: {in_one_line(error)}")
+                continue
+        for training in plan.trainings(inputs):
+            seed = f" (seed {training.config.seed})" if plan.config.seeds > 1 else ""
+            wanted.append(Wanted(training, name, seed, tags))
+            rows.append(outcome)
+    failures = StudyLoop(plan, executor, tracker, study).run(wanted)
+    for place, outcome in enumerate(rows):
+        if place in failures:
+            outcome.failures.append(failures[place])
+        else:
             outcome.finished += 1
-    return outcome
-
-
-@contextlib.contextmanager
-def _going_on(name: str, which: str, outcome: _Outcome, tracker: Tracker, study: RunLogger) -> Iterator[None]:
-    """Note a failure, say it, and let the study go on."""
-    try:
-        yield
-    except PipelineError as error:
-        close_unfinished(tracker, study.run_id, str(error))
-        say(f"{name} failed{which}: {in_one_line(error)}")
-        outcome.failures.append(f"{name}: {in_one_line(error)}{which}")
-
-
-def _complete(
-    inputs: TrainingInputs,
-    which: str,
-    tags: Mapping[str, str],
-    plan: StudyPlan,
-    tracker: Tracker,
-    processes: WorkerProcesses,
-    study: RunLogger,
-) -> None:
-    """A trained and evaluated run: one that is there, or a new one. With --force only this study's own count as there."""
-    below = study.run_id if plan.config.force else None
-    finished = find_finished(tracker, inputs, choose_precision(inputs.config.precision), tuned=tags, below=below)
-    if finished is None:
-        # The version is that of the plan: files may have been edited since these processes imported them.
-        tags = {**tags, Tag.CODE_VERSION: inputs.code_version}
-        run_id = processes.call(train.run, inputs.config, parent_id=study.run_id, tags=tags).run_id
-    else:
-        run_id = finished.run_id
-        if finished.parent_id != study.run_id:
-            note_reused(study, tracker, run_id, inputs.config.title)
-        say(f"{plan.name(inputs)}{which}: reused, run {run_id} did the same.")
-    transfer = _shared(configs.TransferConfig, plan.config, without="explicit")
-    evaluation = configs.EvaluateConfig(run_id=run_id, **transfer)
-    if finished is None or not evaluate.is_done(evaluation, finished, tracker):
-        processes.call(evaluate.run, evaluation, parent_id=study.run_id)
+    return outcomes
 
 
 def _say_where(tracker: Tracker, run_id: str) -> Iterator[str]:

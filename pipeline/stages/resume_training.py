@@ -72,7 +72,7 @@ class Attempt:
 def claim_attempt(inputs: TrainingInputs) -> Iterator[Attempt]:
     """What an earlier attempt at the training left, for this process alone."""
     checkpoints = _folder(inputs)
-    with hold_lock(checkpoints.path.with_suffix(".lock"), "training"):
+    with hold_lock(lock_of(inputs), "training"):
         attempt = Attempt(checkpoints)
         try:
             attempt.read(inputs.code_version)
@@ -85,6 +85,11 @@ def claim_attempt(inputs: TrainingInputs) -> Iterator[Attempt]:
             for damage in checkpoints.drop_damaged():
                 say(damage)
         yield attempt
+
+
+def lock_of(inputs: TrainingInputs) -> Path:
+    """What a process holds that trains this."""
+    return _folder(inputs).path.with_suffix(".lock")
 
 
 def find_interrupted(inputs: TrainingInputs) -> int | None:

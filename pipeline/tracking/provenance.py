@@ -44,13 +44,17 @@ def environment() -> dict[str, Any]:
     return {**system, "packages": packages, "hardware": hardware, "command": command, "git_commit": git_commit()}
 
 
-def hardware() -> str:
-    """What times and memory depend on, in a line: the GPU's name, or the CPU's with the number of threads."""
+def hardware(threads: int | None = None) -> str:
+    """What times and memory depend on, in a line: the GPU's name, or the CPU's with the number of threads.
+
+    Args:
+        threads: Of a process that is still to start; those of this one if not given.
+    """
     import torch
 
     if torch.cuda.is_available():
         return str(torch.cuda.get_device_name())
-    return f"{cpu_name() or 'CPU'}, {torch.get_num_threads()} threads"
+    return f"{cpu_name() or 'CPU'}, {threads or torch.get_num_threads()} threads"
 
 
 def _git(root: Path, *arguments: str) -> str:

@@ -67,6 +67,11 @@ def count_processes(run: Run) -> int:
     return int(run.tags.get(Tag.NUM_PROCESSES, "1"))
 
 
+def count_at_once(run: Run) -> int:
+    """How many runs were trained at once, this one among them."""
+    return int(run.tags.get(Tag.WORKERS, "1"))
+
+
 def budget_of(run: Run) -> str:
     """What the search behind a run was allowed to spend; `untuned` without one, empty where there is nothing to search."""
     if not _is_tunable(run.tags.get("strategy", "")):

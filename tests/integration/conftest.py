@@ -5,8 +5,9 @@ from __future__ import annotations
 import gc
 import importlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from multiprocessing import Pipe
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,42 @@ class Workspace:
         from pipeline.stages import evaluate
 
         return evaluate.run(EvaluateConfig(run_id=run_id, **options))
+
+
+class Called:
+    """What a function came to that was called in this process; has the methods of `WorkerProcess`."""
+
+    def __init__(self, function: Callable[..., Any], *arguments: Any, **keywords: Any) -> None:
+        self.connection, sender = Pipe(duplex=False)
+        self._error: Exception | None = None
+        try:
+            self._result = function(*arguments, **keywords)
+        except Exception as error:
+            self._error = error
+        sender.send("ended")
+
+    def result(self) -> Any:
+        if self._error is not None:
+            raise self._error
+        return self._result
+
+
+class InThisProcess:
+    """In place of `WorkerProcesses`: everything is done here, at once."""
+
+    def prepare(self) -> None:
+        pass
+
+    def start(self, function: Callable[..., Any], *arguments: Any, **keywords: Any) -> Called:
+        return Called(function, *arguments, **keywords)
+
+    def call(self, function: Callable[..., Any], *arguments: Any, **keywords: Any) -> Any:
+        return self.start(function, *arguments, **keywords).result()
+
+
+@pytest.fixture(scope="package")
+def in_this_process() -> type[InThisProcess]:
+    return InThisProcess
 
 
 @pytest.fixture(scope="package", autouse=True)

@@ -121,15 +121,8 @@ def test_a_search_trains_heads_on_pieces_at_once(workspace, options):
 
 
 @pytest.mark.slow
-def test_a_study_compares_the_ways(workspace, options, monkeypatch):
-    class InProcess:
-        def prepare(self):
-            pass
-
-        def call(self, function, *arguments, **keywords):
-            return function(*arguments, **keywords)
-
-    monkeypatch.setattr(main, "WorkerProcesses", InProcess)
+def test_a_study_compares_the_ways(workspace, options, monkeypatch, in_this_process):
+    monkeypatch.setattr(main, "WorkerProcesses", in_this_process)
     shared = {name: str(value) if name == "dataset" else value for name, value in options.items() if name != "strategy"}
     recipe = {
         "options": {**workspace.options, **shared, "seeds": 1},

@@ -19,19 +19,9 @@ from pipeline.tracking.tags import Tag
 pytestmark = pytest.mark.usefixtures("blank_pictures")
 
 
-class InProcess:
-    """In place of processes of their own."""
-
-    def prepare(self):
-        pass
-
-    def call(self, function, *arguments, **keywords):
-        return function(*arguments, **keywords)
-
-
 @pytest.fixture(autouse=True)
-def in_process(monkeypatch):
-    monkeypatch.setattr(main, "WorkerProcesses", InProcess)
+def in_process(monkeypatch, in_this_process):
+    monkeypatch.setattr(main, "WorkerProcesses", in_this_process)
 
 
 @pytest.fixture(scope="module")
@@ -56,9 +46,9 @@ ALL = [("bitfit", "42"), ("bitfit", "43"), ("head_only", "42"), ("head_only", "4
 
 
 @pytest.fixture(scope="module")
-def first(study):
+def first(study, in_this_process):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(main, "WorkerProcesses", InProcess)
+        patch.setattr(main, "WorkerProcesses", in_this_process)
         parent, made = study()
     assert made == ALL
     return parent

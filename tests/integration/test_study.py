@@ -1,18 +1,19 @@
 """tune and main: nested runs in processes of their own."""
 
 from pathlib import Path
-from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 import yaml
 
 from pipeline import load_results
-from pipeline.config import CompareConfig, MainConfig, TrainConfig, TuneConfig
+from pipeline.config import CompareConfig, MainConfig, TuneConfig
 from pipeline.errors import PipelineError
-from pipeline.stages import compare, main, train, tune
+from pipeline.stages import compare, main, tune
 from pipeline.stages.search.loop import SearchLoop
+from pipeline.stages.study import loop
 from pipeline.stages.study.tags import planned_in
+from pipeline.stages.study.tasks import TrainingTask
 from pipeline.tracking import open_tracker
 from pipeline.tracking.tags import Tag
 
@@ -146,18 +147,19 @@ def test_compare_takes_the_newest_study(workspace, study):
     assert any(line.startswith("full") for line in result.left_out)
 
 
-def train_or_break(plan: TrainConfig, parent_id: str, tags: dict[str, str]) -> object:
-    """In place of `train.run`: one strategy meets an error that nobody foresaw, with its run open."""
-    if plan.strategy != "full":
-        return train.run(plan, parent_id=parent_id, tags=tags)
-    logger = open_tracker().start("broken", parent_id)
-    logger.set_tags({"stage": "train", "strategy": "full"})
-    raise RuntimeError("no kernel")
+class BreakingTask(TrainingTask):
+    """A training of which one strategy meets an error that nobody foresaw, with its run open."""
+
+    def run(self):
+        if self.config.strategy != "full":
+            return super().run()
+        open_tracker().start("broken", self.parent_id, self.tags).set_tags({"strategy": "full"})
+        raise RuntimeError("no kernel")
 
 
 def test_a_study_goes_on_after_an_error_that_nobody_foresaw(workspace, monkeypatch):
     recipe = write_recipe("two.yaml", options={**workspace.options, "seeds": 1}, strategies={"full": {}, "head_only": {}})
-    monkeypatch.setattr(main, "train", SimpleNamespace(run=train_or_break))
+    monkeypatch.setattr(loop, "TrainingTask", BreakingTask)
     with pytest.raises(PipelineError, match=r"1 of 2 strategies failed .* full: RuntimeError: no kernel"):
         main.run(workspace.config(MainConfig, recipe=recipe, epochs=1))
     parent = next(run for run in workspace.tracker.search() if run.stage == "main")

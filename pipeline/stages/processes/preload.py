@@ -29,6 +29,8 @@ MODULES = (
     *SOURCES.modules(),
     "pipeline.stages.evaluate",
     "pipeline.stages.search.trial",
+    "pipeline.stages.study.tasks",
+    "pipeline.stages.executors.local",
     "pipeline.tracking.mlflow_runs",
     "pipeline.tracking.preloaded",
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import itertools
 import statistics
 import sys
@@ -12,12 +13,13 @@ from tabulate import tabulate
 
 from pipeline.data.long_texts import LongTextReading
 from pipeline.stages import tune
+from pipeline.stages.executors.local import share_of_threads
 from pipeline.stages.resume_training import find_interrupted
 from pipeline.stages.search.plan import SearchPlan, plan_search, search_config
 from pipeline.stages.study.plan import StudyPlan
 from pipeline.stages.study.resume import find_finished
 from pipeline.tracking.provenance import hardware
-from pipeline.tracking.run_kinds import was_trained_here
+from pipeline.tracking.run_kinds import count_at_once, was_trained_here
 from pipeline.tracking.runs import Run, RunStore
 from pipeline.tracking.tags import Tag
 from pipeline.training.baselines.inputs import TrainingInputs
@@ -68,15 +70,17 @@ class _Past:
     """For what frozen layers make of them, in this run or in the one whose result it found."""
 
 
-def expected_seconds(past: Sequence[Run], inputs: TrainingInputs, precision: Precision) -> Seconds | None:
-    """How long a training of these inputs and its test take, by past ones on the same machine; None where they do not tell.
+def expected_seconds(past: Sequence[Run], inputs: TrainingInputs, precision: Precision, workers: int = 1) -> Seconds | None:
+    """How long a training of these inputs and its test take, by past ones on the same machine, as many at once.
+
+    None where they do not tell.
 
     Time is a fixed part (loading, saving, the test, and what the first steps take beyond the others), a part per example that
     is trained on, one per example that is evaluated, and one per text that frozen layers see. Past trainings of different
     lengths tell the fixed part from the others. Where all are much shorter or longer than what is planned, the time lies
     between two bounds: that all of theirs was fixed, and that none was.
     """
-    alike = [run for run in past if _is_alike(run, inputs, precision)]
+    alike = [run for run in past if _is_alike(run, inputs, precision, workers)]
     if not alike:
         return None
     rows = len(inputs.sample("train")) + len(inputs.sample("validation"))
@@ -97,8 +101,8 @@ def expected_seconds(past: Sequence[Run], inputs: TrainingInputs, precision: Pre
     return None if total.high > _TOO_WIDE * total.low else total
 
 
-def _is_alike(run: Run, inputs: TrainingInputs, precision: Precision) -> bool:
-    """Whether a run's seconds say something of a training: the same work per example, on a machine like this."""
+def _is_alike(run: Run, inputs: TrainingInputs, precision: Precision, workers: int) -> bool:
+    """Whether a run's seconds say something of a training: the same work per example, a machine like this, as many at once."""
     return (
         was_trained_here(run)
         and run.status == "FINISHED"
@@ -107,7 +111,8 @@ def _is_alike(run: Run, inputs: TrainingInputs, precision: Precision) -> bool:
         and all(run.params.get(name) == value for name, value in inputs.work(precision).items())
         and LongTextReading.recorded(run.params) == LongTextReading.of(inputs.config)
         and run.params.get("gradient_checkpointing", "False") == str(inputs.config.gradient_checkpointing)
-        and run.tags.get(Tag.HARDWARE) in (None, hardware())
+        and count_at_once(run) == workers
+        and run.tags.get(Tag.HARDWARE) in (None, hardware(share_of_threads(workers)))
         and all(run.metrics.get(name) for name in _NEEDED)
         and run.metrics.get("cost/grid_points", 1) <= 1  # of those that trained together each has a share of the seconds
     )
@@ -190,28 +195,40 @@ def describe_plan(plan: StudyPlan, store: RunStore) -> Iterator[str]:
     yield from tabulate(rows, ["strategy", "arguments", "seed", "what", "time"], disable_numparse=True).splitlines()
     for strategy, reason in plan.unfit.items():
         yield f"Not run: {strategy}: {reason}"
+    yield from plan.describe_workers()
     to_train = sum(line.trainings for line in lines)
     reused = sum(not line.trainings for line in lines)
-    yield f"Total: {to_train} to train, {reused} reused; {_describe_total(lines)}."
+    yield f"Total: {to_train} to train, {reused} reused; {_describe_total(lines, plan.config.workers)}."
     yield "Nothing was run (--dry-run)."
 
 
-def _describe_total(lines: Sequence[_Line]) -> str:
+def _describe_total(lines: Sequence[_Line], workers: int) -> str:
     unknown = sum(line.trainings for line in lines if line.trainings and line.seconds is None)
     if not any(line.trainings for line in lines):
         return "nothing is left to train"
     if unknown == sum(line.trainings for line in lines):
+        at_once = f", {workers} at once," if workers > 1 else ","
         return (
-            "how long that takes is unknown: no run of these strategies, with this model, data and machine, is there that is "
-            "long enough to tell"
+            f"how long that takes is unknown: no run of these strategies, with this model, data and machine{at_once} is there "
+            "that is long enough to tell"
         )
-    known = sum((line.seconds for line in lines if line.seconds is not None), Seconds(0.0, 0.0))
+    single = [line.seconds * (1 / line.trainings) for line in lines if line.seconds for _ in range(line.trainings)]
+    low, high = ([getattr(each, bound) for each in single] for bound in ("low", "high"))
+    known = Seconds(_until_all_ended(low, workers), _until_all_ended(high, workers))
     return f"{known} by past runs" + (f", and {unknown} of unknown duration" if unknown else "")
+
+
+def _until_all_ended(durations: Sequence[float], workers: int) -> float:
+    """Seconds until the last has ended, where each begins as soon as one of the workers is free."""
+    free = [0.0] * workers
+    for duration in durations:
+        heapq.heapreplace(free, free[0] + duration)
+    return max(free)
 
 
 def _lines(plan: StudyPlan, inputs: TrainingInputs, store: RunStore, past: list[Run]) -> Iterator[_Line]:
     arguments = _describe_arguments(inputs)
-    seconds = expected_seconds(past, inputs, plan.precision)
+    seconds = expected_seconds(past, inputs, plan.precision, plan.config.workers)
     name = plan.name(inputs)
     tuned: Mapping[str, str] = {}
     if plan.searches(inputs):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -23,6 +23,7 @@ from pipeline.hashing import digest, read_with_checksum, with_checksum
 from pipeline.objectives.base import refuse_idle_model_labels, refuse_idle_pooling
 from pipeline.recipes.recipe import load_recipe
 from pipeline.stages.configure import configure_strategy, replace_options, resolve_strategy
+from pipeline.stages.executor import check_executor, describe_executor
 from pipeline.stages.search.plan import plan_search, search_config
 from pipeline.strategies.base import list_strategies
 from pipeline.strategies.baseline import is_baseline
@@ -64,6 +65,11 @@ class StudyPlan:
         """Whether a strategy's settings are searched first; not where it has none."""
         return self.config.tune and inputs.strategy.is_tunable
 
+    def describe_workers(self) -> Iterator[str]:
+        """How trainings and tests are carried out, where that is not one after the other in processes of this machine."""
+        if self.config.workers > 1 or self.config.executor not in ("auto", "batched", "local"):
+            yield f"Trainings and tests run {describe_executor(self.config)}."
+
     def trainings(self, inputs: TrainingInputs) -> list[TrainingInputs]:
         """A strategy's trainings, one a seed: `--seed` and those that follow it."""
         return [inputs, *(_with_seed(inputs, inputs.config.seed + step) for step in range(1, self.config.seeds))]
@@ -76,6 +82,7 @@ def plan_study(config: configs.MainConfig) -> StudyPlan:
         InputError: A mistake in options, recipe, data or model; all that can be found together are reported together.
     """
     choose_ranking(config.label_type, config.ranking_metric)
+    check_executor(config)
     precision = settle_precision(config.precision, config.cache_dir)
     plans = [dataclasses.replace(plan, precision=precision) for plan in map(resolve_strategy, _plan(config))]
     refuse_idle_pooling(config.explicit, [plan.objective for plan in plans])

@@ -1,0 +1,145 @@
+"""The loop of a study: reuse what is there, train and test the rest, as many at once as the executor takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from pipeline import config as configs
+from pipeline.config.fields import as_dict, describe_fields
+from pipeline.errors import PipelineError, in_one_line
+from pipeline.stages import evaluate
+from pipeline.stages.executor import Executor, Outcome
+from pipeline.stages.progress import say
+from pipeline.stages.resume_training import lock_of
+from pipeline.stages.study.plan import StudyPlan
+from pipeline.stages.study.resume import find_finished
+from pipeline.stages.study.tags import note_reused
+from pipeline.stages.study.tasks import EvaluationTask, TrainingTask
+from pipeline.tracking.runs import RunLogger, Tracker, close_unfinished
+from pipeline.tracking.tags import Tag
+from pipeline.training.baselines.inputs import TrainingInputs
+from pipeline.training.precision import choose_precision
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A training that a study wants, and its test."""
+
+    inputs: TrainingInputs
+    row: str
+    """What its row is called."""
+    seed: str
+    """Which of the row's trainings it is, as ` (seed 43)`; empty where there is one."""
+    tuned: Mapping[str, str]
+    """Tags of the search that chose its settings."""
+
+    @property
+    def label(self) -> str:
+        """What it is called in lines."""
+        return f"{self.row}{self.seed}"
+
+
+class StudyLoop:
+    """Hands trainings, each followed by its test, to an executor.
+
+    They are begun in the order in which they are wanted, the same whether one or several run at once.
+    """
+
+    def __init__(self, plan: StudyPlan, executor: Executor, tracker: Tracker, study: RunLogger) -> None:
+        """Begin with nothing done."""
+        self._plan, self._executor, self._tracker, self._study = plan, executor, tracker, study
+        options = describe_fields(configs.TransferConfig).keys() - {"explicit"}
+        self._test_options = {name: value for name, value in as_dict(plan.config).items() if name in options}
+        self._running: dict[int, TrainingTask | EvaluationTask] = {}
+        """Place among the wanted -> what of it is at work."""
+        self._untested: list[int] = []
+        self._runs: dict[int, str] = {}
+        self._failures: dict[int, str] = {}
+
+    def run(self, wanted: Sequence[Wanted]) -> dict[int, str]:
+        """Go on until each has its test result or has failed; the places of those that failed, with why, in their order."""
+        waiting = list(range(len(wanted)))
+        while True:
+            while len(self._running) < self._executor.slots:
+                place = self._untested.pop(0) if self._untested else self._take(waiting, wanted)
+                if place is None:
+                    break
+                self._attempt(place, wanted[place], self._test if place in self._runs else self._train)
+            if not self._running:
+                break
+            self._end(self._executor.wait(), wanted)
+        close_unfinished(self._tracker, self._study.run_id, "another run does its work", "KILLED")  # opened just before a kill
+        return dict(sorted(self._failures.items()))
+
+    def _take(self, waiting: list[int], wanted: Sequence[Wanted]) -> int | None:
+        """The first that waits, but for those of which the same is at work: they will reuse it."""
+        at_work = {wanted[place].inputs.identity for place in self._running}
+        free = next((place for place in waiting if wanted[place].inputs.identity not in at_work), None)
+        if free is not None:
+            waiting.remove(free)
+        return free
+
+    def _attempt(self, place: int, want: Wanted, step: Callable[[int, Wanted], None]) -> None:
+        """Do what comes next of a training; what goes wrong does not stop the others."""
+        try:
+            step(place, want)
+        except PipelineError as error:
+            self._fail(place, want, error)
+
+    def _train(self, place: int, want: Wanted) -> None:
+        """Take a run that did the same, or begin one. With --force only this study's own count as there."""
+        config, inputs = self._plan.config, want.inputs
+        precision = choose_precision(inputs.config.precision)
+        below = self._study.run_id if config.force else None
+        finished = find_finished(self._tracker, inputs, precision, tuned=want.tuned, below=below)
+        if finished is None:
+            tags = {
+                **want.tuned,
+                "stage": "train",
+                "config_hash": inputs.config_hash(precision),
+                # The version is that of the plan: files may have been edited since these processes imported them.
+                Tag.CODE_VERSION: inputs.code_version,
+                Tag.WORKERS: str(self._executor.workers),
+            }
+            lock = lock_of(inputs).absolute()
+            self._submit(TrainingTask(place, want.label, inputs.config, self._study.run_id, want.tuned, tags, lock))
+            return
+        if finished.parent_id != self._study.run_id:
+            note_reused(self._study, self._tracker, finished.run_id, inputs.config.title)
+        say(f"{want.label}: reused, run {finished.run_id} did the same.")
+        self._runs[place] = finished.run_id
+        if not evaluate.is_done(self._evaluation(place), finished, self._tracker):
+            self._test(place, want)
+
+    def _test(self, place: int, want: Wanted) -> None:
+        label, processes = f"test of {want.label}", want.inputs.config.num_processes
+        self._submit(EvaluationTask(place, label, self._evaluation(place), self._study.run_id, processes))
+
+    def _evaluation(self, place: int) -> configs.EvaluateConfig:
+        return configs.EvaluateConfig(run_id=self._runs[place], **self._test_options)
+
+    def _submit(self, task: TrainingTask | EvaluationTask) -> None:
+        self._running[task.number] = task
+        self._executor.submit(task)
+
+    def _end(self, outcome: Outcome, wanted: Sequence[Wanted]) -> None:
+        """Note how a training or a test ended."""
+        place = outcome.number
+        task = self._running.pop(place)
+        if outcome.error is not None:
+            self._close(task, str(outcome.error))
+            self._fail(place, wanted[place], outcome.error)
+        elif isinstance(task, TrainingTask):
+            self._runs[place] = outcome.run_id
+            self._untested.append(place)
+
+    def _close(self, task: TrainingTask | EvaluationTask, reason: str) -> None:
+        """Mark the run of a task as failed that its process could not close, and no run of the others at work."""
+        for run in self._tracker.search(task.tags):
+            if run.parent_id == self._study.run_id and run.status == "RUNNING":
+                self._tracker.open_for_update(run.run_id).finish("FAILED", reason)
+
+    def _fail(self, place: int, want: Wanted, error: PipelineError) -> None:
+        say(f"{want.row} failed{want.seed}: {in_one_line(error)}")
+        self._failures[place] = f"{want.row}: {in_one_line(error)}{want.seed}"
