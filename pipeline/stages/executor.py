@@ -171,8 +171,9 @@ class PersistentExecutor:
                 del self._tasks[number], self._losses[number]
                 return outcome
             self._losses[number] += 1
-            say(f"  the process of {self._tasks[number].label} was killed; it is begun again, from its last checkpoint")
-            self._executor.submit(self._tasks[number].again())
+            self._tasks[number] = again = self._tasks[number].again()
+            say(f"  the process of {again.label} was killed; it is begun again, from its last checkpoint")
+            self._executor.submit(again)
 
     def stop(self) -> None:
         """End all tasks."""

@@ -25,6 +25,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("blank_pictures")]
 LONG = [
     "python -m pipeline prepare_data --dataset imdb",
     "python -m pipeline main --strategies full,lora,head_only --tune true --trials 12 --workers 2",
+    "python -m pipeline main --strategies full,lora,head_only --seeds 3 --workers 3",
     "python -m pipeline main --models minilm,./my-encoder --strategies full,lora --seeds 2",
     "python -m pipeline main --recipe encoders --models minilm,./my-encoder",
     "python -m pipeline main --model my-encoder --strategies full,head_only,bitfit",

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from pipeline.comparison.table import render_table
 from pipeline.errors import DataError, in_one_line, printable
-from pipeline.stages.progress import say
+from pipeline.stages.progress import label_lines, say
 
 ORDERS = [
     "\x1b[31m",
@@ -66,3 +66,12 @@ def test_lines_errors_and_tables_give_no_orders(order: str, capsys: pytest.Captu
 
 def test_halves_of_surrogate_pairs_can_be_shown() -> None:
     assert printable("caf\udce9") == r"caf\udce9"
+
+
+def test_lines_of_several_processes_say_whose_they_are(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FAIRTUNE_LINE_LABEL", "")  # so that it is taken back
+    label_lines("full\x1b (seed 43)")
+    say("  full: step 3")
+    assert capsys.readouterr().out == f"[{printable('full' + chr(27) + ' (seed 43)')}] full: step 3\n"

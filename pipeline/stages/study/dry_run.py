@@ -214,11 +214,11 @@ def _describe_total(lines: Sequence[_Line], workers: int) -> str:
         )
     single = [line.seconds * (1 / line.trainings) for line in lines if line.seconds for _ in range(line.trainings)]
     low, high = ([getattr(each, bound) for each in single] for bound in ("low", "high"))
-    known = Seconds(_until_all_ended(low, workers), _until_all_ended(high, workers))
+    known = Seconds(until_all_ended(low, workers), until_all_ended(high, workers))
     return f"{known} by past runs" + (f", and {unknown} of unknown duration" if unknown else "")
 
 
-def _until_all_ended(durations: Sequence[float], workers: int) -> float:
+def until_all_ended(durations: Sequence[float], workers: int) -> float:
     """Seconds until the last has ended, where each begins as soon as one of the workers is free."""
     free = [0.0] * workers
     for duration in durations:

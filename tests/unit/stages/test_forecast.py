@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.stages.study.dry_run import Seconds, describe_seconds, expected_seconds
+from pipeline.stages.study.dry_run import Seconds, describe_seconds, expected_seconds, until_all_ended
 from pipeline.tracking.runs import Run
 from pipeline.training.setup import EncoderInputs
 
@@ -129,3 +129,21 @@ def test_trials_that_trained_together_say_nothing_of_one_alone() -> None:
 
 def test_durations_are_said_in_a_fitting_unit() -> None:
     assert [describe_seconds(s) for s in (0, 89, 600, 7200)] == ["0 s", "89 s", "10 min", "2.0 h"]
+
+
+def test_only_trainings_beside_as_many_others_tell(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.get_num_threads", lambda: 8)
+    alone, beside = past(1, 30, 20, 10), past(2, 50, 40, 5, tags={"fairtune.workers": "2"})
+    assert expected_seconds([alone, beside], planned(100, 2), "fp32") == about(30)
+    assert expected_seconds([alone, beside], planned(100, 2), "fp32", workers=2) == about(50)
+    assert expected_seconds([alone, beside], planned(100, 2), "fp32", workers=3) is None
+    monkeypatch.setattr("pipeline.tracking.provenance.cpu_name", lambda: "a CPU")
+    for threads, told in (("4", True), ("8", False)):
+        there = past(3, 50, 40, 5, tags={"fairtune.workers": "2", "fairtune.hardware": f"a CPU, {threads} threads"})
+        assert (expected_seconds([there], planned(100, 2), "fp32", workers=2) is not None) == told, "of its share of the cores"
+
+
+def test_of_several_at_once_the_last_to_end_counts() -> None:
+    assert until_all_ended([3, 1, 2, 4], 1) == 10
+    assert until_all_ended([3, 1, 2, 4], 2) == 7
+    assert until_all_ended([3, 1], 5) == 3
