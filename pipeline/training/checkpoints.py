@@ -56,11 +56,14 @@ class CheckpointFolder:
         """Write the state after `step` and delete all others but the best one's.
 
         Args:
+            optimizer: None after the last step: its state, twice as large as the weights that train, serves nothing any more.
             scaler: The gradient scaler of fp16; None in other precisions.
             generators: `generator_states()` of every process that trains, in order of rank; this one's if not given.
         """
         first, *others = generators or [generator_states()]
-        state = {"optimizer": optimizer.state_dict(), "generators": first, "strategy": strategy.state(model)}
+        state = {"generators": first, "strategy": strategy.state(model)}
+        if optimizer is not None:
+            state["optimizer"] = optimizer.state_dict()
         if others:
             state["generators_of_others"] = others
         if scaler is not None:
@@ -136,7 +139,8 @@ class CheckpointFolder:
         self.load_weights(steps[-1], model, plan)
         with self._readable(folder):
             state = torch.load(folder / _STATE, map_location="cpu", weights_only=True)
-            optimizer.load_state_dict(state["optimizer"])
+            if "optimizer" in state:
+                optimizer.load_state_dict(state["optimizer"])
             strategy.restore(model, state["strategy"])
             if scaler is not None:
                 scaler.load_state_dict(state["scaler"])

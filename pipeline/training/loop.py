@@ -125,9 +125,10 @@ def _fit(plan: FitPlan, callback: Callback, accelerator: Any, distributed: Distr
                 _evaluate(plan, progress, callback, model, inputs.validation, accelerator.device, distributed)
                 progress.stopped = stop or patience_is_over(plan.config, progress)
                 progress.train_seconds = watch.seconds
+                ended = progress.stopped or progress.step == plan.total_steps
                 state = asdict(progress), plan.strategy, distributed.gather(generator_states())
                 save = partial(plan.checkpoints.save, progress.step, progress.best_step, plan.model, plan.parameters)
-                distributed.broadcast(partial(save, optimizer, accelerator.scaler, *state))
+                distributed.broadcast(partial(save, None if ended else optimizer, accelerator.scaler, *state))
                 if progress.stopped:
                     break
     if progress.best_step != progress.step:

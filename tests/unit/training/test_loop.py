@@ -1,5 +1,6 @@
 """The training loop: going on after an interruption, stopping, choosing the best checkpoint."""
 
+import dataclasses
 import json
 
 import pytest
@@ -204,6 +205,16 @@ def test_checkpoints_hold_the_newest_and_the_best_only(prepare, scripted, tmp_pa
         "progress.json",
     }
     json.loads((folder.path / f"step-{4 * STEPS}" / "progress.json").read_text())
+
+
+def test_the_last_checkpoint_does_without_the_optimizer_and_ends_the_same(prepare, tmp_path):
+    built, train = prepare(epochs=2)
+    ended, weights = train(), trained_state(built.model, built.parameters)
+    weights_file = tmp_path / "run" / f"step-{2 * STEPS}" / "trained.safetensors"
+    assert weights_file.with_name("optimizer.pt").stat().st_size < weights_file.stat().st_size / 2
+    built, train = prepare(epochs=2)
+    assert train() == dataclasses.replace(ended, resumed_from=2 * STEPS)
+    assert same(trained_state(built.model, built.parameters), weights)
 
 
 @pytest.mark.parametrize("pieces", [1, 4])
