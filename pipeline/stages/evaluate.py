@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ from pipeline.evaluation.testing.scoring import read_test
 from pipeline.modeling.foreign_folders import find_trained_model
 from pipeline.modeling.merged_adapters import find_pretrained
 from pipeline.stages.progress import next_command, say, say_scores
-from pipeline.stages.run_record import check_data, check_finished, fetch_model, log_datasets, origin_tags, read_config
+from pipeline.stages.run_record import check_data, check_finished, log_datasets, naming_damage, origin_tags, read_config
 from pipeline.stages.testing.other_test import OF_DATA, find_other_test, run_other_test
 from pipeline.stages.testing.test import describe_part, log_test, scoring_version
 from pipeline.stages.testing.transfer import (
@@ -123,13 +122,13 @@ def _of_run(config: configs.EvaluateConfig, tracker: Tracker, parent_id: str | N
         with closing(_start(trained, tracker, parent_id)) as logger:
             _log_identity(logger, config, trained, trained.tags["data_fingerprint"])
         return EvaluateResult(trained.run_id, recorded, recorded=True, on=describe_part(trained))
-    with tempfile.TemporaryDirectory() as scratch:
-        train_config = read_config(tracker, trained, config.cache_dir)
-        prepared, _ = prepare(train_config.dataset, train_config)
-        check_data(trained, prepared)
-        table = read_test(prepared, train_config.max_eval_samples, train_config.split_seed)
-        transfer = _find_transfer(config, prepared, train_config.split_seed)
-        model = load_model_folder(fetch_model(tracker, trained, Path(scratch)), train_config.acceleration, config.cache_dir)
+    train_config = read_config(tracker, trained, config.cache_dir)
+    prepared, _ = prepare(train_config.dataset, train_config)
+    check_data(trained, prepared)
+    table = read_test(prepared, train_config.max_eval_samples, train_config.split_seed)
+    transfer = _find_transfer(config, prepared, train_config.split_seed)
+    with tracker.open_model(trained.run_id) as folder, naming_damage(tracker, trained):
+        model = load_model_folder(folder, train_config.acceleration, config.cache_dir)
         with closing(_start(trained, tracker, parent_id)) as logger:
             _log_identity(logger, config, trained, prepared.manifest.fingerprint)
             target = tracker.open_for_update(trained.run_id)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import dataclasses
 import io
 import json
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from pipeline import config as configs
@@ -172,15 +173,26 @@ def fetch_model(store: RunStore, trained: Run, scratch: Path) -> Path:
         RunError: The run has none.
     """
     folder = store.download_model(trained.run_id, scratch)
-    try:
+    with naming_damage(store, trained):
         check_model_folder(folder)
+    return folder
+
+
+@contextlib.contextmanager
+def naming_damage(store: RunStore, trained: Run) -> Iterator[None]:
+    """Within the block a damaged model is said to be that of the run.
+
+    Raises:
+        DamagedModelError: It is not what training wrote.
+    """
+    try:
+        yield
     except DamagedModelError as error:
         where = store.artifact_address(trained.run_id, "model")
         raise DamagedModelError(
             f"Run {trained.run_id}: a file of its model is damaged: {error.file} of {where}. Bring it back from a copy, or "
             f"delete the run (`mlflow runs delete --run-id {trained.run_id}`) and train again."
         ) from error
-    return folder
 
 
 def read_config(store: RunStore, trained: Run, cache_dir: str) -> configs.TrainConfig:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -185,7 +184,7 @@ def _train(job: _Job, logger: RunLogger, only_helps: bool = False) -> TrainResul
     if not only_helps:
         peaks = memory.peaks()  # before saving, which takes memory of its own
         record = describe_model(inputs, texts, built, result.best)
-        model_bytes = _save(built, record, logger, job.model_folder, built.strategy.packages)
+        model_bytes = _save(built, record, logger, job, built.strategy.packages)
         if chosen := inputs.objective.task.describe_choice(record.validation):
             logger.log_text(chosen, "thresholds.csv")
         metrics = result.metrics(built.parameters, config, precision)
@@ -222,7 +221,7 @@ def _train_baseline(inputs: BaselineInputs, job: _Job, logger: RunLogger) -> Tra
     logger.log_text(learned_table(learned), "parameters.csv")
     say(f"  {sum(array.size for array in learned.arrays.values()):,} numbers were learned from {len(train):,} texts")
     record = describe_baseline(inputs, trained)
-    model_bytes = _save(trained.model, record, logger, job.model_folder, inputs.strategy.packages)
+    model_bytes = _save(trained.model, record, logger, job, inputs.strategy.packages)
     if chosen := inputs.objective.task.describe_choice(record.validation):
         logger.log_text(chosen, "thresholds.csv")
     log_end(logger, trained.result, trained.result.common_metrics(), peaks, model_bytes, job.began)
@@ -235,14 +234,14 @@ def _save(
     made: BuiltModel | BaselineModel,
     record: ModelRecord,
     logger: RunLogger,
-    model_folder: Path | None,
+    job: _Job,
     packages: Sequence[str],
 ) -> int:
-    """Write the model's files into the folder, or onto the run where there is none; returns their size in bytes."""
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = model_folder or Path(scratch) / NAME
+    """Write the model's files into the job's folder, or onto the run where it has none; returns their size in bytes."""
+    with job.attempt.checkpoints.scratch() as scratch:
+        folder = job.model_folder or scratch / NAME
         write_model_folder(folder, made, record)
-        if model_folder is None:
+        if job.model_folder is None:
             logger.log_model(folder, packages)
         return sum(file.stat().st_size for file in folder.iterdir())
 

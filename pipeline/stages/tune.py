@@ -26,7 +26,7 @@ from pipeline.tracking.runs import Run, RunLogger, RunStore, Tracker, closing
 from pipeline.tracking.tags import Tag
 from pipeline.training.baselines.training import refuse_idle_encoder_options
 from pipeline.training.precision import choose_precision
-from pipeline.training.saved_model import NAME, is_model_folder
+from pipeline.training.saved_model import NAME, check_model_folder, is_model_folder
 from pipeline.tuning.search import Search, forget_search, open_search, peek_search
 
 
@@ -153,6 +153,7 @@ def _settle_winner(plan: SearchPlan, search: Search, tracker: Tracker, result: T
             f"The model of the best trial (run {result.best_run_id}) is gone from {folder}. Give the --cache-dir that "
             "the search began with, or delete the run: the same command then searches anew."
         )
+    check_model_folder(folder)
     winner = tracker.open_for_update(result.best_run_id)
     winner.log_model(folder, plan.inputs.strategy.packages)
     winner.set_tags(result.tags)

@@ -96,6 +96,12 @@ class MemoryTracker:
         """Copy the model below `folder`."""
         return only_folder(self.download(run_id, "model", folder), run_id)
 
+    @contextlib.contextmanager
+    def open_model(self, run_id: str) -> Iterator[Path]:
+        """A copy of it."""
+        with tempfile.TemporaryDirectory() as scratch:
+            yield self.download_model(run_id, Path(scratch))
+
     def model_bytes(self, run_id: str) -> int:
         """Size of the model's files."""
         return sum(file.stat().st_size for file in self.artifact(run_id, "model").glob("*/*"))

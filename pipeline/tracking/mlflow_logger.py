@@ -90,10 +90,19 @@ class MlflowLogger:
 
     def log_model(self, folder: Path, packages: Sequence[str] = ()) -> None:
         """Record a saved model as `model/`, with what `mlflow models serve` needs beside it."""
-        with tempfile.TemporaryDirectory() as scratch, self._adding("model"):
-            servable = Path(scratch) / "model"
-            save_servable(folder, servable, packages)
-            self.client.log_artifacts(self.run_id, str(servable), "model")
+        with self._adding("model"):
+            artifacts = local_folder(self.client.get_run(self.run_id).info.artifact_uri)
+            if artifacts is not None:
+                artifacts.mkdir(parents=True, exist_ok=True)
+            # Beside its place where that is on this machine: it is then moved there, not copied.
+            with tempfile.TemporaryDirectory(dir=artifacts and artifacts.parent) as scratch:
+                servable = Path(scratch) / "model"
+                save_servable(folder, servable, packages)
+                if artifacts is None:
+                    self.client.log_artifacts(self.run_id, str(servable), "model")
+                else:
+                    shutil.rmtree(artifacts / "model", ignore_errors=True)  # of a training that was killed at this place
+                    servable.replace(artifacts / "model")
 
     def log_dataset(self, name: str, source: str, sha256: str, context: str) -> None:
         """Record which data went in, under our own SHA-256: MLflow's digest looks at a sample only."""

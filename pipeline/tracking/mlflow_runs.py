@@ -38,6 +38,8 @@ _EXPERIMENT_TAGS = {
 # nothing to show, whatever the experiment's kind.
 _VIEW = "workflowType=machine_learning"
 _PARENT = "mlflow.parentRunId"
+_MODEL = "model/data"
+"""Artifact in which the folder of a saved model lies."""
 _NO_SUCH_RUN = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 
 # Long names of migration steps and of run ids are of no use to whoever trains a model.
@@ -231,13 +233,23 @@ class MlflowTracker:
         return check_artifact(self.get(run_id), path, file) if file.is_file() else file
 
     def download_model(self, run_id: str, folder: Path) -> Path:
-        """Bring the model below `folder`; MLflow keeps it below `model/data`."""
-        return only_folder(self.download(run_id, "model/data", folder), run_id)
+        """Bring the model below `folder`."""
+        return only_folder(self.download(run_id, _MODEL, folder), run_id)
+
+    @contextlib.contextmanager
+    def open_model(self, run_id: str) -> Iterator[Path]:
+        """Where it lies, if that is on this machine; else it is brought here meanwhile."""
+        artifacts = local_folder(self._place(run_id)[1])
+        if artifacts is not None and (artifacts / _MODEL).is_dir():
+            yield only_folder(artifacts / _MODEL, run_id)
+            return
+        with tempfile.TemporaryDirectory() as scratch:
+            yield self.download_model(run_id, Path(scratch))
 
     def model_bytes(self, run_id: str) -> int:
         """Size of the model's files, without what MLflow puts beside them."""
         with store_errors("read", self.tracking_uri):
-            folders = self.client.list_artifacts(run_id, "model/data")
+            folders = self.client.list_artifacts(run_id, _MODEL)
             files = [file for folder in folders for file in self.client.list_artifacts(run_id, folder.path)]
         return sum(file.file_size or 0 for file in files)
 

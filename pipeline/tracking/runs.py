@@ -130,6 +130,13 @@ class RunStore(Protocol):
             RunError: The run has no model.
         """
 
+    def open_model(self, run_id: str) -> AbstractContextManager[Path]:
+        """Where that folder can be read while the block lasts; what lies on this machine is not copied.
+
+        Raises:
+            RunError: The run has no model.
+        """
+
     def model_bytes(self, run_id: str) -> int:
         """How large the run's model is as it lies in the store; 0 where it has none."""
 

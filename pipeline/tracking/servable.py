@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.metadata import version
@@ -13,6 +13,7 @@ from typing import Any
 
 import mlflow
 import pandas as pd
+from mlflow.models import Model
 
 import pipeline
 from pipeline.registry import ACCELERATIONS, FAMILIES, METRICS
@@ -47,20 +48,33 @@ def save_servable(folder: Path, target: Path, packages: Sequence[str] = ()) -> N
     record = read_record(folder)
     used = plugin_modules(record.strategy, record.objective, record.head)
     kind = _OF_ENCODERS if record.base else _OF_BASELINES
-    with tempfile.TemporaryDirectory() as scratch:
-        code = Path(scratch) / "pipeline"
-        for file in _imported_files(used, () if record.inferred_family else (INFERRED,)):
-            (code / file).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(_PACKAGE / file, code / file)
-        mlflow.pyfunc.save_model(
-            path=str(target),
-            loader_module=_SERVED,
-            data_path=str(folder),
-            code_paths=[str(code)],
-            pip_requirements=[f"{name}=={version(name)}" for name in (*kind, *_PACKAGES, *packages)],
-            signature=False,
-            input_example=_example(record.pairs),
-        )
+    model = Model()
+    mlflow.pyfunc.save_model(
+        path=str(target),
+        loader_module=_SERVED,
+        mlflow_model=model,
+        pip_requirements=[f"{name}=={version(name)}" for name in (*kind, *_PACKAGES, *packages)],
+        signature=False,
+        input_example=_example(record.pairs),
+    )
+    # MLflow would copy files that are given to it, weights and all; so they come last, and it is told where they are.
+    data, code = Path("data") / folder.name, Path("code")
+    shutil.copytree(folder, target / data, copy_function=_link)
+    model.model_size_bytes = sum(file.stat().st_size for file in target.rglob("*") if file.is_file())
+    for file in _imported_files(used, () if record.inferred_family else (INFERRED,)):
+        copy = target / code / _PACKAGE.name / file
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(_PACKAGE / file, copy)
+    model.flavors[mlflow.pyfunc.FLAVOR_NAME] |= {mlflow.pyfunc.DATA: str(data), mlflow.pyfunc.CODE: str(code)}
+    model.save(target / mlflow.pyfunc.MLMODEL_FILE_NAME)
+
+
+def _link(file: str, copy: str) -> None:
+    """Give a file a second name, which takes neither time nor room: what training wrote is never changed; else copy it."""
+    try:
+        os.link(file, copy)
+    except OSError:  # another disk, or a file system without links
+        shutil.copy(file, copy)
 
 
 class _PackageFinder(ModuleFinder):

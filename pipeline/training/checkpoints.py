@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -181,6 +182,14 @@ class CheckpointFolder:
             objects = refused_pickle(error)
             reason = f"it holds {objects}, which training does not write" if objects else " ".join(str(error).split())[:200]
             raise PipelineError(f"The checkpoint {folder} cannot be read ({reason}). {way_out}") from error
+
+    @contextlib.contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """A folder to write into that is gone after the block, or where that is killed with the checkpoints."""
+        with writing_to(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=self.path) as scratch:
+                yield Path(scratch)
 
     def delete(self) -> None:
         """Remove the folder and all in it."""

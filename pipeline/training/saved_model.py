@@ -204,7 +204,11 @@ def check_model_folder(folder: Path) -> None:
     """
     if not is_sealed(folder):
         _LOG.warning("%s was written by a version without checksums: whether it is damaged cannot be told.", folder)
-    elif damaged := find_damage(folder, dict.fromkeys((RECORD, DELTA, *list_sealed(folder)))):
+    _refuse_damage(folder, (RECORD, DELTA, *list_sealed(folder)))
+
+
+def _refuse_damage(folder: Path, names: Sequence[str]) -> None:
+    if is_sealed(folder) and (damaged := find_damage(folder, dict.fromkeys(names))):
         raise DamagedModelError(
             f"{folder}: {damaged} is missing or damaged, it is not what training wrote. Copy the folder again, or train again.",
             damaged,
@@ -212,12 +216,12 @@ def check_model_folder(folder: Path) -> None:
 
 
 def read_record(folder: Path) -> ModelRecord:
-    """The record of a folder that training wrote.
+    """The record of a folder that training wrote; the other files are not looked at.
 
     Raises:
         ModelError: It is missing or damaged.
     """
-    check_model_folder(folder)
+    _refuse_damage(folder, [RECORD])
     try:
         content = json.loads((folder / RECORD).read_text(encoding="utf-8"))
         if content["format"] != _FORMAT:
@@ -256,6 +260,7 @@ def load_model_folder(folder: Path, acceleration: tuple[str, ...] = (AUTO,), cac
         ModelError: The folder is damaged, or the base is gone or not the one that was fine-tuned.
     """
     record = read_record(folder)
+    check_model_folder(folder)
     if not record.base:
         return _load_baseline(folder, record)
     from safetensors.torch import load_file
