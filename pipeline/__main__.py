@@ -133,6 +133,8 @@ def _run(stage: str, given: dict[str, str]) -> None:
     try:
         config = configure(STAGE_CONFIGS[stage], given)
         check_folders(config)
+        if stage == "main" and not given.get("dry_run"):
+            _prepare_processes()
         run = importlib.import_module(f"pipeline.stages.{stage}").run
         run(config)
     except PipelineError as error:
@@ -144,6 +146,13 @@ def _run(stage: str, given: dict[str, str]) -> None:
         if (failure := foreseen(error)) is None:
             raise
         _fail(stage, str(failure), failure.exit_status)
+
+
+def _prepare_processes() -> None:
+    """Start the process that trainings are forked from: it imports what they need while we import what the study needs."""
+    from pipeline.stages.processes.workers import WorkerProcesses
+
+    WorkerProcesses().prepare()
 
 
 def _fail(stage: str, message: str, status: int) -> NoReturn:

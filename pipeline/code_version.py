@@ -50,7 +50,7 @@ def code_version(plugins: Sequence[str], packages: Sequence[str] = (), *, test: 
     files = _read(ROOT)
     used = _with_siblings(plugins, files)
     counted = {path: files[path][0] for path in files if path in used or _always_counts(path, test)}
-    return digest([sorted(used), counted, {name: _version(name) for name in (*_LIBRARIES, *packages)}])
+    return digest([sorted(used), counted, {name: installed_version(name) for name in (*_LIBRARIES, *packages)}])
 
 
 @cache
@@ -83,7 +83,8 @@ def _always_counts(path: str, test: bool) -> bool:
 
 
 @cache
-def _version(package: str) -> str:
+def installed_version(package: str) -> str:
+    """Of a package in this environment, as it was when this process first asked; `not installed` where it is not there."""
     try:
         return version(package)
     except PackageNotFoundError:

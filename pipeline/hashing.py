@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 
@@ -17,6 +17,30 @@ def hash_file(path: Path) -> str:
     """SHA-256 of a file's bytes, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+State = tuple[Path, int, int, int]
+"""A file, when it was modified, its size and its inode."""
+_known: dict[State, str] = {}
+
+
+def hash_unchanged(file: Path) -> str:
+    """A file's SHA-256, for large ones that are asked for again and again: it is read again only if it has changed."""
+    status = file.stat()
+    state = (file, status.st_mtime_ns, status.st_size, status.st_ino)
+    if state not in _known:
+        _known[state] = hash_file(file)
+    return _known[state]
+
+
+def known_hashes() -> dict[State, str]:
+    """What this process knows by `hash_unchanged`, for one that it starts."""
+    return dict(_known)
+
+
+def take_over_hashes(known: Mapping[State, str]) -> None:
+    """Know what another process of the same command knows."""
+    _known.update(known)
 
 
 CHECKSUMS = "checksums.json"

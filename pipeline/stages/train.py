@@ -157,8 +157,7 @@ def _train(job: _Job, logger: RunLogger, only_helps: bool = False) -> TrainResul
     inputs, config, precision = job.inputs, job.inputs.config, job.precision
     assert isinstance(inputs, EncoderInputs)
     say(f"{config.title} on {inputs.describe(precision)}: run {logger.run_id}")
-    log_start(inputs, logger, precision)
-    logger.set_tags(job.tags)
+    log_start(inputs, logger, precision, job.tags)
     texts = read_texts(inputs)
     log_data(inputs, logger, len(texts.train), texts.train.losses)
     if job.is_alone and not only_helps and texts.train.losses is not None:
@@ -205,8 +204,7 @@ def _train_baseline(inputs: BaselineInputs, job: _Job, logger: RunLogger) -> Tra
     """Let a strategy without an encoder learn, in this process whatever `--num-processes` says of others."""
     config = inputs.config
     say(f"{config.title} on {inputs.describe(job.precision)}: run {logger.run_id}")
-    log_start(inputs, logger, job.precision)
-    logger.set_tags(job.tags)
+    log_start(inputs, logger, job.precision, job.tags)
     train, validation = inputs.read("train"), inputs.read("validation")
     log_data(inputs, logger, len(train))
     memory = MemoryMeter()

@@ -163,6 +163,11 @@ class MemoryLogger:
         self._target(path).write_text(text, encoding="utf-8")
         self.set_tags(checksum_tag(path, text))
 
+    def log_texts(self, texts: Mapping[str, str]) -> None:
+        """Record texts."""
+        for path, text in texts.items():
+            self.log_text(text, path)
+
     def log_figure(self, figure: Figure, path: str) -> None:
         """Record a picture."""
         figure.savefig(self._target(path))

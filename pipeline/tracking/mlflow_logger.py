@@ -70,9 +70,14 @@ class MlflowLogger:
 
     def log_text(self, text: str, path: str) -> None:
         """Record a text."""
-        with self._adding(path):
-            self.client.log_text(self.run_id, text, path)
-        self.set_tags(checksum_tag(path, text))
+        self.log_texts({path: text})
+
+    def log_texts(self, texts: Mapping[str, str]) -> None:
+        """Record texts; all their checksums in one transaction."""
+        for path, text in texts.items():
+            with self._adding(path):
+                self.client.log_text(self.run_id, text, path)
+        self.set_tags({name: sha256 for path, text in texts.items() for name, sha256 in checksum_tag(path, text).items()})
 
     def log_figure(self, figure: Figure, path: str) -> None:
         """Record a picture. Names in it that hold controls have no glyph, and matplotlib's warning would print them raw."""

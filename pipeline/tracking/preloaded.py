@@ -2,14 +2,20 @@
 
 import contextlib
 
+import alembic.command  # noqa: F401  # which a tracking server does without, as what follows
 import mlflow.pyfunc
-import mlflow.store.tracking.sqlalchemy_store  # a second of imports, which a tracking server does without  # noqa: F401
+import mlflow.store.tracking.sqlalchemy_workspace_store  # noqa: F401
+import sqlalchemy.dialects.sqlite
+import sqlalchemy.orm
 from mlflow.utils import requirements_utils
 
-from pipeline.tracking.servable import INFERRED, modules_of_every_model
+from pipeline.tracking.servable import INFERRED, OF_ALL, OF_ENCODERS, modules_of_every_model, pin
 
 # Saving a model reads which package every installed module belongs to, 0.7 s, and has no public name for doing so earlier.
 with contextlib.suppress(AttributeError):
     requirements_utils._init_modules_to_packages_map()
 
+sqlalchemy.orm.configure_mappers()
 modules_of_every_model((INFERRED,))
+for _package in (*OF_ALL, *OF_ENCODERS):
+    pin(_package)

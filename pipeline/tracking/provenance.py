@@ -7,13 +7,13 @@ import platform
 import subprocess
 import sys
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from pipeline.code_version import installed_version
 from pipeline.errors import hide_credentials
 
-_PACKAGES = ("torch", "transformers", "datasets", "peft", "accelerate", "mlflow", "scikit-learn", "pandas", "numpy")
+PACKAGES = ("torch", "transformers", "datasets", "peft", "accelerate", "mlflow", "scikit-learn", "pandas", "numpy")
 
 
 @cache
@@ -32,12 +32,7 @@ def environment() -> dict[str, Any]:
     import torch
 
     system = {"python": platform.python_version(), "platform": platform.platform()}
-    packages = {}
-    for name in _PACKAGES:
-        try:
-            packages[name] = version(name)
-        except PackageNotFoundError:
-            packages[name] = "not installed"
+    packages = {name: installed_version(name) for name in PACKAGES}
     cuda = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     hardware = {"cpu": cpu_name(), "cpus": os.cpu_count(), "torch_threads": torch.get_num_threads(), "cuda": cuda}
     command = [hide_credentials(word) for word in sys.argv]

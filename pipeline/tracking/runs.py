@@ -68,6 +68,9 @@ class RunLogger(Protocol):
     def log_text(self, text: str, path: str) -> None:
         """Record a text as the artifact `path`."""
 
+    def log_texts(self, texts: Mapping[str, str]) -> None:
+        """Record texts, by the artifacts that they become: sooner than one by one."""
+
     def log_figure(self, figure: Figure, path: str) -> None:
         """Record a picture as the artifact `path`."""
 

@@ -19,8 +19,8 @@ import pipeline
 from pipeline.registry import ACCELERATIONS, FAMILIES, METRICS
 from pipeline.training.saved_model import plugin_modules, read_record
 
-_PACKAGES = ("safetensors", "numpy", "pandas", "pydantic", "pyyaml", "mlflow")
-_OF_ENCODERS = (
+OF_ALL = ("safetensors", "numpy", "pandas", "pydantic", "pyyaml", "mlflow")
+OF_ENCODERS = (
     "torch",
     "transformers",
     "peft",
@@ -47,13 +47,13 @@ def save_servable(folder: Path, target: Path, packages: Sequence[str] = ()) -> N
     """
     record = read_record(folder)
     used = plugin_modules(record.strategy, record.objective, record.head)
-    kind = _OF_ENCODERS if record.base else _OF_BASELINES
+    kind = OF_ENCODERS if record.base else _OF_BASELINES
     model = Model()
     mlflow.pyfunc.save_model(
         path=str(target),
         loader_module=_SERVED,
         mlflow_model=model,
-        pip_requirements=[f"{name}=={version(name)}" for name in (*kind, *_PACKAGES, *packages)],
+        pip_requirements=[pin(name) for name in (*kind, *OF_ALL, *packages)],
         signature=False,
         input_example=_example(record.pairs),
     )
@@ -67,6 +67,12 @@ def save_servable(folder: Path, target: Path, packages: Sequence[str] = ()) -> N
         shutil.copy(_PACKAGE / file, copy)
     model.flavors[mlflow.pyfunc.FLAVOR_NAME] |= {mlflow.pyfunc.DATA: str(data), mlflow.pyfunc.CODE: str(code)}
     model.save(target / mlflow.pyfunc.MLMODEL_FILE_NAME)
+
+
+@cache
+def pin(package: str) -> str:
+    """The requirement of a package in the version that is installed."""
+    return f"{package}=={version(package)}"
 
 
 def _link(file: str, copy: str) -> None:

@@ -62,7 +62,7 @@ class CheckpointFolder:
             generators: `generator_states()` of every process that trains, in order of rank; this one's if not given.
         """
         first, *others = generators or [generator_states()]
-        state = {"generators": first, "strategy": strategy.state(model)}
+        state: dict[str, Any] = {"generators": first, "strategy": strategy.state(model)}
         if optimizer is not None:
             state["optimizer"] = optimizer.state_dict()
         if others:

@@ -338,7 +338,7 @@ def load_foreign_model(
             f"--model {address.name}: holds no classifier for {len(classes)} classes ({why}). Give a model that was fine-tuned "
             "on these classes, or train one first."
         )
-    outputs = find_outputs(address, report, classes, model_labels)
+    outputs = find_outputs(address, report.outputs, classes, model_labels)
     if outputs.rows is None:
         own = read_class_names(address.config, report.outputs)
         knows = f"the classes {enumerate_some(own)}" if own else f"{report.outputs} classes without names"

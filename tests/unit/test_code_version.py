@@ -185,7 +185,7 @@ def test_versions_of_libraries_count(monkeypatch: pytest.MonkeyPatch) -> None:
     assert code_version([]) != code_version([], ["no-such-package"]), "one that is not installed is another one than none"
     for library in ("torch", "transformers", "peft", "accelerate", "tokenizers"):
         with monkeypatch.context() as patch:
-            patch.setattr(module, "_version", lambda name, old=library: "0" if name == old else "1")
+            patch.setattr(module, "installed_version", lambda name, old=library: "0" if name == old else "1")
             first = code_version([])
-            patch.setattr(module, "_version", lambda name: "1")
+            patch.setattr(module, "installed_version", lambda name: "1")
             assert code_version([]) != first, library

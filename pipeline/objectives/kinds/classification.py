@@ -58,7 +58,7 @@ class Classification(Objective):
         """Of the family's own head alone: another one is always new."""
         if self.head != FAMILY_HEAD:
             return ""
-        return find_outputs(address, report, self.problem.classes, self.model_labels).note
+        return find_outputs(address, report.outputs, self.problem.classes, self.model_labels).note
 
     def tokenize(
         self, table: pd.DataFrame, how: Tokenization, address: ModelAddress, content_sha256: str, cache_dir: str

@@ -1,6 +1,6 @@
-"""Imported by the process from which runs are forked: imports, once, what they use, and does what MLflow would do in each.
+"""Imported by the process from which runs are forked: imports, once, what they use, and does what would be done in each.
 
-None of the modules starts a thread of Python's or touches a device. The garbage collector rests meanwhile and is frozen at the
+None of it starts a thread of Python's or touches a device. The garbage collector rests meanwhile and the heap is frozen at the
 end: else each run's first full collection touches, and so copies, every page that it shares with that process
 (https://docs.python.org/3/library/gc.html#gc.freeze).
 """
@@ -10,8 +10,13 @@ from __future__ import annotations
 import contextlib
 import gc
 import importlib
+import io
+import os
+import sys
 
-from pipeline.registry import FAMILIES, SOURCES, STRATEGIES
+from pipeline.code_version import code_version, installed_version
+from pipeline.registry import ACCELERATIONS, FAMILIES, HEADS, LOSSES, OBJECTIVES, SOURCES, STRATEGIES
+from pipeline.tracking.provenance import PACKAGES, git_commit
 
 MODULES = (
     "torch",
@@ -19,14 +24,20 @@ MODULES = (
     "peft",
     "transformers.models.auto.modeling_auto",
     "transformers.models.bert.modeling_bert",
+    "transformers.models.bert.tokenization_bert",
     "transformers.optimization",
-    "sklearn.metrics",  # these three are what tests, too, draw and measure with
+    "pyarrow.dataset",  # pandas reads prepared data by it
+    "sklearn.metrics",  # these are what tests, too, draw and measure with
     "scipy.stats",
     "matplotlib.backends.backend_agg",
     "pipeline.stages.train",
     *STRATEGIES.modules(),  # so that all are of the moment when a study begins
     *FAMILIES.modules(),
     *SOURCES.modules(),
+    *HEADS.modules(),
+    *OBJECTIVES.modules(),
+    *LOSSES.modules(),
+    *ACCELERATIONS.modules(),
     "pipeline.stages.evaluate",
     "pipeline.stages.search.trial",
     "pipeline.stages.study.tasks",
@@ -35,10 +46,31 @@ MODULES = (
     "pipeline.tracking.preloaded",
 )
 
+_PARENT = os.getppid()
+
+
+def _warm_up() -> None:
+    """Make what libraries make when they are first used, and keep."""
+    from matplotlib.figure import Figure
+    from transformers.conversion_mapping import get_checkpoint_conversion_mapping
+
+    get_checkpoint_conversion_mapping("bert")  # compiles a thousand patterns of names, for all architectures
+    figure = Figure(layout="constrained")
+    figure.add_subplot().set_title("a title")
+    figure.savefig(io.BytesIO())  # reads fonts
+    code_version(())  # reads our files, which count as they are now, when they are imported
+    git_commit()
+    for package in PACKAGES:
+        installed_version(package)
+
+
 gc.disable()
 for _name in MODULES:
-    with contextlib.suppress(ImportError):  # whoever needs it says that it is missing
+    if os.getppid() != _PARENT:  # the command has ended, say because of a mistake of input: nobody waits for us
+        sys.exit()
+    with contextlib.suppress(Exception):  # whoever needs it says what is wrong with it
         importlib.import_module(_name)
+with contextlib.suppress(Exception):
+    _warm_up()
 gc.enable()
-gc.collect()
 gc.freeze()

@@ -21,6 +21,7 @@ from filelock import FileLock, Timeout
 
 from pipeline.errors import PipelineError, ProcessLostError
 from pipeline.failures import foreseen, unforeseen
+from pipeline.hashing import State, known_hashes, take_over_hashes
 
 T = TypeVar("T")
 
@@ -130,7 +131,8 @@ class WorkerProcesses:
     def start(self, function: Callable[..., T], *arguments: Any, **keywords: Any) -> WorkerProcess[T]:
         """The function at work; returns at once."""
         receiver, sender = self._context.Pipe(duplex=False)
-        process = self._context.Process(target=_work, args=(sender, dict(os.environ), function, arguments, keywords))
+        state = dict(os.environ), known_hashes()
+        process = self._context.Process(target=_work, args=(sender, *state, function, arguments, keywords))
         process.start()
         sender.close()
         return WorkerProcess(process, receiver)
@@ -146,6 +148,7 @@ def fork_context() -> ForkServerContext:
 def _work(
     sender: Connection,
     environment: Mapping[str, str],
+    hashes: Mapping[State, str],
     function: Callable[..., Any],
     arguments: tuple[Any, ...],
     keywords: dict[str, Any],
@@ -153,6 +156,7 @@ def _work(
     """Call the function and send back (True, result) or (False, error)."""
     os.environ.clear()  # the one we are forked from was started with that of another moment
     os.environ.update(environment)
+    take_over_hashes(hashes)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which terminates us once
     signal.signal(signal.SIGTERM, _interrupt_once)
     threading.Thread(target=end_with_parent, daemon=True).start()

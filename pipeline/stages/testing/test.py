@@ -43,8 +43,7 @@ def log_test(
     if warning := warn_of_missing(list(classes), "classes"):
         say(warning)
     report = score_test(model.task, model.predict, table, list(classes), title)
-    for file, text in report.tables.items():
-        logger.log_text(text, file)
+    logger.log_texts(report.tables)
     for file, figure in report.figures.items():
         logger.log_figure(figure, file)
     counts = count_classes(table[LABEL].to_numpy(), classes)

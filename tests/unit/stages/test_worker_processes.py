@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.failures import foreseen
+from pipeline.hashing import hash_file, hash_unchanged
 from pipeline.stages.processes.workers import WorkerProcesses
 
 SCRIPT = """
@@ -147,6 +148,27 @@ def test_a_child_has_the_environment_of_the_moment(monkeypatch):
         assert pool.call(os.getenv, "A_NAME_OF_TESTS") == value
 
 
+def test_a_child_knows_the_hashes_of_its_parent(tmp_path):
+    pool, file = WorkerProcesses(), tmp_path / "weights"
+    file.write_bytes(b"a")
+    known, status = hash_unchanged(file), file.stat()
+    file.write_bytes(b"b")
+    os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert pool.call(hash_unchanged, file) == known, "not read, for it looks as it did"
+    file.write_bytes(b"longer")
+    assert pool.call(hash_unchanged, file) == hash_file(file)
+
+
+def test_nothing_is_imported_for_a_command_that_has_ended(tmp_path):
+    script = (
+        "import itertools, os, sys\nos.getppid = itertools.count().__next__\n"
+        "try: import pipeline.stages.processes.preload\nexcept SystemExit: assert 'torch' not in sys.modules\n"
+        "else: raise AssertionError\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
+    subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=environment, check=True, timeout=300)
+
+
 def test_everything_that_is_imported_before_the_fork_can_be(tmp_path):
     """The fork server passes over an import that fails, and what it holds must be as `workers` says."""
     script = (
@@ -155,6 +177,7 @@ def test_everything_that_is_imported_before_the_fork_can_be(tmp_path):
         "from pipeline.stages.processes import preload\n"
         "assert workers._PRELOADED == [preload.__name__] and len(preload.MODULES) > 20\n"
         "for name in preload.MODULES: importlib.import_module(name)\n"
+        "preload._warm_up()\n"
         "assert gc.isenabled() and gc.get_freeze_count() > 100_000\n"
         "assert requirements_utils._MODULES_TO_PACKAGES, 'MLflow has another name for it now'\n"
         "assert threading.active_count() == 1, threading.enumerate()\n"
