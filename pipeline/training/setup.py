@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from pipeline import config as configs
 from pipeline.code_version import code_version
@@ -32,7 +32,7 @@ from pipeline.objectives.base import Tokenization, check_objective, create_objec
 from pipeline.registry import LOSSES
 from pipeline.strategies.base import AnyStrategy, Strategy, StrategyContext, create_strategy
 from pipeline.strategies.baseline import Baseline
-from pipeline.strategies.parameter_plan import check_selectors
+from pipeline.strategies.parameter_plan import ParameterPlan, check_selectors
 from pipeline.training.activation_cache import GIB, ActivationCache
 from pipeline.training.baselines.inputs import ConfigT, TrainingInputs
 from pipeline.training.baselines.training import find_baseline_inputs
@@ -42,6 +42,9 @@ from pipeline.training.plan import FitPlan
 from pipeline.training.precision import Precision, dtype_name
 from pipeline.training.saved_model import BuiltModel, ModelRecord, build_model, plugin_modules
 from pipeline.training.seeding import Seeds
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -288,7 +291,20 @@ def read_texts(inputs: EncoderInputs) -> Texts:
 def build(inputs: EncoderInputs) -> BuiltModel:
     """The base with the strategy put into it, initialised by the seed."""
     seeds = Seeds.of(inputs.config)
-    return build_model(inputs.address, inputs.strategy, inputs.context(), inputs.objective, seeds.head, seeds.adapters)
+    built = build_model(inputs.address, inputs.strategy, inputs.context(), inputs.objective, seeds.head, seeds.adapters)
+    take_from_file(built.model, built.parameters)
+    return built
+
+
+def take_from_file(model: nn.Module, parameters: ParameterPlan) -> None:
+    """Copy what trains from the file that it is mapped from into memory of its own.
+
+    Else the first step on a CPU copies it page by page, and the system interrupts all cores for each page of 4 KiB.
+    """
+    trainable = {parameter.name for parameter in parameters.trainable}
+    for name, parameter in model.named_parameters():
+        if name in trainable:
+            parameter.data = parameter.data.clone()
 
 
 def plan_fit(

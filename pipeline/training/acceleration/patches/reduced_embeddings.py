@@ -88,7 +88,7 @@ def used_vocabulary(
         trained = weight.data.to(whole.device)
         decayed = float((trained[-1:].double() / witness.double()).mean())
         if decayed != 1:
-            whole.mul_(decayed)
+            whole = whole * decayed  # in memory of its own: `take_from_file` says why
         whole[rows] = trained[:-1]
         weight.data = whole.to(weight.device)
 
