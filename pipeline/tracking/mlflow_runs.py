@@ -65,8 +65,9 @@ class MlflowTracker:
             self.client = RetryingClient(tracking_uri)
             self.tracking_uri = self.client.tracking_uri
             self._places: dict[str, tuple[str, str]] = {}
-            with _environment("MLFLOW_HTTP_REQUEST_MAX_RETRIES", os.environ.get("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")):
-                self.client.search_experiments(max_results=1)  # a server that is not there is said in seconds, not minutes
+            if database_file(self.tracking_uri) is None:  # which the client has opened by now
+                with _environment("MLFLOW_HTTP_REQUEST_MAX_RETRIES", os.environ.get("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")):
+                    self.client.search_experiments(max_results=1)  # a server that is not there is said in seconds, not minutes
         except StoreError:
             raise
         except Exception as error:  # also what SQLAlchemy, a driver that is missing or the address itself raise

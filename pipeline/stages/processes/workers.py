@@ -71,8 +71,10 @@ class WorkerProcess(Generic[T]):
             ProcessLostError: The process died without a word, for example for lack of memory.
             PipelineError: The function failed.
         """
+        has_answered = False
         try:
             succeeded, outcome = self.connection.recv()
+            has_answered = True
         except EOFError as error:
             self._process.join()
             if self._process.exitcode == _INTERRUPTED:
@@ -86,7 +88,10 @@ class WorkerProcess(Generic[T]):
             self.interrupt()
             raise
         finally:
-            self.join()
+            if has_answered and not _has_gpu():
+                self.connection.close()  # it ends by itself; the system takes its memory back while the next one begins
+            else:
+                self.join()
         if not succeeded:
             raise outcome
         result: T = outcome
@@ -136,6 +141,12 @@ class WorkerProcesses:
         process.start()
         sender.close()
         return WorkerProcess(process, receiver)
+
+
+def _has_gpu() -> bool:
+    """Whether the next process may need memory of a device that one still holds while it ends."""
+    torch = sys.modules.get("torch")  # whoever starts trainings has imported it
+    return torch is None or bool(torch.cuda.is_available())
 
 
 def fork_context() -> ForkServerContext:
