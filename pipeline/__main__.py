@@ -125,16 +125,16 @@ _NO_WINDOWS = (
 def _run(stage: str, given: dict[str, str]) -> None:
     if platform.system() == "Windows":
         _fail(stage, _NO_WINDOWS, 2)
-    from pipeline.config.options import STAGE_CONFIGS
-    from pipeline.stages.configure import check_folders, configure
-
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # its threads and our processes do not mix
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # asked to end: close the run, as for Ctrl-C
     try:
+        if stage == "main" and given.get("dry_run", "").lower() in ("", "false"):
+            _prepare_processes()
+        from pipeline.config.options import STAGE_CONFIGS
+        from pipeline.stages.configure import check_folders, configure
+
         config = configure(STAGE_CONFIGS[stage], given)
         check_folders(config)
-        if stage == "main" and not given.get("dry_run"):
-            _prepare_processes()
         run = importlib.import_module(f"pipeline.stages.{stage}").run
         run(config)
     except PipelineError as error:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
+
+from pipeline.known import once
 
 
 def digest(content: object) -> str:
@@ -19,28 +21,11 @@ def hash_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-State = tuple[Path, int, int, int]
-"""A file, when it was modified, its size and its inode."""
-_known: dict[State, str] = {}
-
-
 def hash_unchanged(file: Path) -> str:
     """A file's SHA-256, for large ones that are asked for again and again: it is read again only if it has changed."""
     status = file.stat()
-    state = (file, status.st_mtime_ns, status.st_size, status.st_ino)
-    if state not in _known:
-        _known[state] = hash_file(file)
-    return _known[state]
-
-
-def known_hashes() -> dict[State, str]:
-    """What this process knows by `hash_unchanged`, for one that it starts."""
-    return dict(_known)
-
-
-def take_over_hashes(known: Mapping[State, str]) -> None:
-    """Know what another process of the same command knows."""
-    _known.update(known)
+    key = ("SHA-256", file, status.st_mtime_ns, status.st_size, status.st_ino)
+    return once(key, lambda: hash_file(file))
 
 
 CHECKSUMS = "checksums.json"

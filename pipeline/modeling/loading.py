@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import ModelError, PluginError, refused_pickle, shorten
 from pipeline.failures import is_exhausted
+from pipeline.known import once
 from pipeline.modeling.class_order import NEW, Outputs, check_model_labels, order_outputs
 from pipeline.modeling.encoder import FAMILY_HEAD
 from pipeline.modeling.foreign_folders import ADAPTER, describe_adapter_beside
@@ -100,7 +101,6 @@ def _find_rows(address: ModelAddress, classes: Sequence[str], model_labels: Sequ
     return find_outputs(address, outputs, classes, model_labels).rows
 
 
-@lru_cache(maxsize=1)
 def check_weights(address: ModelAddress) -> WeightsReport:
     """Hold the weights' names and shapes against `config.json`; the weights themselves are not read into memory.
 
@@ -111,6 +111,10 @@ def check_weights(address: ModelAddress) -> WeightsReport:
             parts of another one.
     """
     check_files(address)
+    return once(("weights", address.name, address.folder, address.sha256()), lambda: _check_weights(address))
+
+
+def _check_weights(address: ModelAddress) -> WeightsReport:
     encoder = address.encoder
     _refuse_adapter(address)
     model, match, shapes = _put_in(address, {}, 0, {"device_map": "meta"})

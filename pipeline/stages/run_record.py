@@ -7,7 +7,6 @@ import csv
 import dataclasses
 import io
 import json
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -213,8 +212,8 @@ def read_config(store: RunStore, trained: Run, cache_dir: str) -> configs.TrainC
     Raises:
         RunError: The run has no record of it.
     """
-    with tempfile.TemporaryDirectory() as scratch:
-        text = store.download(trained.run_id, "config.json", Path(scratch)).read_text(encoding="utf-8")
+    with store.open_artifact(trained, "config.json") as file:
+        text = file.read_text(encoding="utf-8")
     # Older runs called that option `given`.
     options = {"explicit" if name == "given" else name: value for name, value in json.loads(text).items()}
     recorded = build(configs.TrainConfig, options, label=flag, kind=f"option in run {trained.run_id}:")

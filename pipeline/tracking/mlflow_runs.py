@@ -90,7 +90,8 @@ class MlflowTracker:
             return logger
         with store_errors("written", self.tracking_uri):
             experiment_id = self._experiment_id(parent_id)
-            self._mark_experiment(experiment_id)
+            if parent_id is None:  # else that run has done it
+                self._mark_experiment(experiment_id)
             self._check_artifacts(self.client.get_experiment(experiment_id).artifact_location)
             parent = {_PARENT: parent_id} if parent_id else {}
             ours = {str(tag): value for tag, value in (tags or {}).items()}

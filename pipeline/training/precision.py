@@ -76,11 +76,12 @@ def peak_flops_per_second(precision: Precision) -> float:
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     rows, inner, columns = (8192, 8192, 8192) if device == "cuda" else (1024, 1024, 4096)
-    # Random numbers: a GPU multiplies equal ones faster than it ever will a model's. From a generator of their own: what is
-    # trained in this process afterwards draws from the global one.
-    generator = torch.Generator(device).manual_seed(0)
-    left = torch.randn(rows, inner, generator=generator, device=device).to(compute_dtype(precision))
-    right = torch.randn(inner, columns, generator=generator, device=device).to(compute_dtype(precision))
+    left = torch.ones(rows, inner, device=device, dtype=compute_dtype(precision))
+    right = torch.ones(inner, columns, device=device, dtype=compute_dtype(precision))
+    if device == "cuda":  # a GPU multiplies equal numbers faster than it ever will a model's
+        generator = torch.Generator(device).manual_seed(0)  # its own: what is trained afterwards draws from the global one
+        left.normal_(generator=generator)
+        right.normal_(generator=generator)
     times = []
     for _ in range(3):
         start = time.perf_counter()

@@ -26,7 +26,7 @@ MODULES = (
     "transformers.models.bert.modeling_bert",
     "transformers.models.bert.tokenization_bert",
     "transformers.optimization",
-    "pyarrow.dataset",  # pandas reads prepared data by it
+    "pyarrow.parquet",  # pandas reads prepared data by it
     "sklearn.metrics",  # these are what tests, too, draw and measure with
     "scipy.stats",
     "matplotlib.backends.backend_agg",

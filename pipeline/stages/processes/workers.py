@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerContext
@@ -21,7 +21,7 @@ from filelock import FileLock, Timeout
 
 from pipeline.errors import PipelineError, ProcessLostError
 from pipeline.failures import foreseen, unforeseen
-from pipeline.hashing import State, known_hashes, take_over_hashes
+from pipeline.known import share, take_over
 
 T = TypeVar("T")
 
@@ -136,7 +136,7 @@ class WorkerProcesses:
     def start(self, function: Callable[..., T], *arguments: Any, **keywords: Any) -> WorkerProcess[T]:
         """The function at work; returns at once."""
         receiver, sender = self._context.Pipe(duplex=False)
-        state = dict(os.environ), known_hashes()
+        state = dict(os.environ), share()
         process = self._context.Process(target=_work, args=(sender, *state, function, arguments, keywords))
         process.start()
         sender.close()
@@ -159,7 +159,7 @@ def fork_context() -> ForkServerContext:
 def _work(
     sender: Connection,
     environment: Mapping[str, str],
-    hashes: Mapping[State, str],
+    known: Mapping[Hashable, Any],
     function: Callable[..., Any],
     arguments: tuple[Any, ...],
     keywords: dict[str, Any],
@@ -167,7 +167,7 @@ def _work(
     """Call the function and send back (True, result) or (False, error)."""
     os.environ.clear()  # the one we are forked from was started with that of another moment
     os.environ.update(environment)
-    take_over_hashes(hashes)
+    take_over(known)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which terminates us once
     signal.signal(signal.SIGTERM, _interrupt_once)
     threading.Thread(target=end_with_parent, daemon=True).start()
