@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import gc
 import importlib
-import io
 import os
 import sys
 
@@ -51,13 +50,9 @@ _PARENT = os.getppid()
 
 def _warm_up() -> None:
     """Make what libraries make when they are first used, and keep."""
-    from matplotlib.figure import Figure
     from transformers.conversion_mapping import get_checkpoint_conversion_mapping
 
     get_checkpoint_conversion_mapping("bert")  # compiles a thousand patterns of names, for all architectures
-    figure = Figure(layout="constrained")
-    figure.add_subplot().set_title("a title")
-    figure.savefig(io.BytesIO())  # reads fonts
     code_version(())  # reads our files, which count as they are now, when they are imported
     git_commit()
     for package in PACKAGES:
