@@ -1,6 +1,5 @@
 """One training by two processes computes what one process computes: losses by step, validation metrics, final weights."""
 
-import contextlib
 import os
 import signal
 import subprocess
@@ -12,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from process_tree import are_gone, descendants
 
 from pipeline.errors import PipelineError
 from pipeline.modeling.model_sources import find_model
@@ -196,21 +196,6 @@ def test_a_failure_of_one_ends_all(kind, message):
 LONG = {"strategy": "partial", "epochs": "8", "batch_size": "8", "logging_steps": "1", "eval_steps": "20", "dropout": "0"}
 
 
-def descendants(pid):
-    """Process ids below `pid`, the youngest last."""
-    parents = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            with contextlib.suppress(OSError):
-                fields = (entry / "stat").read_text().rpartition(")")[2].split()
-                if fields[0] != "Z":
-                    parents[int(entry.name)] = int(fields[1])
-    found = [pid]
-    for parent in found:
-        found += [child for child, its_parent in parents.items() if its_parent == parent]
-    return sorted(found[1:])
-
-
 @pytest.fixture
 def started():
     """Processes that are gone when the test ends."""
@@ -250,20 +235,13 @@ def test_a_parallel_training_that_is_killed_or_interrupted_goes_on(workspace, st
             time.sleep(0.01)
         return process, descendants(process.pid)
 
-    def gone(pids):
-        deadline = time.monotonic() + 30
-        while any(Path(f"/proc/{pid}/stat").exists() for pid in pids):
-            assert time.monotonic() < deadline, "a process outlived its training"
-            time.sleep(0.05)
-        return True
-
     process, below = start(2, set())
     os.kill(below[-1], signal.SIGKILL)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 1
     assert "of the 2 of this training was killed by SIGKILL" in err
     assert "Traceback" not in err
-    assert gone(below)
+    assert are_gone(below)
     (run,) = workspace.tracker.search()
     assert run.status == "FAILED"
     assert "SIGKILL" in run.tags["status_detail"]
@@ -275,13 +253,13 @@ def test_a_parallel_training_that_is_killed_or_interrupted_goes_on(workspace, st
     assert process.returncode == 130, err
     assert f"Continuing run {run.run_id} from step" in out
     assert "Traceback" not in err
-    assert gone(below)
+    assert are_gone(below)
     assert workspace.tracker.get(run.run_id).status == "KILLED"
 
     process, below = start(2, checkpoints())
     process.kill()
     process.communicate(timeout=60)
-    assert gone(below), "no orphans"
+    assert are_gone(below), "no orphans"
 
     done = subprocess.run(command, env=environment, cwd=workspace.folder, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from process_tree import parents
 
 from pipeline.config import MainConfig
 from pipeline.stages import main
@@ -26,18 +27,6 @@ def cluster(workspace):
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     yield cluster
     cluster.shutdown()
-
-
-def parents():
-    """Process id -> (that of its parent, its command line)."""
-    found = {}
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-            found[int(entry.name)] = parent, (entry / "cmdline").read_bytes()
-        except OSError:
-            continue
-    return found
 
 
 def kill_while_it_trains(cluster, node, tracker):
