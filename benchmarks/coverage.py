@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.stats import multivariate_normal, norm
 
-from pipeline.evaluation.statistics.bootstrap import Estimate, estimate, needed_errors, resample_scores
+from pipeline.evaluation.statistics.bootstrap import resample_scores
+from pipeline.evaluation.statistics.intervals import Estimate, estimate, needed_errors
 from pipeline.evaluation.statistics.significance import combine_dependent, exact_mcnemar
 
 ACCURACY = 0.8

@@ -22,7 +22,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from pipeline.evaluation.statistics.bootstrap import estimate, resample_scores
+from pipeline.evaluation.statistics.bootstrap import resample_scores
+from pipeline.evaluation.statistics.intervals import estimate
 from pipeline.evaluation.statistics.significance import combine_dependent, count_wins, exact_mcnemar
 
 SHARES = np.array([0.5, 0.3, 0.2, 0.1, 0.05, 0.03])

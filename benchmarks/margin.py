@@ -140,7 +140,7 @@ def train(training: Training, shared: dict[str, Any], threads: int) -> dict[str,
         os.environ["ATEN_CPU_CAPABILITY"] = training.cpu_capability
     import torch
 
-    from pipeline.evaluation.statistics.bootstrap import wilson_interval
+    from pipeline.evaluation.statistics.intervals import wilson_interval
     from pipeline.stages import train as stage
     from pipeline.stages.progress import count_classes
     from pipeline.tracking.memory import MemoryTracker

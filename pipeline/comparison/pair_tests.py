@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from pipeline.comparison.conclusions.wording import wording
 from pipeline.evaluation.metric import Metric, list_metrics
-from pipeline.evaluation.statistics.bootstrap import LEVEL, Estimate, Interval, ResampledScores
+from pipeline.evaluation.statistics.bootstrap import ResampledScores
+from pipeline.evaluation.statistics.intervals import LEVEL, Estimate, Interval
 from pipeline.evaluation.statistics.significance import combine_dependent, count_wins, exact_mcnemar, holm
 
 _ALPHA = 1 - LEVEL

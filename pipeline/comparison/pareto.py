@@ -17,7 +17,7 @@ from matplotlib.patheffects import withStroke
 from pipeline.comparison.comparability import list_settings
 from pipeline.comparison.plots import LIGHT, color_number, marker_of
 from pipeline.comparison.statistics import Statistics
-from pipeline.evaluation.statistics.bootstrap import Interval
+from pipeline.evaluation.statistics.intervals import Interval
 from pipeline.fonts import find_fonts
 from pipeline.tracking.runs import Run
 

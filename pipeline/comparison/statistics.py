@@ -19,8 +19,9 @@ from pipeline.evaluation.metric import LabelType, Metric, list_metrics, ranking
 from pipeline.evaluation.metrics.accuracy import ACCURACY
 from pipeline.evaluation.metrics.label_sets import SUBSET_ACCURACY
 from pipeline.evaluation.metrics.macro import F1
-from pipeline.evaluation.statistics.bootstrap import Interval, ResampledScores, resample_scores
+from pipeline.evaluation.statistics.bootstrap import ResampledScores, resample_scores
 from pipeline.evaluation.statistics.chance import Guess, correlation_interval, guess_classes, guess_sets, is_far_below_chance
+from pipeline.evaluation.statistics.intervals import Interval
 from pipeline.evaluation.statistics.significance import letter_groups
 from pipeline.strategies.baseline import is_baseline, reads_texts
 from pipeline.tracking.runs import Run

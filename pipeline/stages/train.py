@@ -18,8 +18,8 @@ from pipeline.errors import TrainingError
 from pipeline.evaluation.metrics.accuracy import ACCURACY
 from pipeline.evaluation.metrics.label_sets import AUROC, AVERAGE_PRECISION, F1_MACRO
 from pipeline.evaluation.metrics.macro import F1
-from pipeline.evaluation.statistics.bootstrap import Interval, wilson_interval
 from pipeline.evaluation.statistics.chance import area_of_chance, beats_guessing
+from pipeline.evaluation.statistics.intervals import Interval, wilson_interval
 from pipeline.objectives.base import refuse_idle_model_labels, refuse_idle_pooling
 from pipeline.stages.configure import resolve_strategy
 from pipeline.stages.prepare_data import summarise_data

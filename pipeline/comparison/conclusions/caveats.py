@@ -26,8 +26,8 @@ from pipeline.comparison.statistics import AGAINST_INTERVAL, Statistics
 from pipeline.comparison.table import MOST_LETTERS, split_group
 from pipeline.data.token_losses import MOSTLY_UNKNOWN, UNKNOWN, explain_unknown
 from pipeline.evaluation.metric import ranking
-from pipeline.evaluation.statistics.bootstrap import smallest_accuracy_gap
 from pipeline.evaluation.statistics.chance import SWAPPED
+from pipeline.evaluation.statistics.intervals import smallest_accuracy_gap
 from pipeline.tracking.run_kinds import UNTUNED, name_with_seed, row_name
 from pipeline.tracking.runs import Run
 from pipeline.tracking.tags import Tag

@@ -13,7 +13,7 @@ from pipeline.comparison.conclusions.wording import wording
 from pipeline.comparison.pair_tests import HOLM, PairTest
 from pipeline.comparison.statistics import RowStatistics, Statistics
 from pipeline.errors import enumerate_some
-from pipeline.evaluation.statistics.bootstrap import smallest_accuracy_gap
+from pipeline.evaluation.statistics.intervals import smallest_accuracy_gap
 
 _OVERRULED = 3  # pairs against their interval that are named one by one
 _SHOWN_DECIMALS = 4  # of a score in the table: what is printed alike is not called higher

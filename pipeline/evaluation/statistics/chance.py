@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from pipeline.evaluation.statistics.bootstrap import Interval
+    from pipeline.evaluation.statistics.intervals import Interval
 
 SWAPPED = "far below chance: the classes may be swapped"
 
@@ -132,7 +132,7 @@ def correlation_interval(spearman: float, examples: int) -> Interval:
     """
     from scipy.stats import norm
 
-    from pipeline.evaluation.statistics.bootstrap import LEVEL, Interval
+    from pipeline.evaluation.statistics.intervals import LEVEL, Interval
 
     if examples < 4:
         return Interval(spearman, -1.0, 1.0)

@@ -9,7 +9,7 @@ from pipeline.comparison.selection import describe_tuning, is_fair, list_inequal
 from pipeline.comparison.statistics import RowStatistics, Statistics
 from pipeline.comparison.table import build_table
 from pipeline.evaluation.metrics.macro import F1
-from pipeline.evaluation.statistics.bootstrap import Interval
+from pipeline.evaluation.statistics.intervals import Interval
 from pipeline.tracking.runs import Run
 
 MakeRun = Callable[..., Run]

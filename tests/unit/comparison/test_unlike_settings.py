@@ -14,7 +14,7 @@ from pipeline.comparison.selection import select_runs
 from pipeline.comparison.statistics import RowStatistics, Statistics
 from pipeline.comparison.table import build_table, render_table
 from pipeline.evaluation.metrics.macro import F1
-from pipeline.evaluation.statistics.bootstrap import Interval
+from pipeline.evaluation.statistics.intervals import Interval
 from pipeline.tracking.runs import Run
 
 MakeRun = Callable[..., Run]

@@ -24,7 +24,7 @@ from pipeline.comparison.statistics import (
 )
 from pipeline.comparison.table import add_statistics, build_table, render_table
 from pipeline.evaluation.metrics.macro import F1
-from pipeline.evaluation.statistics.bootstrap import Interval
+from pipeline.evaluation.statistics.intervals import Interval
 from pipeline.tracking.runs import Run
 
 MakeRun = Callable[..., Run]

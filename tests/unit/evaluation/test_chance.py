@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
 from pipeline.evaluation.metric import Answers, measure
-from pipeline.evaluation.statistics.bootstrap import Interval
 from pipeline.evaluation.statistics.chance import beats_guessing, class_shares, correlation_interval, is_far_below_chance
+from pipeline.evaluation.statistics.intervals import Interval
 
 
 def below(gold: list[int], predicted: list[int], classes: int) -> bool:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm, t, ttest_rel
 
-from pipeline.evaluation.statistics.bootstrap import Estimate, estimate, needed_errors, smallest_accuracy_gap, wilson_interval
+from pipeline.evaluation.statistics.intervals import Estimate, estimate, needed_errors, smallest_accuracy_gap, wilson_interval
 
 
 def test_one_seed_is_judged_by_its_texts_alone() -> None:
