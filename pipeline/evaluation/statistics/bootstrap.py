@@ -22,11 +22,11 @@ MOST_SORTED = 2_000_000
 
 _WORK = 2e10  # products of a weight and an indicator: a few seconds
 _WORK_OF_A_DRAW = 60
+_ADDED_IN_PAIRS = 8  # numbers that lie together, or more
 _SPARSE_FROM = 16  # classes; a product with few non-zeros costs about as much as one with so many dense columns
 _CELLS = 4_000_000  # of any matrix held at a time
 _COUNTS = 250_000  # the same of counts, of which every metric makes several more: they stay in the processor's cache
 _FEWEST_COUNTED = 64  # resamples whose counts are made together, however many columns they have
-_SORTED_AT_ONCE = 125  # resamples of which one run's texts are summed together, for the same reason
 _HELD = 40_000_000  # scores of all resamples and runs, 320 MB; for more metrics the texts are drawn again
 
 
@@ -98,10 +98,11 @@ def resample_scores(
     for start in range(0, len(summed), at_once):
         some = summed[start : start + at_once]
         covariance |= _covariances(_score(weights, gold, blocks, classes, by_text, some) for weights in draw(resamples))
+    sorted_at_once = max(_FEWEST_COUNTED, _COUNTS // texts)
     covariance |= _covariances(
-        _score_sorted(weights[first : first + _SORTED_AT_ONCE], gold, to_sort)
+        _score_sorted(weights[first : first + sorted_at_once], gold, to_sort)
         for weights in draw(FEWEST_RESAMPLES)
-        for first in range(0, len(weights), _SORTED_AT_ONCE)
+        for first in range(0, len(weights), sorted_at_once)
     )
     as_they_are = _score(ones, gold, blocks, classes, by_text, summed) | _score_sorted(ones, gold, to_sort)
     return ResampledScores({name: values[0] for name, values in as_they_are.items()}, covariance, resamples)
@@ -172,6 +173,15 @@ def _draw(texts: int, resamples: int, generator: np.random.Generator) -> Iterato
         yield weights
 
 
+def _runs_together(classes: int) -> bool:
+    """Whether all runs of a class stand together among columns, else all classes of a run.
+
+    Metrics add over a few classes several times as fast where runs stand together. Eight and more numbers that stand together
+    numpy adds in pairs, fast enough.
+    """
+    return classes < _ADDED_IN_PAIRS
+
+
 def _blocks(gold: NDArray[np.int64], predicted: NDArray[np.int64], classes: int) -> Iterator[Any]:
     """Indicators of some runs at a time; shape [texts, runs * 2 * classes] each.
 
@@ -184,10 +194,11 @@ def _blocks(gold: NDArray[np.int64], predicted: NDArray[np.int64], classes: int)
     step = max(1, _CELLS // (2 * classes * texts)) if dense else max(1, _CELLS // (2 * texts))
     for start in range(0, len(predicted), step):
         chosen = predicted[start : start + step]
-        offsets = np.arange(len(chosen))[:, None] * 2 * classes
+        of_run, of_class = (1, len(chosen)) if _runs_together(classes) else (2 * classes, 1)
+        offsets = np.arange(len(chosen))[:, None] * of_run
         right = chosen == gold
         rows = np.concatenate([np.nonzero(right)[1], np.tile(np.arange(texts), len(chosen))])
-        columns = np.concatenate([(offsets + gold)[right], (offsets + classes + chosen).ravel()])
+        columns = np.concatenate([(offsets + gold * of_class)[right], (offsets + (classes + chosen) * of_class).ravel()])
         shape = (texts, len(chosen) * 2 * classes)
         indicators = csr_array((np.ones(len(rows), np.float32), (rows, columns)), shape=shape)
         yield indicators.toarray() if dense else indicators
@@ -200,7 +211,8 @@ def _blocks_of_sets(gold: NDArray[np.bool_], predicted: NDArray[np.bool_], class
         chosen = predicted[start : start + step]
         exact = (chosen == gold).all(axis=2, keepdims=True)
         columns = np.concatenate([chosen & gold, chosen, exact], axis=2).astype(np.float32)
-        yield np.ascontiguousarray(columns.transpose(1, 0, 2)).reshape(len(gold), -1)
+        by_text = columns.transpose(1, 2, 0) if _runs_together(classes) else columns.transpose(1, 0, 2)
+        yield np.ascontiguousarray(by_text).reshape(len(gold), -1)
 
 
 def _score(
@@ -213,6 +225,7 @@ def _score(
 ) -> dict[str, NDArray[np.float64]]:
     """Scores by counts, and means over texts, of every run with the texts weighted; shape [resamples, runs] each."""
     of_sets = gold.ndim == 2
+    kinds = 2 * classes + of_sets
     truth = gold.astype(np.float32) if of_sets else np.zeros((len(gold), classes), np.float32)
     if not of_sets:
         truth[np.arange(len(gold)), gold] = 1
@@ -220,12 +233,16 @@ def _score(
     counted = [metric for metric in metrics if metric.from_counts]
     scores: dict[str, list[NDArray[np.float64]]] = {metric.name: [] for metric in counted}
     for indicators in blocks if counted else ():
-        runs = indicators.shape[1] // (2 * classes + of_sets)
+        runs = indicators.shape[1] // kinds
         step = max(_FEWEST_COUNTED, _COUNTS // indicators.shape[1])
         for start in range(0, len(weights), step):
             rows = slice(start, start + step)
             # Sums of whole numbers: exact in float32 up to 16 million texts, in whatever order they are added.
-            counts = (weights[rows] @ indicators).astype(np.float64).reshape(-1, runs, 2 * classes + of_sets)
+            counts = (weights[rows] @ indicators).astype(np.float64)
+            if _runs_together(classes):
+                counts = counts.reshape(-1, kinds, runs).transpose(0, 2, 1)
+            else:
+                counts = counts.reshape(-1, runs, kinds)
             right, predicted = counts[:, :, :classes], counts[:, :, classes : 2 * classes]
             drawn = Counts(right, predicted, support[rows], len(gold), counts[:, :, -1] if of_sets else None)
             for metric in counted:
@@ -243,6 +260,7 @@ def _score_sorted(
 ) -> dict[str, NDArray[np.float64]]:
     """Scores that sort the texts, of every run with the texts weighted; shape [resamples, runs] each."""
     by_metric = {metric.name: metric.from_draws for metric in resampled(_label_type(gold)) if metric.from_draws}
+    weights = np.asfortranarray(weights)  # a text's draws lie together, so that they are added at once
 
     def score(given: NDArray[np.float64]) -> list[NDArray[np.float64]]:
         draws = Draws(gold, given, weights)
