@@ -165,6 +165,22 @@ _WIDTH = 70  # letters of a line below a panel
 _MOST_MOVES = 150  # of the names: a limit in steps, where one in seconds would give another picture on a busy machine
 
 
+class _LaidOutOnce(Figure):
+    """A figure whose `draw_without_rendering` draws once.
+
+    `adjust_text` calls it before it places the names of a panel, which needs the axes where they are; each time all names that
+    were placed before would be drawn again.
+    """
+
+    _is_laid_out = False
+
+    def draw_without_rendering(self) -> None:
+        """Find out where everything is, for good."""
+        if not self._is_laid_out:
+            super().draw_without_rendering()
+            self._is_laid_out = True
+
+
 def draw_pareto(points: dict[Cost, list[Point]], statistics: Statistics) -> Figure:
     """A panel per cost and setting: the score with its interval against the cost, hollow where a cheaper row is better.
 
@@ -175,7 +191,7 @@ def draw_pareto(points: dict[Cost, list[Point]], statistics: Statistics) -> Figu
     by_panel = [(cost, setting, here) for cost, mine in points.items() for setting, here in by_setting(mine).items()]
     rows = math.ceil(len(by_panel) / columns)
     several = {cost for cost, mine in points.items() if len(by_setting(mine)) > 1}
-    figure = Figure(figsize=(13, 4.6 * rows + 0.6), layout="constrained")
+    figure = _LaidOutOnce(figsize=(13, 4.6 * rows + 0.6), layout="constrained")
     FigureCanvasAgg(figure)
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes, (cost, setting, mine) in zip(panels, by_panel, strict=False):
