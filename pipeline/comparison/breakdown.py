@@ -64,8 +64,8 @@ def break_down(recorded: RecordedPredictions, rows: Mapping[str, Sequence[str]])
         right = [recorded.gold.ravel() if recorded.of_sets else mine == recorded.gold for mine in predicted]
         confidence = [recorded.confidence[run_id].ravel() for run_id in ids]
         if not np.isnan(confidence).any():
-            table = reliability(np.concatenate(right), np.concatenate(confidence))
-            bins.append(table.assign(row=name)[_RELIABILITY])
+            of_all = reliability(np.concatenate(right), np.concatenate(confidence))
+            bins.append(pd.DataFrame(of_all).assign(row=name)[_RELIABILITY])
             errors = [calibration_error(reliability(*answers)) for answers in zip(right, confidence, strict=True)]
             certainty.append((name, float(np.mean(right)), float(np.mean(confidence)), float(np.mean(errors))))
     return Breakdown(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -236,8 +236,9 @@ class Column:
 def shown_columns(table: pd.DataFrame) -> list[Column]:
     """What of the table is shown: the columns that say something, their cells as text."""
     ranks = headline(table)
+    rows: list[dict[str, Any]] = table.to_dict("records")  # type: ignore[assignment]  # names of columns are strings
     return [
-        Column(name, heading, [_cell(row, name, form) for _, row in table.iterrows()], name in _TEXTS)
+        Column(name, heading, [_cell(row, name, form) for row in rows], name in _TEXTS)
         for name, (heading, form) in _shown(ranks).items()
         if name in table and _says_something(name, table, ranks)
     ]
@@ -279,7 +280,7 @@ def render_table(table: pd.DataFrame, style: str = "simple") -> str:
     return tabulate(rows, headings, tablefmt=style, disable_numparse=True, colalign=align)
 
 
-def _cell(row: pd.Series, name: str, form: str) -> str:
+def _cell(row: Mapping[str, Any], name: str, form: str) -> str:
     """A figure, with its standard deviation where there is one, and the number of seeds with that of those that failed."""
     if pd.isna(row[name]):
         return ""
