@@ -32,7 +32,19 @@ OF_NO_TRAINING = {
     "transformers.trainer",
 }
 OF_ADAPTERS = {"peft", "transformers.optimization", "transformers.trainer_utils"}
-OF_NO_TABLE = {"accelerate", "datasets", "flask", "mlflow.server", "openpyxl", "optuna", "peft", "ray", "torch", "transformers"}
+OF_NO_TABLE = {
+    "accelerate",
+    "datasets",
+    "flask",
+    "mlflow.server",
+    "openpyxl",
+    "optuna",
+    "peft",
+    "ray",
+    "scipy.stats",
+    "torch",
+    "transformers",
+}
 
 
 def loaded_by(stage: str, workspace, **options: str) -> set[str]:

@@ -130,7 +130,7 @@ def correlation_interval(spearman: float, examples: int) -> Interval:
 
     Of fewer than four examples nothing is known: -1 to 1.
     """
-    from scipy.stats import norm
+    from scipy.special import ndtri
 
     from pipeline.evaluation.statistics.intervals import LEVEL, Interval
 
@@ -138,6 +138,6 @@ def correlation_interval(spearman: float, examples: int) -> Interval:
         return Interval(spearman, -1.0, 1.0)
     if abs(spearman) >= 1:
         return Interval(spearman, spearman, spearman)
-    reach = float(norm.ppf((1 + LEVEL) / 2)) * math.sqrt((1 + spearman**2 / 2) / (examples - 3))
+    reach = float(ndtri((1 + LEVEL) / 2)) * math.sqrt((1 + spearman**2 / 2) / (examples - 3))
     center = math.atanh(spearman)
     return Interval(spearman, math.tanh(center - reach), math.tanh(center + reach))

@@ -1,4 +1,8 @@
-"""Estimates over texts and seeds with intervals, and how small a difference can be shown."""
+"""Estimates over texts and seeds with intervals, and how small a difference can be shown.
+
+Quantiles and tails of distributions are those of scipy.stats to the last bit, by scipy.special: the other takes a third of a
+second and 20 MB to import, and every training needs an interval.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +36,7 @@ def wilson_interval(correct: int, texts: int) -> Interval:
         correct: How many are right, of
         texts: how many, at least one.
     """
-    from scipy.special import ndtri  # scipy.stats takes a third of a second to import, and every training needs an interval
+    from scipy.special import ndtri
 
     share, width = correct / texts, float(ndtri(0.5 + LEVEL / 2))
     whole = 2 * (texts + width**2)
@@ -59,11 +63,11 @@ class Estimate:
 
     def p_value(self) -> float:
         """Of the two-sided test that the true value is 0. It is below 5 % just where the interval leaves 0 out."""
-        from scipy.stats import t
+        from scipy.special import stdtr
 
         if self.standard_error == 0:
             return 1.0 if self.value == 0 else 0.0
-        return float(2 * t.sf(abs(self.value) / self.standard_error, self.degrees_of_freedom))
+        return float(2 * stdtr(self.degrees_of_freedom, -abs(self.value) / self.standard_error))
 
     def smallest_gap(self) -> float:
         """The true difference that the same test would show at the 5 % level with 80 % power.
@@ -73,32 +77,32 @@ class Estimate:
         of few seeds is more often too small than too large.
         """
         from scipy.optimize import brentq
-        from scipy.stats import chi2, norm, t
+        from scipy.special import gammaincinv, ndtr, stdtrit
 
         if self.standard_error == 0 or self.seed_variance == 0:
             return needed_errors() * self.standard_error
         freedom = self.degrees_of_freedom * (self.seed_variance / self.standard_error**2) ** 2  # of the variance between seeds
         texts = self.standard_error**2 - self.seed_variance
-        seeds = self.seed_variance * freedom / chi2.ppf(0.5, freedom)
-        drawn = seeds * chi2.ppf((np.arange(_QUANTILES) + 0.5) / _QUANTILES, freedom) / freedom
-        needed = t.ppf((1 + LEVEL) / 2, freedom * (1 + texts / drawn) ** 2) * np.sqrt(texts + drawn)
+        seeds = self.seed_variance * freedom / (2 * gammaincinv(freedom / 2, 0.5))
+        drawn = seeds * (2 * gammaincinv(freedom / 2, (np.arange(_QUANTILES) + 0.5) / _QUANTILES)) / freedom
+        needed = stdtrit(freedom * (1 + texts / drawn) ** 2, (1 + LEVEL) / 2) * np.sqrt(texts + drawn)
         deviation = math.sqrt(texts + seeds)
-        return float(brentq(lambda gap: norm.sf((needed - gap) / deviation).mean() - POWER, 0.0, needed[-1] + 9 * deviation))
+        return float(brentq(lambda gap: ndtr((gap - needed) / deviation).mean() - POWER, 0.0, needed[-1] + 9 * deviation))
 
 
 @cache  # of single runs it is always the same, and there may be thousands
 def _reach(degrees_of_freedom: float) -> float:
     """Standard errors from the middle of a 95 % interval to its ends."""
-    from scipy.stats import t
+    from scipy.special import stdtrit
 
-    return float(t.ppf((1 + LEVEL) / 2, degrees_of_freedom))
+    return float(stdtrit(degrees_of_freedom, (1 + LEVEL) / 2))
 
 
 def needed_errors() -> float:
     """Standard errors, 2.8, that a difference must be worth for the two-sided 5 % test to show it with 80 % power."""
-    from scipy.stats import norm
+    from scipy.special import ndtri
 
-    return float(norm.ppf((1 + LEVEL) / 2) + norm.ppf(POWER))
+    return float(ndtri((1 + LEVEL) / 2) + ndtri(POWER))
 
 
 def smallest_accuracy_gap(texts: int, discordance: float = 0.05) -> float:

@@ -19,10 +19,10 @@ def exact_mcnemar(first_only: Counts, second_only: Counts) -> NDArray[np.float64
         first_only: Texts on which the first model alone is right, or the less wrong; a number, or an array of them.
         second_only: Texts on which the second alone is; of the same shape.
     """
-    from scipy.stats import binom
+    from scipy.special import betainc  # the cumulative binomial distribution; scipy.stats takes a third of a second to import
 
-    first, second = np.asarray(first_only), np.asarray(second_only)
-    p_values: NDArray[np.float64] = np.minimum(1.0, 2 * binom.cdf(np.minimum(first, second), first + second, 0.5))
+    fewer, more = np.minimum(first_only, second_only), np.maximum(first_only, second_only)
+    p_values: NDArray[np.float64] = np.minimum(1.0, 2 * betainc(more, fewer + 1, 0.5))
     return p_values
 
 
