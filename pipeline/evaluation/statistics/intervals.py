@@ -142,8 +142,6 @@ def estimate(scores: NDArray[np.float64], covariance: NDArray[np.float64], parts
             variance = float(by_seed.var(ddof=1)) / seeds
             between += variance
             of_squares += variance**2 / (seeds - 1)
-    involved = np.flatnonzero(contrast)
-    single = len(involved) == 1 and contrast[involved[0]] == 1  # the product with a thousand zeros is its own variance
-    of_texts = covariance[involved[0], involved[0]] if single else contrast @ covariance @ contrast
+    of_texts = contrast @ covariance @ contrast
     total = max(0.0, float(of_texts)) + between
     return Estimate(value, math.sqrt(total), total**2 / of_squares if of_squares else math.inf, between)
