@@ -27,7 +27,7 @@ _SPARSE_FROM = 16  # classes; a product with few non-zeros costs about as much a
 _CELLS = 4_000_000  # of any matrix held at a time
 _COUNTS = 250_000  # the same of counts, of which every metric makes several more: they stay in the processor's cache
 _FEWEST_COUNTED = 64  # resamples whose counts are made together, however many columns they have
-_HELD = 40_000_000  # scores of all resamples and runs, 320 MB; for more metrics the texts are drawn again
+_HELD = 20_000_000  # scores of all resamples and runs, 160 MB; for more metrics the texts are drawn again
 
 
 @dataclass(frozen=True)
