@@ -51,55 +51,66 @@ class Areas:
 def areas(draws: Draws) -> Areas:
     """What each class, or label, has against the rest.
 
-    Texts of one probability count as one step of the curve, as in scikit-learn. Arrays have a row for each text, or step, and a
-    column for each draw: numpy then adds and divides whole rows. All numbers but shares are whole, so their sums are exact.
+    Texts of one probability count as one step of the curve, as in scikit-learn; only steps that hold a text of the class add to
+    an area. Arrays have a row for each of these and a column for each draw: numpy then adds and divides whole rows. All numbers
+    but shares are whole, so their sums are exact.
     """
     import numpy as np
 
     weights, texts = draws.weights.T, len(draws.gold)
-    if texts**2 >= _EXACT:
+    if 2 * texts**2 >= _EXACT:
         weights = weights.astype(np.float64)
-    shape = (weights.shape[1], draws.probabilities.shape[1])
+    total = weights.sum(axis=0, dtype=np.float64)
+    shape = (len(total), draws.probabilities.shape[1])
     is_true = draws.gold if draws.gold.ndim == 2 else draws.gold[:, None] == np.arange(shape[1])
     area, precision, ranked, present = np.zeros(shape), np.zeros(shape), np.zeros(shape, bool), np.zeros(shape, bool)
     for label in range(shape[1]):
         order = np.argsort(-draws.probabilities[:, label], kind="stable")
-        said = weights[order]
-        hits = np.where(is_true[order, label, None], said, 0)
-        for counts in (said, hits):
-            _add_up(counts)
-        ends = np.append(np.flatnonzero(np.diff(draws.probabilities[order, label])), texts - 1)
-        if len(ends) < texts:
-            said, hits = said[ends], hits[ends]
-        misses = said - hits
-        new_hits = hits.copy()
-        new_hits[1:] -= hits[:-1]
-        true, false = hits[-1].astype(np.float64), misses[-1].astype(np.float64)
+        is_hit = is_true[order, label]
+        starts = np.append(0, np.flatnonzero(np.diff(draws.probabilities[order, label])) + 1)
+        stops = np.append(starts[1:], texts)
+        counted = np.append(0, np.cumsum(is_hit))  # texts of the class among the first so many
+        holds_hit = counted[stops] > counted[starts]
+        starts, stops = starts[holds_hit], stops[holds_hit]
+        of_first, of_hits = _running_sums(weights, order), _running_sums(weights, order[is_hit])
+        said, hits, hits_before = of_first[stops], of_hits[counted[stops]], of_hits[counted[starts]]
+        new_hits, true = hits - hits_before, of_hits[-1].astype(np.float64)
+        false = total - true
         present[:, label], ranked[:, label] = true > 0, (true > 0) & (false > 0)
+        before = said + of_first[starts] - hits - hits_before  # misses, twice: of equal probability half come before
+        lost = np.einsum("sd,sd->d", new_hits, before).astype(np.float64) / 2
+        area[:, label] = (true * false - lost) / np.maximum(true * false, 1)
         shares = np.multiply(new_hits, hits, dtype=np.float64)
         shares /= np.maximum(said, 1, out=said)
+        if shape[0] == 1:  # numpy adds up one column in pairs: zeros keep its order, and so the last digit of a score
+            every_step = np.zeros((len(holds_hit), 1))
+            every_step[holds_hit] = shares
+            shares = every_step
         precision[:, label] = shares.sum(axis=0) / np.maximum(true, 1)
-        before = np.einsum("sd,sd->d", new_hits, misses) + np.einsum("sd,sd->d", new_hits[1:], misses[:-1])
-        area[:, label] = (true * false - before / 2) / np.maximum(true * false, 1)  # of equal probability half come before
     return Areas(area, precision, present, ranked)
 
 
-def _add_up(counts: NDArray[Any]) -> None:
-    """Put into each row the sum of all rows down to it; whole numbers, so in any order.
+def _running_sums(weights: NDArray[Any], order: NDArray[Any]) -> NDArray[Any]:
+    """Row n is the sum of the first n rows in that order, which are of whole numbers; shape [rows + 1, draws].
 
     `numpy.cumsum` goes down one column after the other, each sum waiting for the last. Here whole rows are added: within blocks
     of rows, then block to block.
     """
-    rows = len(counts)
+    import numpy as np
+
+    rows = len(order) + 1
+    sums = np.zeros((rows, weights.shape[1]), weights.dtype)
+    sums[1:] = weights[order]
     size = math.isqrt(rows)
     whole = rows - rows % size
-    blocks = counts[:whole].reshape(-1, size, counts.shape[1])
+    blocks = sums[:whole].reshape(-1, size, weights.shape[1])
     for row in range(1, size):
         blocks[:, row] += blocks[:, row - 1]
     for block in range(1, len(blocks)):
         blocks[block] += blocks[block - 1, -1]
     for row in range(whole, rows):
-        counts[row] += counts[row - 1]
+        sums[row] += sums[row - 1]
+    return sums
 
 
 def _average_precision(draws: Draws) -> NDArray[Any]:

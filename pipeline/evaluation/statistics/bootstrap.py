@@ -18,7 +18,7 @@ from pipeline.evaluation.statistics.intervals import Estimate, estimate
 RESAMPLES = 10_000
 FEWEST_RESAMPLES = 1_000
 MOST_SORTED = 2_000_000
-"""Texts, classes and runs multiplied, of which the texts of `FEWEST_RESAMPLES` draws are sorted: half a minute."""
+"""Texts, classes and runs multiplied, of which the texts of `FEWEST_RESAMPLES` draws are sorted: some seconds."""
 
 _WORK = 2e10  # products of a weight and an indicator: a few seconds
 _WORK_OF_A_DRAW = 60

@@ -70,6 +70,19 @@ def test_resampled_scores_are_those_of_the_drawn_texts() -> None:
             np.testing.assert_allclose(found, [metric.of_answers(one) for one in each], err_msg=name)
 
 
+@pytest.mark.parametrize("texts", [1, 2, 4_000])
+def test_areas_are_scikit_learn_s_of_few_texts_and_of_so_many_that_float32_holds_no_product(texts: int) -> None:
+    given = answers(2, texts, places=6)
+    assert given.probabilities is not None
+    truth, p = np.eye(2)[given.gold], given.probabilities()
+    areas = measure(given)
+    if texts == 1:  # of one class alone
+        assert (areas["auroc"], areas["average_precision"]) == (0.5, 1.0)
+        return
+    assert areas["auroc"] == pytest.approx(peers.roc_auc_score(truth, p, average="macro"), rel=1e-12)
+    assert areas["average_precision"] == pytest.approx(peers.average_precision_score(truth, p, average="macro"), rel=1e-12)
+
+
 def test_intervals_of_probabilities_stand_beside_the_others_and_change_none() -> None:
     gold = answers(2).gold
     p = [np.roll(given.probabilities(), 0, 0) for given in (answers(2), answers(2, seed=0, places=1)) if given.probabilities]
