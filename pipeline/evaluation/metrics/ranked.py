@@ -73,11 +73,11 @@ def areas(draws: Draws) -> Areas:
         holds_hit = counted[stops] > counted[starts]
         starts, stops = starts[holds_hit], stops[holds_hit]
         of_first, of_hits = _running_sums(weights, order), _running_sums(weights, order[is_hit])
-        said, hits, hits_before = of_first[stops], of_hits[counted[stops]], of_hits[counted[starts]]
-        new_hits, true = hits - hits_before, of_hits[-1].astype(np.float64)
-        false = total - true
+        said, hits, true = of_first[stops], of_hits[counted[stops]], of_hits[-1].astype(np.float64)
+        new_hits, false = hits.copy(), total - true
+        new_hits[1:] -= hits[:-1]
         present[:, label], ranked[:, label] = true > 0, (true > 0) & (false > 0)
-        before = said + of_first[starts] - hits - hits_before  # misses, twice: of equal probability half come before
+        before = of_first[starts] + said + new_hits - 2 * hits  # misses, twice: of equal probability half come before
         lost = np.einsum("sd,sd->d", new_hits, before).astype(np.float64) / 2
         area[:, label] = (true * false - lost) / np.maximum(true * false, 1)
         shares = np.multiply(new_hits, hits, dtype=np.float64)
@@ -99,8 +99,9 @@ def _running_sums(weights: NDArray[Any], order: NDArray[Any]) -> NDArray[Any]:
     import numpy as np
 
     rows = len(order) + 1
-    sums = np.zeros((rows, weights.shape[1]), weights.dtype)
-    sums[1:] = weights[order]
+    sums = np.empty((rows, weights.shape[1]), weights.dtype)
+    sums[0] = 0
+    np.take(weights, order, axis=0, out=sums[1:], mode="clip")  # else it is copied twice
     size = math.isqrt(rows)
     whole = rows - rows % size
     blocks = sums[:whole].reshape(-1, size, weights.shape[1])

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -101,11 +99,11 @@ def resample_scores(
     for start in range(0, len(summed), at_once):
         some = summed[start : start + at_once]
         covariance |= _covariances(_score(weights, gold, blocks, classes, by_text, some) for weights in draw(resamples))
-    sorted_at_once = max(_FEWEST_COUNTED, _COUNTS // texts)
+    at_once = max(_FEWEST_COUNTED, _COUNTS // texts)
     covariance |= _covariances(
-        _score_sorted(weights[first : first + sorted_at_once], gold, to_sort)
+        _score_sorted(weights[first : first + at_once], gold, to_sort)
         for weights in draw(FEWEST_RESAMPLES)
-        for first in range(0, len(weights), sorted_at_once)
+        for first in range(0, len(weights), at_once)
     )
     as_they_are = _score(ones, gold, blocks, classes, by_text, summed) | _score_sorted(ones, gold, to_sort)
     return ResampledScores({name: values[0] for name, values in as_they_are.items()}, covariance, resamples)
@@ -265,10 +263,8 @@ def _score_sorted(
     by_metric = {metric.name: metric.from_draws for metric in resampled(_label_type(gold)) if metric.from_draws}
     weights = np.asfortranarray(weights)  # a text's draws lie together, so that they are added at once
 
-    def score(given: NDArray[np.float64]) -> list[NDArray[np.float64]]:
+    by_run = []
+    for given in probabilities:
         draws = Draws(gold, given, weights)
-        return [from_draws(draws) for from_draws in by_metric.values()]
-
-    with ThreadPoolExecutor(os.cpu_count()) as threads:  # numpy sorts and sums without holding Python's lock
-        by_run = list(threads.map(score, probabilities))
+        by_run.append([from_draws(draws) for from_draws in by_metric.values()])
     return {name: np.stack(values, axis=1) for name, values in zip(by_metric, zip(*by_run, strict=True), strict=bool(by_run))}
