@@ -22,7 +22,7 @@ _WORK = 2e10  # products of a weight and an indicator: a few seconds
 _WORK_OF_A_DRAW = 60
 _ADDED_IN_PAIRS = 8  # numbers that lie together, or more
 _SPARSE_FROM = 16  # classes; a product with few non-zeros costs about as much as one with so many dense columns
-_CELLS = 4_000_000  # of any matrix held at a time
+_CELLS = 2_000_000  # of any matrix held at a time
 _COUNTS = 250_000  # the same of counts, of which every metric makes several more: they stay in the processor's cache
 _FEWEST_COUNTED = 64  # resamples whose counts are made together, however many columns they have
 _HELD = 20_000_000  # scores of all resamples and runs, 160 MB; for more metrics the texts are drawn again
@@ -160,13 +160,15 @@ def _measure_texts(
 
 
 def _draw(texts: int, resamples: int, generator: np.random.Generator) -> Iterator[NDArray[np.float32]]:
-    """How often each text is in each resample; a few resamples at a time, shape [resamples, texts] each."""
-    step = max(1, _CELLS // texts)
-    for start in range(0, resamples, step):
-        rows = min(step, resamples - start)
-        weights = np.empty((rows, texts), np.float32)
+    """How often each text is in each resample; a few resamples at a time, shape [resamples, texts] each.
+
+    What is yielded is overwritten by the next.
+    """
+    drawn = np.empty((min(resamples, max(1, _CELLS // texts)), texts), np.float32)
+    for start in range(0, resamples, len(drawn)):
+        weights = drawn[: resamples - start]
         few = max(1, _COUNTS // texts)
-        for first in range(0, rows, few):
+        for first in range(0, len(weights), few):
             some = weights[first : first + few]
             chosen = generator.integers(0, texts, some.shape, dtype=np.int64)
             chosen += np.arange(len(some))[:, None] * texts
