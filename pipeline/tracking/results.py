@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from pipeline.evaluation.metric import list_metrics
@@ -78,9 +81,22 @@ def load_results(tracking_uri: str | None = None) -> pd.DataFrame:
     Raises:
         StoreError: The store cannot be read.
     """
-    from pipeline.tracking.mlflow_runs import MlflowTracker
+    with _uncollected():
+        from pipeline.tracking.mlflow_runs import MlflowTracker
 
-    return frame_of(MlflowTracker(tracking_uri))
+        return frame_of(MlflowTracker(tracking_uri))
+
+
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """Python's garbage collector rests: importing MLflow makes a million objects that stay, and it would walk over them all."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def frame_of(store: RunStore) -> pd.DataFrame:
