@@ -62,8 +62,8 @@ COSTS = {
 STEPS, LOGGED, EVALUATIONS = 400, 10, 4
 """Of one training: steps, after how many the loss is logged, and how often it is evaluated."""
 READ = {
-    "compare": "from pipeline.__main__ import cli; cli(['compare', '--study', 'all'])",
-    "load_results": "from pipeline import load_results; load_results()",
+    "compare": ("-m", "pipeline", "compare", "--study", "all"),
+    "load_results": ("-c", "from pipeline import load_results; load_results()"),
 }
 """What is measured, each in a process of its own."""
 _MB = 2**10  # in kB, in which Linux counts
@@ -90,11 +90,14 @@ def main(rows: int, seeds: int, texts: int, repeats: int, code: Path | None, out
 
 def read(command: str, store: Path, code: Path | None = None) -> dict[str, float]:
     """Seconds by the clock and of processor time, and the highest resident memory, of one process that reads the store."""
+    checkout = (code or Path.cwd()).absolute()  # `pipeline` is taken from the working folder
     address = {"MLFLOW_TRACKING_URI": f"sqlite:///{store.absolute() / 'mlflow.db'}"}
-    path = {"PYTHONPATH": str((code or Path.cwd()).absolute())}
     began = time.perf_counter()
     process = subprocess.Popen(
-        [sys.executable, "-c", READ[command]], stdout=subprocess.DEVNULL, env=os.environ | address | path
+        [sys.executable, *READ[command]],
+        stdout=subprocess.DEVNULL,
+        cwd=checkout,
+        env=os.environ | address | {"PYTHONPATH": str(checkout)},
     )
     _, status, used = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
