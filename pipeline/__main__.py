@@ -4,12 +4,12 @@ import importlib
 import inspect
 import os
 import platform
-import signal
 import sys
 from typing import Any, NoReturn
 
 import click
 
+from pipeline import interruption
 from pipeline.errors import PipelineError, printable, unknown
 from pipeline.failures import foreseen
 
@@ -126,7 +126,7 @@ def _run(stage: str, given: dict[str, str]) -> None:
     if platform.system() == "Windows":
         _fail(stage, _NO_WINDOWS, 2)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # its threads and our processes do not mix
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # asked to end: close the run, as for Ctrl-C
+    interruption.listen()
     try:
         if stage == "main" and given.get("dry_run", "").lower() in ("", "false"):
             _prepare_processes()
@@ -140,8 +140,11 @@ def _run(stage: str, given: dict[str, str]) -> None:
     except PipelineError as error:
         shown = foreseen(error) or error
         _fail(stage, str(shown), shown.exit_status)
-    except KeyboardInterrupt:
-        _fail(stage, "Interrupted. Run the same command to resume from the last checkpoint.", 130)
+    except KeyboardInterrupt as error:
+        by = f" by {error}" if str(error) not in ("", "SIGINT") else ""
+        _fail(
+            stage, f"Interrupted{by}. Run the same command to resume from the last checkpoint.", interruption.status_of(error)
+        )
     except Exception as error:
         if (failure := foreseen(error)) is None:
             raise
@@ -158,7 +161,7 @@ def _prepare_processes() -> None:
 def _fail(stage: str, message: str, status: int) -> NoReturn:
     """Say what went wrong, on the terminal and on the run that MLflow made for us, and exit."""
     click.echo(f"Error: {message}", err=True)
-    _close_given_run(stage, message, killed=status == 130)
+    _close_given_run(stage, message, killed=status in interruption.STATUSES)
     sys.exit(status)
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 from pipeline.errors import DamageError, PipelineError, RunError, StoreError
 from pipeline.failures import foreseen
 from pipeline.hashing import hash_file
+from pipeline.interruption import held
 from pipeline.registry import OBJECTIVES
 from pipeline.tracking.tags import CHECKSUM, under_todays_names
 
@@ -237,8 +238,8 @@ def closing(logger: RunLogger) -> Iterator[RunLogger]:
     """Close the run at the end: FINISHED, FAILED with the reason, or KILLED where it was interrupted."""
     try:
         yield logger
-    except KeyboardInterrupt:
-        _close(logger, "KILLED", "interrupted")
+    except KeyboardInterrupt as error:
+        _close(logger, "KILLED", f"interrupted{f' by {error}' if str(error) else ''}")
         raise
     except PipelineError as error:
         _close(logger, "FAILED", str(foreseen(error) or error))
@@ -246,12 +247,13 @@ def closing(logger: RunLogger) -> Iterator[RunLogger]:
     except BaseException as error:
         _close(logger, "FAILED", str(foreseen(error) or f"{type(error).__name__}: {error}"))
         raise
-    logger.finish("FINISHED")
+    with held():
+        logger.finish("FINISHED")
 
 
 def _close(logger: RunLogger, status: Status, detail: str) -> None:
     """Close the run if the store can be reached; what went wrong before is what is said, and not that it cannot."""
-    with contextlib.suppress(StoreError):
+    with contextlib.suppress(StoreError), held():
         logger.finish(status, detail)
 
 

@@ -115,7 +115,7 @@ class CheckpointFolder:
         if damaged := find_damage(self._folder(step), (_WEIGHTS, _STATE, _PROGRESS)):
             return damaged
         best = json.loads((self._folder(step) / _PROGRESS).read_text()).get("best_step", step)
-        return find_damage(self._folder(best), [_WEIGHTS]) if best != step else None
+        return find_damage(self._folder(best), [_WEIGHTS]) if best not in (0, step) else None  # 0: none was evaluated yet
 
     def restore(
         self, model: nn.Module, plan: ParameterPlan, optimizer: Any, scaler: Any, strategy: Strategy, rank: int = 0

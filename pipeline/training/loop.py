@@ -8,6 +8,7 @@ from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from pipeline import interruption
 from pipeline.data.batching import Batch, Examples, cut_batch, load_batch, plan_epoch
 from pipeline.modeling.gradient_checkpointing import recomputed_layers
 from pipeline.training.acceleration.base import accelerated
@@ -48,11 +49,12 @@ def fit(plan: FitPlan, callback: Callback) -> FitResult:
 
     Raises:
         TrainingError: The loss became NaN or infinite.
+        Interrupted: The process was asked to end; there is a checkpoint of the last whole step.
     """
     distributed = find_context(plan.config.num_processes)
     accelerator = make_accelerator(plan.precision, **distributed.accelerator_options())
     layers = recomputed_layers(plan.model, plan.encoder) if plan.config.gradient_checkpointing else contextlib.nullcontext()
-    with accelerated(plan, accelerator.device) as accelerated_plan, layers:
+    with accelerated(plan, accelerator.device) as accelerated_plan, layers, interruption.held():
         train = _solve if plan.strategy.is_solved else _fit
         return train(accelerated_plan, callback, accelerator, distributed)
 
@@ -80,11 +82,36 @@ def _fit(plan: FitPlan, callback: Callback, accelerator: Any, distributed: Distr
         graphs = StepGraphs(optimizer, plan.total_steps - progress.step)
     losses: list[torch.Tensor] = []  # read at logging points only, all at once: reading waits for the device
 
+    def save() -> None:
+        with watch.running():
+            read_losses(progress, stack(distributed.average(losses)).tolist() if losses else [])
+            losses.clear()
+        progress.train_seconds = watch.seconds
+        state = asdict(progress), plan.strategy, distributed.gather(generator_states())
+        write = partial(plan.checkpoints.save, progress.step, progress.best_step, plan.model, plan.parameters)
+        ended = progress.stopped or progress.step == plan.total_steps
+        distributed.broadcast(partial(write, None if ended else optimizer, accelerator.scaler, *state))
+
+    def evaluate(inputs: PhaseInputs, stop: bool = False) -> None:
+        try:
+            _evaluate(plan, progress, callback, model, inputs.validation, accelerator.device, distributed)
+            progress.stopped = stop or patience_is_over(plan.config, progress)
+        except interruption.Interrupted as error:
+            if error.is_in_order:
+                save()
+            raise
+        save()
+
+    if plan.awaits_evaluation(progress):  # it was interrupted in the middle of one
+        phase = plan.parameters.phase_of((progress.step - 1) // plan.steps_per_epoch)
+        plan.parameters.enter_phase(plan.model, phase)
+        evaluate(inputs_by_phase.of(phase, progress))
     while progress.step < plan.total_steps and not progress.stopped:
         epoch, position = divmod(progress.step, plan.steps_per_epoch)
         phase = plan.parameters.phase_of(epoch)
         plan.parameters.enter_phase(plan.model, phase)
-        inputs = inputs_by_phase.of(phase, progress)
+        with interruption.admitted():
+            inputs = inputs_by_phase.of(phase, progress)
         flops = FlopCounter.of(plan.encoder, plan.parameters, phase, inputs.uses_cache, plan.trims_last_layer)
         batches = plan_epoch(plan.train.lengths, plan.config.batch_size, seeds.order, epoch)
         wrapped = distributed.wrap(model, phase)
@@ -122,15 +149,12 @@ def _fit(plan: FitPlan, callback: Callback, accelerator: Any, distributed: Distr
                 report(progress, callback, {"train/loss": mean, "train/learning_rate": rate})
                 progress.window = []
             if evaluates:
-                _evaluate(plan, progress, callback, model, inputs.validation, accelerator.device, distributed)
-                progress.stopped = stop or patience_is_over(plan.config, progress)
-                progress.train_seconds = watch.seconds
-                ended = progress.stopped or progress.step == plan.total_steps
-                state = asdict(progress), plan.strategy, distributed.gather(generator_states())
-                save = partial(plan.checkpoints.save, progress.step, progress.best_step, plan.model, plan.parameters)
-                distributed.broadcast(partial(save, None if ended else optimizer, accelerator.scaler, *state))
+                evaluate(inputs, stop)
                 if progress.stopped:
                     break
+            elif interruption.is_asked():
+                save()
+            interruption.admit()
     if progress.best_step != progress.step:
         plan.checkpoints.load_weights(progress.best_step, plan.model, plan.parameters)
     accelerator.free_memory()
@@ -186,7 +210,8 @@ def _solve(plan: FitPlan, callback: Callback, accelerator: Any, distributed: Dis
     model = accelerator.prepare_model(plan.model, evaluation_mode=True)
     progress, watch = Progress(), Stopwatch()
     plan.parameters.enter_phase(plan.model, 0)
-    inputs = InputsByPhase(plan, callback, accelerator.device, distributed).of(0, progress)
+    with interruption.admitted():
+        inputs = InputsByPhase(plan, callback, accelerator.device, distributed).of(0, progress)
     with watch.running():
         solution = solve_head(plan.strategy, model, plan.parameters, inputs.train, plan.build_loss(), accelerator.device)
     progress.step, progress.loss_sum, progress.train_seconds = 1, solution.loss, watch.seconds
@@ -223,6 +248,7 @@ def _evaluate(
     device: Any,
     distributed: DistributedContext,
 ) -> None:
-    logits = predict_logits(model, validation, device, plan.largest_batch, distributed)
+    with interruption.admitted():
+        logits = predict_logits(model, validation, device, plan.largest_batch, distributed)
     scores = distributed.broadcast(lambda: plan.task.score(plan.validation.labels, logits))
     note_evaluation(plan.config, progress, callback, scores)

@@ -247,6 +247,11 @@ class FitPlan:
         """Optimizer steps of the whole training."""
         return self.steps_per_epoch * self.config.epochs
 
+    def awaits_evaluation(self, progress: Progress) -> bool:
+        """Whether training stands at a step after which validation data are scored, and they were not yet."""
+        scored = any(step == progress.step and f"val/{LOSS}" in metrics for step, metrics in reversed(progress.history[-2:]))
+        return progress.step > 0 and self.evaluation_is_due(progress.step) and not scored
+
     def evaluation_is_due(self, step: int) -> bool:
         """Whether validation data are scored after this step."""
         every = self.config.eval_steps or self.steps_per_epoch

@@ -2,6 +2,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from signal import SIGHUP, SIGTERM
 from types import SimpleNamespace
 
 import pytest
@@ -13,6 +14,7 @@ from pipeline.config.fields import describe_fields
 from pipeline.config.options import LONGER_SPELLINGS, STAGE_CONFIGS, group_options, is_typed
 from pipeline.config.stage import flag
 from pipeline.errors import PipelineError, TrainingError
+from pipeline.interruption import Interrupted
 from pipeline.recipes import list_recipes
 from pipeline.strategies.base import list_strategies
 
@@ -102,6 +104,8 @@ def test_mistakes_exit_with_2_before_the_stage_runs_and_without_a_traceback(stag
     [
         (TrainingError("The loss became NaN."), 1, "Error: The loss became NaN."),
         (KeyboardInterrupt(), 130, "Error: Interrupted. Run the same command to resume from the last checkpoint."),
+        (Interrupted(SIGTERM), 143, "Error: Interrupted by SIGTERM. Run the same command to resume from the last checkpoint."),
+        (Interrupted(SIGHUP), 129, "Error: Interrupted by SIGHUP. Run the same command to resume from the last checkpoint."),
     ],
 )
 def test_failures_end_with_their_message_and_status(

@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 
 from pipeline.errors import PipelineError
 from pipeline.failures import foreseen, unforeseen
+from pipeline.interruption import Interrupted
 from pipeline.stages.processes.workers import end_with_parent, fork_context
 
 T = TypeVar("T")
@@ -74,7 +75,7 @@ def run_processes(count: int, function: Callable[..., T], *arguments: Any) -> T:
         try:
             results: dict[int, T] = elastic_launch(config, _work)(senders, _threads(count), function, *arguments)
         except SignalException as error:
-            raise KeyboardInterrupt from error
+            raise Interrupted(error.sigval) from error
         except ChildFailedError as error:
             rank, failure = error.get_first_failure()
             receiver = pipes[rank][0]

@@ -19,6 +19,7 @@ from typing import Any, Generic, TypeVar
 
 from filelock import FileLock, Timeout
 
+from pipeline import interruption
 from pipeline.errors import PipelineError, ProcessLostError
 from pipeline.failures import foreseen, unforeseen
 from pipeline.known import share, take_over
@@ -28,7 +29,6 @@ T = TypeVar("T")
 _PRELOADED = ["pipeline.stages.processes.preload"]
 SECONDS_TO_CLOSE = 30
 """How long a process that was told to end may take to close its run."""
-_INTERRUPTED = 128 + signal.SIGINT  # exit status, as shells have it
 
 
 @contextlib.contextmanager
@@ -77,7 +77,7 @@ class WorkerProcess(Generic[T]):
             has_answered = True
         except EOFError as error:
             self._process.join()
-            if self._process.exitcode == _INTERRUPTED:
+            if self._process.exitcode in interruption.STATUSES:
                 raise ProcessLostError("The process of this run was told to end from outside, and closed its run.") from error
             raise ProcessLostError(
                 "The process of this run was killed from outside; the system may have run out of memory. "
@@ -168,24 +168,20 @@ def _work(
     os.environ.clear()  # the one we are forked from was started with that of another moment
     os.environ.update(environment)
     take_over(known)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which terminates us once
-    signal.signal(signal.SIGTERM, _interrupt_once)
+    for number in (signal.SIGINT, signal.SIGHUP):  # they reach the parent, which terminates us
+        signal.signal(number, signal.SIG_IGN)
+    interruption.listen(signal.SIGTERM, ignore_more=True)
     threading.Thread(target=end_with_parent, daemon=True).start()
     try:
         sender.send((True, function(*arguments, **keywords)))
     except PipelineError as error:
         sender.send((False, foreseen(error) or error))
-    except KeyboardInterrupt:  # the parent asked for it, or is gone; a traceback would tell nobody anything
-        sys.exit(_INTERRUPTED)
+    except KeyboardInterrupt as error:  # the parent asked for it, or is gone; a traceback would tell nobody anything
+        sys.exit(interruption.status_of(error))
     except Exception as error:  # whatever it is, it must not end the other runs
         if not foreseen(error):
             traceback.print_exc()
         sender.send((False, unforeseen(error)))
-
-
-def _interrupt_once(number: int, _frame: object) -> None:
-    signal.signal(number, signal.SIG_IGN)
-    raise KeyboardInterrupt
 
 
 def end_with_parent() -> None:

@@ -2,15 +2,19 @@
 
 import dataclasses
 import json
+import os
+import signal
 
 import pytest
 import torch
 
+from pipeline import interruption
 from pipeline.config.fields import config_class
 from pipeline.errors import TrainingError
 from pipeline.strategies.base import Strategy, create_strategy
 from pipeline.training import loop
 from pipeline.training.checkpoints import CheckpointFolder, trained_state
+from pipeline.training.inference import predict_logits
 
 ROWS, STEPS = 40, 5  # examples, and steps per epoch in batches of 8
 
@@ -76,6 +80,51 @@ def test_an_interrupted_training_ends_bit_equal(prepare, watch, tmp_path, strate
     assert recorded + second.logs == whole.logs
     assert second.steps == list(range(last + 1, 3 * STEPS + 1))
     measured = ("best", "best_step", "steps", "train_loss_mean", "examples", "tokens", "flops")
+    assert {name: getattr(result, name) for name in measured} == {name: getattr(expected, name) for name in measured}
+
+
+@pytest.fixture
+def listening():
+    """Signals are answered as on the command line."""
+    before = {number: signal.getsignal(number) for number in interruption.ASKING}
+    interruption.listen()
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("asked_at", [1, 4, 5, 9, 11])
+@pytest.mark.parametrize("while_scoring", [False, True], ids=["after-a-step", "while-scoring"])
+def test_who_is_asked_to_end_leaves_a_checkpoint_of_the_last_step(
+    prepare, watch, tmp_path, monkeypatch, listening, asked_at, while_scoring
+):
+    options = {"epochs": 3, "eval_steps": 4, "logging_steps": 3, "dropout": 0.2}
+    whole, first, second = watch(), watch(), watch()
+    built, train = prepare(folder="whole", watcher=whole, **options)
+    expected = train()
+
+    def ask(*_):
+        if first.steps[-1] >= asked_at:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    _, begin = prepare(folder="parts", watcher=first, **options)
+    with monkeypatch.context() as patch:
+        if while_scoring:
+            patch.setattr(loop, "predict_logits", lambda *arguments: ask() or predict_logits(*arguments))
+        else:
+            first.after_step = ask
+        with pytest.raises(interruption.Interrupted):
+            begin()
+    left = CheckpointFolder(tmp_path / "parts")
+    last = left.find_usable()
+    assert last == first.steps[-1] == (-(-asked_at // 4) * 4 if while_scoring else asked_at)
+    resumed, go_on = prepare(folder="parts", watcher=second, **options)
+    result = go_on()
+    assert result.resumed_from == last
+    assert second.steps == list(range(last + 1, 3 * STEPS + 1))
+    assert same(trained_state(built.model, built.parameters), trained_state(resumed.model, resumed.parameters))
+    assert first.logs + second.logs == whole.logs
+    measured = ("best", "best_step", "train_loss_mean", "examples", "tokens", "flops")
     assert {name: getattr(result, name) for name in measured} == {name: getattr(expected, name) for name in measured}
 
 
