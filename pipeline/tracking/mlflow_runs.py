@@ -18,12 +18,13 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from pipeline.errors import RunError, StoreError, hide_credentials
+from pipeline.tracking.abandoned import describe_process, is_gone
 from pipeline.tracking.mlflow_logger import MlflowLogger, local_folder
 from pipeline.tracking.retrying_client import RetryingClient, store_error, store_errors
 from pipeline.tracking.runs import Run, RunLogger, Status, check_artifact, is_intact, only_folder
 from pipeline.tracking.sql_reader import SqlReader, StoredRun, open_reader
 from pipeline.tracking.store_file import database_file, ensure_store
-from pipeline.tracking.tags import TEXT_LIMIT, under_former_names
+from pipeline.tracking.tags import TEXT_LIMIT, Tag, under_former_names
 
 EXPERIMENT = "fairtune"
 # What the MLflow UI shows of an experiment, and of which kind it takes it to be.
@@ -80,6 +81,8 @@ class MlflowTracker:
     def start(self, name: str, parent_id: str | None = None, tags: Mapping[str, str] | None = None) -> RunLogger:
         """A new run, or the one that `mlflow run` made for this process."""
         given = self.assigned_run_id()
+        if parent_id is None:
+            self._close_abandoned()
         if parent_id is None and given is not None:
             logger = self.reopen(given)
             logger.set_tags(tags or {})
@@ -94,7 +97,7 @@ class MlflowTracker:
                 self._mark_experiment(experiment_id)
             self._check_artifacts(self.client.get_experiment(experiment_id).artifact_location)
             parent = {_PARENT: parent_id} if parent_id else {}
-            ours = {str(tag): value for tag, value in (tags or {}).items()}
+            ours = {str(tag): value for tag, value in {**(tags or {}), Tag.PROCESS: describe_process()}.items()}
             run = self.client.create_run(experiment_id, run_name=name, tags={**ours, **parent, "mlflow.user": _user()})
         return MlflowLogger(self.client, run.info.run_id)
 
@@ -104,9 +107,19 @@ class MlflowTracker:
             run = self.client.get_run(run_id)
             self._check_artifacts(run.info.artifact_uri)
             self.client.update_run(run_id, status="RUNNING")
+            self.client.set_tag(run_id, Tag.PROCESS, describe_process())
             if "status_detail" in run.data.tags:  # why it ended before says nothing of how it ends now
                 self.client.delete_tag(run_id, "status_detail")
         return MlflowLogger(self.client, run_id)
+
+    def _close_abandoned(self) -> None:
+        """Mark runs as KILLED that count as running, and whose process is gone: it was killed, or could not reach the store."""
+        with store_errors("read", self.tracking_uri):
+            experiments = [experiment.experiment_id for experiment in self.client.search_experiments()]
+            running = self.client.search_runs(experiments, "attributes.status = 'RUNNING'") if experiments else []
+        for run in running:
+            if is_gone(run.data.tags.get(Tag.PROCESS, "")):
+                MlflowLogger(self.client, run.info.run_id).finish("KILLED", "its process was gone when the next run began")
 
     def open_for_update(self, run_id: str) -> RunLogger:
         """Write to a run that exists and leave its status as it is."""

@@ -56,6 +56,7 @@ class Tag(StrEnum):
     FAILED_TRIALS = f"{PREFIX}failed_trials"
     PRUNED_AT = f"{PREFIX}pruned_at"
     BEST_RUN_ID = f"{PREFIX}best_run_id"
+    PROCESS = f"{PREFIX}process"
     PLANNED = f"{PREFIX}planned"
     REUSED = f"{PREFIX}reused"
     NOT_RUN = f"{PREFIX}not_run"

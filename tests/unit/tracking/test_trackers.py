@@ -208,7 +208,7 @@ def test_every_tag_that_the_reference_names_is_a_column():
     contract, rest = section.split("| tag | on |")
     named = re.findall(r"`(\w+)`", contract) + re.findall(r"`(fairtune\.\w+)`", rest)
     assert {"stage", Tag.REPRODUCES, Tag.TUNED_BY, Tag.BEST_RUN_ID} <= set(named)
-    assert set(named) == {*results._TAGS, Tag.PLANNED, Tag.REUSED, Tag.NOT_RUN, Tag.DOUBTS}
+    assert set(named) == {*results._TAGS, Tag.PROCESS, Tag.PLANNED, Tag.REUSED, Tag.NOT_RUN, Tag.DOUBTS}
 
 
 def test_tags_that_are_numbers_are_typed_and_others_are_not():
