@@ -87,6 +87,9 @@ class Clock:
         if "train/loss" in metrics:
             self.losses.append(metrics["train/loss"])
 
+    def check(self) -> None:
+        """Nothing to hold."""
+
     def on_cache_progress(self, examples: int, total: int) -> None:
         """Not timed: what is computed once is no part of a step."""
 

@@ -132,9 +132,11 @@ def _run(stage: str, given: dict[str, str]) -> None:
             _prepare_processes()
         from pipeline.config.options import STAGE_CONFIGS
         from pipeline.stages.configure import check_folders, configure
+        from pipeline.tracking.runs import wait_for_store
 
         config = configure(STAGE_CONFIGS[stage], given)
         check_folders(config)
+        wait_for_store(config.store_patience_seconds)
         run = importlib.import_module(f"pipeline.stages.{stage}").run
         run(config)
     except PipelineError as error:

@@ -96,6 +96,10 @@ class StoreError(PipelineError):
     """The tracking store cannot be written or read."""
 
 
+class StoreAwayError(StoreError):
+    """The tracking store does not answer, or answers that it cannot at the moment; the same request may succeed later."""
+
+
 class SystemFailureError(PipelineError):
     """The system gave out: a full disk, no memory left, a folder that may not be written to. See `pipeline.failures`."""
 

@@ -66,6 +66,9 @@ class Watcher:
     def on_log(self, step: int, metrics: Mapping[str, float]) -> None:
         self.logs.append((step, dict(metrics)))
 
+    def check(self) -> None:
+        pass
+
     def on_cache_progress(self, examples: int, total: int) -> None:
         self.prefix.append((examples, total))
 

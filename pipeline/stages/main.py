@@ -10,7 +10,7 @@ from typing import Any
 from pipeline import config as configs
 from pipeline.config.fields import as_dict, describe_fields
 from pipeline.config.identity import identify
-from pipeline.errors import PipelineError, in_one_line
+from pipeline.errors import PipelineError, StoreAwayError, in_one_line
 from pipeline.hashing import digest
 from pipeline.stages import compare, prepare_data, tune
 from pipeline.stages.executor import Executor, Work, create_executor, stopping
@@ -150,6 +150,8 @@ def _carry_out(
             try:
                 search = tune.run(search_config(plan.config, inputs.config), tracker, study.run_id, processes)
                 inputs, tags = find_inputs(search.best_config), dict(search.tags)
+            except StoreAwayError:  # the others would wait for it, too
+                raise
             except PipelineError as error:
                 close_unfinished(tracker, study.run_id, str(error))
                 say(f"{name} failed: {in_one_line(error)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import shlex
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.config.stage import flag
-from pipeline.errors import printable
+from pipeline.errors import StoreError, printable
 from pipeline.evaluation.metric import Metric, list_metrics
 from pipeline.evaluation.metrics.macro import RECALL
 from pipeline.evaluation.statistics.chance import SWAPPED, is_far_below_chance
@@ -84,7 +85,7 @@ class TrainingObserver:
         """
         self._stop_rule, self._stops = stop_rule, False
         self._class_counts, self._remarked = class_counts, False
-        self._logger = logger
+        self._logger, self._outbox = logger, logger.open_outbox()
         self._title = title
         self._already_logged = already_logged
         self._last_line = time.monotonic()
@@ -111,7 +112,7 @@ class TrainingObserver:
         """Record, and show evaluations."""
         fresh = {name: value for name, value in metrics.items() if (name, step) not in self._already_logged}
         if fresh:
-            self._logger.log_metrics(fresh, step)
+            self._outbox.log_metrics(fresh, step)
         self._loss = metrics.get("train/loss", self._loss)
         if self._bar is not None:
             self._bar.set_postfix(loss=f"{self._loss:.4f}")
@@ -132,8 +133,26 @@ class TrainingObserver:
         """Whether the stop rule has said so; else whoever watches ends a run by interrupting it."""
         return self._stops
 
+    def check(self) -> None:
+        """Hold that the store was not away for too long.
+
+        Raises:
+            StoreAwayError: It was.
+        """
+        self._outbox.check()
+
+    def settle(self) -> None:
+        """Wait until the run holds all that was reported.
+
+        Raises:
+            StoreAwayError: The store stayed away.
+        """
+        self._outbox.close()
+
     def close(self) -> None:
-        """Take the bar away."""
+        """Take the bar away, and deliver once more what the run does not hold yet."""
+        with contextlib.suppress(StoreError):
+            self._outbox.deliver()
         if self._bar is not None:
             self._bar.close()
 

@@ -148,10 +148,14 @@ def logged_points(tracker: Tracker, run_id: str) -> frozenset[tuple[str, int]]:
     return frozenset((name, step) for name in names for step, _ in tracker.history(run_id, name))
 
 
-def replay_history(attempt: Attempt, logger: RunLogger) -> None:
-    """Write what the interrupted run had reported up to its last checkpoint into the run that carries it on."""
+def replay_history(attempt: Attempt, logger: RunLogger, already: frozenset[tuple[str, int]]) -> None:
+    """Write what had been reported up to the last checkpoint into the run that carries it on, but for what it holds already.
+
+    The run itself lacks what was measured while the store was away.
+    """
     for step, metrics in attempt.checkpoints.history():
-        logger.log_metrics(metrics, step)
+        if missing := {name: value for name, value in metrics.items() if (name, step) not in already}:
+            logger.log_metrics(missing, step)
 
 
 def _folder(inputs: TrainingInputs) -> CheckpointFolder:

@@ -174,10 +174,10 @@ def _train(job: _Job, logger: RunLogger, only_helps: bool = False) -> TrainResul
     already = frozenset[tuple[str, int]]() if job.replay else logged_points(job.tracker, logger.run_id)
     counts = count_classes(texts.validation.labels, inputs.prepared.manifest.classes)
     callback = TrainingObserver(logger, config.title, already, job.stop_rule, counts)
-    if job.replay:
-        replay_history(job.attempt, logger)
+    replay_history(job.attempt, logger, already)
     try:
         result = job.fit_with(plan_fit(inputs, texts, built, precision, job.attempt.checkpoints), callback)
+        callback.settle()
     finally:
         callback.close()
     if not only_helps:
@@ -213,6 +213,7 @@ def _train_baseline(inputs: BaselineInputs, job: _Job, logger: RunLogger) -> Tra
     callback = TrainingObserver(logger, config.title, already, job.stop_rule, counts)
     try:
         trained = train_baseline(inputs, train, validation, callback)
+        callback.settle()
     finally:
         callback.close()
     learned, peaks = trained.model.learned, memory.peaks()

@@ -20,8 +20,9 @@ from mlflow.entities import DatasetInput, InputTag, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 
 from pipeline.errors import ExhaustedStoreError, printable
+from pipeline.tracking.outbox import Outbox
 from pipeline.tracking.retrying_client import RetryingClient, store_errors
-from pipeline.tracking.runs import Status, checksum_tag, fresh_params
+from pipeline.tracking.runs import Status, checksum_tag, fresh_params, store_patience
 from pipeline.tracking.servable import save_servable
 from pipeline.tracking.tags import TEXT_LIMIT
 
@@ -57,8 +58,19 @@ class MlflowLogger:
 
     def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
         """Record measured numbers."""
-        now = time.time_ns() // 1_000_000
-        entries = [Metric(name, float(value), now, step) for name, value in metrics.items()]
+        self._log_metrics(metrics, step, time.time_ns() // 1_000_000)
+
+    def open_outbox(self) -> Outbox:
+        """For metrics by step; MLflow records what is equal in value, step and time once."""
+
+        def write(metrics: Mapping[str, float], step: int, milliseconds: int) -> None:
+            with self.client.asking_once():
+                self._log_metrics(metrics, step, milliseconds)
+
+        return Outbox(write, store_patience())
+
+    def _log_metrics(self, metrics: Mapping[str, float], step: int, milliseconds: int) -> None:
+        entries = [Metric(name, float(value), milliseconds, step) for name, value in metrics.items()]
         with self._writing():
             for start in range(0, len(entries), _METRICS_AT_ONCE):
                 self.client.log_batch(self.run_id, metrics=entries[start : start + _METRICS_AT_ONCE])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import multiprocessing
 import os
 import re
 import shlex
@@ -20,7 +21,7 @@ from mlflow.tracking import MlflowClient
 from pipeline.errors import RunError, StoreError, hide_credentials
 from pipeline.tracking.abandoned import describe_process, is_gone
 from pipeline.tracking.mlflow_logger import MlflowLogger, local_folder
-from pipeline.tracking.retrying_client import RetryingClient, store_error, store_errors
+from pipeline.tracking.retrying_client import RetryingClient, environment, store_error, store_errors
 from pipeline.tracking.runs import Run, RunLogger, Status, check_artifact, is_intact, only_folder
 from pipeline.tracking.sql_reader import SqlReader, StoredRun, open_reader
 from pipeline.tracking.store_file import database_file, ensure_store
@@ -63,12 +64,14 @@ class MlflowTracker:
         """
         try:
             ensure_store(tracking_uri or mlflow.get_tracking_uri())
-            self.client = RetryingClient(tracking_uri)
+            # A server that is not there is said in seconds where a command begins; what a study has started waits for it.
+            self.client = RetryingClient(tracking_uri, waits=multiprocessing.parent_process() is not None)
             self.tracking_uri = self.client.tracking_uri
             self._places: dict[str, tuple[str, str]] = {}
             if database_file(self.tracking_uri) is None:  # which the client has opened by now
-                with _environment("MLFLOW_HTTP_REQUEST_MAX_RETRIES", os.environ.get("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")):
-                    self.client.search_experiments(max_results=1)  # a server that is not there is said in seconds, not minutes
+                with environment({"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2"}):
+                    self.client.search_experiments(max_results=1)
+            self.client.waits = True
         except StoreError:
             raise
         except Exception as error:  # also what SQLAlchemy, a driver that is missing or the address itself raise
@@ -238,7 +241,7 @@ class MlflowTracker:
         folder.mkdir(parents=True, exist_ok=True)
         try:
             # No progress bar, which MLflow draws even where there is no terminal.
-            with _environment("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false"):
+            with environment({"MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}):
                 file = Path(self.client.download_artifacts(run_id, path, str(folder)))
         except (MlflowException, OSError) as error:
             raise RunError(
@@ -346,7 +349,7 @@ def store_exists() -> bool:
 def mark_failed(run_id: str, stage: str, reason: str, killed: bool = False) -> None:
     """Close the run that `mlflow run` made for a stage that failed before it could open it; never raises."""
     # What failed may be the store itself, and the user waits for the message: it is not asked for long.
-    with contextlib.suppress(Exception), _environment("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2"):
+    with contextlib.suppress(Exception), environment({"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2"}):
         if not store_exists():  # MLflow would make it, and not all at once
             return
         client = MlflowClient()
@@ -362,16 +365,3 @@ def _user() -> str:
         return getpass.getuser()
     except (KeyError, OSError):
         return "unknown"
-
-
-@contextlib.contextmanager
-def _environment(name: str, value: str) -> Iterator[None]:
-    before = os.environ.get(name)
-    os.environ[name] = value
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[name]
-        else:
-            os.environ[name] = before

@@ -5,20 +5,33 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
-from collections.abc import Callable, Iterator
+import os
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
-from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_delay, wait_random
+from tenacity import RetryCallState, Retrying, retry_if_exception, wait_random
 
-from pipeline.errors import ExhaustedStoreError, StoreError, SystemFailureError, hide_credentials, shorten
+from pipeline.errors import (
+    ExhaustedStoreError,
+    StoreAwayError,
+    StoreError,
+    SystemFailureError,
+    hide_credentials,
+    shorten,
+)
 from pipeline.failures import foreseen
+from pipeline.tracking.runs import store_patience
 from pipeline.tracking.store_file import database_file
 
 T = TypeVar("T")
 _LOG = logging.getLogger(__name__)
-_PATIENCE = 180.0  # seconds; MLflow itself gives up after 20, which a slow disk or a copy of the file can take
+_LOCKED_SECONDS = 180.0
+"""How long a locked file is asked again; MLflow itself gives up after 20, which a slow disk or a copy of the file can take."""
+SECONDS_BETWEEN_LINES = 30.0
 
 
 @contextlib.contextmanager
@@ -37,6 +50,10 @@ def store_error(verb: str, address: str, error: Exception) -> StoreError:
         return ExhaustedStoreError(hide_credentials(f"The tracking store {address} cannot be {verb}: {failure}"))
     # What SQLAlchemy says ends with the statement.
     reason = shorten(" ".join(str(error).partition("[SQL:")[0].split()), 500).rstrip(".")
+    if is_away(error):
+        why = next((said for pattern, said in _WHY_AWAY.items() if re.search(pattern, reason, re.IGNORECASE)), reason)
+        message = f"The tracking store {address} cannot be {verb}: {why}."
+        return StoreAwayError(hide_credentials(f"{message} {_BRING_BACK}"))
     if is_locked(error):
         advice = "Another process has locked it for minutes: end that process, or use a tracking server."
     elif "mlflow db upgrade" in reason:  # says itself what to do
@@ -55,27 +72,70 @@ def is_locked(error: BaseException) -> bool:
     return "database is locked" in str(error)
 
 
-class RetryingClient:
-    """An `MlflowClient` whose calls are made again while the store's file is locked.
+_AWAY = re.compile(
+    r"API request to \S+ failed with exception|too many \d+ error responses|failed with error code (5\d\d|408|429)\b"
+    r"|OperationalError.*(connect|closed|shutting down|starting up|terminat)",
+    re.IGNORECASE | re.DOTALL,
+)
 
-    What SQLite refuses this way it has not begun, or has taken back, so no run is made twice. Once three minutes did not
-    help, later calls are refused at once. What else goes wrong is raised at once, too; MLflow's own client asks servers again.
+
+_WHY_AWAY = {
+    "connection refused": "the connection was refused",
+    "name or service not known|name resolution|nodename nor servname": "no machine of that name is known",
+    "timed out|timeout": "it does not answer in time",
+    "too many 5|error code 5": "it answers that it has failed (HTTP 5xx)",
+}
+_BRING_BACK = (
+    "Check MLFLOW_TRACKING_URI and that the server is up, and run the same command again: it resumes. "
+    "--store-patience-seconds is how long it is waited for."
+)
+
+
+def is_away(error: BaseException) -> bool:
+    """Whether a server did not answer, or answered that it cannot at the moment."""
+    return _AWAY.search(str(error)) is not None
+
+
+_SAME_ROW = re.compile(
+    r"UNIQUE constraint failed: (datasets|inputs)\."
+    r"|duplicate key value violates unique constraint \"(datasets|inputs)_"
+)
+
+
+def _was_slower(error: BaseException) -> bool:
+    """Whether another process recorded the same data set in the moment between MLflow's looking for it and its adding it."""
+    return _SAME_ROW.search(str(error)) is not None
+
+
+class RetryingClient:
+    """An `MlflowClient` whose calls are made again while the store's file is locked, or its server is away.
+
+    So are those that two processes made at the same moment, of which MLflow lets one fail.
+
+    What SQLite refuses this way it has not begun, or has taken back, so no run is made twice. Once waiting did not help,
+    later calls are refused at once. What else goes wrong is raised at once, too.
 
     Raises:
-        Exception: What MLflow or SQLAlchemy raised last, after three minutes.
+        Exception: What MLflow or SQLAlchemy raised last: of a locked file after three minutes, of a store that is away after
+            `store_patience`.
     """
 
-    def __init__(self, tracking_uri: str | None = None) -> None:
-        """Connect to a store, by default that of the environment."""
+    def __init__(self, tracking_uri: str | None = None, waits: bool = True) -> None:
+        """Connect to a store, by default that of the environment.
+
+        Args:
+            waits: For a store that is away; else that is said at once.
+        """
+        self.waits = waits
         self._asking = Retrying(
-            retry=retry_if_exception(is_locked),
-            stop=stop_after_delay(_PATIENCE),
+            retry=retry_if_exception(self._may_pass),
+            stop=self._is_over,
             wait=wait_random(0.1, 1),  # two processes that wait for a third do not come back at the same moment
             before_sleep=_say,
             reraise=True,
         )
         self._gave_up = False
-        self._client = self._asking(MlflowClient, tracking_uri)
+        self._client = self._ask(MlflowClient, tracking_uri)
 
     def __getattr__(self, name: str) -> Any:
         """The method of `MlflowClient`."""
@@ -87,17 +147,65 @@ class RetryingClient:
 
         return functools.partial(self.insist, attribute)
 
+    @contextlib.contextmanager
+    def asking_once(self) -> Iterator[None]:
+        """Raise at once that the store is away."""
+        before, self.waits = self.waits, False
+        try:
+            yield
+        finally:
+            self.waits = before
+
     def insist(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         """Call what reads or writes the store, as the client's own methods are called."""
         if self._gave_up:  # whoever closes the run after that error need not wait for as long again
             return function(*args, **kwargs)
         try:
-            return self._asking(function, *args, **kwargs)
+            return self._ask(function, *args, **kwargs)
         except Exception as error:
-            self._gave_up = is_locked(error)
+            self._gave_up = is_locked(error) or (self.waits and is_away(error))
             raise
+
+    def _ask(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+        # MLflow's own client waits for a server for minutes without a word.
+        once = {} if self.waits else {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
+        with environment({"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2" if self.waits else "0", **once}):
+            return self._asking(function, *args, **kwargs)
+
+    def _may_pass(self, error: BaseException) -> bool:
+        return is_locked(error) or _was_slower(error) or (self.waits and is_away(error))
+
+    def _is_over(self, state: RetryCallState) -> bool:
+        error = state.outcome.exception() if state.outcome else None
+        limit = store_patience() if error is not None and is_away(error) else _LOCKED_SECONDS
+        return (state.seconds_since_start or 0.0) >= limit
 
 
 def _say(state: RetryCallState) -> None:
-    if state.attempt_number == 1:
-        _LOG.warning("Another process has locked the tracking store; waiting for up to three minutes.")
+    error = state.outcome.exception() if state.outcome else None
+    if error is None or _was_slower(error):
+        return
+    if is_locked(error):
+        if state.attempt_number == 1:
+            _LOG.warning("Another process has locked the tracking store; waiting for up to three minutes.")
+    elif state.attempt_number == 1 or time.monotonic() - _Said.when > SECONDS_BETWEEN_LINES:
+        _Said.when, left = time.monotonic(), store_patience() - (state.seconds_since_start or 0.0)
+        _LOG.warning("The tracking store is away; waiting for it for up to %.0f s.", max(left, 0.0))
+
+
+class _Said:
+    """When it was last said that the store is away."""
+
+    when = 0.0
+
+
+@contextlib.contextmanager
+def environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Set variables that are not set, for as long as the block lasts."""
+    fresh = {name: value for name, value in values.items() if name not in os.environ}
+    os.environ.update(fresh)
+    try:
+        yield
+    finally:
+        for name in fresh:
+            os.environ.pop(name, None)

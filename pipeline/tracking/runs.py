@@ -4,23 +4,38 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from pipeline.errors import DamageError, PipelineError, RunError, StoreError
+from pipeline.errors import DamageError, PipelineError, RunError, StoreAwayError, StoreError
 from pipeline.failures import foreseen
 from pipeline.hashing import hash_file
 from pipeline.interruption import held
 from pipeline.registry import OBJECTIVES
+from pipeline.tracking.outbox import Outbox
 from pipeline.tracking.tags import CHECKSUM, under_todays_names
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Status = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
+
+_PATIENCE = "FAIRTUNE_STORE_PATIENCE_SECONDS"
+_USUAL_PATIENCE = 600.0
+
+
+def wait_for_store(seconds: float) -> None:
+    """Wait so long for a store that is away, here and in processes that are started from here."""
+    os.environ[_PATIENCE] = str(seconds)
+
+
+def store_patience() -> float:
+    """How many seconds a store may be away."""
+    return float(os.environ.get(_PATIENCE, _USUAL_PATIENCE))
 
 
 @dataclass(frozen=True)
@@ -62,6 +77,9 @@ class RunLogger(Protocol):
 
     def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
         """Record measured numbers, all at one step."""
+
+    def open_outbox(self) -> Outbox:
+        """What records metrics by step without waiting for a store that is away."""
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Record tags."""
@@ -242,6 +260,8 @@ def closing(logger: RunLogger) -> Iterator[RunLogger]:
         _close(logger, "KILLED", f"interrupted{f' by {error}' if str(error) else ''}")
         raise
     except PipelineError as error:
+        if isinstance(error, StoreAwayError):
+            wait_for_store(0.0)  # it was waited for
         _close(logger, "FAILED", str(foreseen(error) or error))
         raise
     except BaseException as error:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline import interruption
 from pipeline.data.batching import Batch, Examples, cut_batch, load_batch, plan_epoch
+from pipeline.errors import PipelineError
 from pipeline.modeling.gradient_checkpointing import recomputed_layers
 from pipeline.training.acceleration.base import accelerated
 from pipeline.training.acceleration.patches.cuda_graphs import StepGraphs
@@ -155,6 +156,12 @@ def _fit(plan: FitPlan, callback: Callback, accelerator: Any, distributed: Distr
             elif interruption.is_asked():
                 save()
             interruption.admit()
+            try:
+                callback.check()
+            except PipelineError:
+                if plan.config.num_processes == 1:  # the others would have to save, too, and have nothing to raise
+                    save()
+                raise
     if progress.best_step != progress.step:
         plan.checkpoints.load_weights(progress.best_step, plan.model, plan.parameters)
     accelerator.free_memory()

@@ -38,6 +38,9 @@ class Callback(Protocol):
     def on_log(self, step: int, metrics: Mapping[str, float]) -> None:
         """At logging points and evaluations."""
 
+    def check(self) -> None:
+        """Between two steps; what it raises ends the training after a checkpoint."""
+
     def on_cache_progress(self, examples: int, total: int) -> None:
         """While the frozen layers' hidden states are computed for the cache."""
 

@@ -135,6 +135,9 @@ class _Silent:
     def on_log(self, step: int, metrics: Mapping[str, float]) -> None:
         """Kept by the progress."""
 
+    def check(self) -> None:
+        """Nothing is written before the end."""
+
     def on_cache_progress(self, examples: int, total: int) -> None:
         """Told to the callback of all."""
 

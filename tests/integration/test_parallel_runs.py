@@ -49,6 +49,9 @@ class Recorder:
     def on_log(self, step, metrics):
         self.logs.append((step, dict(metrics)))
 
+    def check(self):
+        pass
+
     def on_cache_progress(self, examples, total):
         pass
 

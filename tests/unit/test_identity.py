@@ -38,7 +38,7 @@ def test_a_former_name_of_an_objective_is_the_same_configuration() -> None:
 
 
 def test_what_is_marked_in_a_class_is_so_in_those_below_it() -> None:
-    assert operational_options(configs.CompareConfig) == {"cache_dir", "explicit", "export_dir"}
+    assert operational_options(configs.CompareConfig) == {"cache_dir", "explicit", "export_dir", "store_patience_seconds"}
     assert operational_options(configs.MainConfig) > {
         "cache_dir",
         "export_dir",

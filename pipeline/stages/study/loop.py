@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pipeline import config as configs
 from pipeline.config.fields import as_dict, describe_fields
-from pipeline.errors import PipelineError, in_one_line
+from pipeline.errors import PipelineError, StoreAwayError, in_one_line
 from pipeline.stages import evaluate
 from pipeline.stages.executor import Executor, Outcome
 from pipeline.stages.progress import say
@@ -84,6 +84,8 @@ class StudyLoop:
         """Do what comes next of a training; what goes wrong does not stop the others."""
         try:
             step(place, want)
+        except StoreAwayError:  # the others would wait for it, too
+            raise
         except PipelineError as error:
             self._fail(place, want, error)
 
@@ -127,6 +129,8 @@ class StudyLoop:
         """Note how a training or a test ended."""
         place = outcome.number
         task = self._running.pop(place)
+        if isinstance(outcome.error, StoreAwayError):
+            raise outcome.error
         if outcome.error is not None:
             self._close(task, str(outcome.error))
             self._fail(place, wanted[place], outcome.error)

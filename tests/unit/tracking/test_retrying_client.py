@@ -79,15 +79,67 @@ def test_other_refusals_are_raised_at_once(connect, slept):
 
 
 def test_patience_has_an_end(connect, monkeypatch):
-    monkeypatch.setattr(retrying_client, "_PATIENCE", 0)
+    monkeypatch.setattr(retrying_client, "_LOCKED_SECONDS", 0)
     patient, client = connect(LOCKED, LOCKED)
     with pytest.raises(MlflowException, match="database is locked"):
         patient.search_experiments()
     assert len(client.calls) == 1
-    monkeypatch.setattr(retrying_client, "_PATIENCE", 180)
+    monkeypatch.setattr(retrying_client, "_LOCKED_SECONDS", 180)
     with pytest.raises(MlflowException, match="database is locked"):
         patient.search_experiments()
     assert len(client.calls) == 2, "who closes the run does not wait again"
+
+
+AWAY = [
+    "API request to http://127.0.0.1:1/api/2.0/mlflow/runs/log-batch failed with exception HTTPConnectionPool(...): refused",
+    "API request to endpoint /api/2.0/mlflow/runs/create failed with error code 503 != 200",
+    '(psycopg2.OperationalError) connection to server at "db", port 5432 failed: Connection refused',
+    "(psycopg2.OperationalError) server closed the connection unexpectedly",
+    "(psycopg2.OperationalError) FATAL: the database system is starting up",
+]
+
+
+@pytest.mark.parametrize("reason", AWAY)
+def test_a_store_that_is_away_is_waited_for(connect, slept, caplog, reason):
+    patient, client = connect(MlflowException(reason), MlflowException(reason))
+    with caplog.at_level(logging.WARNING):
+        assert patient.search_experiments() == "answer"
+    assert len(client.calls) == 3
+    assert "is away; waiting for it for up to 600 s" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "reason", ["API request failed with error code 404 != 200", "(sqlite3.OperationalError) no such table: runs", "no such run"]
+)
+def test_what_will_not_pass_is_no_absence(connect, slept, reason):
+    patient, _ = connect(MlflowException(reason))
+    with pytest.raises(MlflowException):
+        patient.search_experiments()
+    assert not slept
+
+
+def test_absence_has_an_end(connect, monkeypatch):
+    patient, client = connect(*(MlflowException(AWAY[0]) for _ in range(9)))
+    monkeypatch.setenv("FAIRTUNE_STORE_PATIENCE_SECONDS", "0")
+    with pytest.raises(MlflowException, match="failed with exception"):
+        patient.search_experiments()
+    assert len(client.calls) == 1
+
+
+def test_who_asks_once_is_told_at_once_and_waits_again_later(connect, slept):
+    patient, client = connect(*(MlflowException(AWAY[0]) for _ in range(2)))
+    with patient.asking_once(), pytest.raises(MlflowException):
+        patient.search_experiments()
+    assert not slept
+    assert patient.search_experiments() == "answer"
+    assert len(client.calls) == 3
+
+
+def test_a_data_set_that_another_process_recorded_at_the_same_moment_is_recorded(connect, slept):
+    same = MlflowException("(sqlite3.IntegrityError) UNIQUE constraint failed: datasets.experiment_id, datasets.name")
+    patient, client = connect(same)
+    assert patient.search_experiments() == "answer"
+    assert len(client.calls) == 2
 
 
 def test_it_can_be_copied(connect):
