@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 import shutil
 import tempfile
 import uuid
@@ -58,9 +60,29 @@ def replace_text(file: Path, text: str) -> None:
         scratch = file.with_name(f"{_PREFIX}{uuid.uuid4().hex}-{file.name}")  # each its own, or one would take away the other's
         try:
             scratch.write_text(text, encoding="utf-8")
+            synchronise(scratch)
             scratch.replace(file)
+            synchronise(file.parent)
         finally:
             scratch.unlink(missing_ok=True)
+
+
+def synchronise(path: Path) -> None:
+    """Return once a file's content, or which files a folder holds, is on the disk and survives a loss of power."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # a file system that cannot do that of folders
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def synchronise_below(folder: Path) -> None:
+    """The same of all files below a folder, and of the folders."""
+    for path in [*folder.rglob("*"), folder]:
+        synchronise(path)
 
 
 def _unwritable(cache_dir: str, error: Exception) -> PipelineError:

@@ -19,6 +19,7 @@ from mlflow.data.meta_dataset import MetaDataset
 from mlflow.entities import DatasetInput, InputTag, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 
+from pipeline.atomic_io import synchronise_below
 from pipeline.errors import ExhaustedStoreError, printable
 from pipeline.tracking.outbox import Outbox
 from pipeline.tracking.retrying_client import RetryingClient, store_errors
@@ -129,8 +130,11 @@ class MlflowLogger:
             self.client.log_inputs(self.run_id, [entry])
 
     def finish(self, status: Status, detail: str = "") -> None:
-        """Close the run."""
+        """Close the run; one that is FINISHED has its artifacts on the disk: what it was made from is deleted then."""
         with self._writing():
+            folder = local_folder(self.client.get_run(self.run_id).info.artifact_uri) if status == "FINISHED" else None
+            if folder is not None and folder.is_dir():
+                synchronise_below(folder)
             if detail:
                 self.client.set_tag(self.run_id, "status_detail", detail[:TEXT_LIMIT])
             self.client.set_terminated(self.run_id, status)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline.atomic_io import synchronise, synchronise_below
 from pipeline.errors import DamageError, PipelineError, refused_pickle
 from pipeline.failures import is_exhausted, writing_to
 from pipeline.hashing import find_damage, seal
@@ -89,9 +90,11 @@ class CheckpointFolder:
                 torch.save(state, file)
             (scratch / _PROGRESS).write_text(json.dumps(progress))
             seal(scratch)
+            synchronise_below(scratch)  # before it gets its name, and before older ones are deleted
             target = self._folder(step)
             shutil.rmtree(target, ignore_errors=True)
             scratch.replace(target)
+            synchronise(self.path)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
 
