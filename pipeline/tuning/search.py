@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pipeline.config.search_ranges import Choices, Integers, LogUniform, Range
 from pipeline.errors import ConfigError, StoreError, hide_credentials, shorten
+from pipeline.hashing import digest
 from pipeline.tuning.budget import Cost
 from pipeline.tuning.space import Space
 
@@ -220,7 +221,8 @@ class Search:
         with storage_errors(self.address):
             storage, study = self._study._storage, self._study._study_id
             trial_id = storage.get_trial_id_from_study_id_trial_number(study, number)
-            for name, value in attributes.items():
+            checked = _checksum(storage.get_trial(trial_id).params, attributes, state.name)
+            for name, value in {**attributes, _SUM: {"of": sorted(attributes), "sha256": checked}}.items():
                 storage.set_trial_user_attr(trial_id, name, value)
             self._study.tell(number, score, state=state)
 
@@ -244,6 +246,13 @@ class Search:
             optuna.trial.TrialState.FAIL: "over budget" if "over_budget" in frozen.user_attrs else "failed",
         }
         known = frozen.user_attrs
+        if _SUM in known and frozen.state.is_finished():
+            recorded = {name: known.get(name) for name in known[_SUM]["of"]}
+            if known[_SUM]["sha256"] != _checksum(frozen.params, recorded, frozen.state.name):
+                raise StoreError(
+                    f"--storage {hide_credentials(self.address.url)}: the record of trial {frozen.number + 1} is damaged. "
+                    "Bring the storage back from a copy, or delete it: the same command then searches anew."
+                )
         return Trial(
             frozen.number,
             {
@@ -257,6 +266,14 @@ class Search:
             known.get("reason", ""),
             Cost(1, known.get("train_seconds", 0.0), known.get("examples", 0)),
         )
+
+
+_SUM = "checksum"
+
+
+def _checksum(params: Mapping[str, Any], attributes: Mapping[str, object], state: str) -> str:
+    """By which a settled trial is known when it is read back."""
+    return digest([dict(params), dict(attributes), state])
 
 
 def open_search(address: StudyAddress, space: Space, identity: str, sampler: str, seed: int, lower_is_better: bool) -> Search:

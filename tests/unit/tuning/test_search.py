@@ -1,5 +1,6 @@
 """The record of a search, in a real database."""
 
+import contextlib
 import sqlite3
 
 import pytest
@@ -40,6 +41,29 @@ def test_what_was_asked_and_told_is_there_when_it_is_opened_again(address):
     assert found[0].point == first.point
     assert (found[1].score, found[1].run_id, found[1].cost) == (0.75, "run2", Cost(1, 2.5, 64))
     assert (found[2].reason, found[2].cost) == ("no memory", Cost(1, 0.5, 32))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE trial_user_attributes SET value_json = '0.76' WHERE key = 'score'",
+        "UPDATE trial_user_attributes SET value_json = '\"run3\"' WHERE key = 'run_id'",
+        "UPDATE trial_params SET param_value = param_value * 2 WHERE param_name = 'learning_rate'",
+        "UPDATE trials SET state = 'PRUNED'",
+    ],
+)
+def test_a_settled_trial_that_is_not_as_it_was_written_is_refused(address, damage):
+    search = opened(address)
+    search.complete(search.ask().number, 0.75, "run2", Cost(1, 2.5, 64))
+    search.ask()
+    assert [trial.state for trial in opened(address).trials()] == ["complete", "running"]
+    with contextlib.closing(sqlite3.connect(address.file())) as connection:
+        connection.execute(damage)
+        connection.commit()
+    with pytest.raises(
+        StoreError, match=r"the record of trial 1 is damaged\. Bring the storage back from a copy, or delete it"
+    ):
+        opened(address).trials()
 
 
 @pytest.mark.parametrize("sampler", ["random", "tpe"])
