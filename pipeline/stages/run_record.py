@@ -102,7 +102,7 @@ def log_data(inputs: TrainingInputs, logger: RunLogger, examples: int, losses: T
     """
     manifest = inputs.prepared.manifest
     log_datasets(logger, inputs.prepared, "train", "validation")
-    logger.log_metrics(
+    logger.log_outcome(
         {
             **overlap_metrics({"train/test": manifest.overlap["train/test"]}),
             "data/train_examples": examples,
@@ -156,7 +156,7 @@ def log_end(
     logger.set_tags({Tag.FROZEN_PREFIX_CACHE: result.cache})
     if result.best_step != result.steps:  # so that the selected checkpoint's are the run's latest
         metrics |= {f"val/{name}": value for name, value in without_choices(result.best).items()}
-    logger.log_metrics(metrics, result.steps)
+    logger.log_outcome(metrics, result.steps)
 
 
 def check_finished(trained: Run) -> None:

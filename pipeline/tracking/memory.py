@@ -155,6 +155,11 @@ class MemoryLogger:
         latest = {name: self.tracker.history(self.run_id, name)[-1][1] for name in metrics}
         self.tracker.update(self.run_id, metrics={**self.tracker.get(self.run_id).metrics, **latest})
 
+    def log_outcome(self, metrics: Mapping[str, float], step: int = 0) -> None:
+        """Record what the run does not hold with the same value."""
+        present = self.tracker.get(self.run_id).metrics
+        self.log_metrics({name: value for name, value in metrics.items() if present.get(name) != value}, step)
+
     def open_outbox(self) -> Outbox:
         """Memory is never away."""
         return Outbox(lambda metrics, step, _: self.log_metrics(metrics, step), patience=0.0)

@@ -61,6 +61,12 @@ class MlflowLogger:
         """Record measured numbers."""
         self._log_metrics(metrics, step, time.time_ns() // 1_000_000)
 
+    def log_outcome(self, metrics: Mapping[str, float], step: int = 0) -> None:
+        """Record what the run does not hold with the same value."""
+        with self._writing():
+            present = self.client.get_run(self.run_id).data.metrics
+        self.log_metrics({name: value for name, value in metrics.items() if present.get(name) != value}, step)
+
     def open_outbox(self) -> Outbox:
         """For metrics by step; MLflow records what is equal in value, step and time once."""
 

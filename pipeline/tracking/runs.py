@@ -78,6 +78,9 @@ class RunLogger(Protocol):
     def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
         """Record measured numbers, all at one step."""
 
+    def log_outcome(self, metrics: Mapping[str, float], step: int = 0) -> None:
+        """Record what came out, once: an attempt that was interrupted afterwards may have done so, and come to the same."""
+
     def open_outbox(self) -> Outbox:
         """What records metrics by step without waiting for a store that is away."""
 

@@ -50,7 +50,7 @@ def log_test(
     if is_far_below_chance(report.metrics.get(RECALL.name, 1.0), counts):
         say(f"{title}: the test scores are {SWAPPED}. {WAY_OUT}")
     measured = {f"test/{name}": value for name, value in {**report.calibration, **report.metrics, **report.beside}.items()}
-    logger.log_metrics({**measured, "test/examples": len(table), "test/rows": there})
+    logger.log_outcome({**measured, "test/examples": len(table), "test/rows": there})
     return report.metrics
 
 
