@@ -143,6 +143,9 @@ def _run(stage: str, given: dict[str, str]) -> None:
         shown = foreseen(error) or error
         _fail(stage, str(shown), shown.exit_status)
     except KeyboardInterrupt as error:
+        from pipeline.tracking.runs import close_opened
+
+        close_opened(error)
         by = f" by {error}" if str(error) not in ("", "SIGINT") else ""
         _fail(
             stage, f"Interrupted{by}. Run the same command to resume from the last checkpoint.", interruption.status_of(error)

@@ -23,7 +23,7 @@ from pipeline.atomic_io import synchronise_below
 from pipeline.errors import ExhaustedStoreError, printable
 from pipeline.tracking.outbox import Outbox
 from pipeline.tracking.retrying_client import RetryingClient, store_errors
-from pipeline.tracking.runs import Status, checksum_tag, fresh_params, store_patience
+from pipeline.tracking.runs import Status, checksum_tag, fresh_params, note_finished, store_patience
 from pipeline.tracking.servable import save_servable
 from pipeline.tracking.tags import TEXT_LIMIT
 
@@ -144,6 +144,7 @@ class MlflowLogger:
             if detail:
                 self.client.set_tag(self.run_id, "status_detail", detail[:TEXT_LIMIT])
             self.client.set_terminated(self.run_id, status)
+        note_finished(self.run_id)
 
     @contextlib.contextmanager
     def _adding(self, path: str) -> Iterator[None]:

@@ -19,10 +19,11 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from pipeline.errors import RunError, StoreError, hide_credentials
+from pipeline.interruption import held
 from pipeline.tracking.abandoned import describe_process, is_gone
 from pipeline.tracking.mlflow_logger import MlflowLogger, local_folder
 from pipeline.tracking.retrying_client import RetryingClient, environment, store_error, store_errors
-from pipeline.tracking.runs import Run, RunLogger, Status, check_artifact, is_intact, only_folder
+from pipeline.tracking.runs import Run, RunLogger, Status, check_artifact, is_intact, note_opened, only_folder
 from pipeline.tracking.sql_reader import SqlReader, StoredRun, open_reader
 from pipeline.tracking.store_file import database_file, ensure_store
 from pipeline.tracking.tags import TEXT_LIMIT, Tag, under_former_names
@@ -101,19 +102,22 @@ class MlflowTracker:
             self._check_artifacts(self.client.get_experiment(experiment_id).artifact_location)
             parent = {_PARENT: parent_id} if parent_id else {}
             ours = {str(tag): value for tag, value in {**(tags or {}), Tag.PROCESS: describe_process()}.items()}
-            run = self.client.create_run(experiment_id, run_name=name, tags={**ours, **parent, "mlflow.user": _user()})
-        return MlflowLogger(self.client, run.info.run_id)
+            with held():
+                run = self.client.create_run(experiment_id, run_name=name, tags={**ours, **parent, "mlflow.user": _user()})
+                logger = note_opened(MlflowLogger(self.client, run.info.run_id))
+        return logger
 
     def reopen(self, run_id: str) -> RunLogger:
         """Go on writing to a run that exists."""
         with store_errors("written", self.tracking_uri):
             run = self.client.get_run(run_id)
             self._check_artifacts(run.info.artifact_uri)
+            logger = note_opened(MlflowLogger(self.client, run_id))
             self.client.update_run(run_id, status="RUNNING")
             self.client.set_tag(run_id, Tag.PROCESS, describe_process())
             if "status_detail" in run.data.tags:  # why it ended before says nothing of how it ends now
                 self.client.delete_tag(run_id, "status_detail")
-        return MlflowLogger(self.client, run_id)
+        return logger
 
     def _close_abandoned(self) -> None:
         """Mark runs as KILLED that count as running, and whose process is gone: it was killed, or could not reach the store."""

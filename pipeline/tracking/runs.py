@@ -260,7 +260,7 @@ def closing(logger: RunLogger) -> Iterator[RunLogger]:
     try:
         yield logger
     except KeyboardInterrupt as error:
-        _close(logger, "KILLED", f"interrupted{f' by {error}' if str(error) else ''}")
+        _close(logger, "KILLED", _describe_interruption(error))
         raise
     except PipelineError as error:
         if isinstance(error, StoreAwayError):
@@ -272,6 +272,31 @@ def closing(logger: RunLogger) -> Iterator[RunLogger]:
         raise
     with held():
         logger.finish("FINISHED")
+
+
+_OPENED: dict[str, RunLogger] = {}
+"""Runs that this process has begun, or goes on with, and has not finished."""
+
+
+def note_opened(logger: RunLogger) -> RunLogger:
+    """Keep in mind that this process has to close the run."""
+    _OPENED[logger.run_id] = logger
+    return logger
+
+
+def note_finished(run_id: str) -> None:
+    """Nothing is left to close."""
+    _OPENED.pop(run_id, None)
+
+
+def close_opened(error: KeyboardInterrupt) -> None:
+    """Close what an interruption left open between the opening of a run and the block that closes it."""
+    for logger in list(_OPENED.values()):
+        _close(logger, "KILLED", _describe_interruption(error))
+
+
+def _describe_interruption(error: KeyboardInterrupt) -> str:
+    return f"interrupted by {error}" if str(error) else "interrupted"
 
 
 def _close(logger: RunLogger, status: Status, detail: str) -> None:

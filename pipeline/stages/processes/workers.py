@@ -23,6 +23,7 @@ from pipeline import interruption
 from pipeline.errors import PipelineError, ProcessLostError
 from pipeline.failures import foreseen, unforeseen
 from pipeline.known import share, take_over
+from pipeline.tracking.runs import close_opened
 
 T = TypeVar("T")
 
@@ -177,6 +178,7 @@ def _work(
     except PipelineError as error:
         sender.send((False, foreseen(error) or error))
     except KeyboardInterrupt as error:  # the parent asked for it, or is gone; a traceback would tell nobody anything
+        close_opened(error)
         sys.exit(interruption.status_of(error))
     except Exception as error:  # whatever it is, it must not end the other runs
         if not foreseen(error):

@@ -1,6 +1,7 @@
 """What the code may ask of a tracker: the same of MLflow on SQLite as of the one in memory."""
 
 import re
+import signal
 from pathlib import Path
 
 import matplotlib.figure
@@ -8,10 +9,11 @@ import pytest
 
 import pipeline
 from pipeline.errors import PipelineError, RunError
-from pipeline.tracking import results
+from pipeline.interruption import Interrupted
+from pipeline.tracking import results, runs
 from pipeline.tracking.memory import MemoryTracker
 from pipeline.tracking.results import frame_of
-from pipeline.tracking.runs import close_unfinished, closing
+from pipeline.tracking.runs import close_opened, close_unfinished, closing
 from pipeline.tracking.tags import Tag
 
 ROOT = Path(__file__).parents[3]
@@ -42,6 +44,25 @@ def test_parameters_that_mean_the_same_stay(tracker):
     logger.log_params(typed)
     logger.log_params({"learning_rate": 2e-05, "force": True, "strategy": "full", "epochs": 4})
     assert dict(tracker.get(logger.run_id).params) == {**typed, "epochs_resolved": "4"}
+
+
+def test_an_outcome_is_recorded_once(tracker):
+    logger = tracker.start("outcome")
+    for loss in (0.5, 0.5, 0.25, 0.25):
+        logger.log_outcome({"test/loss": loss, "test/rows": 8}, 3)
+    assert sorted(tracker.history(logger.run_id, "test/loss")) == [(3, 0.25), (3, 0.5)]
+    assert tracker.history(logger.run_id, "test/rows") == [(3, 8.0)]
+    assert tracker.get(logger.run_id).metrics["test/loss"] == 0.25
+
+
+def test_an_interruption_closes_what_no_block_closes(mlflow_tracker, monkeypatch):
+    monkeypatch.setattr(runs, "_OPENED", {})
+    opened, finished = mlflow_tracker.start("opened"), mlflow_tracker.start("finished")
+    finished.finish("FINISHED")
+    close_opened(Interrupted(signal.SIGHUP))
+    closed, kept = (mlflow_tracker.get(logger.run_id) for logger in (opened, finished))
+    assert (closed.status, kept.status) == ("KILLED", "FINISHED")
+    assert closed.tags["status_detail"] == "interrupted by SIGHUP"
 
 
 def test_the_history_of_a_metric_is_in_order_of_steps(tracker):
