@@ -27,10 +27,11 @@ from numpy.typing import NDArray
 
 from pipeline.config import EvaluateConfig, TrainConfig
 from pipeline.config.identity import identify, settings_hash
+from pipeline.csv_text import write_csv
 from pipeline.evaluation.metric import measure
 from pipeline.evaluation.task import EvaluationReport, softmax
 from pipeline.evaluation.testing.calibration import calibration
-from pipeline.evaluation.testing.predictions import Predictions, report_by_class, tabulate, write_csv
+from pipeline.evaluation.testing.predictions import Predictions, report_by_class, tabulate
 from pipeline.hashing import digest
 from pipeline.stages.run_record import origin_tags
 from pipeline.strategies.base import create_strategy, strategy_arguments
@@ -169,7 +170,7 @@ class TestData:
         by_class = pd.DataFrame(report_by_class(self.gold, predictions.predicted, CLASSES)).T
         tables = {
             "predictions.csv": write_csv(tabulate({"sentence": self.texts}, self.gold, predictions, CLASSES)),
-            "per_class.csv": by_class.to_csv(index_label="class"),
+            "per_class.csv": write_csv(by_class.reset_index(names="class")),
         }
         measured = measure(predictions.beside(self.gold, CLASSES))
         return EvaluationReport(measured, tables, {}, calibration(self.gold, predictions, CLASSES))

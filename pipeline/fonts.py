@@ -13,7 +13,12 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from pipeline.errors import shorten
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 _PACKAGE = "noto_cjk_sans_otc"  # of the extra `fonts`: Chinese, Japanese and Korean letters, about 15 MB
 # Looked at first where they are installed: plain faces that systems bring along. Any other font serves after them.
@@ -34,6 +39,7 @@ _FIRST = (
     "Arial Unicode MS",
 )
 _PLAIN = ("normal", 400)  # style and weight
+_LONGEST_TITLE = 150
 
 
 @dataclass(frozen=True)
@@ -47,11 +53,11 @@ class Fonts:
 
     def can_draw(self, text: str) -> bool:
         """Whether every character of the text has a glyph."""
-        return self.missing.isdisjoint(text)
+        return self.missing.isdisjoint(text) and not any(map(_is_control, text))
 
     def spell(self, text: str) -> str:
         """The text with each character that cannot be drawn as its code point, such as `<U+C2AC>`."""
-        return "".join(f"<U+{ord(letter):04X}>" if letter in self.missing else letter for letter in text)
+        return "".join(f"<U+{ord(letter):04X}>" if letter in self.missing or _is_control(letter) else letter for letter in text)
 
     @contextlib.contextmanager
     def applied(self) -> Iterator[None]:
@@ -69,6 +75,18 @@ def find_fonts(texts: Iterable[str]) -> Fonts:
     return Fonts(families, missing)
 
 
+def entitle(axes: Axes, title: str, below: str = "", size: float | None = None) -> None:
+    """Set a picture's title with what came from outside in it: in any script, `$x$` is no formula, and it has an end.
+
+    Args:
+        below: A second line.
+        size: In points; as matplotlib's titles if not given.
+    """
+    fonts = find_fonts([title])
+    text = f"{fonts.spell(shorten(title, _LONGEST_TITLE))}\n{below}".rstrip("\n")
+    axes.set_title(text, parse_math=False, fontfamily=list(fonts.families), fontsize=size)
+
+
 def warn_of_missing(names: Iterable[str], what: str) -> str | None:
     """A sentence for whoever will look at the pictures, if no font has the letters of some names.
 
@@ -77,7 +95,7 @@ def warn_of_missing(names: Iterable[str], what: str) -> str | None:
     """
     names = list(names)
     fonts = find_fonts(names)
-    count = sum(not fonts.can_draw(name) for name in names)
+    count = sum(not fonts.missing.isdisjoint(name) for name in names)
     if not count:
         return None
     letters = " ".join(sorted(fonts.missing)[:5])
@@ -85,6 +103,11 @@ def warn_of_missing(names: Iterable[str], what: str) -> str | None:
         f"Note: no font here has the letters of {count} {what} ({letters} ...); pictures show numbers or code points "
         f"instead. Install a font that has them; for Chinese, Japanese and Korean: pip install {_PACKAGE.replace('_', '-')}"
     )
+
+
+def _is_control(letter: str) -> bool:
+    """What no font has, and no other font would help."""
+    return letter != "\n" and unicodedata.category(letter) == "Cc"
 
 
 def _is_drawn(letter: str) -> bool:

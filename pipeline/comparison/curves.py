@@ -9,11 +9,13 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from pipeline.comparison.plots import DASHES, LIGHT, color_number, dash_number, marker_of
+from pipeline.comparison.plots import DASHES, LIGHT, LONGEST_NAME, color_number, dash_number, marker_of
 from pipeline.comparison.ranking import headline
 from pipeline.comparison.row_names import label_rows
+from pipeline.errors import shorten
 from pipeline.evaluation.metric import LOSS, list_metrics, lower_is_better, selecting
 from pipeline.fonts import find_fonts
 from pipeline.tracking.run_kinds import was_trained_here
@@ -72,8 +74,7 @@ def draw_curves(curves: Sequence[Curve], apart: Collection[int] = ()) -> Figure:
     metrics = list(curves[0].points)
     all_axes = figure.subplots(1, len(metrics))
     for axes, metric in zip(all_axes, metrics, strict=True):
-        for curve in curves:
-            _draw(axes, curve, metric, curve.row in apart)
+        handles = [_draw(axes, curve, metric, curve.row in apart) for curve in curves]
         shown = [value for curve in curves if curve.row not in apart for value in curve.points[metric].values()]
         if shown and len(shown) < sum(len(curve.points[metric]) for curve in curves):
             room = 0.06 * (max(shown) - min(shown)) or 0.02
@@ -84,25 +85,29 @@ def draw_curves(curves: Sequence[Curve], apart: Collection[int] = ()) -> Figure:
         axes.set_xlabel("epochs")
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(alpha=0.25)
-    handles, labels = all_axes[0].get_legend_handles_labels()
-    labels = [f"{label} (did not learn)" if curve.row in apart else label for label, curve in zip(labels, curves, strict=True)]
-    fonts = find_fonts(labels)
+    names = [shorten(curve.name, LONGEST_NAME) + (" (did not learn)" if curve.row in apart else "") for curve in curves]
+    fonts = find_fonts(names)
     font = {"family": list(fonts.families), "size": 9}
-    figure.legend(handles, list(map(fonts.spell, labels)), loc="outside right upper", frameon=False, prop=font)
+    # Numbers first: matplotlib would leave out a name that begins with `_`, and take `$x$` for a formula.
+    places = list(map(str, range(len(curves))))
+    legend = figure.legend(handles, places, loc="outside right upper", frameon=False, prop=font)
+    for text, name in zip(legend.get_texts(), names, strict=True):
+        text.set_parse_math(False)
+        text.set_text(fonts.spell(name))
     return figure
 
 
-def _draw(axes: Axes, curve: Curve, metric: str, apart: bool) -> None:
+def _draw(axes: Axes, curve: Curve, metric: str, apart: bool) -> Line2D:
+    """The line that was drawn."""
     points = curve.points[metric]
     color, marker = LIGHT[color_number(curve.row)], "x" if apart else marker_of(curve.row)
     dashes = DASHES[dash_number(curve.row)]
-    [line] = axes.plot(
-        list(points), list(points.values()), color=color, marker=marker, markersize=4.5, linewidth=1.4, label=curve.name
-    )
+    [line] = axes.plot(list(points), list(points.values()), color=color, marker=marker, markersize=4.5, linewidth=1.4)
     if dashes:
         line.set_dashes(dashes)
     if curve.kept is not None and curve.kept in points:
         axes.plot(curve.kept, points[curve.kept], "o", markersize=10, markerfacecolor="none", color=color)
+    return line
 
 
 def _mean(histories: Sequence[Points]) -> Points:

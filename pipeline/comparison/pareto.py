@@ -15,8 +15,9 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
 from pipeline.comparison.comparability import list_settings
-from pipeline.comparison.plots import LIGHT, color_number, marker_of
+from pipeline.comparison.plots import LIGHT, LONGEST_NAME, color_number, marker_of
 from pipeline.comparison.statistics import Statistics
+from pipeline.errors import shorten
 from pipeline.evaluation.statistics.intervals import Interval
 from pipeline.fonts import find_fonts
 from pipeline.tracking.runs import Run
@@ -196,7 +197,8 @@ def draw_pareto(points: dict[Cost, list[Point]], statistics: Statistics) -> Figu
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes, (cost, setting, mine) in zip(panels, by_panel, strict=False):
         _draw_panel(axes, mine, statistics)
-        axes.set_xlabel(f"{cost.title}\n{textwrap.fill(setting, _WIDTH)}" if cost in several else cost.title)
+        below = f"\n{textwrap.fill(shorten(setting, 5 * _WIDTH), _WIDTH)}" if cost in several else ""
+        axes.set_xlabel(f"{cost.title}{below}", parse_math=False)
     for axes in panels[len(by_panel) :]:
         axes.set_axis_off()
     ranked = any(point.on_front is not None for mine in points.values() for point in mine)
@@ -282,5 +284,5 @@ def _name_points(axes: Axes, points: Sequence[Point], statistics: Statistics) ->
 
 def _name_point(point: Point, statistics: Statistics, low: float, high: float) -> str:
     """The row's name; with its score where that lies beyond the axis."""
-    name = statistics.rows[point.row].name
+    name = shorten(statistics.rows[point.row].name, LONGEST_NAME)
     return name if low <= point.score.value <= high else f"{name} (did not learn, {point.score.value:.3f})"

@@ -21,6 +21,7 @@ from pipeline.comparison.ranking import headline
 from pipeline.comparison.row_names import label_rows
 from pipeline.comparison.statistics import AGAINST_INTERVAL
 from pipeline.comparison.table import show_group
+from pipeline.errors import shorten
 from pipeline.evaluation.metric import Metric, list_metrics
 from pipeline.fonts import find_fonts
 
@@ -72,7 +73,10 @@ def style_sheet() -> str:
     )
 
 
+LONGEST_NAME = 60
+"""Letters of a row's name beside a point or a line; longer ones are cut."""
 _NAME_WIDTH = 30
+_MOST_LETTERS = 300  # of a name that is folded
 
 
 @dataclass(frozen=True)
@@ -128,9 +132,9 @@ def _bars(table: pd.DataFrame, panels: Sequence[_Panel], with_letters: bool = Fa
         with_letters: Whether the groups stand behind the figures, and which rows did not learn.
         below: Column whose texts, where the table has it, stand below the names.
     """
-    names = [textwrap.fill(name, _NAME_WIDTH) for name in label_rows(table)]
+    names = [textwrap.fill(shorten(name, _MOST_LETTERS), _NAME_WIDTH) for name in label_rows(table)]
     if below in table:
-        more = [textwrap.fill(text, _NAME_WIDTH) for text in table[below]]
+        more = [textwrap.fill(shorten(text, _MOST_LETTERS), _NAME_WIDTH) for text in table[below]]
         names = [f"{name}\n{text}".rstrip() for name, text in zip(names, more, strict=True)]
     fonts = find_fonts(names)
     names, places = list(map(fonts.spell, names)), range(len(names))

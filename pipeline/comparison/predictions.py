@@ -15,6 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pipeline.comparison.label_sets import read_probabilities, read_sets
+from pipeline.csv_text import BARE, GUARDED, unguard
 from pipeline.data.columns import Input
 from pipeline.errors import DamageError, PipelineError
 from pipeline.tracking.run_kinds import predicts_scores, predicts_sets
@@ -131,7 +132,7 @@ def _classes(run: Run, store: RunStore) -> list[str]:
     """All classes of the data, those without any test text, too; none if the run does not say."""
     try:
         with store.open_artifact(run, "per_class.csv") as file:
-            return pd.read_csv(file, usecols=["class"], dtype=str, keep_default_na=False)["class"].tolist()
+            return pd.read_csv(file, usecols=["class"], dtype=str, keep_default_na=False)["class"].map(unguard).tolist()
     except DamageError as error:
         _LOG.warning("%s It is left out here.", error)
         return []
@@ -150,7 +151,7 @@ def _numbered(names: NDArray[np.str_], index: Mapping[str, int]) -> NDArray[np.i
 
 def _read(file: Path, with_texts: bool) -> Mapping[str, Any]:
     """`gold` and `pred` as text (a class called 01 is not 1), `confidence`, `scores`, and `texts` if asked for."""
-    from pyarrow import csv, string
+    from pyarrow import compute, csv, string
 
     # Not pandas: of long texts it takes ten times as long.
     with file.open(encoding="utf-8-sig", newline="") as lines:
@@ -171,10 +172,14 @@ def _read(file: Path, with_texts: bool) -> Mapping[str, Any]:
         ),
     )
     columns = {name.removeprefix("score_"): table[name].to_numpy().astype(float) for name in scores}
-    predicted = table["pred"].to_numpy().astype(str)
+
+    def texts_of(name: str) -> Any:
+        return compute.replace_substring_regex(table[name], GUARDED, BARE)
+
+    predicted = texts_of("pred").to_numpy().astype(str)
     return {
-        "texts": _inputs([table[name].to_pylist() for name in sentences]) if with_texts else (),
-        "gold": table["gold"].to_numpy().astype(str),
+        "texts": _inputs([texts_of(name).to_pylist() for name in sentences]) if with_texts else (),
+        "gold": texts_of("gold").to_numpy().astype(str),
         "pred": predicted,
         "confidence": _confidence(columns, predicted),
         "scores": columns,

@@ -3,13 +3,12 @@
 from collections.abc import Mapping
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from pipeline.data.overlap.pairs import PAIR_KINDS
 from pipeline.data.overlap.texts import KINDS
-from pipeline.fonts import find_fonts
+from pipeline.fonts import entitle
 
 _BINS = 60
 
@@ -30,7 +29,7 @@ def draw_token_lengths(lengths: Mapping[str, NDArray[np.int64]], max_length: int
     at_limit = sum(int((values >= max_length).sum()) for values in lengths.values())
     axes.axvline(max_length, color="grey", linestyle="--", label=f"max_length {max_length}: {at_limit:,} {things} reach it")
     axes.set(xlabel="tokens, special tokens included", ylabel=f"% of {things}")
-    _entitle(axes, title)
+    entitle(axes, title)
     axes.legend(frameon=False)
     return figure
 
@@ -56,13 +55,7 @@ def draw_overlap(counts: Mapping[str, Mapping[str, int]], title: str) -> Figure:
     widest = max(100 * by_kind[kind] / max(1, by_kind["rows"]) for by_kind in counts.values() for kind in kinds)
     axes.set_xlim(0, max(1.0, widest) * 1.12)
     axes.set(xlabel=f"% of {things}")
-    _entitle(axes, title)
+    entitle(axes, title)
     axes.spines[["top", "right"]].set_visible(False)
     figure.legend(frameon=False, loc="outside lower center", ncols=len(counts), fontsize=8)
     return figure
-
-
-def _entitle(axes: Axes, title: str) -> None:
-    """Data may be called by any name, in any script; `$x$` in it is no formula."""
-    fonts = find_fonts([title])
-    axes.set_title(fonts.spell(title), parse_math=False, fontfamily=list(fonts.families))

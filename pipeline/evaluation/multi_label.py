@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from pipeline.csv_text import write_csv
 from pipeline.data.columns import Input
 from pipeline.data.label_sets.matrix import as_matrix
 from pipeline.data.tokenization import Labels
@@ -20,7 +21,7 @@ from pipeline.evaluation.metrics.likelihood import NLL
 from pipeline.evaluation.plots import draw_label_scores
 from pipeline.evaluation.task import Answer, EvaluationReport, Outputs, Task, as_one_text, caption, columns_of
 from pipeline.evaluation.testing.calibration import calibration_error, draw_reliability, reliability
-from pipeline.evaluation.testing.predictions import report_by_class, score_by_length, write_csv
+from pipeline.evaluation.testing.predictions import report_by_class, score_by_length
 
 if TYPE_CHECKING:
     Flags = NDArray[np.bool_]
@@ -106,7 +107,7 @@ class MultiLabelTask(Task):
             measure(Answers(gold, predicted, len(classes), lambda: probabilities)),
             {
                 "predictions.csv": write_csv(pd.DataFrame(table)),
-                "per_class.csv": by_label.to_csv(index_label="class"),
+                "per_class.csv": write_csv(by_label.reset_index(names="class")),
                 "per_length.csv": by_length.to_csv(index=False),
             },
             {

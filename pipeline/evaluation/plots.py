@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pipeline.evaluation.testing.predictions import count_confusions
-from pipeline.fonts import Fonts, find_fonts
+from pipeline.fonts import Fonts, entitle, find_fonts
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -38,7 +38,7 @@ def draw_confusion(gold: NDArray[np.int64], predicted: NDArray[np.int64], names:
         title += f"; the {_DRAWN_CLASSES} most frequent of {len(names):,} classes"
         chosen = np.sort(np.argsort(-support, kind="stable")[:_DRAWN_CLASSES])
     counts, classes = count_confusions(gold, predicted, chosen), [names[index] for index in chosen.tolist()]
-    fonts = find_fonts([title, *classes])
+    fonts = find_fonts(classes)
     with fonts.applied():
         return _draw(counts, counts / np.maximum(1, support[chosen, None]), classes, fonts, title)
 
@@ -53,7 +53,7 @@ def _draw(counts: NDArray[np.int64], shares: NDArray[np.float64], classes: Seque
     figure.colorbar(image, ax=axes, label="share of the true class")
     numbered = not all(map(fonts.can_draw, classes))
     axes.set(xlabel="predicted", ylabel="true (numbers: rows of per_class.csv)" if numbered else "true")
-    axes.set_title(fonts.spell(title), parse_math=False)
+    entitle(axes, title)
     if len(classes) <= _LABELLED_CLASSES:
         ticks = np.arange(len(classes))
         names = list(map(_shortened, classes))
@@ -81,7 +81,7 @@ def draw_label_scores(f1: pd.Series, at_half: pd.Series, support: pd.Series, tit
     if len(shown) < len(f1):
         title += f"; the {_DRAWN_LABELS} most frequent of {len(f1):,} labels"
     names = [f"{_shortened(str(name))} ({texts:,.0f})" for name, texts in support.iloc[shown].items()]
-    fonts = find_fonts([title, *names])
+    fonts = find_fonts(names)
     with fonts.applied():
         figure = Figure(figsize=(6.5, 1.6 + 0.3 * len(shown)), layout="constrained")
         axes = figure.add_subplot()
@@ -93,7 +93,7 @@ def draw_label_scores(f1: pd.Series, at_half: pd.Series, support: pd.Series, tit
         axes.set_yticks(places, names, parse_math=False)
         axes.invert_yaxis()
         axes.set(xlim=(0, 1), xlabel="F1 (in brackets: texts that have the label)")
-        axes.set_title(fonts.spell(title), parse_math=False, fontsize=11)
+        entitle(axes, title, size=11)
         axes.spines[["top", "right"]].set_visible(False)
         figure.legend(loc="outside lower center", ncols=2, fontsize=8, frameon=False)
     return figure
@@ -122,5 +122,5 @@ def draw_scores(gold: NDArray[np.float64], predicted: NDArray[np.float64], title
     ends = [float(gold.min()), float(gold.max())]
     axes.plot(ends, ends, color="grey", linestyle="--", linewidth=1)
     axes.set(xlabel="true score", ylabel="predicted score")
-    axes.set_title(title, parse_math=False)
+    entitle(axes, title)
     return figure

@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pipeline.config.imbalance import ARGMAX, BEST_F1
+from pipeline.csv_text import write_csv
 from pipeline.data.columns import Input
 from pipeline.data.tokenization import Labels
 from pipeline.errors import ConfigError
@@ -25,7 +26,6 @@ from pipeline.evaluation.testing.predictions import (
     report_by_class,
     score_by_length,
     tabulate,
-    write_csv,
 )
 from pipeline.evaluation.threshold import choose_threshold
 
@@ -342,7 +342,7 @@ def _report_classes(
         measure(predictions.beside(labels, classes)),
         {
             "predictions.csv": write_csv(tabulate(columns_of(inputs), labels, predictions, classes)),
-            "per_class.csv": by_class.to_csv(index_label="class"),
+            "per_class.csv": write_csv(by_class.reset_index(names="class")),
             "per_length.csv": by_length.to_csv(index=False),
         },
         {"confusion_matrix.png": picture},

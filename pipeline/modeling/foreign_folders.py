@@ -228,7 +228,7 @@ _LOOKS: tuple[Callable[[Path], str], ...] = (
 def _read(path: Path) -> dict[str, Any]:
     """A JSON object; an empty one where there is none: what is said of a folder is a help only."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}  # a pipe would be waited for
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}

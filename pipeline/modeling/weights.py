@@ -126,7 +126,10 @@ def _list_files(folder: Path) -> list[Path]:
     first = _first(folder)
     if first.suffix != ".json":
         return [first]
-    return [folder / name for name in sorted(set(json.loads(first.read_text("utf-8"))["weight_map"].values()))]
+    names = sorted(set(json.loads(first.read_text("utf-8"))["weight_map"].values()))
+    if outside := [name for name in names if Path(name).name != name]:
+        raise ValueError(f"{outside[0]} does not lie beside it")
+    return [folder / name for name in names]
 
 
 def _damage(file: Path) -> str | None:

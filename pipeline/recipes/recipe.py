@@ -1,5 +1,7 @@
 """A recipe: one YAML file that holds a study's options, its strategies with their arguments, and what to search."""
 
+import itertools
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +18,7 @@ from pipeline.recipes import FOLDER, list_recipes
 
 # Keys under `strategies: ENTRY:` beside the options of the train stage.
 _STRATEGY, _ARGUMENTS, _SPACE = "strategy", "strategy_args", "space"
+_MOST_VALUES, _LONGEST_NAME = 100_000, 200
 
 
 @dataclass(frozen=True)
@@ -68,10 +71,33 @@ def load_recipe(name: str) -> Recipe:
     if not there:
         raise ConfigError("--recipe: " + unknown("recipe", name, list_recipes()) + " Or give the path of a YAML file.")
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        if _count(yaml.compose(text, Loader=yaml.SafeLoader), {}) > _MOST_VALUES:
+            raise ConfigError(
+                f"--recipe: {path} holds more than {_MOST_VALUES:,} values where its anchors (&name, *name) are written out, "
+                "or one that holds itself. Write out what is meant."
+            )
+        content = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, RecursionError, OSError) as error:  # ValueError: of a date or number, or not UTF-8
         raise ConfigError(f"--recipe: {path} is not readable as YAML: {shorten(' '.join(str(error).split()), 300)}") from error
     return _parse(path, content)
+
+
+def _count(node: yaml.Node | None, counted: dict[yaml.Node, float]) -> float:
+    """The values below a node of YAML, each as often as it is referred to; infinite where one holds itself.
+
+    A few anchors of anchors stand for millions of values, which fill the memory once something writes them out or merges them.
+
+    Args:
+        counted: Node -> count, of those that were seen.
+    """
+    if not isinstance(node, yaml.CollectionNode):
+        return 1
+    if node not in counted:
+        counted[node] = math.inf  # until its own values are counted
+        inside = itertools.chain(*node.value) if isinstance(node, yaml.MappingNode) else node.value
+        counted[node] = 1 + sum(_count(part, counted) for part in inside)
+    return counted[node]
 
 
 def _parse(path: Path, content: object) -> Recipe:
@@ -95,7 +121,9 @@ def _parse(path: Path, content: object) -> Recipe:
         if own is not None and not isinstance(own, dict):
             messages.append(f"{where} strategy {name!r} must hold key: value lines, not {shorten(repr(own))}.")
             continue
-        messages += [f"{where} {name!r} cannot name an entry: {reason}. Name it otherwise." for reason in _flaws(str(name))]
+        messages += [
+            f"{where} {shorten(str(name))!r} cannot name an entry: {reason}. Name it otherwise." for reason in _flaws(str(name))
+        ]
         strategy = (own or {}).get(_STRATEGY, "")
         if not isinstance(strategy, str):
             messages.append(f"{where} 'strategy' of {name!r} must be a strategy's name, not {shorten(repr(strategy))}.")
@@ -127,6 +155,8 @@ def _flaws(name: str) -> list[str]:
         return ["--strategies separates names by commas"]
     if not any(character.isalnum() for character in name):  # of `!?` no file name is left, and `..` names another folder
         return ["files are called after it, so it needs a letter or a digit"]
+    if len(name) > _LONGEST_NAME:
+        return [f"it has {len(name):,} characters, and tables and pictures have room for {_LONGEST_NAME}"]
     return []
 
 

@@ -34,8 +34,8 @@ from pipeline.comparison.statistics import (
 )
 from pipeline.comparison.table import add_statistics, build_table, render_table
 from pipeline.config.identity import identify
+from pipeline.csv_text import guarded, unguard, write_csv
 from pipeline.errors import DamageError, RunError, hide_credentials
-from pipeline.evaluation.testing.predictions import write_csv
 from pipeline.stages.progress import say
 from pipeline.stages.run_record import fetch_model, origin_tags
 from pipeline.stages.study.export_folder import check_export_folder, exporting
@@ -187,7 +187,7 @@ def _write(
     tracker: Tracker,
 ) -> None:
     """Every file of the comparison."""
-    table.to_csv(folder / "model_summary.csv", index=False)
+    guarded(table).to_csv(folder / "model_summary.csv", index=False)
     if selection.left_out:
         (folder / "left_out.txt").write_text("\n".join(selection.left_out) + "\n", encoding="utf-8")
     pictures = draw_all(table)
@@ -242,7 +242,7 @@ def _export_predictions(run: Run, target: Path, tracker: Tracker) -> bool:
         # As text: a class called 01 is not 1, and one called NA is not missing.
         predictions = pd.read_csv(file, dtype=str, keep_default_na=False)
     columns = [name for name in ("sentence", "sentence_pair", "gold", "pred") if name in predictions]
-    target.write_text(write_csv(predictions[columns]), encoding="utf-8", newline="")
+    target.write_text(write_csv(predictions[columns].map(unguard)), encoding="utf-8", newline="")
     return True
 
 

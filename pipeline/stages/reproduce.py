@@ -18,6 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pipeline import config as configs
+from pipeline.csv_text import unguard
 from pipeline.errors import ConfigError, PipelineError, RunError, TrainingError
 from pipeline.evaluation.metric import list_metrics
 from pipeline.stages import evaluate, train
@@ -192,7 +193,7 @@ def _read_outcome(store: RunStore, trained: Run) -> Trained:
         predictions: list[str] = []
         if has_test_result(trained):
             file = store.download(trained.run_id, "predictions.csv", Path(scratch))
-            predictions = pd.read_csv(file, usecols=["pred"], dtype=str, keep_default_na=False)["pred"].tolist()
+            predictions = pd.read_csv(file, usecols=["pred"], dtype=str, keep_default_na=False)["pred"].map(unguard).tolist()
     history = tested | {name: store.history(trained.run_id, name) for name in by_step}
     return Trained(history, scores, weights, predictions)
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import dataclasses
-import io
 import json
 import time
 from collections.abc import Iterator, Mapping
@@ -16,6 +14,7 @@ from pipeline.config import StageConfig
 from pipeline.config.fields import build
 from pipeline.config.identity import identify, settings_hash
 from pipeline.config.stage import flag
+from pipeline.csv_text import write_rows
 from pipeline.data.overlap.texts import overlap_metrics
 from pipeline.data.prepared import PreparedData
 from pipeline.data.splits import SplitName
@@ -122,12 +121,8 @@ def log_datasets(logger: RunLogger, prepared: PreparedData, *splits: SplitName) 
 
 def parameter_table(parameters: ParameterPlan) -> str:
     """CSV with a row per parameter tensor: name, shape (as 384x384), number of elements, whether it trains."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["name", "shape", "size", "trains"])
-    for parameter in parameters.parameters:
-        writer.writerow([parameter.name, "x".join(map(str, parameter.shape)), parameter.size, parameter.trains])
-    return text.getvalue()
+    rows = [(part.name, "x".join(map(str, part.shape)), part.size, part.trains) for part in parameters.parameters]
+    return write_rows(["name", "shape", "size", "trains"], rows)
 
 
 def log_end(

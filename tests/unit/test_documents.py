@@ -47,6 +47,16 @@ def test_every_folder_is_on_the_map() -> None:
     assert sorted(named) == sorted(folders), "each once"
 
 
+def test_what_is_defended_has_a_test_that_is_there() -> None:
+    page = (ROOT / "docs" / "explanation" / "security.md").read_text(encoding="utf-8")
+    table = page.partition("## What is defended")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| (.+) \| (.+) \| (.+) \|$", table, re.MULTILINE)[1:]
+    tests = [re.fullmatch(r"`(tests/[\w/]+\.py)::(test_\w+)`", test) for *_, test in rows]
+    assert len(tests) > 20
+    for file, test in (match.groups() for match in tests):
+        assert re.search(rf"^def {test}\(", (ROOT / file).read_text(encoding="utf-8"), re.MULTILINE), f"{file}::{test}"
+
+
 def test_readme_is_read_in_a_minute_and_the_index_has_every_page() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert len(readme.partition("## Where to go next")[0].splitlines()) <= 95

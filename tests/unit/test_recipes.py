@@ -11,6 +11,12 @@ from pipeline.recipes.recipe import load_recipe
 from pipeline.stages.configure import configure, configure_strategy
 
 Write = Callable[[str, str | bytes], Path]
+ANCHORS = (
+    "options:\n  labels: [&a0 [x], "
+    + ", ".join(f"&a{level} [{', '.join([f'*a{level - 1}'] * 6)}]" for level in range(1, 8))
+    + "]\n"
+)
+"""Seven anchors, each of six of the one before: 336,000 values."""
 
 
 def test_every_recipe_that_comes_along_gives_checked_configs() -> None:
@@ -71,6 +77,17 @@ def test_a_recipe_is_read_from_a_path(write: Write) -> None:
         ("strategies: {'!?': {strategy: full}}\n", "'!?' cannot name an entry: files are called after it, so"),
         ("strategies: {' ': {strategy: full}}\n", "' ' cannot name an entry: --strategies separates names by commas."),
         ("strategies: {full: {space: {epochs: []}}}\n", "space: 'epochs' holds no value."),
+        (
+            f"strategies: {{{'x' * 201}: {{strategy: full}}}}\n",
+            "it has 201 characters, and tables and pictures have room for 200.",
+        ),
+        (
+            "options: {model: !!python/name:os.getcwd }\n",
+            "is not readable as YAML: could not determine a constructor for the tag",
+        ),
+        ("options: !!python/object/apply:os.getcwd []\n", "is not readable as YAML: could not determine a constructor"),
+        (ANCHORS, "mine.yaml holds more than 100,000 values where its anchors (&name, *name) are written out"),
+        ("options: &a {labels: [*a]}\n", "mine.yaml holds more than 100,000 values"),
     ],
 )
 def test_a_faulty_recipe_is_answered_with_what_is_wrong(write: Write, content: str | bytes, message: str) -> None:
@@ -84,6 +101,12 @@ def test_a_faulty_recipe_is_answered_with_what_is_wrong(write: Write, content: s
 def test_an_entry_has_a_name_in_any_script(write: Write, name: str) -> None:
     path = write("mine.yaml", f"strategies:\n  {name!r}: {{strategy: full}}\n")
     assert load_recipe(str(path)).strategy_of(name) == "full"
+
+
+def test_anchors_of_a_recipe_are_read(write: Write) -> None:
+    path = write("mine.yaml", "options: &mine {epochs: 2}\nstrategies:\n  full: *mine\n  lora: {<<: *mine, batch_size: 8}\n")
+    recipe = load_recipe(str(path))
+    assert recipe.strategies == {"full": {"epochs": 2}, "lora": {"epochs": 2, "batch_size": 8}}
 
 
 def test_several_mistakes_in_a_recipe_are_reported_together(write: Write) -> None:

@@ -10,6 +10,7 @@ from tabulate import tabulate
 from pipeline.comparison.report.blocks import Block, BulletList, Cell, Charts, Code, Collapsible, Paragraph, Section, Table
 from pipeline.comparison.report.sections import list_sections, verdict
 from pipeline.comparison.report.tables import ReportData
+from pipeline.errors import printable
 
 _SPECIAL = re.compile(r"[\\`*|<&]|(?<=\])\(|(?<=!)\[")
 """What would not be read as it stands: emphasis, code, HTML, the bars of tables, links. An underscore in a name would be."""
@@ -47,7 +48,7 @@ def _render_block(block: Block, pictures: dict[str, None]) -> Iterator[str]:
             yield from (f"- {as_plain(line)}" for line in lines)
         case Code(text):
             fence = "`" * max(3, *(len(run) + 1 for run in re.findall("`+", text)), 0)
-            yield from (fence, text, fence)
+            yield from (fence, "\n".join(map(printable, text.split("\n"))), fence)
         case Collapsible(summary, blocks):
             if body := [line for inner in blocks for line in _render_block(inner, pictures)]:
                 yield from (f"### {as_plain(summary)}", "", *body)
@@ -74,8 +75,8 @@ def _render_cell(cell: Cell) -> str:
 
 
 def as_plain(text: str) -> str:
-    """One line that is read as it stands."""
-    return _SPECIAL.sub(r"\\\g<0>", " ".join(text.split()))
+    """One line that is read as it stands, and that gives a terminal no orders."""
+    return _SPECIAL.sub(r"\\\g<0>", printable(" ".join(text.split())))
 
 
 def _picture(name: str) -> str:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from pipeline.evaluation.metrics.likelihood import NLL, surprise
 from pipeline.evaluation.testing.predictions import Predictions
+from pipeline.fonts import entitle
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -77,7 +78,7 @@ def draw_reliability(bins: Bins, ece: float, title: str, of_sets: bool = False) 
     axes.plot([0, 1], [0, 1], color="black", linestyle=":", linewidth=1, label="right as often as it says")
     axes.plot(bins["confidence"], bins["accuracy"], "o", color="#c2773b", markersize=4, label="at the mean confidence")
     axes.set(ylabel=share, ylim=(0, 1), xlim=(0, 1))
-    axes.set_title(f"{title}\nexpected calibration error {ece:.3f}", parse_math=False, fontsize=11)
+    entitle(axes, title, f"expected calibration error {ece:.3f}", size=11)
     axes.legend(loc="upper left", fontsize=8)
     counts.bar(bins["low"], bins["texts"], width, align="edge", color="#8a8a8a", edgecolor="white")
     counts.set(xlabel=f"probability of the {what}", ylabel=counted)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -84,25 +82,6 @@ def tabulate(
     names = np.array(classes, object)
     scores = {name: values.round(6) for name, values in predictions.scores.items()}
     return pd.DataFrame({**columns, "gold": names[gold], "pred": names[predictions.predicted], **scores})
-
-
-def write_csv(table: pd.DataFrame) -> str:
-    r"""The table as CSV, lines ended by `\n`. A field that holds any line end is quoted, a lone `\r` too."""
-    lines = _Lines()
-    writer = csv.writer(lines, lineterminator="\r\n")  # Python 3.11 quotes for line ends that are among these only
-    writer.writerow(table.columns)
-    writer.writerows(zip(*(table[name].tolist() for name in table), strict=True))
-    return lines.text.getvalue()
-
-
-class _Lines:
-    """Takes what a CSV writer writes, a row at a time."""
-
-    def __init__(self) -> None:
-        self.text = io.StringIO(newline="")
-
-    def write(self, row: str) -> int:
-        return self.text.write(row.removesuffix("\r\n") + "\n")
 
 
 _PARTS = 4

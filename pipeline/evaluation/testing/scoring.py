@@ -8,12 +8,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from pipeline.csv_text import write_csv
 from pipeline.data.columns import LABEL, PAIR, TEXT, Input
 from pipeline.data.prepared import PreparedData
 from pipeline.data.splits import choose_sample
 from pipeline.evaluation.metric import measure
 from pipeline.evaluation.task import Answer, EvaluationReport, Task
-from pipeline.evaluation.testing.predictions import Decide, predict, report_by_class, tabulate, write_csv
+from pipeline.evaluation.testing.predictions import Decide, predict, report_by_class, tabulate
 
 
 def read_test(prepared: PreparedData, limit: int | None, seed: int) -> pd.DataFrame:
@@ -54,6 +55,6 @@ def score_transfer(
     by_class = pd.DataFrame(report_by_class(gold, predictions.predicted, classes)).T
     tables = {
         "predictions.csv": write_csv(tabulate(texts, gold, predictions, classes)),
-        "per_class.csv": by_class.to_csv(index_label="class"),
+        "per_class.csv": write_csv(by_class.reset_index(names="class")),
     }
     return EvaluationReport(measure(predictions.beside(gold, classes)), tables, {})

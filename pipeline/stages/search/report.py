@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pipeline import config as configs
 from pipeline.config.search_ranges import find_end
+from pipeline.csv_text import write_rows
 from pipeline.errors import PipelineError
 from pipeline.stages.progress import next_command, say
 from pipeline.stages.run_record import origin_tags
@@ -120,17 +119,14 @@ def log_end(plan: SearchPlan, search: Search, logger: RunLogger, tracker: Tracke
 
 
 def _table(plan: SearchPlan, trials: Sequence[Trial]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(
-        ["trial", "state", f"val_{plan.metric}", *plan.space.ranges, "train_seconds", "examples", "run_id", "reason"]
-    )
+    header = ["trial", "state", f"val_{plan.metric}", *plan.space.ranges, "train_seconds", "examples", "run_id", "reason"]
+    rows = []
     for trial in trials:
         point = [trial.point.get(name, "") for name in plan.space.ranges]
         score = "" if trial.score is None else trial.score
         cost = trial.cost.train_seconds, trial.cost.examples
-        writer.writerow([trial.number + 1, trial.state, score, *point, *cost, trial.run_id, trial.reason])
-    return text.getvalue()
+        rows.append([trial.number + 1, trial.state, score, *point, *cost, trial.run_id, trial.reason])
+    return write_rows(header, rows)
 
 
 def show(plan: SearchPlan, result: TuneResult, tracker: Tracker | None) -> None:

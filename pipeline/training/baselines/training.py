@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -12,6 +10,7 @@ from pipeline import config as configs
 from pipeline.code_version import code_version
 from pipeline.config.identity import encoder_options, identify, without_encoder
 from pipeline.config.stage import flag
+from pipeline.csv_text import write_rows
 from pipeline.data.columns import LABEL, PAIR, TEXT
 from pipeline.data.prepared import prepare
 from pipeline.data.splits import SplitName
@@ -156,12 +155,8 @@ def train_baseline(inputs: BaselineInputs, train: Examples, validation: Examples
 
 def learned_table(learned: Learned) -> str:
     """CSV with a row per array of what was learned, as `parameter_table` has it of an encoder's parameters."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["name", "shape", "size", "trains"])
-    for name, array in sorted(learned.arrays.items()):
-        writer.writerow([name, "x".join(map(str, array.shape)), array.size, True])
-    return text.getvalue()
+    rows = [(name, "x".join(map(str, array.shape)), array.size, True) for name, array in sorted(learned.arrays.items())]
+    return write_rows(["name", "shape", "size", "trains"], rows)
 
 
 def describe_baseline(inputs: BaselineInputs, trained: TrainedBaseline) -> ModelRecord:

@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from pipeline.csv_text import unguard, write_csv
 from pipeline.evaluation.plots import draw_confusion
 from pipeline.evaluation.testing import predictions as module
-from pipeline.evaluation.testing.predictions import SCORED_CLASSES, predict, tabulate, write_csv
+from pipeline.evaluation.testing.predictions import SCORED_CLASSES, predict, tabulate
 
 
 def names(classes: int) -> list[str]:
@@ -59,9 +60,10 @@ FIELDS = st.text(st.sampled_from(["\r", "\n", '"', ",", "a", " ", "\u2028", "\x8
 @given(st.lists(st.tuples(FIELDS, FIELDS), min_size=1))
 def test_every_text_is_read_back_as_it_was(rows: list[tuple[str, str]]) -> None:
     text = write_csv(pd.DataFrame(rows, columns=["sentence", "gold"]))
-    assert list(csv.reader(io.StringIO(text, newline=""), strict=True)) == [["sentence", "gold"], *map(list, rows)]
+    cells = csv.reader(io.StringIO(text, newline=""), strict=True)
+    assert [tuple(map(unguard, row)) for row in cells] == [("sentence", "gold"), *rows]
     read = pd.read_csv(io.BytesIO(text.encode()), keep_default_na=False, dtype=str, skip_blank_lines=False)
-    assert list(read.itertuples(index=False, name=None)) == rows
+    assert list(read.map(unguard).itertuples(index=False, name=None)) == rows
 
 
 def test_lines_end_as_on_unix_and_a_lone_carriage_return_is_quoted() -> None:
