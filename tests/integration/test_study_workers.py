@@ -56,10 +56,12 @@ def one_by_one(workspace, recipe, in_this_process):
     """One after the other, on one thread like each of several: another number rounds sums otherwise."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(main, "WorkerProcesses", in_this_process)
-        yield main.run(workspace.config(MainConfig, recipe=recipe))
-    torch.set_num_threads(threads)
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(main, "WorkerProcesses", in_this_process)
+            return main.run(workspace.config(MainConfig, recipe=recipe))
+    finally:
+        torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
