@@ -65,7 +65,7 @@ class SeedsTogether:
                 yield graphs.run(self._sum, batch, 0) if graphs else self._step(batch)
 
     def _batches(self) -> Iterator[Batch]:
-        """A whole batch of every seed: inputs of shape [seeds, examples, length], padded to the longest of all."""
+        """A whole batch of every seed, of the same texts: inputs of shape [seeds, examples, length], padded to the longest."""
         examples = [TokenExamples(plan.train, plan.pad_id) for plan in self._plans]  # type: ignore[arg-type]
         size = self._config.batch_size
         for epoch in itertools.count():
@@ -74,7 +74,7 @@ class SeedsTogether:
             for chosen in zip(*whole, strict=True):
                 batches = [each.batch(indices) for each, indices in zip(examples, chosen, strict=True)]
                 longest = max(batch.shape[1] for batch in batches)
-                longest = min(-(-longest // _LENGTH_MULTIPLE) * _LENGTH_MULTIPLE, self._plan.longest_text)
+                longest = min(-(-longest // _LENGTH_MULTIPLE) * _LENGTH_MULTIPLE, examples[0].longest)
                 inputs = {}
                 for name, value in {"input_ids": self._plan.pad_id, "attention_mask": 0}.items():
                     wide = [pad(batch.inputs[name], (0, longest - batch.shape[1]), value=value) for batch in batches]

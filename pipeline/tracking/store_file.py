@@ -120,8 +120,9 @@ def unsynchronised() -> Iterator[None]:
     """Without waiting for the disk at each of several hundred statements: the file is synchronised once, when it is whole."""
     from sqlalchemy import Engine, event
 
-    def relax(connection: sqlite3.Connection, _record: object) -> None:
-        connection.execute("PRAGMA synchronous = OFF")
+    def relax(connection: object, _record: object) -> None:
+        if isinstance(connection, sqlite3.Connection):  # other databases have no such switch
+            connection.execute("PRAGMA synchronous = OFF")
 
     event.listen(Engine, "connect", relax)
     try:

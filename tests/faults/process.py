@@ -26,7 +26,7 @@ from typing import Any
 IMPORTED = (
     "pipeline.stages.processes.preload",
     *(f"pipeline.stages.{stage}" for stage in ("prepare_data", "tune", "train", "evaluate", "compare", "main", "reproduce")),
-    "pipeline.stages.search.executors.local",
+    "pipeline.stages.executors.local",
     "mlflow.pyfunc",
     "optuna",
 )

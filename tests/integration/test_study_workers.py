@@ -20,6 +20,7 @@ pytestmark = pytest.mark.usefixtures("blank_pictures")
 OF_THE_MOMENT = {"run_ids", "train_seconds", "cache_seconds", "peak_rss_mb"}
 OF_AN_ATTEMPT = {
     Tag.WORKERS,
+    Tag.PROCESS,
     Tag.FROZEN_PREFIX_CACHE,  # who needs it first builds it
     "mlflow.parentRunId",
     f"{CHECKSUM}environment.json",

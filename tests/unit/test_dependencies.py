@@ -13,6 +13,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+OF_PEERS = {"bertuner"}
+"""What is measured beside us, in an environment of its own."""
 ALWAYS, EXTRAS, DEVELOPMENT = "Always installed", "For what few need", "For who changes the code"
 
 
@@ -94,7 +96,7 @@ def test_what_the_package_imports_is_declared() -> None:
 
 
 def test_what_tests_and_tools_import_is_declared() -> None:
-    modules = {row.module for group in table().values() for row in group} | {"sentencepiece"}
+    modules = {row.module for group in table().values() for row in group} | {"sentencepiece"} | OF_PEERS
     found = imported("tests", "tools", "benchmarks")
     assert "pytest" in found
     assert {module: where for module, where in found.items() if module not in modules} == {}, "declare it in pyproject.toml"

@@ -52,7 +52,7 @@ def _warm_up() -> None:
     """Make what libraries make when they are first used, and keep."""
     from transformers.conversion_mapping import get_checkpoint_conversion_mapping
 
-    get_checkpoint_conversion_mapping("bert")  # compiles a thousand patterns of names, for all architectures
+    get_checkpoint_conversion_mapping(FAMILIES.names()[0])  # compiles a thousand patterns of names, for all architectures
     code_version(())  # reads our files, which count as they are now, when they are imported
     git_commit()
     for package in PACKAGES:
