@@ -22,6 +22,7 @@ OF_AN_ATTEMPT = {
     Tag.WORKERS,
     Tag.PROCESS,
     Tag.FROZEN_PREFIX_CACHE,  # who needs it first builds it
+    "git_commit",  # a process asks once, and another test may have changed a file then
     "mlflow.parentRunId",
     f"{CHECKSUM}environment.json",
     f"{CHECKSUM}config.json",  # the cache folder is in it
