@@ -74,7 +74,7 @@ def test_no_process_and_no_open_run_is_left_and_the_same_command_ends_the_study(
         if number == signal.SIGKILL:
             continue
         said = Path("output.txt").read_text()
-        assert (status, "Traceback" in said) == (130, False), said
+        assert (status, "Traceback" in said) == (128 + number, False), said
         assert not [run for run in workspace.tracker.search() if run.status == "RUNNING"], said
         assert [run.status for run in workspace.tracker.search({"stage": "main"})] == ["KILLED"]
     process = start()
