@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import threading
 from collections.abc import Iterator
 
 ASKING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
@@ -55,12 +56,20 @@ def listen(*numbers: int, ignore_more: bool = False) -> None:
 
 @contextlib.contextmanager
 def held() -> Iterator[None]:
-    """Hold a signal back until the block ends, or `admit` is called in it."""
+    """Hold a signal back until the block ends, or `admit` is called in it. Other threads than the first get no signals."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
     _Held.blocks += 1
     try:
         yield
     finally:
         _Held.blocks -= 1
+    admit_unless_held()
+
+
+def admit_unless_held() -> None:
+    """Raise `Interrupted` if a signal was held back, and nothing holds it any more: the block that did so failed."""
     if not _Held.blocks:
         admit()
 

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
+import mlflow
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from tenacity import RetryCallState, Retrying, retry_if_exception, wait_random
@@ -24,6 +25,7 @@ from pipeline.errors import (
     shorten,
 )
 from pipeline.failures import foreseen
+from pipeline.interruption import admit_unless_held, held
 from pipeline.tracking.runs import store_patience
 from pipeline.tracking.store_file import database_file
 
@@ -115,6 +117,9 @@ class RetryingClient:
     What SQLite refuses this way it has not begun, or has taken back, so no run is made twice. Once waiting did not help,
     later calls are refused at once. What else goes wrong is raised at once, too.
 
+    A signal is held back while a database is written or read: within a commit it would leave a connection that keeps the
+    database locked, for us as for others.
+
     Raises:
         Exception: What MLflow or SQLAlchemy raised last: of a locked file after three minutes, of a store that is away after
             `store_patience`.
@@ -131,10 +136,11 @@ class RetryingClient:
             retry=retry_if_exception(self._may_pass),
             stop=self._is_over,
             wait=wait_random(0.1, 1),  # two processes that wait for a third do not come back at the same moment
-            before_sleep=_say,
+            before_sleep=_before_waiting,
             reraise=True,
         )
         self._gave_up = False
+        self._is_database = not (tracking_uri or mlflow.get_tracking_uri()).startswith(("http", "databricks"))
         self._client = self._ask(MlflowClient, tracking_uri)
 
     def __getattr__(self, name: str) -> Any:
@@ -170,7 +176,14 @@ class RetryingClient:
         # MLflow's own client waits for a server for minutes without a word.
         once = {} if self.waits else {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
         with environment({"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2" if self.waits else "0", **once}):
-            return self._asking(function, *args, **kwargs)
+            answer: T = self._asking(self._call, function, *args, **kwargs)
+            return answer
+
+    def _call(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+        if not self._is_database or "artifact" in getattr(function, "__name__", ""):  # artifacts can be large
+            return function(*args, **kwargs)
+        with held():
+            return function(*args, **kwargs)
 
     def _may_pass(self, error: BaseException) -> bool:
         return is_locked(error) or _was_slower(error) or (self.waits and is_away(error))
@@ -181,7 +194,8 @@ class RetryingClient:
         return (state.seconds_since_start or 0.0) >= limit
 
 
-def _say(state: RetryCallState) -> None:
+def _before_waiting(state: RetryCallState) -> None:
+    admit_unless_held()
     error = state.outcome.exception() if state.outcome else None
     if error is None or _was_slower(error):
         return

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 
 import pytest
 
@@ -47,6 +48,24 @@ def test_it_is_held_back_until_the_outermost_block_ends():
     assert done == [True, "inner block"]
     assert caught.value.is_in_order
     assert not is_asked()
+
+
+def test_a_block_of_another_thread_holds_nothing_back():
+    listen()
+    begun, end = threading.Event(), threading.Event()
+
+    def block():
+        with held():
+            begun.set()
+            end.wait()
+
+    thread = threading.Thread(target=block)
+    thread.start()
+    begun.wait()
+    with pytest.raises(Interrupted):
+        ask()
+    end.set()
+    thread.join()
 
 
 def test_an_error_of_the_block_is_what_is_raised():

@@ -1,13 +1,21 @@
 """A store that another process has locked is asked again; every other refusal is raised at once."""
 
+import contextlib
 import copy
 import logging
+import os
+import signal
+import sqlite3
 
 import pytest
+import sqlalchemy
 import tenacity
 from mlflow.exceptions import MlflowException
+from mlflow.tracking._tracking_service.utils import _get_store
 
-from pipeline.tracking import retrying_client
+from pipeline import interruption
+from pipeline.interruption import Interrupted
+from pipeline.tracking import open_tracker, retrying_client
 from pipeline.tracking.retrying_client import RetryingClient
 
 LOCKED = MlflowException("(sqlite3.OperationalError) database is locked")
@@ -152,3 +160,53 @@ def test_what_is_no_method_is_handed_through(connect):
     assert patient.tracking_uri == "sqlite:///mlflow.db"
     with pytest.raises(AttributeError):
         patient.no_such_method  # noqa: B018
+
+
+@pytest.fixture
+def terminate():
+    """Sends this process SIGTERM, which interrupts what it does."""
+    before = signal.getsignal(signal.SIGTERM)
+    interruption.listen(signal.SIGTERM)
+    yield lambda *_: os.kill(os.getpid(), signal.SIGTERM)
+    signal.signal(signal.SIGTERM, before)
+
+
+def test_an_interruption_within_a_commit_leaves_no_lock(tmp_path, monkeypatch, terminate):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    logger = open_tracker().start("train")
+    sqlalchemy.event.listen(_get_store().engine, "commit", terminate, once=True)
+    with pytest.raises(Interrupted) as caught:  # kept, as whoever handles it keeps the frames, and their connection
+        logger.log_metrics({"loss": 1.0})
+    assert caught.value.is_in_order
+    with contextlib.closing(sqlite3.connect(tmp_path / "mlflow.db", timeout=0)) as other:
+        assert other.execute("SELECT value FROM metrics").fetchall() == [(1.0,)]
+        other.execute("UPDATE runs SET status = 'KILLED'")
+
+
+def test_who_is_told_to_end_does_not_wait_for_a_lock(connect, slept, terminate):
+    patient, _ = connect()
+    refused = []
+
+    def refuse():
+        terminate()
+        refused.append(True)
+        raise LOCKED
+
+    with pytest.raises(Interrupted):
+        patient.insist(refuse)
+    assert (refused, slept) == ([True], [])
+
+
+@pytest.mark.parametrize(("uri", "name"), [("http://127.0.0.1:1", "log_batch"), ("sqlite:///mlflow.db", "log_artifact")])
+def test_what_may_take_long_is_interrupted_at_once(monkeypatch, terminate, uri, name):
+    monkeypatch.setattr(retrying_client, "MlflowClient", Client())
+    went_on = []
+
+    def call():
+        terminate()
+        went_on.append(True)
+
+    call.__name__ = name
+    with pytest.raises(Interrupted):
+        RetryingClient(uri).insist(call)
+    assert not went_on
