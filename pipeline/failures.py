@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -28,12 +28,14 @@ _BY_NUMBER = {
     errno.ENFILE: _MANY_FILES,
     errno.EIO: _BROKEN,
 }
-# Of errors that carry no number: those of SQLite, safetensors (Rust), NumPy, torch, CUDA and the dynamic loader.
+# Of errors that carry no number: those of SQLite, safetensors (Rust), NumPy, torch, oneDNN, CUDA and the dynamic loader.
 _BY_TEXT = {
     _GPU_MEMORY: re.compile(r"CUDA out of memory|CUDA error: out of memory|CUBLAS_STATUS_ALLOC_FAILED", re.IGNORECASE),
     _FULL: re.compile(r"No space left on device|database or disk is full|Disk quota exceeded|^\d+ requested and \d+ written$"),
     _MEMORY: re.compile(
-        r"[Oo]ut of memory|can't allocate memory|Cannot allocate memory|bad_alloc|failed to map segment|can't start new thread"
+        r"[Oo]ut of memory|can't allocate memory|Cannot allocate memory|bad_alloc|failed to map segment|can't start new thread|"
+        # oneDNN's code for a shape is made at its first use; what it cannot do it says of a "primitive descriptor"
+        r"could not create a (primitive|memory object)$"
     ),
     _READ_ONLY: re.compile(r"Read-only file system|readonly database"),
     _DENIED: re.compile(r"Permission denied"),
@@ -70,6 +72,27 @@ def unforeseen(error: BaseException, where: str = "") -> PipelineError:
 def is_exhausted(error: BaseException) -> bool:
     """Whether something ran out, so that what was read or written may be as good as ever."""
     return any(isinstance(cause, SystemFailureError) or _kind(cause) in _EXHAUSTED for cause in _causes(error))
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether the memory of the GPU or of the machine, or what this process may have of it, did not suffice."""
+    return any(_kind(cause) in (_MEMORY, _GPU_MEMORY) for cause in _causes(error))
+
+
+def too_large(what: str, ways: Sequence[str], error: BaseException) -> SystemFailureError:
+    """What is said where something that can be named does not fit into memory.
+
+    Args:
+        what: What was computed, such as "batches of 32".
+        ways: What to give, each of which helps; two or more.
+        error: As libraries raised it.
+    """
+    on_gpu = any(_kind(cause) == _GPU_MEMORY for cause in _causes(error))
+    where = "the memory of the GPU" if on_gpu else "the memory, or into the limit that is set for this process"
+    ends = "end what else uses the GPU" if on_gpu else "end other programs, or raise the limit"
+    *others, last = ways
+    give = f"{', '.join(others)} or {last}"
+    return SystemFailureError(f"{what} does not fit into {where}. Give {give}; or {ends}. Then {_AGAIN}.")
 
 
 @contextmanager

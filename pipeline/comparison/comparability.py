@@ -192,12 +192,13 @@ def _parts(run: Run) -> tuple[str, ...]:
     processes = count_processes(run)
     # The last three are logged where they are not the default.
     chosen = re.findall(r"\w+", run.params.get("acceleration", ""))
-    pieces = run.params.get("gradient_accumulation_steps")
+    pieces, micro_batch = run.params.get("gradient_accumulation_steps"), run.metrics.get("cost/micro_batch")
+    in_pieces = f", {micro_batch:.0f} at a time" if micro_batch else f" in {pieces} pieces" if pieces else ""
     recomputes = run.params.get("gradient_checkpointing") == "True"
     return (
         run.tags.get(Tag.HARDWARE, "unknown hardware"),
         precision_of(run) or "unknown precision",
-        f"batches of {run.params.get('batch_size', 'unknown size')}" + (f" in {pieces} pieces" if pieces else ""),
+        f"batches of {run.params.get('batch_size', 'unknown size')}{in_pieces}",
         _ONE_PROCESS if processes == 1 else f"{processes} processes",
         at_once,
         f"acceleration {', '.join(chosen)}" if chosen else _ACCELERATED,

@@ -168,6 +168,9 @@ class FitConfig(ImbalanceConfig, EncoderConfig):
     gradient_accumulation_steps: Annotated[Count, OfEncoder(), Training(10)] = 1
     """Compute every batch in so many pieces, one after another, and step by the sum of their gradients: the same but for
     rounding, and for which elements dropout drops, in less memory."""
+    auto_batch: Annotated[bool, OfEncoder(), Training(10)] = False
+    """true: where the memory does not suffice for a batch or a piece of one, compute it in twice as many pieces, and so on.
+    --batch-size, and so the result, stays, as with --gradient-accumulation-steps."""
     gradient_checkpointing: Annotated[bool, OfEncoder(), Training(10)] = False
     """true: keep only what enters each layer, and compute the layer anew in the backward pass. The same result in less memory
     and more time."""

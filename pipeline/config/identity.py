@@ -27,6 +27,7 @@ _LATER = {
     "lr_scheduler_type": "linear",
     "gradient_accumulation_steps": 1,
     "gradient_checkpointing": False,
+    "auto_batch": False,
     "sheet": None,
     "annotators": None,
     "long_texts": "head",

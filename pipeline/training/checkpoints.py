@@ -150,9 +150,7 @@ class CheckpointFolder:
                 scaler.load_state_dict(state["scaler"])
             generators = [state["generators"], *state.get("generators_of_others", [])]
             if rank < len(generators):
-                torch.set_rng_state(generators[rank]["cpu"])
-                if "cuda" in generators[rank] and torch.cuda.is_available():
-                    torch.cuda.set_rng_state(generators[rank]["cuda"])
+                restore_generators(generators[rank])
             progress: dict[str, Any] = json.loads((folder / _PROGRESS).read_text())
         return progress
 
@@ -210,6 +208,15 @@ def generator_states() -> dict[str, torch.Tensor]:
     if torch.cuda.is_available():
         states["cuda"] = torch.cuda.get_rng_state()
     return states
+
+
+def restore_generators(states: Mapping[str, torch.Tensor]) -> None:
+    """Put torch's global generators back to such states."""
+    import torch
+
+    torch.set_rng_state(states["cpu"])
+    if "cuda" in states and torch.cuda.is_available():
+        torch.cuda.set_rng_state(states["cuda"])
 
 
 def trained_state(model: nn.Module, plan: ParameterPlan) -> dict[str, torch.Tensor]:

@@ -55,12 +55,17 @@ def check_processes(config: FitConfig) -> None:
 
 
 def check_pieces(config: FitConfig) -> None:
-    """Hold `--gradient-accumulation-steps` against batch size and processes.
+    """Hold `--gradient-accumulation-steps` and `--auto-batch` against batch size and processes.
 
     Raises:
-        ConfigError: There are more pieces than examples.
+        ConfigError: There are more pieces than examples, or several processes would have to agree on their number.
     """
     pieces, processes = config.gradient_accumulation_steps, config.num_processes
+    if config.auto_batch and processes > 1:
+        raise ConfigError(
+            f"--auto-batch true with --num-processes {processes}: where one process runs out of memory the others wait for it. "
+            "Leave --auto-batch out, and give --gradient-accumulation-steps."
+        )
     most = config.batch_size // processes
     if pieces > most:
         shared = f" shared by --num-processes {processes}" if processes > 1 else ""

@@ -41,9 +41,10 @@ class InputsByPhase:
         layer = self._plan.parameters.lowest_layer(self._plan.encoder, phase)
         if layer not in self._by_layer:
             made: list[Examples] = []
+            max_tokens = self._plan.largest_batch(progress.pieces)
 
             def make(table: TokenTable) -> Examples:
-                made.append(self._make(table, layer))
+                made.append(self._make(table, layer, max_tokens))
                 return made[-1]
 
             with self._distributed.main_process_first():  # process 0 computes what is to be cached, and the others find it
@@ -55,7 +56,7 @@ class InputsByPhase:
                 progress.cached.setdefault(str(layer), (seconds, all(each.found for each in states)))
         return self._by_layer[layer]
 
-    def _make(self, table: TokenTable, layer: int) -> Examples:
+    def _make(self, table: TokenTable, layer: int, max_tokens: int) -> Examples:
         plan, tokens = self._plan, TokenExamples(table, self._plan.pad_id)
         if layer == 0:
             return tokens
@@ -67,5 +68,5 @@ class InputsByPhase:
             plan.activation_cache,
             [plan.base_identity, plan.precision, *(() if plan.config.acceleration == (AUTO,) else plan.config.acceleration)],
             self._callback.on_cache_progress,
-            plan.largest_batch,
+            max_tokens,
         )

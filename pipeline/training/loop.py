@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pipeline import interruption
 from pipeline.data.batching import Batch, Examples, cut_batch, load_batch, plan_epoch
 from pipeline.errors import PipelineError
+from pipeline.failures import is_out_of_memory
 from pipeline.modeling.gradient_checkpointing import recomputed_layers
 from pipeline.training.acceleration.base import accelerated
 from pipeline.training.acceleration.patches.cuda_graphs import StepGraphs
-from pipeline.training.checkpoints import generator_states
+from pipeline.training.checkpoints import generator_states, restore_generators
 from pipeline.training.closed_form import solve_head
 from pipeline.training.distributed import DistributedContext, Share, find_context
 from pipeline.training.inference import predict_logits
@@ -26,6 +28,7 @@ from pipeline.training.plan import (
     FitPlan,
     FitResult,
     Progress,
+    naming_what_does_not_fit,
     note_evaluation,
     patience_is_over,
     read_losses,
@@ -40,6 +43,8 @@ if TYPE_CHECKING:
 
     from pipeline.objectives.loss import Loss
 
+_LOG = logging.getLogger(__name__)
+
 
 def fit(plan: FitPlan, callback: Callback) -> FitResult:
     """Train `plan.model` and leave the best checkpoint's weights in it.
@@ -50,12 +55,14 @@ def fit(plan: FitPlan, callback: Callback) -> FitResult:
 
     Raises:
         TrainingError: The loss became NaN or infinite.
+        SystemFailureError: The memory does not suffice; says for what, and what to lower.
         Interrupted: The process was asked to end; there is a checkpoint of the last whole step.
     """
     distributed = find_context(plan.config.num_processes)
     accelerator = make_accelerator(plan.precision, **distributed.accelerator_options())
     layers = recomputed_layers(plan.model, plan.encoder) if plan.config.gradient_checkpointing else contextlib.nullcontext()
-    with accelerated(plan, accelerator.device) as accelerated_plan, layers, interruption.held():
+    named = naming_what_does_not_fit(plan)
+    with named, accelerated(plan, accelerator.device) as accelerated_plan, layers, interruption.held():
         train = _solve if plan.strategy.is_solved else _fit
         return train(accelerated_plan, callback, accelerator, distributed)
 
@@ -71,13 +78,12 @@ def _fit(plan: FitPlan, callback: Callback, accelerator: Any, distributed: Distr
     restored = plan.checkpoints.restore(
         plan.model, plan.parameters, optimizer, accelerator.scaler, plan.strategy, distributed.rank
     )
-    progress = Progress(**restored) if restored else Progress()
+    progress = plan.begin(restored)
     resumed_from = progress.step
     schedule = build_schedule(plan.total_steps, plan.config.warmup_ratio, plan.config.lr_scheduler_type)
     watch = Stopwatch(progress.train_seconds)
     loss = plan.build_loss().to(accelerator.device)
     inputs_by_phase = InputsByPhase(plan, callback, accelerator.device, distributed)
-    pieces = plan.config.gradient_accumulation_steps
     graphs = None
     if "cuda_graphs" in plan.accelerations:
         graphs = StepGraphs(optimizer, plan.total_steps - progress.step)
@@ -119,23 +125,25 @@ def _fit(plan: FitPlan, callback: Callback, accelerator: Any, distributed: Distr
         wrapped.train()
         for indices in batches[position:]:
             with watch.running():
-                shares = distributed.share(indices).cut(pieces)
-                loaded = (load_batch(inputs.train, share.indices, accelerator.device) for share in shares)  # made one by one
+                load = partial(_load, inputs.train, accelerator.device)
                 rate = plan.config.learning_rate * schedule(progress.step)
                 set_learning_rate(optimizer, rate, phase)
-                step = partial(_step, plan, accelerator, optimizer, wrapped, loss, inputs, shares, progress.step)
+                compute = partial(_compute_gradients, plan, accelerator, wrapped, loss, inputs)
+                update = partial(_update, plan, accelerator, optimizer, progress.step)
                 is_whole = len(indices) == plan.config.batch_size  # the last batch of an epoch may be smaller
+                share = distributed.share(indices)
                 if graphs and is_whole:
-                    losses.append(graphs.run(partial(_in_one_piece, step), next(loaded), phase))
+                    losses.append(graphs.run(partial(_step, compute, update, share), load(share), phase))
                 else:
-                    losses.append(step(loaded))
+                    losses.append(_within_memory(plan, progress, share, load, compute))
+                    update()
             progress.step += 1
             progress.examples += plan.train.count_texts(indices)
             progress.tokens += int(inputs.train.lengths[indices].sum())
             progress.flops += sum(
                 flops.step(len(piece), int(inputs.train.lengths[piece].max()))
                 for part in distributed.parts(indices)
-                for piece in cut_batch(part, pieces)
+                for piece in cut_batch(part, progress.pieces)
             )
             callback.on_step(progress.step, plan.total_steps)
             logs, evaluates = progress.step % plan.config.logging_steps == 0, plan.evaluation_is_due(progress.step)
@@ -166,25 +174,58 @@ def _fit(plan: FitPlan, callback: Callback, accelerator: Any, distributed: Distr
         plan.checkpoints.load_weights(progress.best_step, plan.model, plan.parameters)
     accelerator.free_memory()
     distributed.destroy()
-    return progress.result(plan.total_steps, resumed_from)
+    figures = {"cost/micro_batch": plan.micro_batch(progress.pieces)} if plan.config.auto_batch else {}
+    return replace(progress.result(plan.total_steps, resumed_from), figures=figures)
 
 
-def _in_one_piece(step: Callable[[Iterable[Batch]], torch.Tensor], batch: Batch) -> torch.Tensor:
-    return step([batch])
+def _load(examples: Examples, device: torch.device, share: Share) -> Batch:
+    return load_batch(examples, share.indices, device)
 
 
-def _step(
+def _within_memory(
+    plan: FitPlan,
+    progress: Progress,
+    share: Share,
+    load: Callable[[Share], Batch],
+    compute: Callable[[Sequence[Share], Iterable[Batch]], torch.Tensor],
+) -> torch.Tensor:
+    """What `compute` makes of a share in `progress.pieces` pieces; with `--auto-batch` in twice as many until they fit.
+
+    A batch that is begun again draws the same numbers, so the end is that of a training that had as many pieces before.
+    """
+    from accelerate.utils.memory import clear_device_cache
+
+    while True:
+        generators = generator_states() if plan.config.auto_batch else {}
+        shares = share.cut(progress.pieces)
+        try:
+            return compute(shares, map(load, shares))  # loaded one by one
+        except Exception as error:
+            if not plan.config.auto_batch or len(shares) == len(share.indices) or not is_out_of_memory(error):
+                raise
+        # Behind the block, as the error holds on to all that was computed.
+        plan.model.zero_grad()
+        clear_device_cache(garbage_collection=True)
+        restore_generators(generators)
+        progress.pieces *= 2
+        _LOG.warning(
+            "The memory does not suffice for %d examples at a time: from step %d on, a batch is computed in %d pieces.",
+            len(shares[0].indices),
+            progress.step + 1,
+            progress.pieces,
+        )
+
+
+def _compute_gradients(
     plan: FitPlan,
     accelerator: Any,
-    optimizer: Any,
     wrapped: nn.Module,
     compare: Loss,
     inputs: PhaseInputs,
     shares: Sequence[Share],
-    step: int,
     batches: Iterable[Batch],
 ) -> torch.Tensor:
-    """One optimizer step, after so many others; the loss, without what it was computed from.
+    """Add up the gradients of a batch; its loss, without what it was computed from.
 
     Args:
         shares: The pieces of the batch, each a share of the loss.
@@ -203,19 +244,32 @@ def _step(
             loss = (loss if penalty is None else loss + penalty) * share.weight
             accelerator.backward(loss)
         losses.append(loss.detach())
+    return torch.stack(losses).sum()
+
+
+def _update(plan: FitPlan, accelerator: Any, optimizer: Any, step: int) -> None:
+    """One optimizer step by the gradients that are there, after so many others."""
     norm = accelerator.clip_grad_norm_(plan.model.parameters(), plan.config.max_grad_norm)
     optimizer.step()
     # Under fp16 a step whose gradients overflow is skipped; only there is waiting for the norm worth it.
     if accelerator.scaler is None or bool(norm.isfinite()):
         plan.strategy.after_step(plan.model, step + 1)
     optimizer.zero_grad()
-    return torch.stack(losses).sum()
+
+
+def _step(
+    compute: Callable[[Sequence[Share], Iterable[Batch]], torch.Tensor], update: Callable[[], None], share: Share, batch: Batch
+) -> torch.Tensor:
+    """Both of a batch in one piece, as one CUDA graph holds it."""
+    loss = compute([share], [batch])
+    update()
+    return loss
 
 
 def _solve(plan: FitPlan, callback: Callback, accelerator: Any, distributed: DistributedContext) -> FitResult:
     """All of training as one step, the strategy's `solve`. It is quick, so an interrupted one is begun anew."""
     model = accelerator.prepare_model(plan.model, evaluation_mode=True)
-    progress, watch = Progress(), Stopwatch()
+    progress, watch = plan.begin(), Stopwatch()
     plan.parameters.enter_phase(plan.model, 0)
     with interruption.admitted():
         inputs = InputsByPhase(plan, callback, accelerator.device, distributed).of(0, progress)
@@ -256,6 +310,6 @@ def _evaluate(
     distributed: DistributedContext,
 ) -> None:
     with interruption.admitted():
-        logits = predict_logits(model, validation, device, plan.largest_batch, distributed)
+        logits = predict_logits(model, validation, device, plan.largest_batch(progress.pieces), distributed)
     scores = distributed.broadcast(lambda: plan.task.score(plan.validation.labels, logits))
     note_evaluation(plan.config, progress, callback, scores)

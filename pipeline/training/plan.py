@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Mapping, MutableSequence
+from collections.abc import Iterator, Mapping, MutableSequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from pipeline.config import FitConfig
 from pipeline.data.pair_tokenization import TextPairs
 from pipeline.data.tokenization import TokenTable
-from pipeline.errors import TrainingError
+from pipeline.errors import PipelineError, TrainingError
 from pipeline.evaluation.metric import LOSS, lower_is_better, without_choices
 from pipeline.evaluation.task import Task
+from pipeline.failures import is_out_of_memory, too_large
 from pipeline.modeling.encoder import EncoderSpec
 from pipeline.strategies.base import Strategy
 from pipeline.strategies.parameter_plan import ParameterPlan
@@ -63,6 +65,8 @@ class Progress:
     """Validation metrics of the best checkpoint."""
     evaluations_without_gain: int = 0
     stopped: bool = False
+    pieces: int = 1
+    """In how many a process computes its share of a batch, one after another."""
     train_seconds: float = 0.0
     examples: int = 0
     tokens: int = 0
@@ -234,11 +238,13 @@ class FitPlan:
         """Whether the top layer computes the first token's state alone."""
         return "first_token" in self.accelerations
 
-    @property
-    def largest_batch(self) -> int:
-        """Tokens after padding; nothing else is computed in larger batches, so that peak memory is training's."""
-        parts = self.config.num_processes * self.config.gradient_accumulation_steps
-        return math.ceil(self.config.batch_size / parts) * int(self.train.lengths.max())
+    def micro_batch(self, pieces: int) -> int:
+        """How many examples a process computes at a time if its share of a batch is cut into so many pieces."""
+        return math.ceil(self.config.batch_size / (self.config.num_processes * pieces))
+
+    def largest_batch(self, pieces: int) -> int:
+        """Tokens of such a piece after padding. Nothing else is computed in larger batches, so peak memory is training's."""
+        return self.micro_batch(pieces) * int(self.train.lengths.max())
 
     @property
     def steps_per_epoch(self) -> int:
@@ -250,6 +256,10 @@ class FitPlan:
         """Optimizer steps of the whole training."""
         return self.steps_per_epoch * self.config.epochs
 
+    def begin(self, restored: Mapping[str, Any] | None = None) -> Progress:
+        """How far training is before its first step, or where a checkpoint has left it."""
+        return Progress(**{"pieces": self.config.gradient_accumulation_steps, **(restored or {})})
+
     def awaits_evaluation(self, progress: Progress) -> bool:
         """Whether training stands at a step after which validation data are scored, and they were not yet."""
         scored = any(step == progress.step and f"val/{LOSS}" in metrics for step, metrics in reversed(progress.history[-2:]))
@@ -259,3 +269,37 @@ class FitPlan:
         """Whether validation data are scored after this step."""
         every = self.config.eval_steps or self.steps_per_epoch
         return step % every == 0 or step == self.total_steps
+
+
+@contextlib.contextmanager
+def naming_what_does_not_fit(plan: FitPlan, trainings: int = 1) -> Iterator[None]:
+    """Say of a training for which the memory does not suffice how much it computes at a time, and what to lower.
+
+    Args:
+        trainings: How many such are computed at once, which `--auto-batch` does not cut.
+
+    Raises:
+        SystemFailureError: It does not.
+    """
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, PipelineError) or not is_out_of_memory(error):
+            raise
+        config, longest = plan.config, int(plan.train.lengths.max())
+        pieces, micro_batch = config.gradient_accumulation_steps, plan.micro_batch(config.gradient_accumulation_steps)
+        what = f"--strategy {plan.strategy.name} with batches of {config.batch_size} examples of up to {longest} tokens"
+        if micro_batch < config.batch_size:
+            what += f", {micro_batch} at a time"
+        if trainings > 1:
+            what += f", in {trainings} trainings at once"
+        is_alone = config.num_processes == trainings == 1
+        can_be_cut = micro_batch > 1 and not (config.auto_batch and is_alone)
+        ways = [
+            "--auto-batch true" if can_be_cut and is_alone else "",
+            f"--gradient-accumulation-steps {2 * pieces}" if can_be_cut else "",
+            "" if config.gradient_checkpointing else "--gradient-checkpointing true",
+            f"a --max-length below {longest}",
+            "a strategy that trains less",
+        ]
+        raise too_large(what, [way for way in ways if way], error) from error

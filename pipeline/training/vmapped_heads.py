@@ -31,6 +31,7 @@ from pipeline.training.plan import (
     FitPlan,
     FitResult,
     Progress,
+    naming_what_does_not_fit,
     note_evaluation,
     patience_is_over,
     read_losses,
@@ -112,16 +113,18 @@ def fit_heads(plan: FitPlan, configs: Sequence[FitConfig], callback: Callback) -
     accelerator = make_accelerator(plan.precision)
     plan.model.to(accelerator.device)
     plan.parameters.enter_phase(plan.model, 0)
-    shared = Progress()
+    shared = plan.begin()
     fits: dict[int, HeadFit] = {}
-    with accelerated(replace(plan, config=configs[0]), accelerator.device) as plan:
-        largest = replace(plan, config=max(configs, key=lambda config: config.batch_size))
+    largest = replace(plan, config=max(configs, key=lambda config: config.batch_size))
+    named = naming_what_does_not_fit(largest, len(configs))
+    with named, accelerated(replace(plan, config=configs[0]), accelerator.device) as plan:
+        largest = replace(plan, config=largest.config)
         with accelerator.autocast():  # the frozen layers compute as they do in `fit`, with which states are shared
             inputs = InputsByPhase(largest, callback, accelerator.device, DistributedContext()).of(0, shared)
         for size in sorted({config.batch_size for config in configs}):
             members = [position for position, config in enumerate(configs) if config.batch_size == size]
             points = [_Point(replace(plan, config=configs[member]), Progress(cached=dict(shared.cached))) for member in members]
-            _Group(points, inputs, accelerator, callback, largest.largest_batch).train()
+            _Group(points, inputs, accelerator, callback, largest.largest_batch(shared.pieces)).train()
             fits |= {position: point.finish() for position, point in zip(members, points, strict=True)}
     return [fits[position] for position in range(len(configs))]
 

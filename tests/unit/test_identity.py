@@ -79,6 +79,7 @@ def test_what_is_no_repetition_has_other_settings(differs: dict[str, object]) ->
         {"lr_scheduler_type": "cosine"},
         {"gradient_accumulation_steps": 2},
         {"gradient_checkpointing": True},
+        {"auto_batch": True},
     ],
     ids=str,
 )

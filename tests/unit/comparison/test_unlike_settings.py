@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -68,6 +69,7 @@ def test_a_row_of_two_machines_has_no_mean_time_and_no_point_and_this_is_said(ma
         ({"params": {"compute_dtype": "bfloat16"}}, ("fp32", "bf16")),
         ({"params": {"batch_size": "64"}}, ("batches of 32", "batches of 64")),
         ({"params": {"gradient_accumulation_steps": "4"}}, ("batches of 32", "batches of 32 in 4 pieces")),
+        ({"metrics": {"cost/micro_batch": 4.0}}, ("batches of 32", "batches of 32, 4 at a time")),
         ({"params": {"gradient_checkpointing": "True"}}, ("no gradient checkpointing", "gradient checkpointing")),
         ({"tags": {"num_processes": "2"}}, ("1 process", "2 processes")),
         ({"params": {"acceleration": "['off']"}}, ("accelerated", "acceleration off")),
@@ -75,12 +77,16 @@ def test_a_row_of_two_machines_has_no_mean_time_and_no_point_and_this_is_said(ma
     ],
 )
 def test_rows_of_other_settings_say_what_differs(
-    make_run: MakeRun, differs: dict[str, dict[str, str]], setting: tuple[str, str] | None
+    make_run: MakeRun, differs: dict[str, dict[str, Any]], setting: tuple[str, str] | None
 ) -> None:
     runs = [
         make_run("lora", 0.8, metrics=METRICS, tags=MACHINE, params=PARAMS),
         make_run(
-            "full", 0.7, metrics=METRICS, tags=MACHINE | differs.get("tags", {}), params=PARAMS | differs.get("params", {})
+            "full",
+            0.7,
+            metrics=METRICS | differs.get("metrics", {}),
+            tags=MACHINE | differs.get("tags", {}),
+            params=PARAMS | differs.get("params", {}),
         ),
         make_run("external", 0.6, tags={"stage": "evaluate"}),
     ]

@@ -190,6 +190,7 @@ def test_an_error_outside_capturing_is_not_hidden(cuda) -> None:
         ({"num_processes": 2}, False),
         ({"gradient_accumulation_steps": 2}, False),
         ({"gradient_checkpointing": True}, False),
+        ({"auto_batch": True}, False),
         ({"optimizer": "adafactor"}, False),
         ({"strategy": "adalora"}, False),
         ({"cuda_graphs": "off"}, False),

@@ -49,15 +49,15 @@ def graphs_apply(plan: FitPlan, device: torch.device) -> bool:
     """Whether a step is the same work at every step of a shape, all of it on one GPU, and asked of nobody else.
 
     Not so with a scaler of gradients (fp16), with several processes, with a strategy that acts after each step, with
-    quantised weights, with batches in pieces, with layers that are computed anew, as that puts random generators back, and
-    with Adafactor, whose decay rate is another number in every step.
+    quantised weights, with batches in pieces or that may come to be, with layers that are computed anew, as that puts random
+    generators back, and with Adafactor, whose decay rate is another number in every step.
     """
     config = plan.config
     return (
         device.type == "cuda"
         and plan.precision != "fp16"
         and config.num_processes == config.gradient_accumulation_steps == 1
-        and not config.gradient_checkpointing
+        and not (config.gradient_checkpointing or config.auto_batch)
         and config.optimizer == "adamw"
         and type(plan.strategy).after_step is Strategy.after_step
         and all(parameter.is_floating_point() for parameter in plan.model.parameters())
