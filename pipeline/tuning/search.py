@@ -221,7 +221,7 @@ class Search:
         with storage_errors(self.address):
             storage, study = self._study._storage, self._study._study_id
             trial_id = storage.get_trial_id_from_study_id_trial_number(study, number)
-            checked = _checksum(storage.get_trial(trial_id).params, attributes, state.name)
+            checked = _checksum(storage.get_trial(trial_id), attributes, state)
             for name, value in {**attributes, _SUM: {"of": sorted(attributes), "sha256": checked}}.items():
                 storage.set_trial_user_attr(trial_id, name, value)
             self._study.tell(number, score, state=state)
@@ -248,7 +248,7 @@ class Search:
         known = frozen.user_attrs
         if _SUM in known and frozen.state.is_finished():
             recorded = {name: known.get(name) for name in known[_SUM]["of"]}
-            if known[_SUM]["sha256"] != _checksum(frozen.params, recorded, frozen.state.name):
+            if known[_SUM]["sha256"] != _checksum(frozen, recorded, frozen.state):
                 raise StoreError(
                     f"--storage {hide_credentials(self.address.url)}: the record of trial {frozen.number + 1} is damaged. "
                     "Bring the storage back from a copy, or delete it: the same command then searches anew."
@@ -271,9 +271,10 @@ class Search:
 _SUM = "checksum"
 
 
-def _checksum(params: Mapping[str, Any], attributes: Mapping[str, object], state: str) -> str:
-    """By which a settled trial is known when it is read back."""
-    return digest([dict(params), dict(attributes), state])
+def _checksum(trial: optuna.trial.FrozenTrial, attributes: Mapping[str, object], state: optuna.trial.TrialState) -> str:
+    """By which a settled trial is known when it is read back: its point, what it came to, and what halving compares."""
+    reported = [trial.intermediate_values] if trial.intermediate_values else []  # none: as without halving before these counted
+    return digest([trial.params, dict(attributes), state.name, *reported])
 
 
 def open_search(address: StudyAddress, space: Space, identity: str, sampler: str, seed: int, lower_is_better: bool) -> Search:

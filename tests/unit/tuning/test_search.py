@@ -50,11 +50,14 @@ def test_what_was_asked_and_told_is_there_when_it_is_opened_again(address):
         "UPDATE trial_user_attributes SET value_json = '\"run3\"' WHERE key = 'run_id'",
         "UPDATE trial_params SET param_value = param_value * 2 WHERE param_name = 'learning_rate'",
         "UPDATE trials SET state = 'PRUNED'",
+        "UPDATE trial_intermediate_values SET intermediate_value = 0.25",
     ],
 )
 def test_a_settled_trial_that_is_not_as_it_was_written_is_refused(address, damage):
     search = opened(address)
-    search.complete(search.ask().number, 0.75, "run2", Cost(1, 2.5, 64))
+    number = search.ask().number
+    assert not Halving(address, number, "accuracy")(10, {"accuracy": 0.5})
+    search.complete(number, 0.75, "run2", Cost(1, 2.5, 64))
     search.ask()
     assert [trial.state for trial in opened(address).trials()] == ["complete", "running"]
     with contextlib.closing(sqlite3.connect(address.file())) as connection:
