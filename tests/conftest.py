@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import quiet_environment
 from tiny_encoders import BAD, DEPTH, FAMILIES, GOOD, LETTERS, PLAIN, VOCABULARY, write_like_its_defaults
+from tiny_reviews import write_reviews
 
 from pipeline.config import FitConfig
 from pipeline.modeling.family import list_model_types
@@ -26,15 +28,7 @@ if TYPE_CHECKING:
     from pipeline.training.plan import FitPlan, FitResult
     from pipeline.training.saved_model import BuiltModel
 
-# Before torch, transformers or mlflow are imported anywhere; processes that tests start inherit it.
-os.environ.update(
-    HF_HUB_OFFLINE="1",
-    TOKENIZERS_PARALLELISM="false",
-    OMP_NUM_THREADS="1",
-    MLFLOW_DISABLE_TELEMETRY="true",
-)
-for _name in [name for name in os.environ if name.startswith("MLFLOW_") and name != "MLFLOW_DISABLE_TELEMETRY"]:
-    del os.environ[_name]
+quiet_environment.enter()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -127,17 +121,10 @@ class Tiny:
         return path
 
     def csv(self, rows: int = 200, seed: int = 0) -> Path:
-        """Texts with one telling word each; the words can be learnt from a hundred of them."""
-        generator = np.random.default_rng(seed)
+        """A file of reviews, made when it is first asked for."""
         path = self.root / f"reviews-{rows}-{seed}.csv"
-        if path.exists():
-            return path
-        lines = ["text,label"]
-        for row in range(rows):
-            telling, label = ((BAD, "bad"), (GOOD, "good"))[row % 2]
-            words = [*generator.choice(PLAIN, generator.integers(3, 9)), generator.choice(telling), f"word{row % 20}"]
-            lines.append(f"{' '.join(generator.permutation(words))} {row},{label}")
-        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        if not path.exists():
+            write_reviews(path, rows, seed)
         return path
 
     @staticmethod
