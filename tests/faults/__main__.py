@@ -11,20 +11,14 @@ from pathlib import Path
 
 _TESTS = Path(__file__).parents[1]
 sys.path.insert(0, str(_TESTS))
-os.environ.update(
-    HF_HUB_OFFLINE="1",
-    CUDA_VISIBLE_DEVICES="",
-    TOKENIZERS_PARALLELISM="false",
-    OMP_NUM_THREADS="1",
-    MLFLOW_DISABLE_TELEMETRY="true",
-    PYTHONPATH=str(_TESTS.parent),
-)
-for _name in [name for name in os.environ if name.startswith("MLFLOW_") and name != "MLFLOW_DISABLE_TELEMETRY"]:
-    del os.environ[_name]
 
 
 def main() -> int:
     """Read the options, play."""
+    import quiet_environment
+
+    quiet_environment.enter()
+    os.environ.update(CUDA_VISIBLE_DEVICES="", PYTHONPATH=str(_TESTS.parent))
     from . import process
     from .kinds import FAULTS
     from .matrix import render, run_matrix

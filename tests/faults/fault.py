@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
-import time
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +24,8 @@ class Baseline:
     seconds: float
     litter: Sequence[str]
     calls: Mapping[str, int]
+    read: frozenset[str]
+    """Files that it opened or made, from its folder."""
 
 
 @dataclass
@@ -52,9 +54,14 @@ class Case:
         """There once the fault was injected."""
         return self.workspace.folder / "calls-injected"
 
+    @property
+    def is_in_workspace(self) -> bool:
+        """Whether the tracking store is the workspace's file, by itself or behind a server."""
+        return not self.environment.get("MLFLOW_TRACKING_URI", "").startswith("postgresql")
+
     def read_statuses(self) -> set[str]:
         """Of all runs in the store that the command was given."""
-        if not self.environment.get("MLFLOW_TRACKING_URI", "").startswith("postgresql"):  # a server's is the workspace's
+        if self.is_in_workspace:
             return set(read_statuses(self.workspace.database).values())
 
         def read() -> set[str]:
@@ -90,6 +97,8 @@ class Fault:
     """How runs may be recorded that did not finish; empty where nobody could write it down."""
     is_clean = True
     """Whether the command itself could still take away what was half written, and end its processes."""
+    says = ""
+    """What the line of error holds, as a regular expression."""
     in_time = False
     """Whether it can be injected from outside, after some time."""
     is_felt = True
@@ -159,8 +168,10 @@ class Fault:
             broken.append(f"exit status {hurt.status}: {_last_line(hurt)}")
         if "Traceback" in hurt.output:
             broken.append(f"a traceback: {_last_line(hurt)}")
-        if hurt.status > 0 and hurt.output.count("\nError: ") + hurt.output.startswith("Error: ") != 1:
-            broken.append(f"not one line of error: {_last_line(hurt)}")
+        if hurt.status > 0 and (len(hurt.errors) != 1 or hurt.output.rstrip().rpartition("\n")[2] != hurt.error):
+            broken.append(f"does not end with one line of error: {hurt.output[hurt.output.find('Error: ') :][-600:]!r}")
+        elif hurt.status > 0 and self.says and not re.search(self.says, hurt.error):
+            broken.append(f"does not say {self.says}: {hurt.error}")
         if hurt.left and self.is_clean:
             broken.append(f"{len(hurt.left)} processes left")
         if self.is_clean and (litter := half_written(case.workspace)):
@@ -186,6 +197,8 @@ def judge_end(case: Case, last: process.Ended, is_clean: bool) -> list[str]:
     if "RUNNING" in case.read_statuses():
         broken.append("in the end: a run is still RUNNING")
     litter = [name for name in case.workspace.litter() if name not in case.baseline.litter]
+    if case.is_in_workspace:
+        litter += case.workspace.orphans()
     if litter := [name for name in litter if is_clean or not name.startswith("tmp/")]:
         broken.append(f"in the end: litter: {', '.join(litter)[:300]}")
     return broken
@@ -210,14 +223,12 @@ def compare_outcomes(expected: Outcome, outcome: Outcome) -> str:
 def half_written(workspace: Workspace) -> list[str]:
     """What a command that could clean up must not leave."""
     marks = (".writing-", ".making-", "-journal")
-    return [name for name in workspace.litter() if any(mark in name for mark in marks) or name.startswith("tmp/")]
+    return [n for n in workspace.litter() if any(mark in n for mark in marks) or n.startswith(("tmp/", "artifacts/"))]
 
 
 def sleep_until(case: Case, command: process.Command) -> bool:
     """Sleep until a moment that is a share of the time; whether the command still runs."""
-    deadline = time.monotonic() + case.moment.share * case.baseline.seconds
-    while time.monotonic() < deadline and not command.is_over():
-        time.sleep(0.005)
+    process.wait_until(command.is_over, case.moment.share * case.baseline.seconds)
     return not command.is_over()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -38,18 +37,18 @@ Cells = dict[tuple[str, str], Cell]
 def measure(stage: Stage, workspace: Workspace, template: str) -> Baseline:
     """What a stage comes to when nothing hurts it, in a workspace as that template has it."""
     workspace.restore(template)
+    workspace.forget_reads()
     calls = workspace.folder / "calls"
-    began = time.monotonic()
     ended = process.Command(
         stage.arguments(workspace),
         workspace.folder,
         workspace.environment,
         lambda: watch(WRITES, lambda *_: None, calls),
     ).wait()
-    seconds = time.monotonic() - began
     if ended.status or ended.left:
         raise RuntimeError(f"{stage.name} fails unhurt with {ended.status}, {len(ended.left)} processes left:\n{ended.output}")
-    return Baseline(stage.read_outcome(workspace), seconds, workspace.litter(), count_calls(calls))
+    read = workspace.list_reads()
+    return Baseline(stage.read_outcome(workspace), ended.seconds, workspace.litter(), count_calls(calls), read)
 
 
 def run_matrix(
@@ -78,8 +77,10 @@ def run_matrix(
 
 
 def _play(fault: Fault, case: Case, cell: Cell, say: Callable[[str], None]) -> None:
-    case.workspace.restore(fault.template(case.stage))
-    injected, broken = fault.play(case)
+    injected, broken, stopped = _play_once(fault, case)
+    if broken and stopped:
+        say(f"  stopped for {stopped:.0f} s meanwhile, so it is played again: {broken[0]}")
+        injected, broken, _ = _play_once(fault, case)
     if not injected:
         cell.too_late += 1
         return
@@ -90,6 +91,13 @@ def _play(fault: Fault, case: Case, cell: Cell, say: Callable[[str], None]) -> N
         line = f"{case.stage.name}, {fault.name}, {where}: {promise}"
         cell.broken.append(line)
         say(f"  BROKEN {line}")
+
+
+def _play_once(fault: Fault, case: Case) -> tuple[bool, list[str], float]:
+    before = process.Stops.seconds
+    case.workspace.restore(fault.template(case.stage))
+    injected, broken = fault.play(case)
+    return injected, broken, process.Stops.seconds - before
 
 
 def render(cells: Cells) -> str:

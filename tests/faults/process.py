@@ -30,7 +30,27 @@ IMPORTED = (
     "mlflow.pyfunc",
     "optuna",
 )
-_SECONDS_UNTIL_HUNG = 180.0
+SECONDS_UNTIL_HUNG = 180.0
+_TICK, _LONGEST_TICK = 0.01, 0.1
+_STOP_SECONDS = 2.0
+
+
+class Stops:
+    """For how long this process, and the commands with it, were stopped from outside, as by a measurement beside them."""
+
+    seconds = 0.0
+
+
+def wait_until(happened: Callable[[], bool], seconds: float) -> float:
+    """Wait until it has happened, at most so long; returns the seconds. Those in which we were stopped do not count."""
+    waited = 0.0
+    while waited < seconds and not happened():
+        began = time.monotonic()
+        time.sleep(_TICK)
+        took = time.monotonic() - began
+        waited += min(_LONGEST_TICK, took)
+        Stops.seconds += took if took > _STOP_SECONDS else 0.0
+    return waited
 
 
 def import_all() -> None:
@@ -48,13 +68,20 @@ class Ended:
     status: int
     """Exit status; minus the number of the signal that killed it."""
     output: str
+    seconds: float = 0.0
+    """For which it was waited, without those in which we were stopped."""
     left: Sequence[int] = ()
     """Processes of its session that were alive after it; they are killed by now."""
 
     @property
+    def errors(self) -> list[str]:
+        """The lines that say what went wrong."""
+        return [line for line in self.output.splitlines() if line.startswith("Error: ")]
+
+    @property
     def error(self) -> str:
-        """The line that says what went wrong; empty where there is none."""
-        return next((line for line in self.output.splitlines() if line.startswith("Error: ")), "")
+        """The first of them; empty where there is none."""
+        return next(iter(self.errors), "")
 
 
 class Command:
@@ -75,18 +102,14 @@ class Command:
         """Whether it has ended; it can still be waited for."""
         return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
-    def wait(self, seconds: float = _SECONDS_UNTIL_HUNG) -> Ended:
+    def wait(self, seconds: float = SECONDS_UNTIL_HUNG) -> Ended:
         """How it ended; it is killed, and counts so, after that many seconds."""
-        waited = 0.0  # not by the clock: whoever stops us with the command must not make it late
-        while not self.is_over() and waited < seconds:
-            began = time.monotonic()
-            time.sleep(0.01)
-            waited += min(0.1, time.monotonic() - began)
+        waited = wait_until(self.is_over, seconds)
         if not self.is_over():
             self._end_all()
         status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
-        left = self._end_all(grace=2.0)
-        return Ended(status, self._output.read_text(errors="replace"), left)
+        wait_until(lambda: not self.members(), seconds=2.0)
+        return Ended(status, self._output.read_text(errors="replace"), waited, self._end_all())
 
     def said(self) -> str:
         """Its output so far."""
@@ -102,10 +125,8 @@ class Command:
                     found[int(entry.parent.name)] = int(parent)
         return found
 
-    def _end_all(self, grace: float = 0.0) -> list[int]:
-        deadline = time.monotonic() + grace
-        while (left := list(self.members())) and time.monotonic() < deadline:
-            time.sleep(0.02)
+    def _end_all(self) -> list[int]:
+        left = list(self.members())
         for pid in left:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -16,9 +15,11 @@ from typing import Any
 
 import yaml
 
+from pipeline.hashing import digest, hash_file
+
 from . import process
 from .moments import watch
-from .workspace import Workspace, sha256, typed
+from .workspace import Workspace, typed
 
 EMPTY, TRAINED, INTERRUPTED = "empty", "trained", "interrupted"
 """Templates: a store without runs; one with two runs that were trained and tested, and one that was only trained; and of each
@@ -59,9 +60,9 @@ def _measured(tracker: Any, run: Any) -> dict[str, Any]:
     found: dict[str, Any] = {name: tracker.history(run.run_id, name) for name in sorted(names)}
     with tempfile.TemporaryDirectory() as scratch:
         if tracker.has_artifact(run.run_id, "model"):
-            found["weights"] = sha256(tracker.download_model(run.run_id, Path(scratch)) / "delta.safetensors")
+            found["weights"] = hash_file(tracker.download_model(run.run_id, Path(scratch)) / "delta.safetensors")
         if tracker.has_artifact(run.run_id, "predictions.csv"):
-            found["predictions"] = sha256(tracker.download(run.run_id, "predictions.csv", Path(scratch)))
+            found["predictions"] = hash_file(tracker.download(run.run_id, "predictions.csv", Path(scratch)))
     return found
 
 
@@ -81,7 +82,7 @@ def _prepared(tracker: Any) -> Outcome:
     files = sorted(Path(".cache/prepared").glob("*/*"))
     return {
         "fingerprint": {run.tags["data_fingerprint"] for run in runs},
-        "files": {str(file): sha256(file) for file in files},
+        "files": {str(file): hash_file(file) for file in files},
     }
 
 
@@ -247,4 +248,4 @@ def _must(workspace: Workspace, arguments: list[str]) -> str:
 
 def fingerprint(outcome: Outcome) -> str:
     """A short name for an outcome."""
-    return hashlib.sha256(json.dumps(outcome, sort_keys=True, default=str).encode()).hexdigest()[:12]
+    return digest(outcome)[:12]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import re
 import shutil
@@ -14,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from tiny_encoders import BAD, FAMILIES, GOOD, PLAIN
+from tiny_encoders import FAMILIES
+from tiny_reviews import write_reviews
 
 _ROWS = 96
 
@@ -80,8 +79,8 @@ class Workspace:
         """Write model and data, and the template `empty`: a store with its tables and no run."""
         self.root.mkdir(parents=True, exist_ok=True)
         FAMILIES["bert"](self.root / "tiny", True)
-        write_reviews(self.root / "reviews.csv", seed=0)
-        write_reviews(self.root / "others.csv", seed=1)
+        write_reviews(self.root / "reviews.csv", _ROWS, seed=0)
+        write_reviews(self.root / "others.csv", _ROWS, seed=1)
         for folder in (self.store, self.artifacts, self.scratch, self.cache):
             folder.mkdir(parents=True)
 
@@ -98,16 +97,34 @@ class Workspace:
         shutil.copytree(self.root / template, self.folder, symlinks=True)
 
     def litter(self) -> list[str]:
-        """What is below the folder apart from artifacts and our own files, with ids and times made equal."""
+        """What is below the folder apart from runs' artifacts and our own files, with ids made equal."""
         found = []
         for path in sorted(self.folder.rglob("*")):
             name = path.relative_to(self.folder).as_posix()
             if path.is_dir() and any(path.iterdir()):
                 continue
-            if name.startswith(("artifacts/", "output-", "calls")) or (path.is_dir() and "/" not in name):
+            if name.startswith(("output-", "calls")) or (path.is_dir() and ("/" not in name or name.startswith("artifacts/"))):
                 continue
-            found.append(re.sub(r"[0-9a-f]{32}", "ID", name))
+            name = re.sub(r"[0-9a-f]{32}", "ID", name)
+            if not name.startswith("artifacts/ID/artifacts/"):
+                found.append(name)
         return found
+
+    def orphans(self) -> list[str]:
+        """Folders of artifacts whose run is not in the store."""
+        known = read_statuses(self.database)
+        return [f"artifacts/{path.name}" for path in sorted(self.artifacts.iterdir()) if path.name not in known]
+
+    def forget_reads(self) -> None:
+        """Let no file count as opened; `list_reads` says which are from now on."""
+        for path in self.folder.rglob("*"):
+            if path.is_file():
+                os.utime(path, ns=(0, path.stat().st_mtime_ns))
+
+    def list_reads(self) -> frozenset[str]:
+        """Files that have been opened or made since; on a file system that is mounted with `noatime` only made."""
+        files = [path for path in self.folder.rglob("*") if path.is_file() and path.stat().st_atime_ns]
+        return frozenset(path.relative_to(self.folder).as_posix() for path in files)
 
     @contextlib.contextmanager
     def small_disk(self, folder: Path, size: str = "64m") -> Iterator[None]:
@@ -152,28 +169,12 @@ def cannot_mount() -> str:
     return ""
 
 
-def write_reviews(path: Path, seed: int) -> None:
-    """Texts with a telling word each."""
-    generator = np.random.default_rng(seed)
-    lines = ["text,label"]
-    for row in range(_ROWS):
-        telling, label = ((BAD, "bad"), (GOOD, "good"))[row % 2]
-        words = [*generator.choice(PLAIN, generator.integers(3, 9)), generator.choice(telling), f"word{row % 20}"]
-        lines.append(f"{' '.join(generator.permutation(words))} {row},{label}")
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-
-
 def read_statuses(database: Path) -> dict[str, str]:
     """Run id -> status, read without MLflow; nothing where there is no store."""
     if not database.exists():
         return {}
     with contextlib.closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True, timeout=30)) as connection:
         return dict(connection.execute("SELECT run_uuid, status FROM runs WHERE lifecycle_stage = 'active'"))
-
-
-def sha256(path: Path) -> str:
-    """Of a file's content."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def typed(stage: str, options: Mapping[str, Any]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +18,7 @@ _OURS = ("runs.json", "study.yaml")
 
 
 class Damaged(Fault):
-    """One file is damaged before the command begins: it is made anew, or the file is named; never is it used in silence."""
+    """A file that the command reads is damaged before: it is made anew, or named; never is it used in silence."""
 
     exits = frozenset({1, 2})
     ends_as = frozenset()
@@ -33,8 +34,12 @@ class Damaged(Fault):
         self, stage: Stage, workspace: Workspace, baseline: Baseline, number: int, generator: random.Random
     ) -> list[Case]:
         folder = workspace.root / self.template(stage)
-        files = [path for path in sorted(folder.rglob("*")) if path.is_file() and self._counts(path, folder)]
-        chosen = generator.sample(files, min(number, len(files)))
+        files = [folder / name for name in sorted(baseline.read)]
+        files = [path for path in files if path.exists() and self._counts(path, folder)]
+        generator.shuffle(files)
+        ranks: Counter[str] = Counter()
+        turns = {path: ranks.update([path.name]) or ranks[path.name] for path in files}
+        chosen = sorted(files, key=turns.__getitem__)[:number]  # one of each kind, then another of each
         return [Case(stage, BEGINNING, workspace, baseline, path.relative_to(folder).as_posix()) for path in chosen]
 
     def _counts(self, path: Path, folder: Path) -> bool:

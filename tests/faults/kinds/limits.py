@@ -22,6 +22,7 @@ _NOBODY = 65534
 class FullDisk(Fault):
     """The disk of one of the places is full from a moment on."""
 
+    says = "full"
     ends_as = frozenset()  # a store on a full disk takes no status
 
     def __init__(self, place: str) -> None:
@@ -60,6 +61,7 @@ class LittleMemory(Fault):
     """The address space of the process may hardly grow from a moment on."""
 
     name = "memory limit"
+    says = "memory"
     stages = ("prepare_data", "tune", "train", "evaluate", "main", "reproduce")
     ends_as = frozenset({"FAILED", "KILLED"})
     is_clean = False
@@ -73,6 +75,7 @@ class LittleMemory(Fault):
 class ReadOnly(Fault):
     """The disk of one of the places can only be read."""
 
+    says = "read-only|can only be read|permission denied"
     ends_as = frozenset()
     is_felt = False
 
@@ -131,6 +134,7 @@ class NoPermission(ReadOnly):
 class NoNumber(Fault):
     """The loss of a step is NaN or infinite: that training fails by itself."""
 
+    says = "loss"
     stages = ("train", "main", "reproduce")
 
     def __init__(self, value: str) -> None:

@@ -13,6 +13,7 @@ class Asked(Fault):
     """A signal that asks to end: the runs are KILLED, and the exit status says which signal it was, as shells have it."""
 
     ends_as = frozenset({"KILLED"})
+    says = "^Error: Interrupted"
     in_time = True
 
     def __init__(self, name: str, number: int, reaches_all: bool) -> None:

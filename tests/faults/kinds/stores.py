@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Callable, Iterator
 
 from .. import process
@@ -19,6 +18,7 @@ class Away(Fault):
     """The store is gone from a moment on, for so many seconds or until the command ends; or it answers 500."""
 
     ends_as = frozenset()
+    says = "tracking store .* MLFLOW_TRACKING_URI"
 
     def __init__(self, name: str, make: Callable[[Workspace], Store], seconds: float | None, answers: bool = False) -> None:
         self.name, self._make, self._seconds, self._answers = name, make, seconds, answers
@@ -56,11 +56,8 @@ class Away(Fault):
     def meanwhile(self, case: Case, command: process.Command) -> None:
         if self._seconds is None:
             return
-        while not case.injected.exists() and not command.is_over():
-            time.sleep(0.02)
-        deadline = time.monotonic() + self._seconds
-        while time.monotonic() < deadline and not command.is_over():
-            time.sleep(0.02)
+        process.wait_until(lambda: case.injected.exists() or command.is_over(), process.SECONDS_UNTIL_HUNG)
+        process.wait_until(command.is_over, self._seconds)
         if case.injected.exists():
             self._bring_back()
 
