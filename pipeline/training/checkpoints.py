@@ -141,7 +141,7 @@ class CheckpointFolder:
             return None
         folder = self._folder(steps[-1])
         self.load_weights(steps[-1], model, plan)
-        with self._readable(folder):
+        with self._readable(folder, _STATE, _PROGRESS):
             state = torch.load(folder / _STATE, map_location="cpu", weights_only=True)
             if "optimizer" in state:
                 optimizer.load_state_dict(state["optimizer"])
@@ -159,7 +159,7 @@ class CheckpointFolder:
         steps = self.steps()
         if not steps:
             return []
-        with self._readable(self._folder(steps[-1])):
+        with self._readable(self._folder(steps[-1]), _PROGRESS):
             progress = json.loads((self._folder(steps[-1]) / _PROGRESS).read_text())
             return [(int(step), metrics) for step, metrics in progress["history"]]
 
@@ -167,13 +167,13 @@ class CheckpointFolder:
         """Put the trained weights of one checkpoint into the model."""
         from safetensors.torch import load_file
 
-        with self._readable(self._folder(step)):
+        with self._readable(self._folder(step), _WEIGHTS):
             load_trained_state(model, plan, load_file(self._folder(step) / _WEIGHTS))
 
     @contextlib.contextmanager
-    def _readable(self, folder: Path) -> Iterator[None]:
+    def _readable(self, folder: Path, *files: str) -> Iterator[None]:
         way_out = f"Delete {self.path} to train from the beginning."
-        if damaged := find_damage(folder, (_WEIGHTS, _STATE, _PROGRESS)):
+        if damaged := find_damage(folder, files):
             raise DamageError(f"The checkpoint {folder} cannot be read ({damaged} is damaged). {way_out}")
         try:
             yield

@@ -164,6 +164,17 @@ def test_training_goes_on_from_what_is_whole(tmp_path, state, damaged, left, the
     assert (restored or {}).get("step") == (left[-1] if left else None)
 
 
+@pytest.mark.parametrize("name", ["optimizer.pt", "progress.json"])
+def test_of_the_best_checkpoint_only_its_weights_are_needed(tmp_path, state, name):
+    """Else a training would resume, and fail at its end."""
+    folder = CheckpointFolder(tmp_path)
+    best_of(folder, state, 2, 2)
+    best_of(folder, state, 4, 2)
+    (tmp_path / "step-2" / name).write_bytes(b"noise")
+    assert (folder.find_usable(), folder.drop_damaged()) == (4, [])
+    folder.load_weights(2, *state[:2])
+
+
 def test_a_checkpoint_that_cannot_be_written_leaves_nothing_half_written(tmp_path, state, monkeypatch):
     folder = CheckpointFolder(tmp_path)
     save(folder, state, 2, 2)
