@@ -109,6 +109,11 @@ def _was_slower(error: BaseException) -> bool:
     return _SAME_ROW.search(str(error)) is not None
 
 
+# MLflow's own client waits for a server for minutes without a word.
+_TWICE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2"}
+_ONCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
+
+
 class RetryingClient:
     """An `MlflowClient` whose calls are made again while the store's file is locked, or its server is away.
 
@@ -165,7 +170,8 @@ class RetryingClient:
     def insist(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         """Call what reads or writes the store, as the client's own methods are called."""
         if self._gave_up:  # whoever closes the run after that error need not wait for as long again
-            return function(*args, **kwargs)
+            with environment(_ONCE):
+                return self._call(function, *args, **kwargs)
         try:
             return self._ask(function, *args, **kwargs)
         except Exception as error:
@@ -173,9 +179,7 @@ class RetryingClient:
             raise
 
     def _ask(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
-        # MLflow's own client waits for a server for minutes without a word.
-        once = {} if self.waits else {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
-        with environment({"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2" if self.waits else "0", **once}):
+        with environment(_TWICE if self.waits else _ONCE):
             answer: T = self._asking(self._call, function, *args, **kwargs)
             return answer
 

@@ -134,6 +134,24 @@ def test_absence_has_an_end(connect, monkeypatch):
     assert len(client.calls) == 1
 
 
+def test_after_that_mlflow_does_not_wait_by_itself_either(connect, monkeypatch):
+    """Its own seven retries take four minutes, at each of the calls by which a run is closed."""
+    monkeypatch.setenv("FAIRTUNE_STORE_PATIENCE_SECONDS", "0")
+    retries = []
+    away = MlflowException(AWAY[0])
+
+    def search_experiments():
+        retries.append(os.environ.get("MLFLOW_HTTP_REQUEST_MAX_RETRIES"))
+        raise away
+
+    patient, client = connect()
+    client.search_experiments = search_experiments
+    for _ in range(2):
+        with pytest.raises(MlflowException):
+            patient.search_experiments()
+    assert (retries, os.environ.get("MLFLOW_HTTP_REQUEST_MAX_RETRIES")) == (["2", "0"], None)
+
+
 def test_who_asks_once_is_told_at_once_and_waits_again_later(connect, slept):
     patient, client = connect(*(MlflowException(AWAY[0]) for _ in range(2)))
     with patient.asking_once(), pytest.raises(MlflowException):
