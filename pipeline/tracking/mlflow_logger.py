@@ -42,6 +42,25 @@ def local_folder(artifact_uri: str) -> Path | None:
     return None if elsewhere else Path(artifact_uri)
 
 
+@contextlib.contextmanager
+def _scratch(beside: Path | None) -> Iterator[Path]:
+    """A folder to write into: on the disk on which it then stays, so that it is moved there, not copied; else a temporary one.
+
+    One of that place that a killed process left is taken away.
+    """
+    if beside is None:
+        with tempfile.TemporaryDirectory() as folder:
+            yield Path(folder)
+        return
+    scratch = beside / ".writing"
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir()
+    try:
+        yield scratch
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
 @dataclass(frozen=True)
 class MlflowLogger:
     """Writes one MLflow run."""
@@ -118,9 +137,8 @@ class MlflowLogger:
             artifacts = local_folder(self.client.get_run(self.run_id).info.artifact_uri)
             if artifacts is not None:
                 artifacts.mkdir(parents=True, exist_ok=True)
-            # Beside its place where that is on this machine: it is then moved there, not copied.
-            with tempfile.TemporaryDirectory(dir=artifacts and artifacts.parent) as scratch:
-                servable = Path(scratch) / "model"
+            with _scratch(artifacts and artifacts.parent) as scratch:
+                servable = scratch / "model"
                 save_servable(folder, servable, packages)
                 if artifacts is None:
                     self.client.log_artifacts(self.run_id, str(servable), "model")
