@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 WRITES = (
+    "pipeline.atomic_io:synchronise",
     "pipeline.tracking.store_file:_link",
     "pipeline.tracking.mlflow_runs:MlflowTracker.start",
     "pipeline.tracking.mlflow_runs:MlflowTracker.reopen",
@@ -24,7 +25,9 @@ WRITES = (
     "pipeline.tracking.mlflow_logger:MlflowLogger.log_model",
     "pipeline.tracking.mlflow_logger:MlflowLogger.log_dataset",
     "pipeline.tracking.mlflow_logger:MlflowLogger.finish",
+    "pipeline.tracking.mlflow_logger:save_servable",
     "pipeline.training.checkpoints:seal",
+    "pipeline.training.checkpoints:synchronise_below",
     "pipeline.training.checkpoints:CheckpointFolder._write",
     "pipeline.training.checkpoints:CheckpointFolder.save",
     "pipeline.training.checkpoints:CheckpointFolder.delete",
