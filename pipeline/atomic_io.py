@@ -53,10 +53,17 @@ def writing(folder: Path, cache_dir: str) -> Iterator[Path]:
         raise _unwritable(cache_dir, error) from error
 
 
-def replace_text(file: Path, text: str) -> None:
-    """Write a file, in the place of an older one: it is the old or the new one whole, also where several processes write it."""
+def replace_text(file: Path, text: str, alone: bool = False) -> None:
+    """Write a file, in the place of an older one: it is the old or the new one whole, also where several processes write it.
+
+    Args:
+        alone: Whether nobody else writes it, as under a lock: what is half written was then left by a process that was killed,
+            and is removed.
+    """
     with writing_to(file.parent):
         file.parent.mkdir(parents=True, exist_ok=True)
+        for stale in file.parent.glob(f"{_PREFIX}*-{file.name}") if alone else ():
+            stale.unlink(missing_ok=True)
         scratch = file.with_name(f"{_PREFIX}{uuid.uuid4().hex}-{file.name}")  # each its own, or one would take away the other's
         try:
             scratch.write_text(text, encoding="utf-8")

@@ -114,6 +114,16 @@ def test_a_text_that_cannot_be_written_leaves_the_older_one(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["note.json"]
 
 
+def test_who_writes_alone_removes_what_a_killed_process_left(tmp_path):
+    left, of_another = (tmp_path / f".writing-0123456789abcdef-{name}.json" for name in ("note", "other"))
+    for path in (left, of_another):
+        path.touch()
+    replace_text(tmp_path / "note.json", "new")
+    assert left.exists(), "another process may be writing it"
+    replace_text(tmp_path / "note.json", "new", alone=True)
+    assert sorted(tmp_path.iterdir()) == [of_another, tmp_path / "note.json"]
+
+
 def test_two_that_write_the_same_text_at_once_do_not_hinder_one_another(tmp_path, monkeypatch):
     file, replace = tmp_path / "note.json", Path.replace
 

@@ -87,7 +87,7 @@ def open_study(plan: StudyPlan, tracker: Tracker) -> Iterator[RunLogger]:
         logger = _open(plan, note, tracker)
         with closing(logger):
             try:
-                replace_text(note, with_checksum({"run_id": logger.run_id, "identity": plan.identity}))
+                replace_text(note, with_checksum({"run_id": logger.run_id, "identity": plan.identity}), alone=True)
                 yield logger
             except Exception:  # it came to an end, if a bad one; after an interruption the note stays
                 note.unlink(missing_ok=True)
