@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline import interruption
 from pipeline.data.batching import Examples, TokenExamples
 from pipeline.data.tokenization import TokenTable
 from pipeline.modeling.split_model import SplitModel
@@ -47,7 +48,11 @@ class InputsByPhase:
                 made.append(self._make(table, layer, max_tokens))
                 return made[-1]
 
-            with self._distributed.main_process_first():  # process 0 computes what is to be cached, and the others find it
+            # To compute them may take long, and may be stopped anywhere.
+            with (
+                interruption.admitted(),
+                self._distributed.main_process_first(),
+            ):  # process 0 computes what is to be cached, and the others find it
                 train, validation = self._plan.train.as_examples(make), self._plan.validation.as_examples(make)
             self._by_layer[layer] = PhaseInputs(train, validation, isinstance(made[0], CachedExamples))
             states = [examples.states for examples in made if isinstance(examples, CachedExamples)]

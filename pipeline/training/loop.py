@@ -51,7 +51,7 @@ def fit(plan: FitPlan, callback: Callback) -> FitResult:
 
     Goes on from the newest checkpoint in `plan.checkpoints` if there is one; on a CPU the end is then bit-equal to that of an
     uninterrupted run. With `num_processes` every process calls this, and all leave with the same weights; only process 0 asks
-    its callback whether to stop, and that at logging points and evaluations alone.
+    its callback whether to stop, and heeds signals, and both at logging points and evaluations alone.
 
     Raises:
         TrainingError: The loss became NaN or infinite.
@@ -104,7 +104,7 @@ def _fit(plan: FitPlan, callback: Callback, accelerator: Any, distributed: Distr
             _evaluate(plan, progress, callback, model, inputs.validation, accelerator.device, distributed)
             progress.stopped = stop or patience_is_over(plan.config, progress)
         except interruption.Interrupted as error:
-            if error.is_in_order:
+            if error.is_in_order and plan.config.num_processes == 1:  # others do not know of it, and would have to save, too
                 save()
             raise
         save()
@@ -117,8 +117,7 @@ def _fit(plan: FitPlan, callback: Callback, accelerator: Any, distributed: Distr
         epoch, position = divmod(progress.step, plan.steps_per_epoch)
         phase = plan.parameters.phase_of(epoch)
         plan.parameters.enter_phase(plan.model, phase)
-        with interruption.admitted():
-            inputs = inputs_by_phase.of(phase, progress)
+        inputs = inputs_by_phase.of(phase, progress)
         flops = FlopCounter.of(plan.encoder, plan.parameters, phase, inputs.uses_cache, plan.trims_last_layer)
         batches = plan_epoch(plan.train.lengths, plan.config.batch_size, seeds.order, epoch)
         wrapped = distributed.wrap(model, phase)
@@ -149,6 +148,7 @@ def _fit(plan: FitPlan, callback: Callback, accelerator: Any, distributed: Distr
             logs, evaluates = progress.step % plan.config.logging_steps == 0, plan.evaluation_is_due(progress.step)
             stop = distributed.agree(callback.should_stop, now=logs or evaluates)
             evaluates = evaluates or stop
+            is_asked = distributed.agree(interruption.is_asked, now=logs or evaluates)
             if logs or evaluates:
                 with watch.running():
                     read_losses(progress, stack(distributed.average(losses)).tolist())
@@ -157,13 +157,13 @@ def _fit(plan: FitPlan, callback: Callback, accelerator: Any, distributed: Distr
                 mean = sum(progress.window) / len(progress.window)
                 report(progress, callback, {"train/loss": mean, "train/learning_rate": rate})
                 progress.window = []
+            if is_asked:  # whoever resumes evaluates, if that is due
+                save()
+                interruption.admit()
             if evaluates:
                 evaluate(inputs, stop)
                 if progress.stopped:
                     break
-            elif interruption.is_asked():
-                save()
-            interruption.admit()
             try:
                 callback.check()
             except PipelineError:
@@ -271,8 +271,7 @@ def _solve(plan: FitPlan, callback: Callback, accelerator: Any, distributed: Dis
     model = accelerator.prepare_model(plan.model, evaluation_mode=True)
     progress, watch = plan.begin(), Stopwatch()
     plan.parameters.enter_phase(plan.model, 0)
-    with interruption.admitted():
-        inputs = InputsByPhase(plan, callback, accelerator.device, distributed).of(0, progress)
+    inputs = InputsByPhase(plan, callback, accelerator.device, distributed).of(0, progress)
     with watch.running():
         solution = solve_head(plan.strategy, model, plan.parameters, inputs.train, plan.build_loss(), accelerator.device)
     progress.step, progress.loss_sum, progress.train_seconds = 1, solution.loss, watch.seconds

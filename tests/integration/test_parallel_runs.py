@@ -255,6 +255,8 @@ def test_a_parallel_training_that_is_killed_or_interrupted_goes_on(workspace, st
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
     assert f"Continuing run {run.run_id} from step" in out
+    newest = max(int(path.rpartition("-")[2]) for path in checkpoints())
+    assert newest % int(LONG["eval_steps"]), "of the step at which the processes heard of it, not of the last evaluation"
     assert "Traceback" not in err
     assert are_gone(below)
     assert workspace.tracker.get(run.run_id).status == "KILLED"

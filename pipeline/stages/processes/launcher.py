@@ -18,9 +18,9 @@ from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection
 from typing import Any, TypeVar
 
+from pipeline import interruption
 from pipeline.errors import PipelineError
 from pipeline.failures import foreseen, unforeseen
-from pipeline.interruption import Interrupted
 from pipeline.stages.processes.workers import end_with_parent, fork_context
 
 T = TypeVar("T")
@@ -28,7 +28,8 @@ T = TypeVar("T")
 # Of several failures the first to be seen is reported. One that is not ours may be no more than the loss of a process that
 # died, so it waits until that death was seen: the agent looks ten times a second.
 _SECONDS_BEFORE_FOREIGN_FAILURE = 1.5
-_SIGNALS = ("SIGHUP", "SIGQUIT")  # torch's agent handles these; for the others KeyboardInterrupt is raised as always
+_SIGNALS = ("SIGQUIT",)  # torch's agent handles these; the others are heeded as always
+_SECONDS_BETWEEN_LOOKS = 0.2
 
 
 def doubt_processes(count: int) -> list[str]:
@@ -46,7 +47,8 @@ def doubt_processes(count: int) -> list[str]:
 def run_processes(count: int, function: Callable[..., T], *arguments: Any) -> T:
     """What `function(rank, *arguments)` returns in process 0 of `count` that call it at the same time.
 
-    Within `function` torch.distributed can be initialised from the environment, as under torchrun.
+    Within `function` torch.distributed can be initialised from the environment, as under torchrun. Where signals are listened
+    to (`interruption.listen`), the first one only tells process 0, which ends as soon as nothing in `function` holds it back.
 
     Raises:
         PipelineError: A process failed with it, or died; all are gone.
@@ -58,7 +60,8 @@ def run_processes(count: int, function: Callable[..., T], *arguments: Any) -> T:
 
     pipes = [fork_context().Pipe(duplex=False) for _ in range(count)]
     senders = [sender for _, sender in pipes]
-    with tempfile.TemporaryDirectory(prefix="processes-") as scratch, _quiet_agent() as signals:
+    listener, teller = fork_context().Pipe(duplex=False)
+    with tempfile.TemporaryDirectory(prefix="processes-") as scratch, _quiet_agent() as signals, interruption.held():
         config = LaunchConfig(
             min_nodes=1,
             max_nodes=1,
@@ -73,27 +76,66 @@ def run_processes(count: int, function: Callable[..., T], *arguments: Any) -> T:
             signals_to_handle=",".join(signals),
         )
         try:
-            results: dict[int, T] = elastic_launch(config, _work)(senders, _threads(count), function, *arguments)
+            with _passing_on(teller):
+                launch = elastic_launch(config, _work)
+                results: dict[int, T] = launch(senders, listener, _threads(count), function, *arguments)
         except SignalException as error:
-            raise Interrupted(error.sigval) from error
+            raise interruption.Interrupted(error.sigval) from error
         except ChildFailedError as error:
+            interruption.admit()  # which is why they ended
             rank, failure = error.get_first_failure()
             receiver = pipes[rank][0]
             raise (receiver.recv() if receiver.poll() else _death(rank, count, failure.exitcode)) from None
         finally:
-            for end in (end for pipe in pipes for end in pipe):
+            for end in (listener, teller, *(end for pipe in pipes for end in pipe)):
                 end.close()
     return results[0]
 
 
-def _work(senders: Sequence[Connection], threads: int | None, function: Callable[..., Any], *arguments: Any) -> Any:
+@contextlib.contextmanager
+def _passing_on(teller: Connection) -> Iterator[None]:
+    """Tell process 0 when a signal asks us to end, and is held back."""
+    ended = threading.Event()
+
+    def look() -> None:
+        while not ended.wait(_SECONDS_BETWEEN_LOOKS):
+            if interruption.is_asked():
+                teller.send(True)
+                return
+
+    thread = threading.Thread(target=look, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _end_when_told(listener: Connection) -> None:
+    with contextlib.suppress(EOFError):
+        listener.recv()
+        os.kill(os.getpid(), signal.SIGUSR1)
+
+
+def _work(
+    senders: Sequence[Connection],
+    listener: Connection,
+    threads: int | None,
+    function: Callable[..., Any],
+    *arguments: Any,
+) -> Any:
     """Call the function in one of the processes; an error goes to the parent before the process ends with it."""
     import torch
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which terminates us
+    for number in (signal.SIGINT, signal.SIGHUP):  # they reach the parent, which tells or terminates us
+        signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # at once: what is open belongs to the parent
+    interruption.listen(signal.SIGUSR1)
     threading.Thread(target=end_with_parent, daemon=True).start()
     rank = int(os.environ["RANK"])
+    if rank == 0:
+        threading.Thread(target=_end_when_told, args=[listener], daemon=True).start()
     if torch.cuda.is_available():
         torch.cuda.set_device(rank)
     elif threads is not None:
@@ -101,6 +143,8 @@ def _work(senders: Sequence[Connection], threads: int | None, function: Callable
         os.environ["OMP_NUM_THREADS"] = str(threads)  # accelerate would set another number
     try:
         return function(rank, *arguments)
+    except interruption.Interrupted:
+        pass  # the parent knows why
     except PipelineError as error:
         senders[rank].send(foreseen(error) or error)
     except Exception as error:

@@ -14,6 +14,7 @@ from pipeline.errors import TrainingError
 from pipeline.strategies.base import Strategy, create_strategy
 from pipeline.training import loop
 from pipeline.training.checkpoints import CheckpointFolder, trained_state
+from pipeline.training.distributed import DistributedContext
 from pipeline.training.inference import predict_logits
 
 ROWS, STEPS = 40, 5  # examples, and steps per epoch in batches of 8
@@ -126,6 +127,21 @@ def test_who_is_asked_to_end_leaves_a_checkpoint_of_the_last_step(
     assert first.logs + second.logs == whole.logs
     measured = ("best", "best_step", "train_loss_mean", "examples", "tokens", "flops")
     assert {name: getattr(result, name) for name in measured} == {name: getattr(expected, name) for name in measured}
+
+
+def test_processes_that_train_together_heed_a_signal_where_they_agree(prepare, watch, tmp_path, monkeypatch, listening):
+    class Together(DistributedContext):
+        """As `ProcessGroup` answers: between logging points nobody is asked."""
+
+        def agree(self, question, now):
+            return now and question()
+
+    monkeypatch.setattr(loop, "find_context", lambda number: Together())
+    watcher = watch(after_step=lambda step: step == 4 and os.kill(os.getpid(), signal.SIGTERM))
+    _, train = prepare(epochs=3, eval_steps=8, logging_steps=3, watcher=watcher)
+    with pytest.raises(interruption.Interrupted):
+        train()
+    assert CheckpointFolder(tmp_path / "run").steps() == [6]
 
 
 def test_a_finished_training_is_not_trained_again(prepare, watch):
