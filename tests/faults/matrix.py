@@ -84,6 +84,9 @@ def _play(fault: Fault, case: Case, cell: Cell, say: Callable[[str], None]) -> N
     if not injected:
         cell.too_late += 1
         return
+    ended = case.hurt
+    if ended is not None and ended.status:
+        say(f"  {case.stage.name}, {fault.name}, {case.moment}: exit status {ended.status}: {ended.error}")
     cell.injected += 1
     cell.survived += not broken
     where = f"{case.moment}{f', {case.variant}' if case.variant else ''}"

@@ -12,6 +12,7 @@ import gc
 import importlib
 import os
 import pickle
+import pkgutil
 import signal
 import sys
 import threading
@@ -23,10 +24,13 @@ from multiprocessing import forkserver, util
 from pathlib import Path
 from typing import Any
 
+import pipeline
+
 IMPORTED = (
     "pipeline.stages.processes.preload",
     *(f"pipeline.stages.{stage}" for stage in ("prepare_data", "tune", "train", "evaluate", "compare", "main", "reproduce")),
     "pipeline.stages.executors.local",
+    "encodings.utf_8_sig",
     "mlflow.pyfunc",
     "optuna",
 )
@@ -57,6 +61,8 @@ def import_all() -> None:
     """Import once what every command uses."""
     for name in IMPORTED:
         importlib.import_module(name)
+    for module in pkgutil.walk_packages(pipeline.__path__, "pipeline."):  # what is imported late, too: who becomes somebody
+        importlib.import_module(module.name)  # else may be unable to read the modules
     gc.collect()
     gc.freeze()
 
