@@ -48,11 +48,8 @@ class InputsByPhase:
                 made.append(self._make(table, layer, max_tokens))
                 return made[-1]
 
-            # To compute them may take long, and may be stopped anywhere.
-            with (
-                interruption.admitted(),
-                self._distributed.main_process_first(),
-            ):  # process 0 computes what is to be cached, and the others find it
+            # Process 0 computes what is to be cached, and the others find it. It may take long, and may be stopped anywhere.
+            with interruption.admitted(), self._distributed.main_process_first():
                 train, validation = self._plan.train.as_examples(make), self._plan.validation.as_examples(make)
             self._by_layer[layer] = PhaseInputs(train, validation, isinstance(made[0], CachedExamples))
             states = [examples.states for examples in made if isinstance(examples, CachedExamples)]

@@ -216,6 +216,8 @@ def compare_outcomes(expected: Outcome, outcome: Outcome) -> str:
             return f"{key}/{compare_outcomes(value, other)}"
         if isinstance(value, list) and isinstance(other, list) and len(value) == len(other) == 1 and isinstance(value[0], dict):
             return f"{key}/{compare_outcomes(value[0], other[0])}"
+        if isinstance(other, list) and len(other) > 1 and isinstance(other[0], dict):
+            return f"{key}: {len(other)}, which differ: {compare_outcomes(other[0], other[1])}"
         return f"{key}: {str(other)[:120]} in place of {str(value)[:120]}"
     return ""
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import random
+import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+
+from pipeline.hashing import CHECKSUMS
 
 from ..fault import Baseline, Case, Fault, compare_outcomes
 from ..moments import BEGINNING
@@ -76,9 +79,15 @@ class Damaged(Fault):
 
     def judge_hurt(self, case: Case, hurt: Ended) -> list[str]:
         broken = super().judge_hurt(case, hurt)
-        if hurt.status and Path(case.variant).name not in hurt.output:
+        # Sums that do not match a file may be what is damaged, or the file: then that is named.
+        if hurt.status and not {Path(case.variant).name, *self._summed(case)} & set(re.findall(r"[\w.-]+", hurt.output)):
             broken.append(f"{Path(case.variant).name} is not named: {hurt.error[:200]}")
         return broken
+
+    def _summed(self, case: Case) -> Iterator[str]:
+        file = case.workspace.folder / case.variant
+        if file.name == CHECKSUMS:
+            yield from (path.name for path in file.parent.iterdir())
 
 
 def _twin(file: Path, folder: Path) -> Path | None:
