@@ -66,11 +66,11 @@ def _measured(tracker: Any, run: Any) -> dict[str, Any]:
     return found
 
 
-def _trainings(tracker: Any, stage: str = "train") -> dict[str, Any]:
-    """Strategy and seed -> what finished trainings came to; of those that came to the same, one."""
+def _trainings(tracker: Any, searches: frozenset[str] | None = None) -> dict[str, Any]:
+    """Strategy and seed -> what finished trainings, or trials of these searches, came to; of those that are equal, one."""
     runs: dict[str, Any] = {}
-    for run in tracker.search({"stage": stage}):
-        if run.status == "FINISHED":
+    for run in tracker.search({"stage": "train" if searches is None else "trial"}):
+        if run.status == "FINISHED" and (searches is None or run.parent_id in searches):
             key = f"{run.tags['strategy']} {run.params['seed']} {run.tags.get('fairtune.trial', '')}"
             if (measured := _measured(tracker, run)) not in (known := runs.setdefault(key, [])):
                 known.append(measured)
@@ -90,7 +90,8 @@ def _prepared(tracker: Any) -> Outcome:
 def _tuned(tracker: Any) -> Outcome:
     runs = [run for run in tracker.search({"stage": "tune"}) if run.status == "FINISHED"]
     best = [_measured(tracker, tracker.get(run.tags["fairtune.best_run_id"])) for run in runs]
-    return {"searches": len(runs), "best": best, "trials": _trainings(tracker, "trial")}
+    trials = _trainings(tracker, frozenset(run.run_id for run in runs))  # one that begins anew leaves trials behind
+    return {"searches": len(runs), "best": best, "trials": trials}
 
 
 def _tables(tracker: Any) -> list[Any]:
