@@ -83,14 +83,15 @@ def count_calls(counts: Path) -> dict[str, int]:
 
 
 def choose_moments(calls: dict[str, int], number: int, generator: random.Random, in_time: bool) -> list[Moment]:
-    """So many moments, around the first, middle or last call of what writes; a quarter of them random in time if asked for."""
+    """So many moments, around the first, middle or last call of what writes; if asked for, about a quarter random in time."""
     around = [
         Moment(function, call, is_after)
         for function, count in sorted(calls.items())
         for call in sorted({1, 1 + count // 2, count})
         for is_after in (False, True)
     ]
-    shares = [Moment(share=generator.uniform(0.02, 0.98)) for _ in range(max(1, number // 4) if in_time else 0)]
+    late = [generator.random() < 0.25 for _ in range(number if in_time else 0)]
+    shares = [Moment(share=generator.uniform(0.02, 0.9)) for _ in range(sum(late))]
     return [*generator.sample(around, min(len(around), number - len(shares))), *shares]
 
 
