@@ -100,6 +100,15 @@ def find_interrupted(inputs: TrainingInputs) -> int | None:
     return attempt.checkpoints.find_usable() if attempt.goes_on else None
 
 
+def drop_left_behind(inputs: TrainingInputs, run_id: str) -> None:
+    """Delete the checkpoints of a run that has finished, if its process was killed before it could."""
+    attempt = Attempt(_folder(inputs))
+    with contextlib.suppress(ValueError):
+        attempt.read(inputs.code_version)
+    if attempt.run_id == run_id:
+        attempt.checkpoints.delete()
+
+
 def open_run(
     inputs: TrainingInputs, attempt: Attempt, tracker: Tracker, parent_id: str | None, tags: Mapping[str, str] | None
 ) -> tuple[RunLogger, bool]:

@@ -108,7 +108,7 @@ def run(
         job = _Job(
             inputs, attempt, tracker, precision, replay, began, tags or {}, model_folder, stop_rule, fit_with, parent_id is None
         )
-        with closing(logger):
+        with closing(logger, then=attempt.checkpoints.delete):
             attempt.note(logger.run_id, precision, inputs.code_version)
             try:
                 count = inputs.config.num_processes
@@ -119,7 +119,6 @@ def run(
             except TrainingError:
                 attempt.checkpoints.delete()  # going on from there would end the same way
                 raise
-        attempt.checkpoints.delete()
     _show(result, inputs.config.title, None if parent_id else tracker)
     return result
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -255,8 +255,12 @@ def _same(left: str, right: str) -> bool:
 
 
 @contextlib.contextmanager
-def closing(logger: RunLogger) -> Iterator[RunLogger]:
-    """Close the run at the end: FINISHED, FAILED with the reason, or KILLED where it was interrupted."""
+def closing(logger: RunLogger, then: Callable[[], None] = lambda: None) -> Iterator[RunLogger]:
+    """Close the run at the end: FINISHED, FAILED with the reason, or KILLED where it was interrupted.
+
+    Args:
+        then: Called once it is FINISHED; no signal comes between.
+    """
     try:
         yield logger
     except KeyboardInterrupt as error:
@@ -272,6 +276,7 @@ def closing(logger: RunLogger) -> Iterator[RunLogger]:
         raise
     with held():
         logger.finish("FINISHED")
+        then()
 
 
 _OPENED: dict[str, RunLogger] = {}

@@ -11,7 +11,7 @@ from pipeline.errors import PipelineError, StoreAwayError, in_one_line
 from pipeline.stages import evaluate
 from pipeline.stages.executor import Executor, Outcome
 from pipeline.stages.progress import say
-from pipeline.stages.resume_training import lock_of
+from pipeline.stages.resume_training import drop_left_behind, lock_of
 from pipeline.stages.study.plan import StudyPlan
 from pipeline.stages.study.resume import find_finished
 from pipeline.stages.study.tags import note_reused
@@ -110,6 +110,7 @@ class StudyLoop:
         if finished.parent_id != self._study.run_id:
             note_reused(self._study, self._tracker, finished.run_id, inputs.config.title)
         say(f"{want.label}: reused, run {finished.run_id} did the same.")
+        drop_left_behind(inputs, finished.run_id)
         self._runs[place] = finished.run_id
         if not evaluate.is_done(self._evaluation(place), finished, self._tracker):
             self._test(place, want)

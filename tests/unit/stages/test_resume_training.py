@@ -1,9 +1,11 @@
 """What an interrupted training has left on disk."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from pipeline.errors import ConfigError
-from pipeline.stages.resume_training import Attempt
+from pipeline.stages.resume_training import Attempt, drop_left_behind
 from pipeline.training.checkpoints import CheckpointFolder
 
 
@@ -43,3 +45,13 @@ def test_a_typed_precision_that_cannot_work_is_no_matter_of_an_attempt(attempt, 
     with pytest.raises(ConfigError) as caught:
         attempt.choose_precision("fp16")
     assert "interrupted" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("noted", "stays"), [("finished", False), ("another", True)])
+def test_checkpoints_of_a_finished_run_whose_process_was_killed_are_deleted(tmp_path, noted, stays):
+    inputs = SimpleNamespace(config=SimpleNamespace(cache_dir=str(tmp_path)), identity="0123456789abcdef0", code_version="code")
+    folder = tmp_path / "checkpoints" / "0123456789abcdef"
+    drop_left_behind(inputs, "finished")  # nothing is there
+    Attempt(CheckpointFolder(folder)).note(noted, "fp32", "code")
+    drop_left_behind(inputs, "finished")
+    assert folder.exists() == stays

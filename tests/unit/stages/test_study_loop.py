@@ -54,6 +54,7 @@ def carry_out(monkeypatch, tmp_path):
     """What is wanted, by so many workers: the executor, the tracker and the failures."""
     tracker = MemoryTracker()
     monkeypatch.setattr(loop, "lock_of", lambda inputs: tmp_path / "lock")
+    monkeypatch.setattr(loop, "drop_left_behind", lambda inputs, run_id: None)
     monkeypatch.setattr(loop.evaluate, "is_done", lambda config, run, tracker: "tested" in run.tags)
 
     def find_finished(store, inputs, precision, *, tuned, below):
