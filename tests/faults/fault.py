@@ -170,7 +170,7 @@ class Fault:
             broken.append(f"a traceback: {_last_line(hurt)}")
         if hurt.status > 0 and (len(hurt.errors) != 1 or hurt.output.rstrip().rpartition("\n")[2] != hurt.error):
             broken.append(f"does not end with one line of error: {hurt.output[hurt.output.find('Error: ') :][-600:]!r}")
-        elif hurt.status > 0 and self.says and not re.search(self.says, hurt.error):
+        elif hurt.status > 0 and self.says and not re.search(self.says, hurt.error, re.IGNORECASE):
             broken.append(f"does not say {self.says}: {hurt.error}")
         if hurt.left and self.is_clean:
             broken.append(f"{len(hurt.left)} processes left")
