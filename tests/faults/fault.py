@@ -192,7 +192,7 @@ def judge_end(case: Case, last: process.Ended, is_clean: bool) -> list[str]:
         broken.append("in the end: a traceback")
     if last.left:
         broken.append(f"in the end: {len(last.left)} processes left")
-    if differing := compare_outcomes(case.baseline.outcome, case.stage.read_outcome(case.workspace, case.environment)):
+    if differing := differs(case):
         broken.append(f"in the end: another result: {differing}")
     if "RUNNING" in case.read_statuses():
         broken.append("in the end: a run is still RUNNING")
@@ -202,6 +202,14 @@ def judge_end(case: Case, last: process.Ended, is_clean: bool) -> list[str]:
     if litter := [name for name in litter if is_clean or not name.startswith("tmp/")]:
         broken.append(f"in the end: litter: {', '.join(litter)[:300]}")
     return broken
+
+
+def differs(case: Case) -> str:
+    """Where what the command came to differs from what it comes to unhurt; empty where it does not."""
+    try:
+        return compare_outcomes(case.baseline.outcome, case.stage.read_outcome(case.workspace, case.environment))
+    except RuntimeError as error:  # such as a damaged artifact, which the store refuses to hand out
+        return str(error)
 
 
 def compare_outcomes(expected: Outcome, outcome: Outcome) -> str:

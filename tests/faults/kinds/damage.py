@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pipeline.hashing import CHECKSUMS
 
-from ..fault import Baseline, Case, Fault, compare_outcomes
+from ..fault import Baseline, Case, Fault, differs
 from ..moments import BEGINNING
 from ..process import Ended
 from ..stages import EMPTY, INTERRUPTED, Stage
@@ -75,7 +75,7 @@ class Damaged(Fault):
         """Not where it refused the file, nor where it left out, and said so, what the file belongs to."""
         if hurt.status or Path(case.variant).name not in hurt.output:
             return not hurt.status
-        return not compare_outcomes(case.baseline.outcome, case.stage.read_outcome(case.workspace))
+        return not differs(case)
 
     def judge_hurt(self, case: Case, hurt: Ended) -> list[str]:
         broken = super().judge_hurt(case, hurt)
