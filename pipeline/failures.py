@@ -42,6 +42,8 @@ _BY_TEXT = {
     _MANY_FILES: re.compile(r"Too many open files"),
     _BROKEN: re.compile(r"Input/output error|disk I/O error"),
 }
+_ASIDES = re.compile(r"\(raised as a result of [^)]*\) | ?\[SQL: .*")
+"""What SQLAlchemy says around what the database said: advice to programmers, and the statement."""
 _EXHAUSTED = frozenset({_FULL, _MEMORY, _GPU_MEMORY, _MANY_FILES, _BROKEN})
 """What is never a mistake of input, and so is the cause whatever was said above it."""
 
@@ -136,7 +138,8 @@ def _message(kind: str, error: BaseException, where: str) -> str:
         target = error.filename2 if isinstance(error.filename2, str) else error.filename
         where = str(target)
     place = shorten(where, 300)
-    subject = place or shorten(" ".join(str(error).split()), 300)
+    subject = place or shorten(_ASIDES.sub("", " ".join(str(error).split())), 300)
+    may_not = "" if place else ", or may not be written to"  # SQLite says the same of both
     on, or_else = (f" ({place})", ", or give another --cache-dir," if "--cache-dir" in place else "") if place else ("", "")
     return {
         _FULL: f"The disk is full{on}. Free some space{or_else} and {_AGAIN}.",
@@ -149,7 +152,7 @@ def _message(kind: str, error: BaseException, where: str) -> str:
             "The memory of the GPU is used up. Give --gradient-accumulation-steps 4 or --gradient-checkpointing true, a "
             f"smaller --batch-size or --max-length, or end what else uses the GPU, and {_AGAIN}."
         ),
-        _READ_ONLY: f"{subject}: is on a disk that can only be read. Give another folder and {_AGAIN}.",
+        _READ_ONLY: f"{subject}: is on a disk that can only be read{may_not}. Give another folder and {_AGAIN}.",
         _DENIED: f"{subject}: permission denied. Give yourself access, or name another folder, and {_AGAIN}.",
         _MANY_FILES: f"Too many files are open ({subject}). Raise the limit (`ulimit -n 4096`) and {_AGAIN}.",
         _BROKEN: f"{subject}: the disk cannot be read or written any more. Check it, or take another one, and {_AGAIN}.",

@@ -47,6 +47,15 @@ def test_every_shape_is_known(message, error):
     assert "\n" not in str(found)
 
 
+def test_the_statement_and_advice_to_programmers_are_not_shown():
+    said = "(raised as a result of Query-invoked autoflush; consider a block) (sqlite3.OperationalError) attempt to write a "
+    said += "readonly database [SQL: INSERT INTO runs VALUES (?)] (Background on this error at: https://sqlalche.me/e/20/e3q8)"
+    assert str(foreseen(Exception(said))) == (
+        "(sqlite3.OperationalError) attempt to write a readonly database: is on a disk that can only be read, or may not be "
+        "written to. Give another folder and run the same command again."
+    )
+
+
 @pytest.mark.parametrize("error", EXHAUSTED)
 @pytest.mark.parametrize(
     "above", [ModelError("download the folder again"), DataError("delete the folder"), RuntimeError("pos 1")]
