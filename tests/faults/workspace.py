@@ -79,6 +79,8 @@ class Workspace:
         """Write model and data, and the template `empty`: a store with its tables and no run."""
         self.root.mkdir(parents=True, exist_ok=True)
         FAMILIES["bert"](self.root / "tiny", True)
+        for path in (self.root / "tiny").iterdir():  # transformers lets the owner alone read weights
+            path.chmod(0o644)
         write_reviews(self.root / "reviews.csv", _ROWS, seed=0)
         write_reviews(self.root / "others.csv", _ROWS, seed=1)
         for folder in (self.store, self.artifacts, self.scratch, self.cache):

@@ -75,13 +75,15 @@ class LittleMemory(Fault):
 class ReadOnly(Fault):
     """The disk of one of the places can only be read."""
 
-    says = "read-only|can only be read|permission denied"
+    _denied = "read-only|only be read|permission denied|may not be written"
     ends_as = frozenset()
     is_felt = False
 
     def __init__(self, place: str) -> None:
         self.name, self._place = f"read-only: {place}", place
         self.exits = frozenset({1, 2})
+        where = {"cache": "--cache-dir", "store": "tracking store", "artifacts": "artifacts"}[place]
+        self.says = f"{where}.*({self._denied})"
 
     def unavailable(self) -> str:
         return cannot_mount()
