@@ -158,7 +158,7 @@ class NoNumber(Fault):
 
             return ruined
 
-        patch("pipeline.training.loop:_step", ruin)
+        patch("pipeline.training.loop:_compute_gradients", ruin)
 
 
 FAULTS = (
