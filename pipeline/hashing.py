@@ -7,6 +7,8 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
+from pipeline.given_paths import is_file
+from pipeline.json_text import parse_json
 from pipeline.known import once
 
 
@@ -45,9 +47,10 @@ def is_sealed(folder: Path) -> bool:
 def list_sealed(folder: Path) -> list[str]:
     """Names of the files in a folder that was sealed; none where its checksums cannot be read."""
     try:
-        return list(json.loads((folder / CHECKSUMS).read_text(encoding="utf-8")))
-    except (FileNotFoundError, NotADirectoryError, ValueError, TypeError):
+        sums = parse_json((folder / CHECKSUMS).read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError, ValueError):
         return []
+    return list(sums) if isinstance(sums, dict) else []
 
 
 def find_damage(folder: Path, names: Iterable[str]) -> str | None:
@@ -57,14 +60,14 @@ def find_damage(folder: Path, names: Iterable[str]) -> str | None:
         OSError: The disk cannot be read.
     """
     try:
-        sums = json.loads((folder / CHECKSUMS).read_text(encoding="utf-8"))
+        sums = parse_json((folder / CHECKSUMS).read_text(encoding="utf-8"))
         known = {name: sums[name] for name in names}
     except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError):
         return CHECKSUMS
     for name, sha256 in known.items():
         try:
             # A device or a pipe has no end, and no checksum: whoever sent a folder may have listed one.
-            if not (folder / name).is_file() or hash_file(folder / name) != sha256:
+            if not is_file(folder / name) or hash_file(folder / name) != sha256:
                 return name
         except FileNotFoundError:
             return name
@@ -82,7 +85,7 @@ def read_with_checksum(text: str) -> object:
     Raises:
         ValueError: It is damaged, or no such text.
     """
-    parsed = json.loads(text)
+    parsed = parse_json(text)
     if not isinstance(parsed, dict) or parsed.keys() != {"content", "sha256"} or digest(parsed["content"]) != parsed["sha256"]:
         raise ValueError("its content does not have its checksum")
     content: object = parsed["content"]

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.errors import DataError, has_surrogate, shorten
+from pipeline.json_text import parse_json
 
 # Where records keep a label: Label Studio's choices, doccano's annotations and classifiers' outputs, Argilla's responses.
 _KEYS = ("choices", "label", "labels", "value", "rating", "number")
@@ -180,8 +181,8 @@ def _parse(text: str) -> Any:
         NoLabelError: It is a list or a record that is cut short or damaged.
     """
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
+        return parse_json(text)
+    except ValueError:
         pass
     # numpy prints no commas: Python would take ['a' 'b'] for the one text 'ab'.
     if _NUMPY_TEXTS.fullmatch(text):

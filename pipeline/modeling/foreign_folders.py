@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from pipeline.errors import enumerate_some, shorten
+from pipeline.given_paths import is_folder
+from pipeline.json_text import parse_json
 from pipeline.modeling.weights import has_weights
 
 RECORD, DELTA = "model.json", "delta.safetensors"
@@ -154,7 +155,7 @@ def _trainer_output(folder: Path) -> str:
         return f"It is the output folder of a Trainer, and none of its checkpoints ({names}) holds weights."
     newest = numbered[whole[-1]]
     best = Path(str(_read(newest / "trainer_state.json").get("best_model_checkpoint") or newest)).name
-    by_score = f" The Trainer's best one is {folder / best}." if best != newest.name and (folder / best).is_dir() else ""
+    by_score = f" The Trainer's best one is {folder / best}." if best != newest.name and is_folder(folder / best) else ""
     adapter = " It holds an adapter." if not has_weights(newest) else ""
     return (
         f"It is the output folder of a Trainer; the models are in its checkpoints ({names}). Give the newest, --model "
@@ -185,7 +186,7 @@ def _exported(folder: Path) -> str:
     """Of a model that was exported to run and not to train."""
     config = _read(folder / "config.json")
     named = str(config.get("_name_or_path") or "")
-    origin = f", {shorten(named)} by its config.json" if named and not Path(named).is_dir() else ""
+    origin = f", {shorten(named)} by its config.json" if named and not is_folder(Path(named)) else ""
     for kind, pattern in _EXPORTED.items():
         files = [file for at in (pattern, f"*/{pattern}") for file in sorted(folder.glob(at))]
         if files:
@@ -228,7 +229,7 @@ _LOOKS: tuple[Callable[[Path], str], ...] = (
 def _read(path: Path) -> dict[str, Any]:
     """A JSON object; an empty one where there is none: what is said of a folder is a help only."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}  # a pipe would be waited for
+        content = parse_json(path.read_text(encoding="utf-8")) if path.is_file() else {}  # a pipe would be waited for
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}

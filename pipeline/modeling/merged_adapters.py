@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import functools
-import json
 import shutil
 import tempfile
 import warnings
@@ -14,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.atomic_io import writing
-from pipeline.errors import ConfigError, ModelError, enumerate_some
+from pipeline.errors import ConfigError, ModelError, enumerate_some, shorten
 from pipeline.failures import is_exhausted
-from pipeline.hashing import CHECKSUMS, digest, find_damage, seal
+from pipeline.hashing import digest, find_damage, list_sealed, seal
+from pipeline.json_text import parse_json
 from pipeline.modeling.class_order import read_class_names
 from pipeline.modeling.foreign_folders import ADAPTER, count_adapter_classes, describe_folder, is_adapter, is_prompt
 from pipeline.modeling.loading import check_weights, quiet_transformers
@@ -88,7 +88,7 @@ def _merged(
 def _read_adapter(name: str, folder: Path) -> dict[str, Any]:
     """Content of `adapter_config.json`, of an adapter that can be merged."""
     try:
-        adapter = json.loads((folder / ADAPTER).read_text(encoding="utf-8"))
+        adapter = parse_json((folder / ADAPTER).read_text(encoding="utf-8"))
     except ValueError as error:
         raise ModelError(f"--model {name}: {folder / ADAPTER} is not JSON: {error}.") from error
     if not isinstance(adapter, dict):
@@ -110,6 +110,8 @@ def _find_base(
     try:
         if not isinstance(base, str) or not base:
             raise ModelError(f"{ADAPTER} does not name the model below it.")
+        if not isinstance(revision, str | None):
+            raise ModelError(f"{ADAPTER} names a revision of it that is no text.")
         at = find_folder(base, revision)[0]
         if is_adapter(at):
             raise ModelError(f"{at} is an adapter itself.")
@@ -118,7 +120,7 @@ def _find_base(
         reason = " ".join(error.messages).removeprefix(f"--model {base}: ")
         if base_model:
             raise ModelError(f"--base-model {base}: {reason}") from error
-        where = f"its base, {base}: {reason.partition('. ')[0].rstrip('.')}." if base else reason
+        where = f"its base, {shorten(str(base))}: {shorten(reason.partition('. ')[0]).rstrip('.')}." if base else reason
         raise ModelError(
             f"--model {name}: {where} Give the model below it as --base-model. {describe_folder(folder)}"
         ) from error
@@ -153,11 +155,8 @@ def _merge_once(
 
 
 def _is_whole(merged: Path) -> bool:
-    try:
-        names = json.loads((merged / CHECKSUMS).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return find_damage(merged, names) is None
+    names = list_sealed(merged)
+    return bool(names) and find_damage(merged, names) is None
 
 
 def _write_merged(name: str, folder: Path, adapter: Mapping[str, Any], base: ModelAddress, scratch: Path) -> None:
@@ -215,7 +214,10 @@ def _labels(folder: Path) -> dict[str, Any]:
     if classes is None:
         return {}
     own = folder / "config.json"
-    content = json.loads(own.read_text(encoding="utf-8")) if own.is_file() else {}
+    try:
+        content = parse_json(own.read_text(encoding="utf-8")) if own.is_file() else {}
+    except ValueError:  # what it says of classes is a help only
+        content = {}
     names = read_class_names(content, classes) if isinstance(content, dict) else []
     if not names:
         return {"num_labels": classes}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import json
 import shlex
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import ModelError
+from pipeline.given_paths import is_file, is_folder
 from pipeline.hashing import hash_unchanged
 from pipeline.hub import fetch_snapshot
+from pipeline.json_text import parse_json
 from pipeline.modeling.encoder import EncoderSpec, describe_encoder
 from pipeline.modeling.foreign_folders import describe_folder
 from pipeline.modeling.weights import find_damages, has_weights
@@ -135,9 +136,9 @@ def find_folder(name: str, revision: str | None = None) -> tuple[Path, str | Non
     """
     if name == PACKAGED:
         return _packaged_folder(), None
-    if Path(name).expanduser().is_dir():
+    if is_folder(Path(name).expanduser()):
         return Path(name).expanduser().resolve(), None
-    if Path(name).expanduser().is_file():
+    if is_file(Path(name).expanduser()):
         raise ModelError(f"--model {name}: is a file. Give the folder that holds it with config.json and a tokenizer.")
     if name.startswith((".", "/", "~")):
         raise ModelError(f"--model {name}: no such folder. Relative paths start at {Path.cwd()}.")
@@ -193,7 +194,7 @@ def _read_config(name: str, folder: Path) -> dict[str, Any]:
         )
         raise ModelError(f"--model {name}: {folder} holds no config.json. {described}")
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = parse_json(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ModelError(f"--model {name}: {path} is not JSON: {error}.") from error
     if not isinstance(config, dict):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from pipeline.given_paths import is_file
+from pipeline.json_text import parse_json
 
 MODULES = "modules.json"
 _OLD_NAMES = {
@@ -53,7 +55,7 @@ def read_pooling(folder: Path) -> PoolingConfig | None:
 def pooling_files(folder: Path) -> list[Path]:
     """The list of modules and the settings of the one that pools; none where either is missing."""
     files = [folder / path / "config.json" for path, kind in _read_modules(folder) if kind == "Pooling"]
-    return [folder / MODULES, files[0]] if files and files[0].is_file() else []
+    return [folder / MODULES, files[0]] if files and is_file(files[0]) else []
 
 
 def _read_modules(folder: Path) -> list[tuple[str, str]]:
@@ -67,6 +69,6 @@ def _read_modules(folder: Path) -> list[tuple[str, str]]:
 
 def _read(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+        return parse_json(path.read_text(encoding="utf-8")) if path.is_file() else None
     except (OSError, ValueError):
         return None

@@ -12,6 +12,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from pipeline.json_text import parse_json
+
 _PRECOMPILED = "Precompiled"
 """What the library tokenizers calls such a map."""
 
@@ -42,7 +44,7 @@ def _read_map(tokenizer: Any, folder: Path) -> bytes:
     if model.suffix == ".model" and model.is_file():
         return bytes(SentencePieceExtractor(str(model)).proto.normalizer_spec.precompiled_charsmap)
     file = folder / "tokenizer.json"
-    maps = _find_maps(json.loads(file.read_text(encoding="utf-8")).get("normalizer")) if file.is_file() else []
+    maps = _find_maps(parse_json(file.read_text(encoding="utf-8")).get("normalizer")) if file.is_file() else []
     return base64.b64decode(maps[0]) if maps else b""
 
 

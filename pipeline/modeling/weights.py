@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import re
 import zipfile
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import ModelError, enumerate_some
+from pipeline.errors import ModelError, enumerate_some, shorten
+from pipeline.given_paths import is_file
+from pipeline.json_text import parse_json
 
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
 """The first that is there is read, as transformers does it."""
@@ -40,7 +41,7 @@ def find_damages(name: str, folder: Path) -> list[str]:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         return [f"{begin} {_first(folder)} is not an index of weight files: {error!r}."]
     damages = {file: _damage(file) for file in files}
-    return [f"{begin} {file} {damage}" for file, damage in damages.items() if damage]
+    return [f"{begin} {shorten(str(file), 300)} {damage}" for file, damage in damages.items() if damage]
 
 
 @contextlib.contextmanager
@@ -126,7 +127,7 @@ def _list_files(folder: Path) -> list[Path]:
     first = _first(folder)
     if first.suffix != ".json":
         return [first]
-    names = sorted(set(json.loads(first.read_text("utf-8"))["weight_map"].values()))
+    names = sorted(set(parse_json(first.read_text("utf-8"))["weight_map"].values()))
     if outside := [name for name in names if Path(name).name != name]:
         raise ValueError(f"{outside[0]} does not lie beside it")
     return [folder / name for name in names]
@@ -136,7 +137,7 @@ def _damage(file: Path) -> str | None:
     """What is wrong with one weight file; None if it is whole as far as can be seen without reading it through."""
     from safetensors import SafetensorError, safe_open
 
-    if not file.is_file():
+    if not is_file(file):
         return "is missing, though the index of weight files names it."
     with file.open("rb") as opened:
         start = opened.read(40)

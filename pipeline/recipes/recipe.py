@@ -14,6 +14,7 @@ from pipeline.config.fields import describe_fields
 from pipeline.config.identity import operational_options
 from pipeline.config.search_ranges import Range, parse_range
 from pipeline.errors import ConfigError, shorten, unknown
+from pipeline.given_paths import is_file
 from pipeline.recipes import FOLDER, list_recipes
 
 # Keys under `strategies: ENTRY:` beside the options of the train stage.
@@ -64,11 +65,7 @@ def load_recipe(name: str) -> Recipe:
         ConfigError: No such recipe, not YAML, or keys that mean nothing.
     """
     path = FOLDER / f"{name}.yaml" if name in list_recipes() else Path(name)
-    try:
-        there = path.is_file()
-    except OSError:  # no possible name
-        there = False
-    if not there:
+    if not is_file(path):
         raise ConfigError("--recipe: " + unknown("recipe", name, list_recipes()) + " Or give the path of a YAML file.")
     try:
         text = path.read_text(encoding="utf-8")
@@ -118,19 +115,18 @@ def _parse(path: Path, content: object) -> Recipe:
         sections[key] = value
     messages += _misnamed(where, sections["options"], _settable(configs.MainConfig))
     for name, own in sections["strategies"].items():
+        entry = shorten(str(name))
         if own is not None and not isinstance(own, dict):
-            messages.append(f"{where} strategy {name!r} must hold key: value lines, not {shorten(repr(own))}.")
+            messages.append(f"{where} strategy {entry!r} must hold key: value lines, not {shorten(repr(own))}.")
             continue
-        messages += [
-            f"{where} {shorten(str(name))!r} cannot name an entry: {reason}. Name it otherwise." for reason in _flaws(str(name))
-        ]
+        messages += [f"{where} {entry!r} cannot name an entry: {reason}. Name it otherwise." for reason in _flaws(str(name))]
         strategy = (own or {}).get(_STRATEGY, "")
         if not isinstance(strategy, str):
-            messages.append(f"{where} 'strategy' of {name!r} must be a strategy's name, not {shorten(repr(strategy))}.")
+            messages.append(f"{where} 'strategy' of {entry!r} must be a strategy's name, not {shorten(repr(strategy))}.")
         messages += _misnamed(where, own or {}, _settable(configs.TrainConfig) | {_STRATEGY, _ARGUMENTS, _SPACE})
         for part in (_ARGUMENTS, _SPACE):
             if not isinstance((own or {}).get(part) or {}, dict):
-                messages.append(f"{where} {part!r} of strategy {name!r} must hold key: value lines.")
+                messages.append(f"{where} {part!r} of strategy {entry!r} must hold key: value lines.")
     if messages:
         raise ConfigError(*messages)
     spaces = {name: (own or {}).get(_SPACE) or {} for name, own in sections["strategies"].items()}

@@ -21,6 +21,7 @@ from pipeline import config as configs
 from pipeline.csv_text import unguard
 from pipeline.errors import ConfigError, PipelineError, RunError, TrainingError
 from pipeline.evaluation.metric import list_metrics
+from pipeline.json_text import parse_json
 from pipeline.stages import evaluate, train
 from pipeline.stages.progress import say
 from pipeline.stages.run_record import check_base, check_data, check_finished, fetch_model, origin_tags, read_config
@@ -125,7 +126,7 @@ def _check_repeatable(original: Run, store: RunStore) -> None:
 def _read_environment(store: RunStore, original: Run) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as scratch:
         text = store.download(original.run_id, "environment.json", Path(scratch)).read_text(encoding="utf-8")
-    environment: dict[str, Any] = json.loads(text)
+    environment: dict[str, Any] = parse_json(text)
     return environment
 
 

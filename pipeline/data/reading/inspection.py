@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import csv
 import itertools
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from pipeline.data.reading.delimited import DELIMITERS, NAMES, parse_rows
 from pipeline.data.reading.fasttext import is_fasttext
 from pipeline.data.reading.files import LFS, format_suffix, lfs_pointer, read_lines
 from pipeline.errors import DataError, shorten
+from pipeline.json_text import parse_json
 
 _LINES = 200  # that are looked at
 _SHOWN = 6  # cells of a row in a message
@@ -113,8 +113,8 @@ def _is_json(line: str) -> bool:
     if text[:1] not in ("{", "["):
         return False
     try:
-        return isinstance(json.loads(text), (dict, list))
-    except (ValueError, RecursionError):
+        return isinstance(parse_json(text), (dict, list))
+    except ValueError:
         return False
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -23,6 +22,7 @@ from pipeline.data.reading.fasttext import is_fasttext, read_fasttext
 from pipeline.data.reading.files import COMPRESSIONS, LFS, format_suffix, lfs_pointer, open_bytes, read_lines
 from pipeline.data.reading.spreadsheets import SPREADSHEETS, UNREAD_SPREADSHEETS, read_spreadsheet
 from pipeline.errors import DataError, enumerate_some, has_surrogate, shorten
+from pipeline.json_text import parse_json
 
 if TYPE_CHECKING:
     import pyarrow.parquet as pq
@@ -76,8 +76,8 @@ def _records(path: Path, where: str, encoding: str | None, header: bool) -> Iter
         return
     is_document = format_suffix(path, where) == ".json" or first.strip() in ("[", "{") or first.lstrip().startswith("[")
     try:
-        value = json.loads(first)
-    except (ValueError, RecursionError) as error:
+        value = parse_json(first)
+    except ValueError as error:
         if not is_document:
             raise _no_json(error, where, f"line {number}") from error
         value = _parse("".join([first, *(line for _, line in lines)]), where, "it")
@@ -101,8 +101,8 @@ def _records(path: Path, where: str, encoding: str | None, header: bool) -> Iter
 
 def _parse(text: str, where: str, what: str) -> Any:
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
+        return parse_json(text)
+    except ValueError as error:
         raise _no_json(error, where, what) from error
 
 
@@ -254,7 +254,7 @@ def class_names(path: Path, where: str) -> dict[str, tuple[str, ...]]:
     with _parquet_file(path, where) as parquet:
         metadata = parquet.schema_arrow.metadata or {}
     try:
-        features = json.loads(metadata.get(b"huggingface", b"{}"))["info"]["features"]
+        features = parse_json(metadata.get(b"huggingface", b"{}"))["info"]["features"]
         names = {column: _names_of(feature) for column, feature in features.items()}
     except (ValueError, KeyError, TypeError, AttributeError):  # written by something else
         return {}

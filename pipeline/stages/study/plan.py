@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -20,6 +19,7 @@ from pipeline.config.stage import flag
 from pipeline.data.long_texts import refuse_idle_overlap
 from pipeline.errors import ConfigError, InputError
 from pipeline.hashing import digest, read_with_checksum, with_checksum
+from pipeline.json_text import parse_json
 from pipeline.objectives.base import refuse_idle_model_labels, refuse_idle_pooling
 from pipeline.recipes.recipe import load_recipe
 from pipeline.stages.configure import configure_strategy, replace_options, resolve_strategy
@@ -113,7 +113,7 @@ def settle_precision(option: str, cache_dir: str) -> Precision:
     with contextlib.suppress(OSError, ValueError):
         text = file.read_text(encoding="utf-8")
         # Older versions wrote the name alone, which nothing that is damaged can look like.
-        kept = json.loads(text) if text.startswith('"') else read_with_checksum(text)
+        kept = parse_json(text) if text.startswith('"') else read_with_checksum(text)
         if kept in get_args(Precision):
             return choose_precision(str(kept))
     precision = choose_precision(option)

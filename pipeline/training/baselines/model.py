@@ -16,6 +16,7 @@ from pipeline.data.columns import Input
 from pipeline.errors import ModelError
 from pipeline.evaluation.task import Task
 from pipeline.failures import is_exhausted
+from pipeline.json_text import parse_json
 from pipeline.modeling.foreign_folders import DELTA
 from pipeline.objectives.base import Objective
 from pipeline.strategies.baseline import Baseline, Learned
@@ -72,7 +73,7 @@ def read_learned(folder: Path) -> Learned:
     from safetensors.numpy import load_file
 
     try:
-        return Learned(load_file(folder / DELTA), json.loads((folder / TERMS).read_text(encoding="utf-8")))
+        return Learned(load_file(folder / DELTA), parse_json((folder / TERMS).read_text(encoding="utf-8")))
     except Exception as error:  # safetensors raises an error of its own
         if is_exhausted(error):
             raise
