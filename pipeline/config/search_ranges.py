@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from pipeline.errors import ConfigError, shorten, unknown
 
+_LARGEST = 2**53  # whole numbers beyond are not kept as they are in records of searches, which hold floating-point numbers
 _DIGITS = 3  # significant ones of a drawn rate: it can be typed, and stands the same in every record
 
 
 class Range(Protocol):
     """Values of one hyperparameter."""
 
-    def values(self) -> tuple[Any, ...] | None:
+    def values(self) -> Sequence[Any] | None:
         """All of them in order, None where they cannot be counted."""
 
     def probes(self) -> tuple[Any, ...]:
@@ -59,9 +60,9 @@ class Integers:
     low: int
     high: int
 
-    def values(self) -> tuple[int, ...]:
-        """In ascending order."""
-        return tuple(range(self.low, self.high + 1))
+    def values(self) -> Sequence[int]:
+        """In ascending order; there may be very many, so they are no tuple."""
+        return range(self.low, self.high + 1)
 
     def probes(self) -> tuple[int, ...]:
         """The ends."""
@@ -138,6 +139,8 @@ def parse_range(name: str, given: object) -> Range:
             raise ConfigError(f"space: {name!r} holds no value. Give some, or leave it out.")
         if len({repr(value) for value in values}) < len(values):
             raise ConfigError(f"space: {name!r} holds a value twice: {shorten(repr(given))}.")
+        if not all(map(_is_plain, values)):
+            raise ConfigError(f"space: {name!r}: {shorten(repr(given))} holds what is no number, text or list, such as a date.")
         return Choices(values)
     if isinstance(given, Mapping) and len(given) == 1:
         kind, ends = next(iter(given.items()))
@@ -169,9 +172,22 @@ _KINDS: Mapping[str, Callable[[str, object], Range]] = {"integers": _integers, "
 
 def _ends(name: str, given: object) -> tuple[float, float]:
     values = [_typed(value) for value in given] if isinstance(given, list) else []
-    if len(values) != 2 or not all(isinstance(v, (int, float)) and math.isfinite(v) for v in values) or values[0] > values[1]:
-        raise ConfigError(f"space: {name!r}: give [low, high], two numbers in ascending order, not {shorten(repr(given))}.")
+    if len(values) != 2 or not all(map(_is_number, values)) or values[0] > values[1]:
+        raise ConfigError(
+            f"space: {name!r}: give [low, high], two numbers in ascending order, whole ones up to 2^53, "
+            f"not {shorten(repr(given))}."
+        )
     return values[0], values[1]
+
+
+def _is_number(value: object) -> bool:
+    """Whether it is one that can be computed with: `math.isfinite` raises an error of a whole number that no float can hold."""
+    return abs(value) <= _LARGEST if isinstance(value, int) else isinstance(value, float) and math.isfinite(value)
+
+
+def _is_plain(value: object) -> bool:
+    """Whether records can keep it: YAML knows dates, bytes and sets besides."""
+    return all(map(_is_plain, value)) if isinstance(value, list) else isinstance(value, str | int | float | None)
 
 
 def _typed(value: object) -> Any:
