@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,8 +10,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pipeline.data.label_sets.matrix import as_matrix
+from pipeline.errors import shorten
 from pipeline.evaluation.multi_label import write_sets
 from pipeline.evaluation.task import columns_of
+from pipeline.json_text import parse_json
 
 Flags = NDArray[np.bool_]
 
@@ -21,12 +22,29 @@ def read_sets(written: NDArray[np.str_], index: dict[str, int]) -> Flags:
     """Which text has which label; shape [texts, labels].
 
     Args:
-        written: JSON lists of names; shape [texts].
+        written: JSON lists of names, which `check_sets` holds; shape [texts].
         index: Label -> its number; names that are not there yet are added, and none may be added after the first use.
     """
     distinct, numbers = np.unique(written, return_inverse=True)
-    sets = [[index.setdefault(name, len(index)) for name in json.loads(names)] for names in distinct.tolist()]
+    sets = [[index.setdefault(name, len(index)) for name in _names_of(names)] for names in distinct.tolist()]
     return as_matrix(sets, len(index))[numbers]
+
+
+def check_sets(written: NDArray[np.str_]) -> None:
+    """Hold that these are JSON lists of names.
+
+    Raises:
+        ValueError: They are not.
+    """
+    for names in np.unique(written).tolist():
+        _names_of(names)
+
+
+def _names_of(written: str) -> list[str]:
+    names = parse_json(written)
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"{shorten(written)} is no list of labels")
+    return names
 
 
 def read_probabilities(scores: Mapping[str, Any], classes: Sequence[str], texts: int) -> NDArray[np.float64]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping, Sequence
+from csv import Error as CsvError
 from csv import reader
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,11 +13,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from pyarrow import ArrowException
 
-from pipeline.comparison.label_sets import read_probabilities, read_sets
+from pipeline.comparison.label_sets import check_sets, read_probabilities, read_sets
 from pipeline.csv_text import BARE, GUARDED, unguard
 from pipeline.data.columns import Input
-from pipeline.errors import DamageError, PipelineError
+from pipeline.errors import DamageError, PipelineError, shorten
+from pipeline.json_text import parse_json
 from pipeline.tracking.run_kinds import predicts_scores, predicts_sets
 from pipeline.tracking.runs import Run, RunStore
 
@@ -76,8 +78,11 @@ def read_predictions(runs: Sequence[Run], store: RunStore) -> RecordedPrediction
         try:
             with store.open_artifact(run, FILE) as file:
                 table = _read(file, with_texts=gold is None)
-        except (PipelineError, OSError, ValueError, KeyError) as error:
-            missing[run.run_id] = f"its {FILE} cannot be read ({error})"
+            if predicts_sets(run):
+                check_sets(table["gold"])
+                check_sets(table["pred"])
+        except (PipelineError, OSError, ValueError, KeyError, CsvError, ArrowException) as error:
+            missing[run.run_id] = f"its {FILE} cannot be read ({shorten(' '.join(str(error).split()), 300)})"
             continue
         if gold is None:
             gold, texts = table["gold"], table["texts"]
@@ -119,7 +124,7 @@ def read_record(run: Run, name: str, store: RunStore) -> Mapping[str, Any]:
     """A JSON file of a run; empty where it has none, as a model from elsewhere, or where it was deleted."""
     try:
         with store.open_artifact(run, name) as file:
-            record = json.loads(file.read_text(encoding="utf-8"))
+            record = parse_json(file.read_text(encoding="utf-8"))
     except DamageError as error:
         _LOG.warning("%s It is left out here.", error)
         return {}

@@ -22,6 +22,7 @@ from pipeline.data.token_losses import TokenLosses
 from pipeline.errors import DamagedModelError, DataError, ModelError, RunError
 from pipeline.evaluation.metric import without_choices
 from pipeline.hashing import digest
+from pipeline.json_text import parse_json
 from pipeline.strategies.parameter_plan import ParameterPlan
 from pipeline.tracking.provenance import environment, git_commit, hardware
 from pipeline.tracking.run_kinds import was_trained_here
@@ -205,12 +206,21 @@ def read_config(store: RunStore, trained: Run, cache_dir: str) -> configs.TrainC
     """The configuration that a run was trained with, for another cache folder.
 
     Raises:
-        RunError: The run has no record of it.
+        ConfigError: It is one of another version, with options that there are not.
+        RunError: The run has no record of it, or one that cannot be read.
     """
-    with store.open_artifact(trained, "config.json") as file:
-        text = file.read_text(encoding="utf-8")
+    try:
+        with store.open_artifact(trained, "config.json") as file:
+            record = parse_json(file.read_text(encoding="utf-8"))
+        if not isinstance(record, dict):
+            raise ValueError("it holds no options")
+    except ValueError as error:
+        raise RunError(
+            f"Run {trained.run_id}: its config.json cannot be read ({error}), so how it was trained is not known. Bring it "
+            "back from a copy, or train again."
+        ) from error
     # Older runs called that option `given`.
-    options = {"explicit" if name == "given" else name: value for name, value in json.loads(text).items()}
+    options = {"explicit" if name == "given" else name: value for name, value in record.items()}
     recorded = build(configs.TrainConfig, options, label=flag, kind=f"option in run {trained.run_id}:")
     return dataclasses.replace(recorded, cache_dir=cache_dir)
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, RunError, shorten
 from pipeline.evaluation.metric import LabelType, ranking
 from pipeline.evaluation.metrics.label_sets import SUBSET_ACCURACY
+from pipeline.json_text import parse_json
 from pipeline.modeling.encoder import FAMILY_HEAD
 from pipeline.strategies.base import create_strategy, strategy_arguments
 from pipeline.strategies.baseline import is_baseline
@@ -64,12 +64,29 @@ def trains_no_encoder(run: Run) -> bool:
 
 def count_processes(run: Run) -> int:
     """How many processes trained together."""
-    return int(run.tags.get(Tag.NUM_PROCESSES, "1"))
+    return _number(run, Tag.NUM_PROCESSES)
 
 
 def count_at_once(run: Run) -> int:
     """How many runs were trained at once, this one among them."""
-    return int(run.tags.get(Tag.WORKERS, "1"))
+    return _number(run, Tag.WORKERS)
+
+
+def _number(run: Run, tag: Tag) -> int:
+    """What a tag says; 1 without it."""
+    text = run.tags.get(tag, "1")
+    try:
+        return int(text)
+    except ValueError as error:
+        raise _strange(run, tag, "a number") from error
+
+
+def _strange(run: Run, tag: Tag, expected: str) -> RunError:
+    """A tag that we did not write so: whoever can write to the store can write any."""
+    return RunError(
+        f"Run {run.run_id}: its tag {tag} says {shorten(run.tags[tag])!r} where {expected} is expected. Mend the tag "
+        f"(`MlflowClient().set_tag`), or delete the run (`mlflow runs delete --run-id {run.run_id}`)."
+    )
 
 
 def budget_of(run: Run) -> str:
@@ -141,13 +158,23 @@ def describe_arguments(run: Run, changed_only: bool = False) -> str:
     """
     if run.tags["strategy"] == EXTERNAL:
         return f"model={run.params.get('model', '')}"
-    arguments = json.loads(run.tags.get(Tag.STRATEGY_ARGS, "{}"))
+    arguments = _arguments(run)
     if changed_only:
         usual = _default_arguments(run.tags["strategy"])
         arguments = {name: value for name, value in arguments.items() if name not in usual or usual[name] != value}
     head = run.params.get("head", FAMILY_HEAD)
     arguments = ({"head": head} if head != FAMILY_HEAD else {}) | arguments
     return ",".join(f"{name}={_typed_value(value)}" for name, value in arguments.items() if value not in ([], None))
+
+
+def _arguments(run: Run) -> dict[str, object]:
+    try:
+        arguments = parse_json(run.tags.get(Tag.STRATEGY_ARGS, "{}"))
+    except ValueError as error:
+        raise _strange(run, Tag.STRATEGY_ARGS, "JSON") from error
+    if not isinstance(arguments, dict):
+        raise _strange(run, Tag.STRATEGY_ARGS, "a JSON object")
+    return arguments
 
 
 def learning_rate(run: Run) -> str:

@@ -11,6 +11,8 @@ from collections import defaultdict
 from collections.abc import Mapping
 from enum import StrEnum
 
+from pipeline.json_text import parse_json
+
 PREFIX = "fairtune."
 BUDGET = f"{PREFIX}budget/"
 """Before the unit of what a search spent."""
@@ -85,15 +87,24 @@ def under_todays_names(tags: Mapping[str, str]) -> dict[str, str]:
             renamed[CHECKSUM + rest] = value
         elif kind in _NAMED and rest:
             named[_NAMED[kind]][rest] = value
-        elif kind in _NUMBERED and rest.isdecimal():
+        elif kind in _NUMBERED and rest.isdecimal() and (kind != "planned" or _is_planned(value)):
             numbered[_NUMBERED[kind]][int(rest)] = value
         else:
             kept[name] = value
     ordered = {tag: [texts[number] for number in sorted(texts)] for tag, texts in numbered.items()}
     lists: dict[Tag, object] = {**named, **ordered}
     if Tag.PLANNED in ordered:
-        lists[Tag.PLANNED] = {title: [first, count] for title, first, count in map(json.loads, ordered[Tag.PLANNED])}
+        lists[Tag.PLANNED] = {title: [first, count] for title, first, count in map(parse_json, ordered[Tag.PLANNED])}
     return {**renamed, **{str(tag): json.dumps(found) for tag, found in lists.items()}, **kept}
+
+
+def _is_planned(text: str) -> bool:
+    """Whether a text is a strategy's name, its first seed and how many, as older versions wrote them; others tag runs, too."""
+    try:
+        title, first, count = parse_json(text)
+    except (ValueError, TypeError):
+        return False
+    return isinstance(title, str) and isinstance(first, int) and isinstance(count, int)
 
 
 def under_former_names(tags: Mapping[str, str]) -> dict[str, str]:

@@ -15,8 +15,18 @@ import pandas as pd
 from pipeline.comparison.ranking import headline
 from pipeline.comparison.report.markdown import as_plain
 from pipeline.comparison.row_names import label_rows
+from pipeline.errors import RunError, shorten
+from pipeline.json_text import parse_json_as
 from pipeline.tracking.runs import Run, RunLogger, RunStore
 from pipeline.tracking.tags import PREFIX, TEXT_LIMIT, Tag
+
+_SHAPES: Mapping[Tag, Any] = {
+    Tag.REUSED: dict[str, str],
+    Tag.NOT_RUN: dict[str, str],
+    Tag.DOUBTS: list[str],
+    Tag.PLANNED: dict[str, tuple[int, int]],
+}
+"""What each tag holds as JSON: whoever can write to the store can write others."""
 
 
 def note_reused(study: RunLogger, store: RunStore, run_id: str, title: str) -> None:
@@ -72,19 +82,35 @@ def _note(study: RunLogger, tag: Tag, value: Mapping[str, object] | Sequence[str
         return
     text = json.dumps(value, ensure_ascii=False)
     if len(text) > TEXT_LIMIT:
-        file = f"{tag.removeprefix(PREFIX)}.json"
-        study.log_text(text, file)
-        text = file
+        study.log_text(text, _file_of(tag))
+        text = _file_of(tag)
     study.set_tags({tag: text})
 
 
 def _noted(study: Run, tag: Tag, store: RunStore) -> Any:
-    """What `_note` wrote; None where it did not."""
+    """What `_note` wrote; None where it did not.
+
+    Raises:
+        RunError: Somebody else wrote it, or it is damaged.
+    """
     text = study.tags.get(tag)
-    if text is not None and text.endswith(".json"):
-        with tempfile.TemporaryDirectory() as scratch:
-            text = store.download(study.run_id, text, Path(scratch)).read_text(encoding="utf-8")
-    return None if text is None else json.loads(text)
+    if text is None:
+        return None
+    try:
+        if text == _file_of(tag):
+            with tempfile.TemporaryDirectory() as scratch:
+                text = store.download(study.run_id, text, Path(scratch)).read_text(encoding="utf-8")
+        return parse_json_as(text, _SHAPES[tag])
+    except ValueError as error:
+        raise RunError(
+            f"Run {study.run_id}: its tag {tag} says {shorten(text)!r}, which no study writes. Delete the tag "
+            "(`MlflowClient().delete_tag`), or compare other runs."
+        ) from error
+
+
+def _file_of(tag: Tag) -> str:
+    """The artifact that holds what is too long for a tag."""
+    return f"{tag.removeprefix(PREFIX)}.json"
 
 
 DESCRIPTION = "mlflow.note.content"
