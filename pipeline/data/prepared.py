@@ -7,9 +7,10 @@ import json
 import logging
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
 import pandas as pd
+from annotated_types import Len
 
 from pipeline.atomic_io import writing
 from pipeline.config import DEFAULT_RATIOS, SplitConfig
@@ -31,9 +32,10 @@ from pipeline.data.quality_checks import (
 from pipeline.data.scores import as_labels, clean_scores, score_range
 from pipeline.data.source import Source, SourceTables, find_source
 from pipeline.data.splits import SPLITS, SplitName, split_by_groups, split_officially, split_randomly
-from pipeline.errors import DataError
+from pipeline.errors import DataError, shorten
 from pipeline.failures import is_exhausted
 from pipeline.hashing import CHECKSUMS, digest, find_damage, seal
+from pipeline.json_text import parse_json, parse_json_as
 
 _FORMAT = 7  # raise it when the same source and options would be prepared differently
 _CHUNK = 50_000
@@ -62,7 +64,7 @@ class Manifest:
     split_sha256: dict[SplitName, str]
     fingerprint: str
     """SHA-256 over classes and all splits: equal content, equal order, equal fingerprint."""
-    score_range: list[float] | None = None
+    score_range: Annotated[list[float], Len(2, 2)] | None = None
     """Lowest and highest score of train, where labels are scores."""
     pairs: bool = False
     """Whether an example is a pair of texts."""
@@ -109,7 +111,7 @@ class PreparedData:
         """
         if find_damage(self.folder, [_EXAMPLES]):
             self._make_anew(_EXAMPLES)
-        return cast(Examples, json.loads((self.folder / _EXAMPLES).read_text(encoding="utf-8")))
+        return cast(Examples, parse_json((self.folder / _EXAMPLES).read_text(encoding="utf-8")))
 
     def _rows(self, split: SplitName) -> pd.DataFrame | None:
         """The rows of a split; None where they are not those that the manifest knows."""
@@ -316,9 +318,14 @@ def _say_damaged(folder: Path, name: str) -> None:
 
 def _open(folder: Path) -> Manifest:
     try:
-        return Manifest(**json.loads((folder / _MANIFEST).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
-        raise DataError(f"{folder}: {_MANIFEST} was written by another version ({error}). Delete the folder.") from error
+        manifest: Manifest = parse_json_as((folder / _MANIFEST).read_text(encoding="utf-8"), Manifest)
+        if not set(SPLITS) == manifest.rows.keys() == manifest.rows_by_class.keys() == manifest.split_sha256.keys():
+            raise ValueError("it does not hold every part")
+        return manifest
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"{folder}: {_MANIFEST} was written by another version ({shorten(str(error), 300)}). Delete the folder."
+        ) from error
 
 
 def hash_rows(table: pd.DataFrame) -> str:

@@ -36,6 +36,7 @@ from pipeline.data.batching import (
 from pipeline.data.tokenization import Labels, TokenTable
 from pipeline.errors import TrainingError
 from pipeline.hashing import digest, find_damage, is_sealed, seal
+from pipeline.json_text import parse_json
 from pipeline.modeling.split_model import SplitModel
 from pipeline.training.inference import MAX_TOKENS
 
@@ -222,10 +223,12 @@ def _open(entry: Path, offsets: NDArray[np.int64], found: bool) -> HiddenStates 
         _LOG.warning("Hidden states of frozen layers are damaged (%s): they are computed anew.", entry / damaged)
         return None
     try:
-        about = json.loads((entry / _ABOUT).read_text())
-        dtype: torch.dtype = getattr(torch, about["dtype"])
+        about = parse_json((entry / _ABOUT).read_text())
+        dtype, width = getattr(torch, about["dtype"]), about["width"]
+        if not isinstance(dtype, torch.dtype) or _bytes(entry) != int(offsets[-1]) * width * dtype.itemsize:
+            return None  # of another version
         file = (entry / _STATES).open("rb", buffering=0)
-        return HiddenStates(file, offsets, about["width"], dtype, about["build_seconds"], found)
+        return HiddenStates(file, offsets, width, dtype, float(about["build_seconds"]), found)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 

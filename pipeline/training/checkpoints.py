@@ -19,6 +19,7 @@ from pipeline.atomic_io import synchronise, synchronise_below
 from pipeline.errors import DamageError, PipelineError, refused_pickle
 from pipeline.failures import is_exhausted, writing_to
 from pipeline.hashing import find_damage, seal
+from pipeline.json_text import parse_json
 from pipeline.strategies.base import Strategy
 from pipeline.strategies.parameter_plan import ParameterPlan
 
@@ -108,17 +109,27 @@ class CheckpointFolder:
         then = "training begins anew" if usable is None else f"training resumes from step {usable}"
         for step in self.steps():
             if usable is None or step > usable:
-                if damaged := find_damage(self._folder(step), (_WEIGHTS, _STATE, _PROGRESS)):
+                if damaged := self._own_damage_of(step):
                     said.append(f"The checkpoint of step {step} is damaged ({self._folder(step) / damaged}): {then}.")
                 shutil.rmtree(self._folder(step))
         return said
 
     def _damage_of(self, step: int) -> str | None:
         """The damaged file of a checkpoint, or of the best one that belongs to it."""
+        if damaged := self._own_damage_of(step):
+            return damaged
+        best = _read_progress(self._folder(step)).get("best_step", step)
+        return find_damage(self._folder(best), [_WEIGHTS]) if best not in (0, step) else None  # 0: none was evaluated yet
+
+    def _own_damage_of(self, step: int) -> str | None:
+        """The file of a checkpoint that is not what was written, or that this version cannot read."""
         if damaged := find_damage(self._folder(step), (_WEIGHTS, _STATE, _PROGRESS)):
             return damaged
-        best = json.loads((self._folder(step) / _PROGRESS).read_text()).get("best_step", step)
-        return find_damage(self._folder(best), [_WEIGHTS]) if best not in (0, step) else None  # 0: none was evaluated yet
+        try:
+            _read_progress(self._folder(step))
+        except ValueError:
+            return _PROGRESS
+        return None
 
     def restore(
         self, model: nn.Module, plan: ParameterPlan, optimizer: Any, scaler: Any, strategy: Strategy, rank: int = 0
@@ -151,8 +162,7 @@ class CheckpointFolder:
             generators = [state["generators"], *state.get("generators_of_others", [])]
             if rank < len(generators):
                 restore_generators(generators[rank])
-            progress: dict[str, Any] = json.loads((folder / _PROGRESS).read_text())
-        return progress
+            return _read_progress(folder)
 
     def history(self) -> list[tuple[int, dict[str, float]]]:
         """(step, metrics) of everything that had been reported when the newest checkpoint was written."""
@@ -160,7 +170,7 @@ class CheckpointFolder:
         if not steps:
             return []
         with self._readable(self._folder(steps[-1]), _PROGRESS):
-            progress = json.loads((self._folder(steps[-1]) / _PROGRESS).read_text())
+            progress = _read_progress(self._folder(steps[-1]))
             return [(int(step), metrics) for step, metrics in progress["history"]]
 
     def load_weights(self, step: int, model: nn.Module, plan: ParameterPlan) -> None:
@@ -198,6 +208,18 @@ class CheckpointFolder:
 
     def _folder(self, step: int) -> Path:
         return self.path / f"{_PREFIX}{step}"
+
+
+def _read_progress(folder: Path) -> dict[str, Any]:
+    """What a checkpoint says of how far it is.
+
+    Raises:
+        ValueError: It is no record of that, such as one of another version.
+    """
+    progress = parse_json((folder / _PROGRESS).read_text(encoding="utf-8"))
+    if not isinstance(progress, dict) or not isinstance(progress.get("best_step", 0), int):
+        raise ValueError(f"{_PROGRESS} holds something else")
+    return progress
 
 
 def generator_states() -> dict[str, torch.Tensor]:

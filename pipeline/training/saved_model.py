@@ -19,10 +19,11 @@ from pipeline.data.batching import TokenExamples
 from pipeline.data.columns import Input, Problem
 from pipeline.data.long_texts import FROM_THE_BEGINNING, LongTextReading
 from pipeline.data.tokenization import clamp_length
-from pipeline.errors import ConfigError, DamagedModelError, ModelError, enumerate_some
+from pipeline.errors import ConfigError, DamagedModelError, ModelError, enumerate_some, shorten
 from pipeline.evaluation.task import Task
 from pipeline.failures import is_exhausted
 from pipeline.hashing import find_damage, is_sealed, list_sealed, seal
+from pipeline.json_text import parse_json, parse_json_as
 from pipeline.modeling.class_order import read_class_names
 from pipeline.modeling.encoder import FAMILY_HEAD, EncoderSpec
 from pipeline.modeling.foreign_folders import DELTA, RECORD, find_trained_model
@@ -35,7 +36,7 @@ from pipeline.strategies.base import Strategy, StrategyContext, create_strategy
 from pipeline.strategies.baseline import Baseline
 from pipeline.strategies.parameter_plan import ParameterPlan, check_selectors, parameter_names, plan_parameters
 from pipeline.training.acceleration.base import AUTO, accelerated_inference
-from pipeline.training.baselines.model import BaselineModel, read_learned
+from pipeline.training.baselines.model import TERMS, BaselineModel, read_learned
 from pipeline.training.checkpoints import load_trained_state, trained_state
 from pipeline.training.inference import TrainedModel, predict_logits
 
@@ -223,13 +224,14 @@ def read_record(folder: Path) -> ModelRecord:
     """
     _refuse_damage(folder, [RECORD])
     try:
-        content = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        text = (folder / RECORD).read_text(encoding="utf-8")
+        content = parse_json(text)
         if content["format"] != _FORMAT:
             raise ModelError(f"{folder}: written in format {content['format']}; this version reads {_FORMAT}.")
-        record = ModelRecord(**content)
+        record: ModelRecord = parse_json_as(text, ModelRecord)
         return replace(record, objective=OBJECTIVES.current(record.objective))
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"{folder}: {RECORD} is missing or damaged: {error}.") from error
+        raise ModelError(f"{folder}: {RECORD} is missing or damaged: {shorten(str(error), 300)}.") from error
 
 
 def read_weights(folder: Path) -> dict[str, NDArray[Any]]:
@@ -297,7 +299,15 @@ def _load_baseline(folder: Path, record: ModelRecord) -> BaselineModel:
     objective, strategy = _objective_of(record), create_strategy(record.strategy, record.strategy_args)
     if not isinstance(strategy, Baseline):
         raise ModelError(f"{folder}: {RECORD} names no base, and {record.strategy} needs one.")
-    return BaselineModel(strategy, read_learned(folder), objective, objective.task.settled(record.validation))
+    model = BaselineModel(strategy, read_learned(folder), objective, objective.task.settled(record.validation))
+    try:
+        model.predict_and_count([("", "") if record.pairs else ""])
+    except Exception as error:  # each strategy's predictor raises its own, of numbers and terms that are none of its own
+        if is_exhausted(error):
+            raise
+        reason = shorten(f"{type(error).__name__}: {' '.join(str(error).split())}", 300)
+        raise ModelError(f"{folder}: {DELTA} and {TERMS} do not fit {RECORD} ({reason}). Copy the folder again.") from error
+    return model
 
 
 def _objective_of(record: ModelRecord) -> Objective:
