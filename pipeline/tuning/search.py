@@ -269,6 +269,8 @@ class Search:
 
 
 _SUM = "checksum"
+_UNREADABLE = (ValueError, LookupError, TypeError, StopIteration)
+"""What Optuna and we raise of entries that neither would have written, such as JSON that is none."""
 
 
 def _checksum(trial: optuna.trial.FrozenTrial, attributes: Mapping[str, object], state: optuna.trial.TrialState) -> str:
@@ -340,6 +342,6 @@ def storage_errors(address: StudyAddress) -> Iterator[None]:
 
     try:
         yield
-    except (optuna.exceptions.StorageInternalError, sqlalchemy.exc.SQLAlchemyError) as error:
+    except (optuna.exceptions.StorageInternalError, sqlalchemy.exc.SQLAlchemyError, *_UNREADABLE) as error:
         reason = shorten(hide_credentials(" ".join(str(error).split())), 300)
         raise StoreError(f"--storage {hide_credentials(address.url)}: the record of the search failed: {reason}.") from error
