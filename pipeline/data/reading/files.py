@@ -236,7 +236,8 @@ def _only_member(archive: zipfile.ZipFile, where: str) -> str:
 
 
 def _members(archive: zipfile.ZipFile) -> list[str]:
-    names = [entry.filename for entry in archive.infolist() if not entry.is_dir()]
+    # One without a name holds nothing that anybody packed, and `is_dir` fails on it.
+    names = [entry.filename for entry in archive.infolist() if entry.filename and not entry.is_dir()]
     return sorted(name for name in names if not name.startswith("__MACOSX/"))
 
 
