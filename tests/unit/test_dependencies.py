@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 OF_PEERS = {"bertuner"}
 """What is measured beside us, in an environment of its own."""
+OF_DEVELOPMENT = ("dev", "fuzz")
 ALWAYS, EXTRAS, DEVELOPMENT = "Always installed", "For what few need", "For who changes the code"
 
 
@@ -36,8 +37,9 @@ def names(requirements: list[str]) -> set[str]:
 
 def declared() -> dict[str, set[str]]:
     extras = PROJECT["optional-dependencies"]
-    few = {name for extra, pins in extras.items() if extra != "dev" for name in names(pins)}
-    return {ALWAYS: names(PROJECT["dependencies"]), EXTRAS: few, DEVELOPMENT: names(extras["dev"])}
+    few = {name for extra, pins in extras.items() if extra not in OF_DEVELOPMENT for name in names(pins)}
+    development = set().union(*(names(extras[extra]) for extra in OF_DEVELOPMENT))
+    return {ALWAYS: names(PROJECT["dependencies"]), EXTRAS: few, DEVELOPMENT: development}
 
 
 def table() -> dict[str, list[Row]]:
@@ -70,7 +72,8 @@ def imported(*folders: str) -> dict[str, set[str]]:
             modules = [node.module]
         for module in modules:
             found.setdefault(module.partition(".")[0], set()).add(file)
-    ours = {"pipeline", "benchmarks", *(path.stem for path in (ROOT / "tests").rglob("*.py"))}
+    tests = ROOT / "tests"
+    ours = {"pipeline", "benchmarks", *(path.stem for path in tests.rglob("*.py")), *(path.name for path in tests.iterdir())}
     return {module: files for module, files in found.items() if module not in sys.stdlib_module_names and module not in ours}
 
 
