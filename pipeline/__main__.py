@@ -128,7 +128,7 @@ def _run(stage: str, given: dict[str, str]) -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # its threads and our processes do not mix
     interruption.listen()
     try:
-        if stage == "main" and given.get("dry_run", "").lower() in ("", "false"):
+        if stage in ("main", "tune") and given.get("dry_run", "").lower() in ("", "false"):
             _prepare_processes()
         from pipeline.config.options import STAGE_CONFIGS
         from pipeline.stages.configure import check_folders, configure
@@ -157,7 +157,7 @@ def _run(stage: str, given: dict[str, str]) -> None:
 
 
 def _prepare_processes() -> None:
-    """Start the process that trainings are forked from: it imports what they need while we import what the study needs."""
+    """Start the process that trainings are forked from: it imports what they need while we import what the command needs."""
     from pipeline.stages.processes.workers import WorkerProcesses
 
     WorkerProcesses().prepare()

@@ -224,3 +224,24 @@ def test_an_option_has_the_same_place_in_the_help_of_all_stages() -> None:
 def test_whatever_is_in_no_group_comes_last() -> None:
     grouped = group_options(TrainConfig, ["help", "epochs", "new_option", "strategy"])
     assert list(grouped.items()) == [("Most used", ["strategy", "epochs"]), ("More", ["help", "new_option"])]
+
+
+@pytest.mark.parametrize(
+    ("command", "called"),
+    [
+        (["main"], ["prepare", "run"]),
+        (["main", "--dry-run", "true"], ["run"]),
+        (["tune", "--strategy", "full"], ["prepare", "run"]),
+        (["train", "--strategy", "full"], ["run"]),
+    ],
+)
+def test_the_process_to_fork_from_is_started_before_the_imports_of_whoever_forks(
+    command: list[str], called: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    calls: list[str] = []
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("pipeline.__main__._prepare_processes", lambda: calls.append("prepare"))
+    stage = SimpleNamespace(run=lambda _config: calls.append("run"))
+    monkeypatch.setitem(sys.modules, f"pipeline.stages.{command[0]}", stage)
+    assert call(*command).exit_code == 0
+    assert calls == called
