@@ -107,9 +107,8 @@ def _milliseconds(row: dict[str, Any], system: str) -> str:
     return shown if row.get(system, {}).get("steady", True) else f"not steady ({shown})"
 
 
-def _first_visits(row: dict[str, Any], system: str) -> str:
+def _first_visits(found: dict[str, Any]) -> str:
     """Seconds beyond steady steps; the noise of a difference of two times may be below zero, which nothing costs."""
-    found = row.get(system, {})
     return f"{max(0.0, found['first_visits_seconds']):.1f}" if found.get("steady") and "first_visits_seconds" in found else "-"
 
 
@@ -143,7 +142,7 @@ def step_table(rows: list[dict[str, Any]]) -> str:
                 *(_milliseconds(row, system) for system in ("A", "B", "ours", "eager")),
                 *ratios,
                 f"{goal[0]:g} / {goal[1]:g}" if goal else "",
-                " / ".join(_first_visits(row, system) for system in ("A", "B", "ours")),
+                " / ".join(_first_visits(row.get(system, {})) for system in ("A", "B", "ours")),
                 _of(row, "ours", "examples_per_second", ",.0f"),
                 _of(row, "ours", "mfu", ".1%"),
                 f"{row.get('once_seconds', 0):.2f}",
@@ -192,15 +191,18 @@ def together_table(lines: list[dict[str, Any]]) -> str:
 
 
 def search_table(lines: list[dict[str, Any]]) -> str:
-    """Seconds of the search of heads."""
+    """Seconds of the search of heads; none of a system of which a batch size was not measured."""
     seconds: dict[str, float] = defaultdict(float)
     for line in _found(lines, "search"):
         seconds[line["system"]] += line["found"]["train_seconds"]
+    for line in lines:
+        if line["section"] == "search" and "system" in line and line.get("found") is None:
+            seconds.pop(line["system"], None)
     ours = next((line["found"] for line in _found(lines, "search") if line["system"] == "ours"), None)
     if not ours:
         return ""
-    row = [f"{seconds.get(system, 0):,.1f}" for system in ("A", "B")] + [f"{seconds['ours']:.2f}"]
-    row += [f"{seconds.get(system, 0) / seconds['ours']:,.0f}" for system in ("A", "B")]
+    row = [f"{seconds[system]:,.1f}" if system in seconds else "" for system in ("A", "B")] + [f"{seconds['ours']:.2f}"]
+    row += [f"{seconds[system] / seconds['ours']:,.0f}" if system in seconds else "" for system in ("A", "B")]
     row += [f"{ours['one_off_seconds']:.2f}", f"{ours['grid_seconds']:.2f}", f"{ours['wall_seconds']:.2f}"]
     names = [
         "A, s (extrapolated)",
@@ -274,7 +276,7 @@ def evaluation_table(lines: list[dict[str, Any]]) -> str:
 def compile_table(lines: list[dict[str, Any]]) -> str:
     """Steps with layers by torch.compile, and what the first ones took beyond the others."""
     rows = [
-        [line["batch_size"], line["how"], f"{line['found']['ms']:.2f}", f"{line['found']['first_visits_seconds']:.1f}"]
+        [line["batch_size"], line["how"], f"{line['found']['ms']:.2f}", _first_visits(line["found"])]
         for line in _found(lines, "compile")
     ]
     table = _table(["batch", "layers compiled", "ms", "first visits, s"], rows)
@@ -287,12 +289,14 @@ def probe_tables(lines: list[dict[str, Any]]) -> str:
 
 
 def failures(lines: list[dict[str, Any]]) -> str:
-    """What failed or was left out."""
-    return "\n".join(
-        f"- {line['section']}: {line['name']}: {line.get('error') or line['skipped']}"
-        for line in lines
-        if "error" in line or "skipped" in line
-    )
+    """What failed, and what was left out, a line for each section and reason."""
+    failed = [f"- {line['section']}: {line['name']}: {line['error']}" for line in lines if "error" in line]
+    skipped: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for line in lines:
+        if "skipped" in line:
+            skipped[line["section"], line["skipped"]].append(line["name"])
+    left_out = [f"- {section}: {reason} for {', '.join(names)}" for (section, reason), names in skipped.items()]
+    return "\n".join(failed + left_out)
 
 
 _DRAWN = {
@@ -302,6 +306,8 @@ _DRAWN = {
     "ours": ("ours", "#d1701d"),
 }
 """System -> its words and its colour."""
+_LEGEND_INCHES = 2.8
+"""Width of the longest of these words, with its patch."""
 
 
 def draw(rows: list[dict[str, Any]], path: Path) -> None:
@@ -310,7 +316,8 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
     from matplotlib.patches import Patch
 
     has_memory = any("allocated_mb" in row.get("ours", {}) for row in rows)
-    figure = Figure(figsize=(max(6.0, 1.5 * len(rows)), 4.2 * (1 + has_memory)), layout="constrained")
+    width = max(6.0, 1.5 * len(rows))
+    figure = Figure(figsize=(width, 4.2 * (1 + has_memory)), layout="constrained")
     panels = figure.subplots(1 + has_memory, 1, squeeze=False)[:, 0]
     names = [f"{row['shape']}\n{row['strategy']}, {row['batch_size']}" for row in rows]
     kinds = (("ms", "milliseconds a step (log)", ".3g"), ("allocated_mb", "peak MB allocated (log)", ",.0f"))
@@ -334,5 +341,5 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
     handles = [Patch(color=color, label=words) for words, color in (_DRAWN[system] for system in shown)]
     if any(not row[system]["steady"] for row in rows for system in shown if system in row):
         handles.append(Patch(facecolor="none", edgecolor="#6f6f6f", linestyle="--", label="not steady"))
-    figure.legend(handles=handles, loc="outside upper center", ncols=5, frameon=False, fontsize=9)
+    figure.legend(handles=handles, loc="outside upper center", ncols=int(width / _LEGEND_INCHES), frameon=False, fontsize=9)
     figure.savefig(path, dpi=110)

@@ -152,3 +152,19 @@ def test_the_report_says_what_seeds_in_one_step_gain(tmp_path) -> None:
     notebook.measure("together minilm lora 32, orders of their own", lambda: found, **about)
     write_report(tmp_path)
     assert "| minilm | lora | 32 | each its own | 3.00 | 2.00 | **1.50** |" in (tmp_path / "gpu.md").read_text()
+
+
+def test_a_part_is_not_shown_as_the_whole_and_what_is_left_out_stands_once(tmp_path) -> None:
+    notebook, late = (Notebook(tmp_path / "gpu.jsonl", "search", seconds=seconds) for seconds in (60, -1))
+    whole = {"train_seconds": 2.0, "one_off_seconds": 0.5, "grid_seconds": 3.0, "wall_seconds": 4.0}
+    notebook.measure("search ours", lambda: whole, system="ours")
+    for system, size, book in (("B", 16, notebook), ("B", 32, notebook), ("A", 16, notebook), ("A", 32, late)):
+        book.measure(f"search {system} {size}", lambda: {"train_seconds": 10.0}, system=system, batch_size=size)
+    late.measure("search A 64", fail, system="A", batch_size=64)
+    compiled = {"ms": 3.0, "first_visits_seconds": -0.2, "steady": True}
+    Notebook(tmp_path / "gpu.jsonl", "compile", seconds=60).measure("plain", lambda: compiled, batch_size=256, how="plain")
+    write_report(tmp_path)
+    report = (tmp_path / "gpu.md").read_text()
+    assert "|  | 20.0 | 2.00 |  | 10 | 0.50 | 3.00 | 4.00 |" in report
+    assert "| 256 | plain | 3.00 | 0.0 |" in report
+    assert "- search: no time was left for search A 32, search A 64\n" in report
