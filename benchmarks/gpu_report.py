@@ -320,8 +320,8 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
     figure = Figure(figsize=(width, 4.2 * (1 + has_memory)), layout="constrained")
     panels = figure.subplots(1 + has_memory, 1, squeeze=False)[:, 0]
     names = [f"{row['shape']}\n{row['strategy']}, {row['batch_size']}" for row in rows]
-    kinds = (("ms", "milliseconds a step (log)", ".3g"), ("allocated_mb", "peak MB allocated (log)", ",.0f"))
-    for panel, (name, label, form) in zip(panels, kinds, strict=False):
+    kinds = (("ms", "milliseconds a step (log)"), ("allocated_mb", "peak MB allocated (log)"))
+    for panel, (name, label) in zip(panels, kinds, strict=False):
         for position, row in enumerate(rows):
             there = [system for system in _DRAWN if row.get(system, {}).get(name)]
             for number, system in enumerate(there):
@@ -329,7 +329,7 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
                 value, steady = row[system][name], name != "ms" or row[system]["steady"]
                 style = {"color": color} if steady else {"facecolor": "none", "edgecolor": color, "linestyle": "--"}
                 panel.bar(at, value, 0.2, **style)
-                shown = format(value, form) if steady else f"{value:{form}}?"
+                shown = (f"{value:,.0f}" if value >= 100 else f"{value:.3g}") + ("" if steady else "?")
                 panel.annotate(shown, (at, value), (0, 2), textcoords="offset points", ha="center", fontsize=6.5)
         panel.set_yscale("log")
         panel.margins(y=0.12)
