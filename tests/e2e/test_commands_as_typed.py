@@ -27,8 +27,8 @@ BENCHMARK_LIMITS = {
     "benchmarks.commands": "--rows 64 --strategy head_only",
     "benchmarks.scaling": "--dataset rotten_tomatoes --rows 64 --depths 2 --depth-rows 64 --strategies head_only",
 }
-TYPED = [command for command in COMMANDS if not re.match(r"make |mlflow ui|python -m benchmarks.peer_search", command)]
-"""Without those of which test_documented_commands.py starts a process, and without the one that needs bertuner."""
+TYPED = [command for command in COMMANDS if not re.match(r"make |mlflow ui|python -m benchmarks.peer_", command)]
+"""Without those of which test_documented_commands.py starts a process, and without those that need bertuner."""
 
 
 @pytest.fixture(scope="module")

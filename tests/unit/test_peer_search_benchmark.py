@@ -11,6 +11,8 @@ import pandas as pd
 import pytest
 
 from benchmarks.peer_search import EPOCHS, PEER, check_peer, shared_settings, summarise
+from benchmarks.peer_seeds import PEER as PEER_SEEDS
+from benchmarks.peer_seeds import summarise as summarise_seeds
 
 ROOT = Path(__file__).parents[2]
 
@@ -65,7 +67,7 @@ def test_ratios_are_of_rounds_and_scores_of_the_first() -> None:
                 "round": number,
                 "system": "ours",
                 **{"wall": ours, "cpu": ours, "kept_wall": kept, "kept_cpu": kept},
-                **{"rate": 2e-4, "predicted": gold},
+                **{"rate": 2e-4, "predicted": gold, "anew_f1": 0.95},
             },
         )
     ]
@@ -75,3 +77,17 @@ def test_ratios_are_of_rounds_and_scores_of_the_first() -> None:
     assert "| 0.9000 " in tested
     assert "| no " in tested  # all texts right in every resample: 0.9 is not in an interval of one point
     assert "+10.0 (+4.1 to +15.9)" in tested
+    assert "| 0.9500 " in tested
+
+
+def test_means_of_seeds_are_compared_with_an_interval() -> None:
+    scores = {PEER_SEEDS: (0.80, 0.82, 0.81), "ours, bf16": (0.79, 0.80, 0.81)}
+    rows = [{"system": name, "seed": seed, "f1": f1} for name, found in scores.items() for seed, f1 in enumerate(found)]
+    shown = summarise_seeds(pd.DataFrame(rows)).splitlines()
+    assert shown[-1].split("|")[1:-1] == [
+        " ours, bf16     ",
+        " 79.0 80.0 81.0     ",
+        " 80.00  ",
+        " 1.00                 ",
+        " -1.00 (-3.27 to +1.27) ",
+    ]
