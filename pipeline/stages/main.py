@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pipeline import config as configs
 from pipeline.config.fields import as_dict, describe_fields
 from pipeline.config.identity import identify
-from pipeline.errors import PipelineError, StoreAwayError, in_one_line
+from pipeline.errors import PipelineError, ProcessLostError, StoreAwayError, in_one_line
 from pipeline.hashing import digest
 from pipeline.stages import compare, prepare_data, tune
 from pipeline.stages.executor import Executor, Work, create_executor, stopping
@@ -30,6 +30,9 @@ from pipeline.tracking.provenance import git_commit
 from pipeline.tracking.runs import RunLogger, Tracker, close_unfinished
 from pipeline.tracking.tags import Tag
 from pipeline.training.setup import find_inputs
+
+C = TypeVar("C", bound=configs.StageConfig)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -56,16 +59,13 @@ def run(config: configs.MainConfig, tracker: Tracker | None = None) -> StudyResu
     refuse_idle_transfer(config)
     if config.export_dir:  # not after hours of training
         check_export_folder(Path(config.export_dir))
-    plan = plan_study(config)
-    if config.transfer_dataset:
-        manifest = plan.strategies[0].prepared.manifest
-        check_transfer(config.transfer_dataset, manifest.problem)
-        find_transfer(config, manifest.classes, config.split_seed)
     if config.dry_run:
-        for line in describe_plan(plan, tracker or open_to_read()):
+        for line in describe_plan(_plan(config), tracker or open_to_read()):
             say(line)
         return None
-    tracker, processes = tracker or open_tracker(), WorkerProcesses()
+    processes = WorkerProcesses()
+    plan = processes.delegate(_plan, config)
+    tracker = tracker or open_tracker()
     executor = create_executor(Work(config), processes)
     with stopping(executor), open_study(plan, tracker) as logger, stopping(executor):  # runs are closed before the study's
         _log_start(plan, logger)
@@ -73,21 +73,37 @@ def run(config: configs.MainConfig, tracker: Tracker | None = None) -> StudyResu
         for line in _introduce(plan, logger.run_id):
             say(line)
         shared = _shared(configs.PrepareDataConfig, plan.config, without="force")
-        prepare_data.run(configs.PrepareDataConfig(**shared), tracker, logger.run_id)
+        _run_below(logger.run_id, prepare_data.run, configs.PrepareDataConfig(**shared), tracker, processes)
         outcomes = _carry_out(plan, executor, tracker, processes, logger)
         failures = [failure for outcome in outcomes for failure in outcome.failures]
         if not any(outcome.finished for outcome in outcomes):
             raise PipelineError("No strategy could be trained and evaluated. " + "; ".join(failures))
-        comparison = compare.run(
-            configs.CompareConfig(study=logger.run_id, **_shared(configs.ComparisonConfig, config, without="explicit")),
-            tracker,
-            logger.run_id,
-        )
+        compared = configs.CompareConfig(study=logger.run_id, **_shared(configs.ComparisonConfig, config, without="explicit"))
+        comparison = _run_below(logger.run_id, compare.run, compared, tracker, processes)
         for line in _say_where(tracker, logger.run_id):
             say(line)
         if failures:
             raise PipelineError(f"{_count_failures(outcomes)}. " + "; ".join(failures))
     return StudyResult(logger.run_id, comparison)
+
+
+def _plan(config: configs.MainConfig) -> StudyPlan:
+    """The study's plan, and that the second data set can be tested on if there is one."""
+    plan = plan_study(config)
+    if config.transfer_dataset:
+        manifest = plan.strategies[0].prepared.manifest
+        check_transfer(config.transfer_dataset, manifest.problem)
+        find_transfer(config, manifest.classes, config.split_seed)
+    return plan
+
+
+def _run_below(study: str, stage: Callable[[C, Tracker, str], T], config: C, tracker: Tracker, processes: WorkerProcesses) -> T:
+    """The result of another stage whose run is nested below the study's."""
+    try:
+        return processes.delegate(stage, config, tracker, study)
+    except ProcessLostError as error:  # so it could not close its run
+        close_unfinished(tracker, study, str(error))
+        raise
 
 
 def _log_start(plan: StudyPlan, logger: RunLogger) -> None:
@@ -120,7 +136,8 @@ def _introduce(plan: StudyPlan, run_id: str) -> Iterator[str]:
     for strategy, reason in plan.unfit.items():
         yield f"Not run: {strategy}: {reason}"
     yield from (f"Note: {doubt}" for doubt in find_doubts(plan))
-    yield from plan.describe_workers()
+    if plan.at_once:
+        yield plan.at_once
 
 
 def _shared(cls: type[configs.StageConfig], config: configs.MainConfig, without: str) -> dict[str, Any]:
@@ -149,7 +166,7 @@ def _carry_out(
         if plan.searches(inputs):
             try:
                 search = tune.run(search_config(plan.config, inputs.config), tracker, study.run_id, processes)
-                inputs, tags = find_inputs(search.best_config), dict(search.tags)
+                inputs, tags = processes.delegate(find_inputs, search.best_config), dict(search.tags)
             except StoreAwayError:  # the others would wait for it, too
                 raise
             except PipelineError as error:

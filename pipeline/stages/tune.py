@@ -50,7 +50,8 @@ def run(
         refuse_idle_overlap(config.explicit, [config.long_texts])
         refuse_idle_model_labels(config.explicit, [(config.objective, config.head)])
         refuse_idle_encoder_options(config, [config.strategy])
-    plan = plan_search(resolve_strategy(config))
+    processes = processes or WorkerProcesses()
+    plan = processes.delegate(_plan, config)
     for note in plan.inputs.notes if parent_id is None else ():
         say(note)
     with hold_lock(plan.folder / "lock", "search"):
@@ -64,7 +65,7 @@ def run(
             forget_search(plan.address)
             shutil.rmtree(plan.folder / "trials", ignore_errors=True)
             search, parent = _open_search(plan), None
-        precision = choose_precision(search.precision or plan.config.precision)
+        precision = processes.delegate(choose_precision, search.precision or plan.config.precision)
         finished = parent is not None and parent.status == "FINISHED"
         if parent is not None and finished and tracker.assigned_run_id() in (None, parent.run_id):
             say(f"This search is finished: run {parent.run_id}. --force true searches again.")
@@ -72,7 +73,7 @@ def run(
             show(plan, result, None if parent_id else tracker)
             return result
         work = Work(plan.config, TrialsTogether(plan, precision))
-        executor = None if finished else create_executor(work, processes or WorkerProcesses())
+        executor = None if finished else create_executor(work, processes)
         logger = _open_run(plan, search, parent, tracker, parent_id)
         with closing(logger):
             if not finished:
@@ -95,6 +96,10 @@ def run(
         shutil.rmtree(plan.folder / "trials", ignore_errors=True)
     show(plan, result, None if parent_id else tracker)
     return result
+
+
+def _plan(config: configs.TuneConfig) -> SearchPlan:
+    return plan_search(resolve_strategy(config))
 
 
 def _open_search(plan: SearchPlan) -> Search:

@@ -53,19 +53,15 @@ class EncoderInputs(TrainingInputs):
 
     address: ModelAddress
     strategy: Strategy
-
-    @property
-    def inferred(self) -> Mapping[str, Any]:
-        """As the family has it."""
-        return self.address.encoder.family.inferred or {}
+    family: str
+    """The module of the encoder's family."""
 
     @property
     def code_version(self) -> str:
         """Equal where the code that decides what this training computes is the same."""
         used = plugin_modules(self.config.strategy, self.config.objective, self.config.head)
-        family = type(self.address.encoder.family).__module__
         loss = LOSSES.module_name(self.config.loss or self.objective.task.loss)
-        return code_version((*used, family, loss), self.strategy.packages)
+        return code_version((*used, self.family, loss), self.strategy.packages)
 
     @property
     def total_steps(self) -> int:
@@ -262,7 +258,9 @@ def _find_encoder_inputs(config: configs.TrainConfig) -> EncoderInputs:
         objective=objective,
         base_sha256=address.sha256(),
         notes=notes,
+        inferred=address.encoder.family.inferred or {},
         address=address,
+        family=type(address.encoder.family).__module__,
     )
     LongTextReading.of(config).check(prepared.manifest.pairs, tokenizer, inputs.max_length(tokenizer))
     context = inputs.context()

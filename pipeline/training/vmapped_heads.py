@@ -39,7 +39,6 @@ from pipeline.training.plan import (
 )
 from pipeline.training.precision import Precision
 from pipeline.training.seeding import Seeds
-from pipeline.training.vmapped_modules import Stack, StackedAdamW
 
 if TYPE_CHECKING:
     import torch
@@ -202,6 +201,8 @@ class _Group:
     def __init__(
         self, points: list[_Point], inputs: PhaseInputs, accelerator: Any, callback: Callback, largest_batch: int
     ) -> None:
+        from pipeline.training.vmapped_modules import Stack, StackedAdamW  # with torch, which whoever plans does without
+
         self._active, self._inputs, self._accelerator = points, inputs, accelerator
         self._callback, self._largest_batch = callback, largest_batch
         plan = points[0].plan

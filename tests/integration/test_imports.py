@@ -32,6 +32,7 @@ OF_NO_TRAINING = {
     "transformers.trainer",
 }
 OF_ADAPTERS = {"peft", "transformers.optimization", "transformers.trainer_utils"}
+OF_NO_STUDY = {"accelerate", "datasets", "flask", "mlflow.server", "peft", "ray", "sklearn", "torch", "transformers"}
 OF_NO_TABLE = {
     "accelerate",
     "datasets",
@@ -74,6 +75,17 @@ def test_a_training_imports_only_what_it_uses(workspace, strategy: str, idle: se
     assert {"torch", "mlflow", "transformers"} <= loaded, "the names are those that Python has"
     assert ("peft" in loaded) == (strategy == "lora")
     assert loaded & idle == set()
+
+
+def test_a_study_with_a_search_is_led_without_torch(workspace) -> None:
+    """What needs it is done in processes of their own: the plan, prepared data, trainings, tests and the table."""
+    given = {**workspace.options, "precision": "bf16", "strategies": "full", "tune": "true", "trials": "1"}
+    del given["learning_rate"]  # which is searched
+    loaded = loaded_by("main", workspace, **given)
+    assert {"mlflow", "optuna", "pandas"} <= loaded
+    assert loaded & OF_NO_STUDY == set()
+    [study] = [run for run in workspace.tracker.search() if run.stage == "main"]
+    assert study.status == "FINISHED"
 
 
 def test_a_table_needs_no_encoder(workspace) -> None:

@@ -40,10 +40,12 @@ def versions() -> tuple[str, str]:
     """Of a training of dora with the head attention on a BERT, and of its test, as a new process sees them."""
     unused: Any = None
     config = TrainConfig(strategy="dora", head="attention")
-    address: Any = SimpleNamespace(encoder=SimpleNamespace(family=find_family("bert")))
+    family = type(find_family("bert")).__module__
     objective: Any = SimpleNamespace(task=ClassificationTask(("a", "b")))
     strategy: Any = create_strategy("dora", {})
-    inputs = EncoderInputs(config=config, address=address, strategy=strategy, prepared=unused, objective=objective)
+    inputs = EncoderInputs(
+        config=config, address=unused, strategy=strategy, prepared=unused, objective=objective, family=family
+    )
     trained: Any = SimpleNamespace(tags={"strategy": "dora"}, params={"objective": "classification", "head": "attention"})
     module._read.cache_clear()
     return inputs.code_version, scoring_version(trained)

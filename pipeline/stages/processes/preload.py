@@ -59,13 +59,19 @@ def _warm_up() -> None:
         installed_version(package)
 
 
+def _leave_if_alone() -> None:
+    """The command may have ended, say because of a mistake of input or Ctrl-C: nobody waits for us."""
+    if os.getppid() != _PARENT:
+        sys.exit()
+
+
 gc.disable()
 for _name in MODULES:
-    if os.getppid() != _PARENT:  # the command has ended, say because of a mistake of input: nobody waits for us
-        sys.exit()
+    _leave_if_alone()
     with contextlib.suppress(Exception):  # whoever needs it says what is wrong with it
         importlib.import_module(_name)
 with contextlib.suppress(Exception):
     _warm_up()
 gc.enable()
 gc.freeze()
+_leave_if_alone()

@@ -22,7 +22,7 @@ from filelock import FileLock, Timeout
 from pipeline import interruption
 from pipeline.errors import PipelineError, ProcessLostError
 from pipeline.failures import foreseen, unforeseen
-from pipeline.known import share, take_over
+from pipeline.known import once, share, take_over
 from pipeline.tracking.runs import close_opened
 
 T = TypeVar("T")
@@ -131,8 +131,17 @@ class WorkerProcesses:
                 signal.signal(signal.SIGINT, before)
 
     def call(self, function: Callable[..., T], *arguments: Any, **keywords: Any) -> T:
-        """The function's result, as `WorkerProcess.result` has it."""
-        return self.start(function, *arguments, **keywords).result()
+        """The function's result, as `WorkerProcess.result` has it; what it found out about files is known here afterwards."""
+        result, known = self.start(_with_what_is_known, function, *arguments, **keywords).result()
+        take_over(known)
+        returned: T = result
+        return returned
+
+    def delegate(self, function: Callable[..., T], *arguments: Any, **keywords: Any) -> T:
+        """The same of a function that imports torch, which so stays out of this process; called here if it is there already."""
+        if "torch" in sys.modules:
+            return function(*arguments, **keywords)
+        return self.call(function, *arguments, **keywords)
 
     def start(self, function: Callable[..., T], *arguments: Any, **keywords: Any) -> WorkerProcess[T]:
         """The function at work; returns at once."""
@@ -144,10 +153,19 @@ class WorkerProcesses:
         return WorkerProcess(process, receiver)
 
 
+def _with_what_is_known(function: Callable[..., T], *arguments: Any, **keywords: Any) -> tuple[T, Mapping[Hashable, Any]]:
+    result = function(*arguments, **keywords)
+    once(_GPU, _has_gpu)
+    return result, share()
+
+
+_GPU = "GPU"
+
+
 def _has_gpu() -> bool:
-    """Whether the next process may need memory of a device that one still holds while it ends."""
-    torch = sys.modules.get("torch")  # whoever starts trainings has imported it
-    return torch is None or bool(torch.cuda.is_available())
+    """Whether the next process may need memory of a device that one still holds while it ends; yes where that is not known."""
+    torch = sys.modules.get("torch")
+    return bool(share().get(_GPU, True) if torch is None else torch.cuda.is_available())
 
 
 def fork_context() -> ForkServerContext:

@@ -195,7 +195,8 @@ def describe_plan(plan: StudyPlan, store: RunStore) -> Iterator[str]:
     yield from tabulate(rows, ["strategy", "arguments", "seed", "what", "time"], disable_numparse=True).splitlines()
     for strategy, reason in plan.unfit.items():
         yield f"Not run: {strategy}: {reason}"
-    yield from plan.describe_workers()
+    if plan.at_once:
+        yield plan.at_once
     to_train = sum(line.trainings for line in lines)
     reused = sum(not line.trainings for line in lines)
     yield f"Total: {to_train} to train, {reused} reused; {_describe_total(lines, plan.config.workers)}."

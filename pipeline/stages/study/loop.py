@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from pipeline import config as configs
 from pipeline.config.fields import as_dict, describe_fields
@@ -19,7 +20,7 @@ from pipeline.stages.study.tasks import EvaluationTask, TrainingTask
 from pipeline.tracking.runs import RunLogger, Tracker, close_unfinished
 from pipeline.tracking.tags import Tag
 from pipeline.training.baselines.inputs import TrainingInputs
-from pipeline.training.precision import choose_precision
+from pipeline.training.precision import Precision
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ class StudyLoop:
     def _train(self, place: int, want: Wanted) -> None:
         """Take a run that did the same, or begin one. With --force only this study's own count as there."""
         config, inputs = self._plan.config, want.inputs
-        precision = choose_precision(inputs.config.precision)
+        precision = cast(Precision, inputs.config.precision)  # which the plan, or the search, has chosen and checked
         below = self._study.run_id if config.force else None
         finished = find_finished(self._tracker, inputs, precision, tuned=want.tuned, below=below)
         if finished is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -40,7 +40,10 @@ ALL = "all"
 
 @dataclass(frozen=True)
 class StudyPlan:
-    """A study whose settings, data and models were found and checked; nothing of it was begun."""
+    """A study whose settings, data and models were found and checked; nothing of it was begun.
+
+    Can be handed to a process that has imported neither torch nor transformers.
+    """
 
     config: configs.MainConfig
     precision: Precision
@@ -49,6 +52,8 @@ class StudyPlan:
     """Of each strategy the training with the first seed."""
     unfit: Mapping[str, str] = field(default_factory=dict)
     """Strategies that nobody asked for by name and that cannot work here, with why."""
+    at_once: str = ""
+    """How trainings and tests are carried out, as a sentence; empty where one after the other in processes of this machine."""
 
     @property
     def identity(self) -> str:
@@ -64,11 +69,6 @@ class StudyPlan:
     def searches(self, inputs: TrainingInputs) -> bool:
         """Whether a strategy's settings are searched first; not where it has none."""
         return self.config.tune and inputs.strategy.is_tunable
-
-    def describe_workers(self) -> Iterator[str]:
-        """How trainings and tests are carried out, where that is not one after the other in processes of this machine."""
-        if self.config.workers > 1 or self.config.executor not in ("auto", "batched", "local"):
-            yield f"Trainings and tests run {describe_executor(self.config)}."
 
     def trainings(self, inputs: TrainingInputs) -> list[TrainingInputs]:
         """A strategy's trainings, one a seed: `--seed` and those that follow it."""
@@ -98,7 +98,13 @@ def plan_study(config: configs.MainConfig) -> StudyPlan:
     poolings = {plan.pooling for plan in fitting if plan.model}
     pooling = poolings.pop() if len(poolings) == 1 else config.pooling
     settled = dataclasses.replace(config, precision=precision, pooling=pooling)
-    return StudyPlan(settled, precision, tuple(strategies), unfit)
+    return StudyPlan(settled, precision, tuple(strategies), unfit, _describe_workers(config))
+
+
+def _describe_workers(config: configs.MainConfig) -> str:
+    if config.workers == 1 and config.executor in ("auto", "batched", "local"):
+        return ""
+    return f"Trainings and tests run {describe_executor(config)}."
 
 
 def settle_precision(option: str, cache_dir: str) -> Precision:

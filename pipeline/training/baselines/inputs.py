@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pipeline.config import TrainConfig
@@ -26,7 +26,10 @@ ConfigT = TypeVar("ConfigT", bound=TrainConfig)
 
 @dataclass(frozen=True)
 class TrainingInputs(ABC):
-    """Data and strategy of one training, whether or not it trains an encoder."""
+    """Data and strategy of one training, whether or not it trains an encoder.
+
+    Any process can take them over and ask what tells this training from others: that imports neither torch nor transformers.
+    """
 
     config: TrainConfig
     """Settled: see `settle`."""
@@ -37,6 +40,8 @@ class TrainingInputs(ABC):
     """Of the encoder's files; empty where none is trained."""
     notes: tuple[str, ...] = ()
     """What a user should know of the model's weights and outputs, as sentences."""
+    inferred: Mapping[str, Any] = field(default_factory=dict)
+    """What was read off the model where no file describes its family; else empty."""
 
     @property
     def identity(self) -> str:
@@ -46,11 +51,6 @@ class TrainingInputs(ABC):
     def config_hash(self, precision: Precision) -> str:
         """Equal for configurations that compute the same, once it is known what `--precision` means."""
         return digest({**self._options, "precision": precision})
-
-    @property
-    def inferred(self) -> Mapping[str, Any]:
-        """What was read off the model where no file describes its family; else empty."""
-        return {}
 
     @property
     def _options(self) -> dict[str, Any]:

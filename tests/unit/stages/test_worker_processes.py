@@ -159,6 +159,22 @@ def test_a_child_knows_the_hashes_of_its_parent(tmp_path):
     assert pool.call(hash_unchanged, file) == hash_file(file)
 
 
+def test_a_parent_knows_what_its_child_has_found(tmp_path):
+    pool, file = WorkerProcesses(), tmp_path / "weights"
+    file.write_bytes(b"a")
+    found, status = pool.call(hash_unchanged, file), file.stat()
+    file.write_bytes(b"b")
+    os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert hash_unchanged(file) == found, "not read, for it looks as it did"
+
+
+def test_what_needs_torch_is_done_elsewhere_unless_torch_is_here(monkeypatch):
+    pool = WorkerProcesses()
+    assert pool.delegate(os.getpid) == os.getpid()
+    monkeypatch.delitem(sys.modules, "torch")
+    assert pool.delegate(os.getpid) != os.getpid()
+
+
 def test_nothing_is_imported_for_a_command_that_has_ended(tmp_path):
     script = (
         "import itertools, os, sys\nos.getppid = itertools.count().__next__\n"
