@@ -25,7 +25,7 @@ from pipeline.stages.study.plan import StudyPlan, find_doubts, plan_study
 from pipeline.stages.study.resume import open_study
 from pipeline.stages.study.tags import note_doubts, note_planned, note_unfit
 from pipeline.stages.testing.transfer import check_transfer, find_transfer, refuse_idle_transfer
-from pipeline.tracking import open_to_read, open_tracker
+from pipeline.tracking import import_store, open_to_read, open_tracker
 from pipeline.tracking.provenance import git_commit
 from pipeline.tracking.runs import RunLogger, Tracker, close_unfinished
 from pipeline.tracking.tags import Tag
@@ -64,6 +64,7 @@ def run(config: configs.MainConfig, tracker: Tracker | None = None) -> StudyResu
             say(line)
         return None
     processes = WorkerProcesses()
+    import_store()  # the process that plans is still importing, too
     plan = processes.delegate(_plan, config)
     tracker = tracker or open_tracker()
     executor = create_executor(Work(config), processes)

@@ -14,6 +14,18 @@ def open_tracker() -> Tracker:
     return MlflowTracker()
 
 
+def import_store() -> None:
+    """Import what `open_tracker` imports, for whoever waits for something else meanwhile; nothing is opened or made."""
+    import mlflow
+
+    import pipeline.tracking.mlflow_runs  # noqa: F401
+    from pipeline.tracking.store_file import database_file
+
+    if database_file(mlflow.get_tracking_uri()) is not None:
+        import alembic.command  # noqa: F401
+        import mlflow.store.tracking.sqlalchemy_store
+
+
 def open_to_read() -> RunStore:
     """The same store for whoever only reads: one that does not exist is not made, and stands for an empty one.
 

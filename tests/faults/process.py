@@ -61,6 +61,7 @@ def import_all() -> None:
     """Import once what every command uses."""
     for name in IMPORTED:
         importlib.import_module(name)
+    sys.modules[IMPORTED[0]].import_rest()
     for module in pkgutil.walk_packages(pipeline.__path__, "pipeline."):  # what is imported late, too: who becomes somebody
         importlib.import_module(module.name)  # else may be unable to read the modules
     gc.collect()

@@ -84,7 +84,7 @@ class Called:
 class InThisProcess:
     """In place of `WorkerProcesses`: everything is done here, at once."""
 
-    def prepare(self) -> None:
+    def prepare_runs(self) -> None:
         pass
 
     def start(self, function: Callable[..., Any], *arguments: Any, **keywords: Any) -> Called:
@@ -92,6 +92,8 @@ class InThisProcess:
 
     def call(self, function: Callable[..., Any], *arguments: Any, **keywords: Any) -> Any:
         return self.start(function, *arguments, **keywords).result()
+
+    delegate = call
 
 
 @pytest.fixture(scope="package")

@@ -45,7 +45,7 @@ def describe(config: configs.SearchConfig) -> str:
 
 def create(work: Work, processes: WorkerProcesses) -> LocalExecutor:
     """An executor with `--workers` slots."""
-    processes.prepare()  # by now, if the command has not begun it with its own imports
+    processes.prepare_runs()  # by now, if the command has not begun it with its own imports
     return LocalExecutor(work.config.workers, processes)
 
 

@@ -1,5 +1,7 @@
 """Imported by the process from which runs are forked: imports, once, what they use, and does what would be done in each.
 
+It does so in two steps. What planning takes comes first; the rest while the first process that was forked makes the plan.
+
 None of it starts a thread of Python's or touches a device. The garbage collector rests meanwhile and the heap is frozen at the
 end: else each run's first full collection touches, and so copies, every page that it shares with that process
 (https://docs.python.org/3/library/gc.html#gc.freeze).
@@ -11,41 +13,46 @@ import contextlib
 import gc
 import importlib
 import os
+import signal
 import sys
+from collections.abc import Sequence
 
 from pipeline.code_version import code_version, installed_version
 from pipeline.registry import ACCELERATIONS, FAMILIES, HEADS, LOSSES, OBJECTIVES, SOURCES, STRATEGIES
 from pipeline.tracking.provenance import PACKAGES, git_commit
 
-MODULES = (
+OF_PLANS = (
     "torch",
     "accelerate",
-    "peft",
     "transformers.models.auto.modeling_auto",
     "transformers.models.bert.modeling_bert",
     "transformers.models.bert.tokenization_bert",
-    "transformers.optimization",
     "pyarrow.parquet",  # pandas reads prepared data by it
-    "sklearn.metrics",  # these are what tests, too, draw and measure with
-    "scipy.stats",
-    "matplotlib.backends.backend_agg",
-    "pipeline.stages.train",
     *STRATEGIES.modules(),  # so that all are of the moment when a study begins
     *FAMILIES.modules(),
     *SOURCES.modules(),
     *HEADS.modules(),
     *OBJECTIVES.modules(),
     *LOSSES.modules(),
+    "pipeline.stages.main",
+)
+OF_RUNS = (
+    "pipeline.tracking.mlflow_runs",
+    "matplotlib.backends.backend_agg",  # these are what tests, too, draw and measure with
+    "sklearn.metrics",
+    "scipy.stats",
+    "peft",
+    "transformers.optimization",
     *ACCELERATIONS.modules(),
+    "pipeline.stages.train",
     "pipeline.stages.evaluate",
     "pipeline.stages.search.trial",
     "pipeline.stages.study.tasks",
     "pipeline.stages.executors.local",
-    "pipeline.tracking.mlflow_runs",
     "pipeline.tracking.preloaded",
 )
 
-_PARENT = os.getppid()
+_PARENT, _SERVER = os.getppid(), os.getpid()
 
 
 def _warm_up() -> None:
@@ -53,7 +60,6 @@ def _warm_up() -> None:
     from transformers.conversion_mapping import get_checkpoint_conversion_mapping
 
     get_checkpoint_conversion_mapping(FAMILIES.names()[0])  # compiles a thousand patterns of names, for all architectures
-    code_version(())  # reads our files, which count as they are now, when they are imported
     git_commit()
     for package in PACKAGES:
         installed_version(package)
@@ -65,13 +71,42 @@ def _leave_if_alone() -> None:
         sys.exit()
 
 
-gc.disable()
-for _name in MODULES:
-    _leave_if_alone()
-    with contextlib.suppress(Exception):  # whoever needs it says what is wrong with it
-        importlib.import_module(_name)
+def _import(names: Sequence[str]) -> None:
+    gc.disable()
+    for name in names:
+        _leave_if_alone()
+        with contextlib.suppress(Exception):  # whoever needs it says what is wrong with it
+            importlib.import_module(name)
+    gc.enable()
+    gc.freeze()
+
+
+class _Rest:
+    """Whether there is something left to import."""
+
+    is_left = True
+
+
+def import_rest(*_signal: object) -> None:
+    """Import what runs take beyond plans; the second time, do nothing."""
+    if _Rest.is_left:
+        _Rest.is_left = False
+        _import(OF_RUNS)
+        with contextlib.suppress(Exception):
+            _warm_up()
+        gc.freeze()
+        _leave_if_alone()
+
+
+def release_server() -> None:
+    """Called in a process that was forked: lets the one that it comes from import the rest meanwhile."""
+    signal.signal(signal.SIGUSR1, _BEFORE)
+    if _Rest.is_left and os.getppid() == _SERVER:
+        os.kill(_SERVER, signal.SIGUSR1)
+
+
+_import(OF_PLANS)
 with contextlib.suppress(Exception):
-    _warm_up()
-gc.enable()
-gc.freeze()
+    code_version(())  # reads our files, which count as they are now, when they are imported
+_BEFORE = signal.signal(signal.SIGUSR1, import_rest)
 _leave_if_alone()

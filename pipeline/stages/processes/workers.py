@@ -27,7 +27,8 @@ from pipeline.tracking.runs import close_opened
 
 T = TypeVar("T")
 
-_PRELOADED = ["pipeline.stages.processes.preload"]
+_PRELOAD = "pipeline.stages.processes.preload"
+_PRELOADED = [_PRELOAD]
 SECONDS_TO_CLOSE = 30
 """How long a process that was told to end may take to close its run."""
 
@@ -65,8 +66,11 @@ class WorkerProcess(Generic[T]):
         self._process, self.connection = process, connection
         self._interrupted = False
 
-    def result(self) -> T:
+    def result(self, holds_device: bool = True) -> T:
         """What the function returned, once it has; its errors are raised here. When we are interrupted, so is the process.
+
+        Args:
+            holds_device: Whether the next process may need memory of a device that this one holds until it has ended.
 
         Raises:
             ProcessLostError: The process died without a word, for example for lack of memory.
@@ -89,7 +93,7 @@ class WorkerProcess(Generic[T]):
             self.interrupt()
             raise
         finally:
-            if has_answered and not _has_gpu():
+            if has_answered and not (holds_device and _has_gpu()):
                 self.connection.close()  # it ends by itself; the system takes its memory back while the next one begins
             else:
                 self.join()
@@ -115,6 +119,9 @@ class WorkerProcess(Generic[T]):
 class WorkerProcesses:
     """Runs functions, each in a fresh process."""
 
+    _have_started = False
+    """Whether there was one: see `preload`."""
+
     def __init__(self) -> None:
         """Nothing is started yet."""
         self._context = fork_context()
@@ -130,9 +137,14 @@ class WorkerProcesses:
             if in_main:
                 signal.signal(signal.SIGINT, before)
 
+    def prepare_runs(self) -> None:
+        """Have it import what runs take, too, unless it does: else the first run would, and take longer than the others."""
+        if not WorkerProcesses._have_started:
+            self.call(int)
+
     def call(self, function: Callable[..., T], *arguments: Any, **keywords: Any) -> T:
         """The function's result, as `WorkerProcess.result` has it; what it found out about files is known here afterwards."""
-        result, known = self.start(_with_what_is_known, function, *arguments, **keywords).result()
+        result, known = self.start(_with_what_is_known, function, *arguments, **keywords).result(holds_device=False)
         take_over(known)
         returned: T = result
         return returned
@@ -149,6 +161,7 @@ class WorkerProcesses:
         state = dict(os.environ), share()
         process = self._context.Process(target=_work, args=(sender, *state, function, arguments, keywords))
         process.start()
+        WorkerProcesses._have_started = True
         sender.close()
         return WorkerProcess(process, receiver)
 
@@ -163,7 +176,7 @@ _GPU = "GPU"
 
 
 def _has_gpu() -> bool:
-    """Whether the next process may need memory of a device that one still holds while it ends; yes where that is not known."""
+    """Whether there is a device with memory of its own; yes where that is not known."""
     torch = sys.modules.get("torch")
     return bool(share().get(_GPU, True) if torch is None else torch.cuda.is_available())
 
@@ -187,6 +200,8 @@ def _work(
     os.environ.clear()  # the one we are forked from was started with that of another moment
     os.environ.update(environment)
     take_over(known)
+    if preload := sys.modules.get(_PRELOAD):  # the server may go on: whatever comes next waits until it has imported the rest
+        preload.release_server()
     for number in (signal.SIGINT, signal.SIGHUP):  # they reach the parent, which terminates us
         signal.signal(number, signal.SIG_IGN)
     interruption.listen(signal.SIGTERM, ignore_more=True)

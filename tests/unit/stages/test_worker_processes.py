@@ -168,6 +168,12 @@ def test_a_parent_knows_what_its_child_has_found(tmp_path):
     assert hash_unchanged(file) == found, "not read, for it looks as it did"
 
 
+def test_the_first_child_lets_the_server_import_what_runs_take():
+    pool = WorkerProcesses()
+    pool.prepare_runs()
+    assert pool.call(eval, f"{'pipeline.tracking.preloaded'!r} in __import__('sys').modules")
+
+
 def test_what_needs_torch_is_done_elsewhere_unless_torch_is_here(monkeypatch):
     pool = WorkerProcesses()
     assert pool.delegate(os.getpid) == os.getpid()
@@ -191,8 +197,9 @@ def test_everything_that_is_imported_before_the_fork_can_be(tmp_path):
         "import gc, importlib, threading\nfrom multiprocessing import forkserver\n"
         "from pipeline.stages.processes import workers\nfrom mlflow.utils import requirements_utils\n"
         "from pipeline.stages.processes import preload\n"
-        "assert workers._PRELOADED == [preload.__name__] and len(preload.MODULES) > 20\n"
-        "for name in preload.MODULES: importlib.import_module(name)\n"
+        "assert workers._PRELOADED == [preload.__name__] and len(preload.OF_PLANS) > 20\n"
+        "preload.import_rest()\n"
+        "for name in (*preload.OF_PLANS, *preload.OF_RUNS): importlib.import_module(name)\n"
         "preload._warm_up()\n"
         "assert gc.isenabled() and gc.get_freeze_count() > 100_000\n"
         "assert requirements_utils._MODULES_TO_PACKAGES, 'MLflow has another name for it now'\n"
