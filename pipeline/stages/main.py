@@ -44,7 +44,7 @@ class StudyResult:
 
 
 def run(config: configs.MainConfig, tracker: Tracker | None = None) -> StudyResult | None:
-    """Run the study as nested runs below one parent, each training and each test in a process of its own.
+    """Run the study as nested runs below one parent, each training with its test in a process of its own.
 
     What an earlier run computed with the same code, configuration and data is reused. A training that fails does not stop
     the others; the study then ends with an error that names it.

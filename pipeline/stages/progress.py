@@ -43,6 +43,12 @@ def label_lines(label: str) -> None:
     os.environ[_LABEL] = label
 
 
+def relabel_lines(label: str) -> None:
+    """The same with another label, where lines begin with one."""
+    if _LABEL in os.environ:
+        label_lines(label)
+
+
 def describe_scores(scores: Mapping[str, float]) -> str:
     """The prominent metrics that were measured, by their labels."""
     shown = (metric for metric in list_metrics() if metric.is_prominent and metric.name in scores)

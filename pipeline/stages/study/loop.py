@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -42,7 +42,7 @@ class Wanted:
 
 
 class StudyLoop:
-    """Hands trainings, each followed by its test, to an executor.
+    """Hands trainings, each with its test, to an executor.
 
     They are begun in the order in which they are wanted, the same whether one or several run at once.
     """
@@ -51,11 +51,9 @@ class StudyLoop:
         """Begin with nothing done."""
         self._plan, self._executor, self._tracker, self._study = plan, executor, tracker, study
         options = describe_fields(configs.TransferConfig).keys() - {"explicit"}
-        self._test_options = {name: value for name, value in as_dict(plan.config).items() if name in options}
+        self._test = configs.EvaluateConfig(**{name: value for name, value in as_dict(plan.config).items() if name in options})
         self._running: dict[int, TrainingTask | EvaluationTask] = {}
         """Place among the wanted -> what of it is at work."""
-        self._untested: list[int] = []
-        self._runs: dict[int, str] = {}
         self._failures: dict[int, str] = {}
 
     def run(self, wanted: Sequence[Wanted]) -> dict[int, str]:
@@ -63,10 +61,10 @@ class StudyLoop:
         waiting = list(range(len(wanted)))
         while True:
             while len(self._running) < self._executor.slots:
-                place = self._untested.pop(0) if self._untested else self._take(waiting, wanted)
+                place = self._take(waiting, wanted)
                 if place is None:
                     break
-                self._attempt(place, wanted[place], self._test if place in self._runs else self._train)
+                self._attempt(place, wanted[place])
             if not self._running:
                 break
             self._end(self._executor.wait(), wanted)
@@ -81,70 +79,58 @@ class StudyLoop:
             waiting.remove(free)
         return free
 
-    def _attempt(self, place: int, want: Wanted, step: Callable[[int, Wanted], None]) -> None:
-        """Do what comes next of a training; what goes wrong does not stop the others."""
+    def _attempt(self, place: int, want: Wanted) -> None:
+        """Begin what is left to do of a training and its test; what goes wrong does not stop the others."""
         try:
-            step(place, want)
+            if task := self._find_task(place, want):
+                self._running[place] = task
+                self._executor.submit(task)
         except StoreAwayError:  # the others would wait for it, too
             raise
         except PipelineError as error:
             self._fail(place, want, error)
 
-    def _train(self, place: int, want: Wanted) -> None:
-        """Take a run that did the same, or begin one. With --force only this study's own count as there."""
+    def _find_task(self, place: int, want: Wanted) -> TrainingTask | EvaluationTask | None:
+        """All, or the test of a run that did the same, or nothing. With --force only this study's own count as there."""
         config, inputs = self._plan.config, want.inputs
         precision = cast(Precision, inputs.config.precision)  # which the plan, or the search, has chosen and checked
         below = self._study.run_id if config.force else None
         finished = find_finished(self._tracker, inputs, precision, tuned=want.tuned, below=below)
+        tags = {
+            **want.tuned,
+            "stage": "train",
+            "config_hash": inputs.config_hash(precision),
+            # The version is that of the plan: files may have been edited since these processes imported them.
+            Tag.CODE_VERSION: inputs.code_version,
+            Tag.WORKERS: str(self._executor.workers),
+        }
+        lock = lock_of(inputs).absolute()
+        task = TrainingTask(place, want.label, inputs.config, self._study.run_id, want.tuned, tags, lock, self._test)
         if finished is None:
-            tags = {
-                **want.tuned,
-                "stage": "train",
-                "config_hash": inputs.config_hash(precision),
-                # The version is that of the plan: files may have been edited since these processes imported them.
-                Tag.CODE_VERSION: inputs.code_version,
-                Tag.WORKERS: str(self._executor.workers),
-            }
-            lock = lock_of(inputs).absolute()
-            self._submit(TrainingTask(place, want.label, inputs.config, self._study.run_id, want.tuned, tags, lock))
-            return
+            return task
         if finished.parent_id != self._study.run_id:
             note_reused(self._study, self._tracker, finished.run_id, inputs.config.title)
         say(f"{want.label}: reused, run {finished.run_id} did the same.")
         drop_left_behind(inputs, finished.run_id)
-        self._runs[place] = finished.run_id
-        if not evaluate.is_done(self._evaluation(place), finished, self._tracker):
-            self._test(place, want)
-
-    def _test(self, place: int, want: Wanted) -> None:
-        label, processes = f"test of {want.label}", want.inputs.config.num_processes
-        self._submit(EvaluationTask(place, label, self._evaluation(place), self._study.run_id, processes))
-
-    def _evaluation(self, place: int) -> configs.EvaluateConfig:
-        return configs.EvaluateConfig(run_id=self._runs[place], **self._test_options)
-
-    def _submit(self, task: TrainingTask | EvaluationTask) -> None:
-        self._running[task.number] = task
-        self._executor.submit(task)
+        test = task.test_of(finished.run_id)
+        return None if evaluate.is_done(test.config, finished, self._tracker) else test
 
     def _end(self, outcome: Outcome, wanted: Sequence[Wanted]) -> None:
-        """Note how a training or a test ended."""
-        place = outcome.number
-        task = self._running.pop(place)
+        """Note how a training and its test ended."""
+        task = self._running.pop(outcome.number)
         if isinstance(outcome.error, StoreAwayError):
             raise outcome.error
         if outcome.error is not None:
-            self._close(task, str(outcome.error))
-            self._fail(place, wanted[place], outcome.error)
-        elif isinstance(task, TrainingTask):
-            self._runs[place] = outcome.run_id
-            self._untested.append(place)
+            self._close(task.tags, str(outcome.error))
+            self._fail(outcome.number, wanted[outcome.number], outcome.error)
 
-    def _close(self, task: TrainingTask | EvaluationTask, reason: str) -> None:
-        """Mark the run of a task as failed that its process could not close, and no run of the others at work."""
-        for run in self._tracker.search(task.tags):
+    def _close(self, tags: Mapping[str, str], reason: str) -> None:
+        """Mark the runs of a task as failed that its process could not close, and no run of the others at work."""
+        for run in self._tracker.search(tags):
             if run.parent_id == self._study.run_id and run.status == "RUNNING":
                 self._tracker.open_for_update(run.run_id).finish("FAILED", reason)
+            elif run.stage == "train":
+                self._close({Tag.EVALUATES: run.run_id}, reason)
 
     def _fail(self, place: int, want: Wanted, error: PipelineError) -> None:
         say(f"{want.row} failed{want.seed}: {in_one_line(error)}")

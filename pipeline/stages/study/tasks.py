@@ -1,8 +1,9 @@
-"""What a study hands to an executor: a training, and then its test."""
+"""What a study hands to an executor: a training with its test, or the test of a training that is there."""
 
 from __future__ import annotations
 
 import dataclasses
+import gc
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from filelock import FileLock, Timeout
 from pipeline import config as configs
 from pipeline.stages import evaluate, train
 from pipeline.stages.processes.workers import SECONDS_TO_CLOSE
+from pipeline.stages.progress import relabel_lines
 from pipeline.stages.study.resume import find_finished
 from pipeline.tracking import open_tracker
 from pipeline.tracking.tags import Tag
@@ -20,51 +22,8 @@ from pipeline.training.setup import find_inputs
 
 
 @dataclass(frozen=True)
-class TrainingTask:
-    """All that a process needs for one training; can be sent to another machine."""
-
-    number: int
-    label: str
-    config: configs.TrainConfig
-    parent_id: str
-    tuned: Mapping[str, str]
-    """Tags of the search that chose the settings."""
-    tags: Mapping[str, str]
-    """On the run from its beginning, those of the search among them: no other run of the study at the time has the same."""
-    lock: Path
-    """Held by whoever trains this."""
-    is_repeated: bool = False
-    """Whether a process that had this task is lost."""
-
-    @property
-    def num_processes(self) -> int:
-        """Those that train together."""
-        return self.config.num_processes
-
-    def run(self) -> str:
-        """Train; what another process did before it was lost is taken over."""
-        if self.is_repeated and (done := self._wait_for_lost()):
-            return done
-        return train.run(self.config, parent_id=self.parent_id, tags=self.tags).run_id
-
-    def again(self) -> TrainingTask:
-        """The same, which first looks what was done."""
-        return dataclasses.replace(self, is_repeated=True)
-
-    def _wait_for_lost(self) -> str:
-        """Wait for the process that was lost, which may be about to end; the id of the run if it has finished one."""
-        try:
-            with FileLock(self.lock, timeout=SECONDS_TO_CLOSE):
-                inputs, precision = find_inputs(self.config), choose_precision(self.config.precision)
-                done = find_finished(open_tracker(), inputs, precision, tuned=self.tuned, below=self.parent_id)
-        except Timeout:  # the training itself says who is at it
-            return ""
-        return done.run_id if done else ""
-
-
-@dataclass(frozen=True)
 class EvaluationTask:
-    """The same for the test of a trained run."""
+    """All that a process needs for the test of a trained run; can be sent to another machine."""
 
     number: int
     label: str
@@ -85,3 +44,60 @@ class EvaluationTask:
     def again(self) -> EvaluationTask:
         """As it is: a test is begun anew."""
         return self
+
+
+@dataclass(frozen=True)
+class TrainingTask:
+    """The same for one training and its test."""
+
+    number: int
+    label: str
+    config: configs.TrainConfig
+    parent_id: str
+    tuned: Mapping[str, str]
+    """Tags of the search that chose the settings."""
+    tags: Mapping[str, str]
+    """On the run from its beginning, those of the search among them: no other run of the study at the time has the same."""
+    lock: Path
+    """Held by whoever trains this."""
+    test: configs.EvaluateConfig
+    """That of the test, which lacks the run."""
+    is_repeated: bool = False
+    """Whether a process that had this task is lost."""
+
+    @property
+    def num_processes(self) -> int:
+        """Those that train together."""
+        return self.config.num_processes
+
+    def run(self) -> str:
+        """Train, and test what was saved; what another process did before it was lost is taken over."""
+        run_id = (self.is_repeated and self._wait_for_lost()) or self._train()
+        test = self.test_of(run_id)
+        relabel_lines(test.label)
+        test.run()
+        return run_id
+
+    def test_of(self, run_id: str) -> EvaluationTask:
+        """The test of a run that did this training."""
+        config = dataclasses.replace(self.test, run_id=run_id)
+        return EvaluationTask(self.number, f"test of {self.label}", config, self.parent_id, self.num_processes)
+
+    def again(self) -> TrainingTask:
+        """The same, which first looks what was done."""
+        return dataclasses.replace(self, is_repeated=True)
+
+    def _train(self) -> str:
+        run_id = train.run(self.config, parent_id=self.parent_id, tags=self.tags).run_id
+        gc.collect()  # the trained model, which refers to itself: the test reads the saved one
+        return run_id
+
+    def _wait_for_lost(self) -> str:
+        """Wait for the process that was lost, which may be about to end; the id of the run if it has finished one."""
+        try:
+            with FileLock(self.lock, timeout=SECONDS_TO_CLOSE):
+                inputs, precision = find_inputs(self.config), choose_precision(self.config.precision)
+                done = find_finished(open_tracker(), inputs, precision, tuned=self.tuned, below=self.parent_id)
+        except Timeout:  # the training itself says who is at it
+            return ""
+        return done.run_id if done else ""

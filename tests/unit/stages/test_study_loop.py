@@ -1,11 +1,11 @@
-"""In which order a study's trainings and tests are begun, and what becomes of those that fail; nothing is trained."""
+"""In which order trainings, each with its test, are begun, and what becomes of those that fail; nothing is trained."""
 
 from types import SimpleNamespace
 
 import pytest
 
 from pipeline.config import MainConfig
-from pipeline.errors import TrainingError
+from pipeline.errors import ProcessLostError, TrainingError
 from pipeline.stages.executor import Outcome
 from pipeline.stages.study import loop
 from pipeline.stages.study.loop import StudyLoop, Wanted
@@ -15,7 +15,7 @@ from pipeline.tracking.tags import Tag
 
 
 class Executor:
-    """Ends the oldest task first, or the newest; trainings of rows that are called so fail, with their run open."""
+    """Ends the oldest task first, or the newest. What is called bad fails, with its run open; untested, as its test begins."""
 
     name = "fake"
 
@@ -38,8 +38,10 @@ class Executor:
             return Outcome(task.number, error=TrainingError("nan"))
         if isinstance(task, TrainingTask):
             run.finish("FINISHED")
-        else:
-            run.set_tags({"tested": "yes"})
+            if task.label.startswith("untested"):
+                self.tracker.start("test", task.parent_id, task.test_of(run.run_id).tags)
+                return Outcome(task.number, error=ProcessLostError("killed"))
+        self.tracker.open_for_update(run.run_id).set_tags({"tested": "yes"})
         return Outcome(task.number, run_id=run.run_id)
 
 
@@ -77,16 +79,14 @@ ROWS = [wanted("full", "f1"), wanted("full", "f2", 2), wanted("lora", "l1"), wan
 
 def test_one_worker_trains_and_tests_one_after_the_other(carry_out):
     executor, _, failures = carry_out(ROWS, 1)
-    names = [row.label for row in ROWS]
-    assert executor.begun == [label for name in names for label in (name, f"test of {name}")]
+    assert executor.begun == [row.label for row in ROWS]
     assert (executor.most, failures) == (1, {})
 
 
 @pytest.mark.parametrize("newest_first", [False, True])
-def test_several_are_begun_in_the_same_order_and_a_test_follows_its_training(carry_out, newest_first):
+def test_several_are_begun_in_the_same_order(carry_out, newest_first):
     executor, tracker, failures = carry_out(ROWS, 3, newest_first)
-    assert [label for label in executor.begun if not label.startswith("test")] == [row.label for row in ROWS]
-    assert sorted(executor.begun) == sorted(label for row in ROWS for label in (row.label, f"test of {row.label}"))
+    assert executor.begun == [row.label for row in ROWS]
     assert (executor.most, failures) == (3, {})
     assert {run.tags[Tag.WORKERS] for run in tracker.search({"stage": "train"})} == {"3"}
 
@@ -94,10 +94,21 @@ def test_several_are_begun_in_the_same_order_and_a_test_follows_its_training(car
 def test_what_is_equal_to_a_training_at_work_waits_for_it_and_reuses_it(carry_out, capsys):
     rows = [wanted("full", "same"), wanted("auto", "same"), wanted("lora", "l1")]
     executor, tracker, failures = carry_out(rows, 3)
-    assert executor.begun == ["full (seed 1)", "lora (seed 1)", "test of full (seed 1)", "test of lora (seed 1)"]
+    assert executor.begun == ["full (seed 1)", "lora (seed 1)"]
     assert "auto (seed 1): reused, run" in capsys.readouterr().out
     assert failures == {}
     assert len(tracker.search({"config_hash": "same"})) == 1
+
+
+def test_what_is_trained_and_lacks_its_test_is_tested(carry_out):
+    rows = [wanted("untested", "u1"), wanted("lora", "l1")]
+    _, tracker, failures = carry_out(rows, 1)
+    assert failures == {0: "untested: killed (seed 1)"}
+    [training] = tracker.search({"config_hash": "u1"})
+    [test] = tracker.search({Tag.EVALUATES: training.run_id})
+    assert (training.status, test.status, test.tags["status_detail"]) == ("FINISHED", "FAILED", "killed")
+    executor, _, failures = carry_out(rows, 1)
+    assert (executor.begun, failures) == (["test of untested (seed 1)"], {})
 
 
 def test_one_that_fails_closes_its_own_run_and_stops_no_other(carry_out):
