@@ -152,8 +152,11 @@ class Fault:
         if self.is_felt and not case.injected.exists():
             return False, []
         broken = self.judge_hurt(case, hurt)
-        last = hurt if self.is_done(case, hurt) else case.start(lambda: self.before_again(case)).wait()
-        return True, [*broken, *judge_end(case, last, self.is_clean)]
+        if self.is_done(case, hurt):
+            return True, [*broken, *judge_end(case, hurt, self.is_clean)]
+        is_second = has_ended_well(case)
+        last = case.start(lambda: self.before_again(case)).wait()
+        return True, [*broken, *judge_end(case, last, self.is_clean, is_second)]
 
     def is_done(self, case: Case, hurt: process.Ended) -> bool:
         """Whether the command that was hurt did all that it was to do, so that it need not be given again."""
@@ -183,8 +186,12 @@ class Fault:
         return broken
 
 
-def judge_end(case: Case, last: process.Ended, is_clean: bool) -> list[str]:
-    """Which promises the last command broke: the one that was hurt if it ended well, else the same after the cause was gone."""
+def judge_end(case: Case, last: process.Ended, is_clean: bool, is_second: bool = False) -> list[str]:
+    """Which promises the last command broke: the one that was hurt if it ended well, else the same after the cause was gone.
+
+    Args:
+        is_second: Whether the one before had come to its end, too, so that there are two studies or searches.
+    """
     if last.status:
         return [f"in the end: exit status {last.status}: {_last_line(last)}"]
     broken = []
@@ -192,8 +199,7 @@ def judge_end(case: Case, last: process.Ended, is_clean: bool) -> list[str]:
         broken.append("in the end: a traceback")
     if last.left:
         broken.append(f"in the end: {len(last.left)} processes left")
-    twice = case.hurt is not None and case.hurt is not last and not case.hurt.status
-    if differing := differs(case, counts=not twice):
+    if differing := differs(case, counts=not is_second):
         broken.append(f"in the end: another result: {differing}")
     if "RUNNING" in case.read_statuses():
         broken.append("in the end: a run is still RUNNING")
@@ -216,6 +222,18 @@ def differs(case: Case, counts: bool = True) -> str:
         return compare_outcomes(expected, case.stage.read_outcome(case.workspace, case.environment))
     except RuntimeError as error:  # such as a damaged artifact, which the store refuses to hand out
         return str(error)
+
+
+def has_ended_well(case: Case) -> bool:
+    """Whether the command that was hurt had finished its study or search by then."""
+    counts = {key: value for key, value in case.baseline.outcome.items() if isinstance(value, int)}
+    if not counts:
+        return False
+    try:
+        outcome = case.stage.read_outcome(case.workspace, case.environment)
+    except RuntimeError:
+        return False
+    return all(outcome[key] == value for key, value in counts.items())
 
 
 def compare_outcomes(expected: Outcome, outcome: Outcome) -> str:
