@@ -104,6 +104,10 @@ class SystemFailureError(PipelineError):
     """The system gave out: a full disk, no memory left, a folder that may not be written to. See `pipeline.failures`."""
 
 
+class MemoryFailureError(SystemFailureError):
+    """What was computed does not fit into the memory of the machine or of a GPU; something smaller may."""
+
+
 class ExhaustedStoreError(StoreError, SystemFailureError):
     """The tracking store cannot be written or read, because the system gave out."""
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from pipeline.errors import PipelineError, SystemFailureError, shorten
+from pipeline.errors import MemoryFailureError, PipelineError, SystemFailureError, shorten
 
 _AGAIN = "run the same command again"
 _FULL, _MEMORY, _GPU_MEMORY, _MANY_FILES = "full", "memory", "gpu memory", "many files"
@@ -61,7 +61,8 @@ def foreseen(error: BaseException, where: str = "") -> PipelineError | None:
             return cause
         kind = _kind(cause)
         if kind is not None and (kind in _EXHAUSTED or not isinstance(error, PipelineError)):
-            return SystemFailureError(_message(kind, cause, where))
+            failure = MemoryFailureError if kind in (_MEMORY, _GPU_MEMORY) else SystemFailureError
+            return failure(_message(kind, cause, where))
     return None
 
 
@@ -81,7 +82,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     return any(_kind(cause) in (_MEMORY, _GPU_MEMORY) for cause in _causes(error))
 
 
-def too_large(what: str, ways: Sequence[str], error: BaseException) -> SystemFailureError:
+def too_large(what: str, ways: Sequence[str], error: BaseException) -> MemoryFailureError:
     """What is said where something that can be named does not fit into memory.
 
     Args:
@@ -94,7 +95,7 @@ def too_large(what: str, ways: Sequence[str], error: BaseException) -> SystemFai
     ends = "end what else uses the GPU" if on_gpu else "end other programs, or raise the limit"
     *others, last = ways
     give = f"{', '.join(others)} or {last}"
-    return SystemFailureError(f"{what} does not fit into {where}. Give {give}; or {ends}. Then {_AGAIN}.")
+    return MemoryFailureError(f"{what} does not fit into {where}. Give {give}; or {ends}. Then {_AGAIN}.")
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from pipeline.evaluation.metrics.label_sets import AUROC, AVERAGE_PRECISION, F1_
 from pipeline.evaluation.metrics.macro import F1
 from pipeline.evaluation.statistics.chance import area_of_chance, beats_guessing
 from pipeline.evaluation.statistics.intervals import Interval, wilson_interval
+from pipeline.failures import is_out_of_memory
 from pipeline.objectives.base import refuse_idle_model_labels, refuse_idle_pooling
 from pipeline.stages.configure import resolve_strategy
 from pipeline.stages.prepare_data import summarise_data
@@ -116,8 +117,10 @@ def run(
                     result = _train_baseline(inputs, job, logger)
                 else:
                     result = _train(job, logger) if count == 1 else run_processes(count, _train_together, job, logger.run_id)
-            except TrainingError:
-                attempt.checkpoints.delete()  # going on from there would end the same way
+            except Exception as error:
+                is_trial = model_folder is not None  # one that does not fit into memory has failed, and is not begun again
+                if isinstance(error, TrainingError) or (is_trial and is_out_of_memory(error)):
+                    attempt.checkpoints.delete()  # going on from there would end the same way
                 raise
     _show(result, inputs.config.title, None if parent_id else tracker)
     return result

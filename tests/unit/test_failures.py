@@ -5,7 +5,15 @@ import sqlite3
 
 import pytest
 
-from pipeline.errors import ConfigError, DataError, ModelError, PipelineError, StoreError, SystemFailureError
+from pipeline.errors import (
+    ConfigError,
+    DataError,
+    MemoryFailureError,
+    ModelError,
+    PipelineError,
+    StoreError,
+    SystemFailureError,
+)
 from pipeline.failures import foreseen, is_exhausted, unforeseen, writing_to
 from pipeline.tracking.retrying_client import store_error
 
@@ -41,6 +49,7 @@ EXHAUSTED = [error for message, errors in SHAPES.items() for error in errors if 
 def test_every_shape_is_known(message, error):
     found = foreseen(error)
     assert isinstance(found, SystemFailureError)
+    assert isinstance(found, MemoryFailureError) == message.startswith("The memory")
     assert found.exit_status == 1
     assert message in str(found)
     assert str(found).endswith("run the same command again.")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from pipeline import config as configs
 from pipeline.config.identity import identify
-from pipeline.errors import PipelineError, StoreError, in_one_line
+from pipeline.errors import MemoryFailureError, PipelineError, StoreError, SystemFailureError, in_one_line
 from pipeline.hashing import digest
 from pipeline.stages.executor import Executor, Outcome
 from pipeline.stages.progress import say
@@ -154,8 +154,8 @@ class SearchLoop:
         """Settle a trial and those that ask for the same."""
         number, error = outcome.number, outcome.error
         task = self._tasks[number]
-        if isinstance(error, StoreError):  # would be the end of every other trial, too
-            raise error
+        if isinstance(error, (StoreError, SystemFailureError)) and not isinstance(error, MemoryFailureError):
+            raise error  # such as a full disk: it would be the end of every other trial, too, and none is to blame
         del self._tasks[number]
         key = self._key(task.config)
         if error is not None:

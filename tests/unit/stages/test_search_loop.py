@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.config import TrainConfig, TuneConfig
 from pipeline.config.search_ranges import Choices, LogUniform
-from pipeline.errors import PipelineError, TrainingError
+from pipeline.errors import MemoryFailureError, PipelineError, SystemFailureError, TrainingError
 from pipeline.stages.executor import Outcome
 from pipeline.stages.search import loop
 from pipeline.stages.search.loop import MOST_FAILURES, SearchLoop
@@ -32,8 +32,8 @@ class Executor:
 
     name, slots, workers = "fake", 1, 1
 
-    def __init__(self, tracker, clock, finish):
-        self.tracker, self.clock, self.finish, self.tasks = tracker, clock, finish, []
+    def __init__(self, tracker, clock, finish, error):
+        self.tracker, self.clock, self.finish, self.error, self.tasks = tracker, clock, finish, error, []
 
     def submit(self, task):
         assert task.number < 30, "a search without end"
@@ -45,7 +45,7 @@ class Executor:
         run = self.tracker.start("trial", task.parent_id, task.tags)
         if task.number not in self.finish:
             run.finish("FAILED", "nan")
-            return Outcome(task.number, error=TrainingError("nan"))
+            return Outcome(task.number, error=self.error)
         run.log_metrics({"val/accuracy": 0.5, "cost/train_seconds": SECONDS, "cost/examples": EXAMPLES})
         run.finish("FINISHED")
         return Outcome(task.number, run_id=run.run_id)
@@ -57,7 +57,7 @@ def searched(tmp_path, monkeypatch):
     clock = {"now": 0.0}
     monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: clock["now"]))
 
-    def searched(budget, finish=(), sampler="random", rates=LogUniform(1e-5, 1e-3)):  # noqa: B008
+    def searched(budget, finish=(), sampler="random", rates=LogUniform(1e-5, 1e-3), error=TrainingError("nan")):  # noqa: B008
         config = TuneConfig(strategy="full", epochs=1, cache_dir=str(tmp_path), sampler=sampler)
         base = TrainConfig(strategy="full", epochs=1, cache_dir=str(tmp_path))
         space = Space({"learning_rate": rates})
@@ -65,7 +65,9 @@ def searched(tmp_path, monkeypatch):
         plan.folder.mkdir(parents=True)
         tracker = MemoryTracker()
         search = open_search(plan.address, space, "identity", sampler, 1, False)
-        loop = SearchLoop(plan, search, Executor(tracker, clock, finish), tracker, tracker.start("tune", None, {}), "fp32")
+        loop = SearchLoop(
+            plan, search, Executor(tracker, clock, finish, error), tracker, tracker.start("tune", None, {}), "fp32"
+        )
         loop.run()
         return plan, search.trials()
 
@@ -86,6 +88,16 @@ def test_trials_that_fail_are_paid_for(searched, budget):
     plan, trials = searched(budget, finish={1})
     assert [trial.state for trial in trials] == ["failed", "complete"] + ["failed"] * 6
     assert find_winner(plan, trials, "run", "fp32").best_run_id == trials[1].run_id
+
+
+def test_a_full_disk_ends_the_search_and_no_trial_is_to_blame(searched):
+    with pytest.raises(SystemFailureError, match="The disk is full"):
+        searched(Budget("trials", 2), error=SystemFailureError("The disk is full."))
+
+
+def test_a_trial_that_does_not_fit_into_memory_has_failed(searched):
+    _, trials = searched(Budget("trials", 2), finish={1}, error=MemoryFailureError("It does not fit."))
+    assert [trial.state for trial in trials] == ["failed", "complete"]
 
 
 def test_why_a_trial_failed_is_said_though_it_cost_more_than_the_budget(searched):
