@@ -179,7 +179,7 @@ class Fault:
             broken.append(f"{len(hurt.left)} processes left")
         if self.is_clean and (litter := half_written(case.workspace)):
             broken.append(f"left half written: {', '.join(litter)[:300]}")
-        if self.ends_as:
+        if self.ends_as and hurt.status > 0:
             statuses = case.read_statuses() - {"FINISHED"}
             if not statuses <= self.ends_as:
                 broken.append(f"runs are {', '.join(sorted(statuses))} in place of {' or '.join(sorted(self.ends_as))}")

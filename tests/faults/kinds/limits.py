@@ -7,6 +7,7 @@ import os
 import random
 import resource
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -62,6 +63,7 @@ class LittleMemory(Fault):
 
     name = "memory limit"
     says = "memory"
+    exits = frozenset({1, -signal.SIGABRT})  # libraries in C++ end the process where they cannot start a thread
     stages = ("prepare_data", "tune", "train", "evaluate", "main", "reproduce")
     ends_as = frozenset({"FAILED", "KILLED"})
     is_clean = False
