@@ -78,6 +78,8 @@ def read_predictions(runs: Sequence[Run], store: RunStore) -> RecordedPrediction
         try:
             with store.open_artifact(run, FILE) as file:
                 table = _read(file, with_texts=gold is None)
+            if not len(table["gold"]):
+                raise ValueError("it holds no text")
             if predicts_sets(run):
                 check_sets(table["gold"])
                 check_sets(table["pred"])

@@ -35,7 +35,7 @@ from pipeline.data.splits import SPLITS, SplitName, split_by_groups, split_offic
 from pipeline.errors import DataError, shorten
 from pipeline.failures import is_exhausted
 from pipeline.hashing import CHECKSUMS, digest, find_damage, seal
-from pipeline.json_text import parse_json, parse_json_as
+from pipeline.json_text import parse_json_as
 
 _FORMAT = 7  # raise it when the same source and options would be prepared differently
 _CHUNK = 50_000
@@ -100,7 +100,7 @@ class PreparedData:
             self._make_anew(f"{split}.parquet")
             table = self._rows(split)
         if table is None:
-            raise DataError(f"{self.folder}: {split}.parquet cannot be read back. Give another --cache-dir.")
+            raise self._unreadable(f"{split}.parquet")
         return table
 
     def examples(self) -> Examples:
@@ -109,9 +109,25 @@ class PreparedData:
         Raises:
             DataError: The file is damaged, and the data are no longer what was prepared.
         """
-        if find_damage(self.folder, [_EXAMPLES]):
+        examples = self._read_examples()
+        if examples is None:
             self._make_anew(_EXAMPLES)
-        return cast(Examples, parse_json((self.folder / _EXAMPLES).read_text(encoding="utf-8")))
+            examples = self._read_examples()
+        if examples is None:
+            raise self._unreadable(_EXAMPLES)
+        return examples
+
+    def _read_examples(self) -> Examples | None:
+        """None where they are damaged, or of another version."""
+        if find_damage(self.folder, [_EXAMPLES]):
+            return None
+        try:
+            return cast(Examples, parse_json_as((self.folder / _EXAMPLES).read_text(encoding="utf-8"), Examples))
+        except ValueError:
+            return None
+
+    def _unreadable(self, name: str) -> DataError:
+        return DataError(f"{self.folder}: {name} cannot be read back. Give another --cache-dir.")
 
     def _rows(self, split: SplitName) -> pd.DataFrame | None:
         """The rows of a split; None where they are not those that the manifest knows."""
