@@ -153,4 +153,11 @@ def _damage(file: Path) -> str | None:
         except (SafetensorError, OSError) as error:
             return f"is damaged: {error}. {again}"
     # Older checkpoints are bare pickles, whose end cannot be seen from outside.
-    return f"is damaged: it breaks off. {again}" if start.startswith(b"PK") and not zipfile.is_zipfile(file) else None
+    return f"is damaged: it breaks off. {again}" if start.startswith(b"PK") and not _ends_as_zip(file) else None
+
+
+def _ends_as_zip(file: Path) -> bool:
+    try:
+        return zipfile.is_zipfile(file)
+    except zipfile.BadZipFile:  # what says that it goes on in another file
+        return False

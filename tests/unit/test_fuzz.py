@@ -62,6 +62,11 @@ def zip_with_a_nameless_member() -> bytes:
 
 
 FOUND = [
+    (
+        "weights",
+        b"pickle\nPK\3\4" + b"PK\6\7" + bytes(12) + b"\2\0\0\0PK\5\6" + bytes(18),
+        r"pytorch_model\.bin is damaged: it breaks off",
+    ),
     ("packed file", b".zip\n" + zip_with_a_nameless_member(), r"holds 0 files\. Give a \.zip with one file in it"),
     ("recipe", b"strategies:\n  ? " + LONG + b"\n  : 5", r"strategy 'a{100}\.\.\.' must hold key: value lines, not 5\.$"),
     ("search space", b"r: {integers: [1, 1" + b"0" * 400 + b"]}", r"'r': give \[low, high\], two numbers in ascending order"),
