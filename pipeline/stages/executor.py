@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from pipeline import config as configs
 from pipeline.errors import PipelineError, ProcessLostError
 from pipeline.registry import EXECUTORS
+from pipeline.stages.processes import collector
 from pipeline.stages.processes.workers import WorkerProcesses
 from pipeline.stages.progress import say
 
@@ -131,6 +132,7 @@ def create_executor(work: Work, processes: WorkerProcesses) -> Executor:
         ConfigError: It cannot work here, or not for these tasks.
     """
     executor: Executor = EXECUTORS.load(work.config.executor).create(work, processes)
+    collector.resume()  # tasks may be many, and each leaves a little behind
     return PersistentExecutor(executor)
 
 

@@ -1,11 +1,17 @@
 """A task whose process is lost is handed out again; executors are made up."""
 
+import atexit
+import gc
 from types import SimpleNamespace
 
 import pytest
 
+from pipeline.config import TuneConfig
 from pipeline.errors import ProcessLostError, TrainingError
-from pipeline.stages.executor import Outcome, PersistentExecutor
+from pipeline.registry import EXECUTORS
+from pipeline.stages.executor import Outcome, PersistentExecutor, Work, create_executor
+from pipeline.stages.processes import collector
+from pipeline.stages.processes.workers import WorkerProcesses
 
 
 class Executor:
@@ -58,3 +64,16 @@ def test_a_task_that_fails_by_itself_is_not_repeated():
     executor = PersistentExecutor(fake)
     executor.submit(task(1))
     assert isinstance(executor.wait().error, TrainingError)
+
+
+def test_what_tasks_leave_behind_is_collected(monkeypatch):
+    monkeypatch.setattr(
+        type(EXECUTORS), "load", lambda self, name: SimpleNamespace(create=lambda work, processes: Executor({}))
+    )
+    monkeypatch.setattr(gc, "freeze", lambda: None)
+    monkeypatch.setattr(atexit, "register", lambda function: None)
+    usual = gc.get_threshold()
+    collector.pause()  # as the command line does before it imports anything
+    assert gc.get_threshold() != usual
+    create_executor(Work(TuneConfig()), WorkerProcesses())
+    assert gc.get_threshold() == usual
