@@ -80,16 +80,18 @@ def predict_outputs(
 
     was_training = model.training
     batches = plan_inference(padded_lengths(examples.lengths, device), min(max_tokens, MAX_TOKENS))
-    model.eval()
     rows, order = [], []
-    with torch.inference_mode():
-        for indices in distributed.shard(batches):
-            batch = load_batch(examples, indices, device)
-            with examples.as_model_input():
-                output = model(**batch.inputs)
-            rows.append(output.logits.float())
-            order.append(indices)
-    model.train(was_training)
+    try:
+        model.eval()
+        with torch.inference_mode():
+            for indices in distributed.shard(batches):
+                batch = load_batch(examples, indices, device)
+                with examples.as_model_input():
+                    output = model(**batch.inputs)
+                rows.append(output.logits.float())
+                order.append(indices)
+    finally:  # also where the memory does not suffice, and it is begun again
+        model.train(was_training)
     mine = (np.concatenate(order), torch.cat(rows).cpu().numpy()) if rows else None  # fewer batches than processes
     parts = [part for part in distributed.gather(mine) if part is not None]
     logits = np.concatenate([part for _, part in parts])

@@ -34,15 +34,18 @@ class InputsByPhase:
         self._plan, self._callback, self._device, self._distributed = plan, callback, device, distributed
         self._by_layer: dict[int, PhaseInputs] = {}
 
-    def of(self, phase: int, progress: Progress) -> PhaseInputs:
+    def of(self, phase: int, progress: Progress, pieces: int) -> PhaseInputs:
         """Token ids where the model trains from the bottom up, else the hidden states that enter its lowest trained layer.
 
         What came from the cache is noted in `progress` when it does so first: a resumed training finds what it had built.
+
+        Args:
+            pieces: In how many a batch is computed: hidden states for the cache are computed in no larger ones.
         """
         layer = self._plan.parameters.lowest_layer(self._plan.encoder, phase)
         if layer not in self._by_layer:
             made: list[Examples] = []
-            max_tokens = self._plan.largest_batch(progress.pieces)
+            max_tokens = self._plan.largest_batch(pieces)
 
             def make(table: TokenTable) -> Examples:
                 made.append(self._make(table, layer, max_tokens))

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from traceback import clear_frames
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from pipeline import interruption
 from pipeline.data.batching import Batch, Examples, cut_batch, load_batch, plan_epoch
@@ -45,6 +50,8 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 
 def fit(plan: FitPlan, callback: Callback) -> FitResult:
     """Train `plan.model` and leave the best checkpoint's weights in it.
@@ -70,6 +77,8 @@ def fit(plan: FitPlan, callback: Callback) -> FitResult:
 def _fit(plan: FitPlan, callback: Callback, accelerator: Any, distributed: DistributedContext) -> FitResult:
     from torch import manual_seed, stack
 
+    if plan.config.auto_batch:
+        _give_back_what_is_freed()
     seeds = Seeds.of(plan.config)
     optimizer = build_optimizer(plan.model, plan.parameters, plan.config.weight_decay, plan.config.optimizer)
     model = accelerator.prepare_model(plan.model, evaluation_mode=True)  # not wrapped: the world does that, anew in every phase
@@ -112,29 +121,28 @@ def _fit(plan: FitPlan, callback: Callback, accelerator: Any, distributed: Distr
     if plan.awaits_evaluation(progress):  # it was interrupted in the middle of one
         phase = plan.parameters.phase_of((progress.step - 1) // plan.steps_per_epoch)
         plan.parameters.enter_phase(plan.model, phase)
-        evaluate(inputs_by_phase.of(phase, progress))
+        evaluate(_within_memory(plan, progress, partial(inputs_by_phase.of, phase, progress)))
     while progress.step < plan.total_steps and not progress.stopped:
         epoch, position = divmod(progress.step, plan.steps_per_epoch)
         phase = plan.parameters.phase_of(epoch)
         plan.parameters.enter_phase(plan.model, phase)
-        inputs = inputs_by_phase.of(phase, progress)
+        inputs = _within_memory(plan, progress, partial(inputs_by_phase.of, phase, progress))
         flops = FlopCounter.of(plan.encoder, plan.parameters, phase, inputs.uses_cache, plan.trims_last_layer)
         batches = plan_epoch(plan.train.lengths, plan.config.batch_size, seeds.order, epoch)
         wrapped = distributed.wrap(model, phase)
         wrapped.train()
         for indices in batches[position:]:
             with watch.running():
-                load = partial(_load, inputs.train, accelerator.device)
                 rate = plan.config.learning_rate * schedule(progress.step)
                 set_learning_rate(optimizer, rate, phase)
-                compute = partial(_compute_gradients, plan, accelerator, wrapped, loss, inputs)
+                compute = partial(_compute_gradients, plan, accelerator, wrapped, loss, inputs, distributed.share(indices))
                 update = partial(_update, plan, accelerator, optimizer, progress.step)
                 is_whole = len(indices) == plan.config.batch_size  # the last batch of an epoch may be smaller
-                share = distributed.share(indices)
                 if graphs and is_whole:
-                    losses.append(graphs.run(partial(_step, compute, update, share), load(share), phase))
+                    batch = load_batch(inputs.train, indices, accelerator.device)
+                    losses.append(graphs.run(partial(_step, compute, update), batch, phase))
                 else:
-                    losses.append(_within_memory(plan, progress, share, load, compute))
+                    losses.append(_within_memory(plan, progress, compute))
                     update()
             progress.step += 1
             progress.examples += plan.train.count_texts(indices)
@@ -178,39 +186,47 @@ def _fit(plan: FitPlan, callback: Callback, accelerator: Any, distributed: Distr
     return replace(progress.result(plan.total_steps, resumed_from), figures=figures)
 
 
-def _load(examples: Examples, device: torch.device, share: Share) -> Batch:
-    return load_batch(examples, share.indices, device)
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 
 
-def _within_memory(
-    plan: FitPlan,
-    progress: Progress,
-    share: Share,
-    load: Callable[[Share], Batch],
-    compute: Callable[[Sequence[Share], Iterable[Batch]], torch.Tensor],
-) -> torch.Tensor:
-    """What `compute` makes of a share in `progress.pieces` pieces; with `--auto-batch` in twice as many until they fit.
+def _give_back_what_is_freed() -> None:
+    """Have glibc give blocks of a MB and more back to the system when they are freed.
 
-    A batch that is begun again draws the same numbers, so the end is that of a training that had as many pieces before.
+    Kept, they count against a limit of the process, and what is mapped and not allocated, such as code that oneDNN makes for
+    a shape, finds no room after a batch that did not fit.
+    """
+    with contextlib.suppress(AttributeError, OSError, TypeError):  # another system, or another C library
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(_M_MMAP_THRESHOLD, 2**20)
+        mallopt(_M_TRIM_THRESHOLD, 2**20)
+
+
+def _within_memory(plan: FitPlan, progress: Progress, compute: Callable[[int], T]) -> T:
+    """What `compute` makes, which is told in how many pieces; with `--auto-batch` in twice as many until they fit.
+
+    What is begun again draws the same numbers, so the end is that of a training that had as many pieces before.
     """
     from accelerate.utils.memory import clear_device_cache
 
     while True:
         generators = generator_states() if plan.config.auto_batch else {}
-        shares = share.cut(progress.pieces)
         try:
-            return compute(shares, map(load, shares))  # loaded one by one
+            return compute(progress.pieces)
         except Exception as error:
-            if not plan.config.auto_batch or len(shares) == len(share.indices) or not is_out_of_memory(error):
+            if not plan.config.auto_batch or plan.micro_batch(progress.pieces) == 1:
                 raise
-        # Behind the block, as the error holds on to all that was computed.
+            clear_frames(error.__traceback__)  # of what was computed; there may be no memory to look at the error
+            if not is_out_of_memory(error):
+                raise
+        # Behind the block, as the error holds on to what was computed.
         plan.model.zero_grad()
         clear_device_cache(garbage_collection=True)
         restore_generators(generators)
+        size = plan.micro_batch(progress.pieces)
         progress.pieces *= 2
         _LOG.warning(
             "The memory does not suffice for %d examples at a time: from step %d on, a batch is computed in %d pieces.",
-            len(shares[0].indices),
+            size,
             progress.step + 1,
             progress.pieces,
         )
@@ -222,26 +238,30 @@ def _compute_gradients(
     wrapped: nn.Module,
     compare: Loss,
     inputs: PhaseInputs,
-    shares: Sequence[Share],
-    batches: Iterable[Batch],
+    share: Share,
+    pieces: int,
+    batch: Batch | None = None,
 ) -> torch.Tensor:
     """Add up the gradients of a batch; its loss, without what it was computed from.
 
     Args:
-        shares: The pieces of the batch, each a share of the loss.
-        batches: The same examples; none is asked for before the one before it has given its gradients.
+        share: What this process computes of the batch.
+        pieces: In how many, of which one is loaded after another.
+        batch: The share where it was loaded already, which is in one piece.
     """
     import torch
 
     losses = []
-    for share, batch in zip(shares, batches, strict=True):
-        is_last = share is shares[-1]
+    shares = share.cut(pieces)
+    for piece in shares:
+        given = batch or load_batch(inputs.train, piece.indices, accelerator.device)
+        is_last = piece is shares[-1]
         with contextlib.nullcontext() if is_last else accelerator.no_sync(wrapped):  # processes exchange gradients once a step
             with inputs.train.as_model_input():
-                loss = compare(wrapped(**batch.inputs).logits, batch.labels)
+                loss = compare(wrapped(**given.inputs).logits, given.labels)
             with accelerator.autocast():
                 penalty = plan.strategy.penalty(plan.model)
-            loss = (loss if penalty is None else loss + penalty) * share.weight
+            loss = (loss if penalty is None else loss + penalty) * piece.weight
             accelerator.backward(loss)
         losses.append(loss.detach())
     return torch.stack(losses).sum()
@@ -257,11 +277,9 @@ def _update(plan: FitPlan, accelerator: Any, optimizer: Any, step: int) -> None:
     optimizer.zero_grad()
 
 
-def _step(
-    compute: Callable[[Sequence[Share], Iterable[Batch]], torch.Tensor], update: Callable[[], None], share: Share, batch: Batch
-) -> torch.Tensor:
+def _step(compute: Callable[[int, Batch], torch.Tensor], update: Callable[[], None], batch: Batch) -> torch.Tensor:
     """Both of a batch in one piece, as one CUDA graph holds it."""
-    loss = compute([share], [batch])
+    loss = compute(1, batch)
     update()
     return loss
 
@@ -271,7 +289,7 @@ def _solve(plan: FitPlan, callback: Callback, accelerator: Any, distributed: Dis
     model = accelerator.prepare_model(plan.model, evaluation_mode=True)
     progress, watch = plan.begin(), Stopwatch()
     plan.parameters.enter_phase(plan.model, 0)
-    inputs = InputsByPhase(plan, callback, accelerator.device, distributed).of(0, progress)
+    inputs = InputsByPhase(plan, callback, accelerator.device, distributed).of(0, progress, progress.pieces)
     with watch.running():
         solution = solve_head(plan.strategy, model, plan.parameters, inputs.train, plan.build_loss(), accelerator.device)
     progress.step, progress.loss_sum, progress.train_seconds = 1, solution.loss, watch.seconds
@@ -308,7 +326,11 @@ def _evaluate(
     device: Any,
     distributed: DistributedContext,
 ) -> None:
+
+    def predict(pieces: int) -> NDArray[np.float32]:
+        return predict_logits(model, validation, device, plan.largest_batch(pieces), distributed)
+
     with interruption.admitted():
-        logits = predict_logits(model, validation, device, plan.largest_batch(progress.pieces), distributed)
+        logits = _within_memory(plan, progress, predict)
     scores = distributed.broadcast(lambda: plan.task.score(plan.validation.labels, logits))
     note_evaluation(plan.config, progress, callback, scores)

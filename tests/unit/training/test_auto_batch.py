@@ -8,8 +8,12 @@ import torch
 
 from pipeline.config import TrainConfig
 from pipeline.config.identity import identify, settings_hash
+from pipeline.data.batching import load_batch
 from pipeline.errors import ConfigError, SystemFailureError
+from pipeline.modeling.split_model import SplitModel
 from pipeline.strategies.base import create_strategy
+from pipeline.training import inference
+from pipeline.training.activation_cache import ActivationCache
 from pipeline.training.checkpoints import trained_state
 from pipeline.training.distributed import check_pieces
 from pipeline.training.loop import fit
@@ -35,7 +39,7 @@ def in_python():
 def train(tiny, tmp_path, watch):
     """Trains on a machine with room for so many examples; gives result, logs and weights."""
 
-    def train(room=BATCH, raises=on_the_gpu, strategy="full", after=0, watcher=None, folder=None, **options):
+    def train(room=BATCH, raises=on_the_gpu, strategy="full", after=0, watcher=None, folder=None, cached=False, **options):
         config = tiny.config(batch_size=BATCH, **{"epochs": 2, **options})
         built = tiny.build(create_strategy(strategy, {}), tiny.folder(), config)
         watcher = watcher or watch()
@@ -47,7 +51,8 @@ def train(tiny, tmp_path, watch):
         head = next(module for name, module in built.model.named_modules() if name.endswith("classifier"))
         head.register_forward_pre_hook(allocate)
         folder = folder or tmp_path / f"run-{len(list(tmp_path.iterdir()))}"
-        plan = tiny.plan(built, config, folder, rows=ROWS)
+        cache = {"activation_cache": ActivationCache(folder / "states", 10**8), "base_identity": "tiny"} if cached else {}
+        plan = tiny.plan(built, config, folder, rows=ROWS, **cache)
         result = fit(plan, watcher)
         return result, watcher.logs, trained_state(plan.model, plan.parameters)
 
@@ -108,6 +113,39 @@ def test_an_interrupted_training_goes_on_in_the_pieces_that_it_had(train, tmp_pa
     assert result.figures == expected.figures == {"cost/micro_batch": 4}
     assert result.resumed_from == 4
     assert_equal(weights, same)
+
+
+def test_an_evaluation_that_does_not_fit_is_begun_again_and_training_goes_on(train, monkeypatch):
+    options = {"auto_batch": True, "dropout": 0.1, "eval_steps": 1}
+    expected, _, weights = train(4, after=1, **options)  # its second batch does not fit
+    loaded = []
+
+    def load(examples, indices, device):
+        loaded.append(indices)
+        if len(loaded) == 1:
+            on_the_gpu()
+        return load_batch(examples, indices, device)
+
+    monkeypatch.setattr(inference, "load_batch", load)
+    result, _, same = train(**options)
+    assert result.figures == expected.figures == {"cost/micro_batch": 4}
+    assert_equal(weights, same)
+
+
+def test_hidden_states_that_do_not_fit_are_computed_in_smaller_batches(train, monkeypatch):
+    sizes = []
+
+    def run_lower(self, **inputs):
+        sizes.append(len(inputs["input_ids"]))
+        if len(sizes) == 1:
+            in_python()
+        return computed(self, **inputs)
+
+    computed = SplitModel.run_lower
+    monkeypatch.setattr(SplitModel, "run_lower", run_lower)
+    result, _, _ = train(strategy="head_only", auto_batch=True, cached=True)
+    assert result.figures == {"cost/micro_batch": 4}
+    assert max(sizes[1:]) < sizes[0]
 
 
 GENERAL = "the memory, or into the limit that is set for this process"
