@@ -70,7 +70,7 @@ def test_memory_stays_flat(empty_store, tmp_path):
     assert done.returncode == 0, done.stderr
     lines = (line.split() for line in done.stdout.splitlines())
     resident = {int(line[0]): int(line[1]) for line in lines if len(line) == 2 and line[0].isdigit()}
-    assert len(resident) == TRIALS // 10
+    assert {EARLY, TRIALS} <= resident.keys()  # a trial that repeats a point is not carried out, and prints nothing
     grown = resident[TRIALS] - resident[EARLY]
     assert grown < 4 * _MIB, f"{grown / _MIB:.1f} MiB more after {TRIALS} trials than after {EARLY}"
 
