@@ -117,8 +117,9 @@ def _of_study(tracker: Any) -> Outcome:
 
 
 def _reproduced(tracker: Any) -> Outcome:
-    runs = [run for run in tracker.search({"stage": "train"}) if run.status == "FINISHED"]
-    return {"runs": sorted({json.dumps(_measured(tracker, run), sort_keys=True) for run in runs})}
+    runs = [_measured(tracker, run) for run in tracker.search({"stage": "train"}) if run.status == "FINISHED"]
+    tested = [measured for measured in runs if "predictions" in measured]  # another was trained when it was interrupted
+    return {"runs": sorted({json.dumps(measured, sort_keys=True) for measured in tested})}
 
 
 def _write_recipe(workspace: Workspace) -> str:
