@@ -21,6 +21,7 @@ _STAGES = {
     "evaluate": "Score a trained run on its untouched test data.",
     "compare": "Build the results table from the tracking store.",
     "reproduce": "Train a run again from its record, and compare the outcome with the original.",
+    "predict": "Label the texts of a file with a trained model.",
 }
 
 

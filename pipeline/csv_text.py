@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -50,11 +50,15 @@ def write_csv(table: pd.DataFrame) -> str:
     return write_rows(table, zip(*(table[name].tolist() for name in table), strict=True))
 
 
-def write_rows(header: Iterable[object], rows: Iterable[Sequence[object]]) -> str:
+def write_rows(header: Iterable[object], rows: Iterable[Iterable[object]]) -> str:
     """The same of rows of texts and numbers."""
+    return as_lines([header, *rows])
+
+
+def as_lines(rows: Iterable[Iterable[object]]) -> str:
+    """Some lines of such a table."""
     lines = _Lines()
     writer = csv.writer(lines, lineterminator="\r\n")  # Python 3.11 quotes for line ends that are among these only
-    writer.writerow(map(_cell, header))
     writer.writerows(map(_cell, row) for row in rows)
     return lines.text.getvalue()
 

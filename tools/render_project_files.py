@@ -16,6 +16,7 @@ from pipeline.config import (
     EncoderConfig,
     FitConfig,
     LongTextsConfig,
+    ReadingConfig,
     SearchConfig,
     SplitConfig,
     StageConfig,
@@ -46,7 +47,8 @@ REFERENCE = ROOT / "docs" / "reference"
 SHARED: dict[type[StageConfig], str] = {
     StageConfig: "Every stage",
     EncoderConfig: "Data and model",
-    SplitConfig: "Reading and splitting",
+    ReadingConfig: "Reading files",
+    SplitConfig: "Labels and splits",
     LongTextsConfig: "Long texts",
     FitConfig: "Training",
     SearchConfig: "Search",

@@ -33,6 +33,7 @@ from pipeline.config.fields import (
 )
 from pipeline.config.imbalance import ImbalanceConfig
 from pipeline.config.long_texts import LongTextsConfig
+from pipeline.config.reading import ReadingConfig
 from pipeline.config.stage import HEADINGS as HEADINGS
 from pipeline.config.stage import Data, Files, Model, MostUsed, Search, Training
 from pipeline.config.stage import StageConfig as StageConfig
@@ -42,7 +43,7 @@ from pipeline.registry import OBJECTIVES
 INTERNAL = frozenset({"explicit", "strategy_reason", "entry"})
 
 # Declared in MLproject with a default, hence always given by `mlflow run`: a recipe could never set them.
-DECLARED = frozenset({"recipe", "strategy", "strategy_args", "seed", "strategies", "run_id", "study"})
+DECLARED = frozenset({"recipe", "strategy", "strategy_args", "seed", "strategies", "run_id", "study", "input", "output"})
 
 # Metrics are declared above this package in the order of imports, so what finds them is imported by name.
 _METRICS = importlib.import_module("pipeline.evaluation.metric")
@@ -54,7 +55,7 @@ PART_FILES = ("train_file", "validation_file", "test_file")
 
 
 @config_class
-class SplitConfig(StageConfig):
+class SplitConfig(ReadingConfig):
     """How labelled text is read and cut into train, validation and test."""
 
     dataset_config_name: Annotated[str | None, Data(19)] = None
@@ -67,18 +68,6 @@ class SplitConfig(StageConfig):
     """Beside --train-file: a file to select checkpoints on; cut from train if not given."""
     test_file: Annotated[str | None, Data(15)] = None
     """Beside --train-file: a file to test on."""
-    encoding: Annotated[str | None, Data(16)] = None
-    """Encoding of text files, such as latin-1; UTF-8, or what a byte-order mark says, if not given."""
-    delimiter: Annotated[Delimiter | None, Data(17)] = None
-    """What delimits the fields of text files, such as ";" or tab; a comma or a tab, by the file's ending, if not given."""
-    no_header: Annotated[bool, Data(18)] = False
-    """true: text files begin with data and not with names of columns; columns are then named by number, the first is 1."""
-    sheet: Annotated[str | None, Data(18)] = None
-    """Sheet of a spreadsheet, by name or number; the only one that holds anything, if not given."""
-    text_column: Annotated[str | None, Data(1)] = None
-    """Column that holds the text; found by its usual names if not given."""
-    text_pair_column: Annotated[str | None, Data(2)] = None
-    """Column that holds the second text, where an example is a pair of texts."""
     label_column: Annotated[str | None, Data(3)] = None
     """Column that holds the class, or the score; found by its usual names if not given."""
     label_type: Annotated[Literal["class", "multi", "score"], Data(4)] = "class"
@@ -331,6 +320,29 @@ class EvaluateConfig(TransferConfig, LongTextsConfig, SplitConfig):
     """Test on at most so many examples of --dataset; on its own test split a run keeps its own number."""
     force: Annotated[bool, Operational(), Files(4)] = False
     """Evaluate again although the run has its test result already."""
+
+
+@config_class
+class PredictConfig(ReadingConfig):
+    """Label the texts of a file with a trained run's model. An interrupted prediction goes on where it was."""
+
+    run_id: Annotated[str | None, MostUsed(5)] = None
+    """Run of the train stage (or the best trial of tune) whose model predicts."""
+    model: Annotated[str | None, MostUsed(9)] = None
+    """Instead of a run: a folder with a model that train wrote, or one of MLflow's registry, such as models:/NAME@champion."""
+    input: Annotated[str | None, MostUsed(6)] = None
+    """File of texts, of any size and of a format that --dataset of train takes."""
+    output: Annotated[str | None, MostUsed(7)] = None
+    """File to write, by its ending .csv, .jsonl or .parquet: the rows of --input in their order, with label, scores and how
+    many tokens were not read."""
+    min_score: Annotated[Probability, MostUsed(8)] = 0.0
+    """Leave the label empty where its probability is lower; of several labels leave out those."""
+    keep_columns: Annotated[Names | None, Data(7)] = None
+    """Columns of --input that go to --output, separated by commas; all if not given."""
+    prefix: Annotated[str, Data(8)] = ""
+    """What the names of the new columns begin with, where --input has a column of such a name."""
+    force: Annotated[bool, Operational(), Files(4)] = False
+    """Write --output anew where it is there."""
 
 
 @config_class

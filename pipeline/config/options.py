@@ -21,6 +21,7 @@ STAGE_CONFIGS: dict[str, type[configs.StageConfig]] = {
     "evaluate": configs.EvaluateConfig,
     "compare": configs.CompareConfig,
     "reproduce": configs.ReproduceConfig,
+    "predict": configs.PredictConfig,
 }
 
 # What the hub's libraries call an option, answered with "did you mean".

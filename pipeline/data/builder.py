@@ -35,6 +35,9 @@ from pipeline.errors import DataError, enumerate_some, shorten
 CHUNK = 20_000  # rows that are Python objects at a time
 
 
+Stream = Callable[[Mapping[str, Sequence[Any]], Sequence[int]], None]
+
+
 @dataclass(frozen=True)
 class Chosen:
     """Of the columns that there are, those to read."""
@@ -48,6 +51,8 @@ class Chosen:
     """One beside them that tells annotations of one text from each other; it is read under the name `annotation`."""
     sets: LabelSets | None = None
     """How a cell of `label` holds any number of labels; None where it holds one."""
+    stream: Stream | None = None
+    """What takes the cells of some rows as they are read; they are then not kept, and the columns that are read stay empty."""
 
     @property
     def names(self) -> list[str]:
@@ -100,6 +105,10 @@ class TableBuilder:
         Raises:
             DataError: A value is no text, number or truth value.
         """
+        if self.chosen.stream:
+            if rows:
+                self.chosen.stream(cells, rows)
+            return
         if self.spreads:
             cells, origin = spread_responses(cells, str(self.chosen.label))
             rows = [rows[place] for place in origin]

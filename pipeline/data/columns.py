@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Literal
 
-from pipeline.config import SplitConfig
+from pipeline.config import ReadingConfig, SplitConfig
 from pipeline.data.annotations.answers import ANNOTATION, RESPONSES, find_annotation_column, find_answer_column
 from pipeline.data.builder import Chosen
 from pipeline.data.label_sets.cells import LabelSets
@@ -90,9 +90,7 @@ def find_columns(columns: Sequence[str], where: str, config: SplitConfig) -> dic
     listed = enumerate_some(there) + (
         f", and {len(columns) - len(there):,} without a name" if len(there) < len(columns) else ""
     )
-    text_names = (*(FIRST_TEXT_NAMES if config.text_pair_column else ()), *TEXT_NAMES)
-    text = config.text_column if config.text_column in columns else None
-    text = text or (None if config.text_column else find_column(columns, text_names))
+    text, text_names = find_text_column(columns, config), _text_names(config)
     for role, given, column, names in (
         (TEXT, config.text_column, text, text_names),
         (LABEL, config.label_column, find_label_column(columns, config), _label_names(config)),
@@ -129,6 +127,17 @@ def find_columns(columns: Sequence[str], where: str, config: SplitConfig) -> dic
     if messages:
         raise DataError(*messages)
     return roles
+
+
+def find_text_column(columns: Sequence[str], config: ReadingConfig) -> str | None:
+    """The column of the texts, of pairs the first ones; None where it is not there."""
+    if config.text_column:
+        return config.text_column if config.text_column in columns else None
+    return find_column(columns, _text_names(config))
+
+
+def _text_names(config: ReadingConfig) -> tuple[str, ...]:
+    return (*(FIRST_TEXT_NAMES if config.text_pair_column else ()), *TEXT_NAMES)
 
 
 def choose_columns(columns: Sequence[str], where: str, config: SplitConfig) -> tuple[dict[str, str], Chosen]:

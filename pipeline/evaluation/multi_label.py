@@ -76,11 +76,16 @@ class MultiLabelTask(Task):
         thresholds = self.settled(validation).thresholds
         return write_csv(pd.DataFrame({"label": self.classes, "threshold": thresholds}))
 
-    def answer(self, outputs: Outputs) -> pd.DataFrame:
+    @property
+    def why_no_min_score(self) -> str:
+        """Each label has a probability."""
+        return ""
+
+    def answer(self, outputs: Outputs, min_score: float = 0.0) -> pd.DataFrame:
         """The labels that are given, and the probability of every label."""
         probabilities = sigmoid(outputs)
         frame = pd.DataFrame(probabilities, columns=[f"score_{name}" for name in self.classes])
-        frame.insert(0, "label", name_sets(probabilities >= self._thresholds(), self.classes))
+        frame.insert(0, "label", name_sets(probabilities >= np.maximum(self._thresholds(), min_score), self.classes))
         return frame
 
     def test(

@@ -105,9 +105,18 @@ class Task:
         """What was chosen for each label on validation data, as CSV; by default nothing is."""
         return ""
 
-    def answer(self, outputs: Outputs) -> pd.DataFrame:
-        """What is served: a row per example, the answer first, then its scores."""
+    def answer(self, outputs: Outputs, min_score: float = 0.0) -> pd.DataFrame:
+        """What is served: a row per example, the answer first, then its scores.
+
+        Args:
+            min_score: Probability below which a label is not given, where `why_no_min_score` says nothing.
+        """
         raise NotImplementedError
+
+    @property
+    def why_no_min_score(self) -> str:
+        """Why no label can be left out for its probability; empty where one can."""
+        return "a prediction is a score, and has no probability"
 
     def test(
         self, inputs: Sequence[Input], labels: NDArray[Any], answer: Answer, classes: list[str], title: str
@@ -186,12 +195,18 @@ class ClassificationTask(Task):
         chosen = choose_threshold(index, softmax(outputs)[:, 1], BEST_F1) if self.threshold is None else self.threshold
         return {**scores, "threshold": chosen}
 
-    def answer(self, outputs: Outputs) -> pd.DataFrame:
-        """The class, and the probability of every class."""
+    def answer(self, outputs: Outputs, min_score: float = 0.0) -> pd.DataFrame:
+        """The class, None where its probability is too low, and the probability of every class."""
         scores = softmax(outputs)
         frame = pd.DataFrame(scores, columns=[f"score_{name}" for name in self.classes])
-        frame.insert(0, "label", [self.classes[best] for best in self.decide(scores)])
+        rows = zip(scores, self.decide(scores), strict=True)
+        frame.insert(0, "label", [self.classes[best] if row[best] >= min_score else None for row, best in rows])
         return frame
+
+    @property
+    def why_no_min_score(self) -> str:
+        """Each class has a probability."""
+        return ""
 
     def test(
         self, inputs: Sequence[Input], labels: NDArray[Any], answer: Answer, classes: list[str], title: str
@@ -226,7 +241,7 @@ class RegressionTask(Task):
         scaled = gold.astype(np.float32, copy=False)
         return {**measure(Answers(scaled, predicted)), LOSS: mean_squared_error(scaled, predicted)}
 
-    def answer(self, outputs: Outputs) -> pd.DataFrame:
+    def answer(self, outputs: Outputs, min_score: float = 0.0) -> pd.DataFrame:
         """The score on the data's scale, and the output."""
         return pd.DataFrame({"label": self._on_scale(outputs), "score": outputs[:, 0].astype(np.float64)})
 
@@ -282,7 +297,12 @@ class ThresholdTask(Task):
         """With the threshold of the checkpoint that was kept."""
         return replace(self, threshold=validation["threshold"])
 
-    def answer(self, outputs: Outputs) -> pd.DataFrame:
+    @property
+    def why_no_min_score(self) -> str:
+        """A cosine is no probability."""
+        return "a bi-encoder compares texts by their cosine, which is no probability"
+
+    def answer(self, outputs: Outputs, min_score: float = 0.0) -> pd.DataFrame:
         """The class, and the output."""
         predicted = self._classify(outputs)
         return pd.DataFrame({"label": [self.classes[index] for index in predicted], "score": outputs[:, 0].astype(np.float64)})

@@ -10,6 +10,7 @@ import time
 import uuid
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -102,6 +103,10 @@ class MemoryTracker:
         """A copy of it."""
         with tempfile.TemporaryDirectory() as scratch:
             yield self.download_model(run_id, Path(scratch))
+
+    def open_registered(self, address: str) -> AbstractContextManager[Path]:
+        """There is no registry."""
+        raise RunError(f"{address}: there is no registry in memory. Give a run.")
 
     def model_bytes(self, run_id: str) -> int:
         """Size of the model's files."""

@@ -268,6 +268,19 @@ class MlflowTracker:
         with tempfile.TemporaryDirectory() as scratch:
             yield self.download_model(run_id, Path(scratch))
 
+    @contextlib.contextmanager
+    def open_registered(self, address: str) -> Iterator[Path]:
+        """A copy of it."""
+        from mlflow.artifacts import download_artifacts
+
+        with tempfile.TemporaryDirectory() as scratch:
+            try:
+                with environment({"MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}):
+                    folder = download_artifacts(address, dst_path=scratch, tracking_uri=self.tracking_uri)
+            except (MlflowException, OSError) as error:
+                raise RunError(f"{address}: cannot be fetched from the registry: {hide_credentials(str(error))}") from error
+            yield Path(folder)
+
     def model_bytes(self, run_id: str) -> int:
         """Size of the model's files, without what MLflow puts beside them."""
         with store_errors("read", self.tracking_uri):

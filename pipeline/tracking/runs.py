@@ -162,6 +162,16 @@ class RunStore(Protocol):
             RunError: The run has no model.
         """
 
+    def open_registered(self, address: str) -> AbstractContextManager[Path]:
+        """Where a model of the registry can be read while the block lasts.
+
+        Args:
+            address: Such as `models:/NAME/2` or `models:/NAME@champion`.
+
+        Raises:
+            RunError: There is none.
+        """
+
     def model_bytes(self, run_id: str) -> int:
         """How large the run's model is as it lies in the store; 0 where it has none."""
 

@@ -14,6 +14,7 @@ HASHES = {
     "evaluate": "823ce2c510a60fa3",
     "compare": "1d5ad771ca39a786",
     "reproduce": "5e1f1455e1b67372",
+    "predict": "987e3b6340aa0d6d",
 }
 
 

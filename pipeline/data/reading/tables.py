@@ -15,7 +15,7 @@ import pandas as pd
 import pyarrow as pa
 
 from pipeline.data.annotations.records import as_rows, is_nested_argilla, task_of
-from pipeline.data.builder import CHUNK, Choose, Chosen, TableBuilder, read_arrow
+from pipeline.data.builder import CHUNK, Choose, Chosen, Stream, TableBuilder, read_arrow
 from pipeline.data.labels import as_series
 from pipeline.data.reading.delimited import DELIMITERS, Dialect, find_place, read_delimited
 from pipeline.data.reading.fasttext import is_fasttext, read_fasttext
@@ -298,8 +298,20 @@ def _read_parquet(path: Path, where: str, choose: Choose) -> dict[str, pa.Chunke
         wanted = chosen.names
         for name in wanted:
             find_place(where, names, name)
+        if chosen.stream:
+            return _stream_parquet(parquet, wanted, chosen.stream)
         table = parquet.read(columns=wanted).select(wanted)
         table.validate()
     if not table.num_rows:
         raise DataError(f"{where}: holds no rows.")
     return read_arrow(table, chosen, where)
+
+
+def _stream_parquet(parquet: pq.ParquetFile, names: Sequence[str], stream: Stream) -> dict[str, pa.ChunkedArray]:
+    """Hand over a chunk of rows at a time, as Arrow holds them."""
+    rows = 0
+    for batch in parquet.iter_batches(CHUNK, columns=list(names)):
+        batch.validate()
+        stream({name: batch.column(name) for name in names}, range(rows + 1, rows + 1 + batch.num_rows))
+        rows += batch.num_rows
+    return {}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from pipeline.config import SplitConfig
+from pipeline.config import ReadingConfig, SplitConfig
 from pipeline.data.annotations.answers import ANNOTATION
 from pipeline.data.builder import Chosen
 from pipeline.data.columns import LABEL, LABEL_NAMES, TEXT, TEXT_NAMES, choose_columns, find_label_column
@@ -49,7 +49,7 @@ class File(SourceKind):
 
 def _one_table(path: Path, config: SplitConfig) -> Source:
     where = f"--dataset {path}"
-    _check_options({where: path}, config)
+    check_options({where: path}, config)
 
     def read() -> SourceTables:
         table, classes = (_read_members if _is_split(path, where) else _read)(path, where, config)
@@ -87,7 +87,7 @@ def check_parts(files: Mapping[str, Path], options: Mapping[str, str], config: S
     Raises:
         DataError: An option would say nothing, or a file cannot be read.
     """
-    _check_options({options[part]: file for part, file in files.items()}, config)
+    check_options({options[part]: file for part, file in files.items()}, config)
     return digest({part: _identify(file, options[part]) for part, file in files.items()})
 
 
@@ -163,7 +163,7 @@ def _check_first_row(table: pd.DataFrame, where: str) -> None:
         )
 
 
-def _check_options(files: Mapping[str, Path], config: SplitConfig) -> None:
+def check_options(files: Mapping[str, Path], config: ReadingConfig) -> None:
     """Refuse options of text files and spreadsheets where there is none.
 
     Raises:
