@@ -33,7 +33,7 @@ from pipeline.config.fields import (
 )
 from pipeline.config.imbalance import ImbalanceConfig
 from pipeline.config.long_texts import LongTextsConfig
-from pipeline.config.reading import ReadingConfig
+from pipeline.config.reading import ReadingConfig as ReadingConfig
 from pipeline.config.stage import HEADINGS as HEADINGS
 from pipeline.config.stage import Data, Files, Model, MostUsed, Search, Training
 from pipeline.config.stage import StageConfig as StageConfig

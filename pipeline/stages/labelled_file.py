@@ -56,7 +56,7 @@ class LabelledFile:
             synchronise(path)
         self._parts.append(_Part(table.num_rows, hash_file(path)))
         parts = [[part.rows, part.sha256] for part in self._parts]
-        replace_text(self._folder / _NOTE, with_checksum({"identity": self._identity, "parts": parts}))
+        replace_text(self._folder / _NOTE, with_checksum({"identity": self._identity, "parts": parts}), alone=True)
 
     def finish(self) -> None:
         """Make the file of its parts, in the place of an older one, and remove them."""
