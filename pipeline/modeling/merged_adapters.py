@@ -120,7 +120,7 @@ def _find_base(
         reason = " ".join(error.messages).removeprefix(f"--model {base}: ")
         if base_model:
             raise ModelError(f"--base-model {base}: {reason}") from error
-        where = f"its base, {shorten(str(base))}: {shorten(reason.partition('. ')[0]).rstrip('.')}." if base else reason
+        where = f"its base, {shorten(str(base))}: {shorten(reason.partition('. ')[0], 300).rstrip('.')}." if base else reason
         raise ModelError(
             f"--model {name}: {where} Give the model below it as --base-model. {describe_folder(folder)}"
         ) from error
