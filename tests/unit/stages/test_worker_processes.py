@@ -109,7 +109,7 @@ def test_every_failure_of_a_child_is_an_error_of_ours_and_the_next_child_works(s
     said = dict(line.split("|", 1) for line in failures)
     assert said["foreign"] == "PipelineError|RuntimeError: no kernel."
     assert "RuntimeError: no kernel" in err, "with its traceback, for whoever has to find it"
-    assert said["memory"] == "SystemFailureError|" + str(foreseen(MemoryError()))
+    assert said["memory"] == "MemoryFailureError|" + str(foreseen(MemoryError()))
     assert "\nMemoryError" not in err, "it was foreseen, and is said once"
     assert said["ours"] == "ConfigError|first|second"
     assert said["dead"].startswith("ProcessLostError|The process of this run was killed from outside")
