@@ -48,7 +48,7 @@ def _ours(workshop: Workshop, cell: Cell, steps: int, system: str) -> Callable[[
     accelerator = make_accelerator(plan.precision)
     model = accelerator.prepare_model(plan.model, evaluation_mode=True)
     examples = TokenExamples(plan.train, plan.pad_id)  # type: ignore[arg-type]
-    largest = plan.largest_batch if system == "ours" else MAX_TOKENS
+    largest = plan.largest_batch(plan.begin().pieces) if system == "ours" else MAX_TOKENS
 
     def predict() -> object:
         with accelerated(plan, accelerator.device):

@@ -7,6 +7,7 @@ import torch
 
 from benchmarks import gpu_steps
 from benchmarks.gpu import Notebook, cells
+from benchmarks.gpu_evaluation import measure_evaluation
 from benchmarks.gpu_inputs import LENGTHS, Cell, Workshop, draw_lengths, write_texts
 from benchmarks.gpu_report import write_report
 from benchmarks.gpu_steps import Clock, VisitingCollator, usual_lengths
@@ -143,6 +144,13 @@ def test_seeds_trained_together_have_the_losses_that_they_have_alone(tmp_path) -
     assert all(
         (together.weights[name] - before[name]).flatten(1).abs().amax(1).gt(0).all() for name in before if "lora_B" in name
     )
+
+
+def test_predicting_is_timed_in_batches_of_a_training_and_of_a_test(tmp_path) -> None:
+    workshop = Workshop(tmp_path, tiny=True)
+    workshop.make()
+    for system in ("ours", "ours in a test"):
+        assert measure_evaluation(workshop, "minilm", system)["texts_per_second"] > 0
 
 
 def test_the_report_says_what_seeds_in_one_step_gain(tmp_path) -> None:
