@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import IO
 from xml.parsers import expat
 
-from pipeline.data.reading.files import UnpackedBytes
+from pipeline.data.reading.files import UnpackedBytes, open_archive, open_member
 from pipeline.errors import DataError, shorten
 
 MOST_CELLS = 2**24
@@ -73,7 +73,7 @@ def check_extents(file: IO[bytes], packed: int, where: str) -> None:
         DataError: A sheet spans too many cells, the file unpacks to more than it may, or is damaged.
     """
     try:
-        with zipfile.ZipFile(file) as archive:
+        with open_archive(file) as archive:
             names = archive.namelist()
             if len(set(names)) < len(names):
                 raise DataError(f"{where}: holds two parts of one name, so it is no whole spreadsheet. Save it anew.")
@@ -87,7 +87,7 @@ def check_extents(file: IO[bytes], packed: int, where: str) -> None:
 
 
 def _blocks(archive: zipfile.ZipFile, name: str, budget: UnpackedBytes) -> Iterator[bytes]:
-    with archive.open(name) as part:
+    with open_member(archive, name) as part:
         while block := part.read(_BLOCK):
             budget.add(len(block))
             yield block
@@ -106,7 +106,7 @@ def _measure(blocks: Iterator[bytes], name: str, where: str) -> None:
             parser.Parse(block, False)
         parser.Parse(b"", True)
     except (expat.ExpatError, ValueError) as error:
-        raise DataError(f"{where}: its part {shorten(name)} is no XML ({error}). Save the spreadsheet anew.") from error
+        raise DataError(f"{where}: its part {shorten(name)} cannot be read ({error}). Save the spreadsheet anew.") from error
 
 
 _Handler = Callable[[str, dict[str, str]], None]
@@ -128,19 +128,27 @@ def _xlsx_handler(part: str, where: str) -> _Handler:
             row, column = int(attributes.get("r", row + 2)) - 1, -1
         elif tag == "c":
             column += 1
-            if match := _REFERENCE.fullmatch(attributes.get("r", "")):
-                row, column = int(match[2]) - 1, _number_column(match[1])
+            if "r" in attributes:
+                row, column = _read_reference(attributes["r"])
         elif tag in _VALUES and column >= 0:
             sheet.add(row, column, row, column, where)
 
     return start
 
 
-def _number_column(letters: str) -> int:
-    number = 0
-    for letter in letters:
-        number = number * 26 + ord(letter) - ord("A") + 1
-    return number - 1
+def _read_reference(name: str) -> tuple[int, int]:
+    """Row and column of a cell, as it is called; counted from 0.
+
+    Raises:
+        ValueError: No program calls a cell so. The reader may make something of it all the same, so it is not passed over.
+    """
+    match = _REFERENCE.fullmatch(name)
+    if match is None:
+        raise ValueError(f"{shorten(name)!r} is no cell")
+    column = 0
+    for letter in match[1]:
+        column = column * 26 + ord(letter) - ord("A") + 1
+    return int(match[2]) - 1, column - 1
 
 
 def _ods_handler(where: str) -> _Handler:
