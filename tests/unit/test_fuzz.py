@@ -6,6 +6,7 @@
 import io
 import json
 import random
+import re
 import zipfile
 from pathlib import Path
 
@@ -61,6 +62,17 @@ def zip_with_a_nameless_member() -> bytes:
     return file.getvalue()
 
 
+def zip_with_a_broken_name(place: int) -> bytes:
+    """The name stands before what is packed, and in the directory behind it."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("ä.csv", "text,label\nfine,1\n")
+    before, first, between, second, behind = re.split(b"(\xc3\xa4)", file.getvalue())
+    names = [first, second]
+    names[place] = b"\xc3("
+    return b"".join([before, names[0], between, names[1], behind])
+
+
 FOUND = [
     (
         "weights",
@@ -68,6 +80,8 @@ FOUND = [
         r"pytorch_model\.bin is damaged: it breaks off",
     ),
     ("packed file", b".zip\n" + zip_with_a_nameless_member(), r"holds 0 files\. Give a \.zip with one file in it"),
+    ("packed file", b".zip\n" + zip_with_a_broken_name(0), r"\(the name of a file in it is no text\)"),
+    ("packed file", b".zip\n" + zip_with_a_broken_name(1), r"\(the name of a file in it is no text\)"),
     ("recipe", b"strategies:\n  ? " + LONG + b"\n  : 5", r"strategy 'a{100}\.\.\.' must hold key: value lines, not 5\.$"),
     ("search space", b"r: {integers: [1, 1" + b"0" * 400 + b"]}", r"'r': give \[low, high\], two numbers in ascending order"),
     ("search space", b"r: [1, 2001-01-01]", "holds what is no number, text or list, such as a date"),

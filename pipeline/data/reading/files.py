@@ -65,7 +65,7 @@ def list_members(path: Path, where: str) -> list[str]:
     Raises:
         DataError: It cannot be opened.
     """
-    with _readable(path, where), zipfile.ZipFile(path) as archive:
+    with _readable(path, where), open_archive(path) as archive:
         return _members(archive)
 
 
@@ -78,11 +78,11 @@ def unpack_members(path: Path, where: str, folder: Path) -> Iterator[tuple[str, 
     Raises:
         DataError: One cannot be decompressed, or all together unpack to more than they may.
     """
-    with _readable(path, where), zipfile.ZipFile(path) as archive:
+    with _readable(path, where), open_archive(path) as archive:
         budget = UnpackedBytes(where, path.stat().st_size)
         for number, name in enumerate(_members(archive)):
             unpacked = folder / f"{number}{Path(name).suffix.lower()}"
-            with archive.open(name) as packed, unpacked.open("wb") as file:
+            with open_member(archive, name) as packed, unpacked.open("wb") as file:
                 while block := packed.read(_BLOCK):
                     budget.add(len(block))
                     file.write(block)
@@ -104,8 +104,8 @@ def open_bytes(path: Path, where: str) -> Iterator[IO[bytes]]:
             yield packed
             return
         if suffix == ".zip":
-            archive = stack.enter_context(zipfile.ZipFile(packed))
-            file = archive.open(_only_member(archive, where))
+            archive = stack.enter_context(open_archive(packed))
+            file = open_member(archive, _only_member(archive, where))
         elif suffix == ".zst":
             import pyarrow as pa
 
@@ -113,6 +113,34 @@ def open_bytes(path: Path, where: str) -> Iterator[IO[bytes]]:
         else:
             file = _OPENERS[suffix](packed)
         yield io.BufferedReader(_Unpacking(stack.enter_context(file), packed, where), _BLOCK)
+
+
+def open_archive(file: Path | IO[bytes]) -> zipfile.ZipFile:
+    """A zip file.
+
+    Raises:
+        BadZipFile: It is none, or a name in its directory is not in the encoding that it says.
+    """
+    with _names_are_text():
+        return zipfile.ZipFile(file)
+
+
+def open_member(archive: zipfile.ZipFile, name: str) -> IO[bytes]:
+    """What a file in a zip file holds.
+
+    Raises:
+        BadZipFile: It cannot be unpacked, or its name, which stands in it a second time, is not in the encoding that it says.
+    """
+    with _names_are_text():
+        return archive.open(name)
+
+
+@contextlib.contextmanager
+def _names_are_text() -> Iterator[None]:
+    try:
+        yield
+    except UnicodeError as error:
+        raise zipfile.BadZipFile("the name of a file in it is no text") from error
 
 
 class _Unpacking(io.RawIOBase):
@@ -217,7 +245,7 @@ def _encoding_by_mark(path: Path, where: str) -> str:
 def _readable(path: Path, where: str) -> Iterator[None]:
     try:
         yield
-    except UnicodeError:
+    except UnicodeError:  # of the text in it, which whoever reads it as text explains
         raise
     except _DAMAGED as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
