@@ -146,9 +146,9 @@ def enumerate_some(names: Sequence[str], most: int = 30) -> str:
     return ", ".join(map(shorten, names[:most])) + more
 
 
-def unknown(kind: str, name: str, available: Iterable[str]) -> str:
-    """The message for a name that is not known, with the nearest known one suggested."""
-    names, name = sorted(available), shorten(name)
+def unknown(kind: str, name: object, available: Iterable[str]) -> str:
+    """The message for a name that is not known, with the nearest known one suggested. In YAML a name may be a number."""
+    names, name = sorted(available), shorten(str(name))
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     suggestion = f" Did you mean {close[0]!r}?" if close else ""
     return f"Unknown {kind} {name!r}.{suggestion} Available: {', '.join(names) or 'none'}."

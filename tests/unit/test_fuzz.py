@@ -83,6 +83,7 @@ FOUND = [
     ("packed file", b".zip\n" + zip_with_a_broken_name(0), r"\(the name of a file in it is no text\)"),
     ("packed file", b".zip\n" + zip_with_a_broken_name(1), r"\(the name of a file in it is no text\)"),
     ("recipe", b"strategies:\n  ? " + LONG + b"\n  : 5", r"strategy 'a{100}\.\.\.' must hold key: value lines, not 5\.$"),
+    ("recipe", b"strategies:\n  lora: {strategy_args: {r: 4, 5: 6}}", "Unknown argument of strategy 'lora': '5'"),
     ("search space", b"r: {integers: [1, 1" + b"0" * 400 + b"]}", r"'r': give \[low, high\], two numbers in ascending order"),
     ("search space", b"r: [1, 2001-01-01]", "holds what is no number, text or list, such as a date"),
     ("search space", b"r: {integers: [1, 9007199254740993]}", r"whole ones up to 2\^53, not \[1, 9007199254740993\]\.$"),
