@@ -17,3 +17,14 @@ def is_file(path: Path) -> bool:
 def is_folder(path: Path) -> bool:
     """Whether there is such a folder, likewise."""
     return os.path.isdir(path)  # noqa: PTH112
+
+
+def expand(name: str) -> Path:
+    """The path, with the home folder for `~`. That of a user who is not there stays as it stands: nothing is found at it.
+
+    `Path.expanduser` raises a RuntimeError then.
+    """
+    try:
+        return Path(name).expanduser()
+    except RuntimeError:
+        return Path(name)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import ModelError
-from pipeline.given_paths import is_file, is_folder
+from pipeline.given_paths import expand, is_file, is_folder
 from pipeline.hashing import hash_unchanged
 from pipeline.hub import fetch_snapshot
 from pipeline.json_text import parse_json
@@ -136,9 +136,9 @@ def find_folder(name: str, revision: str | None = None) -> tuple[Path, str | Non
     """
     if name == PACKAGED:
         return _packaged_folder(), None
-    if is_folder(Path(name).expanduser()):
-        return Path(name).expanduser().resolve(), None
-    if is_file(Path(name).expanduser()):
+    if is_folder(expand(name)):
+        return expand(name).resolve(), None
+    if is_file(expand(name)):
         raise ModelError(f"--model {name}: is a file. Give the folder that holds it with config.json and a tokenizer.")
     if name.startswith((".", "/", "~")):
         raise ModelError(f"--model {name}: no such folder. Relative paths start at {Path.cwd()}.")

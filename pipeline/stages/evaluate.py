@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import pandas as pd
 
@@ -20,6 +19,7 @@ from pipeline.data.prepared import PreparedData, prepare
 from pipeline.errors import ConfigError, ModelError, enumerate_some
 from pipeline.evaluation.metric import LabelType, list_metrics
 from pipeline.evaluation.testing.scoring import read_test
+from pipeline.given_paths import expand
 from pipeline.modeling.foreign_folders import find_trained_model
 from pipeline.modeling.merged_adapters import find_pretrained
 from pipeline.stages.progress import next_command, say, say_scores
@@ -188,7 +188,7 @@ def _find_transfer(config: configs.EvaluateConfig, prepared: PreparedData, split
 
 def _of_model(config: configs.EvaluateConfig, tracker: Tracker, parent_id: str | None) -> EvaluateResult:
     name, dataset = config.model or "", config.dataset or ""
-    folder = Path(name).expanduser()
+    folder = expand(name)
     if trained := find_trained_model(folder) if folder.is_dir() else None:
         if config.model_labels:
             raise ConfigError(f"--model-labels: {name} was trained here and knows its classes. Leave --model-labels out.")

@@ -22,6 +22,7 @@ from pipeline.data.reading.files import check_encoding
 from pipeline.data.reading.tables import read_columns
 from pipeline.data.sources.file import check_options
 from pipeline.errors import ConfigError, DataError, ModelError, enumerate_some, shorten
+from pipeline.given_paths import expand, is_file
 from pipeline.hashing import CHECKSUMS, digest, hash_file
 from pipeline.modeling.foreign_folders import DELTA, describe_folder, find_trained_model
 from pipeline.stages.labelled_file import WRITERS, LabelledFile, as_array
@@ -94,8 +95,8 @@ def _check(config: configs.PredictConfig) -> tuple[Path, Path]:
     if missing := [flag(name) for name in ("input", "output") if not getattr(config, name)]:
         raise ConfigError(f"predict needs {' and '.join(missing)}: which file to read, and which to write.")
     check_encoding(config.encoding)
-    source, target = Path(config.input or "").expanduser(), Path(config.output or "").expanduser()
-    if not source.is_file():
+    source, target = expand(config.input or ""), expand(config.output or "")
+    if not is_file(source):
         raise ConfigError(f"--input {shorten(str(source))}: no such file. Relative paths start at {Path.cwd()}.")
     check_options({_where(config): source}, config)
     if target.suffix.lower() not in WRITERS:
@@ -139,7 +140,7 @@ def _open_model(config: configs.PredictConfig, tracker: Tracker) -> Iterator[tup
         with tracker.open_registered(name) as folder:
             yield _trained_folder(folder, name), None
     else:
-        yield _trained_folder(Path(name).expanduser(), name), None
+        yield _trained_folder(expand(name), name), None
 
 
 def _trained_folder(folder: Path, name: str) -> Path:

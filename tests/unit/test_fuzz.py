@@ -90,6 +90,7 @@ FOUND = [
     ("folder of a model", b"config.json\n" + DEEP, r"config\.json is not JSON: its lists and objects are nested too deep\.$"),
     ("folder of a model", ADAPTER % (b"./" + LONG, b"null"), r"its base, \./a{98}\.\.\.: "),
     ("folder of a model", ADAPTER % (b"a/b", b"[1]"), r"adapter_config\.json names a revision of it that is no text"),
+    ("folder of a model", ADAPTER % (b"~nobody", b"null"), r"its base, ~nobody: "),
     ("folder of a model", INDEX % LONG, "is missing, though the index of weight files names it"),
     (
         "saved model",
