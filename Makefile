@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: install quickstart test test-all lint ui project-files clean
+.PHONY: install quickstart test test-all lint ui site project-files clean
 
 install: $(READY)  # make .venv with everything in it
 
@@ -24,6 +24,9 @@ lint: $(READY)
 
 ui: $(READY)  # browse the runs at http://127.0.0.1:5000/#/experiments?workflowType=machine_learning
 	$(BIN)/mlflow ui
+
+site: $(READY)  # build the documentation as a site, in .cache/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 project-files: $(READY)  # render MLproject and conda.yaml
 	$(BIN)/python tools/render_project_files.py
