@@ -7,10 +7,12 @@ test_commands_as_typed.py runs all of them as they stand.
 import importlib
 import itertools
 import re
+import runpy
 import shlex
 import shutil
 import socket
 import subprocess
+import sys
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -68,6 +70,11 @@ def test_documented_command_works(command: str, project: Path, tiny) -> None:
         check_ui(project)
     elif words[:2] == ["mlflow", "run"]:
         invoke(resolve(words, limits_on(tiny.folder(), command)))
+    elif words[1].startswith("examples/"):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sys, "argv", words[1:])
+            patch.setenv("MPLBACKEND", "agg")
+            runpy.run_path(words[1], run_name="__main__")
     elif words[2].startswith("benchmarks."):
         importlib.import_module(words[2]).main.make_context(words[2], words[3:])
     else:
