@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from pipeline import config as configs
+from pipeline.config.fields import as_dict
 from pipeline.config.identity import identify
 from pipeline.errors import MemoryFailureError, PipelineError, StoreError, SystemFailureError, in_one_line
 from pipeline.hashing import digest
@@ -20,6 +21,7 @@ from pipeline.stages.search.plan import SearchPlan
 from pipeline.stages.search.trial import TrialTask
 from pipeline.tracking.runs import RunLogger, Tracker
 from pipeline.tracking.tags import Tag
+from pipeline.training.vmapped_heads import VARIED
 from pipeline.tuning.budget import Cost
 from pipeline.tuning.search import Search, StudyAddress, Trial, storage_errors
 
@@ -73,9 +75,13 @@ class SearchLoop:
         """When each of them was handed in."""
         self._twins: dict[str, list[int]] = defaultdict(list)
         """Identity of a training -> trials that ask for it, the one that runs first."""
+        self._short: dict[int, tuple[MemoryFailureError, Cost]] = {}
+        """Trials that ran out of memory and are not settled: another one may show that the machine was to blame."""
+        self._repeated: set[int] = set()
+        """Trials that were trained again for that reason."""
         for trial in self._trials.values():
             if trial.state in ("complete", "pruned"):
-                self._twins[self._key(plan.candidate(trial.point, precision))].append(trial.number)
+                self._twins[self._key(self._candidate(trial))].append(trial.number)
 
     def run(self) -> None:
         """Go on until every trial is settled and the budget allows no other, or `MOST_FAILURES` failed and none finished."""
@@ -88,9 +94,10 @@ class SearchLoop:
                 if trial is None:
                     break
                 self._begin(trial)
-            if not self._tasks:
+            if self._tasks:
+                self._end(self._executor.wait())
+            elif not (waiting := self._judge_short()):
                 break
-            self._end(self._executor.wait())
         for run in self._tracker.search({Tag.SEARCH: self._search.search_id}):
             if run.status == "RUNNING" and run.run_id != self._logger.run_id:  # opened in the moment before a kill
                 self._tracker.open_for_update(run.run_id).finish("KILLED", "another run does its work")
@@ -115,7 +122,7 @@ class SearchLoop:
     def _begin(self, trial: Trial) -> None:
         number, shown = trial.number, trial.number + 1
         try:
-            candidate = self._plan.candidate(trial.point, self._precision)
+            candidate = self._candidate(trial)
         except PipelineError as error:
             self._fail(number, error, Cost(1))
             return
@@ -154,7 +161,8 @@ class SearchLoop:
         """Settle a trial and those that ask for the same."""
         number, error = outcome.number, outcome.error
         task = self._tasks[number]
-        if isinstance(error, (StoreError, SystemFailureError)) and not isinstance(error, MemoryFailureError):
+        may_be_too_large = isinstance(error, MemoryFailureError) and number not in self._repeated
+        if isinstance(error, (StoreError, SystemFailureError)) and not may_be_too_large:
             raise error  # such as a full disk: it would be the end of every other trial, too, and none is to blame
         del self._tasks[number]
         key = self._key(task.config)
@@ -181,12 +189,35 @@ class SearchLoop:
                 shutil.rmtree(self._plan.trial_folder(trial.number), ignore_errors=True)
 
     def _fail(self, number: int, error: PipelineError, cost: Cost) -> None:
-        self._search.fail(number, str(error), cost)
-        self._trials[number] = self._search.trial(number)
+        if isinstance(error, MemoryFailureError):
+            self._short[number] = (error, cost)
+            self._trials[number] = dataclasses.replace(self._trials[number], state="failed", reason=str(error), cost=cost)
+        else:
+            self._search.fail(number, str(error), cost)
+            self._trials[number] = self._search.trial(number)
         say(f"  trial {number + 1} failed: {in_one_line(error)}")
         for run in self._tracker.search({Tag.SEARCH: self._search.search_id, Tag.TRIAL: str(number + 1)}):
             if run.status == "RUNNING":
                 self._tracker.open_for_update(run.run_id).finish("FAILED", str(error))
+
+    def _judge_short(self) -> list[Trial]:
+        """Trials that ran out of memory and are trained again, as one that needs as much finished; the others have failed."""
+        enough = [self._candidate(trial) for trial in self._trials.values() if trial.state in ("complete", "pruned")]
+        again = []
+        for number, (error, cost) in self._short.items():
+            needed = self._candidate(self._trials[number])
+            if any(_needs_as_much(candidate, needed) for candidate in enough):
+                say(f"Trial {number + 1} ran out of memory, and one that needs as much finished: it is trained again.")
+                again.append(dataclasses.replace(self._trials[number], state="running", reason="", cost=Cost(1)))
+            else:
+                self._search.fail(number, str(error), cost)
+        self._short.clear()
+        self._repeated |= {trial.number for trial in again}
+        self._trials |= {trial.number: trial for trial in again}
+        return again
+
+    def _candidate(self, trial: Trial) -> configs.TrainConfig:
+        return self._plan.candidate(trial.point, self._precision)
 
     def _spent(self) -> Cost:
         """What settled trials have cost, and what those that run are going to see."""
@@ -197,6 +228,13 @@ class SearchLoop:
     @staticmethod
     def _key(candidate: configs.TrainConfig) -> str:
         return digest(identify(candidate))
+
+
+def _needs_as_much(candidate: configs.TrainConfig, other: configs.TrainConfig) -> bool:
+    """Whether a training needs as much memory as another, and differs in nothing but batches and options of the optimizer."""
+    free = VARIED - {"dropout"}
+    alike = all(value == getattr(other, name) for name, value in as_dict(candidate).items() if name not in free)
+    return alike and candidate.batch_size >= other.batch_size
 
 
 def is_hopeless(trials: Iterable[Trial]) -> bool:

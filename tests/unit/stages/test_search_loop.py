@@ -21,6 +21,8 @@ from pipeline.tuning.space import Space
 
 EXAMPLES = 10
 SECONDS = 4.0
+RATES = LogUniform(1e-5, 1e-3)
+FAILURE = TrainingError("nan")
 
 
 class Plan(SearchPlan):
@@ -28,12 +30,13 @@ class Plan(SearchPlan):
 
 
 class Executor:
-    """One trial after another; those of the given numbers finish, all others fail."""
+    """One trial after another; those of the given numbers finish, all others fail, as those do that fail once, at first."""
 
     name, slots, workers = "fake", 1, 1
 
-    def __init__(self, tracker, clock, finish, error):
+    def __init__(self, tracker, clock, finish, error, once):
         self.tracker, self.clock, self.finish, self.error, self.tasks = tracker, clock, finish, error, []
+        self.once = set(once)
 
     def submit(self, task):
         assert task.number < 30, "a search without end"
@@ -43,7 +46,8 @@ class Executor:
         task = self.tasks.pop(0)
         self.clock["now"] += SECONDS
         run = self.tracker.start("trial", task.parent_id, task.tags)
-        if task.number not in self.finish:
+        if task.number not in self.finish or task.number in self.once:
+            self.once.discard(task.number)
             run.finish("FAILED", "nan")
             return Outcome(task.number, error=self.error)
         run.log_metrics({"val/accuracy": 0.5, "cost/train_seconds": SECONDS, "cost/examples": EXAMPLES})
@@ -57,16 +61,16 @@ def searched(tmp_path, monkeypatch):
     clock = {"now": 0.0}
     monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: clock["now"]))
 
-    def searched(budget, finish=(), sampler="random", rates=LogUniform(1e-5, 1e-3), error=TrainingError("nan")):  # noqa: B008
+    def searched(budget, finish=(), sampler="random", rates=RATES, error=FAILURE, once=(), **more):
         config = TuneConfig(strategy="full", epochs=1, cache_dir=str(tmp_path), sampler=sampler)
         base = TrainConfig(strategy="full", epochs=1, cache_dir=str(tmp_path))
-        space = Space({"learning_rate": rates})
+        space = Space({"learning_rate": rates, **more})
         plan = Plan(config, base, space, budget, SimpleNamespace(sample=lambda split: range(EXAMPLES), code_version="code"))
         plan.folder.mkdir(parents=True)
         tracker = MemoryTracker()
         search = open_search(plan.address, space, "identity", sampler, 1, False)
         loop = SearchLoop(
-            plan, search, Executor(tracker, clock, finish, error), tracker, tracker.start("tune", None, {}), "fp32"
+            plan, search, Executor(tracker, clock, finish, error, once), tracker, tracker.start("tune", None, {}), "fp32"
         )
         loop.run()
         return plan, search.trials()
@@ -95,9 +99,34 @@ def test_a_full_disk_ends_the_search_and_no_trial_is_to_blame(searched):
         searched(Budget("trials", 2), error=SystemFailureError("The disk is full."))
 
 
+TOO_LARGE = MemoryFailureError("It does not fit.")
+
+
 def test_a_trial_that_does_not_fit_into_memory_has_failed(searched):
-    _, trials = searched(Budget("trials", 2), finish={1}, error=MemoryFailureError("It does not fit."))
-    assert [trial.state for trial in trials] == ["failed", "complete"]
+    batches = Choices((64, 32))
+    _, trials = searched(Budget("trials", 2), {1}, "grid", Choices((1e-4,)), TOO_LARGE, batch_size=batches)
+    assert [(trial.point["batch_size"], trial.state, trial.reason) for trial in trials] == [
+        (64, "failed", "It does not fit."),
+        (32, "complete", ""),
+    ]
+
+
+def test_a_trial_that_ran_out_of_memory_is_trained_again_where_one_that_needs_as_much_finished(searched, capsys):
+    batches = Choices((32, 64))
+    _, trials = searched(Budget("trials", 2), {0, 1}, "grid", Choices((1e-4,)), TOO_LARGE, once={0}, batch_size=batches)
+    assert [(trial.point["batch_size"], trial.state) for trial in trials] == [(32, "complete"), (64, "complete")]
+    assert "Trial 1 ran out of memory, and one that needs as much finished: it is trained again." in capsys.readouterr().out
+    assert [trial.cost for trial in trials] == [Cost(1, SECONDS, EXAMPLES)] * 2
+
+
+def test_memory_that_does_not_suffice_again_ends_the_search_and_the_trial_is_left_to_the_next_command(searched):
+    with pytest.raises(MemoryFailureError, match="It does not fit"):
+        searched(Budget("trials", 2), finish={1}, error=TOO_LARGE)
+
+
+def test_trials_that_all_run_out_of_memory_have_failed(searched):
+    _, trials = searched(Budget("trials", 12), error=TOO_LARGE)
+    assert [trial.state for trial in trials] == ["failed"] * MOST_FAILURES
 
 
 def test_why_a_trial_failed_is_said_though_it_cost_more_than_the_budget(searched):
