@@ -107,8 +107,10 @@ def describe_seeds(selection: Selection) -> Iterator[str]:
         yield f"Planned and missing: {', '.join(selection.missing)}."
     yield from describe_unequal_seeds(selection)
     yield from describe_mixed_times(selection)
-    if selection.reused:
-        reused = [run for run in selection.kept if run.run_id in selection.reused]
+    taken = [run for run in selection.kept if run.run_id in selection.reused]
+    if trials := [name_with_seed(run) for run in taken if run.stage == "trial"]:
+        yield f"The best trial of its search, not trained again, as that would give the same model: {', '.join(trials)}."
+    if reused := [run for run in taken if run.stage != "trial"]:
         counted = Counter(map(row_name, reused))
         names = [name_with_seed(run) for run in reused]
         if len(reused) > _NAMED_ONE_BY_ONE:

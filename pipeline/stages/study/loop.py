@@ -95,7 +95,8 @@ class StudyLoop:
         config, inputs = self._plan.config, want.inputs
         precision = cast(Precision, inputs.config.precision)  # which the plan, or the search, has chosen and checked
         below = self._study.run_id if config.force else None
-        finished = find_finished(self._tracker, inputs, precision, tuned=want.tuned, below=below)
+        at_once = self._executor.workers
+        finished = find_finished(self._tracker, inputs, precision, tuned=want.tuned, below=below, workers=at_once)
         tags = {
             **want.tuned,
             "stage": "train",
@@ -110,7 +111,8 @@ class StudyLoop:
             return task
         if finished.parent_id != self._study.run_id:
             note_reused(self._study, self._tracker, finished.run_id, inputs.config.title)
-        say(f"{want.label}: reused, run {finished.run_id} did the same.")
+        what = "best trial" if finished.stage == "trial" else "run"
+        say(f"{want.label}: reused, {what} {finished.run_id} did the same.")
         drop_left_behind(inputs, finished.run_id)
         test = task.test_of(finished.run_id)
         return None if evaluate.is_done(test.config, finished, self._tracker) else test
