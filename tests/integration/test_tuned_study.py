@@ -51,7 +51,7 @@ def weights(workspace, run_id):
 
 
 def test_the_best_trial_is_the_training_of_its_seed(workspace, run_study, capsys):
-    write_recipe(workspace, {"partial": {"strategy_args": {"top_k": 1}}}, seeds=2)
+    write_recipe(workspace, {"partial": {"strategy_args": {"top_k": 1}}}, seeds=2, dropout=0.3)
     result, made = run_study(executor="local")
     [search] = [run for run in made if run.stage == "tune"]
     [trained] = [run for run in made if run.stage == "train"]
@@ -69,7 +69,8 @@ def test_the_best_trial_is_the_training_of_its_seed(workspace, run_study, capsys
     assert "partial (seed 42): reused, best trial" in capsys.readouterr().out
     assert list(compare.run(CompareConfig(study=result.run_id)).table["run_ids"]) == [row["run_ids"]]
 
-    alone = workspace.train(strategy="partial", strategy_args="top_k=1", epochs=1, learning_rate=best.params["learning_rate"])
+    settings = {"strategy_args": "top_k=1", "epochs": 1, "dropout": 0.3, "learning_rate": best.params["learning_rate"]}
+    alone = workspace.train(strategy="partial", **settings)
     assert weights(workspace, alone) == weights(workspace, best.run_id), "equal to the last bit"
 
 
