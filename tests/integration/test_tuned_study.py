@@ -27,6 +27,40 @@ def dry_run(workspace, capsys, **options):
     return capsys.readouterr().out
 
 
+@pytest.mark.slow
+def test_a_tuned_study_that_is_run_again_finds_its_searches(workspace, capsys):
+    strategies = {"narrow": {"strategy": "partial", "strategy_args": {"top_k": 1}}, "linear_probe": {"space": {"C": [1.0]}}}
+    options = {**workspace.options, "epochs": 1, "seeds": 2, "tune": True, "trials": 2}
+    del options["learning_rate"]
+    Path("tuned.yaml").write_text(yaml.safe_dump({"options": options, "strategies": strategies}))
+    assert "search with a budget of 2 trials, then the winner with 2 seed(s)" in (out := dry_run(workspace, capsys))
+    assert "Total: 7 to train, 0 reused" in out, "the probe has one point"
+    assert not list(Path(".cache").glob("searches")), "a dry run begins no search"
+    first = main.run(workspace.config(MainConfig, recipe="tuned.yaml"))
+    runs = workspace.tracker.search()
+    searches = {run.tags.get(Tag.ENTRY, run.tags["strategy"]): run for run in runs if run.stage == "tune"}
+    assert set(searches) == {"narrow", "linear_probe"}
+    for name, search in searches.items():
+        trained = [run for run in runs if run.stage in ("train", "trial") and run.tags.get(Tag.TUNED_BY) == search.run_id]
+        assert {run.params["seed"]: run.stage for run in trained} == {"42": "trial", "43": "train"}
+        assert [run.tags.get(Tag.ENTRY, run.tags["strategy"]) for run in trained] == [name, name]
+        assert {run.tags[Tag.TUNING_BUDGET] for run in trained} == {"2 trials"}
+        assert all(run.metrics["test/f1_macro"] >= 0 for run in trained)
+        assert search.parent_id == first.run_id
+    assert select_runs(run for run in runs if run.stage in ("train", "trial")).ranked, "both were allowed the same"
+    out = dry_run(workspace, capsys)
+    assert out.count("search reused: run ") == 2
+    assert all(run.run_id in out for run in searches.values())
+    assert "Total: 0 to train, 6 reused; nothing is left to train" in out
+    assert "Total: 7 to train, 0 reused" in dry_run(workspace, capsys, force=True)
+    assert "Total: 8 to train, 0 reused" in dry_run(workspace, capsys, trials=3), "another budget is another search"
+    again = main.run(workspace.config(MainConfig, recipe="tuned.yaml"))
+    made = [run.stage for run in workspace.tracker.search() if run.run_id not in {run.run_id for run in runs}]
+    assert sorted(made) == ["compare", "main", "prepare_data"]
+    ranked = [(row.strategy, row.f1_macro) for row in first.comparison.table.itertuples()]
+    assert [(row.strategy, row.f1_macro) for row in again.comparison.table.itertuples()] == ranked
+
+
 def write_recipe(workspace, strategies, **more):
     options = {**workspace.options, "epochs": 1, "tune": True, "trials": 2, **more}
     del options["learning_rate"]
@@ -58,7 +92,7 @@ def test_the_best_trial_is_the_training_of_its_seed(workspace, run_study, capsys
     best = workspace.tracker.get(search.tags[Tag.BEST_RUN_ID])
     assert (best.parent_id, best.params["seed"], trained.params["seed"]) == (search.run_id, "42", "43")
     assert f"partial (seed 42): reused, best trial {best.run_id} did the same." in (out := capsys.readouterr().out)
-    assert "The best trial of its search, not trained again, as that would give the same model: partial (seed 42)." in out
+    assert "The best trial of its search, not trained again, as that would repeat it: partial (seed 42)." in out
     assert "earlier studies" not in out
     assert reused_by(workspace.tracker.get(result.run_id), workspace.tracker) == {best.run_id: "partial"}
     [row] = result.comparison.table.to_dict("records")
@@ -108,40 +142,6 @@ def test_a_trial_that_trained_with_others_at_once_is_trained_again(workspace, ru
     assert [run.stage for run in made].count("trial") == 2
     [trained] = [run for run in made if run.stage == "train"]
     assert list(result.comparison.table["run_ids"]) == [trained.run_id]
-
-
-@pytest.mark.slow
-def test_a_tuned_study_that_is_run_again_finds_its_searches(workspace, capsys):
-    strategies = {"narrow": {"strategy": "partial", "strategy_args": {"top_k": 1}}, "linear_probe": {"space": {"C": [1.0]}}}
-    options = {**workspace.options, "epochs": 1, "seeds": 2, "tune": True, "trials": 2}
-    del options["learning_rate"]
-    Path("tuned.yaml").write_text(yaml.safe_dump({"options": options, "strategies": strategies}))
-    assert "search with a budget of 2 trials, then the winner with 2 seed(s)" in (out := dry_run(workspace, capsys))
-    assert "Total: 7 to train, 0 reused" in out, "the probe has one point"
-    assert not list(Path(".cache").glob("searches")), "a dry run begins no search"
-    first = main.run(workspace.config(MainConfig, recipe="tuned.yaml"))
-    runs = workspace.tracker.search()
-    searches = {run.tags.get(Tag.ENTRY, run.tags["strategy"]): run for run in runs if run.stage == "tune"}
-    assert set(searches) == {"narrow", "linear_probe"}
-    for name, search in searches.items():
-        trained = [run for run in runs if run.stage in ("train", "trial") and run.tags.get(Tag.TUNED_BY) == search.run_id]
-        assert {run.params["seed"]: run.stage for run in trained} == {"42": "trial", "43": "train"}
-        assert [run.tags.get(Tag.ENTRY, run.tags["strategy"]) for run in trained] == [name, name]
-        assert {run.tags[Tag.TUNING_BUDGET] for run in trained} == {"2 trials"}
-        assert all(run.metrics["test/f1_macro"] >= 0 for run in trained)
-        assert search.parent_id == first.run_id
-    assert select_runs(run for run in runs if run.stage in ("train", "trial")).ranked, "both were allowed the same"
-    out = dry_run(workspace, capsys)
-    assert out.count("search reused: run ") == 2
-    assert all(run.run_id in out for run in searches.values())
-    assert "Total: 0 to train, 6 reused; nothing is left to train" in out
-    assert "Total: 7 to train, 0 reused" in dry_run(workspace, capsys, force=True)
-    assert "Total: 8 to train, 0 reused" in dry_run(workspace, capsys, trials=3), "another budget is another search"
-    again = main.run(workspace.config(MainConfig, recipe="tuned.yaml"))
-    made = [run.stage for run in workspace.tracker.search() if run.run_id not in {run.run_id for run in runs}]
-    assert sorted(made) == ["compare", "main", "prepare_data"]
-    ranked = [(row.strategy, row.f1_macro) for row in first.comparison.table.itertuples()]
-    assert [(row.strategy, row.f1_macro) for row in again.comparison.table.itertuples()] == ranked
 
 
 def test_mistakes_in_the_searches_of_a_study_are_named_together_and_make_no_run(workspace):

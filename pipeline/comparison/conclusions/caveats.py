@@ -109,7 +109,7 @@ def describe_seeds(selection: Selection) -> Iterator[str]:
     yield from describe_mixed_times(selection)
     taken = [run for run in selection.kept if run.run_id in selection.reused]
     if trials := [name_with_seed(run) for run in taken if run.stage == "trial"]:
-        yield f"The best trial of its search, not trained again, as that would give the same model: {', '.join(trials)}."
+        yield f"The best trial of its search, not trained again, as that would repeat it: {', '.join(trials)}."
     if reused := [run for run in taken if run.stage != "trial"]:
         counted = Counter(map(row_name, reused))
         names = [name_with_seed(run) for run in reused]
