@@ -94,6 +94,7 @@ def test_the_best_trial_is_the_training_of_its_seed(workspace, run_study, capsys
     assert f"partial (seed 42): reused, best trial {best.run_id} did the same." in (out := capsys.readouterr().out)
     assert "The best trial of its search, not trained again, as that would repeat it: partial (seed 42)." in out
     assert "earlier studies" not in out
+    assert "Planned and missing" not in out
     assert reused_by(workspace.tracker.get(result.run_id), workspace.tracker) == {best.run_id: "partial"}
     [row] = result.comparison.table.to_dict("records")
     assert (row["seeds"], set(row["run_ids"].split())) == (2, {best.run_id, trained.run_id})
