@@ -161,7 +161,7 @@ def search_ours(folder: Path, texts: Path, trials: int, workers: int) -> dict[st
     began = time.time()
     wall, cpu, _ = run([sys.executable, "-m", "pipeline", "main", *words], folder)
     runs = load_results(f"sqlite:///{folder / 'mlflow.db'}")
-    if "train" in set(runs["stage"]):
+    if ((runs["stage"] == "train") & runs["trial"].isna()).any():
         raise click.ClickException("The best trial was not taken, but trained again: the benchmark says otherwise.")
     [(_, search)] = runs[runs["stage"] == "tune"].iterrows()
     predicted = next(file for file in (folder / "mlruns").rglob("predictions.csv") if search["best_run_id"] in file.parts)
