@@ -13,6 +13,7 @@ from pipeline.stages import compare, main
 from pipeline.stages.study.plan import plan_study
 from pipeline.stages.study.resume import find_finished
 from pipeline.stages.study.tags import reused_by
+from pipeline.tracking.run_kinds import is_trial
 from pipeline.tracking.tags import Tag
 from pipeline.training.setup import find_inputs
 
@@ -41,8 +42,11 @@ def test_a_tuned_study_that_is_run_again_finds_its_searches(workspace, capsys):
     searches = {run.tags.get(Tag.ENTRY, run.tags["strategy"]): run for run in runs if run.stage == "tune"}
     assert set(searches) == {"narrow", "linear_probe"}
     for name, search in searches.items():
-        trained = [run for run in runs if run.stage in ("train", "trial") and run.tags.get(Tag.TUNED_BY) == search.run_id]
-        assert {run.params["seed"]: run.stage for run in trained} == {"42": "trial", "43": "train"}
+        trained = [run for run in runs if run.stage == "train" and run.tags.get(Tag.TUNED_BY) == search.run_id]
+        assert {run.params["seed"]: (run.stage, is_trial(run)) for run in trained} == {
+            "42": ("train", True),
+            "43": ("train", False),
+        }
         assert [run.tags.get(Tag.ENTRY, run.tags["strategy"]) for run in trained] == [name, name]
         assert {run.tags[Tag.TUNING_BUDGET] for run in trained} == {"2 trials"}
         assert all(run.metrics["test/f1_macro"] >= 0 for run in trained)
@@ -88,8 +92,9 @@ def test_the_best_trial_is_the_training_of_its_seed(workspace, run_study, capsys
     write_recipe(workspace, {"partial": {"strategy_args": {"top_k": 1}}}, seeds=2, dropout=0.3)
     result, made = run_study(executor="local")
     [search] = [run for run in made if run.stage == "tune"]
-    [trained] = [run for run in made if run.stage == "train"]
+    [trained] = [run for run in made if run.stage == "train" and not is_trial(run)]
     best = workspace.tracker.get(search.tags[Tag.BEST_RUN_ID])
+    assert best.stage == "train", "who queries trainings finds it"
     assert (best.parent_id, best.params["seed"], trained.params["seed"]) == (search.run_id, "42", "43")
     assert f"partial (seed 42): reused, best trial {best.run_id} did the same." in (out := capsys.readouterr().out)
     assert "The best trial of its search, not trained again, as that would repeat it: partial (seed 42)." in out
@@ -113,8 +118,8 @@ def test_a_trial_is_no_training_where_it_would_be_another(workspace, run_study):
     """Trained beside another number, or with others at once, or before --force, or by a search with another budget."""
     write_recipe(workspace, {"partial": {"strategy_args": {"top_k": 1}}}, seeds=1, dropout=0.2)
     first, made = run_study(executor="local")
-    assert [run.stage for run in made].count("trial") == 2
-    assert "train" not in {run.stage for run in made}
+    assert sorted(run.stage for run in made if is_trial(run)) == ["train", "trial"]
+    assert not [run for run in made if run.stage == "train" and not is_trial(run)]
     [search] = [run for run in made if run.stage == "tune"]
     best = workspace.tracker.get(search.tags[Tag.BEST_RUN_ID])
     plan = plan_study(workspace.config(MainConfig, recipe="tuned.yaml"))
@@ -126,6 +131,8 @@ def test_a_trial_is_no_training_where_it_would_be_another(workspace, run_study):
         found = find_finished(workspace.tracker, inputs, plan.precision, **{"tuned": tuned, "workers": 1, **options})
         return found and found.run_id
 
+    assert find(workers=2) == find() == find(below=first.run_id) == best.run_id, "a training as any other by now"
+    workspace.tracker.open_for_update(best.run_id).set_tags({"stage": "trial"})
     assert find() == find(below=first.run_id) == best.run_id
     assert find(workers=2) is find(workers=None) is find(below="0" * 32) is find(tuned={}) is None
     assert find(tuned={**tuned, Tag.TUNED_TRIALS: "3"}) is None

@@ -17,6 +17,7 @@ from pipeline.stages.study.plan import StudyPlan
 from pipeline.stages.study.resume import find_finished
 from pipeline.stages.study.tags import note_reused
 from pipeline.stages.study.tasks import EvaluationTask, TrainingTask
+from pipeline.tracking.run_kinds import is_trial
 from pipeline.tracking.runs import RunLogger, Tracker, close_unfinished
 from pipeline.tracking.tags import Tag
 from pipeline.training.baselines.inputs import TrainingInputs
@@ -111,7 +112,9 @@ class StudyLoop:
             return task
         if finished.parent_id != self._study.run_id:
             note_reused(self._study, self._tracker, finished.run_id, inputs.config.title)
-        what = "best trial" if finished.stage == "trial" else "run"
+        if finished.stage == "trial":  # now it is the training of its seed, and queries for trainings shall find it
+            self._tracker.open_for_update(finished.run_id).set_tags({"stage": "train"})
+        what = "best trial" if is_trial(finished) else "run"
         say(f"{want.label}: reused, {what} {finished.run_id} did the same.")
         drop_left_behind(inputs, finished.run_id)
         test = task.test_of(finished.run_id)

@@ -15,7 +15,7 @@ from pipeline.hashing import digest, read_with_checksum, with_checksum
 from pipeline.stages.processes.workers import hold_lock
 from pipeline.stages.progress import say
 from pipeline.stages.study.plan import StudyPlan
-from pipeline.tracking.run_kinds import count_at_once, is_reproduction
+from pipeline.tracking.run_kinds import count_at_once, is_reproduction, is_trial
 from pipeline.tracking.runs import Run, RunLogger, RunStore, Tracker, close_unfinished, closing
 from pipeline.tracking.tags import Tag
 from pipeline.training.baselines.inputs import TrainingInputs
@@ -49,13 +49,18 @@ def find_finished(
     """
     tuned = tuned or {}
     for run in _find_equal(store, "train", inputs, precision, tuned):
-        if below in (None, run.parent_id):
+        if below in (None, _study_of(run, store)):
             return run
     for run in _find_equal(store, "trial", inputs, precision, tuned) if tuned and workers else ():
         is_alone = "cost/grid_points" not in run.metrics  # those that trained at once in one process are equal but for rounding
-        if is_alone and count_at_once(run) == workers and below in (None, store.get(run.parent_id or "").parent_id):
+        if is_alone and count_at_once(run) == workers and below in (None, _study_of(run, store)):
             return run
     return None
+
+
+def _study_of(run: Run, store: RunStore) -> str | None:
+    """The run that a training stands below; of a trial the one that its search does."""
+    return store.get(run.parent_id).parent_id if is_trial(run) and run.parent_id else run.parent_id
 
 
 def _find_equal(
