@@ -152,7 +152,7 @@ def _candidates(config: configs.CompareConfig, runs: list[Run], tracker: Tracker
 def _below(runs: Sequence[Run], study: Run, store: RunStore) -> list[Run]:
     """The trainings of a study, those that it took from earlier ones among them, called as this study calls them."""
     reused = reused_by(study, store)
-    trained = [run for run in runs if run.stage == "train"]
+    trained = [run for run in runs if was_trained_here(run)]
     own = [run for run in trained if run.parent_id == study.run_id]
     return own + [_called(run, reused[run.run_id]) for run in trained if run.run_id in reused]
 

@@ -26,6 +26,11 @@ def was_trained_here(run: Run) -> bool:
     return run.stage in ("train", "trial")
 
 
+def is_trial(run: Run) -> bool:
+    """Whether a search made the run, also if a study has taken it for the training of its seed since."""
+    return Tag.TRIAL in run.tags
+
+
 def is_external(run: Run) -> bool:
     """Whether the run holds the test of a model from elsewhere."""
     return run.stage == "evaluate" and run.tags.get("strategy") == EXTERNAL

@@ -28,7 +28,7 @@ from pipeline.data.token_losses import MOSTLY_UNKNOWN, UNKNOWN, explain_unknown
 from pipeline.evaluation.metric import ranking
 from pipeline.evaluation.statistics.chance import SWAPPED
 from pipeline.evaluation.statistics.intervals import smallest_accuracy_gap
-from pipeline.tracking.run_kinds import UNTUNED, name_with_seed, row_name
+from pipeline.tracking.run_kinds import UNTUNED, is_trial, name_with_seed, row_name
 from pipeline.tracking.runs import Run
 from pipeline.tracking.tags import Tag
 
@@ -107,8 +107,10 @@ def describe_seeds(selection: Selection) -> Iterator[str]:
         yield f"Planned and missing: {', '.join(selection.missing)}."
     yield from describe_unequal_seeds(selection)
     yield from describe_mixed_times(selection)
-    if selection.reused:
-        reused = [run for run in selection.kept if run.run_id in selection.reused]
+    taken = [run for run in selection.kept if run.run_id in selection.reused]
+    if trials := [name_with_seed(run) for run in taken if is_trial(run)]:
+        yield f"The best trial of its search, not trained again, as that would repeat it: {', '.join(trials)}."
+    if reused := [run for run in taken if not is_trial(run)]:
         counted = Counter(map(row_name, reused))
         names = [name_with_seed(run) for run in reused]
         if len(reused) > _NAMED_ONE_BY_ONE:

@@ -244,11 +244,8 @@ def _lines(plan: StudyPlan, inputs: TrainingInputs, store: RunStore, past: list[
         arguments = _describe_arguments(inputs)
     for training in plan.trainings(inputs):
         seed = str(training.config.seed)
-        finished = (
-            None
-            if plan.config.force
-            else find_finished(store, training, choose_precision(training.config.precision), tuned=tuned)
-        )
+        precision, at_once = choose_precision(training.config.precision), plan.config.workers
+        finished = None if plan.config.force else find_finished(store, training, precision, tuned=tuned, workers=at_once)
         step = find_interrupted(training)
         if finished:
             yield _Line(name, arguments, seed, f"reused: run {finished.run_id}", 0, None)
@@ -272,7 +269,7 @@ def _search_line(
     trials = min(affordable, search.space.size or affordable)
     count = max(int(trials) - settled, 0) + seeds
     begun = f", of which {settled} trials are there" if settled else ""
-    what = f"search with a budget of {budget}{begun}, then the winner with {seeds} seed(s)"
+    what = f"search with a budget of {budget}{begun}, then the winner with {seeds} seed(s); the best trial may be the first"
     return _Line(name, arguments, str(search.base.seed), what, count, seconds and seconds * count)
 
 

@@ -17,6 +17,7 @@ from pipeline.stages.study.plan import StudyPlan
 from pipeline.stages.study.resume import find_finished
 from pipeline.stages.study.tags import note_reused
 from pipeline.stages.study.tasks import EvaluationTask, TrainingTask
+from pipeline.tracking.run_kinds import is_trial
 from pipeline.tracking.runs import RunLogger, Tracker, close_unfinished
 from pipeline.tracking.tags import Tag
 from pipeline.training.baselines.inputs import TrainingInputs
@@ -95,7 +96,8 @@ class StudyLoop:
         config, inputs = self._plan.config, want.inputs
         precision = cast(Precision, inputs.config.precision)  # which the plan, or the search, has chosen and checked
         below = self._study.run_id if config.force else None
-        finished = find_finished(self._tracker, inputs, precision, tuned=want.tuned, below=below)
+        at_once = self._executor.workers
+        finished = find_finished(self._tracker, inputs, precision, tuned=want.tuned, below=below, workers=at_once)
         tags = {
             **want.tuned,
             "stage": "train",
@@ -110,7 +112,10 @@ class StudyLoop:
             return task
         if finished.parent_id != self._study.run_id:
             note_reused(self._study, self._tracker, finished.run_id, inputs.config.title)
-        say(f"{want.label}: reused, run {finished.run_id} did the same.")
+        if finished.stage == "trial":  # now it is the training of its seed, and queries for trainings shall find it
+            self._tracker.open_for_update(finished.run_id).set_tags({"stage": "train"})
+        what = "best trial" if is_trial(finished) else "run"
+        say(f"{want.label}: reused, {what} {finished.run_id} did the same.")
         drop_left_behind(inputs, finished.run_id)
         test = task.test_of(finished.run_id)
         return None if evaluate.is_done(test.config, finished, self._tracker) else test

@@ -1,4 +1,4 @@
-"""Reuse finished trainings, and resume the run of an interrupted study."""
+"""Reuse finished trainings and best trials, and resume the run of an interrupted study."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pipeline.hashing import digest, read_with_checksum, with_checksum
 from pipeline.stages.processes.workers import hold_lock
 from pipeline.stages.progress import say
 from pipeline.stages.study.plan import StudyPlan
-from pipeline.tracking.run_kinds import is_reproduction
+from pipeline.tracking.run_kinds import count_at_once, is_reproduction, is_trial
 from pipeline.tracking.runs import Run, RunLogger, RunStore, Tracker, close_unfinished, closing
 from pipeline.tracking.tags import Tag
 from pipeline.training.baselines.inputs import TrainingInputs
@@ -33,8 +33,9 @@ def find_finished(
     *,
     tuned: Mapping[str, str] | None = None,
     below: str | None = None,
+    workers: int | None = None,
 ) -> Run | None:
-    """The newest finished run that computed the same, its model still there.
+    """The newest finished run that computed the same, its model still there; else the best trial of the search that did.
 
     The same is: equal configuration, number of processes, data, base and code.
 
@@ -43,10 +44,31 @@ def find_finished(
     Args:
         tuned: Tags of the search that chose the settings: a row of the table tells settings of one budget from those of
             another, and from untuned ones.
-        below: Only runs of this parent.
+        below: Only runs of this parent, and trials of its searches.
+        workers: How many are trained at once: a trial counts if as many were. Without it none does.
     """
+    tuned = tuned or {}
+    for run in _find_equal(store, "train", inputs, precision, tuned):
+        if below in (None, _study_of(run, store)):
+            return run
+    for run in _find_equal(store, "trial", inputs, precision, tuned) if tuned and workers else ():
+        is_alone = "cost/grid_points" not in run.metrics  # those that trained at once in one process are equal but for rounding
+        if is_alone and count_at_once(run) == workers and below in (None, _study_of(run, store)):
+            return run
+    return None
+
+
+def _study_of(run: Run, store: RunStore) -> str | None:
+    """The run that a training stands below; of a trial the one that its search does."""
+    return store.get(run.parent_id).parent_id if is_trial(run) and run.parent_id else run.parent_id
+
+
+def _find_equal(
+    store: RunStore, stage: str, inputs: TrainingInputs, precision: Precision, tuned: Mapping[str, str]
+) -> Iterator[Run]:
+    """Finished runs of a stage that computed the same after the same budget, with their models; the newest first."""
     wanted: dict[str, str] = {
-        "stage": "train",
+        "stage": stage,
         "config_hash": inputs.config_hash(precision),
         Tag.NUM_PROCESSES: str(inputs.config.num_processes),  # with dropout another number is another draw
         "data_fingerprint": inputs.prepared.manifest.fingerprint,
@@ -58,12 +80,10 @@ def find_finished(
         if (
             run.status == "FINISHED"
             and not is_reproduction(run)
-            and all(run.tags.get(name) == (tuned or {}).get(name) for name in _BUDGET)
-            and below in (None, run.parent_id)
+            and all(run.tags.get(name) == tuned.get(name) for name in _BUDGET)
             and _holds_model(store, run)
         ):
-            return run
-    return None
+            yield run
 
 
 def _holds_model(store: RunStore, run: Run) -> bool:

@@ -59,7 +59,7 @@ def carry_out(monkeypatch, tmp_path):
     monkeypatch.setattr(loop, "drop_left_behind", lambda inputs, run_id: None)
     monkeypatch.setattr(loop.evaluate, "is_done", lambda config, run, tracker: "tested" in run.tags)
 
-    def find_finished(store, inputs, precision, *, tuned, below):
+    def find_finished(store, inputs, precision, *, tuned, below, workers):
         there = store.search({"config_hash": inputs.identity})
         return next((run for run in there if run.status == "FINISHED"), None)
 
