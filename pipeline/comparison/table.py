@@ -55,7 +55,7 @@ ANSWERING = {
     for prefix in ("", "merged_")
     for name in (
         *("latency_ms_median", "latency_ms_low", "latency_ms_high", "latency_ms_p99"),
-        *("predict_examples_per_second", "predict_batch_size"),
+        "predict_examples_per_second",
     )
 } | {name: f"cost/{name}" for name in ("predict_peak_cuda_mb", "predict_peak_rss_mb", "predict_disk_mb", "merged_disk_mb")}
 _EXTREMES = {"latency_ms_low": "min", "latency_ms_high": "max"}  # of several seeds; all else are means

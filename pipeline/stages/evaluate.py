@@ -36,7 +36,7 @@ from pipeline.stages.testing.transfer import (
     refuse_idle_transfer,
 )
 from pipeline.tracking import open_tracker
-from pipeline.tracking.run_kinds import EXTERNAL
+from pipeline.tracking.run_kinds import EXTERNAL, trains_no_encoder
 from pipeline.tracking.runs import Run, RunLogger, RunStore, Tracker, closing
 from pipeline.tracking.tags import Tag
 from pipeline.training.inference import TrainedModel
@@ -139,7 +139,7 @@ def _of_run(config: configs.EvaluateConfig, tracker: Tracker, parent_id: str | N
     check_data(trained, prepared)
     table = read_test(prepared, train_config.max_eval_samples, train_config.split_seed)
     transfer = _find_transfer(config, prepared, train_config.split_seed)
-    memory = begin_memory()
+    memory = begin_memory(encoder=not trains_no_encoder(trained))
     with tracker.open_model(trained.run_id) as folder, naming_damage(tracker, trained):
         model = load_model_folder(folder, train_config.acceleration, config.cache_dir)
         with closing(_start(trained, tracker, parent_id)) as logger:

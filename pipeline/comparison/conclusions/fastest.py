@@ -12,6 +12,8 @@ from pipeline.comparison.conclusions.phrases import enumerate_rows
 from pipeline.comparison.statistics import RowStatistics
 from pipeline.evaluation.statistics.intervals import Interval
 
+_BETWEEN_PROCESSES = 1.15
+"""How far medians of one model lay apart in processes of one machine, which the rounds of one process do not show."""
 _WAYS = {"": "", "merged_": ", with its adapters merged,"}
 
 
@@ -29,7 +31,8 @@ def say_fastest(rows: Sequence[RowStatistics], table: pd.DataFrame, candidates: 
     """Which of the candidates answer one text fastest; a sentence.
 
     The ranges from the quickest to the slowest round, over all seeds, decide: a row is slower where its range lies above that
-    of the row with the smallest median. Empty where a candidate was not measured, or not all were in one setting.
+    of the row with the smallest median by more than processes differ. Empty where a candidate was not measured, or not all
+    were in one setting.
 
     Args:
         candidates: Numbers of the rows that may be the best, that of the best score first.
@@ -42,7 +45,7 @@ def say_fastest(rows: Sequence[RowStatistics], table: pd.DataFrame, candidates: 
     fastest = min(answers, key=lambda answer: answer.milliseconds.value)
     if len(answers) == 1:
         return f"{_name(rows, fastest)} answers one text in {_say(fastest)}."
-    equal = [answer for answer in answers if answer.milliseconds.low <= fastest.milliseconds.high]
+    equal = [answer for answer in answers if answer.milliseconds.low <= _BETWEEN_PROCESSES * fastest.milliseconds.high]
     names = enumerate_rows(rows, [answer.row for answer in equal], "rows")
     if len(equal) == len(answers):
         medians = sorted(answer.milliseconds.value for answer in answers)
@@ -76,3 +79,9 @@ def _read(table: pd.DataFrame, number: int, way: str) -> Interval:
 def _say(answer: _Answer) -> str:
     value, low, high = answer.milliseconds.value, answer.milliseconds.low, answer.milliseconds.high
     return f"{value:.3g} ms ({low:.3g} to {high:.3g})"
+
+
+def describe_latency(table: pd.DataFrame, number: int) -> str:
+    """How long a row takes to answer one text, in its quicker way; empty where that was not measured."""
+    answer = _find_quickest(table, number)
+    return "" if answer is None else f"{answer.milliseconds.value:.3g} ms{' with its adapters merged' if answer.way else ''}"

@@ -6,6 +6,7 @@ import contextlib
 import copy
 import ctypes
 import dataclasses
+import importlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -33,8 +34,14 @@ def is_measured(run: Run) -> bool:
     return _MEASURED in run.metrics
 
 
-def begin_memory() -> MemoryMeter:
-    """A meter of what a model that is loaded from now on takes, of which freed memory of a training before is no part."""
+def begin_memory(encoder: bool = True) -> MemoryMeter:
+    """A meter of what a model that is loaded from now on takes: neither libraries nor what a training before has freed.
+
+    Args:
+        encoder: Whether the model has one, so that its libraries are needed.
+    """
+    for name in ("torch", "transformers", "peft") if encoder else ():
+        importlib.import_module(name)
     with contextlib.suppress(OSError, AttributeError):  # glibc alone keeps, and gives back, so much
         ctypes.CDLL("libc.so.6").malloc_trim(0)
     return MemoryMeter()
