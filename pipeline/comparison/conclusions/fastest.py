@@ -49,7 +49,10 @@ def say_fastest(rows: Sequence[RowStatistics], table: pd.DataFrame, candidates: 
     names = enumerate_rows(rows, [answer.row for answer in equal], "rows")
     if len(equal) == len(answers):
         medians = sorted(answer.milliseconds.value for answer in answers)
-        return f"No difference was shown in how fast {names} answer: one text in {medians[0]:.3g} to {medians[-1]:.3g} ms."
+        merged = [answer.row for answer in answers if answer.way]
+        ways = f" ({enumerate_rows(rows, merged, 'rows')} with adapters merged)" if merged else ""
+        between = f"{medians[0]:.3g} to {medians[-1]:.3g} ms"
+        return f"No difference was shown in how fast {names} answer{ways}: one text in {between}."
     those = enumerate_rows(rows, [answer.row for answer in answers], "rows")
     top = answers[0]
     against = f" instead of the {_say(top)} of {_name(rows, top).rstrip(',')}"

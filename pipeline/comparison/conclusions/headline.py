@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -24,12 +24,16 @@ class Headline:
     """Which to use; a sentence."""
     sure: tuple[str, ...]
     """How sure that is; sentences."""
-    costs: tuple[str, ...] = ()
-    """What it costs, a sentence a row; none where no row is named."""
+    costs: tuple[tuple[str, str], ...] = ()
+    """Name of a row, and what it costs, as the rest of a sentence; none where no row is named."""
 
 
-def write_headline(verdict: Verdict, statistics: Statistics, table: pd.DataFrame) -> Headline:
-    """The headline of a comparison: where the verdict names no best row, neither does this."""
+def write_headline(verdict: Verdict, statistics: Statistics, table: pd.DataFrame, unequal: Sequence[str] = ()) -> Headline:
+    """The headline of a comparison: where the verdict names no best row, neither does this.
+
+    Args:
+        unequal: In what the rows were not treated alike.
+    """
     rows, top = statistics.rows, verdict.top
     if top is None or verdict.ahead:
         return Headline("No strategy can be named as the best.", (verdict.sentences[0],))
@@ -42,8 +46,9 @@ def write_headline(verdict: Verdict, statistics: Statistics, table: pd.DataFrame
     else:
         answer = f"{name} is the only row that can be judged, so there is nothing to compare it with."
     priced = [top, *tied][:_MOST_PRICED]
-    costs = tuple(f"{rows[number].name} {said}." for number in priced if (said := _say_cost(table, number)))
-    return Headline(answer, tuple(_say_sure(verdict, statistics, top)), costs)
+    costs = tuple((rows[number].name, f"{said}.") for number in priced if (said := _say_cost(table, number)))
+    fairness = (f"The rows were {' and '.join(unequal)}, so the comparison is not fair.",) if unequal else ()
+    return Headline(answer, (*_say_sure(verdict, statistics, top), *fairness), costs)
 
 
 def _say_sure(verdict: Verdict, statistics: Statistics, top: int) -> Iterator[str]:
@@ -61,6 +66,8 @@ def _say_sure(verdict: Verdict, statistics: Statistics, top: int) -> Iterator[st
         yield f"Of what is shown to be worse, {rows[nearest].name} is nearest: by {say_lead(statistics, top, nearest)}."
     if row.seeds == 1:
         yield "With one seed that is said of the trained models; another seed may turn out otherwise."
+    elif row.seeds == 2:
+        yield "Two seeds hardly tell how much another would change."
     if verdict.unlearned:
         names = enumerate_rows(rows, verdict.unlearned)
         nothing = all(rows[number].learned_nothing for number in verdict.unlearned)

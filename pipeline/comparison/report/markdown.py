@@ -39,7 +39,7 @@ def render_markdown(content: ReportData, pictures: Collection[str]) -> str:
     lines += [
         as_plain(" ".join(found.sure)),
         "",
-        *(f"- {as_plain(line)}" for line in found.costs),
+        *(f"- **{as_plain(name)}** {as_plain(said)}" for name, said in found.costs),
         *([""] if found.costs else []),
     ]
     for section in list_sections(content):

@@ -11,6 +11,8 @@ from pipeline.comparison.report import tables
 from pipeline.comparison.report.blocks import Block, BulletList, Charts, Code, Collapsible, Conclusion, Paragraph, Section
 from pipeline.comparison.report.svg_charts import draw_calibration, draw_costs, draw_learning
 from pipeline.comparison.report.tables import ReportData
+from pipeline.comparison.row_names import group_runs
+from pipeline.comparison.selection import list_inequalities
 
 _MATRIX_CLASSES = 12  # of more, a matrix fits no page
 _OPEN_CHARTS = 6  # more of a kind are folded
@@ -19,7 +21,8 @@ _OPEN_CHARTS = 6  # more of a kind are folded
 def headline(content: ReportData) -> Headline:
     """The answer in plain words, with which the report begins."""
     found = find_verdict(content.table, content.selection, content.statistics)
-    return write_headline(found, content.statistics, content.table)
+    unequal = list_inequalities(group_runs(content.table, content.selection.kept))
+    return write_headline(found, content.statistics, content.table, unequal)
 
 
 def list_sections(content: ReportData) -> list[Section]:
