@@ -46,7 +46,8 @@ def write_headline(verdict: Verdict, statistics: Statistics, table: pd.DataFrame
     else:
         answer = f"{name} is the only row that can be judged, so there is nothing to compare it with."
     priced = [top, *tied][:_MOST_PRICED]
-    costs = tuple((rows[number].name, f"{said}.") for number in priced if (said := _say_cost(table, number)))
+    compared = _leave_out_unlike(table, priced)
+    costs = tuple((rows[number].name, f"{said}.") for number in priced if (said := _say_cost(compared, number)))
     fairness = (f"The rows were {' and '.join(unequal)}, so the comparison is not fair.",) if unequal else ()
     return Headline(answer, (*_say_sure(verdict, statistics, top), *fairness), costs)
 
@@ -74,6 +75,13 @@ def _say_sure(verdict: Verdict, statistics: Statistics, top: int) -> Iterator[st
         yield f"{names} did not learn{'' if nothing else ' with enough of the seeds'}."
     if verdict.untested:
         yield f"Nothing is said of {enumerate_rows(rows, verdict.untested)}, without predictions."
+
+
+def _leave_out_unlike(table: pd.DataFrame, numbers: Sequence[int]) -> pd.DataFrame:
+    """The table without times that these rows do not have from one setting: side by side they would be compared."""
+    times = {"setting": ["train_seconds"], "predict_setting": ["latency_ms_median", "merged_latency_ms_median"]}
+    unlike = [name for name in times if name in table and table[name].iloc[list(numbers)].nunique() > 1]
+    return table.drop(columns=[column for name in unlike for column in times[name]], errors="ignore")
 
 
 def _say_cost(table: pd.DataFrame, number: int) -> str:

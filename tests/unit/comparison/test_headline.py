@@ -89,3 +89,17 @@ def test_page_and_markdown_begin_with_it(make_content: MakeReportData) -> None:
     [heading] = re.findall("<h1>(.*?)</h1>", page)
     assert heading.startswith("Use ")
     assert text.startswith(f"# Results: a study\n\n**{heading}**\n")
+
+
+@pytest.mark.parametrize(("tag", "lacking"), [("hardware", "took"), ("fairtune.predict_setting", "answers")])
+def test_times_of_two_machines_do_not_stand_side_by_side(make_run: MakeRun, record: Record, tag: str, lacking: str) -> None:
+    latency = {f"cost/latency_ms_{name}": 5.0 for name in ("median", "low", "high", "p99")}
+    runs = [
+        make_run(name, metrics={"cost/train_seconds": 9.0, **latency}, tags={tag: machine})
+        for name, machine in (("full", "X"), ("lora", "Y"))
+    ]
+    table = build_table(runs)
+    statistics = compute_statistics(table, runs, record(runs, [0.9, 0.9]))
+    costs = " ".join(said for _, said in write_headline(reach_verdict(statistics, table), statistics, table).costs)
+    assert lacking not in costs
+    assert ("took" in costs) != ("answers" in costs)
