@@ -70,7 +70,7 @@ def _name(rows: Sequence[RowStatistics], answer: _Answer) -> str:
 
 def _find_quickest(table: pd.DataFrame, number: int) -> _Answer | None:
     found = [_Answer(number, way, _read(table, number, way)) for way in _WAYS]
-    measured = [answer for answer in found if not math.isnan(answer.milliseconds.high - answer.milliseconds.low)]
+    measured = [answer for answer in found if not any(map(math.isnan, vars(answer.milliseconds).values()))]
     return min(measured, key=lambda answer: answer.milliseconds.value, default=None)
 
 
