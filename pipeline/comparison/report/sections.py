@@ -59,8 +59,9 @@ def _trade_offs(content: ReportData) -> Iterator[Block]:
         if content.statistics.apart:
             judged += " A cross did not learn; where it lies beyond the others it stands at the edge."
         yield Paragraph(
-            f"Bars are 95 % intervals of {content.statistics.metric.label}, and the range of the cost over seeds (of latency, over rounds, too).{judged} "
-            "Times and memory compare on the same hardware, precision, batch size, processes and trainings at once only."
+            f"Bars are 95 % intervals of {content.statistics.metric.label}, and the range of the cost over seeds (of latency, "
+            f"over rounds, too).{judged} Times and memory compare on the same hardware, precision, batch size, processes and "
+            "trainings at once only."
         )
         yield Charts(draw_costs(content), "pareto")
 
