@@ -282,3 +282,19 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("store")
     MlflowClient(f"sqlite:///{folder / 'mlflow.db'}").search_experiments()
     return folder / "mlflow.db"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def short_timings() -> Iterator[None]:
+    """Time a few answers alone: most tests look at something else, and all that are evaluated wait for these."""
+    from pipeline.stages.testing import answering, timing
+
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (answering, timing):
+            patch.setattr(module, "TEXTS", 2)
+        patch.setattr(timing, "FEW_TEXTS", 2)
+        patch.setattr(timing, "ROUNDS", (2, 2))
+        patch.setattr(timing, "BATCHES", (4,))
+        patch.setattr(timing, "_FEWEST", 4)
+        patch.setattr(timing, "_MOST", 4)
+        yield

@@ -178,6 +178,23 @@ def describe_unlike_settings(rows: Mapping[str, Sequence[Run]]) -> Iterator[str]
             "trainings at once, acceleration, gradient checkpointing; the column setting says what differs). Times and memory "
             "compare within one setting only."
         )
+    if any(tell_predict_settings_apart(rows.values())):
+        yield (
+            "What answers cost was not measured in the same setting for all rows, or all seeds of a row (the column measured "
+            "on): latency, throughput and memory of answering compare within one setting only."
+        )
+
+
+def list_predict_settings(runs: Iterable[Run]) -> list[str]:
+    """In which settings it was measured what answers of the runs' models cost; each once, none where that was not."""
+    return sorted({run.tags[Tag.PREDICT_SETTING] for run in runs if Tag.PREDICT_SETTING in run.tags})
+
+
+def tell_predict_settings_apart(rows: Iterable[Sequence[Run]]) -> list[str]:
+    """The same of each row, several with a stroke between; empty where all rows that were measured agree."""
+    by_row = [list_predict_settings(runs) for runs in rows]
+    alike = len({setting for settings in by_row for setting in settings}) < 2
+    return ["" if alike else " / ".join(settings) for settings in by_row]
 
 
 _ONE_PROCESS, _ALONE, _ACCELERATED, _KEPT = "1 process", "1 at once", "accelerated", "no gradient checkpointing"

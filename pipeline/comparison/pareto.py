@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import pandas as pd
 from adjustText import adjust_text
@@ -14,13 +15,19 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
-from pipeline.comparison.comparability import list_settings
+from pipeline.comparison.comparability import list_predict_settings, list_settings
 from pipeline.comparison.plots import LIGHT, LONGEST_NAME, color_number, marker_of
 from pipeline.comparison.statistics import Statistics
 from pipeline.errors import shorten
 from pipeline.evaluation.statistics.intervals import Interval
 from pipeline.fonts import find_fonts
 from pipeline.tracking.runs import Run
+
+ListSettings: TypeAlias = Callable[[Sequence[Sequence[Run]]], list[list[str]]]
+
+
+def _list_predict_settings(rows: Sequence[Sequence[Run]]) -> list[list[str]]:
+    return [list_predict_settings(runs) for runs in rows]
 
 
 @dataclass(frozen=True)
@@ -31,16 +38,29 @@ class Cost:
     title: str
     metrics: tuple[str, ...]
     """Metrics that make it, added up; those that a run lacks count 0, but the first."""
-    depends_on_machine: bool = False
-    """Whether it can be compared only at the same hardware, precision and batch size."""
+    list_settings: ListSettings | None = None
+    """The settings of each row, within one of which it can be compared; None where the machine does not matter."""
+    bounds: tuple[str, ...] = ()
+    """Metrics of a run's own lowest and highest value, where it has any."""
+    instead: tuple[str, ...] = ()
+    """Metrics of value, lowest and highest of what may be used instead; without a run that has them there is no such cost."""
 
+
+_LATENCY = ("cost/latency_ms_median", "cost/latency_ms_low", "cost/latency_ms_high")
+_MERGED_LATENCY = ("cost/merged_latency_ms_median", "cost/merged_latency_ms_low", "cost/merged_latency_ms_high")
 
 COSTS = (
     Cost("trainable_percent", "trainable parameters (%)", ("model/trainable_percent",)),
-    Cost("peak_cuda_mb", "peak CUDA memory (MB)", ("cost/peak_cuda_mb",), True),
-    Cost("peak_rss_mb", "peak resident memory (MB)", ("cost/peak_rss_mb",), True),
-    Cost("seconds", "training time (s), once-only cost included", ("cost/train_seconds", "cost/cache_seconds"), True),
+    Cost("peak_cuda_mb", "peak CUDA memory (MB)", ("cost/peak_cuda_mb",), list_settings),
+    Cost("peak_rss_mb", "peak resident memory (MB)", ("cost/peak_rss_mb",), list_settings),
+    Cost("seconds", "training time (s), once-only cost included", ("cost/train_seconds", "cost/cache_seconds"), list_settings),
     Cost("artifact_mb", "saved model (MB)", ("cost/artifact_mb",)),
+    Cost("latency_ms", "time to answer one text (ms)", _LATENCY[:1], _list_predict_settings, _LATENCY[1:]),
+    Cost(
+        "merged_latency_ms",
+        "time to answer one text (ms), adapters merged",
+        *(_LATENCY[:1], _list_predict_settings, _LATENCY[1:], _MERGED_LATENCY),
+    ),
 )
 
 
@@ -78,17 +98,20 @@ def find_points(
     """
     by_id = {run.run_id: run for run in runs}
     members = [[by_id[run_id] for run_id in ids.split()] for ids in table["run_ids"]]
-    settings_by_row = list_settings(members)
     by_cost: dict[Cost, list[Point]] = {}
     for cost in COSTS:
+        if cost.instead and not any(cost.instead[0] in run.metrics for run in runs):
+            continue
+        settings_by_row = cost.list_settings(members) if cost.list_settings else [[""]] * len(members)
         points = []
         for row, mine in enumerate(members):
             quality = statistics.rows[row].score
             prices = [price for run in mine if (price := _price(run, cost)) is not None]
-            settings = settings_by_row[row] if cost.depends_on_machine else [""]
+            settings = settings_by_row[row]
             if quality is not None and prices and len(settings) == 1 and not statistics.rows[row].is_guess:
-                low, high = min(prices), max(prices)
-                mean = min(max(sum(prices) / len(prices), low), high)  # of equal ones it may be off by the last bit
+                low, high = min(price.low for price in prices), max(price.high for price in prices)
+                mean = sum(price.value for price in prices) / len(prices)
+                mean = min(max(mean, low), high)  # of equal ones it may be off by the last bit
                 points.append(Point(row, Interval(mean, low, high), quality, settings[0]))
         if points:
             by_cost[cost] = [_judge(point, points, statistics) for point in points] if ranked else points
@@ -97,11 +120,16 @@ def find_points(
     return by_cost
 
 
-def _price(run: Run, cost: Cost) -> float | None:
+def _price(run: Run, cost: Cost) -> Interval | None:
+    """A run's cost, with its own lowest and highest value where it has any."""
+    if cost.instead and all(name in run.metrics for name in cost.instead):
+        return Interval(*(run.metrics[name] for name in cost.instead))
     first, *more = cost.metrics
     if first not in run.metrics:
         return None
-    return run.metrics[first] + sum(run.metrics.get(name, 0.0) for name in more)
+    value = run.metrics[first] + sum(run.metrics.get(name, 0.0) for name in more)
+    low, high = (run.metrics.get(name, value) for name in cost.bounds or ("", ""))
+    return Interval(value, low, high)
 
 
 def _judge(point: Point, points: Sequence[Point], statistics: Statistics) -> Point:

@@ -16,9 +16,11 @@ from pipeline.comparison.comparability import (
     TRANSFERRED,
     count_seeds,
     describe_settings,
+    list_predict_settings,
     precision_of,
     spread,
     spread_columns,
+    tell_predict_settings_apart,
     tell_settings_apart,
     worst_column,
 )
@@ -47,6 +49,17 @@ from pipeline.tracking.run_kinds import (
 from pipeline.tracking.runs import Run
 from pipeline.tracking.tags import Tag
 
+# Column -> metric of what it costs to use a model, as it was saved and with its adapters merged.
+ANSWERING = {
+    f"{prefix}{name}": f"cost/{prefix}{name}"
+    for prefix in ("", "merged_")
+    for name in (
+        *("latency_ms_median", "latency_ms_low", "latency_ms_high", "latency_ms_p99"),
+        "predict_examples_per_second",
+    )
+} | {name: f"cost/{name}" for name in ("predict_peak_cuda_mb", "predict_peak_rss_mb", "predict_disk_mb", "merged_disk_mb")}
+_EXTREMES = {"latency_ms_low": "min", "latency_ms_high": "max"}  # of several seeds; all else are means
+
 # Column -> metric, in the order of the table.
 MEASURES = {
     "trainable_percent": "model/trainable_percent",
@@ -67,11 +80,13 @@ MEASURES = {
     "peak_cuda_mb": "cost/peak_cuda_mb",
     "peak_rss_mb": "cost/peak_rss_mb",
     "artifact_mb": "cost/artifact_mb",
+    **ANSWERING,
     "trainable_params": "model/trainable_params",
     "total_params": "model/total_params",
 }
 
 _OF_A_SETTING = ("train_seconds", "cache_seconds", "peak_cuda_mb", "peak_rss_mb")
+_OF_A_PREDICT_SETTING = tuple(name for name in ANSWERING if not name.endswith("disk_mb"))
 
 _LOSSES = ("texts_cut_percent", "tokens_cut_percent", "unknown_tokens_percent")
 _WORTH_SHOWING = 1.0  # percent of what is lost
@@ -137,13 +152,17 @@ _COSTS = {
     "peak_cuda_mb": ("CUDA MB", "{:.0f}"),
     "peak_rss_mb": ("RSS MB", "{:.0f}"),
     "artifact_mb": ("artifact MB", "{:.2f}"),
+    "predict_setting": ("measured on", "{}"),
+    "latency_ms_median": ("ms a text (p99)", "{:.2f} ({latency_ms_p99:.2f})"),
+    "merged_latency_ms_median": ("merged ms (p99)", "{:.2f} ({merged_latency_ms_p99:.2f})"),
+    "predict_examples_per_second": ("texts/s", "{:,.0f}"),
     "seeds": ("seeds", "{}"),
     "tuned": ("tuned", "{}"),
 }
 _TEXTS = frozenset(
     {
         *("entry", "strategy", "objective", "pooling", "changed_arguments", "model", "long_texts", "group", "learned"),
-        *("setting", "tuned"),
+        *("setting", "predict_setting", "tuned"),
     }
     | _UNLESS_LOGGED.keys()
 )
@@ -186,13 +205,18 @@ def build_table(
     frame = pd.DataFrame([_row(members, failed) for members in groups.values()])
     frame[COLUMN] = metric.name
     frame["setting"] = tell_settings_apart(groups.values())
+    frame["predict_setting"] = tell_predict_settings_apart(groups.values())
     empty = [name for name in MEASURES if frame[name].isna().all()]
     empty += [column for name in QUALITY if name in empty for column in spread_columns(name)]
     if frame["objective"].isin(["", _USUAL_OBJECTIVE]).all():
         empty += ["objective", "pooling"]
     if (frame["processes"] == 1).all():
         empty.append("processes")
-    empty += [name for name in (*_CHOICES, *_COUNTING, "compute_dtype", "setting") if frame[name].isin(["", _ALL, HEAD]).all()]
+    empty += [
+        name
+        for name in (*_CHOICES, *_COUNTING, "compute_dtype", "setting", "predict_setting")
+        if frame[name].isin(["", _ALL, HEAD]).all()
+    ]
     for name, usual in _UNLESS_LOGGED.items():
         frame[name] = frame[name].mask((frame[name] == "") & (frame["learning_rate"] != ""), usual)
     frame = frame.drop(columns=empty)
@@ -300,9 +324,11 @@ def _row(members: list[Run], failed: Sequence[Run]) -> dict[str, Any]:
     values = {
         column: pd.Series([run.metrics.get(metric) for run in members], dtype=float) for column, metric in MEASURES.items()
     }
-    measures = {column: series.mean() for column, series in values.items()}
+    measures = {column: series.agg(_EXTREMES.get(column.removeprefix("merged_"), "mean")) for column, series in values.items()}
     if len(describe_settings(members)) > 1:
         measures |= dict.fromkeys(_OF_A_SETTING, float("nan"))
+    if len(list_predict_settings(members)) > 1:
+        measures |= dict.fromkeys(_OF_A_PREDICT_SETTING, float("nan"))
     choices = {name: first.params.get(name, "") for name in _CHOICES}
     for name, default in _COUNTING.items():
         value = first.params.get(name, "")

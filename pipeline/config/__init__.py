@@ -33,6 +33,8 @@ from pipeline.config.fields import (
 )
 from pipeline.config.imbalance import ImbalanceConfig
 from pipeline.config.long_texts import LongTextsConfig
+from pipeline.config.measuring import MeasuringConfig as MeasuringConfig
+from pipeline.config.measuring import TransferConfig as TransferConfig
 from pipeline.config.reading import ReadingConfig as ReadingConfig
 from pipeline.config.stage import HEADINGS as HEADINGS
 from pipeline.config.stage import Data, Files, Model, MostUsed, Search, Training
@@ -281,21 +283,7 @@ class TuneConfig(TrainConfig, SearchConfig):
 
 
 @config_class
-class TransferConfig(StageConfig):
-    """Which second data set models are tested on, too."""
-
-    transfer_dataset: Annotated[str | None, Data(21)] = None
-    """A second data set, test-only: every model is scored on all its rows, too, or on its test part if it comes in parts."""
-    transfer_labels: Annotated[Names, Data(22)] = ()
-    """Classes of --transfer-dataset in the order of the first data set's, where their names differ."""
-    transfer_text_column: Annotated[str | None, Data(23)] = None
-    """Column of --transfer-dataset that holds the text; found by its usual names if not given."""
-    transfer_label_column: Annotated[str | None, Data(24)] = None
-    """Column of --transfer-dataset that holds the class; found by its usual names if not given."""
-
-
-@config_class
-class EvaluateConfig(TransferConfig, LongTextsConfig, SplitConfig):
+class EvaluateConfig(MeasuringConfig, LongTextsConfig, SplitConfig):
     """Score a trained run, or a model that was trained elsewhere, on test data; a run on other data, too."""
 
     run_id: Annotated[str | None, MostUsed(5)] = None
@@ -380,7 +368,7 @@ class ReproduceConfig(StageConfig):
 
 
 @config_class
-class MainConfig(TransferConfig, SearchConfig, ComparisonConfig):
+class MainConfig(MeasuringConfig, SearchConfig, ComparisonConfig):
     """The whole study of a recipe: prepare, tune if asked, train every strategy, evaluate, compare."""
 
     strategies: Annotated[Names, MostUsed(2)] = ()

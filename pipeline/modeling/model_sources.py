@@ -85,8 +85,12 @@ class ModelAddress:
         """
         if self.adapter:
             return self.adapter.sha256
+        return hash_files(self.files())
+
+    def files(self) -> list[Path]:
+        """All that decides what the model computes from a text: weights, `config.json` and tokenizer."""
         weights = [file for pattern in ("*.safetensors", "pytorch_model*.bin") for file in sorted(self.folder.glob(pattern))]
-        return hash_files([self.folder / "config.json", *weights, *tokenizer_files(self.folder)])
+        return [self.folder / "config.json", *weights, *tokenizer_files(self.folder)]
 
     def tokenizer_sha256(self) -> str:
         """SHA-256 over the tokenizer's files and `config.json`, which says of what kind it is."""

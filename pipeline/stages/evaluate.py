@@ -18,12 +18,13 @@ from pipeline.data.overlap.texts import overlap_metrics
 from pipeline.data.prepared import PreparedData, prepare
 from pipeline.errors import ConfigError, ModelError, enumerate_some
 from pipeline.evaluation.metric import LabelType, list_metrics
-from pipeline.evaluation.testing.scoring import read_test
+from pipeline.evaluation.testing.scoring import inputs_of, read_test
 from pipeline.given_paths import expand
 from pipeline.modeling.foreign_folders import find_trained_model
 from pipeline.modeling.merged_adapters import find_pretrained
 from pipeline.stages.progress import next_command, say, say_scores
 from pipeline.stages.run_record import check_data, check_finished, log_datasets, naming_damage, origin_tags, read_config
+from pipeline.stages.testing.answering import Answering, begin_memory, is_measured, list_files
 from pipeline.stages.testing.other_test import OF_DATA, find_other_test, run_other_test
 from pipeline.stages.testing.test import describe_part, log_test, scoring_version
 from pipeline.stages.testing.transfer import (
@@ -35,13 +36,13 @@ from pipeline.stages.testing.transfer import (
     refuse_idle_transfer,
 )
 from pipeline.tracking import open_tracker
-from pipeline.tracking.run_kinds import EXTERNAL
+from pipeline.tracking.run_kinds import EXTERNAL, trains_no_encoder
 from pipeline.tracking.runs import Run, RunLogger, RunStore, Tracker, closing
 from pipeline.tracking.tags import Tag
 from pipeline.training.inference import TrainedModel
-from pipeline.training.saved_model import load_foreign_model, load_model_folder
+from pipeline.training.saved_model import find_base, load_foreign_model, load_model_folder, read_record
 
-_WITH_A_RUN = ("run_id", "split_part", "force", *describe_fields(configs.TransferConfig))
+_WITH_A_RUN = ("run_id", "split_part", "force", *describe_fields(configs.MeasuringConfig))
 _LABEL_TYPES: tuple[LabelType, ...] = ("class", "multi", "score")
 
 
@@ -59,8 +60,13 @@ class EvaluateResult:
     """What they are of, where that is not all of the test part."""
 
 
-def run(config: configs.EvaluateConfig, tracker: Tracker | None = None, parent_id: str | None = None) -> EvaluateResult:
+def run(
+    config: configs.EvaluateConfig, tracker: Tracker | None = None, parent_id: str | None = None, at_once: int = 1
+) -> EvaluateResult:
     """Evaluate the run or the model that `config` names.
+
+    Args:
+        at_once: How many trainings and tests run at once, this one among them.
 
     Raises:
         InputError: There is no such run or model, or it does not fit the data.
@@ -69,11 +75,17 @@ def run(config: configs.EvaluateConfig, tracker: Tracker | None = None, parent_i
     refuse_idle_transfer(config)
     tracker = tracker or open_tracker()
     if config.run_id and (other := find_other_test(config, tracker)):
+        if "latency_seconds" in config.explicit:
+            raise ConfigError(
+                f"{flag('latency_seconds')} {config.latency_seconds:g}: what answers cost is measured with a run's own test, "
+                f"not on other data. Leave it out, or leave out {flag('dataset')} and {flag('split_part')}."
+            )
         measured = run_other_test(config, other, tracker, parent_id)
         result = EvaluateResult(measured.run_id, measured.test, on=measured.on)
         after = f"Run {measured.run_id} holds these scores of run {config.run_id}; no table takes them in."
     else:
-        result = _of_run(config, tracker, parent_id) if config.run_id else _of_model(config, tracker, parent_id)
+        of = _of_run if config.run_id else _of_model
+        result = of(config, tracker, parent_id, at_once)
         after = f"Run {result.run_id}. Next: {next_command('compare', tracker, study='all')}"
     scores = say_scores(result.test, list_metrics())
     recorded = " (recorded before; --force true measures again)" if result.recorded else ""
@@ -112,7 +124,7 @@ def _check(config: configs.EvaluateConfig) -> None:
         )
 
 
-def _of_run(config: configs.EvaluateConfig, tracker: Tracker, parent_id: str | None) -> EvaluateResult:
+def _of_run(config: configs.EvaluateConfig, tracker: Tracker, parent_id: str | None, at_once: int) -> EvaluateResult:
     began = time.perf_counter()
     trained = tracker.get(config.run_id or "")
     check_finished(trained)
@@ -127,11 +139,16 @@ def _of_run(config: configs.EvaluateConfig, tracker: Tracker, parent_id: str | N
     check_data(trained, prepared)
     table = read_test(prepared, train_config.max_eval_samples, train_config.split_seed)
     transfer = _find_transfer(config, prepared, train_config.split_seed)
+    memory = begin_memory(encoder=not trains_no_encoder(trained))
     with tracker.open_model(trained.run_id) as folder, naming_damage(tracker, trained):
         model = load_model_folder(folder, train_config.acceleration, config.cache_dir)
         with closing(_start(trained, tracker, parent_id)) as logger:
             _log_identity(logger, config, trained, prepared.manifest.fingerprint)
             target = tracker.open_for_update(trained.run_id)
+            if config.latency_seconds and (config.force or not is_measured(trained)):
+                files = list_files(folder, find_base(read_record(folder), config.cache_dir))
+                inputs = inputs_of(table)
+                Answering(model, inputs, files, config.latency_seconds, memory, at_once).measure(target, trained.name)
             if tested:
                 test = recorded
             else:
@@ -167,13 +184,15 @@ def is_evaluated(trained: Run, tracker: RunStore) -> bool:
 
 
 def is_done(config: configs.EvaluateConfig, trained: Run, tracker: RunStore) -> bool:
-    """Whether a run holds all that is asked for: its test result, and that on the second data set if there is one.
+    """Whether a run holds all that is asked for: its test result, what answers cost, and scores on a second data set.
 
     Raises:
         DataError: The second data set cannot be read.
     """
-    if config.transfer_dataset is None or not is_evaluated(trained, tracker):
-        return is_evaluated(trained, tracker)
+    if not is_evaluated(trained, tracker) or (config.latency_seconds and not is_measured(trained)):
+        return False
+    if config.transfer_dataset is None:
+        return True
     train_config = read_config(tracker, trained, config.cache_dir)
     classes = prepare(train_config.dataset, train_config)[0].manifest.classes
     return is_transferred(trained, config, classes, train_config.split_seed, scoring_version(trained))
@@ -186,9 +205,9 @@ def _find_transfer(config: configs.EvaluateConfig, prepared: PreparedData, split
     return find_transfer(config, prepared.manifest.classes, split_seed)
 
 
-def _of_model(config: configs.EvaluateConfig, tracker: Tracker, parent_id: str | None) -> EvaluateResult:
+def _of_model(config: configs.EvaluateConfig, tracker: Tracker, parent_id: str | None, at_once: int) -> EvaluateResult:
     name, dataset = config.model or "", config.dataset or ""
-    folder = expand(name)
+    folder, memory = expand(name), begin_memory()
     if trained := find_trained_model(folder) if folder.is_dir() else None:
         if config.model_labels:
             raise ConfigError(f"--model-labels: {name} was trained here and knows its classes. Leave --model-labels out.")
@@ -201,6 +220,7 @@ def _of_model(config: configs.EvaluateConfig, tracker: Tracker, parent_id: str |
             )
         prepared, _ = prepare(dataset, config)
         model: TrainedModel = load_model_folder(trained, cache_dir=config.cache_dir)
+        files = list_files(trained, find_base(read_record(trained), config.cache_dir))
         _check_fits(name, model.problem, dataset, prepared.manifest.problem)
     else:
         refuse_idle_overlap(config.explicit, [config.long_texts])
@@ -208,6 +228,7 @@ def _of_model(config: configs.EvaluateConfig, tracker: Tracker, parent_id: str |
         address.encoder  # noqa: B018  # an unknown architecture is refused before any data is read
         prepared, _ = prepare(dataset, config)
         reading, problem = LongTextReading.of(config), prepared.manifest.problem
+        files = address.files()
         model, note = load_foreign_model(address, problem, config.max_length, config.model_labels, reading)
         for line in filter(None, (address.note, note)):
             say(line)
@@ -219,6 +240,8 @@ def _of_model(config: configs.EvaluateConfig, tracker: Tracker, parent_id: str |
         _log_identity(logger, config, None, prepared.manifest.fingerprint)
         logger.set_tags({"strategy": EXTERNAL})
         logger.log_metrics(model.size_metrics)
+        if config.latency_seconds:
+            Answering(model, inputs_of(table), files, config.latency_seconds, memory, at_once).measure(logger, title)
         # Whoever trained it may have had the same train part; its row must carry the same warning as those beside it.
         logger.log_metrics(overlap_metrics({"train/test": prepared.manifest.overlap["train/test"]}))
         test = _test(model, prepared, table, logger, title)

@@ -84,7 +84,7 @@ def run(config: configs.ReproduceConfig, tracker: Tracker | None = None, parent_
             )
             trained = _train(original, again, tracker, logger.run_id)
             if has_test_result(original):
-                tested = configs.EvaluateConfig(run_id=trained.run_id, cache_dir=config.cache_dir)
+                tested = configs.EvaluateConfig(run_id=trained.run_id, cache_dir=config.cache_dir, latency_seconds=0)
                 evaluate.run(tested, tracker, logger.run_id)
             made = tracker.get(trained.run_id)
             reproduction = compare_trainings(_read_outcome(tracker, original), _read_outcome(tracker, made), config.tolerance)

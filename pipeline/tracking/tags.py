@@ -36,6 +36,7 @@ class Tag(StrEnum):
     HARDWARE = f"{PREFIX}hardware"
     NUM_PROCESSES = f"{PREFIX}num_processes"
     WORKERS = f"{PREFIX}workers"
+    PREDICT_SETTING = f"{PREFIX}predict_setting"
     FROZEN_PREFIX_CACHE = f"{PREFIX}frozen_prefix_cache"
     TRANSFER_DATASET = f"{PREFIX}transfer_dataset"
     TRANSFER_FINGERPRINT = f"{PREFIX}transfer_fingerprint"
@@ -68,7 +69,7 @@ class Tag(StrEnum):
 _NAMED = {"reused": Tag.REUSED, "not_run": Tag.NOT_RUN}
 _NUMBERED = {"planned": Tag.PLANNED, "doubt": Tag.DOUBTS}
 """In older stores a tag for each thing: `reused/RUN_ID`, `doubt/0`, `doubt/1`, ..."""
-_NEWER = (Tag.WORKERS,)
+_NEWER = (Tag.WORKERS, Tag.PREDICT_SETTING)
 """Had no other name: whatever is called so is somebody else's."""
 _PLAIN = {tag.removeprefix(PREFIX): str(tag) for tag in Tag if tag not in (*_NAMED.values(), *_NUMBERED.values(), *_NEWER)}
 

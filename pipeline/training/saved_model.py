@@ -267,8 +267,8 @@ def load_model_folder(folder: Path, acceleration: tuple[str, ...] = (AUTO,), cac
         return _load_baseline(folder, record)
     from safetensors.torch import load_file
 
-    below = record.adapter_base
-    address = find_pretrained(record.base, record.base_revision, below, cache_dir, record.adapter_base_revision)
+    address = find_base(record, cache_dir)
+    assert address is not None  # the record names one
     if address.sha256() != record.base_sha256:
         raise ModelError(
             f"{folder}: was fine-tuned from a base with SHA-256 {record.base_sha256[:12]}..., but {address.folder} holds "
@@ -293,6 +293,18 @@ def load_model_folder(folder: Path, acceleration: tuple[str, ...] = (AUTO,), cac
     tokenizer = load_tokenizer(address)
     reading = LongTextReading(record.long_texts, record.window_overlap)
     return FineTunedModel(built.model, tokenizer, objective, task, record.max_length, context.encoder, acceleration, reading)
+
+
+def find_base(record: ModelRecord, cache_dir: str | None = None) -> ModelAddress | None:
+    """The base that a record names; None of a model without one.
+
+    Raises:
+        ModelError: It is gone.
+    """
+    if not record.base:
+        return None
+    below = record.adapter_base
+    return find_pretrained(record.base, record.base_revision, below, cache_dir, record.adapter_base_revision)
 
 
 def _load_baseline(folder: Path, record: ModelRecord) -> BaselineModel:

@@ -9,6 +9,7 @@ import pytest
 import torch
 import yaml
 
+from pipeline.comparison.table import ANSWERING
 from pipeline.config import CompareConfig, MainConfig
 from pipeline.stages import compare, main
 from pipeline.stages.study import loop
@@ -17,9 +18,10 @@ from pipeline.tracking.tags import CHECKSUM, Tag
 
 pytestmark = pytest.mark.usefixtures("blank_pictures")
 
-OF_THE_MOMENT = {"run_ids", "train_seconds", "cache_seconds", "peak_rss_mb"}
+OF_THE_MOMENT = {"run_ids", "train_seconds", "cache_seconds", "peak_rss_mb", *ANSWERING}
 OF_AN_ATTEMPT = {
     Tag.WORKERS,
+    Tag.PREDICT_SETTING,
     Tag.PROCESS,
     Tag.FROZEN_PREFIX_CACHE,  # who needs it first builds it
     "git_commit",  # a process asks once, and another test may have changed a file then

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from pipeline.comparison.conclusions.fastest import say_fastest
 from pipeline.comparison.conclusions.phrases import MOST_NAMED, Unit, enumerate_rows, list_names, say_lead, tell_apart
 from pipeline.comparison.conclusions.wording import wording
 from pipeline.comparison.pair_tests import HOLM, PairTest
@@ -84,7 +85,8 @@ def reach_verdict(
     ranking = _Ranking(statistics, table, top, ahead, tied, behind, unlearned, untested)
     baseline = _say_against_baseline(statistics)
     rank = _joined(ranking.rank(), baseline, *ranking.against_intervals(), not_learned)
-    return Verdict(top, ahead, tied, behind, untested, (rank, ranking.cost(), limits), unlearned)
+    cost = _joined(ranking.cost(), say_fastest(rows, table, [top, *ahead, *tied]))
+    return Verdict(top, ahead, tied, behind, untested, (rank, cost, limits), unlearned)
 
 
 _OF_SCORES = (

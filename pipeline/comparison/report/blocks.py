@@ -46,6 +46,13 @@ class Paragraph:
 
 
 @dataclass(frozen=True)
+class Conclusion:
+    """What follows from the figures, a paragraph each, set off from the rest."""
+
+    paragraphs: Sequence[str]
+
+
+@dataclass(frozen=True)
 class BulletList:
     """A list."""
 
@@ -83,7 +90,7 @@ class Collapsible:
     blocks: Sequence[Block]
 
 
-Block: TypeAlias = Paragraph | BulletList | Table | Code | Charts | Collapsible
+Block: TypeAlias = Paragraph | Conclusion | BulletList | Table | Code | Charts | Collapsible
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import resources
 
 from pipeline.comparison.plots import style_sheet
-from pipeline.comparison.report.sections import list_sections, verdict
+from pipeline.comparison.report.sections import headline, list_sections
 from pipeline.comparison.report.tables import ReportData
 
 
@@ -17,7 +17,7 @@ def render_page(content: ReportData) -> str:
     environment = Environment(loader=templates, autoescape=True, undefined=StrictUndefined)
     return environment.get_template("page.html").render(
         title=content.title,
-        verdict=verdict(content),
+        headline=headline(content),
         sections=list_sections(content),
         style=f"{style_sheet()}\n{_read('page.css')}",
         script=_read("page.js"),

@@ -7,8 +7,19 @@ from collections.abc import Collection, Iterator
 
 from tabulate import tabulate
 
-from pipeline.comparison.report.blocks import Block, BulletList, Cell, Charts, Code, Collapsible, Paragraph, Section, Table
-from pipeline.comparison.report.sections import list_sections, verdict
+from pipeline.comparison.report.blocks import (
+    Block,
+    BulletList,
+    Cell,
+    Charts,
+    Code,
+    Collapsible,
+    Conclusion,
+    Paragraph,
+    Section,
+    Table,
+)
+from pipeline.comparison.report.sections import headline, list_sections
 from pipeline.comparison.report.tables import ReportData
 from pipeline.errors import printable
 
@@ -23,9 +34,14 @@ def render_markdown(content: ReportData, pictures: Collection[str]) -> str:
         pictures: Names of those that lie beside it.
     """
     left = dict.fromkeys(pictures)
-    lines = [f"# Results: {as_plain(content.title)}", ""]
-    for sentence in verdict(content):
-        lines += [as_plain(sentence), ""]
+    found = headline(content)
+    lines = [f"# Results: {as_plain(content.title)}", "", f"**{as_plain(found.answer)}**", ""]
+    lines += [
+        as_plain(" ".join(found.sure)),
+        "",
+        *(f"- **{as_plain(name)}** {as_plain(said)}" for name, said in found.costs),
+        *([""] if found.costs else []),
+    ]
     for section in list_sections(content):
         lines += _render_section(section, left)
     if left:  # those that no section shows
@@ -44,6 +60,8 @@ def _render_block(block: Block, pictures: dict[str, None]) -> Iterator[str]:
     match block:
         case Paragraph(text):
             yield as_plain(text)
+        case Conclusion(paragraphs):
+            yield "\n\n".join(map(as_plain, paragraphs))
         case BulletList(lines):
             yield from (f"- {as_plain(line)}" for line in lines)
         case Code(text):

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from pipeline.comparison.conclusions.caveats import find_verdict, list_caveats
+from pipeline.comparison.conclusions.headline import Headline, write_headline
 from pipeline.comparison.data_audit import say_overlap
 from pipeline.comparison.report import tables
-from pipeline.comparison.report.blocks import Block, BulletList, Charts, Code, Collapsible, Paragraph, Section
+from pipeline.comparison.report.blocks import Block, BulletList, Charts, Code, Collapsible, Conclusion, Paragraph, Section
 from pipeline.comparison.report.svg_charts import draw_calibration, draw_costs, draw_learning
 from pipeline.comparison.report.tables import ReportData
+from pipeline.comparison.row_names import group_runs
+from pipeline.comparison.selection import list_inequalities
 
 _MATRIX_CLASSES = 12  # of more, a matrix fits no page
 _OPEN_CHARTS = 6  # more of a kind are folded
 
 
-def verdict(content: ReportData) -> Sequence[str]:
-    """Three sentences that follow from the figures."""
-    return find_verdict(content.table, content.selection, content.statistics).sentences
+def headline(content: ReportData) -> Headline:
+    """The answer in plain words, with which the report begins."""
+    found = find_verdict(content.table, content.selection, content.statistics)
+    unequal = list_inequalities(group_runs(content.table, content.selection.kept))
+    return write_headline(found, content.statistics, content.table, unequal)
 
 
 def list_sections(content: ReportData) -> list[Section]:
-    """The report below its verdict."""
+    """The report below its headline."""
     sections = {
         "Results": _results(content),
         "What quality costs": _trade_offs(content),
@@ -38,9 +43,11 @@ def list_sections(content: ReportData) -> list[Section]:
 
 
 def _results(content: ReportData) -> Iterator[Block]:
-    """The table, and what must be said about it."""
+    """The table, what follows from it, and what must be said about it."""
     yield tables.results(content)
-    said = set(verdict(content))
+    sentences = find_verdict(content.table, content.selection, content.statistics).sentences
+    yield Conclusion(sentences)
+    said = set(sentences)
     yield BulletList([line for line in list_caveats(content.table, content.selection, content.statistics) if line not in said])
 
 
@@ -52,8 +59,9 @@ def _trade_offs(content: ReportData) -> Iterator[Block]:
         if content.statistics.apart:
             judged += " A cross did not learn; where it lies beyond the others it stands at the edge."
         yield Paragraph(
-            f"Bars are 95 % intervals of {content.statistics.metric.label}, and the range of the cost over seeds.{judged} "
-            "Times and memory compare on the same hardware, precision, batch size, processes and trainings at once only."
+            f"Bars are 95 % intervals of {content.statistics.metric.label}, and the range of the cost over seeds (of latency, "
+            f"over rounds, too).{judged} Times and memory compare on the same hardware, precision, batch size, processes and "
+            "trainings at once only."
         )
         yield Charts(draw_costs(content), "pareto")
 

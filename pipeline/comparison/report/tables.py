@@ -38,7 +38,10 @@ from pipeline.tracking.runs import Run, RunStore
 _HARDEST = 20
 _CLASSES = 12  # more fit no page; those that are hardest are shown
 _DARKEST = 0.8  # a number must stay readable
-_COSTS = ("trainable_percent", "setting", "train_seconds", "cache_seconds", "peak_cuda_mb", "peak_rss_mb", "artifact_mb")
+_COSTS = (
+    *("trainable_percent", "setting", "train_seconds", "cache_seconds", "peak_cuda_mb", "peak_rss_mb", "artifact_mb"),
+    *("predict_setting", "latency_ms_median", "merged_latency_ms_median", "predict_examples_per_second"),
+)
 
 
 @dataclass(frozen=True)

@@ -23,14 +23,18 @@ def read_test(prepared: PreparedData, limit: int | None, seed: int) -> pd.DataFr
     return table.iloc[choose_sample(len(table), limit, seed)].reset_index(drop=True)
 
 
+def inputs_of(table: pd.DataFrame) -> list[Input]:
+    """What a model is asked of each row: a text, or a pair of them."""
+    return list(zip(*(table[name] for name in (TEXT, PAIR)), strict=True)) if PAIR in table else table[TEXT].tolist()
+
+
 def score_test(task: Task, answer: Answer, table: pd.DataFrame, classes: list[str], title: str) -> EvaluationReport:
     """Scores, tables and pictures of a model's predictions for the texts.
 
     Args:
         classes: In the order of the labels of `table`.
     """
-    inputs = list(zip(*(table[name] for name in (TEXT, PAIR)), strict=True)) if PAIR in table else table[TEXT].tolist()
-    return task.test(inputs, table[LABEL].to_numpy(), answer, classes, title)
+    return task.test(inputs_of(table), table[LABEL].to_numpy(), answer, classes, title)
 
 
 def score_transfer(

@@ -51,7 +51,7 @@ class StudyLoop:
     def __init__(self, plan: StudyPlan, executor: Executor, tracker: Tracker, study: RunLogger) -> None:
         """Begin with nothing done."""
         self._plan, self._executor, self._tracker, self._study = plan, executor, tracker, study
-        options = describe_fields(configs.TransferConfig).keys() - {"explicit"}
+        options = describe_fields(configs.MeasuringConfig).keys() - {"explicit"}
         self._test = configs.EvaluateConfig(**{name: value for name, value in as_dict(plan.config).items() if name in options})
         self._running: dict[int, TrainingTask | EvaluationTask] = {}
         """Place among the wanted -> what of it is at work."""

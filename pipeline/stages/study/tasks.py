@@ -31,6 +31,8 @@ class EvaluationTask:
     parent_id: str
     num_processes: int
     """Those of the training: of the devices that it had, the test has the first."""
+    at_once: int = 1
+    """How many tasks run at once: what answering costs depends on it."""
 
     @property
     def tags(self) -> Mapping[str, str]:
@@ -39,7 +41,7 @@ class EvaluationTask:
 
     def run(self) -> str:
         """Test the run, unless that was done."""
-        return evaluate.run(self.config, parent_id=self.parent_id).run_id
+        return evaluate.run(self.config, parent_id=self.parent_id, at_once=self.at_once).run_id
 
     def again(self) -> EvaluationTask:
         """As it is: a test is begun anew."""
@@ -81,7 +83,8 @@ class TrainingTask:
     def test_of(self, run_id: str) -> EvaluationTask:
         """The test of a run that did this training."""
         config = dataclasses.replace(self.test, run_id=run_id)
-        return EvaluationTask(self.number, f"test of {self.label}", config, self.parent_id, self.num_processes)
+        at_once = int(self.tags[Tag.WORKERS])
+        return EvaluationTask(self.number, f"test of {self.label}", config, self.parent_id, self.num_processes, at_once)
 
     def again(self) -> TrainingTask:
         """The same, which first looks what was done."""

@@ -99,12 +99,13 @@ def test_marks_can_be_reached_by_keyboard_and_say_what_they_are(content: ReportD
     assert focusable == len(marks) > 0
 
 
-def test_the_verdict_comes_first_and_is_not_said_twice(content: ReportData) -> None:
+def test_the_answer_comes_first_then_the_table_then_the_verdict_which_is_not_said_twice(content: ReportData) -> None:
     text = render_page(content)
-    sentence = re.search(r'class="verdict" aria-label="Verdict"><p>(.*?)</p>', text)
+    sentence = re.search(r'class="verdict" role="note" aria-label="Verdict"><p>(.*?)</p>', text)
     assert sentence is not None
     assert text.count(sentence.group(1)) == 1
-    assert text.index('class="verdict"') < text.index("<h2>Results")
+    places = ["<h1>Use full", "<dt>How sure", "<dt>At what cost", "<h2>Results", "<table", sentence.group(1)]
+    assert [text.index(place) for place in places] == sorted(text.index(place) for place in places)
 
 
 def test_one_row_without_predictions_is_a_page_too(make_run: MakeRun) -> None:

@@ -90,4 +90,4 @@ def test_only_a_shown_difference_dominates_and_machines_are_not_mixed(make_run: 
     panels = [axes.get_xlabel() for axes in draw_pareto(points, statistics).axes if axes.axison]
     assert len(panels) == 6, "what depends on the machine has a panel for each"
     assert [label.split("\n")[1].split(",")[0] for label in panels if "\n" in label] == ["here", "there"] * 2
-    assert len(COSTS) == 5
+    assert len(COSTS) == 7
