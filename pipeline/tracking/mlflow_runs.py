@@ -20,22 +20,24 @@ from mlflow.tracking import MlflowClient
 
 from pipeline.errors import RunError, StoreError, hide_credentials
 from pipeline.interruption import held
+from pipeline.tracking import views
 from pipeline.tracking.abandoned import describe_process, is_gone
 from pipeline.tracking.mlflow_logger import MlflowLogger, local_folder
 from pipeline.tracking.retrying_client import RetryingClient, environment, store_error, store_errors
 from pipeline.tracking.runs import Run, RunLogger, Status, check_artifact, is_intact, note_opened, only_folder
 from pipeline.tracking.sql_reader import SqlReader, StoredRun, open_reader
 from pipeline.tracking.store_file import database_file, ensure_store
-from pipeline.tracking.tags import TEXT_LIMIT, Tag, under_former_names
+from pipeline.tracking.tags import DESCRIPTION, TEXT_LIMIT, Tag, under_former_names
 
 EXPERIMENT = "fairtune"
 # What the MLflow UI shows of an experiment, and of which kind it takes it to be.
 _EXPERIMENT_TAGS = {
     "mlflow.experimentKind": "custom_model_development",
-    "mlflow.note.content": (
+    DESCRIPTION: (
         "Runs of fairtune. Open the newest one whose name begins with `study`: its description is the verdict, its metrics are "
         "the rows of the table.\n\nBelow it stand its trainings, their tests, and the run `compare-...` with `report.html`."
     ),
+    views.TAG: views.describe_view(),
 }
 # Unless an address says so, or the browser remembers it, MLflow 3.17 opens a page for language-model applications, which has
 # nothing to show, whatever the experiment's kind.

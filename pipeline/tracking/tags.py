@@ -20,6 +20,8 @@ CHECKSUM = f"{PREFIX}sha256/"
 """Before the path of a text artifact. A tag each: several stages write texts to one run, and none reads the others' first."""
 TEXT_LIMIT = 4000
 """Characters of a tag that every backend takes."""
+DESCRIPTION = "mlflow.note.content"
+"""What the MLflow UI shows as the description of a run or an experiment, read as Markdown."""
 
 
 class Tag(StrEnum):
