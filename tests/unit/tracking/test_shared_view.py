@@ -4,13 +4,13 @@ import json
 import re
 from pathlib import Path
 
-from pipeline.tracking.views import KEY, TAG, describe_view
+from pipeline.tracking.tags import EXPERIMENT_TAGS, VIEW
 
 ROOT = Path(__file__).parents[3]
 
 
 def test_its_columns_are_documented_metrics_and_options():
-    view = json.loads(describe_view())
+    view = json.loads(EXPERIMENT_TAGS[f"mlflow.sharedViewState.{VIEW}"])
     names = [re.fullmatch(r"(metrics|params)\.`(.+)`", column).groups() for column in view["selectedColumns"]]
     assert len(names) > 5
     runs = (ROOT / "docs" / "reference" / "runs.md").read_text(encoding="utf-8")
@@ -23,5 +23,4 @@ def test_its_columns_are_documented_metrics_and_options():
 
 def test_the_documented_address_opens_it():
     page = (ROOT / "docs" / "how-to" / "mlflow.md").read_text(encoding="utf-8")
-    assert f"?viewStateShareKey={KEY}&" in page
-    assert TAG == f"mlflow.sharedViewState.{KEY}"
+    assert f"?viewStateShareKey={VIEW}&" in page
