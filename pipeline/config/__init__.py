@@ -193,6 +193,9 @@ class FitConfig(ImbalanceConfig, EncoderConfig):
     """Compute the frozen lower layers' activations once, and keep them on disk for all epochs, trials and seeds."""
     frozen_prefix_cache_gb: Annotated[Rate, OfEncoder(), Operational(), Files(8)] = 20.0
     """Disk limit of that cache in GiB (least recently used entries are evicted); what does not fit is computed per batch."""
+    system_metrics: Annotated[bool, Operational(), Files(10)] = False
+    """Record what the machine does while a model trains, every ten seconds: processor, memory, disk, network and, where
+    nvidia-ml-py is installed, GPU. MLflow shows it under "System metrics"."""
     acceleration: Annotated[Switches, OfEncoder(), Training(8)] = ("auto",)
     """What makes steps faster. auto: all that applies; off: nothing; or only some of attention_kernels, attention_masks,
     cuda_graphs, first_token, fused_lora, quick_dropout, reduced_embeddings. Results are equal but for rounding, and but for

@@ -39,12 +39,12 @@ from pipeline.errors import DamageError, RunError, hide_credentials
 from pipeline.stages.progress import say
 from pipeline.stages.run_record import fetch_model, origin_tags
 from pipeline.stages.study.export_folder import check_export_folder, exporting
-from pipeline.stages.study.tags import DESCRIPTION, doubts_in, note_outcome, planned_in, reused_by, unfit_in
+from pipeline.stages.study.tags import doubts_in, note_outcome, planned_in, reused_by, unfit_in
 from pipeline.stages.testing.test import describe_part
 from pipeline.tracking import open_tracker
 from pipeline.tracking.run_kinds import label_type_of, name_with_seed, row_name, short_name, trains_no_encoder, was_trained_here
 from pipeline.tracking.runs import Run, RunStore, Tracker, closing
-from pipeline.tracking.tags import Tag
+from pipeline.tracking.tags import DESCRIPTION, Tag
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import inspect
 import json
 import time
 from collections.abc import Iterator, Mapping
@@ -27,7 +28,7 @@ from pipeline.strategies.parameter_plan import ParameterPlan
 from pipeline.tracking.provenance import environment, git_commit, hardware
 from pipeline.tracking.run_kinds import was_trained_here
 from pipeline.tracking.runs import Run, RunLogger, RunStore
-from pipeline.tracking.tags import Tag
+from pipeline.tracking.tags import DESCRIPTION, Tag
 from pipeline.training.baselines.inputs import TrainingInputs
 from pipeline.training.meters import MIB
 from pipeline.training.plan import FitResult
@@ -36,8 +37,9 @@ from pipeline.training.saved_model import check_model_folder
 
 
 def origin_tags(stage: str, config: StageConfig, data_fingerprint: str) -> dict[str, str]:
-    """The tags that name a run's stage, data, configuration and commit."""
+    """The tags that name a run's stage, data, configuration and commit, and say what the stage does."""
     return {
+        DESCRIPTION: " ".join((inspect.getdoc(type(config)) or "").partition("\n\n")[0].split()),
         "stage": stage,
         "data_fingerprint": data_fingerprint,
         "config_hash": digest(identify(config)),
@@ -76,7 +78,7 @@ def log_start(inputs: TrainingInputs, logger: RunLogger, precision: Precision, t
             "git_commit": git_commit(),
             Tag.CODE_VERSION: inputs.code_version,
             Tag.HARDWARE: hardware(),
-            "mlflow.note.content": f"{inputs.strategy.summary()}{base} data: {config.dataset}.{chosen}",
+            DESCRIPTION: f"{inputs.strategy.summary()}{base} data: {config.dataset}.{chosen}",
             **{tag: value for tag, value in named.items() if value},
             **tags,
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -109,7 +110,8 @@ def run(
         job = _Job(
             inputs, attempt, tracker, precision, replay, began, tags or {}, model_folder, stop_rule, fit_with, parent_id is None
         )
-        with closing(logger, then=attempt.checkpoints.delete):
+        watching = logger.watch_system() if inputs.config.system_metrics else contextlib.nullcontext()
+        with closing(logger, then=attempt.checkpoints.delete), watching:
             attempt.note(logger.run_id, precision, inputs.code_version)
             try:
                 count = inputs.config.num_processes

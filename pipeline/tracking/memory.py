@@ -200,6 +200,10 @@ class MemoryLogger:
         """Record which data went in."""
         self.tracker.datasets[self.run_id].append({"name": name, "source": source, "sha256": sha256, "context": context})
 
+    def watch_system(self) -> AbstractContextManager[None]:
+        """Nothing is recorded."""
+        return contextlib.nullcontext()
+
     def finish(self, status: Status, detail: str = "") -> None:
         """Close the run."""
         if detail:

@@ -153,6 +153,18 @@ class MlflowLogger:
         with self._writing():
             self.client.log_inputs(self.run_id, [entry])
 
+    @contextlib.contextmanager
+    def watch_system(self) -> Iterator[None]:
+        """Record what the machine does, from a thread of MLflow's; it ends by itself where the store is away."""
+        from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+        monitor = SystemMetricsMonitor(self.run_id, resume_logging=True, tracking_uri=self.client.tracking_uri)
+        monitor.start()
+        try:
+            yield
+        finally:
+            monitor.finish()
+
     def finish(self, status: Status, detail: str = "") -> None:
         """Close the run; one that is FINISHED has its artifacts on the disk: what it was made from is deleted then."""
         with self._writing():

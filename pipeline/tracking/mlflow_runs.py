@@ -26,17 +26,9 @@ from pipeline.tracking.retrying_client import RetryingClient, environment, store
 from pipeline.tracking.runs import Run, RunLogger, Status, check_artifact, is_intact, note_opened, only_folder
 from pipeline.tracking.sql_reader import SqlReader, StoredRun, open_reader
 from pipeline.tracking.store_file import database_file, ensure_store
-from pipeline.tracking.tags import TEXT_LIMIT, Tag, under_former_names
+from pipeline.tracking.tags import EXPERIMENT_TAGS, TEXT_LIMIT, Tag, under_former_names
 
 EXPERIMENT = "fairtune"
-# What the MLflow UI shows of an experiment, and of which kind it takes it to be.
-_EXPERIMENT_TAGS = {
-    "mlflow.experimentKind": "custom_model_development",
-    "mlflow.note.content": (
-        "Runs of fairtune. Open the newest one whose name begins with `study`: its description is the verdict, its metrics are "
-        "the rows of the table.\n\nBelow it stand its trainings, their tests, and the run `compare-...` with `report.html`."
-    ),
-}
 # Unless an address says so, or the browser remembers it, MLflow 3.17 opens a page for language-model applications, which has
 # nothing to show, whatever the experiment's kind.
 _VIEW = "workflowType=machine_learning"
@@ -346,8 +338,8 @@ class MlflowTracker:
         """Say what is in the experiment, also where `mlflow run` chose it; what somebody wrote there stays."""
         with contextlib.suppress(MlflowException):  # a server may refuse it; it is a matter of looks
             present = self.client.get_experiment(experiment_id).tags
-            for name in _EXPERIMENT_TAGS.keys() - present.keys():
-                self.client.set_experiment_tag(experiment_id, name, _EXPERIMENT_TAGS[name])
+            for name in EXPERIMENT_TAGS.keys() - present.keys():
+                self.client.set_experiment_tag(experiment_id, name, EXPERIMENT_TAGS[name])
 
     def _check_artifacts(self, uri: str) -> None:
         if uri.startswith("mlflow-artifacts:") and not self.tracking_uri.startswith("http"):

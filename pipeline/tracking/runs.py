@@ -105,6 +105,9 @@ class RunLogger(Protocol):
     def log_dataset(self, name: str, source: str, sha256: str, context: str) -> None:
         """Record which data went in, as `training`, `validation` or `test`."""
 
+    def watch_system(self) -> AbstractContextManager[None]:
+        """Record what the machine does while the block lasts, as metrics below `system/`."""
+
     def finish(self, status: Status, detail: str = "") -> None:
         """Close the run; `detail` becomes the tag `status_detail`."""
 

@@ -20,6 +20,8 @@ CHECKSUM = f"{PREFIX}sha256/"
 """Before the path of a text artifact. A tag each: several stages write texts to one run, and none reads the others' first."""
 TEXT_LIMIT = 4000
 """Characters of a tag that every backend takes."""
+DESCRIPTION = "mlflow.note.content"
+"""What the MLflow UI shows as the description of a run or an experiment, read as Markdown."""
 
 
 class Tag(StrEnum):
@@ -112,3 +114,41 @@ def under_former_names(tags: Mapping[str, str]) -> dict[str, str]:
     """The same tags as an older version wrote them."""
     former = {today: name for name, today in _PLAIN.items()}
     return {former.get(name, name): value for name, value in tags.items()}
+
+
+VIEW = "strategies"
+"""Key of the view that MLflow's UI opens by `?viewStateShareKey=strategies`."""
+_COLUMNS = (
+    "metrics.`val/f1_macro`",
+    "metrics.`test/f1_macro`",
+    "metrics.`test/accuracy`",
+    "metrics.`model/trainable_percent`",
+    "metrics.`cost/train_seconds`",
+    "metrics.`cost/peak_cuda_mb`",
+    "metrics.`cost/peak_rss_mb`",
+    "params.`learning_rate`",
+    "params.`seed`",
+)
+_VIEW = json.dumps(
+    {
+        "selectedColumns": _COLUMNS,
+        "columnOrder": ["attributes.`run_name`", *_COLUMNS],
+        "groupBy": {"aggregateFunction": "average", "groupByKeys": [{"mode": "tag", "groupByData": "strategy"}]},
+        "searchFilter": "tags.stage = 'train' AND attributes.status = 'FINISHED'",
+        "orderByKey": _COLUMNS[0],
+        "orderByAsc": False,
+    }
+)
+"""Finished trainings, a group a strategy with means over its runs, the best by validation score first.
+
+The UI keeps a view that somebody shares as a tag of the experiment, in JSON. That is not documented; seen in MLflow 3.17.2.
+"""
+EXPERIMENT_TAGS = {
+    "mlflow.experimentKind": "custom_model_development",
+    DESCRIPTION: (
+        "Runs of fairtune. Open the newest one whose name begins with `study`: its description is the verdict, its metrics are "
+        "the rows of the table.\n\nBelow it stand its trainings, their tests, and the run `compare-...` with `report.html`."
+    ),
+    f"mlflow.sharedViewState.{VIEW}": _VIEW,
+}
+"""What the MLflow UI shows of an experiment, and of which kind it takes it to be."""

@@ -18,7 +18,7 @@ from pipeline.comparison.row_names import label_rows
 from pipeline.errors import RunError, shorten
 from pipeline.json_text import parse_json_as
 from pipeline.tracking.runs import Run, RunLogger, RunStore
-from pipeline.tracking.tags import PREFIX, TEXT_LIMIT, Tag
+from pipeline.tracking.tags import DESCRIPTION, PREFIX, TEXT_LIMIT, Tag
 
 _SHAPES: Mapping[Tag, Any] = {
     Tag.REUSED: dict[str, str],
@@ -113,8 +113,6 @@ def _file_of(tag: Tag) -> str:
     return f"{tag.removeprefix(PREFIX)}.json"
 
 
-DESCRIPTION = "mlflow.note.content"
-"""The tag that the MLflow UI shows as a run's description, read as Markdown."""
 _ILLEGAL = re.compile(r"\s*[^\w.\- ]+\s*")  # in a metric's name; a colon on Windows alone, and a slash would be a level more
 _LONGEST = 150  # of the 250 characters that MLflow takes, the figure's name and the rest aside
 _LONGEST_DESCRIPTION = 3500

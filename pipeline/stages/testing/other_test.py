@@ -22,11 +22,10 @@ from pipeline.data.splits import choose_sample
 from pipeline.errors import ConfigError, DataError
 from pipeline.stages.progress import say
 from pipeline.stages.run_record import check_data, check_finished, origin_tags, read_config
-from pipeline.stages.study.tags import DESCRIPTION
 from pipeline.stages.testing.other_data import Naming, OtherData, count_repeated, describe_absent, own_rows, read_other
 from pipeline.stages.testing.test import log_test, scoring_version
 from pipeline.tracking.runs import Run, RunLogger, Tracker, closing
-from pipeline.tracking.tags import Tag
+from pipeline.tracking.tags import DESCRIPTION, Tag
 from pipeline.training.saved_model import load_model_folder, read_record
 
 OF_DATA = ("dataset", "max_eval_samples", *(describe_fields(configs.SplitConfig)))

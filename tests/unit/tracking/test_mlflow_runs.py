@@ -1,5 +1,7 @@
 """What is MLflow's own: where its pages and artifacts are, experiments, and stores that do not answer."""
 
+import json
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -149,6 +151,7 @@ def test_the_experiment_that_mlflow_chose_is_described_and_a_description_of_ones
         tags = client.get_experiment(experiment).tags
         assert tags["mlflow.experimentKind"] == "custom_model_development"
         assert tags["mlflow.note.content"].startswith(described)
+        assert json.loads(tags["mlflow.sharedViewState.strategies"])["groupBy"], "the view that docs/how-to/mlflow.md opens"
 
 
 def test_a_link_holds_no_password(mlflow_tracker, monkeypatch):
@@ -184,3 +187,12 @@ def test_the_dataset_carries_our_digest(mlflow_tracker):
     (entry,) = mlflow_tracker.client.get_run(logger.run_id).inputs.dataset_inputs
     assert (entry.dataset.name, entry.dataset.digest) == ("reviews-train", "ab" * 16)
     assert [tag.value for tag in entry.tags] == ["training"]
+
+
+def test_what_the_machine_does_is_recorded_while_it_is_watched(mlflow_tracker, monkeypatch):
+    monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.1")
+    logger = mlflow_tracker.start("watched")
+    with logger.watch_system():
+        time.sleep(1)
+    recorded = [name for name in mlflow_tracker.get(logger.run_id).metrics if name.startswith("system/")]
+    assert {"system/cpu_utilization_percentage", "system/system_memory_usage_megabytes"} <= set(recorded)
