@@ -16,6 +16,7 @@ from pipeline.config import (
     EncoderConfig,
     FitConfig,
     LongTextsConfig,
+    RankingConfig,
     ReadingConfig,
     SearchConfig,
     SplitConfig,
@@ -53,6 +54,7 @@ SHARED: dict[type[StageConfig], str] = {
     FitConfig: "Training",
     SearchConfig: "Search",
     TransferConfig: "Second data set",
+    RankingConfig: "Ranking",
     ComparisonConfig: "Comparison",
 }
 PYTHON = "3.11.7"  # exact: `--env-manager virtualenv` asks pyenv for just this version
