@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import time
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from pathlib import PurePath
 
 from pipeline import config as configs
 from pipeline.config.identity import identify
-from pipeline.errors import RunError
+from pipeline.errors import RunError, StoreError
 from pipeline.stages.progress import say
 from pipeline.stages.registration.choice import Choice, choose
 from pipeline.stages.registration.decision import count_decisions, decide, decided_by, find_rival, test_set_tag
@@ -70,7 +71,8 @@ def run(config: configs.RegisterConfig, tracker: Tracker | None = None, parent_i
         _await_turn(models, version, logger.run_id, tracker)
         twin = _version_of(models, name, trained.run_id) or version
         if twin.number != version.number:  # another process registered the same run at the same moment
-            models.remove(version)
+            with contextlib.suppress(StoreError):  # a server may let only its owner delete
+                models.remove(version)
             version, champion = twin, models.aliased(name, CHAMPION)
             is_champion = champion is not None and champion.number == version.number
         else:

@@ -12,7 +12,7 @@ from pipeline.errors import ConfigError, shorten
 CHAMPION = "champion"
 """The alias of the version that is served: `models:/NAME@champion`."""
 _LONGEST = 200
-_REFUSED = re.compile(r"[/:@\x00-\x1f\x7f]")  # MLflow refuses the first two, and reads an alias behind the third
+_REFUSED = re.compile("[/:@\x00-\x1f\x7f\ud800-\udfff]")  # MLflow refuses the first two, and reads an alias behind the third
 
 
 @dataclass(frozen=True)

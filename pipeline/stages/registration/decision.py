@@ -201,13 +201,13 @@ def _say(
     promotion: Promotion, config: configs.RegisterConfig, outcome: HeadToHead, version: ModelVersion, champion: ModelVersion
 ) -> str:
     mine, theirs = f"Version {version.number}", f"version {champion.number}, the champion"
+    within = f"at most {Unit.of(outcome.test.metric).say(config.margin)} worse"
     verdict: Mapping[Promotion, str] = {
         "better": f"{mine} becomes champion: it is shown to be better than {theirs}",
-        "no_worse": f"{mine} becomes champion: it is cheaper than {theirs}, and at most "
-        f"{Unit.of(outcome.test.metric).say(config.margin)} worse",
+        "no_worse": f"{mine} becomes champion: it is cheaper than {theirs}, and {within}",
         "told": f"{mine} becomes champion because --promote always says so; it is not shown to be better than {theirs}",
         "no": f"{mine} does not become champion: it is not shown to be better than {theirs}"
-        + (f", or cheaper and at most {config.margin:g} worse" if config.promote == "no_worse" else ""),
+        + (f", or cheaper and {within}" if config.promote == "no_worse" else ""),
     }
     return f"{verdict[promotion]} ({say_lead(outcome)})."
 
