@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import re
 import time
 from dataclasses import dataclass
@@ -61,24 +62,41 @@ def run(config: configs.RegisterConfig, tracker: Tracker | None = None, parent_i
     if champion and champion.run_id != trained.run_id and config.promote != "always":
         find_rival(trained, champion, tracker)  # what cannot be tested is refused before anything is made
     about = describe(choice, tracker)
-    tags = {**origin_tags("register", config, trained.tags["data_fingerprint"]), Tag.EVALUATES: trained.run_id}
+    tags = origin_tags("register", config, trained.tags["data_fingerprint"])
     with closing(tracker.start(f"register-{name}", parent_id, tags)) as logger:
         logger.log_params({**identify(config), "name": name})
-        pending: dict[str, str] = {Tag.REGISTRATION: _PENDING, Tag.REGISTERED_BY: logger.run_id}
-        version = known or models.add(name, trained.run_id, _facts(trained) | pending)
-        if known and known.tags.get(Tag.REGISTRATION) != _PENDING:
-            models.note(known, pending)
-        _await_turn(models, version, logger.run_id, tracker)
-        twin = _version_of(models, name, trained.run_id) or version
-        if twin.number != version.number:  # another process registered the same run at the same moment
-            with contextlib.suppress(StoreError):  # a server may let only its owner delete
-                models.remove(version)
-            version, champion = twin, models.aliased(name, CHAMPION)
-            is_champion = champion is not None and champion.number == version.number
+        version = _take_turn(known, choice, name, tracker, logger)
+        first = _version_of(models, name, trained.run_id) or version
+        champion = models.aliased(name, CHAMPION)
+        if first.number != version.number or _is_settled(config, first, champion):  # another process did it meanwhile
+            if first.number != version.number:
+                with contextlib.suppress(StoreError):  # a server may let only its owner delete
+                    models.remove(version)
+            result = _say_known(first, champion)
         else:
-            is_champion = _decide(config, choice, twin, about, tracker, logger)
-        logger.set_tags({Tag.MODEL_VERSION: f"{name}/{version.number}"})
-    return RegisterResult(name, version.number, is_champion, logger.run_id)
+            is_champion = _decide(config, choice, first, about, tracker, logger)
+            result = RegisterResult(name, first.number, is_champion)
+        logger.set_tags({Tag.MODEL_VERSION: f"{name}/{first.number}", Tag.REGISTERS: trained.run_id})
+    return dataclasses.replace(result, run_id=logger.run_id)
+
+
+def _take_turn(known: ModelVersion | None, choice: Choice, name: str, tracker: Tracker, logger: RunLogger) -> ModelVersion:
+    """The version of the run, once it is its turn to be decided.
+
+    The registry numbers versions in one transaction, so their numbers are the order: each decides against the champion
+    that the one before it has left. One that is decided anew comes after all that have begun.
+    """
+    models = tracker.models
+    pending: dict[str, str] = {Tag.REGISTRATION: _PENDING, Tag.REGISTERED_BY: logger.run_id}
+    if known is None:
+        version = models.add(name, choice.run.run_id, _facts(choice.run) | pending)
+        _await_others(tracker, name, logger.run_id, version.number)
+        return version
+    _await_others(tracker, name, logger.run_id)
+    again = _version_of(models, name, choice.run.run_id) or known
+    if again.tags == known.tags:
+        models.note(again, pending)
+    return again
 
 
 def _decide(
@@ -143,25 +161,21 @@ def _say_known(known: ModelVersion, champion: ModelVersion | None) -> RegisterRe
     return RegisterResult(known.name, known.number, is_champion)
 
 
-def _await_turn(models: ModelRegistry, version: ModelVersion, registered_by: str, tracker: Tracker) -> None:
-    """Wait for registrations that began before: each decides against the champion that the one before it has left.
-
-    The registry numbers versions in one transaction, so their numbers are the order. One that was killed is not waited for.
-    """
+def _await_others(tracker: Tracker, name: str, registered_by: str, before: int | None = None) -> None:
+    """Wait for other registrations, of versions below the number if there is one. One that was killed is not waited for."""
     deadline = time.monotonic() + _PATIENCE
-    while time.monotonic() < deadline:
-        earlier = [
-            other
-            for other in models.versions(version.name)
-            if other.number <= version.number
-            and other.tags.get(Tag.REGISTRATION) == _PENDING
-            and other.tags.get(Tag.REGISTERED_BY) != registered_by
-            and _is_at_work(other.tags.get(Tag.REGISTERED_BY, ""), tracker)
-        ]
-        if not earlier:
+    while others := [
+        version
+        for version in tracker.models.versions(name)
+        if (before is None or version.number < before)
+        and version.tags.get(Tag.REGISTRATION) == _PENDING
+        and version.tags.get(Tag.REGISTERED_BY) != registered_by
+        and _is_at_work(version.tags.get(Tag.REGISTERED_BY, ""), tracker)
+    ]:
+        if time.monotonic() > deadline:
+            say(f"Version {others[0].number} of {name} is not decided after {_PATIENCE:.0f} s, so it is not waited for.")
             return
         time.sleep(_BETWEEN)
-    say(f"Version {earlier[0].number} of {version.name} is not decided after {_PATIENCE:.0f} s, so it is not waited for.")
 
 
 def _is_at_work(run_id: str, tracker: Tracker) -> bool:

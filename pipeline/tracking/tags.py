@@ -63,6 +63,7 @@ class Tag(StrEnum):
     REUSED = f"{PREFIX}reused"
     NOT_RUN = f"{PREFIX}not_run"
     DOUBTS = f"{PREFIX}doubts"
+    REGISTERS = f"{PREFIX}registers"
     REGISTERED_BY = f"{PREFIX}registered_by"
     REGISTRATION = f"{PREFIX}registration"
     MODEL_VERSION = f"{PREFIX}model_version"
@@ -78,7 +79,7 @@ _NUMBERED = {"planned": Tag.PLANNED, "doubt": Tag.DOUBTS}
 """In older stores a tag for each thing: `reused/RUN_ID`, `doubt/0`, `doubt/1`, ..."""
 _NEWER = (
     Tag.WORKERS,
-    *(Tag.REGISTERED_BY, Tag.REGISTRATION, Tag.MODEL_VERSION, Tag.PROMOTION, Tag.DECISION, Tag.PAIRED_TEST),
+    *(Tag.REGISTERS, Tag.REGISTERED_BY, Tag.REGISTRATION, Tag.MODEL_VERSION, Tag.PROMOTION, Tag.DECISION, Tag.PAIRED_TEST),
     *(Tag.TEST_SET, Tag.DECIDED_BEFORE),
 )
 """Had no other name: whatever is called so is somebody else's."""
