@@ -19,7 +19,7 @@ from pipeline.stages.registration.description import describe, say_role_of_test
 from pipeline.stages.run_record import origin_tags
 from pipeline.stages.study.tags import DESCRIPTION
 from pipeline.tracking import open_tracker
-from pipeline.tracking.registered_models import CHAMPION, ModelRegistry, ModelVersion, check_name
+from pipeline.tracking.model_registry.versions import CHAMPION, ModelRegistry, ModelVersion, check_name
 from pipeline.tracking.runs import Run, RunLogger, Tracker, closing
 from pipeline.tracking.tags import Tag
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.errors import RunError
+from pipeline.tracking.model_registry.versions import ModelVersion
 from pipeline.tracking.outbox import Outbox
-from pipeline.tracking.registered_models import ModelVersion
 from pipeline.tracking.runs import Run, RunLogger, Status, check_artifact, checksum_tag, fresh_params, only_folder
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ from pipeline.failures import foreseen
 from pipeline.hashing import hash_file
 from pipeline.interruption import held
 from pipeline.registry import OBJECTIVES
+from pipeline.tracking.model_registry.versions import ModelRegistry
 from pipeline.tracking.outbox import Outbox
-from pipeline.tracking.registered_models import ModelRegistry
 from pipeline.tracking.tags import CHECKSUM, under_todays_names
 
 if TYPE_CHECKING:

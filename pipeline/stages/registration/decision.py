@@ -15,7 +15,7 @@ from pipeline.errors import RunError, in_one_line
 from pipeline.hashing import digest
 from pipeline.json_text import parse_json
 from pipeline.stages.registration.choice import Choice, parameters_of
-from pipeline.tracking.registered_models import ModelVersion
+from pipeline.tracking.model_registry.versions import ModelVersion
 from pipeline.tracking.run_kinds import predicts_scores
 from pipeline.tracking.runs import Run, RunStore
 from pipeline.tracking.tags import Tag

@@ -8,7 +8,7 @@ from typing import Any
 from mlflow.exceptions import MlflowException
 
 from pipeline.errors import ConfigError, shorten
-from pipeline.tracking.registered_models import ModelVersion
+from pipeline.tracking.model_registry.versions import ModelVersion
 from pipeline.tracking.retrying_client import RetryingClient, store_error, store_errors
 from pipeline.tracking.tags import TEXT_LIMIT
 
