@@ -71,6 +71,8 @@ class Comparison:
     """All that the store has, or that were named."""
     candidates: list[Run]
     """Those of them that may be compared."""
+    config: configs.CompareConfig
+    """With the study's ranking metric, where none was given."""
 
 
 def run(config: configs.CompareConfig, tracker: Tracker | None = None, parent_id: str | None = None) -> CompareResult:
@@ -84,6 +86,7 @@ def run(config: configs.CompareConfig, tracker: Tracker | None = None, parent_id
         check_export_folder(Path(config.export_dir))
     tracker = tracker or open_tracker()
     found = gather(config, tracker)
+    config = found.config
     study, selection, table, statistics = found.study, found.selection, found.table, found.statistics
     with (
         closing(tracker.start(f"compare-{_name(config, study)}", parent_id)) as logger,
@@ -152,7 +155,9 @@ def gather(config: configs.CompareConfig, tracker: RunStore) -> Comparison:
     statistics = compute_statistics(table, selection.kept, recorded)
     if not selection.ranked:
         statistics = without_groups(statistics)
-    return Comparison(title, study, selection, add_statistics(table, statistics), recorded, statistics, runs, candidates)
+    return Comparison(
+        title, study, selection, add_statistics(table, statistics), recorded, statistics, runs, candidates, config
+    )
 
 
 def _candidates(config: configs.CompareConfig, runs: list[Run], tracker: RunStore) -> tuple[list[Run], str, Run | None]:

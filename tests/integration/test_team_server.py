@@ -24,6 +24,13 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 ADMIN = {"MLFLOW_TRACKING_USERNAME": "admin", "MLFLOW_TRACKING_PASSWORD": "secret of the admin"}
+AUTH = """[mlflow]
+default_permission = EDIT
+database_uri = {users}
+admin_username = admin
+authorization_function = mlflow.server.auth:authenticate_request_basic_auth
+auth_cache_ttl_seconds = 60
+"""
 LIMITS = ["--model", "../../encoder", "--dataset", "reviews.csv", "--epochs", "1", "--batch-size", "16", "--precision", "fp32"]
 
 
@@ -43,16 +50,22 @@ class Team:
         threads = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
         return {**clean, **threads, "PYTHONPATH": str(ROOT), "MLFLOW_TRACKING_URI": self.address, **more}
 
-    def add(self, name: str) -> "User":
-        """A user with a folder of data."""
-        code = "import sys, mlflow.server as s; s.get_app_client('basic-auth', sys.argv[1]).create_user(*sys.argv[2:])"
-        words = [sys.executable, "-c", code, self.address, name, f"secret of {name}"]
+    def add(self, *names: str) -> "list[User]":
+        """Users, each with a folder of data."""
+        code = (
+            "import sys, mlflow.server as s; client = s.get_app_client('basic-auth', sys.argv[1])\n"
+            "for name in sys.argv[2:]: client.create_user(name, f'secret of {name}')"
+        )
+        words = [sys.executable, "-c", code, self.address, *names]
         subprocess.run(words, env=self.environment(**ADMIN), check=True, timeout=300)
+        return [User(self, name, self._folder_of(name)) for name in names]
+
+    def _folder_of(self, name: str) -> Path:
         folder = self.people / f"home-of-{name}"
         folder.mkdir()
         write_reviews(folder / "reviews.csv", 120, seed=7)
         pd.DataFrame({"text": ["a fine film", "a dull plot"]}).to_csv(folder / "new.csv", index=False)
-        return User(self, name, folder)
+        return folder
 
 
 @dataclass(frozen=True)
@@ -113,10 +126,7 @@ def team(tiny):
         database.start()
         try:
             users = make_database(database.address, "users")
-            (root / "auth.ini").write_text(
-                f"[mlflow]\ndefault_permission = EDIT\ndatabase_uri = {users}\nadmin_username = admin\n"
-                "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n"
-            )
+            (root / "auth.ini").write_text(AUTH.format(users=users))
             port = free_port()
             team = Team(f"http://127.0.0.1:{port}", database.address, kept, people)
             with (root / "server.txt").open("w") as said:
@@ -183,7 +193,7 @@ def rows(address: str) -> list[str]:
 
 
 def test_two_users_work_at_once_by_the_address_alone_and_leave_no_path_of_theirs(team):
-    alice, bob = team.add("alice"), team.add("bob")
+    alice, bob = team.add("alice", "bob")
     refused = alice.call("train", *LIMITS, "--strategy", "full", status=1, password="wrong")
     assert "MLFLOW_TRACKING_USERNAME" in refused
     with ThreadPoolExecutor() as pool:
