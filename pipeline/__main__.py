@@ -22,6 +22,7 @@ _STAGES = {
     "compare": "Build the results table from the tracking store.",
     "reproduce": "Train a run again from its record, and compare the outcome with the original.",
     "predict": "Label the texts of a file with a trained model.",
+    "register": "Make the winner of a study, or a run, a registered model, and champion if it is better.",
 }
 
 

@@ -17,6 +17,7 @@ from pipeline.config import (
     FitConfig,
     LongTextsConfig,
     MeasuringConfig,
+    RankingConfig,
     ReadingConfig,
     SearchConfig,
     SplitConfig,
@@ -55,6 +56,7 @@ SHARED: dict[type[StageConfig], str] = {
     SearchConfig: "Search",
     TransferConfig: "Second data set",
     MeasuringConfig: "What answers cost",
+    RankingConfig: "Ranking",
     ComparisonConfig: "Comparison",
 }
 PYTHON = "3.11.7"  # exact: `--env-manager virtualenv` asks pyenv for just this version

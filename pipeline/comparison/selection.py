@@ -204,7 +204,7 @@ def select_runs(candidates: Iterable[Run], named: bool = False, allow_unequal_bu
             failed += [run] if run.status == "FAILED" else []
         elif not has_test_result(run):
             omitted.append(ExcludedRun(run, "no test result; run evaluate"))
-        elif kept and _test_set(run) != _test_set(kept[0]):
+        elif kept and test_set_of(run) != test_set_of(kept[0]):
             reason = f"tested on other data than the newest run ({_describe_other_test(run, kept[0])})"
             omitted.append(ExcludedRun(run, reason, kind="other test"))
         elif configuration(run) in seen:
@@ -273,6 +273,7 @@ _TEST_OPTIONS = (
 )
 
 
-def _test_set(run: Run) -> tuple[str, str | None, str | None]:
+def test_set_of(run: Run) -> tuple[str, str | None, str | None]:
+    """Equal for runs that were tested on the same examples."""
     limit = run.params.get("max_eval_samples")
     return run.tags["data_fingerprint"], limit, run.params.get("split_seed") if limit else None

@@ -35,6 +35,8 @@ from pipeline.config.imbalance import ImbalanceConfig
 from pipeline.config.long_texts import LongTextsConfig
 from pipeline.config.measuring import MeasuringConfig as MeasuringConfig
 from pipeline.config.measuring import TransferConfig as TransferConfig
+from pipeline.config.ranking import RankingConfig as RankingConfig
+from pipeline.config.ranking import RegisterConfig as RegisterConfig
 from pipeline.config.reading import ReadingConfig as ReadingConfig
 from pipeline.config.stage import HEADINGS as HEADINGS
 from pipeline.config.stage import Data, Files, Model, MostUsed, Search, Training
@@ -45,7 +47,9 @@ from pipeline.registry import OBJECTIVES
 INTERNAL = frozenset({"explicit", "strategy_reason", "entry"})
 
 # Declared in MLproject with a default, hence always given by `mlflow run`: a recipe could never set them.
-DECLARED = frozenset({"recipe", "strategy", "strategy_args", "seed", "strategies", "run_id", "study", "input", "output"})
+DECLARED = frozenset(
+    {"recipe", "strategy", "strategy_args", "seed", "strategies", "run_id", "study", "input", "output", "name", "promote"}
+)
 
 # Metrics are declared above this package in the order of imports, so what finds them is imported by name.
 _METRICS = importlib.import_module("pipeline.evaluation.metric")
@@ -337,12 +341,9 @@ class PredictConfig(ReadingConfig):
 
 
 @config_class
-class ComparisonConfig(StageConfig):
+class ComparisonConfig(RankingConfig):
     """By what rows are ranked, and where a comparison is written to beside the tracking store."""
 
-    ranking_metric: Annotated[Annotated[str, Choice(_METRICS.ranking_choices)] | None, Files(3)] = None
-    """Test metric by which rows are ranked and told apart; choose it before any result is seen. If not given, of classes and
-    label sets f1_macro, of scores spearman; compare takes what a study was given."""
     export_dir: Annotated[str | None, Operational(), Files(5)] = None
     """Also write results/ (predictions per strategy) and models/ below this folder."""
 

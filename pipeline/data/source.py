@@ -6,6 +6,7 @@ import contextlib
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import ClassVar
 
 import pandas as pd
@@ -48,6 +49,12 @@ class SourceTables:
     classes: tuple[str, ...] | None = None
     unlabelled: tuple[str, ...] = ()
     """Parts that were left aside because they have no label column."""
+
+
+def file_address(path: Path) -> str:
+    """How a run names a file or folder of data: below the working folder by its path from there, as others have no other."""
+    whole = path.resolve()
+    return str(whole.relative_to(Path.cwd())) if whole.is_relative_to(Path.cwd()) else whole.as_uri()
 
 
 class SourceKind:

@@ -57,6 +57,24 @@ class CompareResult:
     statistics: Statistics
 
 
+@dataclass(frozen=True)
+class Comparison:
+    """The rows of a table, and what their predictions show."""
+
+    title: str
+    study: Run | None
+    selection: Selection
+    table: pd.DataFrame
+    recorded: RecordedPredictions
+    statistics: Statistics
+    runs: list[Run]
+    """All that the store has, or that were named."""
+    candidates: list[Run]
+    """Those of them that may be compared."""
+    config: configs.CompareConfig
+    """With the study's ranking metric, where none was given."""
+
+
 def run(config: configs.CompareConfig, tracker: Tracker | None = None, parent_id: str | None = None) -> CompareResult:
     """Compare a study, chosen runs, or everything on the newest data.
 
@@ -67,6 +85,44 @@ def run(config: configs.CompareConfig, tracker: Tracker | None = None, parent_id
     if config.export_dir:
         check_export_folder(Path(config.export_dir))
     tracker = tracker or open_tracker()
+    found = gather(config, tracker)
+    config = found.config
+    study, selection, table, statistics = found.study, found.selection, found.table, found.statistics
+    with (
+        closing(tracker.start(f"compare-{_name(config, study)}", parent_id)) as logger,
+        tempfile.TemporaryDirectory() as scratch,
+    ):
+        logger.log_params(identify(config))
+        logger.set_tags(origin_tags("compare", config, selection.kept[0].tags["data_fingerprint"]))
+        logger.log_metrics({"compare/runs": len(selection.kept), "compare/left_out": len(selection.left_out)})
+        folder = Path(scratch)
+        _write(folder, found, tracker)
+        for file in sorted(folder.iterdir()):
+            logger.log_file(file)
+        if config.export_dir:
+            export(Path(config.export_dir), folder, selection, tracker)
+    if study and (study.run_id == parent_id or DESCRIPTION not in study.tags):
+        verdict = find_verdict(table, selection, statistics).sentences
+        note_outcome(tracker.open_for_update(study.run_id), table, verdict, _point_to_report(logger.run_id, tracker))
+    say(f"Results: {found.title}")
+    for row in render_table(table).splitlines():
+        say(row)
+    for line in list_caveats(table, selection, statistics):
+        say(line)
+    if parent_id is None and not config.run_ids and (others := count_evaluated_elsewhere(found.runs, found.candidates)):
+        say(f"{others} evaluated run(s) are not among these; --study all takes them in.")
+    say(f"Table and pictures: artifacts of run {logger.run_id}" + (f", and {config.export_dir}" if config.export_dir else ""))
+    say(f"Report: {tracker.artifact_address(logger.run_id, 'report.html')}")
+    return CompareResult(logger.run_id, table, selection.left_out, statistics)
+
+
+def gather(config: configs.CompareConfig, tracker: RunStore) -> Comparison:
+    """What there is to say of a study, chosen runs, or everything on the newest data; nothing is written.
+
+    Raises:
+        RunError: There is no such study or run, or none with a test result.
+        ConfigError: The runs cannot be ranked by `ranking_metric`.
+    """
     runs = [tracker.get(run_id) for run_id in config.run_ids] if config.run_ids else tracker.search()
     candidates, title, study = _candidates(config, runs, tracker)
     selection = select_runs(candidates, bool(config.run_ids), config.allow_unequal_budgets)
@@ -99,36 +155,12 @@ def run(config: configs.CompareConfig, tracker: Tracker | None = None, parent_id
     statistics = compute_statistics(table, selection.kept, recorded)
     if not selection.ranked:
         statistics = without_groups(statistics)
-    table = add_statistics(table, statistics)
-    with (
-        closing(tracker.start(f"compare-{_name(config, study)}", parent_id)) as logger,
-        tempfile.TemporaryDirectory() as scratch,
-    ):
-        logger.log_params(identify(config))
-        logger.set_tags(origin_tags("compare", config, selection.kept[0].tags["data_fingerprint"]))
-        logger.log_metrics({"compare/runs": len(selection.kept), "compare/left_out": len(selection.left_out)})
-        folder = Path(scratch)
-        _write(folder, table, selection, title, statistics, recorded, tracker)
-        for file in sorted(folder.iterdir()):
-            logger.log_file(file)
-        if config.export_dir:
-            export(Path(config.export_dir), folder, selection, tracker)
-    if study and (study.run_id == parent_id or DESCRIPTION not in study.tags):
-        verdict = find_verdict(table, selection, statistics).sentences
-        note_outcome(tracker.open_for_update(study.run_id), table, verdict, _point_to_report(logger.run_id, tracker))
-    say(f"Results: {title}")
-    for row in render_table(table).splitlines():
-        say(row)
-    for line in list_caveats(table, selection, statistics):
-        say(line)
-    if parent_id is None and not config.run_ids and (others := count_evaluated_elsewhere(runs, candidates)):
-        say(f"{others} evaluated run(s) are not among these; --study all takes them in.")
-    say(f"Table and pictures: artifacts of run {logger.run_id}" + (f", and {config.export_dir}" if config.export_dir else ""))
-    say(f"Report: {tracker.artifact_address(logger.run_id, 'report.html')}")
-    return CompareResult(logger.run_id, table, selection.left_out, statistics)
+    return Comparison(
+        title, study, selection, add_statistics(table, statistics), recorded, statistics, runs, candidates, config
+    )
 
 
-def _candidates(config: configs.CompareConfig, runs: list[Run], tracker: Tracker) -> tuple[list[Run], str, Run | None]:
+def _candidates(config: configs.CompareConfig, runs: list[Run], tracker: RunStore) -> tuple[list[Run], str, Run | None]:
     """What may be compared, how that is called, and the study that it is of.
 
     Args:
@@ -177,16 +209,9 @@ def _name(config: configs.CompareConfig, study: Run | None) -> str:
     return "runs" if config.run_ids else study.name if study else "all"
 
 
-def _write(
-    folder: Path,
-    table: pd.DataFrame,
-    selection: Selection,
-    title: str,
-    statistics: Statistics,
-    recorded: RecordedPredictions,
-    tracker: Tracker,
-) -> None:
+def _write(folder: Path, found: Comparison, tracker: Tracker) -> None:
     """Every file of the comparison."""
+    table, selection, statistics, recorded = found.table, found.selection, found.statistics, found.recorded
     guarded(table).to_csv(folder / "model_summary.csv", index=False)
     if selection.left_out:
         (folder / "left_out.txt").write_text("\n".join(selection.left_out) + "\n", encoding="utf-8")
@@ -201,7 +226,9 @@ def _write(
         figure.savefig(folder / f"{name}.png", dpi=120)
     provenance, audit = read_provenance(selection.kept, tracker), read_audit(selection, tracker)
     breakdown = break_down(recorded, rows)
-    content = ReportData(title, table, selection, statistics, curves, points, recorded, hardest, provenance, breakdown, audit)
+    content = ReportData(
+        found.title, table, selection, statistics, curves, points, recorded, hardest, provenance, breakdown, audit
+    )
     (folder / "results.md").write_text(render_markdown(content, list(pictures)), encoding="utf-8")
     for name, listed in list_tables(content):
         (folder / name).write_text(write_csv(listed), encoding="utf-8", newline="")

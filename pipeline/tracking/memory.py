@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.errors import RunError
+from pipeline.tracking.model_registry.versions import ModelVersion
 from pipeline.tracking.outbox import Outbox
 from pipeline.tracking.runs import Run, RunLogger, Status, check_artifact, checksum_tag, fresh_params, only_folder
 
@@ -30,6 +31,7 @@ class MemoryTracker:
         self.runs: dict[str, Run] = {}
         self.histories: dict[tuple[str, str], list[tuple[int, float]]] = defaultdict(list)
         self.datasets: dict[str, list[dict[str, str]]] = defaultdict(list)
+        self.models = MemoryModels()
         self.tracking_uri = "memory"
         self._folder = tempfile.TemporaryDirectory()
 
@@ -104,9 +106,19 @@ class MemoryTracker:
         with tempfile.TemporaryDirectory() as scratch:
             yield self.download_model(run_id, Path(scratch))
 
-    def open_registered(self, address: str) -> AbstractContextManager[Path]:
-        """There is no registry."""
-        raise RunError(f"{address}: there is no registry in memory. Give a run.")
+    @contextlib.contextmanager
+    def open_registered(self, address: str) -> Iterator[Path]:
+        """A copy of it."""
+        name, _, which = address.removeprefix("models:/").replace("@", "/@").partition("/")
+        found = (
+            self.models.aliased(name, which[1:])
+            if which.startswith("@")
+            else next((version for version in self.models.versions(name) if str(version.number) == which), None)
+        )
+        if found is None:
+            raise RunError(f"{address}: there is no such model in memory.")
+        with self.open_model(found.run_id) as folder:
+            yield folder
 
     def model_bytes(self, run_id: str) -> int:
         """Size of the model's files."""
@@ -214,3 +226,43 @@ class MemoryLogger:
         target = self.tracker.artifact(self.run_id, path)
         target.parent.mkdir(parents=True, exist_ok=True)
         return target
+
+
+class MemoryModels:
+    """A `ModelRegistry` that lives as long as its tracker."""
+
+    def __init__(self) -> None:
+        """Start without any model."""
+        self._versions: dict[str, list[ModelVersion]] = defaultdict(list)
+        self._aliases: dict[tuple[str, str], int] = {}
+
+    def versions(self, name: str) -> list[ModelVersion]:
+        """The oldest first."""
+        return list(self._versions[name])
+
+    def aliased(self, name: str, alias: str) -> ModelVersion | None:
+        """The version that has the alias."""
+        number = self._aliases.get((name, alias))
+        return next((version for version in self._versions[name] if version.number == number), None)
+
+    def add(self, name: str, run_id: str, tags: Mapping[str, str]) -> ModelVersion:
+        """A new version."""
+        number = max((version.number for version in self._versions[name]), default=0) + 1
+        self._versions[name].append(ModelVersion(name, number, run_id, {str(tag): value for tag, value in tags.items()}))
+        return self._versions[name][-1]
+
+    def note(self, version: ModelVersion, tags: Mapping[str, str], description: str | None = None) -> None:
+        """Put tags, and if given another description, on a version."""
+        mine = self._versions[version.name]
+        place = [other.number for other in mine].index(version.number)
+        changed = {**mine[place].tags, **{str(tag): value for tag, value in tags.items()}}
+        said = mine[place].description if description is None else description
+        mine[place] = dataclasses.replace(mine[place], tags=changed, description=said)
+
+    def remove(self, version: ModelVersion) -> None:
+        """Delete a version."""
+        self._versions[version.name] = [other for other in self._versions[version.name] if other.number != version.number]
+
+    def set_alias(self, version: ModelVersion, alias: str) -> None:
+        """Give a version the alias."""
+        self._aliases[version.name, alias] = version.number

@@ -22,6 +22,7 @@ from pipeline.errors import RunError, StoreError, hide_credentials
 from pipeline.interruption import held
 from pipeline.tracking.abandoned import describe_process, is_gone
 from pipeline.tracking.mlflow_logger import MlflowLogger, local_folder
+from pipeline.tracking.model_registry.on_mlflow import MlflowModels
 from pipeline.tracking.retrying_client import RetryingClient, environment, store_error, store_errors
 from pipeline.tracking.runs import Run, RunLogger, Status, check_artifact, is_intact, note_opened, only_folder
 from pipeline.tracking.sql_reader import SqlReader, StoredRun, open_reader
@@ -123,6 +124,11 @@ class MlflowTracker:
     def open_for_update(self, run_id: str) -> RunLogger:
         """Write to a run that exists and leave its status as it is."""
         return MlflowLogger(self.client, self.get(run_id).run_id)
+
+    @property
+    def models(self) -> MlflowModels:
+        """The model registry."""
+        return MlflowModels(self.client)
 
     def set_parent(self, run_id: str, parent_id: str) -> None:
         """Put a run below another parent."""

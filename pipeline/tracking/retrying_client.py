@@ -58,6 +58,10 @@ def store_error(verb: str, address: str, error: Exception) -> StoreError:
         return StoreAwayError(hide_credentials(f"{message} {_BRING_BACK}"))
     if is_locked(error):
         advice = "Another process has locked it for minutes: end that process, or use a tracking server."
+    elif re.search(r"error code 401\b", reason):
+        advice = "Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD to those of a user of the server."
+    elif re.search(r"error code 403\b", reason):
+        advice = "The server does not let this user do so: ask for the permission EDIT, or name another experiment."
     elif "mlflow db upgrade" in reason:  # says itself what to do
         advice = f"Its address is {address}."
     elif verb == "written" and isinstance(error, OSError) and error.errno:  # the system's own, not what a server answered

@@ -16,6 +16,7 @@ from pipeline.failures import foreseen
 from pipeline.hashing import hash_file
 from pipeline.interruption import held
 from pipeline.registry import OBJECTIVES
+from pipeline.tracking.model_registry.versions import ModelRegistry
 from pipeline.tracking.outbox import Outbox
 from pipeline.tracking.tags import CHECKSUM, under_todays_names
 
@@ -196,6 +197,10 @@ class RunStore(Protocol):
 
 class Tracker(RunStore, Protocol):
     """Reads runs, and starts or reopens runs to write to."""
+
+    @property
+    def models(self) -> ModelRegistry:
+        """The registered models beside the runs."""
 
     def start(self, name: str, parent_id: str | None = None, tags: Mapping[str, str] | None = None) -> RunLogger:
         """A new run; below `parent_id` where given, else the one that `mlflow run` has made for this process, if any.

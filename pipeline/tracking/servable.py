@@ -71,8 +71,11 @@ def save_servable(folder: Path, target: Path, packages: Sequence[str] = ()) -> N
 
 @cache
 def pin(package: str) -> str:
-    """The requirement of a package in the version that is installed."""
-    return f"{package}=={version(package)}"
+    """The requirement of a package in the version that is installed; of a build such as 2.13.0+cpu without what tells builds.
+
+    The package index has no such versions, so an image could not be made; and 2.13.0 takes 2.13.0+cpu where that is installed.
+    """
+    return f"{package}=={version(package).partition('+')[0]}"
 
 
 def _link(file: str, copy: str) -> None:

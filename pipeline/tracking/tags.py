@@ -66,12 +66,25 @@ class Tag(StrEnum):
     REUSED = f"{PREFIX}reused"
     NOT_RUN = f"{PREFIX}not_run"
     DOUBTS = f"{PREFIX}doubts"
+    REGISTERS = f"{PREFIX}registers"
+    REGISTERED_BY = f"{PREFIX}registered_by"
+    REGISTRATION = f"{PREFIX}registration"
+    MODEL_VERSION = f"{PREFIX}model_version"
+    PROMOTION = f"{PREFIX}promotion"
+    DECISION = f"{PREFIX}decision"
+    PAIRED_TEST = f"{PREFIX}paired_test"
+    TEST_SET = f"{PREFIX}test_set"
+    DECIDED_BEFORE = f"{PREFIX}decided_before"
 
 
 _NAMED = {"reused": Tag.REUSED, "not_run": Tag.NOT_RUN}
 _NUMBERED = {"planned": Tag.PLANNED, "doubt": Tag.DOUBTS}
 """In older stores a tag for each thing: `reused/RUN_ID`, `doubt/0`, `doubt/1`, ..."""
-_NEWER = (Tag.WORKERS, Tag.PREDICT_SETTING)
+_NEWER = (
+    *(Tag.WORKERS, Tag.PREDICT_SETTING),
+    *(Tag.REGISTERS, Tag.REGISTERED_BY, Tag.REGISTRATION, Tag.MODEL_VERSION, Tag.PROMOTION, Tag.DECISION, Tag.PAIRED_TEST),
+    *(Tag.TEST_SET, Tag.DECIDED_BEFORE),
+)
 """Had no other name: whatever is called so is somebody else's."""
 _PLAIN = {tag.removeprefix(PREFIX): str(tag) for tag in Tag if tag not in (*_NAMED.values(), *_NUMBERED.values(), *_NEWER)}
 

@@ -241,3 +241,10 @@ def test_what_reads_a_family_off_a_model_goes_with_one_whose_family_was_read_off
     folder, files = served_files(workspace, run_id, tmp_path / "served")
     assert "family.py" in {file.name for file in files if file.parent.name == "inferred"}
     predict_elsewhere(folder, TEXTS, tmp_path)
+
+
+def test_what_it_requires_can_be_had_from_the_package_index(workspace, run_ids, tmp_path):
+    folder, _ = served_files(workspace, run_ids["single"], tmp_path)
+    pins = (folder / "requirements.txt").read_text().split()
+    assert any(pin.startswith("torch==") for pin in pins)
+    assert [pin for pin in pins if "+" in pin] == [], "a build such as 2.13.0+cpu is not there, so no image could be made"

@@ -122,7 +122,7 @@ def test_modules_belong_to_the_packages_of_their_lines() -> None:
     assert [row for row in rows if row.package not in map(normalized, providers[row.module])] == []
 
 
-@pytest.mark.parametrize("loader", ["transformers", "sqlalchemy"])
+@pytest.mark.parametrize("loader", ["transformers", "sqlalchemy", "mlflow"])
 def test_what_is_left_to_another_package_is_what_that_one_asks_for(loader: str) -> None:
     rows = [row for heading in (ALWAYS, EXTRAS) for row in table()[heading] if row.loaded_by == loader]
     assert rows

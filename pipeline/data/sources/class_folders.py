@@ -14,7 +14,7 @@ from pipeline.data.columns import LABEL, TEXT
 from pipeline.data.labels import as_series
 from pipeline.data.reading.files import COMPRESSIONS, read_lines
 from pipeline.data.reading.tables import FORMATS
-from pipeline.data.source import PART_NAMES, Source, SourceKind, SourceTables, opening, refuse_file_options
+from pipeline.data.source import PART_NAMES, Source, SourceKind, SourceTables, file_address, opening, refuse_file_options
 from pipeline.errors import DataError, enumerate_some, shorten
 from pipeline.hashing import digest, hash_file
 
@@ -64,7 +64,7 @@ class ClassFolders(SourceKind):
                     f"{'is no text file' if len(strange) == 1 else 'are no text files'} (.txt, or no ending). Take them out."
                 )
             sha256 = digest({str(file.relative_to(path)): hash_file(file) for file in files})
-        return Source(path.resolve().name, path.resolve().as_uri(), sha256, lambda: _read(parts, config.encoding))
+        return Source(path.resolve().name, file_address(path), sha256, lambda: _read(parts, config.encoding))
 
 
 def _find(path: Path) -> dict[str, dict[str, Path]]:

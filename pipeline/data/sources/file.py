@@ -15,7 +15,7 @@ from pipeline.data.columns import LABEL, LABEL_NAMES, TEXT, TEXT_NAMES, choose_c
 from pipeline.data.reading.files import format_suffix, list_members, unpack_members
 from pipeline.data.reading.inspection import describe_file
 from pipeline.data.reading.tables import class_names, file_kind, is_table_file, read_columns
-from pipeline.data.source import PART_NAMES, Source, SourceKind, SourceTables, by_role, opening
+from pipeline.data.source import PART_NAMES, Source, SourceKind, SourceTables, by_role, file_address, opening
 from pipeline.errors import DataError, enumerate_some, shorten
 from pipeline.hashing import digest, hash_file
 
@@ -55,7 +55,7 @@ def _one_table(path: Path, config: SplitConfig) -> Source:
         table, classes = (_read_members if _is_split(path, where) else _read)(path, where, config)
         return SourceTables({"all": table}, classes)
 
-    return Source(path.name, path.resolve().as_uri(), _identify(path, where), read)
+    return Source(path.name, file_address(path), _identify(path, where), read)
 
 
 def _is_split(path: Path, where: str) -> bool:

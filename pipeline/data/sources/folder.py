@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pipeline.config import SplitConfig
 from pipeline.data.reading.tables import FORMATS, is_table_file
-from pipeline.data.source import PART_NAMES, Source, SourceKind, opening
+from pipeline.data.source import PART_NAMES, Source, SourceKind, file_address, opening
 from pipeline.data.sources.file import check_parts, read_parts
 from pipeline.errors import DataError, shorten
 
@@ -39,9 +39,7 @@ def _parts_of(path: Path, config: SplitConfig) -> Source:
         raise DataError(*messages)
     options = {part: f"--dataset {file}" for part, file in files.items()}
     sha256 = check_parts(files, options, config)
-    return Source(
-        path.resolve().name, path.resolve().as_uri(), sha256, lambda: read_parts(files, options, config, may_lack=True)
-    )
+    return Source(path.resolve().name, file_address(path), sha256, lambda: read_parts(files, options, config, may_lack=True))
 
 
 def find_parts(path: Path) -> tuple[dict[str, Path], list[str]]:

@@ -10,7 +10,7 @@ from typing import Any
 from pipeline.config import SplitConfig
 from pipeline.data.reading.files import LFS
 from pipeline.data.reading.tables import is_table_file
-from pipeline.data.source import Source, SourceKind, opening, refuse_file_options
+from pipeline.data.source import Source, SourceKind, file_address, opening, refuse_file_options
 from pipeline.data.sources.folder import find_parts
 from pipeline.data.sources.hub import check_one_configuration, read_library
 from pipeline.errors import DataError
@@ -94,7 +94,7 @@ def _folder(path: Path, config: SplitConfig, load: Callable[[], Any], way_out: s
     sha256 = digest({str(file.relative_to(path)): hash_file(file) for file in files})
     return Source(
         path.resolve().name,
-        path.resolve().as_uri(),
+        file_address(path),
         sha256,
         lambda: read_library(load, str(path), path, config, way_out),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipeline.config import SplitConfig
-from pipeline.data.source import Source, SourceKind, why_not_opened
+from pipeline.data.source import Source, SourceKind, file_address, why_not_opened
 from pipeline.data.sources.file import check_parts, read_parts
 from pipeline.errors import DataError, shorten
 
@@ -51,7 +51,7 @@ class PartFiles(SourceKind):
         path = files["train"]
         return Source(
             path.name,
-            path.resolve().as_uri(),
+            file_address(path),
             sha256,
             lambda: read_parts(files, options, config, may_lack=False),
             options["train"],

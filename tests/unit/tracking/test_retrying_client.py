@@ -228,3 +228,12 @@ def test_what_may_take_long_is_interrupted_at_once(monkeypatch, terminate, uri, 
     with pytest.raises(Interrupted):
         RetryingClient(uri).insist(call)
     assert not went_on
+
+
+@pytest.mark.parametrize(
+    ("code", "advice"),
+    [(401, "Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"), (403, "ask for the permission EDIT")],
+)
+def test_who_may_not_is_told_whom_the_server_wants(code, advice):
+    refusal = MlflowException(f"API request to endpoint /api/2.0 failed with error code {code} != 200. Response body: 'no'")
+    assert advice in str(retrying_client.store_error("read", "http://127.0.0.1:5000", refusal))

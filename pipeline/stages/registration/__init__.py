@@ -1,0 +1,1 @@
+"""What `register` is made of: which model, whether it becomes champion, what is said of it."""

