@@ -47,6 +47,8 @@ def store_errors(verb: str, address: str) -> Iterator[None]:
 
 def store_error(verb: str, address: str, error: Exception) -> StoreError:
     """The error, with what to do."""
+    if refused := re.search(r"failed with error code (401|403)\b", str(error)):  # of which 403 reads like a file's permission
+        return StoreError(hide_credentials(f"The tracking store {address} cannot be {verb}: {_WHY_REFUSED[refused[1]]}"))
     failure = foreseen(error)
     if isinstance(failure, SystemFailureError):
         return ExhaustedStoreError(hide_credentials(f"The tracking store {address} cannot be {verb}: {failure}"))
@@ -58,10 +60,6 @@ def store_error(verb: str, address: str, error: Exception) -> StoreError:
         return StoreAwayError(hide_credentials(f"{message} {_BRING_BACK}"))
     if is_locked(error):
         advice = "Another process has locked it for minutes: end that process, or use a tracking server."
-    elif re.search(r"error code 401\b", reason):
-        advice = "Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD to those of a user of the server."
-    elif re.search(r"error code 403\b", reason):
-        advice = "The server does not let this user do so: ask for the permission EDIT, or name another experiment."
     elif "mlflow db upgrade" in reason:  # says itself what to do
         advice = f"Its address is {address}."
     elif verb == "written" and isinstance(error, OSError) and error.errno:  # the system's own, not what a server answered
@@ -71,6 +69,12 @@ def store_error(verb: str, address: str, error: Exception) -> StoreError:
     else:
         advice = "Check MLFLOW_TRACKING_URI and that the server is up."
     return StoreError(hide_credentials(f"The tracking store {address} cannot be {verb}: {reason}. {advice}"))
+
+
+_WHY_REFUSED = {
+    "401": "it does not know you. Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD to those of a user of the server.",
+    "403": "it does not let this user do so. Ask who runs it for the permission EDIT, or name another experiment or model.",
+}
 
 
 def is_locked(error: BaseException) -> bool:

@@ -39,6 +39,8 @@ class MlflowModels:
 
     def aliased(self, name: str, alias: str) -> ModelVersion | None:
         """The version that has the alias."""
+        if not self.versions(name):  # a server with users answers 403 where there is no such model
+            return None
         try:
             return _take(self._client.get_model_version_by_alias(name, alias))
         except MlflowException as error:

@@ -232,8 +232,10 @@ def test_what_may_take_long_is_interrupted_at_once(monkeypatch, terminate, uri, 
 
 @pytest.mark.parametrize(
     ("code", "advice"),
-    [(401, "Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"), (403, "ask for the permission EDIT")],
+    [(401, "Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"), (403, "Ask who runs it for the permission EDIT")],
 )
 def test_who_may_not_is_told_whom_the_server_wants(code, advice):
-    refusal = MlflowException(f"API request to endpoint /api/2.0 failed with error code {code} != 200. Response body: 'no'")
+    refusal = MlflowException(
+        f"API request to endpoint /api/2.0 failed with error code {code} != 200. Response body: 'Permission denied'"
+    )
     assert advice in str(retrying_client.store_error("read", "http://127.0.0.1:5000", refusal))
