@@ -22,6 +22,7 @@ _STAGES = {
     "compare": "Build the results table from the tracking store.",
     "reproduce": "Train a run again from its record, and compare the outcome with the original.",
     "predict": "Label the texts of a file with a trained model.",
+    "export": "Write a trained model as a folder that transformers, peft or onnxruntime loads.",
 }
 
 

@@ -22,6 +22,7 @@ STAGE_CONFIGS: dict[str, type[configs.StageConfig]] = {
     "compare": configs.CompareConfig,
     "reproduce": configs.ReproduceConfig,
     "predict": configs.PredictConfig,
+    "export": configs.ExportConfig,
 }
 
 # What the hub's libraries call an option, answered with "did you mean".
