@@ -73,6 +73,9 @@ def writing_output(target: Path, force: bool) -> Iterator[Path]:
         scratch.mkdir()
         try:
             yield scratch
+            usual = (scratch / LABELS).stat().st_mode
+            for file in scratch.iterdir():  # safetensors lets nobody but the owner read what it writes
+                file.chmod(usual)
             seal(scratch)
             synchronise_below(scratch)
             check_output(str(target), force)  # much time may have passed

@@ -111,7 +111,7 @@ def _example_batch(model: Exportable) -> dict[str, Any]:
 def _write_graph(model: nn.Module, batch: dict[str, Any], file: Path, paired: bool) -> None:
     """Trace `model` on a batch.
 
-    The exporter that traces (`dynamo=False`) is taken: docs/adr says why. It puts the model into the mode that the module it is
+    The exporter that traces is taken (docs/adr/0031). It puts the model into the mode that the module it is
     given is in, so that is one of prediction.
 
     Args:
