@@ -15,6 +15,7 @@ HASHES = {
     "compare": "1d5ad771ca39a786",
     "reproduce": "5e1f1455e1b67372",
     "predict": "987e3b6340aa0d6d",
+    "export": "6c3027dadd26ddfe",
 }
 
 
