@@ -23,6 +23,7 @@ _STAGES = {
     "reproduce": "Train a run again from its record, and compare the outcome with the original.",
     "predict": "Label the texts of a file with a trained model.",
     "register": "Make the winner of a study, or a run, a registered model, and champion if it is better.",
+    "export": "Write a trained model as a folder that transformers, peft or onnxruntime loads.",
 }
 
 

@@ -1,13 +1,13 @@
-"""Bring a model or a data set from the Hugging Face hub into the local cache, or say within seconds why not."""
+"""Bring a model or a data set from the Hugging Face hub into the local cache, or a folder there, or say soon why not."""
 
 import contextlib
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pipeline.errors import InputError
+from pipeline.errors import ConfigError, InputError, PipelineError
 
 _SECONDS_TO_ANSWER = 10
 
@@ -73,6 +73,58 @@ def fetch_snapshot(
     except OSError as cause:
         raise error(f"{option}: could not be brought from the hub: {' '.join(str(cause).split())[:300]}.") from cause
     return Snapshot(folder, folder.name)
+
+
+def check_push(repo_id: str) -> None:
+    """Hold that a folder may be uploaded, before it is made; the hub is not asked.
+
+    Raises:
+        ConfigError: It is no name of a repository, or there is no token.
+    """
+    from huggingface_hub import get_token
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils._validators import validate_repo_id
+
+    try:
+        validate_repo_id(repo_id)
+    except HFValidationError as cause:
+        raise ConfigError(f"--push {repo_id}: is no repository's name. Give OWNER/NAME.") from cause
+    if repo_id.count("/") != 1:
+        raise ConfigError(f"--push {repo_id}: whose repository? Give OWNER/NAME.")
+    if not get_token():
+        raise ConfigError(f"--push {repo_id}: needs a token of the hub that may write. Set HF_TOKEN, or run `hf auth login`.")
+
+
+def push_folder(folder: Path, repo_id: str, message: str, client: Any = None) -> str:
+    """Upload all files of a folder as one commit; a repository that is not there is made, private.
+
+    Args:
+        client: Of the hub; its own if not given, which reads the token from the environment.
+
+    Returns:
+        The repository's address.
+
+    Raises:
+        PipelineError: The hub cannot be reached, or does not take it.
+    """
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+
+    client = client or HfApi()
+    way_out = f"{folder} is whole: run `hf upload {repo_id} {folder}` once that is mended."
+    try:
+        with _without_warnings():
+            address = str(client.create_repo(repo_id, repo_type="model", private=True, exist_ok=True))
+            client.upload_folder(repo_id=repo_id, folder_path=folder, repo_type="model", commit_message=message)
+    except OfflineModeIsEnabled as cause:
+        raise PipelineError(f"--push {repo_id}: HF_HUB_OFFLINE is set, so the hub is not asked. {way_out}") from cause
+    except HfHubHTTPError as cause:
+        status = getattr(cause.response, "status_code", None)
+        refused = "the token may not write there" if status in (401, 403) else f"the hub answers with status {status}"
+        raise PipelineError(f"--push {repo_id}: {refused}. {way_out}") from cause
+    except Exception as cause:  # whatever the client's transport raises
+        raise PipelineError(f"--push {repo_id}: the hub cannot be reached ({type(cause).__name__}). {way_out}") from cause
+    return address
 
 
 _OFFLINE = {

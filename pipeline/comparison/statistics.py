@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pipeline.comparison.pair_tests import JudgedRuns, PairTest, Seeds, compare_pairs
-from pipeline.comparison.predictions import RecordedPredictions
+from pipeline.comparison.predictions import RecordedPredictions, read_predictions
 from pipeline.comparison.ranking import headline
 from pipeline.comparison.row_names import label_rows
 from pipeline.config.identity import SEEDS
@@ -24,7 +24,7 @@ from pipeline.evaluation.statistics.chance import Guess, correlation_interval, g
 from pipeline.evaluation.statistics.intervals import Interval
 from pipeline.evaluation.statistics.significance import letter_groups
 from pipeline.strategies.baseline import is_baseline, reads_texts
-from pipeline.tracking.runs import Run
+from pipeline.tracking.runs import Run, RunStore
 
 AGAINST_INTERVAL = "*"
 """Stands behind the letters of rows of which a pair was not decided as the interval of its difference says."""
@@ -201,6 +201,16 @@ def compute_statistics(table: pd.DataFrame, runs: Sequence[Run], recorded: Recor
     pairs = compare_pairs(members, JudgedRuns.of(scores, wrong.sum(axis=2) if of_sets else wrong.astype(np.int8), metric))
     statistics = Statistics(tuple(rows), pairs, texts, scores.resamples, recorded.missing, guess.right, metric=metric)
     return replace(statistics, rows=_with_groups(statistics))
+
+
+def intervals_of(run: Run, store: RunStore) -> dict[str, Interval]:
+    """The intervals of a single tested run, by metric; none of scores, or where its predictions cannot be read."""
+    recorded = read_predictions([run], store)
+    if run.run_id not in recorded.predicted:
+        return {}
+    probabilities = list(recorded.probabilities.values())
+    predicted = recorded.predicted[run.run_id][None]
+    return _intervals(resample_scores(recorded.gold, predicted, len(recorded.classes), probabilities=probabilities), [0])
 
 
 def _is_below_chance(gold: NDArray[np.int64], predicted: NDArray[np.int64], classes: int) -> bool:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
+from pipeline.config.export import ExportConfig as ExportConfig
 from pipeline.config.fields import (
     Arguments,
     Choice,

@@ -23,6 +23,7 @@ STAGE_CONFIGS: dict[str, type[configs.StageConfig]] = {
     "reproduce": configs.ReproduceConfig,
     "predict": configs.PredictConfig,
     "register": configs.RegisterConfig,
+    "export": configs.ExportConfig,
 }
 
 # What the hub's libraries call an option, answered with "did you mean".

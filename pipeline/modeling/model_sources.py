@@ -20,6 +20,8 @@ from pipeline.modeling.foreign_folders import describe_folder
 from pipeline.modeling.weights import find_damages, has_weights
 
 PACKAGED = "minilm"
+PACKAGED_ID = "sentence-transformers/all-MiniLM-L6-v2"
+"""The same files on the hub."""
 _PACKAGED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 _TOKENIZERS = (
     "tokenizer.json",

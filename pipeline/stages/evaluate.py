@@ -22,6 +22,7 @@ from pipeline.evaluation.testing.scoring import inputs_of, read_test
 from pipeline.given_paths import expand
 from pipeline.modeling.foreign_folders import find_trained_model
 from pipeline.modeling.merged_adapters import find_pretrained
+from pipeline.stages.exporting.onnx_model import OnnxModel, find_onnx_folder, load_onnx_folder
 from pipeline.stages.progress import next_command, say, say_scores
 from pipeline.stages.run_record import check_data, check_finished, log_datasets, naming_damage, origin_tags, read_config
 from pipeline.stages.testing.answering import Answering, begin_memory, is_measured, list_files
@@ -208,7 +209,8 @@ def _find_transfer(config: configs.EvaluateConfig, prepared: PreparedData, split
 def _of_model(config: configs.EvaluateConfig, tracker: Tracker, parent_id: str | None, at_once: int) -> EvaluateResult:
     name, dataset = config.model or "", config.dataset or ""
     folder, memory = expand(name), begin_memory()
-    if trained := find_trained_model(folder) if folder.is_dir() else None:
+    graph = find_onnx_folder(folder)
+    if trained := graph or (find_trained_model(folder) if folder.is_dir() else None):
         if config.model_labels:
             raise ConfigError(f"--model-labels: {name} was trained here and knows its classes. Leave --model-labels out.")
         if config.base_model:
@@ -219,8 +221,8 @@ def _of_model(config: configs.EvaluateConfig, tracker: Tracker, parent_id: str |
                 f"{' and '.join(typed)} out."
             )
         prepared, _ = prepare(dataset, config)
-        model: TrainedModel = load_model_folder(trained, cache_dir=config.cache_dir)
-        files = list_files(trained, find_base(read_record(trained), config.cache_dir))
+        model: TrainedModel = load_onnx_folder(graph) if graph else load_model_folder(trained, cache_dir=config.cache_dir)
+        files = list_files(trained, None if graph else find_base(read_record(trained), config.cache_dir))
         _check_fits(name, model.problem, dataset, prepared.manifest.problem)
     else:
         refuse_idle_overlap(config.explicit, [config.long_texts])
@@ -238,7 +240,7 @@ def _of_model(config: configs.EvaluateConfig, tracker: Tracker, parent_id: str |
     with closing(tracker.start(title, parent_id)) as logger:
         began = time.perf_counter()
         _log_identity(logger, config, None, prepared.manifest.fingerprint)
-        logger.set_tags({"strategy": EXTERNAL})
+        logger.set_tags({"strategy": EXTERNAL, **({Tag.ENTRY: model.name} if isinstance(model, OnnxModel) else {})})
         logger.log_metrics(model.size_metrics)
         if config.latency_seconds:
             Answering(model, inputs_of(table), files, config.latency_seconds, memory, at_once).measure(logger, title)

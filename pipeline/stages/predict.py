@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,24 +20,23 @@ from pipeline.data.labels import scalars_as_texts
 from pipeline.data.reading.files import check_encoding
 from pipeline.data.reading.tables import read_columns
 from pipeline.data.sources.file import check_options
-from pipeline.errors import ConfigError, DataError, ModelError, enumerate_some, shorten
+from pipeline.errors import ConfigError, DataError, enumerate_some, shorten
 from pipeline.given_paths import expand, is_file
 from pipeline.hashing import CHECKSUMS, digest, hash_file
-from pipeline.modeling.foreign_folders import DELTA, describe_folder, find_trained_model
+from pipeline.modeling.foreign_folders import DELTA
 from pipeline.stages.labelled_file import WRITERS, LabelledFile, as_array
 from pipeline.stages.processes.workers import hold_lock
 from pipeline.stages.progress import say
-from pipeline.stages.run_record import check_finished, naming_damage, origin_tags, read_config
+from pipeline.stages.run_record import open_trained, origin_tags, read_config
 from pipeline.stages.testing.test import scoring_version
 from pipeline.tracking import open_tracker
-from pipeline.tracking.runs import Run, Tracker, closing
+from pipeline.tracking.runs import Tracker, closing
 from pipeline.tracking.served_model import TOKENS_CUT
 from pipeline.training.acceleration.base import AUTO
 from pipeline.training.inference import TrainedModel
 from pipeline.training.saved_model import load_model_folder
 
 _SECONDS_BETWEEN_LINES = 10.0
-_REGISTRY = "models:/"
 _ANYTHING = "text"  # the names of an answer's columns are seen from an answer
 _ENDINGS = ".csv, .jsonl or .parquet"
 
@@ -63,7 +61,10 @@ def run(config: configs.PredictConfig, tracker: Tracker | None = None, parent_id
     began = time.perf_counter()
     source, target = _check(config)
     tracker = tracker or open_tracker()
-    with _open_model(config, tracker) as (folder, trained), hold_lock(_lock_of(target, config), "prediction"):
+    with (
+        open_trained(config.run_id, config.model, tracker) as (folder, trained),
+        hold_lock(_lock_of(target, config), "prediction"),
+    ):
         as_trained = read_config(tracker, trained, config.cache_dir) if trained else None
         model = load_model_folder(folder, as_trained.acceleration if as_trained else (AUTO,), config.cache_dir)
         _check_fit(config, model)
@@ -119,40 +120,6 @@ def _where(config: configs.PredictConfig) -> str:
 
 def _lock_of(target: Path, config: configs.PredictConfig) -> Path:
     return Path(config.cache_dir).absolute() / "predictions" / f"{digest(str(target.absolute()))[:16]}.lock"
-
-
-@contextlib.contextmanager
-def _open_model(config: configs.PredictConfig, tracker: Tracker) -> Iterator[tuple[Path, Run | None]]:
-    """The folder that training wrote, and its run where that is given.
-
-    Raises:
-        RunError: There is no such run, or it did not finish.
-        ModelError: There is no such model.
-    """
-    if config.run_id:
-        trained = tracker.get(config.run_id)
-        check_finished(trained)
-        with tracker.open_model(trained.run_id) as folder, naming_damage(tracker, trained):
-            yield folder, trained
-        return
-    name = config.model or ""
-    if name.startswith(_REGISTRY):
-        with tracker.open_registered(name) as folder:
-            yield _trained_folder(folder, name), None
-    else:
-        yield _trained_folder(expand(name), name), None
-
-
-def _trained_folder(folder: Path, name: str) -> Path:
-    found = find_trained_model(folder) if folder.is_dir() else None
-    if found is None:
-        if not folder.is_dir():
-            raise ModelError(f"--model {shorten(name)}: no such folder. Relative paths start at {Path.cwd()}.")
-        raise ModelError(
-            f"--model {shorten(name)}: holds no model that train wrote. {describe_folder(folder)} Give such a folder, a model "
-            "of the registry (models:/NAME@champion), or --run-id."
-        )
-    return found
 
 
 def _check_fit(config: configs.PredictConfig, model: TrainedModel) -> None:

@@ -20,20 +20,24 @@ from pipeline.data.overlap.texts import overlap_metrics
 from pipeline.data.prepared import PreparedData
 from pipeline.data.splits import SplitName
 from pipeline.data.token_losses import TokenLosses
-from pipeline.errors import DamagedModelError, DataError, ModelError, RunError
+from pipeline.errors import DamagedModelError, DataError, ModelError, RunError, shorten
 from pipeline.evaluation.metric import without_choices
+from pipeline.given_paths import expand
 from pipeline.hashing import digest
 from pipeline.json_text import parse_json
+from pipeline.modeling.foreign_folders import describe_folder, find_trained_model
 from pipeline.strategies.parameter_plan import ParameterPlan
 from pipeline.tracking.provenance import environment, git_commit, hardware
 from pipeline.tracking.run_kinds import was_trained_here
-from pipeline.tracking.runs import Run, RunLogger, RunStore
+from pipeline.tracking.runs import Run, RunLogger, RunStore, Tracker
 from pipeline.tracking.tags import DESCRIPTION, Tag
 from pipeline.training.baselines.inputs import TrainingInputs
 from pipeline.training.meters import MIB
 from pipeline.training.plan import FitResult
 from pipeline.training.precision import Precision
 from pipeline.training.saved_model import check_model_folder
+
+_REGISTRY = "models:/"
 
 
 def origin_tags(stage: str, config: StageConfig, data_fingerprint: str) -> dict[str, str]:
@@ -202,6 +206,44 @@ def naming_damage(store: RunStore, trained: Run) -> Iterator[None]:
             f"Run {trained.run_id}: a file of its model is damaged: {error.file} of {where}. Bring it back from a copy, or "
             f"delete the run (`mlflow runs delete --run-id {trained.run_id}`) and train again."
         ) from error
+
+
+@contextlib.contextmanager
+def open_trained(run_id: str | None, model: str | None, tracker: Tracker) -> Iterator[tuple[Path, Run | None]]:
+    """The folder that training wrote, and its run where that is given.
+
+    Args:
+        run_id: As `--run-id` has it.
+        model: As `--model` has it: a folder, or a model of the registry.
+
+    Raises:
+        RunError: There is no such run, or it did not finish.
+        ModelError: There is no such model.
+    """
+    if run_id:
+        trained = tracker.get(run_id)
+        check_finished(trained)
+        with tracker.open_model(trained.run_id) as folder, naming_damage(tracker, trained):
+            yield folder, trained
+        return
+    name = model or ""
+    if name.startswith(_REGISTRY):
+        with tracker.open_registered(name) as folder:
+            yield _trained_folder(folder, name), None
+    else:
+        yield _trained_folder(expand(name), name), None
+
+
+def _trained_folder(folder: Path, name: str) -> Path:
+    found = find_trained_model(folder) if folder.is_dir() else None
+    if found is None:
+        if not folder.is_dir():
+            raise ModelError(f"--model {shorten(name)}: no such folder. Relative paths start at {Path.cwd()}.")
+        raise ModelError(
+            f"--model {shorten(name)}: holds no model that train wrote. {describe_folder(folder)} Give such a folder, a model "
+            "of the registry (models:/NAME@champion), or --run-id."
+        )
+    return found
 
 
 def read_config(store: RunStore, trained: Run, cache_dir: str) -> configs.TrainConfig:

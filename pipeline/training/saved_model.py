@@ -274,7 +274,7 @@ def load_model_folder(folder: Path, acceleration: tuple[str, ...] = (AUTO,), cac
             f"{folder}: was fine-tuned from a base with SHA-256 {record.base_sha256[:12]}..., but {address.folder} holds "
             f"{address.sha256()[:12]}.... Put the old base back, or train again."
         )
-    objective = _objective_of(record)
+    objective = objective_of(record)
     try:
         encoder = objective.encoder(address)
     except ConfigError as error:  # such as one of the user's own, whose file is not here
@@ -308,7 +308,7 @@ def find_base(record: ModelRecord, cache_dir: str | None = None) -> ModelAddress
 
 
 def _load_baseline(folder: Path, record: ModelRecord) -> BaselineModel:
-    objective, strategy = _objective_of(record), create_strategy(record.strategy, record.strategy_args)
+    objective, strategy = objective_of(record), create_strategy(record.strategy, record.strategy_args)
     if not isinstance(strategy, Baseline):
         raise ModelError(f"{folder}: {RECORD} names no base, and {record.strategy} needs one.")
     model = BaselineModel(strategy, read_learned(folder), objective, objective.task.settled(record.validation))
@@ -322,7 +322,8 @@ def _load_baseline(folder: Path, record: ModelRecord) -> BaselineModel:
     return model
 
 
-def _objective_of(record: ModelRecord) -> Objective:
+def objective_of(record: ModelRecord) -> Objective:
+    """What a saved model was trained for."""
     return create_objective(record.objective, record.problem, record.pooling, record.head, record.model_labels)
 
 

@@ -91,7 +91,9 @@ def test_documented_command_works(command: str, project: Path, tiny) -> None:
 def limits_on(encoder: Path, command: str) -> dict[str, str]:
     """The usual limits, and the tiny encoder wherever the command names none."""
     limits = {name: str(encoder) if name == "model" else value for name, value in limits_for(command).items()}
-    reads_a_run = re.search(r"pipeline (evaluate|compare|reproduce|predict|register)|-e (reproduce|predict|register)", command)
+    reads_a_run = re.search(
+        r"pipeline (evaluate|compare|reproduce|predict|register|export)|-e (reproduce|predict|register|export)", command
+    )
     named = names(command, "model") or names(command, "models")
     return limits if reads_a_run or named else {**limits, "model": str(encoder)}
 

@@ -16,6 +16,7 @@ HASHES = {
     "reproduce": "5e1f1455e1b67372",
     "predict": "987e3b6340aa0d6d",
     "register": "fc8e0b02d463546a",
+    "export": "6c3027dadd26ddfe",
 }
 
 
