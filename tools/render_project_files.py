@@ -13,6 +13,7 @@ from pathlib import Path
 
 from pipeline.config import (
     ComparisonConfig,
+    DryRunConfig,
     EncoderConfig,
     FitConfig,
     LongTextsConfig,
@@ -54,6 +55,7 @@ SHARED: dict[type[StageConfig], str] = {
     SearchConfig: "Search",
     TransferConfig: "Second data set",
     ComparisonConfig: "Comparison",
+    DryRunConfig: "Dry runs",
 }
 PYTHON = "3.11.7"  # exact: `--env-manager virtualenv` asks pyenv for just this version
 
