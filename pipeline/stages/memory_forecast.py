@@ -10,12 +10,16 @@ from pipeline.errors import in_one_line
 from pipeline.stages.resume_training import find_interrupted
 from pipeline.training.activation_cache import GIB
 from pipeline.training.baselines.inputs import TrainingInputs
-from pipeline.training.forecast import KINDS, Memory, NotForecastError, forecast_training, largest_batch
+from pipeline.training.forecast import Memory, NotForecastError, forecast_training, largest_batch
 from pipeline.training.meters import MIB
 from pipeline.training.precision import Precision, choose_precision
 from pipeline.training.setup import EncoderInputs, Texts, put_together, read_texts
 
 NOTHING_WAS_RUN = "Nothing was run (--dry-run)."
+_NOT_IN_IT = (
+    "Not in it: what a process holds before it trains (about 500 MB), and what the C library keeps of freed memory. "
+    "A GPU needs less for activations. See docs/how-to/bigger-models.md."
+)
 
 
 def describe_training(inputs: TrainingInputs, device_memory_gb: float | None) -> Iterator[str]:
@@ -43,40 +47,37 @@ def describe_memory(
         trainings: By the names of their rows.
         device_memory_gb: GiB into which they shall fit; None where nobody asked.
     """
-    rows, without = [], {}
+    rows: list[dict[str, str]] = []
+    without: dict[str, str] = {}
     for name, inputs in trainings.items():
         try:
-            rows.append([name, *_describe(inputs, precision, device_memory_gb)])
+            rows.append({"strategy": name, **_describe(inputs, precision, device_memory_gb)})
         except NotForecastError as error:
             without[name] = in_one_line(error)
-    columns = ["strategy", "batch", "tokens", *KINDS, "together"]
-    if device_memory_gb is not None:
-        columns += [f"fits into {device_memory_gb:g} GiB", "largest batch that fits"]
     if rows:
         yield f"Forecast of peak memory in MB, {precision}, on a CPU, where all texts of a batch are as long as the longest:"
-        sides = ["left"] + ["right"] * (len(columns) - 1)
-        yield from tabulate(rows, columns, disable_numparse=True, colalign=sides).splitlines()
-        yield (
-            "Not in it: what the process holds before (about 500 MB), and what the C library keeps of freed memory "
-            "(docs/how-to/bigger-models.md). A GPU needs less for activations."
-        )
+        sides = ["left"] + ["right"] * (len(rows[0]) - 1)
+        yield from tabulate(rows, headers="keys", disable_numparse=True, colalign=sides).splitlines()
+        yield _NOT_IN_IT
     for name, reason in without.items():
-        yield f"Not forecast: {name}: {reason}"
+        yield f"Not forecast: {name}: {reason}."
 
 
-def _describe(inputs: TrainingInputs, precision: Precision, device_memory_gb: float | None) -> Iterator[str]:
-    """The cells of a training's row, but for its name."""
+def _describe(inputs: TrainingInputs, precision: Precision, device_memory_gb: float | None) -> dict[str, str]:
+    """Column -> what stands in it of a training."""
     if not isinstance(inputs, EncoderInputs):
         raise NotForecastError("it trains no encoder")
     texts = read_texts(inputs)
     memory = forecast_training(inputs, texts, precision)
-    cells = [f"{inputs.config.batch_size:,}", f"{int(texts.train.lengths.max()):,}"]
-    cells += [f"{memory.at_peak[kind] / MIB:,.0f}" for kind in KINDS] + [f"{memory.total / MIB:,.0f}"]
+    row = {"batch": f"{inputs.config.batch_size:,}", "tokens": f"{int(texts.train.lengths.max()):,}"}
+    row |= {kind: f"{size / MIB:,.0f}" for kind, size in memory.at_peak.items()}
+    row["together"] = f"{memory.total / MIB:,.0f}"
     if device_memory_gb is not None:
         limit = int(device_memory_gb * GIB)
+        row[f"fits into {device_memory_gb:g} GiB"] = "yes" if memory.total <= limit else "no"
         largest = _largest(inputs, texts, precision, memory, limit)
-        cells += ["yes" if memory.total <= limit else "no", f"{largest:,}" if largest else "none"]
-    return iter(cells)
+        row["largest batch that fits"] = f"{largest:,}" if largest else "none"
+    return row
 
 
 def _largest(inputs: EncoderInputs, texts: Texts, precision: Precision, memory: Memory, limit: int) -> int:

@@ -26,7 +26,7 @@ from pipeline.training.inference import MAX_TOKENS
 from pipeline.training.inputs import InputsByPhase
 from pipeline.training.loop import compute_gradients, make_accelerator, update_weights
 from pipeline.training.optimizer import build_optimizer
-from pipeline.training.plan import Callback, FitPlan
+from pipeline.training.plan import FitPlan
 from pipeline.training.precision import Precision
 from pipeline.training.setup import EncoderInputs, Texts, plan_fit, put_together
 
@@ -36,12 +36,9 @@ if TYPE_CHECKING:
     from pipeline.training.tensor_memory import TensorMemory
 
 
-KINDS = ("weights", "gradients", "optimizer", "activations")
-
-
 @dataclass(frozen=True)
 class Memory:
-    """Bytes that a training's tensors take, by `KINDS`."""
+    """Bytes that a training's tensors take, by kind: weights, gradients, optimizer, activations."""
 
     at_peak: Mapping[str, int]
     """Of each kind when all together are at their highest."""
@@ -52,14 +49,6 @@ class Memory:
     def total(self) -> int:
         """All kinds together at their highest."""
         return sum(self.at_peak.values())
-
-
-class _Nobody(Callback):
-    """Is told nothing."""
-
-    def should_stop(self) -> bool:
-        """Never."""
-        return False
 
 
 def forecast(plan: FitPlan) -> Memory:
@@ -87,7 +76,7 @@ def forecast(plan: FitPlan) -> Memory:
         except DataDependentOutputException:  # by an acceleration that puts values back, of which there are none
             if not is_done:
                 raise
-    return Memory(memory.at_peak, memory.highest)
+    return Memory(dict(memory.at_peak), dict(memory.highest))
 
 
 class NotForecastError(PipelineError):
@@ -149,7 +138,7 @@ def _train(plan: FitPlan, accelerator: Any, memory: TensorMemory) -> None:
     model = accelerator.prepare_model(plan.model, device_placement=False, evaluation_mode=True)
     optimizer = accelerator.prepare(build_optimizer(plan.model, plan.parameters, config.weight_decay, config.optimizer))
     loss = plan.build_loss()
-    inputs_by_phase = InputsByPhase(plan, _Nobody(), device, ALONE)
+    inputs_by_phase = InputsByPhase(plan, _ignore, device, ALONE)
     share = Share(_longest(plan.train.lengths, plan.micro_batch(1)), 1.0)
     for phase in sorted({plan.parameters.phase_of(epoch) for epoch in range(config.epochs)}):
         plan.parameters.enter_phase(plan.model, phase)
@@ -163,6 +152,10 @@ def _train(plan: FitPlan, accelerator: Any, memory: TensorMemory) -> None:
         if plan.strategy.is_solved:  # by the features of all training texts
             _predict(model, inputs.train, device, MAX_TOKENS)
         _predict(model, inputs.validation, device, plan.largest_batch(progress.pieces))
+
+
+def _ignore(examples: int, total: int) -> None:
+    """Is told how far the activation cache is, which is not filled here."""
 
 
 def _predict(model: nn.Module, examples: Examples, device: Any, max_tokens: int) -> None:
@@ -197,7 +190,8 @@ def _forget_values(model: nn.Module) -> None:
         return without[id(tensor)][1]  # type: ignore[no-any-return]
 
     for module in model.modules():
-        for own in (module._parameters, module._buffers):
+        owned: tuple[dict[str, Any], ...] = (module._parameters, module._buffers)
+        for own in owned:
             for name, tensor in own.items():
                 if tensor is not None:
                     own[name] = forget(tensor)

@@ -92,7 +92,7 @@ def _fit(plan: FitPlan, callback: Callback, accelerator: Any, distributed: Distr
     schedule = build_schedule(plan.total_steps, plan.config.warmup_ratio, plan.config.lr_scheduler_type)
     watch = Stopwatch(progress.train_seconds)
     loss = plan.build_loss().to(accelerator.device)
-    inputs_by_phase = InputsByPhase(plan, callback, accelerator.device, distributed)
+    inputs_by_phase = InputsByPhase(plan, callback.on_cache_progress, accelerator.device, distributed)
     graphs = None
     if "cuda_graphs" in plan.accelerations:
         graphs = StepGraphs(optimizer, plan.total_steps - progress.step)
@@ -289,7 +289,7 @@ def _solve(plan: FitPlan, callback: Callback, accelerator: Any, distributed: Dis
     model = accelerator.prepare_model(plan.model, evaluation_mode=True)
     progress, watch = plan.begin(), Stopwatch()
     plan.parameters.enter_phase(plan.model, 0)
-    inputs = InputsByPhase(plan, callback, accelerator.device, distributed).of(0, progress, progress.pieces)
+    inputs = InputsByPhase(plan, callback.on_cache_progress, accelerator.device, distributed).of(0, progress, progress.pieces)
     with watch.running():
         solution = solve_head(plan.strategy, model, plan.parameters, inputs.train, plan.build_loss(), accelerator.device)
     progress.step, progress.loss_sum, progress.train_seconds = 1, solution.loss, watch.seconds
