@@ -62,6 +62,7 @@ def forecast(plan: FitPlan) -> Memory:
 
     from pipeline.training.tensor_memory import TensorMemory
 
+    is_cached = plan.activation_cache is not None
     plan = replace(plan, activation_cache=None)
     memory, is_done = TensorMemory(), False
     with FakeTensorMode(allow_non_fake_inputs=True):
@@ -71,7 +72,7 @@ def forecast(plan: FitPlan) -> Memory:
         try:
             memory.count_model(plan.model)  # whole, as an acceleration makes tables smaller and keeps what they were
             with memory, accelerated(plan, accelerator.device) as accelerated_plan, layers:
-                _train(accelerated_plan, accelerator, memory)
+                _train(accelerated_plan, accelerator, memory, is_cached)
                 is_done = True
         except DataDependentOutputException:  # by an acceleration that puts values back, of which there are none
             if not is_done:
@@ -132,7 +133,7 @@ def largest_batch(total_of: Callable[[int], int], limit: int, begin: int, least:
     return fits if fits >= least else 0
 
 
-def _train(plan: FitPlan, accelerator: Any, memory: TensorMemory) -> None:
+def _train(plan: FitPlan, accelerator: Any, memory: TensorMemory, is_cached: bool) -> None:
     """Compute once what a training computes again and again."""
     config, device, progress = plan.config, accelerator.device, plan.begin()
     model = accelerator.prepare_model(plan.model, device_placement=False, evaluation_mode=True)
@@ -149,7 +150,7 @@ def _train(plan: FitPlan, accelerator: Any, memory: TensorMemory) -> None:
             compute_gradients(plan, accelerator, model, loss, inputs, share, progress.pieces)
             with memory.making("optimizer"):
                 update_weights(plan, accelerator, optimizer, -1)  # AdaLoRA reads values where it cuts ranks, which is later
-        if plan.strategy.is_solved:  # by the features of all training texts
+        if plan.strategy.is_solved and not is_cached:  # by the features of all training texts
             _predict(model, inputs.train, device, MAX_TOKENS)
         _predict(model, inputs.validation, device, plan.largest_batch(progress.pieces))
 
