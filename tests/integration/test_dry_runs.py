@@ -47,7 +47,7 @@ def test_a_study_forecasts_each_strategy_and_names_what_is_not_forecast(workspac
     options = {**workspace.options_of_data(), "strategies": "full,head_only,tfidf", "dry_run": "true", "device_memory_gb": 8}
     done = workspace.cli("main", **options)
     assert done.exit_code == 0, done.output
-    assert set(table(done.output)) == {"full", "head_only"}
+    assert set(table(done.output)) == {"full", "head_only"}, done.output
     assert "Not forecast: tfidf: it trains no encoder." in done.output
 
 
