@@ -81,7 +81,7 @@ def list_encoder_strategies() -> list[str]:
 def foretell(options: dict[str, object]) -> tuple[list[float], float]:
     """MB of weights, gradients, optimizer and activations at their highest together, and the seconds that this took."""
     from pipeline.config import TrainConfig
-    from pipeline.training.forecast import forecast_training
+    from pipeline.training.memory.forecast import forecast_training
     from pipeline.training.setup import EncoderInputs, find_inputs, read_texts
 
     with contextlib.redirect_stdout(sys.stderr):

@@ -10,7 +10,7 @@ from pipeline.errors import in_one_line
 from pipeline.stages.resume_training import find_interrupted
 from pipeline.training.activation_cache import GIB
 from pipeline.training.baselines.inputs import TrainingInputs
-from pipeline.training.forecast import Memory, NotForecastError, forecast_training, largest_batch
+from pipeline.training.memory.forecast import Memory, NotForecastError, forecast_training, largest_batch
 from pipeline.training.meters import MIB
 from pipeline.training.precision import Precision, choose_precision
 from pipeline.training.setup import EncoderInputs, Texts, put_together, read_texts

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from pipeline.strategies.base import create_strategy, list_encoder_strategies
-from pipeline.training.forecast import forecast, largest_batch
-from pipeline.training.tensor_memory import KINDS, TensorMemory
+from pipeline.training.memory.forecast import forecast, largest_batch
+from pipeline.training.memory.tensor_memory import KINDS, TensorMemory
 
 ARGUMENTS = {"partial": {"top_k": 1}, "freeze_bottom": {"bottom": 1}, "gradual": {"head_epochs": 1, "top_epochs": 1}}
 STEP_COUNT = 4  # bytes in which torch's AdamW counts the steps of a parameter

@@ -33,7 +33,7 @@ from pipeline.training.setup import EncoderInputs, Texts, plan_fit, put_together
 if TYPE_CHECKING:
     from torch import nn
 
-    from pipeline.training.tensor_memory import TensorMemory
+    from pipeline.training.memory.tensor_memory import TensorMemory
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def forecast(plan: FitPlan) -> Memory:
     """
     from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
-    from pipeline.training.tensor_memory import TensorMemory
+    from pipeline.training.memory.tensor_memory import TensorMemory
 
     is_cached = plan.activation_cache is not None
     plan = replace(plan, activation_cache=None)
