@@ -82,20 +82,21 @@ def is_out_of_memory(error: BaseException) -> bool:
     return any(_kind(cause) in (_MEMORY, _GPU_MEMORY) for cause in _causes(error))
 
 
-def too_large(what: str, ways: Sequence[str], error: BaseException) -> MemoryFailureError:
+def too_large(what: str, ways: Sequence[str], error: BaseException, hint: str = "") -> MemoryFailureError:
     """What is said where something that can be named does not fit into memory.
 
     Args:
         what: What was computed, such as "batches of 32".
         ways: What to give, each of which helps; two or more.
         error: As libraries raised it.
+        hint: A sentence at the end, with a space before it.
     """
     on_gpu = any(_kind(cause) == _GPU_MEMORY for cause in _causes(error))
     where = "the memory of the GPU" if on_gpu else "the memory, or into the limit that is set for this process"
     ends = "end what else uses the GPU" if on_gpu else "end other programs, or raise the limit"
     *others, last = ways
     give = f"{', '.join(others)} or {last}"
-    return MemoryFailureError(f"{what} does not fit into {where}. Give {give}; or {ends}. Then {_AGAIN}.")
+    return MemoryFailureError(f"{what} does not fit into {where}. Give {give}; or {ends}. Then {_AGAIN}.{hint}")
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from pipeline.config import (
     ComparisonConfig,
+    DryRunConfig,
     EncoderConfig,
     FitConfig,
     LongTextsConfig,
@@ -58,6 +59,7 @@ SHARED: dict[type[StageConfig], str] = {
     MeasuringConfig: "What answers cost",
     RankingConfig: "Ranking",
     ComparisonConfig: "Comparison",
+    DryRunConfig: "Dry runs",
 }
 PYTHON = "3.11.7"  # exact: `--env-manager virtualenv` asks pyenv for just this version
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
+from pipeline.config.dry_run import DryRunConfig as DryRunConfig
 from pipeline.config.export import ExportConfig as ExportConfig
 from pipeline.config.fields import (
     Arguments,
@@ -46,7 +47,6 @@ from pipeline.registry import OBJECTIVES
 
 # Filled in by the command line itself, never typed.
 INTERNAL = frozenset({"explicit", "strategy_reason", "entry"})
-
 # Declared in MLproject with a default, hence always given by `mlflow run`: a recipe could never set them.
 DECLARED = frozenset(
     {"recipe", "strategy", "strategy_args", "seed", "strategies", "run_id", "study", "input", "output", "name", "promote"}
@@ -56,7 +56,6 @@ DECLARED = frozenset(
 _METRICS = importlib.import_module("pipeline.evaluation.metric")
 
 DEFAULT_RATIOS = (0.8, 0.1, 0.1)
-
 # Data that comes as a file a part, instead of --dataset.
 PART_FILES = ("train_file", "validation_file", "test_file")
 
@@ -251,6 +250,11 @@ class TrainConfig(FitConfig):
 
 
 @config_class
+class TrainCommandConfig(DryRunConfig, TrainConfig):
+    """Fine-tune one encoder with one strategy and log the run."""
+
+
+@config_class
 class SearchConfig(FitConfig):
     """How hyperparameters are searched, the same for every strategy."""
 
@@ -373,7 +377,7 @@ class ReproduceConfig(StageConfig):
 
 
 @config_class
-class MainConfig(MeasuringConfig, SearchConfig, ComparisonConfig):
+class MainConfig(DryRunConfig, MeasuringConfig, SearchConfig, ComparisonConfig):
     """The whole study of a recipe: prepare, tune if asked, train every strategy, evaluate, compare."""
 
     strategies: Annotated[Names, MostUsed(2)] = ()
@@ -387,5 +391,3 @@ class MainConfig(MeasuringConfig, SearchConfig, ComparisonConfig):
     recipe is quickstart, with 1 seed; add --seeds 5."""
     force: Annotated[bool, Operational(), Files(4)] = False
     """Train and evaluate again what an earlier run has done with the same code, configuration and data."""
-    dry_run: Annotated[bool, Operational(), MostUsed(17)] = False
-    """Print the plan (what is trained, what is reused, estimated time by past runs) and run nothing."""

@@ -17,7 +17,7 @@ STAGE_CONFIGS: dict[str, type[configs.StageConfig]] = {
     "main": configs.MainConfig,
     "prepare_data": configs.PrepareDataConfig,
     "tune": configs.TuneConfig,
-    "train": configs.TrainConfig,
+    "train": configs.TrainCommandConfig,
     "evaluate": configs.EvaluateConfig,
     "compare": configs.CompareConfig,
     "reproduce": configs.ReproduceConfig,

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pipeline import config as configs
+from pipeline.config.dry_run import refuse_idle_memory
 from pipeline.config.fields import as_dict, describe_fields
 from pipeline.config.identity import identify
 from pipeline.errors import PipelineError, ProcessLostError, StoreAwayError, in_one_line
 from pipeline.hashing import digest
 from pipeline.stages import compare, prepare_data, tune
 from pipeline.stages.executor import Executor, Work, create_executor, stopping
+from pipeline.stages.memory_forecast import NOTHING_WAS_RUN, describe_memory
 from pipeline.stages.processes.workers import WorkerProcesses
 from pipeline.stages.progress import say
 from pipeline.stages.run_record import log_datasets
@@ -57,11 +59,17 @@ def run(config: configs.MainConfig, tracker: Tracker | None = None) -> StudyResu
         PipelineError: A training failed; the table of the others was made nevertheless.
     """
     refuse_idle_transfer(config)
+    refuse_idle_memory(config)
     if config.export_dir:  # not after hours of training
         check_export_folder(Path(config.export_dir))
     if config.dry_run:
-        for line in describe_plan(_plan(config), tracker or open_to_read()):
+        plan = _plan(config)
+        for line in describe_plan(plan, tracker or open_to_read()):
             say(line)
+        trainings = {plan.name(inputs): inputs for inputs in plan.strategies}
+        for line in describe_memory(trainings, plan.precision, config.device_memory_gb):
+            say(line)
+        say(NOTHING_WAS_RUN)
         return None
     processes = WorkerProcesses()
     import_store()  # the process that plans is still importing, too

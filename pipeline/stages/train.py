@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline import config as configs
 from pipeline.config import FitConfig
+from pipeline.config.dry_run import refuse_idle_memory
+from pipeline.config.fields import as_dict, describe_fields
 from pipeline.config.stage import flag
 from pipeline.data.long_texts import refuse_idle_overlap
 from pipeline.data.token_losses import MOSTLY_UNKNOWN, UNKNOWN, TokenLosses, describe_losses, explain_unknown
@@ -24,6 +26,7 @@ from pipeline.evaluation.statistics.intervals import Interval, wilson_interval
 from pipeline.failures import is_out_of_memory
 from pipeline.objectives.base import refuse_idle_model_labels, refuse_idle_pooling
 from pipeline.stages.configure import resolve_strategy
+from pipeline.stages.memory_forecast import describe_training
 from pipeline.stages.prepare_data import summarise_data
 from pipeline.stages.processes import collector
 from pipeline.stages.processes.launcher import doubt_processes, run_processes
@@ -89,17 +92,26 @@ def run(
         stop_rule: Asked after each evaluation whether to end, with step and validation metrics.
         fit_with: What trains; see `stages/search/vmapped_heads.py`.
 
+    Returns:
+        Of a dry run a result without a run.
+
     Raises:
         InputError: A mistake of input; no run was made.
         TrainingError: Training failed; the run is marked FAILED.
     """
     began = time.perf_counter()
+    if isinstance(config, configs.TrainCommandConfig):
+        refuse_idle_memory(config)
     if parent_id is None:  # in a study others may take what this objective does not
         refuse_idle_pooling(config.explicit, [config.objective])
         refuse_idle_overlap(config.explicit, [config.long_texts])
         refuse_idle_model_labels(config.explicit, [(config.objective, config.head)])
         refuse_idle_encoder_options(config, [config.strategy])
-    inputs = find_inputs(resolve_strategy(config))
+    inputs = find_inputs(resolve_strategy(_without_command(config)))
+    if isinstance(config, configs.TrainCommandConfig) and config.dry_run:
+        for line in describe_training(inputs, config.device_memory_gb):
+            say(line)
+        return TrainResult("", config.strategy, {})
     if parent_id is None:
         for line in (*summarise_data(inputs.prepared), *inputs.notes, *doubt_processes(config.num_processes)):
             say(line)
@@ -126,6 +138,12 @@ def run(
                 raise
     _show(result, inputs.config.title, None if parent_id else tracker)
     return result
+
+
+def _without_command(config: configs.TrainConfig) -> configs.TrainConfig:
+    """The configuration of the training alone, as it is recorded, without what the command does with it."""
+    names = describe_fields(configs.TrainConfig)
+    return configs.TrainConfig(**{name: value for name, value in as_dict(config).items() if name in names})
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +13,11 @@ from pipeline.modeling.split_model import SplitModel
 from pipeline.training.acceleration.base import AUTO
 from pipeline.training.activation_cache import CachedExamples, split_examples
 from pipeline.training.distributed import DistributedContext
-from pipeline.training.plan import Callback, FitPlan, Progress
+from pipeline.training.plan import FitPlan, Progress
 from pipeline.training.precision import dtype_of_states
+
+CacheProgress = Callable[[int, int], None]
+"""Is told (examples, of how many) while hidden states are computed for the cache."""
 
 
 @dataclass(frozen=True)
@@ -29,9 +33,9 @@ class PhaseInputs:
 class InputsByPhase:
     """The feed of each phase, made when the phase begins."""
 
-    def __init__(self, plan: FitPlan, callback: Callback, device: Any, distributed: DistributedContext) -> None:
+    def __init__(self, plan: FitPlan, on_cache_progress: CacheProgress, device: Any, distributed: DistributedContext) -> None:
         """Make none yet."""
-        self._plan, self._callback, self._device, self._distributed = plan, callback, device, distributed
+        self._plan, self._on_cache_progress, self._device, self._distributed = plan, on_cache_progress, device, distributed
         self._by_layer: dict[int, PhaseInputs] = {}
 
     def of(self, phase: int, progress: Progress, pieces: int) -> PhaseInputs:
@@ -72,6 +76,6 @@ class InputsByPhase:
             dtype_of_states(plan.precision),
             plan.activation_cache,
             [plan.base_identity, plan.precision, *(() if plan.config.acceleration == (AUTO,) else plan.config.acceleration)],
-            self._callback.on_cache_progress,
+            self._on_cache_progress,
             max_tokens,
         )

@@ -92,7 +92,7 @@ def _fit(plan: FitPlan, callback: Callback, accelerator: Any, distributed: Distr
     schedule = build_schedule(plan.total_steps, plan.config.warmup_ratio, plan.config.lr_scheduler_type)
     watch = Stopwatch(progress.train_seconds)
     loss = plan.build_loss().to(accelerator.device)
-    inputs_by_phase = InputsByPhase(plan, callback, accelerator.device, distributed)
+    inputs_by_phase = InputsByPhase(plan, callback.on_cache_progress, accelerator.device, distributed)
     graphs = None
     if "cuda_graphs" in plan.accelerations:
         graphs = StepGraphs(optimizer, plan.total_steps - progress.step)
@@ -135,8 +135,8 @@ def _fit(plan: FitPlan, callback: Callback, accelerator: Any, distributed: Distr
             with watch.running():
                 rate = plan.config.learning_rate * schedule(progress.step)
                 set_learning_rate(optimizer, rate, phase)
-                compute = partial(_compute_gradients, plan, accelerator, wrapped, loss, inputs, distributed.share(indices))
-                update = partial(_update, plan, accelerator, optimizer, progress.step)
+                compute = partial(compute_gradients, plan, accelerator, wrapped, loss, inputs, distributed.share(indices))
+                update = partial(update_weights, plan, accelerator, optimizer, progress.step)
                 is_whole = len(indices) == plan.config.batch_size  # the last batch of an epoch may be smaller
                 if graphs and is_whole:
                     batch = load_batch(inputs.train, indices, accelerator.device)
@@ -232,7 +232,7 @@ def _within_memory(plan: FitPlan, progress: Progress, compute: Callable[[int], T
         )
 
 
-def _compute_gradients(
+def compute_gradients(
     plan: FitPlan,
     accelerator: Any,
     wrapped: nn.Module,
@@ -267,7 +267,7 @@ def _compute_gradients(
     return torch.stack(losses).sum()
 
 
-def _update(plan: FitPlan, accelerator: Any, optimizer: Any, step: int) -> None:
+def update_weights(plan: FitPlan, accelerator: Any, optimizer: Any, step: int) -> None:
     """One optimizer step by the gradients that are there, after so many others."""
     norm = accelerator.clip_grad_norm_(plan.model.parameters(), plan.config.max_grad_norm)
     optimizer.step()
@@ -289,7 +289,7 @@ def _solve(plan: FitPlan, callback: Callback, accelerator: Any, distributed: Dis
     model = accelerator.prepare_model(plan.model, evaluation_mode=True)
     progress, watch = plan.begin(), Stopwatch()
     plan.parameters.enter_phase(plan.model, 0)
-    inputs = InputsByPhase(plan, callback, accelerator.device, distributed).of(0, progress, progress.pieces)
+    inputs = InputsByPhase(plan, callback.on_cache_progress, accelerator.device, distributed).of(0, progress, progress.pieces)
     with watch.running():
         solution = solve_head(plan.strategy, model, plan.parameters, inputs.train, plan.build_loss(), accelerator.device)
     progress.step, progress.loss_sum, progress.train_seconds = 1, solution.loss, watch.seconds
@@ -314,7 +314,7 @@ def make_accelerator(precision: Precision, **options: Any) -> Any:
     AcceleratorState._reset_state(reset_partial_state=True)  # it is global; an earlier fit may have had another precision
     mixed = "no" if precision == "fp32" else precision
     # Never an Apple GPU, whose figures are not known here.
-    return Accelerator(mixed_precision=mixed, cpu=not is_available(), **options)
+    return Accelerator(mixed_precision=mixed, **{"cpu": not is_available(), **options})
 
 
 def _evaluate(

@@ -302,4 +302,5 @@ def naming_what_does_not_fit(plan: FitPlan, trainings: int = 1) -> Iterator[None
             f"a --max-length below {longest}",
             "a strategy that trains less",
         ]
-        raise too_large(what, [way for way in ways if way], error) from error
+        hint = " What fits is said by train --dry-run true --device-memory-gb 8, or however many GiB there are."
+        raise too_large(what, [way for way in ways if way], error, hint) from error

@@ -288,10 +288,15 @@ def read_texts(inputs: EncoderInputs) -> Texts:
 
 def build(inputs: EncoderInputs) -> BuiltModel:
     """The base with the strategy put into it, initialised by the seed."""
-    seeds = Seeds.of(inputs.config)
-    built = build_model(inputs.address, inputs.strategy, inputs.context(), inputs.objective, seeds.head, seeds.adapters)
+    built = put_together(inputs)
     take_from_file(built.model, built.parameters)
     return built
+
+
+def put_together(inputs: EncoderInputs) -> BuiltModel:
+    """The same, with weights that are mapped from their file, so that none is read yet."""
+    seeds = Seeds.of(inputs.config)
+    return build_model(inputs.address, inputs.strategy, inputs.context(), inputs.objective, seeds.head, seeds.adapters)
 
 
 def take_from_file(model: nn.Module, parameters: ParameterPlan) -> None:

@@ -119,7 +119,8 @@ def fit_heads(plan: FitPlan, configs: Sequence[FitConfig], callback: Callback) -
     with named, accelerated(replace(plan, config=configs[0]), accelerator.device) as plan:
         largest = replace(plan, config=largest.config)
         with accelerator.autocast():  # the frozen layers compute as they do in `fit`, with which states are shared
-            inputs = InputsByPhase(largest, callback, accelerator.device, DistributedContext()).of(0, shared, shared.pieces)
+            feeds = InputsByPhase(largest, callback.on_cache_progress, accelerator.device, DistributedContext())
+            inputs = feeds.of(0, shared, shared.pieces)
         for size in sorted({config.batch_size for config in configs}):
             members = [position for position, config in enumerate(configs) if config.batch_size == size]
             points = [_Point(replace(plan, config=configs[member]), Progress(cached=dict(shared.cached))) for member in members]

@@ -200,7 +200,6 @@ def describe_plan(plan: StudyPlan, store: RunStore) -> Iterator[str]:
     to_train = sum(line.trainings for line in lines)
     reused = sum(not line.trainings for line in lines)
     yield f"Total: {to_train} to train, {reused} reused; {_describe_total(lines, plan.config.workers)}."
-    yield "Nothing was run (--dry-run)."
 
 
 def _describe_total(lines: Sequence[_Line], workers: int) -> str:

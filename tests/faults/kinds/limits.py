@@ -160,7 +160,7 @@ class NoNumber(Fault):
 
             return ruined
 
-        patch("pipeline.training.loop:_compute_gradients", ruin)
+        patch("pipeline.training.loop:compute_gradients", ruin)
 
 
 FAULTS = (

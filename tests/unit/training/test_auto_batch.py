@@ -149,7 +149,8 @@ def test_hidden_states_that_do_not_fit_are_computed_in_smaller_batches(train, mo
 
 
 GENERAL = "the memory, or into the limit that is set for this process"
-OTHERWISE = "or end other programs, or raise the limit. Then run the same command again."
+HINT = "What fits is said by train --dry-run true --device-memory-gb 8, or however many GiB there are."
+OTHERWISE = f"or end other programs, or raise the limit. Then run the same command again. {HINT}"
 
 
 def test_what_does_not_fit_is_said_with_what_helps(train):
@@ -159,7 +160,7 @@ def test_what_does_not_fit_is_said_with_what_helps(train):
     assert str(caught.value) == (
         f"--strategy lora with batches of 8 examples of up to {longest} tokens does not fit into the memory of the GPU. "
         f"Give --auto-batch true, --gradient-accumulation-steps 2, a --max-length below {longest} or a strategy that trains "
-        "less; or end what else uses the GPU. Then run the same command again."
+        f"less; or end what else uses the GPU. Then run the same command again. {HINT}"
     )
     assert caught.value.exit_status == 1
     with pytest.raises(SystemFailureError) as caught:

@@ -66,8 +66,9 @@ def used_vocabulary(
     rows = torch.from_numpy(used)
     witness = _witness(whole)
     # Of a token that is in no table there is no row: looking it up is an error.
-    positions = torch.full((len(whole),), len(used) + 1, dtype=torch.int64)
-    positions[rows] = torch.arange(len(used))
+    places = np.full(len(whole), len(used) + 1)
+    places[used] = np.arange(len(used))
+    positions = torch.from_numpy(places)
 
     def look_up(_module: nn.Module, given: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
         nonlocal positions
@@ -76,7 +77,7 @@ def used_vocabulary(
 
     hook = embedding.register_forward_pre_hook(look_up)
     weight.data = torch.cat([whole[rows], witness])
-    embedding.padding_idx = None if padding_idx is None else int(positions[padding_idx])
+    embedding.padding_idx = None if padding_idx is None else int(places[padding_idx])
     smaller = tuple(
         replace(planned, shape=tuple(weight.shape)) if planned.name == name else planned for planned in parameters.parameters
     )
