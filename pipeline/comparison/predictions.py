@@ -139,7 +139,8 @@ def _classes(run: Run, store: RunStore) -> list[str]:
     """All classes of the data, those without any test text, too; none if the run does not say."""
     try:
         with store.open_artifact(run, "per_class.csv") as file:
-            return pd.read_csv(file, usecols=["class"], dtype=str, keep_default_na=False)["class"].map(unguard).tolist()
+            table = pd.read_csv(file, usecols=["class"], dtype=str, keep_default_na=False)
+            return list(dict.fromkeys(table["class"].map(unguard)))
     except DamageError as error:
         _LOG.warning("%s It is left out here.", error)
         return []
@@ -165,6 +166,8 @@ def _read(file: Path, with_texts: bool) -> Mapping[str, Any]:
         header = next(reader(lines), [])
     # Of few classes there is a score for each; of many there are two. A single one is a cosine, which is no probability.
     sentences, scores = header[: header.index("gold")], header[header.index("pred") + 1 :]
+    if not sentences:
+        raise ValueError("no column of texts is before gold")
     if len(scores) == 1:
         scores = []
     wanted = [*(sentences if with_texts else []), "gold", "pred", *scores]

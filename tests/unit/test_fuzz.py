@@ -143,6 +143,8 @@ PASSED_OVER = [
     ("predictions", b"sets\nsentence,gold,pred\n"),
     ("predictions", b"sets\nsentence,gold,pred\nx,[,[]\n"),
     ("predictions", b"sets\nsentence,gold,pred\nx,[[1]],[]\n"),
+    ("predictions", b"classes\ngold,gold,pred\na,p,q\n"),
+    ("predictions", b'sets\nsentence,gold,pred\nx,"[""a""]",[]\n\n\0\nclass\na\nb\na\nb\n'),
     ("checksums", b'{"' + LONG + b'": "0"}'),
     ("checksums", b"[{}]"),
     ("prepared data", b"sealed overlap.json\n{"),
