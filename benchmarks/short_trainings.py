@@ -64,8 +64,10 @@ def measure(root: Path, texts: Path, folder: Path, workers: int = 1) -> dict[str
     os.sync()  # else the disk still writes what the one before has left
     environment = {**os.environ, "PYTHONPATH": str(root), "HF_HUB_OFFLINE": "1"}
     began = time.perf_counter()
-    at_once = ["--workers", str(workers)] if workers > 1 else []  # an option that older code may lack
-    command = [sys.executable, "-m", "pipeline", "main", *_OPTIONS.split(), *at_once]
+    more = ["--workers", str(workers)] if workers > 1 else []  # options that older code lacks
+    if (root / "pipeline" / "config" / "measuring.py").is_file():
+        more += ["--latency-seconds", "0"]
+    command = [sys.executable, "-m", "pipeline", "main", *_OPTIONS.split(), *more]
     done = subprocess.run(command, cwd=folder, env=environment, check=False, capture_output=True, text=True)
     seconds = time.perf_counter() - began
     if done.returncode:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from pipeline.config import TrainConfig
+from pipeline.config import MainConfig, TrainConfig
 from pipeline.stages.configure import configure
 from pipeline.tracking.store_file import unsynchronised
 
@@ -37,8 +37,8 @@ class Workspace:
         return self.tracker.client
 
     def config(self, cls: type = TrainConfig, **options: object) -> Any:
-        given = {**(self.options if cls is TrainConfig else {}), **{name: str(value) for name, value in options.items()}}
-        return configure(cls, given)
+        usual = self.options if cls is TrainConfig else {"latency_seconds": "0"} if cls is MainConfig else {}
+        return configure(cls, {**usual, **{name: str(value) for name, value in options.items()}})
 
     def options_of_data(self) -> dict[str, str]:
         return {name: self.options[name] for name in ("model", "dataset")}
