@@ -155,7 +155,14 @@ def search_ours(folder: Path, texts: Path, trials: int, workers: int) -> dict[st
     """The command `main` with a search: the model of its best trial is the row, tested and reported."""
     from pipeline import load_results
 
-    options = {**our_options(texts), "tune": "true", "trials": str(trials), "workers": str(workers), "seeds": "1", "latency_seconds": "0"}
+    options = {
+        **our_options(texts),
+        "tune": "true",
+        "trials": str(trials),
+        "workers": str(workers),
+        "seeds": "1",
+        "latency_seconds": "0",
+    }
     options["strategies"] = options.pop("strategy")
     words = [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", value)]
     began = time.time()
