@@ -50,7 +50,8 @@ def _names_of(written: str) -> list[str]:
 def read_probabilities(scores: Mapping[str, Any], classes: Sequence[str], texts: int) -> NDArray[np.float64]:
     """The probability of every label, NaN of those without a column; shape [texts, labels]."""
     unknown = np.full(texts, np.nan)
-    return np.stack([np.asarray(scores.get(name, unknown), float) for name in classes], axis=1)
+    columns = [np.asarray(scores.get(name, unknown), float) for name in classes]
+    return np.stack(columns, axis=1) if columns else np.empty((texts, 0))
 
 
 def hardest_sets(

@@ -144,6 +144,7 @@ PASSED_OVER = [
     ("predictions", b"sets\nsentence,gold,pred\nx,[,[]\n"),
     ("predictions", b"sets\nsentence,gold,pred\nx,[[1]],[]\n"),
     ("predictions", b"classes\ngold,gold,pred\na,p,q\n"),
+    ("predictions", b"sets\nsentence,gold,pred,score_a,score_b\nx,[],[],0.5,0\n"),
     ("predictions", b'sets\nsentence,gold,pred\nx,"[""a""]",[]\n\n\0\nclass\na\nb\na\nb\n'),
     ("checksums", b'{"' + LONG + b'": "0"}'),
     ("checksums", b"[{}]"),
