@@ -54,6 +54,7 @@ SHARED: dict[type[StageConfig], str] = {
     SplitConfig: "Labels and splits",
     LongTextsConfig: "Long texts",
     FitConfig: "Training",
+    TrainConfig: "One strategy",
     SearchConfig: "Search",
     TransferConfig: "Second data set",
     MeasuringConfig: "What answers cost",

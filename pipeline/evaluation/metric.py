@@ -129,6 +129,8 @@ class Metric:
     highest: float = 1.0
     form: str = "{:.4f}"
     """How a value is written in tables and lines."""
+    hub_name: str = ""
+    """What the Hugging Face hub calls it in model cards; the name if not given."""
     from_counts: Callable[[Counts], NDArray[Any]] | None = None
     """The same from counts, for every draw and model at once; shape [...]. With this form, or one of the next two, come
     intervals and differences of pairs."""

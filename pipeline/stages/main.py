@@ -15,7 +15,6 @@ from pipeline.errors import PipelineError, ProcessLostError, StoreAwayError, in_
 from pipeline.hashing import digest
 from pipeline.stages import compare, prepare_data, tune
 from pipeline.stages.executor import Executor, Work, create_executor, stopping
-from pipeline.stages.memory_forecast import NOTHING_WAS_RUN, describe_memory
 from pipeline.stages.processes.workers import WorkerProcesses
 from pipeline.stages.progress import say
 from pipeline.stages.run_record import log_datasets
@@ -23,6 +22,7 @@ from pipeline.stages.search.plan import search_config
 from pipeline.stages.study.dry_run import describe_plan
 from pipeline.stages.study.export_folder import check_export_folder
 from pipeline.stages.study.loop import StudyLoop, Wanted
+from pipeline.stages.study.memory_forecast import NOTHING_WAS_RUN, describe_memory
 from pipeline.stages.study.plan import StudyPlan, find_doubts, plan_study
 from pipeline.stages.study.resume import open_study
 from pipeline.stages.study.tags import note_doubts, note_planned, note_unfit

@@ -26,13 +26,13 @@ from pipeline.evaluation.statistics.intervals import Interval, wilson_interval
 from pipeline.failures import is_out_of_memory
 from pipeline.objectives.base import refuse_idle_model_labels, refuse_idle_pooling
 from pipeline.stages.configure import resolve_strategy
-from pipeline.stages.memory_forecast import describe_training
 from pipeline.stages.prepare_data import summarise_data
 from pipeline.stages.processes import collector
 from pipeline.stages.processes.launcher import doubt_processes, run_processes
 from pipeline.stages.progress import TrainingObserver, count_classes, describe_scores, next_command, say
 from pipeline.stages.resume_training import Attempt, claim_attempt, logged_points, open_run, replay_history
 from pipeline.stages.run_record import log_data, log_end, log_start, parameter_table
+from pipeline.stages.study.memory_forecast import describe_training
 from pipeline.tracking import open_tracker
 from pipeline.tracking.memory import MemoryTracker
 from pipeline.tracking.runs import RunLogger, Tracker, closing

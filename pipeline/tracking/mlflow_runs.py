@@ -19,6 +19,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from pipeline.errors import RunError, StoreError, hide_credentials
+from pipeline.evaluation.metric import ranking
 from pipeline.interruption import held
 from pipeline.tracking.abandoned import describe_process, is_gone
 from pipeline.tracking.mlflow_logger import MlflowLogger, local_folder
@@ -27,7 +28,7 @@ from pipeline.tracking.retrying_client import RetryingClient, environment, store
 from pipeline.tracking.runs import Run, RunLogger, Status, check_artifact, is_intact, note_opened, only_folder
 from pipeline.tracking.sql_reader import SqlReader, StoredRun, open_reader
 from pipeline.tracking.store_file import database_file, ensure_store
-from pipeline.tracking.tags import EXPERIMENT_TAGS, TEXT_LIMIT, Tag, under_former_names
+from pipeline.tracking.tags import TEXT_LIMIT, Tag, experiment_tags, under_former_names
 
 EXPERIMENT = "fairtune"
 # Unless an address says so, or the browser remembers it, MLflow 3.17 opens a page for language-model applications, which has
@@ -344,8 +345,9 @@ class MlflowTracker:
         """Say what is in the experiment, also where `mlflow run` chose it; what somebody wrote there stays."""
         with contextlib.suppress(MlflowException):  # a server may refuse it; it is a matter of looks
             present = self.client.get_experiment(experiment_id).tags
-            for name in EXPERIMENT_TAGS.keys() - present.keys():
-                self.client.set_experiment_tag(experiment_id, name, EXPERIMENT_TAGS[name])
+            tags = experiment_tags(ranking("class").name)
+            for name in tags.keys() - present.keys():
+                self.client.set_experiment_tag(experiment_id, name, tags[name])
 
     def _check_artifacts(self, uri: str) -> None:
         if uri.startswith("mlflow-artifacts:") and not self.tracking_uri.startswith("http"):

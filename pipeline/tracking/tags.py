@@ -131,37 +131,34 @@ def under_former_names(tags: Mapping[str, str]) -> dict[str, str]:
 
 VIEW = "strategies"
 """Key of the view that MLflow's UI opens by `?viewStateShareKey=strategies`."""
-_COLUMNS = (
-    "metrics.`val/f1_macro`",
-    "metrics.`test/f1_macro`",
-    "metrics.`test/accuracy`",
-    "metrics.`model/trainable_percent`",
-    "metrics.`cost/train_seconds`",
-    "metrics.`cost/peak_cuda_mb`",
-    "metrics.`cost/peak_rss_mb`",
-    "params.`learning_rate`",
-    "params.`seed`",
-)
-_VIEW = json.dumps(
-    {
-        "selectedColumns": _COLUMNS,
-        "columnOrder": ["attributes.`run_name`", *_COLUMNS],
+
+
+def experiment_tags(metric: str) -> dict[str, str]:
+    """What the MLflow UI shows of an experiment, and of which kind it takes it to be.
+
+    Its view has finished trainings, a group a strategy with means over its runs, the best by validation score first. The UI
+    keeps a view that somebody shares as a tag of the experiment, in JSON. That is not documented; seen in MLflow 3.17.2.
+
+    Args:
+        metric: By which rows of classes are ranked.
+    """
+    scores = (f"val/{metric}", f"test/{metric}", "model/trainable_percent")
+    costs = ("cost/train_seconds", "cost/peak_cuda_mb", "cost/peak_rss_mb", "cost/latency_ms_median")
+    columns = [f"metrics.`{name}`" for name in (*scores, *costs)] + ["params.`learning_rate`", "params.`seed`"]
+    view = {
+        "selectedColumns": columns,
+        "columnOrder": ["attributes.`run_name`", *columns],
         "groupBy": {"aggregateFunction": "average", "groupByKeys": [{"mode": "tag", "groupByData": "strategy"}]},
         "searchFilter": "tags.stage = 'train' AND attributes.status = 'FINISHED'",
-        "orderByKey": _COLUMNS[0],
+        "orderByKey": columns[0],
         "orderByAsc": False,
     }
-)
-"""Finished trainings, a group a strategy with means over its runs, the best by validation score first.
-
-The UI keeps a view that somebody shares as a tag of the experiment, in JSON. That is not documented; seen in MLflow 3.17.2.
-"""
-EXPERIMENT_TAGS = {
-    "mlflow.experimentKind": "custom_model_development",
-    DESCRIPTION: (
-        "Runs of fairtune. Open the newest one whose name begins with `study`: its description is the verdict, its metrics are "
-        "the rows of the table.\n\nBelow it stand its trainings, their tests, and the run `compare-...` with `report.html`."
-    ),
-    f"mlflow.sharedViewState.{VIEW}": _VIEW,
-}
-"""What the MLflow UI shows of an experiment, and of which kind it takes it to be."""
+    return {
+        "mlflow.experimentKind": "custom_model_development",
+        DESCRIPTION: (
+            "Runs of fairtune. Open the newest one whose name begins with `study`: its description is the verdict, its metrics "
+            "are the rows of the table.\n\nBelow it stand its trainings, their tests, and the run `compare-...` with "
+            "`report.html`."
+        ),
+        f"mlflow.sharedViewState.{VIEW}": json.dumps(view),
+    }

@@ -60,6 +60,7 @@ def _average_precision(draws: Draws) -> NDArray[Any]:
 
 F1_MACRO = Metric(
     name="f1_macro",
+    hub_name="f1",
     label="macro F1",
     short="F1",
     of="multi",

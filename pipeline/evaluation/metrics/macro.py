@@ -35,6 +35,7 @@ PRECISION = Metric(
     name="precision_macro",
     label="precision",
     title="macro precision",
+    hub_name="precision",
     of="class",
     from_counts=_precision_from_counts,
 )
@@ -42,6 +43,7 @@ RECALL = Metric(
     name="recall_macro",
     label="recall",
     title="macro recall",
+    hub_name="recall",
     of="class",
     from_counts=_recall_from_counts,
 )
@@ -49,6 +51,7 @@ F1 = Metric(
     name="f1_macro",
     label="macro F1",
     short="F1",
+    hub_name="f1",
     of="class",
     from_counts=_f1_from_counts,
     ranks=True,

@@ -24,6 +24,7 @@ MCC = Metric(
     name="mcc",
     label="MCC",
     title="Matthews correlation",
+    hub_name="matthews_correlation",
     of="class",
     from_counts=_from_counts,
     lowest=-1.0,

@@ -15,15 +15,6 @@ from pipeline.stages.exporting.format import Exportable, Format
 from pipeline.tracking.runs import Run
 
 CARD = "README.md"
-_HUB_NAMES = {
-    "f1_macro": "f1",
-    "precision_macro": "precision",
-    "recall_macro": "recall",
-    "mcc": "matthews_correlation",
-    "spearman": "spearmanr",
-    "pearson": "pearsonr",
-}
-"""Metrics that the hub calls otherwise."""
 
 
 @dataclass(frozen=True)
@@ -147,7 +138,7 @@ def _result(metric: Metric, value: float, tested: Tested, task: str) -> Any:
         dataset_name=tested.dataset,
         dataset_config=params.get("dataset_config_name") or None,
         dataset_split="test",
-        metric_type=_HUB_NAMES.get(metric.name, metric.name),
+        metric_type=metric.hub_name or metric.name,
         metric_value=round(value, 6),
         metric_name=metric.label,
     )

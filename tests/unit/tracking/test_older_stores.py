@@ -15,7 +15,7 @@ from pipeline.tracking.mlflow_runs import MlflowTracker
 from pipeline.tracking.results import frame_of
 from pipeline.tracking.run_kinds import configuration, count_processes, row_key
 from pipeline.tracking.runs import Tracker
-from pipeline.tracking.tags import PREFIX, TEXT_LIMIT, Tag, under_former_names
+from pipeline.tracking.tags import _NEWER, PREFIX, TEXT_LIMIT, Tag, under_former_names
 
 CONTRACT = {"stage": "train", "strategy": "full", "config_hash": "c"}
 FORMER = {"settings_hash": "s", "base_sha256": "b", "num_processes": "2", "entry": "mine", "budget/train_seconds": "7"}
@@ -97,6 +97,7 @@ def test_an_older_text_is_held_against_its_checksum(tracker: Tracker, tmp_path: 
 
 
 def test_every_tag_of_ours_has_its_former_name() -> None:
-    newer = {Tag.WORKERS, Tag.PREDICT_SETTING}
+    newer = set(_NEWER)
+    assert Tag.WORKERS in newer
     lists = {Tag.PLANNED, Tag.REUSED, Tag.NOT_RUN, Tag.DOUBTS, *newer}
     assert set(under_former_names(dict.fromkeys(Tag, ""))) == {tag if tag in lists else tag.removeprefix(PREFIX) for tag in Tag}
