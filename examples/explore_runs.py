@@ -19,7 +19,7 @@ NOTHING = "No finished training with a macro F1 is in this store. `python -m pip
 
 
 def read_rows(dataset: str | None) -> pd.DataFrame:
-    """Means over seeds, a row per strategy: validation score, trainable share and training time.
+    """Means over all runs of a strategy on a model: validation score, trainable share and training time.
 
     Args:
         dataset: Whose finished runs to read, as they name it; that of the newest by default.
@@ -32,9 +32,11 @@ def read_rows(dataset: str | None) -> pd.DataFrame:
     if runs.empty:
         raise SystemExit(NOTHING)
     runs = runs[runs["dataset"] == (dataset or runs.iloc[0]["dataset"])]
-    columns = ["val/f1_macro", "model/trainable_percent", "cost/train_seconds"]
-    rows = runs.groupby("strategy")[columns].mean()
-    rows.insert(0, "seeds", runs.groupby("strategy").size())
+    groups = runs.groupby(["strategy", runs["model"].fillna("")])
+    rows = groups[["val/f1_macro", "model/trainable_percent", "cost/train_seconds"]].mean()
+    rows.insert(0, "runs", groups.size())
+    several = len({model for _, model in rows.index} - {""}) > 1  # a baseline has none
+    rows.index = pd.Index([" ".join(name).strip() if several else name[0] for name in rows.index], name="strategy")
     return rows.sort_values("val/f1_macro", ascending=False)
 
 

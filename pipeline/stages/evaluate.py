@@ -199,16 +199,19 @@ def is_done(config: configs.EvaluateConfig, trained: Run, tracker: RunStore) -> 
     return is_transferred(trained, config, classes, train_config.split_seed, scoring_version(trained))
 
 
-def _find_transfer(config: configs.EvaluateConfig, prepared: PreparedData, split_seed: int) -> TransferData | None:
+def _find_transfer(
+    config: configs.EvaluateConfig, prepared: PreparedData, split_seed: int | None = None
+) -> TransferData | None:
+    """The second data set, if one was asked for; cut by the options' seed, unless that of a training is given."""
     if config.transfer_dataset is None:
         return None
     check_transfer(config.transfer_dataset, prepared.manifest.problem)
-    return find_transfer(config, prepared.manifest.classes, split_seed)
+    return find_transfer(config, prepared.manifest.classes, config.split_seed if split_seed is None else split_seed)
 
 
 def _of_model(config: configs.EvaluateConfig, tracker: Tracker, parent_id: str | None, at_once: int) -> EvaluateResult:
     name, dataset = config.model or "", config.dataset or ""
-    folder, memory = expand(name), begin_memory()
+    folder = expand(name)
     graph = find_onnx_folder(folder)
     if trained := graph or (find_trained_model(folder) if folder.is_dir() else None):
         if config.model_labels:
@@ -221,6 +224,8 @@ def _of_model(config: configs.EvaluateConfig, tracker: Tracker, parent_id: str |
                 f"{' and '.join(typed)} out."
             )
         prepared, _ = prepare(dataset, config)
+        table, transfer = read_test(prepared, config.max_eval_samples, config.split_seed), _find_transfer(config, prepared)
+        memory = begin_memory()
         model: TrainedModel = load_onnx_folder(graph) if graph else load_model_folder(trained, cache_dir=config.cache_dir)
         files = list_files(trained, None if graph else find_base(read_record(trained), config.cache_dir))
         _check_fits(name, model.problem, dataset, prepared.manifest.problem)
@@ -229,18 +234,18 @@ def _of_model(config: configs.EvaluateConfig, tracker: Tracker, parent_id: str |
         address = find_pretrained(name, config.model_revision, config.base_model, config.cache_dir)
         address.encoder  # noqa: B018  # an unknown architecture is refused before any data is read
         prepared, _ = prepare(dataset, config)
+        table, transfer = read_test(prepared, config.max_eval_samples, config.split_seed), _find_transfer(config, prepared)
+        memory = begin_memory()
         reading, problem = LongTextReading.of(config), prepared.manifest.problem
         files = address.files()
         model, note = load_foreign_model(address, problem, config.max_length, config.model_labels, reading)
         for line in filter(None, (address.note, note)):
             say(line)
-    table = read_test(prepared, config.max_eval_samples, config.split_seed)
-    transfer = _find_transfer(config, prepared, config.split_seed)
     title = f"{EXTERNAL}-{folder.name}"
     with closing(tracker.start(title, parent_id)) as logger:
         began = time.perf_counter()
         _log_identity(logger, config, None, prepared.manifest.fingerprint)
-        logger.set_tags({"strategy": EXTERNAL, **({Tag.ENTRY: model.name} if isinstance(model, OnnxModel) else {})})
+        logger.set_tags({"strategy": EXTERNAL, **(model.tags if isinstance(model, OnnxModel) else {})})
         logger.log_metrics(model.size_metrics)
         if config.latency_seconds:
             Answering(model, inputs_of(table), files, config.latency_seconds, memory, at_once).measure(logger, title)

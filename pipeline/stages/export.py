@@ -77,7 +77,11 @@ def run(config: configs.ExportConfig, tracker: Tracker | None = None, parent_id:
                 "Give --format transformers."
             )
         name = f"export-{trained.name if trained else folder.name}-{form.name}"
-        content = trained.tags["data_fingerprint"] if trained else hash_file(folder / CHECKSUMS)
+        content = (
+            trained.tags["data_fingerprint"]
+            if trained
+            else hash_file(sums if (sums := folder / CHECKSUMS).is_file() else folder / DELTA)
+        )
         with closing(tracker.start(name, parent_id, origin_tags("export", config, content))) as logger:
             logger.log_params(identify(config))
             tested = Tested(trained, intervals_of(trained, tracker)) if trained and has_test_result(trained) else None

@@ -67,7 +67,8 @@ def run(config: configs.MainConfig, tracker: Tracker | None = None) -> StudyResu
         for line in describe_plan(plan, tracker or open_to_read()):
             say(line)
         trainings = {plan.name(inputs): inputs for inputs in plan.strategies}
-        for line in describe_memory(trainings, plan.precision, config.device_memory_gb):
+        at_once = config.workers * max(inputs.config.num_processes for inputs in plan.strategies)
+        for line in describe_memory(trainings, plan.precision, config.device_memory_gb, at_once):
             say(line)
         say(NOTHING_WAS_RUN)
         return None

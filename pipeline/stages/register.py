@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import PurePath
 
 from pipeline import config as configs
+from pipeline.comparison.head_to_head import hold_against
 from pipeline.config.identity import identify
-from pipeline.errors import RunError, StoreError
+from pipeline.errors import InputError, RunError, StoreError
 from pipeline.stages.progress import say
 from pipeline.stages.registration.choice import Choice, choose
 from pipeline.stages.registration.decision import count_decisions, decide, decided_by, find_rival, test_set_tag
@@ -56,10 +57,11 @@ def run(config: configs.RegisterConfig, tracker: Tracker | None = None, parent_i
         raise RunError(f"--run-id {trained.run_id}: has no model (of a search, only the best trial has). Name another run.")
     models = tracker.models
     known, champion = _version_of(models, name, trained.run_id), models.aliased(name, CHAMPION)
-    if known and _is_settled(config, known, champion):
+    if known and _is_settled(config, choice, known, champion):
         return _say_known(known, champion)
     if champion and champion.run_id != trained.run_id and config.promote != "always":
-        find_rival(trained, champion, tracker)  # what cannot be tested is refused before anything is made
+        # What cannot be tested is refused before anything is made.
+        hold_against(trained, find_rival(trained, champion, tracker), choice.metric, tracker)
     about = describe(choice, tracker)
     tags = origin_tags("register", config, trained.tags["data_fingerprint"])
     with closing(tracker.start(f"register-{name}", parent_id, tags)) as logger:
@@ -67,13 +69,19 @@ def run(config: configs.RegisterConfig, tracker: Tracker | None = None, parent_i
         version = _take_turn(known, choice, name, tracker, logger)
         first = _version_of(models, name, trained.run_id) or version
         champion = models.aliased(name, CHAMPION)
-        if first.number != version.number or _is_settled(config, first, champion):  # another process did it meanwhile
+        if first.number != version.number or _is_settled(config, choice, first, champion):  # another process did it meanwhile
             if first.number != version.number:
                 with contextlib.suppress(StoreError):  # a server may let only its owner delete
                     models.remove(version)
             result = _say_known(first, champion)
         else:
-            is_champion = _decide(config, choice, first, about, tracker, logger)
+            try:
+                is_champion = _decide(config, choice, first, about, tracker, logger)
+            except InputError:  # the champion is another one meanwhile
+                if known is None:
+                    with contextlib.suppress(StoreError):
+                        models.remove(version)
+                raise
             result = RegisterResult(name, first.number, is_champion)
         logger.set_tags({Tag.MODEL_VERSION: f"{name}/{first.number}", Tag.REGISTERS: trained.run_id})
     return dataclasses.replace(result, run_id=logger.run_id)
@@ -144,13 +152,13 @@ def _version_of(models: ModelRegistry, name: str, run_id: str) -> ModelVersion |
     return next((version for version in models.versions(name) if version.run_id == run_id), None)
 
 
-def _is_settled(config: configs.RegisterConfig, known: ModelVersion, champion: ModelVersion | None) -> bool:
+def _is_settled(config: configs.RegisterConfig, choice: Choice, known: ModelVersion, champion: ModelVersion | None) -> bool:
     """Whether nothing is left to decide of a version that is there: it is champion, or was tested against it by this rule."""
     if known.tags.get(Tag.REGISTRATION) == _PENDING:
         return False
     if champion is None or champion.number == known.number:
         return champion is not None
-    return decided_by(known) == (champion.number, config.promote, config.margin)
+    return decided_by(known) == (champion.number, config.promote, config.margin, choice.metric.name)
 
 
 def _say_known(known: ModelVersion, champion: ModelVersion | None) -> RegisterResult:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _METRICS_AT_ONCE = 500  # the tracking API takes at most 1000 metrics
+_MONITOR_SECONDS = 10  # at most, for what MLflow's monitor of the machine has not recorded yet
 _PARAMS_AT_ONCE = 100  # and 100 params a request
 
 
@@ -163,7 +165,10 @@ class MlflowLogger:
         try:
             yield
         finally:
-            monitor.finish()
+            # Where the store is away MLflow asks it for minutes, and says nothing meanwhile.
+            ending = threading.Thread(target=monitor.finish, daemon=True)
+            ending.start()
+            ending.join(_MONITOR_SECONDS)
 
     def finish(self, status: Status, detail: str = "") -> None:
         """Close the run; one that is FINISHED has its artifacts on the disk: what it was made from is deleted then."""

@@ -49,6 +49,13 @@ def hardware(threads: int | None = None) -> str:
 
     if torch.cuda.is_available():
         return str(torch.cuda.get_device_name())
+    return processor(threads)
+
+
+def processor(threads: int | None = None) -> str:
+    """The CPU's name with the number of threads, as in `hardware`, also where there is a GPU."""
+    import torch
+
     return f"{cpu_name() or 'CPU'}, {threads or torch.get_num_threads()} threads"
 
 

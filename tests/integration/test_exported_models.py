@@ -193,6 +193,7 @@ def test_a_hub_that_is_not_there_is_said_and_the_folder_stays(workspace, trained
         ({"output": None}, "export needs --output"),
         ({"output": "."}, "--output .: holds files that export did not write"),
         ({"output": "mlflow.db"}, "--output mlflow.db: is a file"),
+        ({"output": "a" * 300}, "cannot be written (File name too long)"),
         ({"format": "onx"}, "--format: got 'onx'. Give one of onnx, onnx-int8, peft, transformers"),
         ({"run_id": None, "model": "nowhere"}, "--model nowhere: no such folder"),
         ({"run_id": "0" * 32}, "run"),

@@ -47,10 +47,10 @@ def say_fastest(rows: Sequence[RowStatistics], table: pd.DataFrame, candidates: 
         return f"{_name(rows, fastest)} answers one text in {_say(fastest)}."
     equal = [answer for answer in answers if answer.milliseconds.low <= _BETWEEN_PROCESSES * fastest.milliseconds.high]
     names = enumerate_rows(rows, [answer.row for answer in equal], "rows")
+    merged = [answer.row for answer in equal if answer.way]
+    ways = f" ({enumerate_rows(rows, merged, 'rows')} with adapters merged)" if merged else ""
     if len(equal) == len(answers):
         medians = sorted(answer.milliseconds.value for answer in answers)
-        merged = [answer.row for answer in answers if answer.way]
-        ways = f" ({enumerate_rows(rows, merged, 'rows')} with adapters merged)" if merged else ""
         between = f"{medians[0]:.3g} to {medians[-1]:.3g} ms"
         return f"No difference was shown in how fast {names} answer{ways}: one text in {between}."
     those = enumerate_rows(rows, [answer.row for answer in answers], "rows")
@@ -61,7 +61,8 @@ def say_fastest(rows: Sequence[RowStatistics], table: pd.DataFrame, candidates: 
         against = f"; {_name(rows, second)} follows with {_say(second)}"
     if len(equal) == 1:
         return f"Of {those}, {_name(rows, fastest)} answers one text fastest, in {_say(fastest)}{against}."
-    return f"Of {those}, {names} answer one text fastest, and no difference between them was shown: {_say(fastest)}{against}."
+    shown = f"and no difference between them was shown: {_say(fastest)}{against}."
+    return f"Of {those}, {names} answer one text fastest{ways}, {shown}"
 
 
 def _name(rows: Sequence[RowStatistics], answer: _Answer) -> str:

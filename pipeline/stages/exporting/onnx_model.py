@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.data.long_texts import LongTextReading
 from pipeline.errors import ConfigError, DamagedModelError, ModelError
-from pipeline.hashing import find_damage, list_sealed
+from pipeline.hashing import find_damage, hash_file, list_sealed
 from pipeline.json_text import parse_json
 from pipeline.modeling.foreign_folders import RECORD
 from pipeline.modeling.model_sources import read_model
 from pipeline.modeling.text_normalization import restore_normalization
+from pipeline.tracking.provenance import processor
+from pipeline.tracking.tags import Tag
 from pipeline.training.acceleration.base import OFF
 from pipeline.training.meters import MIB
 from pipeline.training.saved_model import FineTunedModel, objective_of, read_record
@@ -33,6 +35,18 @@ class OnnxModel(FineTunedModel):
     """Of the graph's file."""
     name: str = ""
     """Strategy and format, as a row of the table is called."""
+    sha256: str = ""
+    """Of the graph's file."""
+
+    @property
+    def tags(self) -> Mapping[str, str]:
+        """By which its row is told from others, also of a folder that is written anew."""
+        return {Tag.ENTRY: self.name, Tag.BASE_SHA256: self.sha256}
+
+    @property
+    def runs_on(self) -> str:
+        """Graphs are run on the CPU, whatever else there is."""
+        return processor()
 
     @property
     def size_metrics(self) -> Mapping[str, float]:  # type: ignore[override]
@@ -81,6 +95,7 @@ def load_onnx_folder(folder: Path) -> OnnxModel:
         LongTextReading(record.long_texts, record.window_overlap),
         megabytes=(folder / GRAPH).stat().st_size / MIB,
         name=f"{record.strategy} ({about.get('format', 'onnx')})",
+        sha256=hash_file(folder / GRAPH),
     )
 
 

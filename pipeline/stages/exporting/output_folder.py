@@ -28,17 +28,17 @@ def check_output(output: str | None, force: bool) -> Path:
         raise ConfigError("export needs --output: which folder to write.")
     target = Path(os.path.abspath(expand(output)))  # noqa: PTH100  # a link is to be seen as one
     shown = f"--output {shorten(output)}"
-    if target.is_symlink() or (target.exists() and not target.is_dir()):
-        raise ConfigError(f"{shown}: is {'a link' if target.is_symlink() else 'a file'}. Name a folder.")
-    if target.is_dir() and any(target.iterdir()):
-        if not _is_export(target):
-            raise ConfigError(
-                f"{shown}: holds files that export did not write, or that were changed since. Nothing of it is overwritten: "
-                "move it away, or name another folder."
-            )
-        if not force:
-            raise ConfigError(f"{shown}: holds an exported model already. Name another folder, or add --force true.")
     try:
+        if target.is_symlink() or (target.exists() and not target.is_dir()):
+            raise ConfigError(f"{shown}: is {'a link' if target.is_symlink() else 'a file'}. Name a folder.")
+        if target.is_dir() and any(target.iterdir()):
+            if not _is_export(target):
+                raise ConfigError(
+                    f"{shown}: holds files that export did not write, or that were changed since. Nothing of it is "
+                    "overwritten: move it away, or name another folder."
+                )
+            if not force:
+                raise ConfigError(f"{shown}: holds an exported model already. Name another folder, or add --force true.")
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(f"{shown}: cannot be written ({error.strerror}).") from error

@@ -11,7 +11,7 @@ from pipeline import config as configs
 from pipeline.comparison.conclusions.phrases import Unit
 from pipeline.comparison.head_to_head import HeadToHead, are_of_the_same_texts, hold_against
 from pipeline.comparison.selection import test_set_of
-from pipeline.errors import RunError, in_one_line
+from pipeline.errors import ConfigError, RunError, in_one_line
 from pipeline.hashing import digest
 from pipeline.json_text import parse_json
 from pipeline.stages.registration.choice import Choice, parameters_of
@@ -74,7 +74,7 @@ def decided_by(version: ModelVersion) -> tuple[object, ...] | None:
     """Against which champion a version was tested, and by which rule; None where it was not."""
     try:
         said = parse_json(version.tags.get(Tag.PAIRED_TEST, ""))
-        return said["champion"], said["promote"], said["margin"]
+        return said["champion"], said["promote"], said["margin"], said["metric"]
     except (ValueError, KeyError, TypeError):  # whoever can write to the store can write others
         return None
 
@@ -165,7 +165,7 @@ def decide(
     try:
         rival = find_rival(choice.run, champion, store)
         outcome = hold_against(choice.run, rival, choice.metric, store)
-    except RunError as error:
+    except (RunError, ConfigError) as error:
         if not told:
             raise
         return Decision(

@@ -34,8 +34,11 @@ def licence_of_data(run: Run, manifest: Mapping[str, Any]) -> str:
     address = str(manifest.get("address", ""))
     if address.startswith(_PIP):
         return _of_package(address.removeprefix(_PIP).partition("==")[0])
-    repository, _, commit = address.removeprefix(_HUB).partition("/tree/") if address.startswith(_HUB) else ("", "", "")
-    return _of_card(repository or run.params.get("dataset", ""), commit or None, "dataset")
+    if address.startswith(_HUB):
+        repository, _, commit = address.removeprefix(_HUB).partition("/tree/")
+        return _of_card(repository, commit or None, "dataset")
+    local = expand(run.params.get("dataset", ""))  # nobody elsewhere is asked for a name of this machine
+    return _read_card(local) if run.params.get("dataset") and local.exists() else ""
 
 
 def _of_package(name: str) -> str:
@@ -50,8 +53,6 @@ def _of_package(name: str) -> str:
 
 def _of_card(name: str, revision: str | None, kind: Literal["model", "dataset"]) -> str:
     """What the card of a folder, or of a repository of the hub, says above its text."""
-    from huggingface_hub import metadata_load
-
     if not name:
         return ""
     folder = expand(name)
@@ -60,10 +61,17 @@ def _of_card(name: str, revision: str | None, kind: Literal["model", "dataset"])
             if name.startswith((".", "/", "~")) or name.count("/") > 1:
                 return ""
             folder = fetch_snapshot(name, revision, kind, ModelError, [_CARD]).folder
-        licence = (metadata_load(_card_in(folder)) or {}).get("license")
-        return ", ".join(map(str, licence)) if isinstance(licence, list) else str(licence or "")
+        return _read_card(folder)
     return ""
 
 
-def _card_in(folder: Path) -> Path:
-    return (folder if folder.is_dir() else folder.parent) / _CARD
+def _read_card(place: Path) -> str:
+    """What the card in a folder, or beside a file, says."""
+    from huggingface_hub import metadata_load
+
+    try:
+        about = metadata_load((place if place.is_dir() else place.parent) / _CARD) or {}
+    except Exception:  # of YAML that is none the parser raises its own
+        return ""
+    licence = about.get("license")
+    return ", ".join(map(str, licence)) if isinstance(licence, list) else str(licence or "")

@@ -202,7 +202,7 @@ class SearchLoop:
 
     def _judge_short(self) -> list[Trial]:
         """Trials that ran out of memory and are trained again, as one that needs as much finished; the others have failed."""
-        enough = [self._candidate(trial) for trial in self._trials.values() if trial.state in ("complete", "pruned")]
+        enough = [self._candidate(trial) for trial in self._trials.values() if trial.state == "complete"]
         again = []
         for number, (error, cost) in self._short.items():
             needed = self._candidate(self._trials[number])
@@ -232,7 +232,7 @@ class SearchLoop:
 
 def _needs_as_much(candidate: configs.TrainConfig, other: configs.TrainConfig) -> bool:
     """Whether a training needs as much memory as another, and differs in nothing but batches and options of the optimizer."""
-    free = VARIED - {"dropout"}
+    free = VARIED - {"dropout", "epochs"}  # a later epoch may train more
     alike = all(value == getattr(other, name) for name, value in as_dict(candidate).items() if name not in free)
     return alike and candidate.batch_size >= other.batch_size
 

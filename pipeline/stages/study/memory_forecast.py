@@ -34,18 +34,19 @@ def describe_training(inputs: TrainingInputs, device_memory_gb: float | None) ->
     step = find_interrupted(inputs)
     if step is not None:
         yield f"An interrupted training of it goes on from step {step}."
-    yield from describe_memory({inputs.config.title: inputs}, precision, device_memory_gb)
+    yield from describe_memory({inputs.config.title: inputs}, precision, device_memory_gb, inputs.config.num_processes)
     yield NOTHING_WAS_RUN
 
 
 def describe_memory(
-    trainings: Mapping[str, TrainingInputs], precision: Precision, device_memory_gb: float | None
+    trainings: Mapping[str, TrainingInputs], precision: Precision, device_memory_gb: float | None, at_once: int = 1
 ) -> Iterator[str]:
     """Lines with the forecast of every training that has one, and why the others have none.
 
     Args:
         trainings: By the names of their rows.
         device_memory_gb: GiB into which they shall fit; None where nobody asked.
+        at_once: How many processes train at the same time.
     """
     rows: list[dict[str, str]] = []
     without: dict[str, str] = {}
@@ -59,6 +60,8 @@ def describe_memory(
         sides = ["left"] + ["right"] * (len(rows[0]) - 1)
         yield from tabulate(rows, headers="keys", disable_numparse=True, colalign=sides).splitlines()
         yield _NOT_IN_IT
+        if at_once > 1:
+            yield f"All figures are of one process; {at_once} train at once, and share what they run on."
     for name, reason in without.items():
         yield f"Not forecast: {name}: {reason}."
 

@@ -49,11 +49,11 @@ def find_finished(
     """
     tuned = tuned or {}
     for run in _find_equal(store, "train", inputs, precision, tuned):
-        if below in (None, _study_of(run, store)):
+        if below is None or below == _study_of(run, store):
             return run
     for run in _find_equal(store, "trial", inputs, precision, tuned) if tuned and workers else ():
         is_alone = "cost/grid_points" not in run.metrics  # those that trained at once in one process are equal but for rounding
-        if is_alone and count_at_once(run) == workers and below in (None, _study_of(run, store)):
+        if is_alone and count_at_once(run) == workers and (below is None or below == _study_of(run, store)):
             return run
     return None
 

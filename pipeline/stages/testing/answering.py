@@ -80,9 +80,11 @@ class Answering:
 
     def _setting(self) -> str:
         """What these figures depend on beside the model."""
+        at_once = f"{self.at_once} at once" if self.at_once > 1 else ""
+        if where := getattr(self.model, "runs_on", ""):  # a graph, which no acceleration of ours is for
+            return ", ".join(filter(None, (where, at_once)))
         chosen = self.model.acceleration if isinstance(self.model, FineTunedModel) else (AUTO,)
         changed = "" if chosen == (AUTO,) else f"acceleration {', '.join(chosen)}"
-        at_once = f"{self.at_once} at once" if self.at_once > 1 else ""
         return ", ".join(filter(None, (hardware(), at_once, changed)))
 
     def _measure_merged(self, title: str) -> Mapping[str, float]:

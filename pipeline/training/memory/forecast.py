@@ -68,7 +68,8 @@ def forecast(plan: FitPlan) -> Memory:
     with FakeTensorMode(allow_non_fake_inputs=True):
         _forget_values(plan.model)
         layers = recomputed_layers(plan.model, plan.encoder) if plan.config.gradient_checkpointing else contextlib.nullcontext()
-        accelerator = make_accelerator(plan.precision, cpu=True)
+        # On a CPU accelerate computes fp16 in fp32; bf16 has the same sizes.
+        accelerator = make_accelerator("bf16" if plan.precision == "fp16" else plan.precision, cpu=True)
         try:
             memory.count_model(plan.model)  # whole, as an acceleration makes tables smaller and keeps what they were
             with memory, accelerated(plan, accelerator.device) as accelerated_plan, layers:

@@ -85,6 +85,8 @@ def test_seeds_widen_the_range(study) -> None:
 def test_two_that_are_equally_fast_are_named_together(study) -> None:
     _, _, cost = study({"full": [timed(9.0)], "lora": [timed(5.0)], "ia3": [timed(5.1)]})
     assert " answer one text fastest, and no difference between them was shown: 5 ms (4.9 to 5.1)" in cost
+    _, _, cost = study({"full": [timed(5.0)], "lora": [timed(8.0, merged=4.9)], "ia3": [timed(9.0)]})
+    assert " answer one text fastest (lora with adapters merged), and no difference between them was shown: 4.9 ms" in cost
 
 
 @pytest.mark.parametrize("elsewhere", ["lora0", "full0"])

@@ -1,6 +1,7 @@
 """What a registered model is called, which licences are known, what is cheaper, and what the test set has decided."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 
@@ -8,6 +9,7 @@ from pipeline.comparison.head_to_head import are_of_the_same_texts, hold_against
 from pipeline.errors import RunError
 from pipeline.evaluation.metrics.macro import F1
 from pipeline.stages.register import default_name
+from pipeline.stages.registration import licences
 from pipeline.stages.registration.choice import Choice
 from pipeline.stages.registration.decision import count_decisions, decided_by, is_cheaper, test_set_tag
 from pipeline.stages.registration.description import say_role_of_test
@@ -93,8 +95,8 @@ def test_decisions_of_a_test_set_are_counted():
     )
     assert "likely too good" in said
     assert "too good" not in say_role_of_test(Choice(mine, F1, ""), 0, "m")
-    said = json.dumps({"champion": 1, "promote": "better", "margin": 0.01})
-    assert decided_by(ModelVersion("m", 2, "", {Tag.PAIRED_TEST: said})) == (1, "better", 0.01)
+    said = json.dumps({"champion": 1, "promote": "better", "margin": 0.01, "metric": "accuracy"})
+    assert decided_by(ModelVersion("m", 2, "", {Tag.PAIRED_TEST: said})) == (1, "better", 0.01, "accuracy")
     for strange in ("", "[]", "{}", "7"):
         assert decided_by(ModelVersion("m", 2, "", {Tag.PAIRED_TEST: strange})) is None
 
@@ -129,3 +131,15 @@ def test_two_models_are_held_against_each_other_text_by_text():
     assert not are_of_the_same_texts(right, other, tracker)
     with pytest.raises(RunError, match="holds other test texts"):
         hold_against(right, record(tracker, gold[::-1], gold), F1, tracker)
+
+
+def test_a_card_that_is_no_yaml_names_no_licence_and_nobody_is_asked_for_a_local_name(tmp_path, monkeypatch):
+    monkeypatch.setattr(licences, "fetch_snapshot", lambda *given: pytest.fail(f"asked for {given}"))
+    (tmp_path / "reviews.csv").write_text("text,label\n")
+    card = tmp_path / "README.md"
+    run = SimpleNamespace(params={"dataset": str(tmp_path / "reviews.csv")})
+    card.write_text("---\nlicense: cc-by-4.0\n---\nReviews")
+    assert licences.licence_of_data(run, {}) == "cc-by-4.0"
+    card.write_text("---\nlicense: [mit\nmore: x\n---\nReviews")
+    assert licences.licence_of_data(run, {}) == ""
+    assert licences.licence_of_data(SimpleNamespace(params={"dataset": "team/reviews"}), {"address": "team/reviews"}) == ""

@@ -65,6 +65,10 @@ from onnxruntime import InferenceSession
 from tokenizers import Tokenizer
 
 folder = Path("{folder}")
+if not folder.is_dir():  # then it is a repository of the hub
+    from huggingface_hub import snapshot_download
+
+    folder = Path(snapshot_download("{folder}"))
 tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))  # cuts and pads texts as in training
 session = InferenceSession(folder / "{GRAPH}", providers=["CPUExecutionProvider"])
 texts = {texts}
