@@ -201,8 +201,10 @@ def test_a_dry_run_says_the_plan_and_leaves_the_store_as_it_is(workspace, study,
     out = capsys.readouterr().out
     assert "6 to train, 0 reused" in main_line(workspace, {**options, "force": True}, capsys)
     assert content() == before
-    lines = [line for line in out.splitlines() if line.startswith(("head_only", "bitfit"))]
+    plan, _, memory = out.partition("Forecast of peak memory")
+    lines = [line for line in plan.splitlines() if line.startswith(("head_only", "bitfit"))]
     assert len(lines) == 6
+    assert memory
     assert all("reused: run " in line for line in lines), "three seeds were trained by the test above"
 
 
