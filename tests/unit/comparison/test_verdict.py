@@ -70,7 +70,7 @@ def two_rows(gap: Interval, p_boot: float, p_mcnemar: float, discordance: float)
 
 
 def test_where_mcnemar_decides_against_the_interval_verdict_table_and_remark_say_so() -> None:
-    """Issue 14: one letter for two rows whose difference has the interval 0.133 to 0.383."""
+    """One letter for two rows whose difference has the interval 0.133 to 0.383."""
     statistics = two_rows(Interval(0.258, 0.133, 0.383), 0.001, 0.0625, 0.25)
     table = pd.DataFrame({"strategy": ["full", "lora"], "trainable_percent": [100.0, 1.0]})
     verdict = reach_verdict(statistics, table)
