@@ -25,6 +25,7 @@ from commands import COMMANDS, environment, limits_for, names, run, shorten, wri
 pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("blank_pictures")]
 
 LONG = [
+    "python -m pipeline main --strategies all --dry-run true",
     "python -m pipeline prepare_data --dataset imdb",
     "python -m pipeline main --strategies full,lora,head_only --tune true --trials 12 --workers 2",
     "python -m pipeline main --strategies full,lora,head_only --seeds 3 --workers 3",
