@@ -12,6 +12,7 @@ from huggingface_hub import ModelCard
 from huggingface_hub.errors import OfflineModeIsEnabled
 
 from pipeline.config import TrainConfig
+from pipeline.hashing import hash_file
 from pipeline.stages import train
 from pipeline.stages.configure import configure
 from pipeline.training.saved_model import load_model_folder
@@ -120,6 +121,8 @@ def test_quantised_it_is_a_row_of_the_table_tested_against_the_original(workspac
     assert result.exit_code == 0, result.output
     (row, *_) = workspace.tracker.search({"strategy": "external"})
     assert row.tags["fairtune.entry"] == "lora (onnx-int8)"
+    assert row.tags["fairtune.base_sha256"] == hash_file(folders["onnx-int8"] / "model.onnx"), "a folder may be written anew"
+    assert "acceleration" not in row.tags["fairtune.predict_setting"], "else its speed is compared with nothing"
     result = workspace.cli("compare", run_ids=f"{trained},{row.run_id}")
     assert result.exit_code == 0, result.output
     assert "lora (onnx-int8)" in result.output

@@ -2,6 +2,7 @@
 
 import json
 import threading
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -262,3 +263,25 @@ def test_a_champion_without_a_run_is_named(workspace, models, do, name, strong):
     workspace.client.set_registered_model_alias(name, CHAMPION, made.version)
     assert f"models:/{name}/1, the champion, is of no run" in do(strong, status=2)
     assert "without a test" in do(strong, promote="always")
+
+
+def test_another_metric_decides_anew_and_lost_predictions_are_said_before_anything_is_made(
+    workspace, models, do, name, weak, strong
+):
+    do(strong)
+    do(weak)
+    assert "Nothing was changed" in do(weak)
+    do(weak, ranking_metric="accuracy")
+    assert json.loads(models.versions(name)[-1].tags[Tag.PAIRED_TEST])["metric"] == "accuracy"
+    other = f"{name}-lost"
+    do(strong, name=other)
+    artifacts = Path(workspace.client.get_run(strong).info.artifact_uri.removeprefix("file://"))
+    kept = (artifacts / "predictions.csv").read_bytes()
+    (artifacts / "predictions.csv").unlink()
+    before = len(workspace.tracker.search())
+    try:
+        assert "its predictions.csv cannot be read" in do(weak, status=2, name=other)
+    finally:
+        (artifacts / "predictions.csv").write_bytes(kept)
+    assert len(models.versions(other)) == 1
+    assert len(workspace.tracker.search()) == before, "no run is made"

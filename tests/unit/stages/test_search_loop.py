@@ -124,6 +124,22 @@ def test_memory_that_does_not_suffice_again_ends_the_search_and_the_trial_is_lef
         searched(Budget("trials", 2), finish={1}, error=TOO_LARGE)
 
 
+@pytest.mark.parametrize(
+    ("finished", "enough"),
+    [
+        ({"learning_rate": 1e-5, "batch_size": 64}, True),
+        ({"batch_size": 16}, False),
+        ({"epochs": 2}, False),
+        ({"dropout": 0.0}, False),
+        ({"max_length": 64}, False),
+    ],
+    ids=str,
+)
+def test_which_training_shows_that_there_is_memory_for_another(finished, enough):
+    wanted = TrainConfig(strategy="full", epochs=1, batch_size=32, max_length=128, dropout=0.1)
+    assert loop._needs_as_much(dataclasses.replace(wanted, **finished), wanted) is enough
+
+
 def test_trials_that_all_run_out_of_memory_have_failed(searched):
     _, trials = searched(Budget("trials", 12), error=TOO_LARGE)
     assert [trial.state for trial in trials] == ["failed"] * MOST_FAILURES

@@ -9,6 +9,7 @@ import pytest
 from mlflow.exceptions import MlflowException
 
 from pipeline.errors import RunError, StoreError
+from pipeline.tracking import mlflow_logger
 from pipeline.tracking.mlflow_runs import MlflowTracker, mark_failed
 
 
@@ -196,3 +197,14 @@ def test_what_the_machine_does_is_recorded_while_it_is_watched(mlflow_tracker, m
         time.sleep(1)
     recorded = [name for name in mlflow_tracker.get(logger.run_id).metrics if name.startswith("system/")]
     assert {"system/cpu_utilization_percentage", "system/system_memory_usage_megabytes"} <= set(recorded)
+
+
+def test_a_monitor_that_waits_for_the_store_holds_nobody(mlflow_tracker, monkeypatch):
+    from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+    monkeypatch.setattr(SystemMetricsMonitor, "finish", lambda monitor: time.sleep(60))
+    monkeypatch.setattr(mlflow_logger, "_MONITOR_SECONDS", 0.2)
+    began = time.monotonic()
+    with mlflow_tracker.start("watched").watch_system():
+        pass
+    assert time.monotonic() - began < 30
