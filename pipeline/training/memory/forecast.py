@@ -21,6 +21,7 @@ from pipeline.errors import PipelineError, in_one_line, shorten
 from pipeline.modeling.gradient_checkpointing import recomputed_layers
 from pipeline.training.acceleration.base import accelerated
 from pipeline.training.checkpoints import CheckpointFolder
+from pipeline.training.contrastive import pair_up
 from pipeline.training.distributed import ALONE, Share
 from pipeline.training.inference import MAX_TOKENS
 from pipeline.training.inputs import InputsByPhase
@@ -63,7 +64,7 @@ def forecast(plan: FitPlan) -> Memory:
     from pipeline.training.memory.tensor_memory import TensorMemory
 
     is_cached = plan.activation_cache is not None
-    plan = replace(plan, activation_cache=None)
+    plan = pair_up(replace(plan, activation_cache=None))
     memory, is_done = TensorMemory(), False
     with FakeTensorMode(allow_non_fake_inputs=True):
         _forget_values(plan.model)
