@@ -34,7 +34,7 @@ class Setfit(Strategy):
 
     options: ClassVar[Mapping[str, Any]] = {"head": "mean", "learning_rate": 2e-5, "batch_size": 16, "epochs": 1}
 
-    max_pairs: Count = 4096
+    max_pairs: Count = 2048
     """At most so many pairs an epoch, half of them of each kind: 512 texts of two classes have 131,328 pairs."""
     sampling: Literal["oversampling", "undersampling", "unique"] = "oversampling"
     """Where one kind has fewer pairs than the other: repeat them, leave out of the others, or take each pair once."""
