@@ -1,9 +1,9 @@
-"""Learning curves of strategies on several data sets: the table by which `--strategy auto` chooses where the store holds no study.
+"""Learning curves of strategies on several data sets: the table by which `--strategy auto` chooses where no study is stored.
 
 python -m benchmarks.auto_table --sst2 train.tsv
 
 Scores are macro F1 on validation data; test data are not opened. Each seed draws another split, and so other texts to train on.
-Checkpoints are not selected: the last one is scored. Rates are those of the quick start's recipe, not tuned; all heads pool the mean.
+Checkpoints are not selected: the last one is scored. Rates are those of the quick start's recipe, not tuned; heads pool the mean.
 What was trained stands in OUTPUT/auto_runs.csv, so that the command can be ended and goes on; the table is made of that.
 """
 
@@ -32,7 +32,9 @@ _SAME += ["learning_rate", "head"]
 
 
 @click.command()
-@click.option("--sst2", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="SST-2's train.tsv; else without it.")
+@click.option(
+    "--sst2", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="SST-2's train.tsv; else without it."
+)
 @click.option("--sizes", default="32,128,512", show_default=True, help="Training texts.")
 @click.option("--seeds", default=2, show_default=True, type=click.IntRange(1))
 @click.option("--output", type=click.Path(path_type=Path), default=Path("results"), show_default=True)
@@ -64,7 +66,8 @@ def write_data_sets(sst2: Path | None) -> Iterator[tuple[str, Path]]:
         config = TrainConfig(dataset=name, cache_dir="source")
         prepared, _ = prepare(name, config)
         rows = prepared.read("train").sample(_ROWS, random_state=0)
-        rows.assign(label=[prepared.manifest.classes[label] for label in rows["label"]])[["text", "label"]].to_csv(f"{name}.csv", index=False)
+        named = rows.assign(label=[prepared.manifest.classes[label] for label in rows["label"]])
+        named[["text", "label"]].to_csv(f"{name}.csv", index=False)
         yield shown, Path(f"{name}.csv")
     if sst2:
         rows = pd.read_csv(sst2, sep="\t", quoting=3).rename(columns={"sentence": "text"})[["text", "label"]]
@@ -84,10 +87,12 @@ def train(file: Path, strategy: str, size: int, seed: int) -> dict[str, object]:
     if strategy != "setfit":  # which has its own
         given |= {"epochs": str(EPOCHS[size]), "batch_size": "16"}
     if strategy == "tfidf":
-        given = {name: value for name, value in given.items() if name not in ("max_length", "model", "head", "epochs", "batch_size")}
+        given = {
+            name: value for name, value in given.items() if name not in ("max_length", "model", "head", "epochs", "batch_size")
+        }
     config = configure(TrainConfig, {**given, "eval_steps": str(10**6)} if strategy != "tfidf" else given)
     tracker, began = MemoryTracker(), time.perf_counter()
-    with tempfile.TemporaryDirectory() as folder, open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+    with tempfile.TemporaryDirectory() as folder, Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):
         result = stage.run(config, tracker=tracker, model_folder=Path(folder) / "model")
     run = tracker.get(result.run_id)
     words = pd.read_csv(file)["text"].str.split().str.len().mean()
@@ -112,9 +117,13 @@ def train(file: Path, strategy: str, size: int, seed: int) -> dict[str, object]:
 def summarise(runs: pd.DataFrame) -> pd.DataFrame:
     """A row per data set, size and strategy, with mean and standard deviation over the seeds."""
     grouped = runs.groupby(_SAME, dropna=False, sort=False)
-    return grouped.agg(
-        seeds=("seed", "count"), f1_macro=("f1_macro", "mean"), f1_macro_sd=("f1_macro", "std"), seconds=("seconds", "mean")
-    ).round(4).reset_index()
+    return (
+        grouped.agg(
+            seeds=("seed", "count"), f1_macro=("f1_macro", "mean"), f1_macro_sd=("f1_macro", "std"), seconds=("seconds", "mean")
+        )
+        .round(4)
+        .reset_index()
+    )
 
 
 if __name__ == "__main__":

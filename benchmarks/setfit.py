@@ -2,12 +2,13 @@
 
 python -m benchmarks.setfit --peer-python setfit/bin/python
 
-Each seed draws other sentences, the same for both, so that a difference is of pairs of trainings. Settings are the package's defaults,
-which are ours, too; both have the same bound on pairs. Nothing is timed, so other work may run beside it.
+Each seed draws other sentences, the same for both, so that a difference is of pairs of trainings. Settings are the package's
+defaults, which are ours, too; both have the same bound on pairs. Nothing is timed, so other work may run beside it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 import tempfile
@@ -55,7 +56,7 @@ def main(peer_python: str, seeds: int, sizes: str, max_pairs: int, output: Path)
 
 
 def write_texts(folder: Path, size: int, seed: int) -> str:
-    """So many Rotten Tomatoes sentences of each class to train on, and all that are for testing; returns the encoder's folder."""
+    """So many Rotten Tomatoes sentences of each class, and all that are for testing; returns the encoder's folder."""
     from pipeline.config import TrainConfig
     from pipeline.data.prepared import prepare
     from pipeline.modeling.model_sources import find_folder
@@ -88,25 +89,34 @@ def test_theirs(folders: list[Path], size: int, max_pairs: int, python: str, mod
 
 
 def test_ours(folder: Path, seed: int, max_pairs: int) -> float:
-    """Accuracy of the command `main` on the test texts."""
-    from pipeline import load_results
+    """Accuracy of our strategy on the test texts, by the stage `train` in this process."""
+    from pipeline.config import TrainConfig
+    from pipeline.stages import train
+    from pipeline.stages.configure import configure
+    from pipeline.tracking.memory import MemoryTracker
+    from pipeline.training.saved_model import load_model_folder
 
-    options = {"strategies": "setfit", "dataset": "texts", "split": "official", "model": "minilm", "seed": str(seed)}
-    options |= {"max_length": str(_MAX_LENGTH), "latency_seconds": "0"}
-    recipe = {"strategies": {"setfit": {"strategy_args": {"max_pairs": max_pairs}}}}
-    (folder / "own.yaml").write_text(json.dumps(recipe))
-    words = [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", value)]
-    run([sys.executable, "-m", "pipeline", "main", "--recipe", "own.yaml", *words], folder)
-    runs = load_results(f"sqlite:///{folder / 'mlflow.db'}")
-    return float(runs[runs["stage"] == "train"]["test/accuracy"].iloc[0])
+    given = {
+        "strategy": "setfit",
+        "strategy_args": f"max_pairs={max_pairs}",
+        "dataset": str(folder / "texts"),
+        "split": "official",
+    }
+    given |= {"model": "minilm", "seed": str(seed), "max_length": str(_MAX_LENGTH), "cache_dir": str(folder / "cache")}
+    with contextlib.redirect_stdout(sys.stderr):
+        train.run(configure(TrainConfig, given), tracker=MemoryTracker(), model_folder=folder / "model")
+    model = load_model_folder(folder / "model")
+    tested = pd.read_csv(folder / "texts" / "test.csv")
+    answers = model.predict(tested["text"].tolist()).argmax(1)
+    return float((tested["label"] == [model.classes[answer] for answer in answers]).mean())
 
 
 def summarise(table: pd.DataFrame) -> str:
-    """A row per size: mean and standard deviation of both over the seeds, and the difference with its 95 % interval, in points."""
+    """A row per size: mean and standard deviation of both over the seeds, and the difference with its 95 % interval."""
     rows = []
     for size, own in table.groupby("a class"):
         scores = own.pivot(index="seed", columns="system", values="accuracy")
-        gap = scores["ours"] - scores["package"]
+        gap = 100 * (scores["ours"] - scores["package"])
         half = stats.t.ppf(0.975, len(gap) - 1) * gap.std() / len(gap) ** 0.5
         inside = scores["package"].min() <= scores["ours"].mean() <= scores["package"].max()
         rows.append(
@@ -114,7 +124,7 @@ def summarise(table: pd.DataFrame) -> str:
                 "sentences a class": size,
                 "package": f"{scores['package'].mean():.3f} ± {scores['package'].std():.3f}",
                 "ours": f"{scores['ours'].mean():.3f} ± {scores['ours'].std():.3f}",
-                "ours - package, points": f"{100 * gap.mean():+.1f} ({100 * (gap.mean() - half):+.1f} to {100 * (gap.mean() + half):+.1f})",
+                "ours - package, points": f"{gap.mean():+.1f} ({gap.mean() - half:+.1f} to {gap.mean() + half:+.1f})",
                 "our mean within the package's seeds": "yes" if inside else "no",
             }
         )

@@ -1,7 +1,7 @@
 """The package's side of `benchmarks.setfit`: run by a Python that has setfit, and by no other.
 
 Reads settings as JSON from its argument: folder of the encoder, and a list of trainings with texts, seed and pairs. Prints a
-JSON list of what the models predict for the test texts, in the same order. Its own `evaluate()` would fetch its metric from a hub.
+JSON list of what the models predict for the test texts. Its own `evaluate()` would fetch its metric from a hub.
 """
 
 import json

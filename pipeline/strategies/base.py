@@ -219,7 +219,7 @@ class Strategy(AnyStrategy):
     ) -> LinearLayer:
         """The classifier's linear layer from what frozen parts make of the texts, in place of gradient steps.
 
-        Only for strategies that train a head of one linear layer (`EncoderSpec.linear_head`), and nothing else by its loss.
+        Only for strategies that train a head of one linear layer (`EncoderSpec.linear_head`), nothing else by its loss.
 
         Args:
             features: What enters that layer; shape [examples, width].

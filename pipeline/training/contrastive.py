@@ -20,7 +20,6 @@ from pipeline.training.plan import FitPlan
 from pipeline.training.seeding import Seeds, derive
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
     from torch import nn
 
@@ -33,12 +32,16 @@ def check_contrast(config: FitConfig, strategy: Strategy) -> None:
     """
     if strategy.contrasts and config.num_processes > 1:
         raise ConfigError(
-            f"--num-processes {config.num_processes}: --strategy {strategy.name} trains in one process. Leave --num-processes out."
+            f"--num-processes {config.num_processes}: --strategy {strategy.name} trains in one process. "
+            "Leave --num-processes out."
         )
 
 
-def draw_pairs(strategy: Strategy, labels: NDArray[np.int64], config: FitConfig) -> Pairs:
+def draw_pairs(strategy: Strategy, labels: NDArray[Any], config: FitConfig) -> Pairs:
     """The pairs that a strategy makes of training examples: a function of labels and seed alone, so a run can resume.
+
+    Args:
+        labels: Index of the class; shape [examples].
 
     Raises:
         TrainingError: The examples make none.

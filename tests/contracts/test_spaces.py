@@ -9,7 +9,7 @@ from pipeline.errors import ConfigError
 from pipeline.modeling.family import list_model_types
 from pipeline.modeling.model_sources import find_model
 from pipeline.stages.configure import replace_options
-from pipeline.strategies.base import Strategy, StrategyContext, create_strategy, list_encoder_strategies
+from pipeline.strategies.base import StrategyContext, create_strategy, list_encoder_strategies
 from pipeline.tuning.space import Space
 
 

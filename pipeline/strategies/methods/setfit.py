@@ -101,7 +101,9 @@ class Setfit(Strategy):
         from sklearn.linear_model import LogisticRegression
 
         scale = float(np.linalg.norm(features, axis=1).mean()) or 1.0
-        fitted = LogisticRegression(C=self.C, max_iter=_MOST_ITERATIONS).fit(features.astype(np.float64) / scale, labels, weights)
+        fitted = LogisticRegression(C=self.C, max_iter=_MOST_ITERATIONS).fit(
+            features.astype(np.float64) / scale, labels, weights
+        )
         layer = LinearLayer.of_classifier(fitted, classes)
         return LinearLayer(layer.weight / scale, layer.bias, layer.iterations)
 
