@@ -3,7 +3,7 @@
 python -m benchmarks.auto_table --sst2 train.tsv
 
 Scores are macro F1 on validation data; test data are not opened. Each seed draws another split, and so other texts to train on.
-Checkpoints are not selected: the last one is scored. Rates are those of the quick start's recipe, not tuned; heads pool the mean.
+The last checkpoint is scored, none selected. Rates are those of the quick start's recipe, not tuned; heads pool the mean.
 What was trained stands in OUTPUT/auto_runs.csv, so that the command can be ended and goes on; the table is made of that.
 """
 

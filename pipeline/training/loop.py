@@ -22,8 +22,6 @@ from pipeline.modeling.gradient_checkpointing import recomputed_layers
 from pipeline.training.acceleration.base import accelerated
 from pipeline.training.acceleration.patches.cuda_graphs import StepGraphs
 from pipeline.training.checkpoints import generator_states, restore_generators
-from pipeline.training.closed_form import solve_head
-from pipeline.training.contrastive import fit_classifier, pair_up, trained_outputs
 from pipeline.training.distributed import DistributedContext, Share, find_context
 from pipeline.training.inference import predict_logits
 from pipeline.training.inputs import InputsByPhase, PhaseInputs
@@ -42,6 +40,8 @@ from pipeline.training.plan import (
 )
 from pipeline.training.precision import Precision
 from pipeline.training.seeding import Seeds
+from pipeline.training.solved_heads.closed_form import solve_head
+from pipeline.training.solved_heads.contrastive import fit_classifier, pair_up, trained_outputs
 
 if TYPE_CHECKING:
     import torch

@@ -38,12 +38,12 @@ from pipeline.training.activation_cache import GIB, ActivationCache
 from pipeline.training.baselines.inputs import ConfigT, TrainingInputs
 from pipeline.training.baselines.training import find_baseline_inputs
 from pipeline.training.checkpoints import CheckpointFolder
-from pipeline.training.contrastive import check_contrast, draw_pairs
 from pipeline.training.distributed import check_pieces, check_processes
 from pipeline.training.plan import FitPlan
 from pipeline.training.precision import Precision, dtype_name
 from pipeline.training.saved_model import BuiltModel, ModelRecord, build_model, plugin_modules
 from pipeline.training.seeding import Seeds
+from pipeline.training.solved_heads.contrastive import check_contrast, draw_pairs
 
 if TYPE_CHECKING:
     from torch import nn

@@ -21,7 +21,6 @@ from pipeline.errors import PipelineError, in_one_line, shorten
 from pipeline.modeling.gradient_checkpointing import recomputed_layers
 from pipeline.training.acceleration.base import accelerated
 from pipeline.training.checkpoints import CheckpointFolder
-from pipeline.training.contrastive import pair_up
 from pipeline.training.distributed import ALONE, Share
 from pipeline.training.inference import MAX_TOKENS
 from pipeline.training.inputs import InputsByPhase
@@ -30,6 +29,7 @@ from pipeline.training.optimizer import build_optimizer
 from pipeline.training.plan import FitPlan
 from pipeline.training.precision import Precision
 from pipeline.training.setup import EncoderInputs, Texts, plan_fit, put_together
+from pipeline.training.solved_heads.contrastive import pair_up
 
 if TYPE_CHECKING:
     from torch import nn

@@ -14,9 +14,9 @@ from pipeline.errors import ConfigError, TrainingError
 from pipeline.evaluation.task import softmax
 from pipeline.objectives.loss import CosineSimilarityLoss
 from pipeline.strategies.base import create_strategy
-from pipeline.training.closed_form import head_layer, without_layer
-from pipeline.training.contrastive import check_contrast
 from pipeline.training.inference import predict_logits, predict_outputs
+from pipeline.training.solved_heads.closed_form import head_layer, without_layer
+from pipeline.training.solved_heads.contrastive import check_contrast
 
 LABELS = st.lists(st.integers(0, 3), min_size=2, max_size=14).filter(lambda labels: len(set(labels)) > 1)
 

@@ -15,9 +15,9 @@ from pipeline.data.pair_tokenization import TextPairs
 from pipeline.data.tokenization import TokenTable
 from pipeline.errors import ConfigError
 from pipeline.strategies.base import Pairs, Strategy
-from pipeline.training.closed_form import head_layer, solve_head, without_layer
 from pipeline.training.plan import FitPlan
 from pipeline.training.seeding import Seeds, derive
+from pipeline.training.solved_heads.closed_form import head_layer, solve_head, without_layer
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
