@@ -201,12 +201,12 @@ def advise_by_table(examples: int, metric: Metric, rows: Sequence[Mapping[str, s
 
 
 def _averaged(rows: Sequence[Mapping[str, str]], metric: Metric) -> Measured:
-    """One strategy over the data sets; the spread is that of one data set's seeds, on the quadratic mean."""
+    """One strategy over the data sets; the spread is that of such a mean over the seeds."""
     deviations = [float(row[f"{metric.name}_sd"] or 0) for row in rows]
     return Measured(
         rows[0]["strategy"],
         fmean(float(row[metric.name]) for row in rows),
-        math.sqrt(fmean(deviation**2 for deviation in deviations)),
+        math.hypot(*deviations) / len(rows),
         min(int(row["seeds"]) for row in rows),
         fmean(float(row["seconds"]) for row in rows),
         parse_arguments(rows[0]["strategy_args"]),

@@ -179,6 +179,14 @@ def test_the_table_is_averaged_over_its_data_sets():
     assert [advice.strategy for advice in others] == ["full"], "tfidf was not measured on all of them"
 
 
+def test_the_spread_in_the_table_is_that_of_the_mean_over_data_sets():
+    rows = [("full", 0.80, 0.03, 9), ("lora", 0.79, 0.0, 5), ("tfidf", 0.775, 0.0, 1)]
+    of_nine = table(*((str(number), name, 32, *values) for number in range(9) for name, *values in rows))
+    assert [advice.strategy for advice in advise_by_table(32, F1, of_nine)] == ["lora", "full", "tfidf"], (
+        "within 0.01, not 0.03"
+    )
+
+
 def test_far_from_the_tables_sizes_it_says_nothing():
     rows = table(("A", "full", 32, 0.9, 0.0, 9))
     assert [len(advise_by_table(examples, F1, rows)) for examples in (8, 128, 7, 129)] == [1, 1, 0, 0]
