@@ -23,7 +23,7 @@ from pipeline.modeling.head import check_head
 from pipeline.modeling.merged_adapters import find_pretrained
 from pipeline.recipes.recipe import Recipe, load_recipe
 from pipeline.stages.progress import say
-from pipeline.strategies.base import create_strategy, list_strategies, strategy_arguments
+from pipeline.strategies.base import create_strategy, list_strategies, strategy_arguments, strategy_options
 from pipeline.training.acceleration.base import check_acceleration
 
 AUTO = "auto"
@@ -96,7 +96,7 @@ def resolve_strategy(config: TrainT) -> TrainT:
     # What was typed stays, and so does what the advice was given for.
     own = {
         name: value
-        for name, value in recipe.own_options_of(advice.strategy).items()
+        for name, value in _own_options(recipe, advice.strategy).items()
         if name not in config.explicit and name not in _ADVISED_FOR
     }
     taken = dataclasses.replace(config, strategy=advice.strategy, strategy_args={}, strategy_reason=advice.reason)
@@ -124,7 +124,8 @@ def configure(cls: type[C], given: Mapping[str, Any]) -> C:
     if "recipe" in described:
         recipe = load_recipe(str(given.get("recipe") or described["recipe"].default))
         entry = str(given.get("strategy") or described["strategy"].default) if "strategy" in described else ""
-        values = {name: value for name, value in recipe.options_for(entry).items() if name in described}
+        own = _own_options(recipe, entry)
+        values = {name: value for name, value in {**recipe.options, **own}.items() if name in described}
         if entry:
             arguments, typed_arguments, complaints = _arguments(recipe, entry, given.get("strategy_args"))
             messages += complaints
@@ -202,6 +203,11 @@ def replace_options(config: TrainT, changes: Mapping[str, Any]) -> TrainT:
     values = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
     values |= own | {"strategy_args": strategy_arguments(strategy)}
     return build(type(config), values, label=flag, kind="option")
+
+
+def _own_options(recipe: Recipe, entry: str) -> dict[str, Any]:
+    """The options of one entry only: those that its strategy wants, with those that the recipe sets for it over them."""
+    return {**strategy_options(recipe.strategy_of(entry)), **recipe.own_options_of(entry)}
 
 
 def _settle_data(values: dict[str, Any], explicit: Mapping[str, Any]) -> list[str]:

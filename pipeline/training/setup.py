@@ -15,6 +15,7 @@ from pipeline.code_version import code_version
 from pipeline.config.fields import Pooling
 from pipeline.config.identity import identify
 from pipeline.config.search_ranges import Range
+from pipeline.data.columns import LABEL
 from pipeline.data.long_texts import WINDOWS, LongTextReading
 from pipeline.data.pair_tokenization import TextPairs
 from pipeline.data.prepared import prepare
@@ -42,6 +43,7 @@ from pipeline.training.plan import FitPlan
 from pipeline.training.precision import Precision, dtype_name
 from pipeline.training.saved_model import BuiltModel, ModelRecord, build_model, plugin_modules
 from pipeline.training.seeding import Seeds
+from pipeline.training.solved_heads.contrastive import check_contrast, draw_pairs
 
 if TYPE_CHECKING:
     from torch import nn
@@ -102,10 +104,14 @@ class EncoderInputs(TrainingInputs):
 
     @cached_property
     def _inputs_per_epoch(self) -> int:
-        """Training texts, or the pieces in which they are read."""
-        if self.config.long_texts != WINDOWS:
+        """Training texts, or the pieces in which they are read, or pairs of either."""
+        if self.config.long_texts == WINDOWS:
+            table = self.tokens("train", load_tokenizer(self.address))
+            return len(draw_pairs(self.strategy, table.piece_labels, self.config) if self.strategy.contrasts else table.lengths)
+        if not self.strategy.contrasts:
             return len(self.sample("train"))
-        return len(self.tokens("train", load_tokenizer(self.address)).lengths)
+        labels = self.prepared.read("train")[LABEL].to_numpy()[self.sample("train")]
+        return len(draw_pairs(self.strategy, self.objective.task.targets(labels), self.config))
 
     def max_length(self, tokenizer: Any) -> int:
         """Longest input in tokens."""
@@ -172,6 +178,7 @@ def _find_encoder(config: configs.TrainConfig) -> tuple[ModelAddress, Strategy]:
     strategy = create_strategy(config.strategy, config.strategy_args)
     assert isinstance(strategy, Strategy)
     strategy.check_packages()
+    check_contrast(config, strategy)
     if config.gradient_checkpointing:
         _check_recomputation(address, strategy)
     _check_strategy(config, address, strategy)
