@@ -112,11 +112,7 @@ class BuiltModel:
         save_file(trained_state(self.model, self.parameters) | kept, folder / DELTA)
 
     def read_delta(self, folder: Path) -> None:
-        """Put back what `write_delta` wrote.
-
-        Raises:
-            ValueError: It is of another model or strategy.
-        """
+        """Put back what `write_delta` wrote; a `ValueError` where it is of another model or strategy."""
         from safetensors.torch import load_file
 
         saved, own = load_file(folder / DELTA), {parameter.name for parameter in self.parameters.saved}
