@@ -12,6 +12,7 @@ import warnings
 from pathlib import Path
 
 from pipeline.config import (
+    AutoConfig,
     ComparisonConfig,
     DryRunConfig,
     EncoderConfig,
@@ -32,6 +33,7 @@ from pipeline.config.stage import flag
 from pipeline.errors import ConfigError
 from pipeline.modeling.encoder import EncoderSpec, describe_encoder
 from pipeline.modeling.family import Family, find_family, list_model_types, list_unsupported
+from pipeline.registry import STRATEGIES
 from pipeline.strategies.base import (
     AnyStrategy,
     Strategy,
@@ -54,6 +56,7 @@ SHARED: dict[type[StageConfig], str] = {
     SplitConfig: "Labels and splits",
     LongTextsConfig: "Long texts",
     FitConfig: "Training",
+    AutoConfig: "Auto",
     TrainConfig: "One strategy",
     SearchConfig: "Search",
     TransferConfig: "Second data set",
@@ -136,7 +139,7 @@ def render_strategy(name: str) -> str:
     """The text of a strategy's page: what trains and what it costs on bert-base, its arguments, where it works, a command."""
     strategy = create_strategy(name, {})
     text = [
-        f"<!-- Rendered from pipeline/strategies/methods/{name}.py by `make project-files`. -->",
+        f"<!-- Rendered from {STRATEGIES.module_name(name).replace('.', '/')}.py by `make project-files`. -->",
         f"# {name}",
         "",
         _link_papers(inspect.getdoc(type(strategy)) or ""),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -85,9 +85,9 @@ class Pairs:
 class AnyStrategy:
     """One way of training: what strategies that train an encoder (`Strategy`) and those that train none (`Baseline`) share.
 
-    Subclasses are `config_class` dataclasses; their fields are their hyperparameters. A strategy lives in a module of its own
-    in `pipeline/strategies/methods`, and the module's name is the strategy's name. None of the hooks may import torch at
-    module level, so that `--help` stays quick.
+    Subclasses are `config_class` dataclasses; their fields are their hyperparameters. A strategy lives in a module in
+    `pipeline/strategies/methods`, and the module's name is the strategy's name; of several in one module each is called as its
+    class. None of the hooks may import torch at module level, so that `--help` stays quick.
     """
 
     options: ClassVar[Mapping[str, Any]] = {}
@@ -95,8 +95,8 @@ class AnyStrategy:
 
     @property
     def name(self) -> str:
-        """The strategy's name: that of its module."""
-        return type(self).__module__.rpartition(".")[2]
+        """The strategy's name: that of its module, or of its class where the module holds several."""
+        return STRATEGIES.name_of(type(self), AnyStrategy)
 
     @classmethod
     def summary(cls) -> str:
@@ -176,6 +176,29 @@ class Strategy(AnyStrategy):
         New weights are drawn from torch's global generator, which the caller has seeded.
         """
         return model
+
+    def begin(self, model: nn.Module, batches: Callable[[], Iterable[Mapping[str, torch.Tensor]]]) -> None:
+        """Give what `adapt` has put in the values that come from the base's weights or from texts; by default none do.
+
+        Called once a training, before its first step; a saved model is given `kept` instead. Draws are from torch's global
+        generator, which the caller has seeded.
+
+        Args:
+            batches: Makes batches of some training texts, as keyword arguments of the model.
+        """
+
+    def kept(self, model: nn.Module) -> Mapping[str, torch.Tensor]:
+        """What `begin` made beside the parameters that train, by name: it is saved with these."""
+        return {}
+
+    def keep(self, model: nn.Module, kept: Mapping[str, torch.Tensor]) -> None:
+        """Put what `kept` returned into a model that `adapt` has made.
+
+        Raises:
+            ValueError: It is of another model or strategy.
+        """
+        if kept:
+            raise ValueError(f"These are weights of another model or strategy; they hold {min(kept)}.")
 
     @property
     def adapts(self) -> bool:

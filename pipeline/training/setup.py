@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.metadata import version
@@ -15,6 +15,7 @@ from pipeline.code_version import code_version
 from pipeline.config.fields import Pooling
 from pipeline.config.identity import identify
 from pipeline.config.search_ranges import Range
+from pipeline.data.batching import TokenExamples, load_batch
 from pipeline.data.columns import LABEL
 from pipeline.data.long_texts import WINDOWS, LongTextReading
 from pipeline.data.pair_tokenization import TextPairs
@@ -293,11 +294,33 @@ def read_texts(inputs: EncoderInputs) -> Texts:
     return Texts(tokenizer, inputs.tokens("train", tokenizer), inputs.tokens("validation", tokenizer))
 
 
-def build(inputs: EncoderInputs) -> BuiltModel:
-    """The base with the strategy put into it, initialised by the seed."""
+def build(inputs: EncoderInputs, texts: Texts) -> BuiltModel:
+    """The base with the strategy put into it, initialised by the seed and, where the strategy reads them, by training texts."""
     built = put_together(inputs)
+    begin(built, texts.train, texts.tokenizer.pad_token_id, Seeds.of(inputs.config).adapters)
     take_from_file(built.model, built.parameters)
     return built
+
+
+_TEXTS_TO_BEGIN, _BATCH_TO_BEGIN = 256, 16
+
+
+def begin(built: BuiltModel, train: TokenTable | TextPairs, pad_id: int, seed: int) -> None:
+    """Let the strategy begin, from training texts that are as far apart as they get where it reads some."""
+    import numpy as np
+    import torch
+
+    examples = train.as_examples(lambda table: TokenExamples(table, pad_id))
+    size = len(examples.lengths)
+    places = np.unique(np.linspace(0, size - 1, min(size, _TEXTS_TO_BEGIN)).astype(np.int64))
+
+    def batches() -> Iterator[Mapping[str, torch.Tensor]]:
+        for indices in np.split(places, range(_BATCH_TO_BEGIN, len(places), _BATCH_TO_BEGIN)):
+            yield load_batch(examples, indices, torch.device("cpu")).inputs
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        built.strategy.begin(built.model, batches)
 
 
 def put_together(inputs: EncoderInputs) -> BuiltModel:

@@ -111,8 +111,24 @@ def in_tiers(cases: Sequence[tuple], families: Collection[str] = FAMILIES) -> li
 # Arguments with which a strategy fits a tiny model and is small beside it.
 _SMALLER = {
     "adalora": {"init_r": 3, "target_r": 2, "interval": 1},
+    "boft": {"block_size": 4},
     "bottleneck": {"placement": "houlsby", "reduction_factor": 8},
+    "c3a": {"block_size": 16},
+    "delora": {"r": 2},
     "dora": {"r": 2},
+    "eva": {"r": 2},
+    "fourierft": {"n_frequency": 20},
+    "gralora": {"r": 2},
+    "hra": {"r": 2},
+    "loha": {"r": 2},
+    "lokr": {"r": 2},
+    "lora_plus": {"r": 2},
+    "miss": {"r": 4},
+    "pissa": {"r": 2},
+    "randlora": {"r": 8},
+    "road": {"group_size": 8},
+    "shira": {"r": 2},
+    "waveft": {"n_frequency": 20},
     "gradual": {"head_epochs": 1, "top_epochs": 1},
     "lora": {"r": 2},
     "oft": {"block_size": 8},
@@ -124,8 +140,8 @@ _SMALLER = {
     "setfit": {"max_pairs": 8},
     "vera": {"r": 8},
 }
-_EPOCHS = {"gradual": 3, "vera": 2}
-AT_REST = {"vera": ".vera_lambda_d.", "setfit": "classifier."}
+_EPOCHS = {"delora": 2, "gradual": 3, "vera": 2}
+AT_REST = {"delora": ".delora_lambda.", "vera": ".vera_lambda_d.", "setfit": "classifier."}
 """What does not move in the first step: what it is multiplied with begins at zero; it is solved for after the step."""
 
 

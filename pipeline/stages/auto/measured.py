@@ -31,8 +31,11 @@ TABLE = Path(__file__).with_name("table.csv")
 FAR = 4
 """The table says nothing of sizes that are more than so many times another than those in it."""
 _SOURCE = ("dataset", "dataset_config_name", "train_file", "text_column", "label_column")
-_OPTIONS = ("head", "learning_rate", "epochs", "batch_size", "dropout", "weight_decay", "warmup_ratio", "optimizer")
-_OPTIONS += ("lr_scheduler_type", "loss", "focal_gamma", "class_weights", "label_smoothing")
+_OPTIONS = (
+    *("head", "learning_rate", "epochs", "batch_size", "dropout", "weight_decay", "warmup_ratio", "optimizer"),
+    *("lr_scheduler_type", "loss", "focal_gamma", "class_weights", "label_smoothing"),
+)
+"""Settings with which a strategy was measured, and is taken."""
 
 
 @dataclass(frozen=True)
@@ -209,7 +212,7 @@ def _averaged(rows: Sequence[Mapping[str, str]], metric: Metric) -> Measured:
         math.hypot(*deviations) / len(rows),
         min(int(row["seeds"]) for row in rows),
         fmean(float(row["seconds"]) for row in rows),
-        parse_arguments(rows[0]["strategy_args"]),
+        dict(parse_arguments(rows[0]["strategy_args"])),  # type: ignore[call-overload]
         {name: rows[0][name] for name in _OPTIONS if rows[0].get(name)},
     )
 
