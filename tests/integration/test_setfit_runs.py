@@ -32,7 +32,7 @@ def test_a_run_is_recorded_tested_served_and_compared(workspace):
     np.testing.assert_allclose(scores.sum(1), 1, atol=1e-5)
     table = compare.run(CompareConfig(study="all")).table
     (row,) = table[table["strategy"] == "setfit"].to_dict("records")
-    assert row["test_accuracy"] == pytest.approx(tested["accuracy"])
+    assert row["accuracy"] == pytest.approx(tested["accuracy"])
 
 
 def test_options_of_its_own_beat_the_recipes_and_yield_to_its_entry_and_to_what_is_typed(workspace):
