@@ -97,7 +97,8 @@ def _taking(advice: Advice, config: TrainT) -> TrainT:
     taken = replace_options(taken, {**own, **advice.arguments})
     refuse_idle_encoder_options(taken, [taken.strategy])
     find_strategy(taken)
-    named = "".join(f", {name}={value}" for name, value in advice.arguments.items())
+    usual = strategy_arguments(create_strategy(advice.strategy, {}))
+    named = "".join(f", {name}={value}" for name, value in taken.strategy_args.items() if value != usual[name])
     say(f"auto takes {advice.strategy}{named}: {advice.reason}.")
     return taken
 

@@ -172,14 +172,14 @@ def _find_baseline(config: configs.TrainConfig) -> Baseline | None:
 
 def _find_encoder(config: configs.TrainConfig) -> tuple[ModelAddress, Strategy]:
     """The model's files, and the strategy checked against the architecture that they describe."""
+    strategy = create_strategy(config.strategy, config.strategy_args)
+    assert isinstance(strategy, Strategy)
+    check_contrast(config, strategy)  # before the head, which it may have chosen itself
     check_objective(config.objective, config.head)
     check_processes(config)
     check_pieces(config)
     address = find_pretrained(config.model, config.model_revision, config.base_model, config.cache_dir)
-    strategy = create_strategy(config.strategy, config.strategy_args)
-    assert isinstance(strategy, Strategy)
     strategy.check_packages()
-    check_contrast(config, strategy)
     if config.gradient_checkpointing:
         _check_recomputation(address, strategy)
     _check_strategy(config, address, strategy)

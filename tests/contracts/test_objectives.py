@@ -255,14 +255,6 @@ def test_a_cross_encoder_takes_every_head(tiny, tmp_path, head, problem):
     assert any(parameter.name.startswith("classifier.") for parameter in built.parameters.trainable)
 
 
-def test_what_makes_pairs_of_texts_is_refused_where_pairs_are_read(tiny):
-    from pipeline.errors import ConfigError
-
-    objective = create_objective("bi_encoder", PROBLEMS["three"], "mean")
-    with pytest.raises(ConfigError, match=r"--strategy setfit: makes pairs of single texts, and --objective bi_encoder reads"):
-        objective.check(find_model(str(tiny.folder())), make("setfit"), ())
-
-
 @pytest.mark.parametrize("name", [name for name in USABLE if name not in NO_HEAD and not make(name).contrasts])
 def test_what_trains_more_than_a_head_is_not_refused(tiny, name):
     objective = create_objective("bi_encoder", PROBLEMS["scores"], "mean")

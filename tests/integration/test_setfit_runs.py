@@ -60,6 +60,10 @@ def test_the_forecast_knows_its_steps(workspace):
     [
         ({"head": "mlp"}, "setfit cannot work on bert with --head mlp: that head has more layers than the linear one"),
         ({"num_processes": "2"}, "--num-processes 2: --strategy setfit trains in one process."),
+        (
+            {"objective": "bi_encoder"},
+            "--strategy setfit: makes pairs of single texts, and --objective bi_encoder reads pairs.",
+        ),
         ({"loss": "focal"}, "--strategy setfit: solves for cross-entropy, weighted or not, and not for --loss focal"),
         ({"strategy_args": "max_pairs=0"}, "setfit: max_pairs"),
         ({"strategy_args": "sampling=some"}, "setfit: sampling"),

@@ -76,12 +76,7 @@ class BiEncoder(Objective):
         return LoadedModel(model, (loaded.newly_initialised & own) | {name for name in own if name.startswith("classifier.")})
 
     def check(self, address: ModelAddress, strategy: Strategy, phases: Sequence[Phase]) -> None:
-        """Without a classifier there is no head: some strategies train nothing else. Pairs are made of single texts only."""
-        if strategy.contrasts:
-            raise ConfigError(
-                f"--strategy {strategy.name}: makes pairs of single texts, and --objective bi_encoder reads pairs. Choose "
-                "another strategy, or --objective classification, which reads both texts as one input."
-            )
+        """Without a classifier there is no head: some strategies train nothing else."""
         model = self.load(address, 0.0, 0, {"device_map": "meta"}).model
         encoder = self.encoder(address)
         locations = [_NEW, *(encoder.locate(name) for name, _ in model.named_parameters())]

@@ -25,11 +25,18 @@ if TYPE_CHECKING:
 
 
 def check_contrast(config: FitConfig, strategy: Strategy) -> None:
-    """Refuse several processes for a strategy that trains on pairs: each would wait for gradients of a classifier without any.
+    """Refuse what a strategy that makes pairs cannot work with: inputs that are pairs already, and several processes.
+
+    Each process would wait for gradients of a classifier that has none.
 
     Raises:
-        ConfigError: There are several.
+        ConfigError: It was asked for.
     """
+    if strategy.contrasts and config.objective == "bi_encoder":
+        raise ConfigError(
+            f"--strategy {strategy.name}: makes pairs of single texts, and --objective bi_encoder reads pairs. Choose another "
+            "strategy, or --objective classification, which reads both texts as one input."
+        )
     if strategy.contrasts and config.num_processes > 1:
         raise ConfigError(
             f"--num-processes {config.num_processes}: --strategy {strategy.name} trains in one process. "
