@@ -3,16 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.config.fields import Count, Names, Rate, config_class
 from pipeline.config.search_ranges import Choices, LogUniform, Range
 from pipeline.strategies.adapters import QUERY_VALUE, LinearAdapter
 from pipeline.strategies.base import StrategyContext
 
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class _Never:
+    """A probability of nought that is told without a draw."""
+
+    def __lt__(self, drawn: object) -> bool:
+        return True
+
 
 @config_class
-class Loha(LinearAdapter):
+class _ByLycoris(LinearAdapter):
+    """Base of what peft has from LyCORIS."""
+
+    def adapt(self, model: nn.Module, context: StrategyContext) -> nn.Module:
+        """Wrap with peft, whose layers else compare a draw with their dropout of 0: memory cannot be forecast so."""
+        from peft.tuners.lycoris_utils import LycorisLayer
+
+        wrapped = super().adapt(model, context)
+        for layer in wrapped.modules():
+            if isinstance(layer, LycorisLayer):
+                layer.module_dropout = dict.fromkeys(layer.module_dropout, _Never())
+        return wrapped
+
+
+@config_class
+class Loha(_ByLycoris):
     """Train the entrywise product of two low-rank updates of frozen weights, and the classifier.
 
     Hyeon-Woo et al. 2022, arXiv:2108.06098. The update has rank up to r² with 2·r·(n + m) numbers for n inputs and m outputs.
@@ -34,7 +59,7 @@ class Loha(LinearAdapter):
 
 
 @config_class
-class Lokr(LinearAdapter):
+class Lokr(_ByLycoris):
     """Train updates of frozen weights that are a small matrix times a low-rank one (Kronecker), and the classifier.
 
     Edalati et al. 2022, arXiv:2212.10650; Yeh et al. 2024, arXiv:2309.14859. Each width is taken as a product of two numbers as

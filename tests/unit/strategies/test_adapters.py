@@ -187,6 +187,17 @@ def test_shira_trains_entries_that_the_seed_draws_for_each_layer_by_itself(build
         torch.testing.assert_close(delta_of(layer), expected)
 
 
+def test_waveft_adds_what_peft_would(build):
+    from peft.tuners.waveft.layer import WaveFTLinear
+
+    (layer, *_) = layers_of(build("waveft", n_frequency=50))
+    torch.nn.init.normal_(layer.waveft_spectrum["default"])
+    update = layer.get_delta_weight("default")
+    assert type(layer) is not WaveFTLinear
+    torch.testing.assert_close(update, WaveFTLinear.get_delta_weight(layer, "default"), rtol=0, atol=0)
+    assert update.abs().sum() > 0
+
+
 def test_boft_rotates_by_as_many_factors_as_are_asked_for(build):
     from scipy.linalg import block_diag
 
