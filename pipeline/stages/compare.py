@@ -22,6 +22,7 @@ from pipeline.comparison.pareto import draw_pareto, find_points
 from pipeline.comparison.plots import draw_all
 from pipeline.comparison.predictions import RecordedPredictions, read_predictions
 from pipeline.comparison.ranking import choose_ranking, refuse_unfit_predictions, refuse_unmeasured
+from pipeline.comparison.rates import draw_rates, read_rates
 from pipeline.comparison.report.html import render_page
 from pipeline.comparison.report.markdown import as_plain, render_markdown
 from pipeline.comparison.report.tables import ReportData, read_provenance
@@ -220,6 +221,8 @@ def _write(folder: Path, found: Comparison, tracker: Tracker) -> None:
     hardest = hardest_examples(recorded, rows, statistics.unlearned)
     if curves := read_curves(table, selection.kept, tracker):
         pictures["learning_curves"] = draw_curves(curves, statistics.apart)
+    if rates := read_rates(table, selection.kept, tracker.search()):
+        pictures["rate_sensitivity"] = draw_rates(rates)
     if points := find_points(table, selection.kept, statistics, selection.ranked):
         pictures["pareto"] = draw_pareto(points, statistics)
     for name, figure in pictures.items():

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pipeline.config.fields import Count, Names, Rate, config_class
 from pipeline.config.search_ranges import Choices, LogUniform, Range
-from pipeline.strategies.adapters import QUERY_VALUE, LinearAdapter
+from pipeline.strategies.adapters import QUERY_VALUE, LinearAdapter, divisors
 from pipeline.strategies.base import StrategyContext
 
 if TYPE_CHECKING:
@@ -72,6 +72,12 @@ class Lokr(_ByLycoris):
     alpha: Rate | None = None
     """Scale of the updates, relative to r; r if not given."""
 
+    def sizes(self, context: StrategyContext) -> Sequence[int]:
+        """Ranks up to that at which the larger factor of the widest layer is whole."""
+        widest = max(context.encoder.hidden_size, context.encoder.intermediate_size)
+        larger = next(size for size in divisors(widest) if size**2 >= widest)
+        return range(1, -(-larger // 2) + 1)
+
     def peft_config(self, peft: Any, context: StrategyContext, shared: dict[str, Any]) -> Any:
         """LoKr's config."""
         return peft.LoKrConfig(r=self.r, alpha=self.alpha or self.r, **shared)
@@ -92,6 +98,14 @@ class C3a(LinearAdapter):
     targets: Names = (QUERY_VALUE,)
     block_size: Count = 128
     """Width of a circulant block; must divide inputs and outputs of every adapted layer."""
+
+    def sizes(self, context: StrategyContext) -> Sequence[int]:
+        """Widths of blocks, wide ones first: the wider, the fewer train."""
+        return divisors(context.encoder.hidden_size)[::-1]
+
+    def sized(self, size: int) -> dict[str, Any]:
+        """The width of a block."""
+        return {"block_size": size}
 
     def misfit(self, inputs: int, outputs: int) -> str:
         """Blocks must divide both widths."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pipeline.config.fields import Count, Names, Rate, Seed, config_class
@@ -78,6 +78,14 @@ class _Spectral(LinearAdapter):
     targets: Names = (QUERY_VALUE,)
     places_seed: Seed = 0
     """Seed of the frequencies. They are drawn anew when a model is loaded, so it is kept with the model."""
+
+    def sizes(self, context: StrategyContext) -> Sequence[int]:
+        """Every number of frequencies."""
+        return range(1, context.encoder.hidden_size**2 + 1)
+
+    def sized(self, size: int) -> dict[str, Any]:
+        """How many frequencies train."""
+        return {"n_frequency": size}
 
     def misfit(self, inputs: int, outputs: int) -> str:
         """A layer has only so many frequencies."""
