@@ -90,6 +90,8 @@ def _share_number(plans: Sequence[configs.TrainConfig], notes: list[str], doubts
         if not fixed:
             size = _nearest(sizes, wanted[plan.model], _counter(inputs, strategy))
             plan = _with_arguments(plan, strategy.sized(size))
+        elif plan.strategy == REFERENCE:
+            plan = _with_arguments(plan, {name: plan.strategy_args[name] for name in strategy.sized(sizes[0])})
         settled.append(plan)
         count = count_trainable(inputs, _strategy(plan))
         name = f"{plan.title} {','.join(f'{key}={plan.strategy_args[key]}' for key in strategy.sized(sizes[0]))}"

@@ -36,7 +36,7 @@ def arguments_of(plan):
 
 
 def test_all_adapters_are_put_on_the_layers_of_lora(plan_of):
-    plan = plan_of(dict.fromkeys(["lora", "dora", "hra", "full", "tfidf"], {}), fair="targets")
+    plan = plan_of({name: {} for name in ("lora", "dora", "hra", "full", "tfidf")}, fair="targets")
     targets = {name: arguments.get("targets") for name, arguments in arguments_of(plan).items()}
     assert targets == {"lora": ["all-linear"], "dora": ["all-linear"], "hra": ["all-linear"], "full": None, "tfidf": None}
     said = " ".join(plan.made_fair)
@@ -54,7 +54,7 @@ def test_all_adapters_are_put_on_the_layers_of_lora(plan_of):
 
 def test_as_many_parameters_train_as_of_lora(plan_of):
     names = ["lora", "dora", "loha", "miss", "adalora", "fourierft", "bottleneck", "ptuning", "vera", "full"]
-    plan = plan_of(dict.fromkeys(names, {}), fair="both")
+    plan = plan_of({name: {} for name in names}, fair="both")
     (chosen,) = [note for note in plan.made_fair if "as many parameters train" in note]
     numbers = {}
     for part in chosen.partition(": as many parameters train as of lora, ")[2].partition(": ")[2].rstrip(".").split("; "):
