@@ -15,14 +15,13 @@ from pipeline import config as configs
 from pipeline.comparison.breakdown import break_down, hardest_examples
 from pipeline.comparison.comparability import describe_missing, in_planned_order
 from pipeline.comparison.conclusions.caveats import find_verdict, list_caveats
-from pipeline.comparison.curves import draw_curves, read_curves
+from pipeline.comparison.curves import draw_curves, draw_rates, read_curves, read_rates
 from pipeline.comparison.data_audit import read_audit
 from pipeline.comparison.exported_tables import list_tables
 from pipeline.comparison.pareto import draw_pareto, find_points
 from pipeline.comparison.plots import draw_all
 from pipeline.comparison.predictions import RecordedPredictions, read_predictions
 from pipeline.comparison.ranking import choose_ranking, refuse_unfit_predictions, refuse_unmeasured
-from pipeline.comparison.rates import draw_rates, read_rates
 from pipeline.comparison.report.html import render_page
 from pipeline.comparison.report.markdown import as_plain, render_markdown
 from pipeline.comparison.report.tables import ReportData, read_provenance

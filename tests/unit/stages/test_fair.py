@@ -85,7 +85,7 @@ def test_what_was_chosen_is_not_searched(plan_of):
     spaces = {
         each.config.title: set(plan_search(search_config(plan.config, each.config)).space.ranges) for each in plan.strategies
     }
-    assert spaces == {"lora": {"learning_rate", "r"}, "dora": {"learning_rate"}, "full": {"learning_rate"}}
+    assert spaces == {"lora": {"learning_rate"}, "dora": {"learning_rate"}, "full": {"learning_rate"}}
 
 
 def test_nothing_is_changed_unless_asked(plan_of):
