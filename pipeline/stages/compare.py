@@ -15,7 +15,7 @@ from pipeline import config as configs
 from pipeline.comparison.breakdown import break_down, hardest_examples
 from pipeline.comparison.comparability import describe_missing, in_planned_order
 from pipeline.comparison.conclusions.caveats import find_verdict, list_caveats
-from pipeline.comparison.curves import draw_curves, read_curves
+from pipeline.comparison.curves import draw_curves, draw_rates, read_curves, read_rates
 from pipeline.comparison.data_audit import read_audit
 from pipeline.comparison.exported_tables import list_tables
 from pipeline.comparison.pareto import draw_pareto, find_points
@@ -220,6 +220,8 @@ def _write(folder: Path, found: Comparison, tracker: Tracker) -> None:
     hardest = hardest_examples(recorded, rows, statistics.unlearned)
     if curves := read_curves(table, selection.kept, tracker):
         pictures["learning_curves"] = draw_curves(curves, statistics.apart)
+    if rates := read_rates(table, selection.kept, tracker.search()):
+        pictures["rate_sensitivity"] = draw_rates(rates)
     if points := find_points(table, selection.kept, statistics, selection.ranked):
         pictures["pareto"] = draw_pareto(points, statistics)
     for name, figure in pictures.items():

@@ -146,6 +146,7 @@ def _introduce(plan: StudyPlan, run_id: str) -> Iterator[str]:
     for strategy, reason in plan.unfit.items():
         yield f"Not run: {strategy}: {reason}"
     yield from (f"Note: {doubt}" for doubt in find_doubts(plan))
+    yield from plan.made_fair
     if plan.at_once:
         yield plan.at_once
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import warnings
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pipeline.config.fields import Count, Names, config_class
@@ -25,6 +26,11 @@ def import_peft() -> Any:
     """The peft package, imported late because it takes long and imports torch."""
     warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated")  # peft 0.21 on transformers 5
     return importlib.import_module("peft")
+
+
+def divisors(width: int) -> list[int]:
+    """Every whole number that divides a width, ascending."""
+    return [size for size in range(1, width + 1) if width % size == 0]
 
 
 def linear_layers(model: nn.Module, encoder: EncoderSpec) -> dict[str, nn.Module]:
@@ -61,6 +67,16 @@ class LinearAdapter(Strategy):
             raise ConfigError(*(f"{self.name}: targets: {message}" for message in wrong))
         self._check_shapes(context.encoder, self._shapes_by_config(context.encoder))
         return [Phase.training(added, head)]
+
+    def sizes(self, context: StrategyContext) -> Sequence[int]:
+        """Every rank up to the width that fits, where the method has one."""
+        width = context.encoder.hidden_size
+        ranks = range(1, width + 1) if hasattr(self, "r") else range(0)
+        return [rank for rank in ranks if not replace(self, **self.sized(rank)).misfit(width, width)]
+
+    def sized(self, size: int) -> dict[str, Any]:
+        """The rank."""
+        return {"r": size}
 
     def misfit(self, inputs: int, outputs: int) -> str:
         """Why a linear layer of such widths cannot be adapted; empty where it can.
@@ -179,6 +195,14 @@ class VirtualTokens(Strategy):
     def positions(self) -> int:
         """One for each virtual token: the text's positions are counted on from them."""
         return self.num_virtual_tokens
+
+    def sizes(self, context: StrategyContext) -> Sequence[int]:
+        """Every number of virtual tokens that leaves half of the positions to text."""
+        return range(1, context.encoder.max_positions // 2 + 1)
+
+    def sized(self, size: int) -> dict[str, Any]:
+        """How many virtual tokens there are."""
+        return {"num_virtual_tokens": size}
 
     def phases(self, context: StrategyContext) -> Sequence[Phase]:
         """What makes the virtual tokens, and the head, all the time."""

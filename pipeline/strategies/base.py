@@ -177,6 +177,14 @@ class Strategy(AnyStrategy):
         """
         return model
 
+    def sizes(self, context: StrategyContext) -> Sequence[int]:
+        """What `sized` takes, in the order of how many parameters train then; none where no argument sets that."""
+        return ()
+
+    def sized(self, size: int) -> dict[str, Any]:
+        """The arguments that set how many parameters train, with values for one of the `sizes`."""
+        raise NotImplementedError
+
     def begin(self, model: nn.Module, batches: Callable[[], Iterable[Mapping[str, torch.Tensor]]]) -> None:
         """Give what `adapt` has put in the values that come from the base's weights or from texts; by default none do.
 

@@ -102,7 +102,7 @@ def search_config(study: configs.MainConfig, plan: configs.TrainConfig) -> confi
     """The search of one strategy of a study, with the study's options for searching."""
     names = set(describe_fields(configs.SearchConfig)) - set(describe_fields(configs.FitConfig))
     options = {name: getattr(study, name) for name in (*names, "force")}
-    return configs.TuneConfig(**{**as_dict(plan), "explicit": study.explicit, **options})
+    return configs.TuneConfig(**{**as_dict(plan), "explicit": (*study.explicit, *plan.explicit), **options})
 
 
 def plan_search(config: configs.TuneConfig) -> SearchPlan:

@@ -195,6 +195,8 @@ def describe_plan(plan: StudyPlan, store: RunStore) -> Iterator[str]:
     yield from tabulate(rows, ["strategy", "arguments", "seed", "what", "time"], disable_numparse=True).splitlines()
     for strategy, reason in plan.unfit.items():
         yield f"Not run: {strategy}: {reason}"
+    yield from plan.made_fair
+    yield from (f"Note: {doubt}" for doubt in plan.left_unfair)
     if plan.at_once:
         yield plan.at_once
     to_train = sum(line.trainings for line in lines)

@@ -25,6 +25,7 @@ from pipeline.recipes.recipe import load_recipe
 from pipeline.stages.configure import configure_strategy, replace_options, resolve_strategy
 from pipeline.stages.executor import check_executor, describe_executor
 from pipeline.stages.search.plan import plan_search, search_config
+from pipeline.stages.study.fair import make_fair
 from pipeline.strategies.base import list_strategies, strategy_options
 from pipeline.strategies.baseline import is_baseline
 from pipeline.tracking.provenance import cpu_name
@@ -54,6 +55,10 @@ class StudyPlan:
     """Strategies that nobody asked for by name and that cannot work here, with why."""
     at_once: str = ""
     """How trainings and tests are carried out, as a sentence; empty where one after the other in processes of this machine."""
+    made_fair: tuple[str, ...] = ()
+    """What `--fair` has chosen; a sentence each."""
+    left_unfair: tuple[str, ...] = ()
+    """What it could not make equal; a sentence each."""
 
     @property
     def identity(self) -> str:
@@ -84,7 +89,8 @@ def plan_study(config: configs.MainConfig) -> StudyPlan:
     choose_ranking(config.label_type, config.ranking_metric)
     check_executor(config)
     precision = settle_precision(config.precision, config.cache_dir)
-    plans = [dataclasses.replace(plan, precision=precision) for plan in map(resolve_strategy, _plan(config))]
+    fairness = make_fair([*map(resolve_strategy, _plan(config))], config.fair)
+    plans = [dataclasses.replace(plan, precision=precision) for plan in fairness.plans]
     refuse_idle_pooling(config.explicit, [plan.objective for plan in plans])
     refuse_idle_overlap(config.explicit, [plan.long_texts for plan in plans])
     refuse_idle_model_labels(config.explicit, [(plan.objective, plan.head) for plan in plans])
@@ -98,7 +104,7 @@ def plan_study(config: configs.MainConfig) -> StudyPlan:
     poolings = {plan.pooling for plan in fitting if plan.model}
     pooling = poolings.pop() if len(poolings) == 1 else config.pooling
     settled = dataclasses.replace(config, precision=precision, pooling=pooling)
-    return StudyPlan(settled, precision, tuple(strategies), unfit, _describe_workers(config))
+    return StudyPlan(settled, precision, tuple(strategies), unfit, _describe_workers(config), fairness.notes, fairness.doubts)
 
 
 def _describe_workers(config: configs.MainConfig) -> str:
@@ -267,7 +273,7 @@ def find_doubts(plan: StudyPlan) -> list[str]:
     """Settings that were chosen for something else, or for nothing; a sentence each, with the way out."""
     config, recipe = plan.config, load_recipe(plan.config.recipe)
     plans = [inputs.config for inputs in plan.strategies if not inputs.strategy.is_solved]
-    lines = []
+    lines = list(plan.left_unfair)
     rates = {plan.strategy for plan in plans if "learning_rate" in strategy_options(plan.strategy)}
     without = [plan.title for plan in plans if plan.title not in recipe.strategies and plan.strategy not in rates]
     if without and recipe.strategies and not config.tune and "learning_rate" not in config.explicit:

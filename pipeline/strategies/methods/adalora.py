@@ -45,6 +45,14 @@ class Adalora(LinearAdapter):
     interval: Count = 10
     """Ranks are cut every so many steps in between."""
 
+    def sizes(self, context: StrategyContext) -> Sequence[int]:
+        """Every rank at the start but the first, one less."""
+        return range(1, context.encoder.hidden_size)
+
+    def sized(self, size: int) -> dict[str, Any]:
+        """The ranks at the start, and two thirds of them at the end."""
+        return {"init_r": size + 1, "target_r": max(1, 2 * (size + 1) // 3)}
+
     def phases(self, context: StrategyContext) -> Sequence[Phase]:
         """The updates and the head, all the time."""
         messages = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pipeline.config.fields import Count, config_class
 from pipeline.config.search_ranges import Choices, LogUniform, Range
@@ -31,6 +31,14 @@ class Bottleneck(Strategy):
     layers' norms train."""
     reduction_factor: Count = 16
     """The hidden size divided by the width of the bottleneck."""
+
+    def sizes(self, context: StrategyContext) -> Sequence[int]:
+        """Factors, large ones first: the larger, the fewer train."""
+        return range(context.encoder.hidden_size, 0, -1)
+
+    def sized(self, size: int) -> dict[str, Any]:
+        """The factor of the width."""
+        return {"reduction_factor": size}
 
     def phases(self, context: StrategyContext) -> Sequence[Phase]:
         """The adapters and the head, with houlsby the layers' norms as well, all the time."""

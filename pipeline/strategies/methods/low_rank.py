@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.config.fields import Count, Names, Probability, Rate, Seed, config_class
@@ -112,6 +112,10 @@ class Randlora(LinearAdapter):
     """Dropout on the input of the updates."""
     projection_seed: Seed = 0
     """Seed of the random matrices. They are drawn anew when a model is loaded, so it is kept with the model."""
+
+    def sizes(self, context: StrategyContext) -> Sequence[int]:
+        """Ranks, high ones first: the higher, the fewer train."""
+        return range(context.encoder.hidden_size, 0, -1)
 
     def peft_config(self, peft: Any, context: StrategyContext, shared: dict[str, Any]) -> Any:
         """RandLoRA's config."""

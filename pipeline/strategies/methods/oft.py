@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.config.fields import Count, Names, Probability, config_class
 from pipeline.config.search_ranges import LogUniform, Range
-from pipeline.strategies.adapters import QUERY_VALUE, LinearAdapter
+from pipeline.strategies.adapters import QUERY_VALUE, LinearAdapter, divisors
 from pipeline.strategies.base import StrategyContext
 
 
@@ -20,6 +20,14 @@ class Oft(LinearAdapter):
     """Width of a rotation; must divide the input width of every adapted layer."""
     oft_dropout: Probability = 0.0
     """Probability with which a block is left unrotated in a training step."""
+
+    def sizes(self, context: StrategyContext) -> Sequence[int]:
+        """Widths of rotations."""
+        return [size for size in divisors(context.encoder.hidden_size) if size > 1]
+
+    def sized(self, size: int) -> dict[str, Any]:
+        """The width of a rotation."""
+        return {"block_size": size}
 
     def misfit(self, inputs: int, outputs: int) -> str:
         """Blocks must divide the width; peft would silently change a block size that does not fit."""

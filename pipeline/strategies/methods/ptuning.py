@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pipeline.config.fields import Count, config_class
@@ -24,6 +24,14 @@ class Ptuning(VirtualTokens):
 
     prompt_hidden_size: Count = 128
     """Width of the network's two hidden layers."""
+
+    def sizes(self, context: StrategyContext) -> Sequence[int]:
+        """Widths of the network."""
+        return range(1, 4 * context.encoder.hidden_size + 1)
+
+    def sized(self, size: int) -> dict[str, Any]:
+        """The width of the network."""
+        return {"prompt_hidden_size": size}
 
     def peft_config(self, peft: Any, model: nn.Module, shared: dict[str, Any]) -> Any:
         """P-tuning's config."""

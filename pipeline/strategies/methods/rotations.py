@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from pipeline.config.fields import Count, Names, Probability, config_class
 from pipeline.config.search_ranges import Choices, LogUniform, Range
-from pipeline.strategies.adapters import QUERY_VALUE, LinearAdapter
+from pipeline.strategies.adapters import QUERY_VALUE, LinearAdapter, divisors
 from pipeline.strategies.base import StrategyContext
 
 if TYPE_CHECKING:
@@ -29,6 +29,16 @@ class Boft(LinearAdapter):
     """How many block-diagonal factors a rotation is the product of."""
     boft_dropout: Probability = 0.0
     """Probability with which a block is left unrotated in a training step."""
+
+    def sizes(self, context: StrategyContext) -> Sequence[int]:
+        """Widths of blocks."""
+        width = context.encoder.hidden_size
+        most = width // 2 ** (self.butterfly_factors - 1)
+        return [size for size in divisors(most) if size % 2 == 0]
+
+    def sized(self, size: int) -> dict[str, Any]:
+        """The width of a block."""
+        return {"block_size": size}
 
     def misfit(self, inputs: int, outputs: int) -> str:
         """A factor is permuted over blocks of twice the width of the one before; odd blocks have no half to permute."""
@@ -129,6 +139,14 @@ class Road(LinearAdapter):
     """Numbers of each pair of outputs: road_1 an angle and a scale, road_2 two of each, road_4 four of each."""
     group_size: Count = 64
     """Outputs are paired within groups of this width, the first half with the second; must be even and divide their number."""
+
+    def sizes(self, context: StrategyContext) -> Sequence[int]:
+        """Of the variants."""
+        return (1, 2, 4)
+
+    def sized(self, size: int) -> dict[str, Any]:
+        """The variant."""
+        return {"variant": f"road_{size}"}
 
     def misfit(self, inputs: int, outputs: int) -> str:
         """Groups must divide the outputs, and have halves."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pipeline.config.fields import Count, Names, Rate, Seed, config_class
@@ -39,13 +39,26 @@ class Shira(LinearAdapter):
         return config
 
     def adapt(self, model: nn.Module, context: StrategyContext) -> nn.Module:
-        """Draw the entries of each layer; peft would draw the same ones in all layers of a shape."""
+        """Draw the entries of each layer; peft would draw the same ones in all layers of a shape.
+
+        Updates are dense: memory cannot be forecast of peft's sparse ones, which it adds to dense weights in every step.
+        """
         import torch
-        from peft.tuners.shira.layer import ShiraLayer
+        from peft.tuners.shira.layer import Linear
+
+        class Dense(Linear):  # type: ignore[misc]
+            """Peft's layer with dense updates."""
+
+            def get_delta_weight(self, adapter: str) -> torch.Tensor:
+                """Shape [outputs, inputs]."""
+                values, places = self.shira_weight[adapter], self.shira_indices[adapter].long()
+                update: torch.Tensor = values.new_zeros(self.out_features, self.in_features)
+                return update.index_put((places[0], places[1]), values)
 
         wrapped, generator = super().adapt(model, context), torch.Generator().manual_seed(self.places_seed)
         for layer in wrapped.modules():
-            if isinstance(layer, ShiraLayer):
+            if isinstance(layer, Linear):
+                layer.__class__ = Dense
                 ((adapter, weight),) = layer.shira_weight.items()
                 total = layer.in_features * layer.out_features
                 drawn = torch.randperm(total, generator=generator)[: len(weight)].sort().values.to(weight.device)
@@ -65,6 +78,14 @@ class _Spectral(LinearAdapter):
     targets: Names = (QUERY_VALUE,)
     places_seed: Seed = 0
     """Seed of the frequencies. They are drawn anew when a model is loaded, so it is kept with the model."""
+
+    def sizes(self, context: StrategyContext) -> Sequence[int]:
+        """Every number of frequencies."""
+        return range(1, context.encoder.hidden_size**2 + 1)
+
+    def sized(self, size: int) -> dict[str, Any]:
+        """How many frequencies train."""
+        return {"n_frequency": size}
 
     def misfit(self, inputs: int, outputs: int) -> str:
         """A layer has only so many frequencies."""
@@ -110,6 +131,30 @@ class Waveft(_Spectral):
     """How many coefficients of each layer train."""
     scaling: Rate = 25.0
     """Factor of the updates."""
+
+    def adapt(self, model: nn.Module, context: StrategyContext) -> nn.Module:
+        """Wrap with peft, whose layers ask in every step which frequencies are there: memory cannot be forecast so."""
+        import torch
+        from peft.tuners.waveft.layer import WaveFTLinear
+        from peft.tuners.waveft.waverec2d import waverec2d
+
+        class Haar(WaveFTLinear):  # type: ignore[misc]
+            """Peft's layer for this wavelet, which has every frequency."""
+
+            def get_delta_weight(self, adapter: str) -> torch.Tensor:
+                """Shape [outputs, inputs]."""
+                values, places = self.waveft_spectrum[adapter], self.waveft_indices[adapter]
+                even = [size + size % 2 for size in (self.out_features, self.in_features)]
+                spectrum = values.new_zeros(even).index_put((places[0], places[1]), values)
+                bands = [band for half in spectrum.chunk(2) for band in half.chunk(2, 1)]
+                update: torch.Tensor = waverec2d((bands[0], tuple(bands[1:])), "db1") * self.waveft_scaling[adapter]
+                return update[: self.out_features, : self.in_features]
+
+        wrapped = super().adapt(model, context)
+        for layer in wrapped.modules():
+            if isinstance(layer, WaveFTLinear):
+                layer.__class__ = Haar
+        return wrapped
 
     def peft_config(self, peft: Any, context: StrategyContext, shared: dict[str, Any]) -> Any:
         """WaveFT's config."""

@@ -68,7 +68,7 @@ class TensorMemory(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Let the operator run, and count what it has made."""
         made = func(*args, **(kwargs or {}))
         for leaf in tree_leaves(made):
-            if isinstance(leaf, torch.Tensor):
+            if isinstance(leaf, torch.Tensor) and leaf.layout is torch.strided:  # a sparse one is made of others
                 self._count(leaf)
         return made
 

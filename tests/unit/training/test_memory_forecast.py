@@ -9,7 +9,14 @@ from pipeline.strategies.base import create_strategy, list_encoder_strategies
 from pipeline.training.memory.forecast import forecast, largest_batch
 from pipeline.training.memory.tensor_memory import KINDS, TensorMemory
 
-ARGUMENTS = {"partial": {"top_k": 1}, "freeze_bottom": {"bottom": 1}, "gradual": {"head_epochs": 1, "top_epochs": 1}}
+ARGUMENTS = {
+    "c3a": {"block_size": 8},
+    "freeze_bottom": {"bottom": 1},
+    "gradual": {"head_epochs": 1, "top_epochs": 1},
+    "partial": {"top_k": 1},
+    "road": {"group_size": 8},
+    "waveft": {"n_frequency": 20},
+}
 STEP_COUNT = 4  # bytes in which torch's AdamW counts the steps of a parameter
 
 

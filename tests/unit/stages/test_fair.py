@@ -1,0 +1,102 @@
+"""What `--fair` makes equal, and what it says of the rest."""
+
+import bisect
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.config import MainConfig
+from pipeline.stages.configure import configure
+from pipeline.stages.search.plan import plan_search, search_config
+from pipeline.stages.study.fair import TOLERANCE, _nearest
+from pipeline.stages.study.plan import find_doubts, plan_study
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
+
+
+@pytest.fixture
+def plan_of(tiny, tmp_path, monkeypatch):
+    """Given options and entries of a recipe, the plan of the study on a tiny BERT."""
+    rows = [f"{text} {number},{label}" for number in range(40) for label, text in enumerate(("dull", "fine"))]
+    (tmp_path / "reviews.csv").write_text("\n".join(["text,label", *rows]))
+    monkeypatch.chdir(tmp_path)
+
+    def plan(strategies, **options):
+        own = {"model": str(tiny.folder()), "dataset": "reviews.csv", "precision": "fp32", "epochs": 1}
+        (tmp_path / "mine.yaml").write_text(yaml.safe_dump({"options": own, "strategies": strategies}, sort_keys=False))
+        return plan_study(configure(MainConfig, {"recipe": "mine.yaml", **options}))
+
+    return plan
+
+
+def arguments_of(plan):
+    return {inputs.config.title: inputs.config.strategy_args for inputs in plan.strategies}
+
+
+def test_all_adapters_are_put_on_the_layers_of_lora(plan_of):
+    plan = plan_of({name: {} for name in ("lora", "dora", "hra", "full", "tfidf")}, fair="targets")
+    targets = {name: arguments.get("targets") for name, arguments in arguments_of(plan).items()}
+    assert targets == {"lora": ["all-linear"], "dora": ["all-linear"], "hra": ["all-linear"], "full": None, "tfidf": None}
+    said = " ".join(plan.made_fair)
+    assert "lora, dora, hra adapt all-linear, as lora does." in said
+    assert "--fair leaves full, tfidf as they are" in said
+    own = {"lora": {"strategy_args": {"targets": ["query"]}}, "hra": {}, "dora": {"strategy_args": {"targets": ["value"]}}}
+    plan = plan_of(own, fair="targets")
+    assert {name: arguments["targets"] for name, arguments in arguments_of(plan).items()} == {
+        "lora": ["query"],
+        "hra": ["query"],
+        "dora": ["value"],
+    }
+    assert "dora (value, by the recipe)" in " ".join(plan.made_fair)
+
+
+def test_as_many_parameters_train_as_of_lora(plan_of):
+    names = ["lora", "dora", "loha", "miss", "adalora", "fourierft", "bottleneck", "ptuning", "vera", "full"]
+    plan = plan_of({name: {} for name in names}, fair="both")
+    (chosen,) = [note for note in plan.made_fair if "as many parameters train" in note]
+    numbers = {}
+    for part in chosen.partition(": as many parameters train as of lora, ")[2].partition(": ")[2].rstrip(".").split("; "):
+        name, _, number = part.partition(" ")
+        numbers[name] = int(number.rpartition(" ")[2].replace(",", ""))
+    wanted = numbers["lora"]
+    assert set(numbers) == set(names) - {"full"}
+    off = {name for name, number in numbers.items() if abs(number / wanted - 1) > TOLERANCE}
+    assert off == {"bottleneck", "vera"}, "which are small here at any size"
+    first, second = plan.left_unfair
+    assert first.startswith("--fair: bottleneck reduction_factor=1 trains ")
+    assert second.startswith("--fair: vera r=32 trains ")
+    assert second.endswith(f"of lora's {wanted:,}, the nearest that it can.")
+    assert second in find_doubts(plan)
+    assert "--fair leaves full as they are: none of their arguments sets" in " ".join(plan.made_fair)
+    assert arguments_of(plan)["loha"]["r"] == 4, "which has two such products"
+
+
+def test_what_the_recipe_sets_stays_and_is_said_to_differ(plan_of):
+    plan = plan_of({"lora": {}, "wide": {"strategy": "dora", "strategy_args": {"r": 2}}}, fair="parameters")
+    assert arguments_of(plan)["wide"]["r"] == 2
+    assert "wide r=2 trains" in plan.left_unfair[0]
+    assert "as the recipe has it" in plan.left_unfair[0]
+
+
+def test_what_was_chosen_is_not_searched(plan_of):
+    plan = plan_of({"lora": {}, "dora": {}, "full": {}}, fair="parameters", tune="true", trials="2")
+    spaces = {
+        each.config.title: set(plan_search(search_config(plan.config, each.config)).space.ranges) for each in plan.strategies
+    }
+    assert spaces == {"lora": {"learning_rate"}, "dora": {"learning_rate"}, "full": {"learning_rate"}}
+
+
+def test_nothing_is_changed_unless_asked(plan_of):
+    plan = plan_of({"dora": {}}, fair="no")
+    assert (plan.made_fair, plan.left_unfair) == ((), ())
+    assert arguments_of(plan)["dora"]["targets"] == ["query-value"]
+
+
+@given(st.lists(st.integers(1, 10**6), min_size=1, max_size=60, unique=True).map(sorted), st.integers(1, 10**6))
+def test_the_nearest_size_is_found(counts, wanted):
+    found = _nearest(range(len(counts)), wanted, counts.__getitem__)
+    place = bisect.bisect(counts, wanted)
+    nearest = min(abs(counts[near] - wanted) for near in (place - 1, place) if 0 <= near < len(counts))
+    assert abs(counts[found] - wanted) == nearest
