@@ -73,7 +73,7 @@ def advise(examples: int, epochs: int, encoder: EncoderSpec) -> Advice:
 
 
 TrainT = TypeVar("TrainT", bound=configs.TrainConfig)
-_ADVISED_FOR = ("epochs", "max_train_samples")
+_ADVISED_FOR = ("epochs", "max_train_samples", "train_size", "validation_size", "epoch_size")
 
 
 def resolve_strategy(config: TrainT) -> TrainT:
@@ -88,7 +88,8 @@ def resolve_strategy(config: TrainT) -> TrainT:
         return config
     address = find_pretrained(config.model, config.model_revision, config.base_model, config.cache_dir)
     prepared, _ = prepare(config.dataset, config)
-    examples = min(prepared.manifest.rows["train"], config.max_train_samples or prepared.manifest.rows["train"])
+    there = prepared.manifest.rows["train"]
+    examples = min(there, config.max_train_samples or there, config.train_size or there)
     advice = advise(examples, config.epochs, address.encoder)
     arguments = "".join(f", {name}={value}" for name, value in advice.arguments.items())
     say(f"auto takes {advice.strategy}{arguments}: {advice.reason}.")

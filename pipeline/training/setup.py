@@ -15,6 +15,7 @@ from pipeline.code_version import code_version
 from pipeline.config.fields import Pooling
 from pipeline.config.identity import identify
 from pipeline.config.search_ranges import Range
+from pipeline.config.train_sizes import refuse_idle_sizes
 from pipeline.data.long_texts import WINDOWS, LongTextReading
 from pipeline.data.pair_tokenization import TextPairs
 from pipeline.data.prepared import prepare
@@ -102,10 +103,12 @@ class EncoderInputs(TrainingInputs):
 
     @cached_property
     def _inputs_per_epoch(self) -> int:
-        """Training texts, or the pieces in which they are read."""
+        """Training texts, or the pieces in which they are read, as often as an epoch has them."""
+        texts = self.examples_per_epoch
         if self.config.long_texts != WINDOWS:
-            return len(self.sample("train"))
-        return len(self.tokens("train", load_tokenizer(self.address)).lengths)
+            return texts
+        table = self.tokens("train", load_tokenizer(self.address))
+        return math.ceil(len(table.lengths) * texts / len(table))
 
     def max_length(self, tokenizer: Any) -> int:
         """Longest input in tokens."""
@@ -228,10 +231,12 @@ def find_inputs(config: configs.TrainConfig) -> TrainingInputs:
     Raises:
         InputError: Model, data or strategy cannot be used; nothing was begun.
     """
+    refuse_idle_sizes(config)
     baseline = _find_baseline(config)
     inputs = find_baseline_inputs(config, baseline) if baseline else _find_encoder_inputs(config)
-    if not len(inputs.sample("train")):
+    if not inputs.count("train"):
         raise ConfigError(f"--dataset {config.dataset}: no training example is left.")
+    inputs.check_size()
     return inputs
 
 

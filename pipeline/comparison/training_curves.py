@@ -1,4 +1,4 @@
-"""Learning curves: the validation metric of each row during training. Where it stops rising, more training only overfits."""
+"""Training curves: the validation metric of each row during training. Where it stops rising, more training only overfits."""
 
 from __future__ import annotations
 
