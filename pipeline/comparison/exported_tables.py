@@ -10,7 +10,7 @@ import pandas as pd
 
 from pipeline.comparison.conclusions.wording import wording
 from pipeline.comparison.data_audit import tabulate_audit
-from pipeline.comparison.learning_curve import tabulate_curve, tabulate_forecasts
+from pipeline.comparison.learning_curve.tables import tabulate_curve, tabulate_forecasts
 from pipeline.comparison.pair_tests import PairTest
 from pipeline.comparison.pareto import tabulate_points
 from pipeline.comparison.report.tables import ReportData

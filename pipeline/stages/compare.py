@@ -18,8 +18,9 @@ from pipeline.comparison.conclusions.caveats import find_verdict, list_caveats
 from pipeline.comparison.conclusions.labels_needed import describe_forecast, describe_labels_needed
 from pipeline.comparison.data_audit import read_audit
 from pipeline.comparison.exported_tables import list_tables
-from pipeline.comparison.learning_curve import LearningCurve, SizeResults, compare_at_sizes, read_learning_curve
-from pipeline.comparison.learning_curve_picture import draw_learning_curve, render_curve
+from pipeline.comparison.learning_curve.curve import LearningCurve, SizeResults, compare_at_sizes
+from pipeline.comparison.learning_curve.forecasts import forecast_all
+from pipeline.comparison.learning_curve.picture import draw_learning_curve, render_curve
 from pipeline.comparison.pareto import draw_pareto, find_points
 from pipeline.comparison.plots import draw_all
 from pipeline.comparison.predictions import RecordedPredictions, read_predictions
@@ -178,7 +179,9 @@ def gather(config: configs.CompareConfig, tracker: RunStore) -> Comparison:
     recorded = read_predictions(selection.kept, tracker)
     refuse_unfit_predictions(metric, recorded, selection.kept)
     sizes = compare_at_sizes(selection, recorded, metric.name)
-    curve = read_learning_curve(sizes, selection.kept, recorded)
+    curve = LearningCurve(sizes, metric=metric) if len(sizes) > 1 else None
+    if curve:
+        curve = dataclasses.replace(curve, forecasts=forecast_all(curve, selection.kept, recorded))
     title = f"{title}, {_describe_data(selection)}{f', {sizes[-1].texts:,} labelled texts' if curve else ''}"
     return Comparison(title, study, selection, sizes, curve, recorded, runs, candidates, config)
 

@@ -173,7 +173,9 @@ def _carry_out(
     outcomes = [_Outcome() for _ in plan.strategies]
     wanted: list[Wanted] = []
     rows: list[_Outcome] = []
-    for inputs, outcome in zip(plan.strategies, outcomes, strict=True):
+    # The most texts first: what frozen layers make of them serves the smaller sizes, too.
+    sizes, paired = plan.sizes, zip(plan.strategies, outcomes, strict=True)
+    for inputs, outcome in sorted(paired, key=lambda pair: -sizes.index(pair[0].config.train_size)):
         name, tags = plan.name(inputs), dict[str, str]()
         if plan.searches(inputs):
             try:

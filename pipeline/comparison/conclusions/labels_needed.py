@@ -12,7 +12,7 @@ from typing import Literal
 
 from pipeline.comparison.conclusions.phrases import MOST_NAMED, Unit, list_names
 from pipeline.comparison.conclusions.verdict import reach_verdict
-from pipeline.comparison.learning_curve import Forecast, LearningCurve, SizeResults
+from pipeline.comparison.learning_curve.curve import Forecast, LearningCurve, SizeResults
 
 Kind = Literal["overtakes", "from", "always", "behind", "open"]
 

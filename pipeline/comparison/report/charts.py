@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pipeline.comparison.learning_curve import LearningCurve, SizeResults
+from pipeline.comparison.learning_curve.curve import LearningCurve, SizeResults
 from pipeline.comparison.pareto import Cost, Point, by_setting
 from pipeline.comparison.report.blocks import Chart
 from pipeline.comparison.report.svg_charts import (

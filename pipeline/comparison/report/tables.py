@@ -18,7 +18,7 @@ from pipeline.comparison.comparability import TRANSFERRED, worst_column
 from pipeline.comparison.conclusions.phrases import Unit
 from pipeline.comparison.conclusions.wording import wording
 from pipeline.comparison.data_audit import OVERLAP, DataAudit
-from pipeline.comparison.learning_curve import LearningCurve
+from pipeline.comparison.learning_curve.curve import LearningCurve
 from pipeline.comparison.pair_tests import PairTest
 from pipeline.comparison.pareto import Cost, Point
 from pipeline.comparison.predictions import RecordedPredictions, read_record

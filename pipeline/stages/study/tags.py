@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.comparison.learning_curve import LearningCurve
+from pipeline.comparison.learning_curve.curve import LearningCurve
 from pipeline.comparison.ranking import headline
 from pipeline.comparison.report.markdown import as_plain
 from pipeline.comparison.row_names import label_rows

@@ -7,7 +7,7 @@ from typing import Any
 from matplotlib.figure import Figure
 from tabulate import tabulate
 
-from pipeline.comparison.learning_curve import LearningCurve
+from pipeline.comparison.learning_curve.curve import LearningCurve
 from pipeline.comparison.plots import DASHES, LIGHT, LONGEST_NAME, color_number, dash_number, marker_of
 from pipeline.comparison.table import show_group
 from pipeline.errors import printable, shorten
