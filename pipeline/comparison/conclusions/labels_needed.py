@@ -29,6 +29,8 @@ class Course:
     """Of `overtakes` the largest size at which it is shown to be worse; of `from` the largest at which it is not better."""
     above: int = 0
     """The smallest size from which on it is better."""
+    once: tuple[int, ...] = ()
+    """Of `behind` and `open` the sizes at which it is shown to be better all the same."""
 
 
 def follow(curve: LearningCurve, row: str, other: str) -> Course | None:
@@ -38,7 +40,8 @@ def follow(curve: LearningCurve, row: str, other: str) -> Course | None:
         return None
     wins = [better == row for _, better in outcomes]
     if not wins[-1]:
-        return Course(row, other, "behind" if outcomes[-1][1] == other else "open")
+        once = tuple(texts for texts, better in outcomes if better == row)
+        return Course(row, other, "behind" if outcomes[-1][1] == other else "open", once=once)
     first = len(wins) - next((place for place, won in enumerate(reversed(wins)) if not won), len(wins))
     if first == 0:
         return Course(row, other, "always", 0, outcomes[0][0])
@@ -78,7 +81,7 @@ def describe_labels_needed(curve: LearningCurve) -> Iterator[str]:
             "Of rows with one seed, intervals and tests are over test texts alone: other texts to train on may turn out "
             "otherwise."
         )
-    yield f"Measured at {_list_sizes(curve)} labelled texts; nothing is known between them."
+    yield f"Measured at {_list_sizes([size.texts for size in curve.sizes])} labelled texts; nothing is known between them."
 
 
 def _references(curve: LearningCurve) -> list[str]:
@@ -98,13 +101,13 @@ def _is_guess(curve: LearningCurve, name: str) -> bool:
 def _against(curve: LearningCurve, reference: str, others: Sequence[str]) -> Iterator[str]:
     """Sentences about all rows and one, those that go alike together."""
     courses = [course for row in others if (course := follow(curve, row, reference))]
-    alike: dict[tuple[Kind, int, int], list[Course]] = {}
+    alike: dict[tuple[Kind, int, int, tuple[int, ...]], list[Course]] = {}
     for course in courses:
-        alike.setdefault((course.kind, course.below, course.above), []).append(course)
+        alike.setdefault((course.kind, course.below, course.above, course.once), []).append(course)
     largest = f"{curve.sizes[-1].texts:,} labelled texts"
-    if courses and all(course.kind in ("behind", "open") for course in courses):
+    if courses and all(course.kind in ("behind", "open") and not course.once for course in courses):
         yield f"Nothing overtakes {reference} up to {largest}."
-    for (kind, below, above), same in alike.items():
+    for (kind, below, above, once), same in alike.items():
         rows = [course.row for course in same]
         names, is_are, one = _list_rows(rows), "is" if len(rows) == 1 else "are", same[0]
         if kind == "overtakes":
@@ -114,6 +117,9 @@ def _against(curve: LearningCurve, reference: str, others: Sequence[str]) -> Ite
             yield f"{names} {is_are} shown to be {better}, and not at {below:,}."
         elif kind == "always":
             yield f"{names} {is_are} better than {reference} at every size, from {above:,} labelled texts on."
+        elif once:
+            there = f"{'it is' if len(rows) == 1 else 'they are'} worse" if kind == "behind" else "no difference was shown"
+            yield f"{names} {is_are} shown to be better than {reference} at {_list_sizes(once)}; at {largest} {there}."
         elif kind == "behind":
             yield f"{names} {is_are} worse than {reference} at {largest}."
         else:
@@ -144,9 +150,9 @@ def _list_rows(names: Sequence[str]) -> str:
     return list_names(names) if len(names) <= MOST_NAMED else f"{len(names)} rows"
 
 
-def _list_sizes(curve: LearningCurve) -> str:
-    *sizes, last = (f"{size.texts:,}" for size in curve.sizes)
-    return f"{', '.join(sizes)} and {last}"
+def _list_sizes(texts: Sequence[int]) -> str:
+    *sizes, last = (f"{count:,}" for count in texts)
+    return f"{', '.join(sizes)} and {last}" if sizes else last
 
 
 def describe_forecast(found: Forecast, curve: LearningCurve) -> str:

@@ -76,6 +76,14 @@ def test_nothing_overtakes(make_curve: Any) -> None:
     assert "full is worse than tfidf at 512 labelled texts." in said
 
 
+def test_what_is_better_at_some_sizes_and_not_at_the_largest_is_said(make_curve: Any) -> None:
+    curve, _ = make_curve({"tfidf": [0.6, 0.7, 0.8], "lora": [0.6, 0.9, 0.8], "full": [0.9, 0.9, 0.7]}, (32, 128, 512))
+    said = list(describe_labels_needed(curve))
+    assert "lora is shown to be better than tfidf at 128; at 512 labelled texts no difference was shown." in said
+    assert "full is shown to be better than tfidf at 32 and 128; at 512 labelled texts it is worse." in said
+    assert not any(sentence.startswith("Nothing overtakes") for sentence in said)
+
+
 @given(data=st.data())
 def test_each_sentence_follows_from_the_pairs(data: st.DataObject) -> None:
     """The course of two rows, worked out by hand from `better` at each size."""
@@ -90,6 +98,7 @@ def test_each_sentence_follows_from_the_pairs(data: st.DataObject) -> None:
     assert course is not None
     if outcomes[-1] != "a":
         assert course.kind == ("behind" if outcomes[-1] == "b" else "open")
+        assert course.once == tuple(texts for texts, outcome in zip(sizes, outcomes, strict=True) if outcome == "a")
         return
     first = max([place for place, outcome in enumerate(outcomes) if outcome != "a"], default=-1) + 1
     assert course.above == sizes[first]
