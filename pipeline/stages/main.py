@@ -190,7 +190,8 @@ def _carry_out(
                 continue
         for training in plan.trainings(inputs):
             seed = f" (seed {training.config.seed})" if plan.config.seeds > 1 else ""
-            wanted.append(Wanted(training, name, seed, tags))
+            # What answers cost does not depend on how many texts a model was trained on.
+            wanted.append(Wanted(training, name, seed, tags, inputs.config.train_size == sizes[-1]))
             rows.append(outcome)
     failures = StudyLoop(plan, executor, tracker, study).run(wanted)
     for place, outcome in enumerate(rows):

@@ -99,7 +99,7 @@ def draw_learning_curve(curve: LearningCurve) -> Chart:
             _spread(number, name, found.size, found.score, "forecast, not measured", True) for found in forecasts if found.score
         ]
         series += [marks] if marks else []
-    at = [size.texts for size in curve.sizes]
+    at = sorted({*(size.texts for size in curve.sizes), *(found.size for found in curve.forecasts if found.score)})
     metric = curve.metric
     label = f"{metric.label} by number of labelled texts, a line a row"
     chart = draw_measured(series, at, "labelled texts", f"test {metric.directed_title}", label)

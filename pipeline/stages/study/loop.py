@@ -36,6 +36,8 @@ class Wanted:
     """Which of the row's trainings it is, as ` (seed 43)`; empty where there is one."""
     tuned: Mapping[str, str]
     """Tags of the search that chose its settings."""
+    times_answers: bool = True
+    """Whether its test measures what answers cost, if tests do."""
 
     @property
     def label(self) -> str:
@@ -54,7 +56,6 @@ class StudyLoop:
         self._plan, self._executor, self._tracker, self._study = plan, executor, tracker, study
         options = describe_fields(configs.MeasuringConfig).keys() - {"explicit"}
         self._test = configs.EvaluateConfig(**{name: value for name, value in as_dict(plan.config).items() if name in options})
-        # What answers cost does not depend on how many texts a model was trained on.
         self._scores_alone = dataclasses.replace(self._test, latency_seconds=0.0)
         self._running: dict[int, TrainingTask | EvaluationTask] = {}
         """Place among the wanted -> what of it is at work."""
@@ -110,7 +111,7 @@ class StudyLoop:
             Tag.WORKERS: str(self._executor.workers),
         }
         lock = lock_of(inputs).absolute()
-        test = self._test if inputs.config.train_size == self._plan.sizes[-1] else self._scores_alone
+        test = self._test if want.times_answers else self._scores_alone
         task = TrainingTask(place, want.label, inputs.config, self._study.run_id, want.tuned, tags, lock, test)
         if finished is None:
             return task
