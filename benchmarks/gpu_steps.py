@@ -116,7 +116,7 @@ def plan_of(workshop: Workshop, config: TrainConfig) -> FitPlan:
     inputs = workshop.inputs(config)
     texts = read_texts(inputs)
     checkpoints = NoCheckpoints(workshop.folder / "checkpoints")
-    return plan_fit(inputs, texts, build(inputs), choose_precision(config.precision), checkpoints)
+    return plan_fit(inputs, texts, build(inputs, texts), choose_precision(config.precision), checkpoints)
 
 
 @contextlib.contextmanager

@@ -88,30 +88,35 @@ def main(peer_python: str, trials: int, rounds: int, workers: int, share: float,
     print(summary)
 
 
-def check_peer(python: str) -> str:
+def check_peer(python: str, peer: str = PEER, shared: Sequence[str] = SHARED) -> str:
     """Versions on both sides, in words.
 
+    Args:
+        peer: The package and its version, as pip has them.
+        shared: What both have, and shall have in the same versions.
+
     Raises:
-        click.BadParameter: There is no such Python, or it has no bertuner, or another one.
+        click.BadParameter: There is no such Python, or it has no such package, or another version of it.
     """
-    names = (PEER.partition("==")[0], *SHARED)
+    name = peer.partition("==")[0]
+    names = (name, *shared)
     script = "import importlib.metadata as m, sys; print(*map(m.version, sys.argv[1:]))"
     try:
         done = subprocess.run([python, "-c", script, *names], check=False, capture_output=True, text=True)
         found = dict(zip(names, map(_public, done.stdout.split()), strict=False))
     except OSError:
         found = {}
-    ours = {name: _public(version(name)) for name in SHARED}
-    if [f"{name}=={number}" for name, number in found.items()][:1] != [PEER]:
+    ours = {name: _public(version(name)) for name in shared}
+    if [f"{package}=={number}" for package, number in found.items()][:1] != [peer]:
         raise click.BadParameter(
-            f"{python} is no Python that has {PEER}. Make an environment for it: python -m venv bertuner, then "
-            f"bertuner/bin/pip install {PEER} {' '.join(f'{name}=={number}' for name, number in ours.items())}, "
-            "and give bertuner/bin/python.",
+            f"{python} is no Python that has {peer}. Make an environment for it: python -m venv {name}, then "
+            f"{name}/bin/pip install {peer} {' '.join(f'{package}=={number}' for package, number in ours.items())}, "
+            f"and give {name}/bin/python.",
             param_hint="--peer-python",
         )
-    shown = ", ".join(f"{name} {number}" for name, number in found.items())
-    other = [f"{name} {number}" for name, number in ours.items() if number != found[name]]
-    return f"bertuner's environment: {shown}" + (f"; ours has other versions: {', '.join(other)}" if other else "")
+    shown = ", ".join(f"{package} {number}" for package, number in found.items())
+    other = [f"{package} {number}" for package, number in ours.items() if number != found[package]]
+    return f"{name}'s environment: {shown}" + (f"; ours has other versions: {', '.join(other)}" if other else "")
 
 
 def _public(number: str) -> str:

@@ -198,12 +198,15 @@ class Tiny:
         """The tiny model with a strategy put into it, seeded as the train stage does."""
         from pipeline.training.saved_model import build_model
         from pipeline.training.seeding import Seeds
+        from pipeline.training.setup import begin
 
         seeds = Seeds.of(config)
         address = find_model(str(folder))
         objective = objective or self.objective(head=config.head)
         context = self.context(folder, config, total_steps, objective)
-        return build_model(address, strategy, context, objective, seeds.head, seeds.adapters)
+        built = build_model(address, strategy, context, objective, seeds.head, seeds.adapters)
+        begin(built, self.table(8), built.model.config.pad_token_id, seeds.adapters)
+        return built
 
     def fit(
         self,

@@ -12,6 +12,7 @@ import warnings
 from pathlib import Path
 
 from pipeline.config import (
+    AutoConfig,
     ComparisonConfig,
     DryRunConfig,
     EncoderConfig,
@@ -33,6 +34,7 @@ from pipeline.config.train_sizes import CurveConfig, TrainSizeConfig
 from pipeline.errors import ConfigError
 from pipeline.modeling.encoder import EncoderSpec, describe_encoder
 from pipeline.modeling.family import Family, find_family, list_model_types, list_unsupported
+from pipeline.registry import STRATEGIES
 from pipeline.strategies.base import (
     AnyStrategy,
     Strategy,
@@ -57,6 +59,7 @@ SHARED: dict[type[StageConfig], str] = {
     TrainSizeConfig: "Number of labels",
     CurveConfig: "Learning curves",
     FitConfig: "Training",
+    AutoConfig: "Auto",
     TrainConfig: "One strategy",
     SearchConfig: "Search",
     TransferConfig: "Second data set",
@@ -139,7 +142,7 @@ def render_strategy(name: str) -> str:
     """The text of a strategy's page: what trains and what it costs on bert-base, its arguments, where it works, a command."""
     strategy = create_strategy(name, {})
     text = [
-        f"<!-- Rendered from pipeline/strategies/methods/{name}.py by `make project-files`. -->",
+        f"<!-- Rendered from {STRATEGIES.module_name(name).replace('.', '/')}.py by `make project-files`. -->",
         f"# {name}",
         "",
         _link_papers(inspect.getdoc(type(strategy)) or ""),

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
+from pipeline.config.auto import AutoConfig as AutoConfig
 from pipeline.config.dry_run import DryRunConfig as DryRunConfig
 from pipeline.config.export import ExportConfig as ExportConfig
 from pipeline.config.fields import (
@@ -141,7 +142,7 @@ class PrepareDataConfig(EncoderConfig):
 
 
 @config_class
-class FitConfig(ImbalanceConfig, TrainSizeConfig, EncoderConfig):
+class FitConfig(AutoConfig, ImbalanceConfig, TrainSizeConfig, EncoderConfig):
     """How one model is trained, whatever the strategy."""
 
     objective: Annotated[str, AfterValidator(OBJECTIVES.current), OfEncoder(), Model(2)] = "classification"
@@ -236,7 +237,7 @@ class TrainConfig(FitConfig):
     """Fine-tune one encoder with one strategy and log the run."""
 
     strategy: Annotated[str, MostUsed(3)] = "full"
-    """Name of the fine-tuning strategy; auto takes one by the number of training examples."""
+    """Name of the fine-tuning strategy; auto takes one by what was measured, or by a rule (see --auto)."""
     strategy_args: Annotated[Arguments, MostUsed(4)] = Field(default_factory=dict)
     """The strategy's own arguments, such as top_k=4 or r=16,alpha=32."""
     strategy_reason: Annotated[str, Operational()] = ""

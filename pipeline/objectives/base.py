@@ -106,7 +106,7 @@ class Objective:
         Raises:
             ConfigError: The strategy has nothing to train here, or solves for what is not asked.
         """
-        if strategy.is_solved and not isinstance(self.task, ClassificationTask):
+        if strategy.solves_head and not isinstance(self.task, ClassificationTask):
             if self.problem.multi:
                 raise ConfigError(
                     f"--strategy {strategy.name}: solves for a classifier that finds one class a text, and --label-type multi "

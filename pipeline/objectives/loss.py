@@ -60,6 +60,25 @@ class Loss(nn.Module):
         raise NotImplementedError
 
 
+class CosineSimilarityLoss(Loss):
+    """The squared distance of cosine similarity to what it shall be: of pairs, whose first texts come first in a batch.
+
+    sentence-transformers' loss of that name (Reimers and Gurevych 2019, arXiv:1908.10084). No task's: see `Strategy.pairs`.
+    """
+
+    tasks = ()
+
+    def forward(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """The mean over the pairs.
+
+        Args:
+            outputs: Vectors, of all first texts and then of all second ones; shape [2 * pairs, hidden].
+            targets: Shape [pairs].
+        """
+        first, second = outputs.float().chunk(2)
+        return nn.functional.mse_loss(nn.functional.cosine_similarity(first, second), targets)
+
+
 def loss_name(task: Task, config: ImbalanceConfig) -> str:
     """The loss that is asked for, or the task's own."""
     return config.loss or task.loss
@@ -99,7 +118,7 @@ def check_loss(task: Task, config: ImbalanceConfig, problem: Problem, strategy: 
                 f"{flag(option)} {value}: training is by {name}, which has none. Leave {flag(option)} out, or choose --loss "
                 f"{' or '.join(heed)} where labels are classes with an output each."
             )
-    if strategy.is_solved and (name != task.loss or config.label_smoothing):
+    if strategy.solves_head and (name != task.loss or config.label_smoothing):
         asked = f"--loss {name}" if name != task.loss else f"--label-smoothing {config.label_smoothing:g}"
         raise ConfigError(
             f"--strategy {strategy.name}: solves for cross-entropy, weighted or not, and not for {asked}. Leave that out, or "

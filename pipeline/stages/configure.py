@@ -1,37 +1,31 @@
-"""Resolve defaults, recipe and typed options into one config, and `strategy=auto` into a strategy.
-
-The thresholds of `auto` are claims of the layerwise study, not measured here.
-"""
+"""Resolve defaults, recipe and typed options into one config, and `strategy=auto` into a strategy."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pipeline import config as configs
 from pipeline.config.fields import build, describe_fields, parse_arguments
 from pipeline.config.stage import flag
-from pipeline.data.prepared import prepare
+from pipeline.data.prepared import Manifest, prepare
 from pipeline.data.source import named_datasets
 from pipeline.errors import ConfigError, has_surrogate, shorten, unknown
-from pipeline.modeling.encoder import EncoderSpec
+from pipeline.evaluation.metric import ranking
 from pipeline.modeling.head import check_head
 from pipeline.modeling.merged_adapters import find_pretrained
+from pipeline.modeling.model_sources import ModelAddress
 from pipeline.recipes.recipe import Recipe, load_recipe
+from pipeline.stages.auto.advice import Advice, advise
 from pipeline.stages.progress import say
-from pipeline.strategies.base import create_strategy, list_strategies, strategy_arguments
+from pipeline.strategies.base import create_strategy, list_strategies, strategy_arguments, strategy_options
 from pipeline.training.acceleration.base import check_acceleration
 
 AUTO = "auto"
-FEW, MANY = 100, 1000
-"""Examples below which most layers are frozen, and above which everything trains alike."""
-_FROZEN_SHARE = 0.75  # 9 of the study's 12 layers
-_EPOCHS_FOR_GRADUAL = 5  # everything trains from the fifth on
-
 # Options that describe the recipe's own table, and no other.
 _TABLE_OPTIONS = (
     "text_column",
@@ -46,30 +40,6 @@ _TABLE_OPTIONS = (
     "dataset_config_name",
     "dataset_revision",
 )
-
-
-@dataclass(frozen=True)
-class Advice:
-    """A strategy with its arguments, and why."""
-
-    strategy: str
-    reason: str
-    arguments: Mapping[str, Any] = field(default_factory=dict)
-
-
-def advise(examples: int, epochs: int, encoder: EncoderSpec) -> Advice:
-    """The advised strategy for so many training examples and passes over them."""
-    size = f"{examples:,} training examples"
-    if encoder.shares_layers:
-        return Advice("full", f"the layers of {encoder.name} share weights, so none can be frozen or slowed alone")
-    if examples < FEW:
-        share = {"bottom": _FROZEN_SHARE}
-        return Advice("freeze_bottom", f"{size}, fewer than {FEW}: freeze the bottom three quarters of the layers", share)
-    if examples <= MANY:
-        return Advice("discriminative", f"{size}, {FEW} to {MANY:,}: lower layers at smaller rates")
-    if epochs >= _EPOCHS_FOR_GRADUAL:
-        return Advice("gradual", f"{size}, more than {MANY:,}, and {epochs} epochs: unfreeze gradually")
-    return Advice("full", f"{size}, more than {MANY:,}, and fewer than {_EPOCHS_FOR_GRADUAL} epochs: train everything")
 
 
 TrainT = TypeVar("TrainT", bound=configs.TrainConfig)
@@ -90,18 +60,48 @@ def resolve_strategy(config: TrainT) -> TrainT:
     prepared, _ = prepare(config.dataset, config)
     there = prepared.manifest.rows["train"]
     examples = min(there, config.max_train_samples or there, config.train_size or there)
-    advice = advise(examples, config.epochs, address.encoder)
-    arguments = "".join(f", {name}={value}" for name, value in advice.arguments.items())
-    say(f"auto takes {advice.strategy}{arguments}: {advice.reason}.")
+    advised = _measured_advice(config, prepared.manifest, address, examples) if config.auto == "measured" else []
+    for advice in advised:
+        with contextlib.suppress(ConfigError):  # it cannot work on this encoder, or with what was typed
+            return _taking(advice, config)
+    return _taking(advise(examples, config.epochs, address.encoder), config)
+
+
+def _measured_advice(config: configs.TrainConfig, manifest: Manifest, address: ModelAddress, examples: int) -> list[Advice]:
+    """What was measured on the same data, else on other data, the best first; nothing where nothing was measured."""
+    from pipeline.stages.auto.measured import advise_by_study, advise_by_table
+    from pipeline.tracking import open_to_read
+
+    metric = ranking(config.label_type)
+    found = advise_by_study(open_to_read(), config, manifest.fingerprint, address.sha256(), examples, metric)
+    of_table = config.label_type == "class" and config.objective == "classification"
+    return found or (advise_by_table(examples, metric) if of_table else [])
+
+
+def _taking(advice: Advice, config: TrainT) -> TrainT:
+    """The config with the advised strategy in place of `auto`.
+
+    Raises:
+        ConfigError: The strategy cannot work here.
+    """
+    from pipeline.training.baselines.training import refuse_idle_encoder_options
+    from pipeline.training.setup import find_strategy
+
     recipe = load_recipe(config.recipe)
-    # What was typed stays, and so does what the advice was given for.
-    own = {
-        name: value
-        for name, value in recipe.own_options_of(advice.strategy).items()
-        if name not in config.explicit and name not in _ADVISED_FOR
-    }
+    if advice.options is None:
+        own = {**_own_options(recipe, advice.strategy), **recipe.arguments_for(advice.strategy)}
+        stays = {*config.explicit, *_ADVISED_FOR}
+    else:  # it was measured with settings of its own
+        own, stays = {**strategy_options(advice.strategy), **advice.options}, set(config.explicit)
+    own = {name: value for name, value in own.items() if name not in stays}
     taken = dataclasses.replace(config, strategy=advice.strategy, strategy_args={}, strategy_reason=advice.reason)
-    return replace_options(taken, {**own, **recipe.arguments_for(advice.strategy), **advice.arguments})
+    taken = replace_options(taken, {**own, **advice.arguments})
+    refuse_idle_encoder_options(taken, [taken.strategy])
+    find_strategy(taken)
+    usual = strategy_arguments(create_strategy(advice.strategy, {}))
+    named = "".join(f", {name}={value}" for name, value in taken.strategy_args.items() if value != usual[name])
+    say(f"auto takes {advice.strategy}{named}: {advice.reason}.")
+    return taken
 
 
 C = TypeVar("C", bound=configs.StageConfig)
@@ -125,7 +125,8 @@ def configure(cls: type[C], given: Mapping[str, Any]) -> C:
     if "recipe" in described:
         recipe = load_recipe(str(given.get("recipe") or described["recipe"].default))
         entry = str(given.get("strategy") or described["strategy"].default) if "strategy" in described else ""
-        values = {name: value for name, value in recipe.options_for(entry).items() if name in described}
+        own = _own_options(recipe, entry)
+        values = {name: value for name, value in {**recipe.options, **own}.items() if name in described}
         if entry:
             arguments, typed_arguments, complaints = _arguments(recipe, entry, given.get("strategy_args"))
             messages += complaints
@@ -203,6 +204,11 @@ def replace_options(config: TrainT, changes: Mapping[str, Any]) -> TrainT:
     values = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
     values |= own | {"strategy_args": strategy_arguments(strategy)}
     return build(type(config), values, label=flag, kind="option")
+
+
+def _own_options(recipe: Recipe, entry: str) -> dict[str, Any]:
+    """The options of one entry only: those that its strategy wants, with those that the recipe sets for it over them."""
+    return {**strategy_options(recipe.strategy_of(entry)), **recipe.own_options_of(entry)}
 
 
 def _settle_data(values: dict[str, Any], explicit: Mapping[str, Any]) -> list[str]:

@@ -158,6 +158,7 @@ def _of_run(config: configs.EvaluateConfig, tracker: Tracker, parent_id: str | N
             if transfer:
                 limit, tags = train_config.max_eval_samples, transfer.measured_by(scoring_version(trained))
                 log_transfer(model, transfer, prepared, limit, target, tags)
+            target.update_model()
             logger.log_metrics({"cost/wall_seconds": time.perf_counter() - began})
     return EvaluateResult(trained.run_id, test, recorded=tested, on=describe_part(tracker.get(trained.run_id)))
 

@@ -160,6 +160,7 @@ def log_end(
     if result.best_step != result.steps:  # so that the selected checkpoint's are the run's latest
         metrics |= {f"val/{name}": value for name, value in without_choices(result.best).items()}
     logger.log_outcome(metrics, result.steps)
+    logger.update_model()
 
 
 def check_finished(trained: Run) -> None:

@@ -188,7 +188,7 @@ def _train(job: _Job, logger: RunLogger, only_helps: bool = False) -> TrainResul
             say(f"  {line}")
     collector.resume()
     memory = MemoryMeter()
-    built = build(inputs)
+    built = build(inputs, texts)
     logger.log_text(parameter_table(built.parameters), "parameters.csv")
     if not only_helps:
         plan = built.parameters

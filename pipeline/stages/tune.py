@@ -161,6 +161,7 @@ def _settle_winner(plan: SearchPlan, search: Search, tracker: Tracker, result: T
     check_model_folder(folder)
     winner = tracker.open_for_update(result.best_run_id)
     winner.log_model(folder, plan.inputs.strategy.packages)
+    winner.update_model()
     winner.set_tags(result.tags)
 
 

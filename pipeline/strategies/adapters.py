@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pipeline.config.fields import Count, Names, config_class
@@ -59,19 +59,51 @@ class LinearAdapter(Strategy):
             wrong = ["is empty. Name linear layers, or leave it out."]
         if wrong:
             raise ConfigError(*(f"{self.name}: targets: {message}" for message in wrong))
+        self._check_shapes(context.encoder, self._shapes_by_config(context.encoder))
         return [Phase.training(added, head)]
+
+    def misfit(self, inputs: int, outputs: int) -> str:
+        """Why a linear layer of such widths cannot be adapted; empty where it can.
+
+        Asked of the layers that a config describes, and of all that are adapted.
+
+        Returns:
+            A clause and the way out, as in "block_size=5 does not divide the width 32 {of}. Choose a divisor of it."
+        """
+        return ""
+
+    def undivided(self, argument: str, *widths: int) -> str:
+        """What `misfit` answers where widths are cut into blocks as wide as an argument says, and one cannot be."""
+        size: int = getattr(self, argument)
+        wrong = [width for width in widths if width % size]
+        return f"{argument}={size} does not divide the width {wrong[0]} {{of}}. Choose a divisor of it." if wrong else ""
+
+    def _check_shapes(self, encoder: EncoderSpec, shapes: Iterable[tuple[int, int]]) -> None:
+        of = f"of {encoder.name}'s layers"
+        for inputs, outputs in shapes:
+            if reason := self.misfit(inputs, outputs):
+                raise ConfigError(f"{self.name}: {reason.format(of=of)}")
+
+    def _shapes_by_config(self, encoder: EncoderSpec) -> list[tuple[int, int]]:
+        """Inputs and outputs of linear layers that every model has; what else it has, `adapt` looks at."""
+        shapes = [(encoder.hidden_size, encoder.hidden_size)]
+        if encoder.family.feed_forward_output.rpartition(".")[2] in self._target_names(encoder):
+            shapes.append((encoder.intermediate_size, encoder.hidden_size))
+        return shapes
 
     def adapt(self, model: nn.Module, context: StrategyContext) -> nn.Module:
         """Wrap the linear layers with peft, by their full names: a last name such as `dense` may be one of the head's, too."""
         peft, encoder = import_peft(), context.encoder
         wanted = self._target_names(encoder)
-        linear = {name: name.rpartition(".")[2] for name in linear_layers(model, encoder)}
+        layers: dict[str, Any] = linear_layers(model, encoder)
+        linear = {name: name.rpartition(".")[2] for name in layers}
         targets = [name for name, last in linear.items() if last in wanted]
         if not targets:  # not every model of a family has all of its layers
             raise ConfigError(
                 f"{self.name}: targets={','.join(self.targets)} is no linear layer of {encoder.name}. Choose among "
                 f"{', '.join(sorted(set(linear.values())))}."
             )
+        self._check_shapes(encoder, ((layers[name].in_features, layers[name].out_features) for name in targets))
         config = self.peft_config(
             peft,
             context,
@@ -82,6 +114,7 @@ class LinearAdapter(Strategy):
             },
         )
         wrapped: nn.Module = peft.get_peft_model(model, config)
+        hold_tensors(wrapped)
         return wrapped
 
     def peft_config(self, peft: Any, context: StrategyContext, shared: dict[str, Any]) -> Any:
@@ -95,6 +128,44 @@ class LinearAdapter(Strategy):
     def _target_names(self, encoder: EncoderSpec) -> set[str]:
         groups = {ALL_LINEAR: encoder.family.linear, QUERY_VALUE: encoder.family.query_value}
         return {name for target in self.targets for name in groups.get(target, (target,))}
+
+
+def hold_tensors(model: nn.Module) -> None:
+    """Make buffers of the tensors that peft's layers keep in plain dictionaries, such as which entries of a weight change.
+
+    Else they stay on the CPU when the model is moved, and are copied to the GPU in every step.
+    """
+    import torch
+    from peft.tuners._buffer_dict import BufferDict
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    for layer in model.modules():
+        for name, values in list(vars(layer).items()) if isinstance(layer, BaseTunerLayer) else ():
+            held = values.values() if isinstance(values, dict) and not name.startswith("_") else ()
+            if held and all(isinstance(value, torch.Tensor) for value in held):
+                delattr(layer, name)
+                setattr(layer, name, BufferDict(values, persistent=False))
+
+
+def merge_into_base(model: Any) -> nn.Module:
+    """The model below peft's wrapper, with adapters merged into its weights and the trained classifier in its place.
+
+    Changes the model. Peft's own `merge_and_unload` fails where the classifier is more than one layer, but for LoRA.
+
+    Raises:
+        Exception: Peft's own, where a method cannot be merged.
+    """
+    from peft.tuners.tuners_utils import BaseTunerLayer
+    from peft.utils import ModulesToSaveWrapper
+
+    inner: nn.Module = model.get_base_model()
+    for name, module in list(inner.named_modules()):
+        if isinstance(module, BaseTunerLayer):
+            module.merge()
+            inner.set_submodule(name, module.get_base_layer())
+        elif isinstance(module, ModulesToSaveWrapper):
+            inner.set_submodule(name, module.modules_to_save[module.active_adapter])
+    return inner
 
 
 @config_class

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pipeline.config import TrainConfig
 from pipeline.config.fields import as_dict, build, config_class, describe_fields
@@ -69,18 +69,34 @@ class LinearLayer:
         return layer
 
 
+@dataclass(frozen=True)
+class Pairs:
+    """Pairs of training examples, and how alike those of each shall become."""
+
+    rows: NDArray[np.int64]
+    """Indices of both examples; shape [pairs, 2]."""
+    targets: NDArray[np.float32]
+    """Cosine similarity to train for; shape [pairs]."""
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+
 class AnyStrategy:
     """One way of training: what strategies that train an encoder (`Strategy`) and those that train none (`Baseline`) share.
 
-    Subclasses are `config_class` dataclasses; their fields are their hyperparameters. A strategy lives in a module of its own
-    in `pipeline/strategies/methods`, and the module's name is the strategy's name. None of the hooks may import torch at
-    module level, so that `--help` stays quick.
+    Subclasses are `config_class` dataclasses; their fields are their hyperparameters. A strategy lives in a module in
+    `pipeline/strategies/methods`, and the module's name is the strategy's name; of several in one module each is called as its
+    class. None of the hooks may import torch at module level, so that `--help` stays quick.
     """
+
+    options: ClassVar[Mapping[str, Any]] = {}
+    """Options of training that it wants otherwise than all others; what is typed, or stands in a recipe's entry, beats them."""
 
     @property
     def name(self) -> str:
-        """The strategy's name: that of its module."""
-        return type(self).__module__.rpartition(".")[2]
+        """The strategy's name: that of its module, or of its class where the module holds several."""
+        return STRATEGIES.name_of(type(self), AnyStrategy)
 
     @classmethod
     def summary(cls) -> str:
@@ -161,6 +177,29 @@ class Strategy(AnyStrategy):
         """
         return model
 
+    def begin(self, model: nn.Module, batches: Callable[[], Iterable[Mapping[str, torch.Tensor]]]) -> None:
+        """Give what `adapt` has put in the values that come from the base's weights or from texts; by default none do.
+
+        Called once a training, before its first step; a saved model is given `kept` instead. Draws are from torch's global
+        generator, which the caller has seeded.
+
+        Args:
+            batches: Makes batches of some training texts, as keyword arguments of the model.
+        """
+
+    def kept(self, model: nn.Module) -> Mapping[str, torch.Tensor]:
+        """What `begin` made beside the parameters that train, by name: it is saved with these."""
+        return {}
+
+    def keep(self, model: nn.Module, kept: Mapping[str, torch.Tensor]) -> None:
+        """Put what `kept` returned into a model that `adapt` has made.
+
+        Raises:
+            ValueError: It is of another model or strategy.
+        """
+        if kept:
+            raise ValueError(f"These are weights of another model or strategy; they hold {min(kept)}.")
+
     @property
     def adapts(self) -> bool:
         """Whether the model gets parameters beside its own."""
@@ -171,16 +210,39 @@ class Strategy(AnyStrategy):
         return {}
 
     @property
-    def is_solved(self) -> bool:
-        """Whether `solve` finds the classifier in one step, so that neither seeds nor the optimizer's options have a say."""
+    def solves_head(self) -> bool:
+        """Whether `solve` finds the classifier, instead of gradient steps."""
         return type(self).solve is not Strategy.solve
+
+    @property
+    def contrasts(self) -> bool:
+        """Whether steps train on `pairs`; the classifier is then solved for before each evaluation."""
+        return type(self).pairs is not Strategy.pairs
+
+    @property
+    def is_solved(self) -> bool:
+        """Whether `solve` is all of training, so that neither seeds nor the optimizer's options have a say."""
+        return self.solves_head and not self.contrasts
+
+    def pairs(self, labels: NDArray[np.int64], seed: int) -> Pairs:
+        """The pairs of training examples of an epoch, on which steps train in place of the classifier's loss.
+
+        What enters the classifier's linear layer is trained by cosine similarity; such a strategy must `solve`, too.
+
+        Args:
+            labels: Index of the class; shape [examples].
+
+        Raises:
+            TrainingError: The examples make none.
+        """
+        raise NotImplementedError
 
     def solve(
         self, features: NDArray[np.float32], labels: NDArray[np.int64], classes: int, weights: NDArray[np.float32] | None = None
     ) -> LinearLayer:
         """The classifier's linear layer from what frozen parts make of the texts, in place of gradient steps.
 
-        Only for strategies that train a head of one linear layer (`EncoderSpec.linear_head`) and nothing else.
+        Only for strategies that train a head of one linear layer (`EncoderSpec.linear_head`), nothing else by its loss.
 
         Args:
             features: What enters that layer; shape [examples, width].
@@ -238,6 +300,11 @@ def strategy_class(name: str) -> type[AnyStrategy]:
     if shadowed:
         raise PluginError(f"{cls.__module__}: {', '.join(sorted(shadowed))} shadows an option. Rename the field.")
     return cls
+
+
+def strategy_options(name: str) -> Mapping[str, Any]:
+    """Options of training that the strategy of that name wants otherwise than all others; none of one that there is not."""
+    return strategy_class(name).options if name in list_strategies() else {}
 
 
 def create_strategy(name: str, arguments: Mapping[str, Any]) -> AnyStrategy:

@@ -208,6 +208,9 @@ class MemoryLogger:
         target = self._target("model") / folder.name
         shutil.copytree(folder, target)
 
+    def update_model(self) -> None:
+        """It has no list of models beside its runs."""
+
     def log_dataset(self, name: str, source: str, sha256: str, context: str) -> None:
         """Record which data went in."""
         self.tracker.datasets[self.run_id].append({"name": name, "source": source, "sha256": sha256, "context": context})

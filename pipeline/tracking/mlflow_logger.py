@@ -12,8 +12,6 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 from mlflow.data.http_dataset_source import HTTPDatasetSource
 from mlflow.data.meta_dataset import MetaDataset
@@ -22,10 +20,12 @@ from mlflow.exceptions import MlflowException
 
 from pipeline.atomic_io import synchronise_below
 from pipeline.errors import ExhaustedStoreError, printable
+from pipeline.tracking.model_registry.logged_models import add_logged_model, copy_metrics
 from pipeline.tracking.outbox import Outbox
 from pipeline.tracking.retrying_client import RetryingClient, store_errors
 from pipeline.tracking.runs import Status, checksum_tag, fresh_params, note_finished, store_patience
 from pipeline.tracking.servable import save_servable
+from pipeline.tracking.store_file import local_folder
 from pipeline.tracking.tags import TEXT_LIMIT
 
 if TYPE_CHECKING:
@@ -34,14 +34,6 @@ if TYPE_CHECKING:
 _METRICS_AT_ONCE = 500  # the tracking API takes at most 1000 metrics
 _MONITOR_SECONDS = 10  # at most, for what MLflow's monitor of the machine has not recorded yet
 _PARAMS_AT_ONCE = 100  # and 100 params a request
-
-
-def local_folder(artifact_uri: str) -> Path | None:
-    """The folder on this machine in which artifacts lie; None where they are elsewhere."""
-    if artifact_uri.startswith("file:"):
-        return Path(url2pathname(urlsplit(artifact_uri).path))
-    elsewhere = "://" in artifact_uri or artifact_uri.startswith("mlflow-artifacts:")
-    return None if elsewhere else Path(artifact_uri)
 
 
 @contextlib.contextmanager
@@ -136,7 +128,8 @@ class MlflowLogger:
     def log_model(self, folder: Path, packages: Sequence[str] = ()) -> None:
         """Record a saved model as `model/`, with what `mlflow models serve` needs beside it."""
         with self._adding("model"):
-            artifacts = local_folder(self.client.get_run(self.run_id).info.artifact_uri)
+            run = self.client.get_run(self.run_id)
+            artifacts = local_folder(run.info.artifact_uri)
             if artifacts is not None:
                 artifacts.mkdir(parents=True, exist_ok=True)
             with _scratch(artifacts and artifacts.parent) as scratch:
@@ -146,7 +139,13 @@ class MlflowLogger:
                     self.client.log_artifacts(self.run_id, str(servable), "model")
                 else:
                     shutil.rmtree(artifacts / "model", ignore_errors=True)  # of a training that was killed at this place
-                    servable.replace(artifacts / "model")
+                    servable = servable.replace(artifacts / "model")
+                add_logged_model(self.client, run, servable)
+
+    def update_model(self) -> None:
+        """Bring what the run has measured onto its model."""
+        with self._writing():
+            copy_metrics(self.client, self.client.get_run(self.run_id))
 
     def log_dataset(self, name: str, source: str, sha256: str, context: str) -> None:
         """Record which data went in, under our own SHA-256: MLflow's digest looks at a sample only."""

@@ -103,6 +103,9 @@ class RunLogger(Protocol):
     def log_model(self, folder: Path, packages: Sequence[str] = ()) -> None:
         """Record a saved model below the artifact `model/`, servable where `packages` are installed, too."""
 
+    def update_model(self) -> None:
+        """Bring what the run has measured so far onto its model in the tracker's list of models, if it has one."""
+
     def log_dataset(self, name: str, source: str, sha256: str, context: str) -> None:
         """Record which data went in, as `training`, `validation` or `test`."""
 

@@ -59,7 +59,7 @@ def save_servable(folder: Path, target: Path, packages: Sequence[str] = ()) -> N
     )
     # MLflow would copy files that are given to it, weights and all; so they come last, and it is told where they are.
     data, code = Path("data") / folder.name, Path("code")
-    shutil.copytree(folder, target / data, copy_function=_link)
+    shutil.copytree(folder, target / data, copy_function=link_file)
     model.model_size_bytes = sum(file.stat().st_size for file in target.rglob("*") if file.is_file())
     for file in _imported_files(used, () if record.inferred_family else (INFERRED,)):
         copy = target / code / _PACKAGE.name / file
@@ -78,7 +78,7 @@ def pin(package: str) -> str:
     return f"{package}=={version(package).partition('+')[0]}"
 
 
-def _link(file: str, copy: str) -> None:
+def link_file(file: str, copy: str) -> None:
     """Give a file a second name, which takes neither time nor room: what training wrote is never changed; else copy it."""
     try:
         os.link(file, copy)

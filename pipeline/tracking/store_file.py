@@ -14,6 +14,8 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import mlflow
 from filelock import FileLock
@@ -42,6 +44,14 @@ def database_file(uri: str) -> Path | None:
     if url.get_backend_name() != "sqlite" or url.query or not url.database or url.database == ":memory:":
         return None
     return Path(url.database).absolute()
+
+
+def local_folder(artifact_uri: str) -> Path | None:
+    """The folder on this machine in which artifacts lie; None where they are elsewhere."""
+    if artifact_uri.startswith("file:"):
+        return Path(url2pathname(urlsplit(artifact_uri).path))
+    elsewhere = "://" in artifact_uri or artifact_uri.startswith("mlflow-artifacts:")
+    return None if elsewhere else Path(artifact_uri)
 
 
 def ensure_store(uri: str) -> None:

@@ -22,7 +22,6 @@ from pipeline.modeling.gradient_checkpointing import recomputed_layers
 from pipeline.training.acceleration.base import accelerated
 from pipeline.training.acceleration.patches.cuda_graphs import StepGraphs
 from pipeline.training.checkpoints import generator_states, restore_generators
-from pipeline.training.closed_form import solve_head
 from pipeline.training.distributed import DistributedContext, Share, find_context
 from pipeline.training.inference import predict_logits
 from pipeline.training.inputs import InputsByPhase, PhaseInputs
@@ -41,6 +40,8 @@ from pipeline.training.plan import (
 )
 from pipeline.training.precision import Precision
 from pipeline.training.seeding import Seeds
+from pipeline.training.solved_heads.closed_form import solve_head
+from pipeline.training.solved_heads.contrastive import fit_classifier, pair_up, trained_outputs
 
 if TYPE_CHECKING:
     import torch
@@ -65,7 +66,7 @@ def fit(plan: FitPlan, callback: Callback) -> FitResult:
         SystemFailureError: The memory does not suffice; says for what, and what to lower.
         Interrupted: The process was asked to end; there is a checkpoint of the last whole step.
     """
-    distributed = find_context(plan.config.num_processes)
+    plan, distributed = pair_up(plan), find_context(plan.config.num_processes)
     accelerator = make_accelerator(plan.precision, **distributed.accelerator_options())
     layers = recomputed_layers(plan.model, plan.encoder) if plan.config.gradient_checkpointing else contextlib.nullcontext()
     named = naming_what_does_not_fit(plan)
@@ -110,6 +111,8 @@ def _fit(plan: FitPlan, callback: Callback, accelerator: Any, distributed: Distr
 
     def evaluate(inputs: PhaseInputs, stop: bool = False) -> None:
         try:
+            with watch.running():
+                fit_classifier(plan, model, accelerator.device)
             _evaluate(plan, progress, callback, model, inputs.validation, accelerator.device, distributed)
             progress.stopped = stop or patience_is_over(plan.config, progress)
         except interruption.Interrupted as error:
@@ -183,6 +186,8 @@ def _fit(plan: FitPlan, callback: Callback, accelerator: Any, distributed: Distr
     accelerator.free_memory()
     distributed.destroy()
     figures = {"cost/micro_batch": plan.micro_batch(progress.pieces)} if plan.config.auto_batch else {}
+    if plan.labelled is not None:
+        figures["data/train_pairs"] = len(plan.train)
     return replace(progress.result(plan.total_steps, resumed_from), figures=figures)
 
 
@@ -257,7 +262,7 @@ def compute_gradients(
         given = batch or load_batch(inputs.train, piece.indices, accelerator.device)
         is_last = piece is shares[-1]
         with contextlib.nullcontext() if is_last else accelerator.no_sync(wrapped):  # processes exchange gradients once a step
-            with inputs.train.as_model_input():
+            with inputs.train.as_model_input(), trained_outputs(plan):
                 loss = compare(wrapped(**given.inputs).logits, given.labels)
             with accelerator.autocast():
                 penalty = plan.strategy.penalty(plan.model)

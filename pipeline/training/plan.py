@@ -229,12 +229,21 @@ class FitPlan:
     """Identifies the base's weights as they were loaded."""
     accelerations: frozenset[str] = frozenset()
     """Names of those in whose block this is; see `acceleration.base.accelerated`."""
+    labelled: TokenTable | None = None
+    """The training texts where `train` are pairs that were made of them; see `contrastive.pair_up`."""
 
     def build_loss(self) -> Loss:
-        """What is trained by, on the CPU, with classes weighted by the training examples."""
-        from pipeline.objectives.loss import create_loss
+        """What is trained by, on the CPU, with classes weighted by the training examples; of pairs the cosine similarity."""
+        from pipeline.objectives.loss import CosineSimilarityLoss, create_loss
 
+        if self.labelled is not None:
+            return CosineSimilarityLoss()
         return create_loss(self.task, self.config, self.train.piece_labels)
+
+    @property
+    def tables(self) -> list[TokenTable | TextPairs]:
+        """All that the model is given."""
+        return [self.train, self.validation, *([] if self.labelled is None else [self.labelled])]
 
     @property
     def trims_last_layer(self) -> bool:
@@ -251,9 +260,9 @@ class FitPlan:
 
     @property
     def examples_per_epoch(self) -> int:
-        """Texts, or pieces of them, in an epoch; those that are passed over again count again."""
-        pieces, texts = len(self.train.lengths), len(self.train)
-        return math.ceil(pieces * max(texts, self.config.epoch_size or 0) / texts)
+        """Texts, pieces of them, or pairs, in an epoch; those that are passed over again count again."""
+        once, texts = len(self.train.lengths), len(self.train if self.labelled is None else self.labelled)
+        return math.ceil(once * max(texts, self.config.epoch_size or 0) / texts)
 
     @property
     def steps_per_epoch(self) -> int:

@@ -105,10 +105,19 @@ class BuiltModel:
     context: StrategyContext
 
     def write_delta(self, folder: Path) -> None:
-        """Write the parameters that trained."""
+        """Write the parameters that trained, and what the strategy keeps beside them."""
         from safetensors.torch import save_file
 
-        save_file(trained_state(self.model, self.parameters), folder / DELTA)
+        kept = {name: tensor.cpu().contiguous() for name, tensor in self.strategy.kept(self.model).items()}
+        save_file(trained_state(self.model, self.parameters) | kept, folder / DELTA)
+
+    def read_delta(self, folder: Path) -> None:
+        """Put back what `write_delta` wrote; a `ValueError` where it is of another model or strategy."""
+        from safetensors.torch import load_file
+
+        saved, own = load_file(folder / DELTA), {parameter.name for parameter in self.parameters.saved}
+        load_trained_state(self.model, self.parameters, {name: saved[name] for name in saved if name in own})
+        self.strategy.keep(self.model, {name: saved[name] for name in saved if name not in own})
 
 
 @dataclass(frozen=True)
@@ -265,8 +274,6 @@ def load_model_folder(folder: Path, acceleration: tuple[str, ...] = (AUTO,), cac
     check_model_folder(folder)
     if not record.base:
         return _load_baseline(folder, record)
-    from safetensors.torch import load_file
-
     address = find_base(record, cache_dir)
     assert address is not None  # the record names one
     if address.sha256() != record.base_sha256:
@@ -284,7 +291,7 @@ def load_model_folder(folder: Path, acceleration: tuple[str, ...] = (AUTO,), cac
     assert isinstance(strategy, Strategy)  # a baseline has no base
     built = build_model(address, strategy, context, objective, head_seed=0, adapter_seed=0)
     try:
-        load_trained_state(built.model, built.parameters, load_file(folder / DELTA))
+        built.read_delta(folder)
     except Exception as error:  # safetensors raises an error of its own
         if is_exhausted(error):
             raise

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.metadata import version
@@ -16,6 +16,8 @@ from pipeline.config.fields import Pooling
 from pipeline.config.identity import identify
 from pipeline.config.search_ranges import Range
 from pipeline.config.train_sizes import refuse_idle_sizes
+from pipeline.data.batching import TokenExamples, load_batch
+from pipeline.data.columns import LABEL
 from pipeline.data.long_texts import WINDOWS, LongTextReading
 from pipeline.data.pair_tokenization import TextPairs
 from pipeline.data.prepared import prepare
@@ -43,6 +45,7 @@ from pipeline.training.plan import FitPlan
 from pipeline.training.precision import Precision, dtype_name
 from pipeline.training.saved_model import BuiltModel, ModelRecord, build_model, plugin_modules
 from pipeline.training.seeding import Seeds
+from pipeline.training.solved_heads.contrastive import check_contrast, draw_pairs
 
 if TYPE_CHECKING:
     from torch import nn
@@ -103,12 +106,17 @@ class EncoderInputs(TrainingInputs):
 
     @cached_property
     def _inputs_per_epoch(self) -> int:
-        """Training texts, or the pieces in which they are read, as often as an epoch has them."""
+        """Training texts, or the pieces in which they are read, or pairs of either, as often as an epoch has them."""
         texts = self.examples_per_epoch
-        if self.config.long_texts != WINDOWS:
+        if self.config.long_texts == WINDOWS:
+            table = self.tokens("train", load_tokenizer(self.address))
+            once = len(draw_pairs(self.strategy, table.piece_labels, self.config) if self.strategy.contrasts else table.lengths)
+        elif self.strategy.contrasts:
+            labels = self.prepared.read("train")[LABEL].to_numpy()[self.sample("train")]
+            once = len(draw_pairs(self.strategy, self.objective.task.targets(labels), self.config))
+        else:
             return texts
-        table = self.tokens("train", load_tokenizer(self.address))
-        return math.ceil(len(table.lengths) * texts / len(table))
+        return math.ceil(once * texts / self.count("train"))
 
     def max_length(self, tokenizer: Any) -> int:
         """Longest input in tokens."""
@@ -168,12 +176,13 @@ def _find_baseline(config: configs.TrainConfig) -> Baseline | None:
 
 def _find_encoder(config: configs.TrainConfig) -> tuple[ModelAddress, Strategy]:
     """The model's files, and the strategy checked against the architecture that they describe."""
+    strategy = create_strategy(config.strategy, config.strategy_args)
+    assert isinstance(strategy, Strategy)
+    check_contrast(config, strategy)  # before the head, which it may have chosen itself
     check_objective(config.objective, config.head)
     check_processes(config)
     check_pieces(config)
     address = find_pretrained(config.model, config.model_revision, config.base_model, config.cache_dir)
-    strategy = create_strategy(config.strategy, config.strategy_args)
-    assert isinstance(strategy, Strategy)
     strategy.check_packages()
     if config.gradient_checkpointing:
         _check_recomputation(address, strategy)
@@ -291,11 +300,33 @@ def read_texts(inputs: EncoderInputs) -> Texts:
     return Texts(tokenizer, inputs.tokens("train", tokenizer), inputs.tokens("validation", tokenizer))
 
 
-def build(inputs: EncoderInputs) -> BuiltModel:
-    """The base with the strategy put into it, initialised by the seed."""
+def build(inputs: EncoderInputs, texts: Texts) -> BuiltModel:
+    """The base with the strategy put into it, initialised by the seed and, where the strategy reads them, by training texts."""
     built = put_together(inputs)
+    begin(built, texts.train, texts.tokenizer.pad_token_id, Seeds.of(inputs.config).adapters)
     take_from_file(built.model, built.parameters)
     return built
+
+
+_TEXTS_TO_BEGIN, _BATCH_TO_BEGIN = 256, 16
+
+
+def begin(built: BuiltModel, train: TokenTable | TextPairs, pad_id: int, seed: int) -> None:
+    """Let the strategy begin, from training texts that are as far apart as they get where it reads some."""
+    import numpy as np
+    import torch
+
+    examples = train.as_examples(lambda table: TokenExamples(table, pad_id))
+    size = len(examples.lengths)
+    places = np.unique(np.linspace(0, size - 1, min(size, _TEXTS_TO_BEGIN)).astype(np.int64))
+
+    def batches() -> Iterator[Mapping[str, torch.Tensor]]:
+        for indices in np.split(places, range(_BATCH_TO_BEGIN, len(places), _BATCH_TO_BEGIN)):
+            yield load_batch(examples, indices, torch.device("cpu")).inputs
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        built.strategy.begin(built.model, batches)
 
 
 def put_together(inputs: EncoderInputs) -> BuiltModel:

@@ -25,6 +25,8 @@ STRATEGIES = list_encoder_strategies()
 HAS_BITSANDBYTES = importlib.util.find_spec("bitsandbytes") is not None
 FAMILIES = list_model_types()
 
+SOLVING = [name for name in STRATEGIES if create_strategy(name, {}).solves_head]
+"""Strategies that need a head of one linear layer."""
 OWN_HEADS = [name for name in list_heads() if name != FAMILY_HEAD]
 
 _SHARED = r"the 4 layers of .* share one set of weights"
@@ -45,7 +47,7 @@ def _reasons(family: str) -> dict[str, str]:
     elif "prefix" in find_family(family).refused:
         reasons["prefix"] = re.escape(find_family(family).refused["prefix"])
     if not has_linear_head(family):
-        reasons["linear_probe"] = _NOT_LINEAR
+        reasons |= dict.fromkeys(SOLVING, _NOT_LINEAR)
     return reasons
 
 
@@ -56,7 +58,7 @@ REFUSED = {
 }
 """Pairs of family and strategy that cannot work with the family's own head, and the message that says so."""
 
-WITH_MEAN = [pair for pair in REFUSED if pair[1] == "linear_probe"]
+WITH_MEAN = [pair for pair in REFUSED if pair[1] in SOLVING]
 """Those of them that work with a head of one linear layer."""
 PAIRS = [
     (family, name)
@@ -80,7 +82,7 @@ def _headed() -> list[tuple[str, str, bool, str]]:
 
 BASES = [
     *((*pair, True, FAMILY_HEAD) for pair in PAIRS),
-    *((*pair, False, "mean" if pair[1] == "linear_probe" else FAMILY_HEAD) for pair in PAIRS if pair[0] in POOLED),
+    *((*pair, False, "mean" if pair[1] in SOLVING else FAMILY_HEAD) for pair in PAIRS if pair[0] in POOLED),
     *((*pair, True, "mean") for pair in WITH_MEAN),
     *_headed(),
 ]
@@ -109,8 +111,24 @@ def in_tiers(cases: Sequence[tuple], families: Collection[str] = FAMILIES) -> li
 # Arguments with which a strategy fits a tiny model and is small beside it.
 _SMALLER = {
     "adalora": {"init_r": 3, "target_r": 2, "interval": 1},
+    "boft": {"block_size": 4},
     "bottleneck": {"placement": "houlsby", "reduction_factor": 8},
+    "c3a": {"block_size": 16},
+    "delora": {"r": 2},
     "dora": {"r": 2},
+    "eva": {"r": 2},
+    "fourierft": {"n_frequency": 20},
+    "gralora": {"r": 2},
+    "hra": {"r": 2},
+    "loha": {"r": 2},
+    "lokr": {"r": 2},
+    "lora_plus": {"r": 2},
+    "miss": {"r": 4},
+    "pissa": {"r": 2},
+    "randlora": {"r": 8},
+    "road": {"group_size": 8},
+    "shira": {"r": 2},
+    "waveft": {"n_frequency": 20},
     "gradual": {"head_epochs": 1, "top_epochs": 1},
     "lora": {"r": 2},
     "oft": {"block_size": 8},
@@ -119,11 +137,12 @@ _SMALLER = {
     "ptuning": {"num_virtual_tokens": 4, "prompt_hidden_size": 8},
     "qlora": {"r": 2},
     "rslora": {"r": 2},
+    "setfit": {"max_pairs": 8},
     "vera": {"r": 8},
 }
-_EPOCHS = {"gradual": 3, "vera": 2}
-AT_REST = {"vera": ".vera_lambda_d."}
-"""What has no gradient in the first step, because what it is multiplied with begins at zero."""
+_EPOCHS = {"delora": 2, "gradual": 3, "vera": 2}
+AT_REST = {"delora": ".delora_lambda.", "vera": ".vera_lambda_d.", "setfit": "classifier."}
+"""What does not move in the first step: what it is multiplied with begins at zero; it is solved for after the step."""
 
 
 def make(name: str) -> Strategy:

@@ -5,7 +5,7 @@ from dataclasses import fields
 
 import pytest
 import torch
-from pairs import EVERYWHERE, HAS_BITSANDBYTES, fewest_epochs, make, moved, record_of, snapshot
+from pairs import EVERYWHERE, HAS_BITSANDBYTES, SOLVING, fewest_epochs, make, moved, record_of, snapshot
 from tiny_encoders import VOCABULARY, deberta_v2_config
 from transformers import DebertaV2Model, LayoutLMConfig, LayoutLMModel
 
@@ -126,7 +126,7 @@ def test_what_is_read_off_a_known_model_is_what_its_file_declares(tiny, folder_o
 def test_a_family_of_which_nothing_is_declared_trains_with_every_strategy_or_refuses_it(tiny, layoutlm, tmp_path, strategy):
     if strategy == "qlora" and not HAS_BITSANDBYTES:
         pytest.skip("bitsandbytes is not installed")
-    config = tiny.config(epochs=fewest_epochs(strategy), head="mean" if strategy == "linear_probe" else "pooler")
+    config = tiny.config(epochs=fewest_epochs(strategy), head="mean" if strategy in SOLVING else "pooler")
     if strategy == "prefix":
         with pytest.raises(ConfigError, match="prefix cannot work on layoutlm: whether its attention takes past keys and val"):
             tiny.build(make(strategy), layoutlm, config)

@@ -44,7 +44,8 @@ CASES = [
     )
     for name in USABLE
     if not (objective == "bi_encoder" and problem == "scores" and name in NO_HEAD)
-    and not (problem in ("scores", "labels") and create_strategy(name, {}).is_solved)
+    and not (problem in ("scores", "labels") and create_strategy(name, {}).solves_head)
+    and not (objective == "bi_encoder" and create_strategy(name, {}).contrasts)
 ]
 QUICK = [case for case in CASES if case[2] in EVERYWHERE or case[:2] == ("bi_encoder", "scores")]
 """What `make test` takes of them: every strategy once, and those of `EVERYWHERE` with every problem."""
@@ -216,13 +217,14 @@ def test_a_solver_of_classes_is_refused_for_scores(tiny):
         objective.check(find_model(str(tiny.folder())), strategy, phases)
 
 
-def test_a_solver_of_classes_is_refused_for_label_sets(tiny):
+@pytest.mark.parametrize("name", ["linear_probe", "setfit"])
+def test_a_solver_of_classes_is_refused_for_label_sets(tiny, name):
     from pipeline.errors import ConfigError
 
     objective = create_objective("classification", PROBLEMS["labels"], "mean")
-    strategy = make("linear_probe")
+    strategy = make(name)
     phases = strategy.phases(tiny.context(tiny.folder(), tiny.config(), 1, objective))
-    with pytest.raises(ConfigError, match=r"--strategy linear_probe: .* one class a text, and --label-type multi .* head_only"):
+    with pytest.raises(ConfigError, match=rf"--strategy {name}: .* one class a text, and --label-type multi .* head_only"):
         objective.check(find_model(str(tiny.folder())), strategy, phases)
 
 
@@ -253,7 +255,7 @@ def test_a_cross_encoder_takes_every_head(tiny, tmp_path, head, problem):
     assert any(parameter.name.startswith("classifier.") for parameter in built.parameters.trainable)
 
 
-@pytest.mark.parametrize("name", [name for name in USABLE if name not in NO_HEAD])
+@pytest.mark.parametrize("name", [name for name in USABLE if name not in NO_HEAD and not make(name).contrasts])
 def test_what_trains_more_than_a_head_is_not_refused(tiny, name):
     objective = create_objective("bi_encoder", PROBLEMS["scores"], "mean")
     config = tiny.config(epochs=3)

@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-OF_PEERS = {"bertuner"}
+OF_PEERS = {"bertuner", "setfit"}
 """What is measured beside us, in an environment of its own."""
 OF_DEVELOPMENT = ("dev", "fuzz")
 ALWAYS, EXTRAS, DEVELOPMENT = "Always installed", "For what few need", "For who changes the code"

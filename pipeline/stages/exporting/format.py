@@ -22,6 +22,7 @@ from pipeline.modeling.loading import quiet_transformers
 from pipeline.modeling.model_sources import PACKAGED, PACKAGED_ID, ModelAddress
 from pipeline.modeling.split_model import plain_model
 from pipeline.registry import EXPORT_FORMATS
+from pipeline.strategies.adapters import merge_into_base
 from pipeline.training.saved_model import FineTunedModel, ModelRecord
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ class Exportable:
 
         model: Any = self.trained.model.cpu().eval()
         if isinstance(model, PeftModel) and not self.has_virtual_tokens:
-            model = model.merge_and_unload()
+            model = merge_into_base(model)
         for module in [module for module in model.modules() if parametrize.is_parametrized(module)]:
             for name in list(module.parametrizations):
                 parametrize.remove_parametrizations(module, name, leave_parametrized=True)

@@ -26,7 +26,7 @@ from pipeline.stages.configure import configure_strategy, replace_options, resol
 from pipeline.stages.executor import check_executor, describe_executor
 from pipeline.stages.search.plan import plan_search, search_config
 from pipeline.stages.study.sizes import at_sizes
-from pipeline.strategies.base import list_strategies
+from pipeline.strategies.base import list_strategies, strategy_options
 from pipeline.strategies.baseline import is_baseline
 from pipeline.tracking.provenance import cpu_name
 from pipeline.tracking.run_kinds import name_with_model, name_with_size, short_name
@@ -281,7 +281,9 @@ def find_doubts(plan: StudyPlan) -> list[str]:
     config, recipe = plan.config, load_recipe(plan.config.recipe)
     plans = [inputs.config for inputs in plan.strategies if not inputs.strategy.is_solved]
     lines = []
-    without = list(dict.fromkeys(plan.title for plan in plans if plan.title not in recipe.strategies))
+    rates = {plan.strategy for plan in plans if "learning_rate" in strategy_options(plan.strategy)}
+    without = [plan.title for plan in plans if plan.title not in recipe.strategies and plan.strategy not in rates]
+    without = list(dict.fromkeys(without))
     if without and recipe.strategies and not config.tune and "learning_rate" not in config.explicit:
         lines.append(
             f"Recipe {config.recipe} knows no learning rate for {', '.join(without)}: the default suits full tuning. "

@@ -9,7 +9,6 @@ import dataclasses
 import importlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from pipeline.data.columns import Input
 from pipeline.errors import shorten
@@ -17,6 +16,7 @@ from pipeline.failures import is_exhausted
 from pipeline.modeling.model_sources import ModelAddress
 from pipeline.stages.progress import say
 from pipeline.stages.testing.timing import TEXTS, Latency, Throughput, spread_by_length, time_batches, time_single
+from pipeline.strategies.adapters import merge_into_base
 from pipeline.tracking.provenance import hardware
 from pipeline.tracking.runs import Run, RunLogger
 from pipeline.tracking.tags import Tag
@@ -130,8 +130,7 @@ def merge_adapters(model: TrainedModel, title: str) -> FineTunedModel | None:
     if not isinstance(model, FineTunedModel) or not hasattr(model.model, "merge_and_unload"):
         return None
     try:
-        adapted: Any = copy.deepcopy(model.model)
-        return dataclasses.replace(model, model=adapted.merge_and_unload())
+        return dataclasses.replace(model, model=merge_into_base(copy.deepcopy(model.model)))
     except Exception as error:  # peft raises its own where a method, or a layer, cannot
         if is_exhausted(error):
             raise

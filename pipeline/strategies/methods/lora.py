@@ -17,14 +17,14 @@ class Lora(LinearAdapter):
 
     r: Count = 8
     """Rank of the updates."""
-    alpha: Rate = 16.0
-    """Scale of the updates, relative to r."""
+    alpha: Rate | None = None
+    """Scale of the updates, relative to r; twice r if not given, so that a search over r holds alpha/r."""
     lora_dropout: Probability = 0.0
     """Dropout on the input of the updates."""
 
     def peft_config(self, peft: Any, context: StrategyContext, shared: dict[str, Any]) -> Any:
         """LoRA's config, to which variants add a keyword."""
-        return peft.LoraConfig(r=self.r, lora_alpha=self.alpha, lora_dropout=self.lora_dropout, **shared)
+        return peft.LoraConfig(r=self.r, lora_alpha=self.alpha or 2 * self.r, lora_dropout=self.lora_dropout, **shared)
 
     def search_space(self, context: StrategyContext) -> Mapping[str, Range]:
         """Rates and ranks."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pipeline.config.fields import config_class
+from pipeline.config.fields import Rate, config_class
 from pipeline.strategies.base import StrategyContext
 from pipeline.strategies.methods.lora import Lora
 
@@ -15,6 +15,9 @@ class Rslora(Lora):
 
     Kalajdzievski 2023, arXiv:2312.03732.
     """
+
+    alpha: Rate | None = 16.0
+    """Scale of the updates, relative to √r; a search over r holds it."""
 
     def peft_config(self, peft: Any, context: StrategyContext, shared: dict[str, Any]) -> Any:
         """LoRA's config with the other scale."""

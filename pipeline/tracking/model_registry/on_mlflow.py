@@ -8,6 +8,7 @@ from typing import Any
 from mlflow.exceptions import MlflowException
 
 from pipeline.errors import ConfigError, shorten
+from pipeline.tracking.model_registry.logged_models import link_version
 from pipeline.tracking.model_registry.versions import ModelVersion
 from pipeline.tracking.retrying_client import RetryingClient, store_error, store_errors
 from pipeline.tracking.tags import TEXT_LIMIT
@@ -58,8 +59,10 @@ class MlflowModels:
             if error.error_code != _THERE:
                 raise store_error("written", self._client.tracking_uri, error) from error
         with store_errors("written", self._client.tracking_uri):
-            source = f"{self._client.get_run(run_id).info.artifact_uri}/model"
-            return _take(self._client.create_model_version(name, source, run_id, tags=_cut(tags)))
+            run = self._client.get_run(run_id)
+            made = _take(self._client.create_model_version(name, f"{run.info.artifact_uri}/model", run_id, tags=_cut(tags)))
+            link_version(self._client, run, name, made.number)
+            return made
 
     def note(self, version: ModelVersion, tags: Mapping[str, str], description: str | None = None) -> None:
         """Put tags, and if given another description, on a version."""
@@ -74,6 +77,7 @@ class MlflowModels:
         """Delete a version."""
         with store_errors("written", self._client.tracking_uri):
             self._client.delete_model_version(version.name, str(version.number))
+            link_version(self._client, self._client.get_run(version.run_id), version.name, version.number, there=False)
 
     def set_alias(self, version: ModelVersion, alias: str) -> None:
         """Give a version the alias."""

@@ -29,6 +29,7 @@ from pipeline.training.optimizer import build_optimizer
 from pipeline.training.plan import FitPlan
 from pipeline.training.precision import Precision
 from pipeline.training.setup import EncoderInputs, Texts, plan_fit, put_together
+from pipeline.training.solved_heads.contrastive import pair_up
 
 if TYPE_CHECKING:
     from torch import nn
@@ -63,7 +64,7 @@ def forecast(plan: FitPlan) -> Memory:
     from pipeline.training.memory.tensor_memory import TensorMemory
 
     is_cached = plan.activation_cache is not None
-    plan = replace(plan, activation_cache=None)
+    plan = pair_up(replace(plan, activation_cache=None))
     memory, is_done = TensorMemory(), False
     with FakeTensorMode(allow_non_fake_inputs=True):
         _forget_values(plan.model)

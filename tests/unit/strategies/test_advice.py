@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from transformers import AlbertConfig, BertConfig
 
 from pipeline.modeling.encoder import describe_encoder
-from pipeline.stages.configure import advise
+from pipeline.stages.auto.advice import advise
 from pipeline.strategies.base import StrategyContext, create_strategy
 
 BERT = describe_encoder(BertConfig().to_dict(), "bert-base-uncased")

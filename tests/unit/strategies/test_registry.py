@@ -1,12 +1,15 @@
 import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 from pipeline.config.fields import config_class, describe_fields, parse_arguments
 from pipeline.config.options import STAGE_CONFIGS
-from pipeline.errors import ConfigError
-from pipeline.registry import Registry
+from pipeline.errors import ConfigError, PluginError
+from pipeline.registry import STRATEGIES, Registry
+from pipeline.strategies import methods
 from pipeline.strategies.base import Strategy, create_strategy, list_strategies, strategy_arguments, strategy_class
 from pipeline.strategies.baseline import Baseline
 
@@ -84,6 +87,62 @@ def test_a_module_that_does_not_define_exactly_one_strategy_is_its_authors_mista
     monkeypatch.setattr(Registry, "names", lambda self: ["mine"])
     with pytest.raises(TypeError, match=f"must define exactly one strategy, not {count}"):
         strategy_class("mine")
+
+
+TWO = """
+from pipeline.config.fields import Count, config_class
+from pipeline.strategies.base import Strategy
+from pipeline.strategies.freezing import Phase, everything
+
+
+@config_class
+class _Base(Strategy):
+
+    def phases(self, context):
+        return [Phase.training(everything)]
+
+
+@config_class
+class FirstOfTwo(_Base):
+    pass
+
+
+@config_class
+class {second}(_Base):
+    pass
+"""
+
+
+@pytest.fixture
+def add(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str], None]]:
+    """Puts a file beside the strategies for as long as the test lasts."""
+    added: list[str] = []
+    monkeypatch.setattr(methods, "__path__", [*methods.__path__, str(tmp_path)])
+
+    def put(name: str, text: str) -> None:
+        (tmp_path / f"{name}.py").write_text(text)
+        added.append(f"{methods.__name__}.{name}")
+
+    yield put
+    for name in added:
+        sys.modules.pop(name, None)
+
+
+def test_of_several_strategies_in_a_file_each_is_called_as_its_class(add: Callable[[str, str], None]) -> None:
+    add("of_a_kind", TWO.format(second="B2b"))
+    assert {"first_of_two", "b2b"} <= set(list_strategies())
+    assert "of_a_kind" not in list_strategies()
+    assert STRATEGIES.module_name("b2b") == STRATEGIES.module_name("first_of_two") == f"{methods.__name__}.of_a_kind"
+    assert f"{methods.__name__}.of_a_kind" not in sys.modules, "nothing was imported for that"
+    assert len(set(STRATEGIES.modules())) == len(STRATEGIES.modules())
+    for name in ("first_of_two", "b2b"):
+        assert create_strategy(name, {}).name == name
+
+
+def test_two_strategies_of_one_name_are_their_authors_mistake(add: Callable[[str, str], None]) -> None:
+    add("of_a_kind", TWO.format(second="Lora"))
+    with pytest.raises(PluginError, match="there are two of strategy lora"):
+        list_strategies()
 
 
 def test_an_argument_that_shadows_an_option_is_its_authors_mistake(monkeypatch: pytest.MonkeyPatch) -> None:

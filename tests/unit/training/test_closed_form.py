@@ -13,8 +13,8 @@ from pipeline.evaluation.task import softmax
 from pipeline.objectives.losses.cross_entropy import CrossEntropy
 from pipeline.strategies.base import create_strategy
 from pipeline.training.activation_cache import ActivationCache
-from pipeline.training.closed_form import solve_head
 from pipeline.training.inference import predict_logits
+from pipeline.training.solved_heads.closed_form import solve_head
 
 
 def features(classes: int = 2, seed: int = 0):

@@ -30,6 +30,8 @@ class Peft(Format):
             return f"{model.record.strategy} makes no adapter of peft"
         if model.record.adapter_base:
             return "its base is an adapter itself, merged"
+        if set(model.delta) - {name for name, _ in model.trained.model.named_parameters()}:
+            return f"{model.record.strategy} changes the frozen weights, too, which no adapter holds"
         # What peft wraps or adds has the adapter's name, `default`, in its own.
         plain = sorted(name for name in model.delta if "default" not in name.split("."))
         if not plain:

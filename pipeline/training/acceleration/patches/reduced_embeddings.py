@@ -37,7 +37,7 @@ class ReducedEmbeddings(Acceleration):
         """The model's table, if it ever trains."""
         plan = target.plan
         assert plan is not None
-        return used_vocabulary(plan.model, plan.parameters, [plan.train, plan.validation], plan.pad_id)
+        return used_vocabulary(plan.model, plan.parameters, plan.tables, plan.pad_id)
 
 
 @contextlib.contextmanager

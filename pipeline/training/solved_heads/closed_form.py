@@ -1,4 +1,4 @@
-"""A linear classifier on frozen features, found by a solver instead of gradient steps."""
+"""A linear classifier on features, found by a solver instead of gradient steps."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Solution:
 def solve_head(
     strategy: Strategy, model: nn.Module, parameters: ParameterPlan, train: Examples, loss: Loss, device: Any
 ) -> Solution:
-    """Let `strategy.solve` find the classifier of `model`, whose one linear layer is all that trains.
+    """Let `strategy.solve` find the classifier of `model`, whose one linear layer is all that is trained by its loss.
 
     Raises:
         TrainingError: The features are not finite, or the strategy finds no classifier.
@@ -39,9 +39,9 @@ def solve_head(
     import numpy as np
     import torch
 
-    name = _linear_layer(parameters)
+    name = head_layer(strategy, parameters)
     layer = model.get_submodule(name)
-    with _without(model, name):
+    with without_layer(model, name):
         features = predict_outputs(model, train, device)
     if not np.isfinite(features).all():
         raise TrainingError(f"{strategy.name}: what the encoder makes of the texts is not finite. Try --precision fp32.")
@@ -56,13 +56,14 @@ def solve_head(
     return Solution(float(loss(logits, torch.from_numpy(labels))), classifier.iterations)
 
 
-def _linear_layer(parameters: ParameterPlan) -> str:
-    """Name of the module whose weight and bias are all that trains.
+def head_layer(strategy: Strategy, parameters: ParameterPlan) -> str:
+    """Name of the module whose weight and bias are all that trains; of what trains on pairs, all of the head that does.
 
     Raises:
         ValueError: Something else trains; the strategy has not checked what it may be used on.
     """
-    names = [parameter.name for parameter in parameters.trainable]
+    trained = parameters.trainable
+    names = [parameter.name for parameter in trained if parameter.location.part == "head" or not strategy.contrasts]
     modules = {name.rpartition(".")[0] for name in names}
     if len(modules) != 1 or {name.rpartition(".")[2] for name in names} != {"weight", "bias"}:
         raise ValueError(f"A solver needs one linear layer that trains, and nothing else; here train {', '.join(names)}.")
@@ -70,7 +71,7 @@ def _linear_layer(parameters: ParameterPlan) -> str:
 
 
 @contextlib.contextmanager
-def _without(model: nn.Module, name: str) -> Iterator[None]:
+def without_layer(model: nn.Module, name: str) -> Iterator[None]:
     """Within the block the model gives what enters the module instead of what leaves it."""
     from torch import nn
 

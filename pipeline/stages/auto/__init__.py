@@ -1,0 +1,1 @@
+"""`strategy=auto`: which strategy to take, and on what that rests."""
