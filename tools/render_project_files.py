@@ -30,6 +30,7 @@ from pipeline.config import (
 from pipeline.config.fields import describe_fields
 from pipeline.config.options import STAGE_CONFIGS, is_typed, render_mlproject
 from pipeline.config.stage import flag
+from pipeline.config.train_sizes import CurveConfig, TrainSizeConfig
 from pipeline.errors import ConfigError
 from pipeline.modeling.encoder import EncoderSpec, describe_encoder
 from pipeline.modeling.family import Family, find_family, list_model_types, list_unsupported
@@ -55,6 +56,8 @@ SHARED: dict[type[StageConfig], str] = {
     ReadingConfig: "Reading files",
     SplitConfig: "Labels and splits",
     LongTextsConfig: "Long texts",
+    TrainSizeConfig: "Number of labels",
+    CurveConfig: "Learning curves",
     FitConfig: "Training",
     AutoConfig: "Auto",
     TrainConfig: "One strategy",

@@ -16,6 +16,7 @@ from pipeline.tracking.run_kinds import (
     count_processes,
     group_by_row,
     name_with_model,
+    name_with_size,
     row_key,
     row_name,
     trains_no_encoder,
@@ -71,7 +72,7 @@ def describe_missing(planned: Mapping[str, Sequence[int]], runs: Iterable[Run]) 
         planned: Name of a row -> its seeds.
         runs: All trainings of the study, finished or not.
     """
-    begun = {(name, run.params.get("seed")) for run in runs for name in (row_name(run), _with_model(run))}
+    begun = {(name, run.params.get("seed")) for run in runs for name in _names(run)}
     for name, seeds in planned.items():
         missing = [seed for seed in seeds if (name, str(seed)) not in begun]
         if missing:
@@ -88,14 +89,15 @@ def in_planned_order(planned: Sequence[str], runs: Iterable[Run]) -> tuple[Run, 
     places = {name: place for place, name in enumerate(planned)}
 
     def place(run: Run) -> tuple[int, tuple[int, str]]:
-        names = (row_name(run), _with_model(run))
-        return min(places.get(name, len(places)) for name in names), _numeric(run.params.get("seed", ""))
+        return min(places.get(name, len(places)) for name in _names(run)), _numeric(run.params.get("seed", ""))
 
     return tuple(sorted(runs, key=place))
 
 
-def _with_model(run: Run) -> str:
-    return name_with_model(row_name(run), run.params.get("model", ""))
+def _names(run: Run) -> list[str]:
+    """What a study may have called the run's row: with its model, the number of texts, or both, where there were several."""
+    names = [row_name(run), name_with_model(row_name(run), run.params.get("model", ""))]
+    return names + [name_with_size(name, run.params.get("train_size")) for name in names]
 
 
 def describe_unequal_seeds(selection: Selection) -> Iterator[str]:

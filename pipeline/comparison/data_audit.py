@@ -26,7 +26,9 @@ def find_overlap(selection: Selection) -> dict[str, float]:
 
 def say_overlap(selection: Selection) -> str:
     """How much of test stands in train, be it much or little. It was measured before any limit on the number of texts."""
-    limited = any(run.params.get(name) for run in selection.kept for name in ("max_train_samples", "max_eval_samples"))
+    limited = any(
+        run.params.get(name) for run in selection.kept for name in ("train_size", "max_train_samples", "max_eval_samples")
+    )
     return describe_overlap(find_overlap(selection), "of the whole split" if limited else "")
 
 

@@ -10,21 +10,26 @@ import pandas as pd
 
 from pipeline.comparison.conclusions.wording import wording
 from pipeline.comparison.data_audit import tabulate_audit
+from pipeline.comparison.learning_curve.tables import tabulate_curve, tabulate_forecasts
 from pipeline.comparison.pair_tests import PairTest
 from pipeline.comparison.pareto import tabulate_points
 from pipeline.comparison.report.tables import ReportData
 from pipeline.comparison.statistics import Statistics
 from pipeline.evaluation.metric import Metric, resampled
+from pipeline.tracking.run_kinds import name_with_size
 
 
 def list_tables(content: ReportData) -> Iterator[tuple[str, pd.DataFrame]]:
     """File name -> table; of scores there are neither pairs nor anything by class."""
     yield "runs.csv", tabulate_runs(content)
+    if content.curve:
+        yield "learning_curve.csv", tabulate_curve(content.curve, [origin.run for origin in content.provenance])
+        yield "learning_curve_forecast.csv", tabulate_forecasts(content.curve)
     yield "audit.csv", tabulate_audit(content.audit)
     if content.points:
         yield "pareto.csv", tabulate_points(content.points, content.statistics)
     if content.statistics.label_type != "score":
-        yield "comparisons.csv", tabulate_pairs(content.statistics, content.selection.ranked)
+        yield "comparisons.csv", _tabulate_all_pairs(content)
         yield "hardest_examples.csv", content.hardest
         if not content.recorded.of_sets:
             yield "confusions.csv", tabulate_confusions(content)
@@ -35,7 +40,7 @@ def list_tables(content: ReportData) -> Iterator[tuple[str, pd.DataFrame]]:
 
 def tabulate_runs(content: ReportData) -> pd.DataFrame:
     """The compared runs, and those that were left out with the reason."""
-    rows = {run_id: name for name, ids in zip(content.names, content.table["run_ids"], strict=True) for run_id in ids.split()}
+    rows = _rows_of_runs(content)
     compared = [
         (rows[origin.run.run_id], origin.run, origin.address, origin.command, origin.remake, "")
         for origin in content.provenance
@@ -62,6 +67,23 @@ def tabulate_runs(content: ReportData) -> pd.DataFrame:
     )
 
 
+def _rows_of_runs(content: ReportData) -> dict[str, str]:
+    """Run id -> name of its row, with the number of labelled texts where there are several."""
+    if content.curve is None:
+        tables = [(content.table, content.names)]
+    else:
+        tables = [
+            (size.table, [name_with_size(row.name, f"{size.texts:,}") for row in size.statistics.rows])
+            for size in content.curve.sizes
+        ]
+    return {
+        run_id: name
+        for table, names in tables
+        for name, ids in zip(names, table["run_ids"], strict=True)
+        for run_id in ids.split()
+    }
+
+
 def tabulate_confusions(content: ReportData) -> pd.DataFrame:
     """How many texts of a true class the first seed of each row took for which class, where there are any."""
     classes = content.recorded.classes
@@ -71,6 +93,19 @@ def tabulate_confusions(content: ReportData) -> pd.DataFrame:
         for true, predicted in zip(*np.nonzero(counts), strict=True)
     ]
     return pd.DataFrame(confusions, columns=["row", "true", "predicted", "texts"])
+
+
+def _tabulate_all_pairs(content: ReportData) -> pd.DataFrame:
+    """Of rows of several numbers of labelled texts the pairs within each, whose number comes first."""
+    ranked = content.selection.ranked
+    if content.curve is None:
+        return tabulate_pairs(content.statistics, ranked)
+    by_size = []
+    for size in content.curve.sizes:
+        pairs = tabulate_pairs(size.statistics, ranked)
+        pairs.insert(0, "train_size", size.label)
+        by_size.append(pairs)
+    return pd.concat(by_size)
 
 
 def tabulate_pairs(statistics: Statistics, ranked: bool = True) -> pd.DataFrame:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from csv import Error as CsvError
 from csv import reader
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -24,6 +24,7 @@ from pipeline.tracking.run_kinds import predicts_scores, predicts_sets
 from pipeline.tracking.runs import Run, RunStore
 
 FILE = "predictions.csv"
+T = TypeVar("T")
 _LOG = logging.getLogger(__name__)
 
 _SMALLEST = 5e-7  # what is written as 0 of six places
@@ -54,6 +55,18 @@ class RecordedPredictions:
     def of_sets(self) -> bool:
         """Whether a text has any number of labels."""
         return self.gold.ndim == 2
+
+    def of_runs(self, ids: Collection[str]) -> RecordedPredictions:
+        """Those of some of the runs."""
+
+        def pick(by_run: Mapping[str, T]) -> dict[str, T]:
+            return {run_id: value for run_id, value in by_run.items() if run_id in ids}
+
+        predicted, missing = pick(self.predicted), pick(self.missing)
+        if not predicted:
+            return RecordedPredictions((), np.empty(0, np.int64), [], {}, {}, missing)
+        confidence, probabilities = pick(self.confidence), pick(self.probabilities)
+        return replace(self, predicted=predicted, confidence=confidence, missing=missing, probabilities=probabilities)
 
     @property
     def run_ids(self) -> list[str]:

@@ -16,6 +16,7 @@ _TOLD_APART_BY = {
     "changed_arguments": "{} ({})",
     "processes": "{} by {} process(es)",
     "learning_rate": "{} at {}",
+    "train_size": "{} on {} texts",
     "max_train_samples": "{} on {} examples",
     "epochs": "{} for {} epochs",
     "batch_size": "{}, batches of {}",

@@ -150,14 +150,14 @@ class Selection:
     def file_names(self) -> dict[str, Run]:
         """A name that can serve as file name for each run: its row's, with what tells it from others of that name.
 
-        That are the model, arguments, the seed, and at last the run's id.
+        That are the model, the number of labelled texts, arguments, the seed, and at last the run's id.
         """
         named: dict[str, Run] = {}
         taken: set[str] = set()
         for run in self.kept:
             others = [other for other in self.kept if row_name(other) == row_name(run)]
             name = row_name(run)
-            for describe in (_describe_model, describe_arguments, _describe_seed):
+            for describe in (_describe_model, _describe_size, describe_arguments, _describe_seed):
                 if len({describe(other) for other in others}) > 1:
                     name = f"{name}_{describe(run)}"
             name = re.sub(r"[^\w.-]+", "_", name).strip("_.") or run.run_id[:8]  # never `..`, which is another folder
@@ -233,6 +233,10 @@ def _unrepeated(failed: Iterable[Run], kept: Sequence[Run]) -> tuple[Run, ...]:
 def _describe_model(run: Run) -> str:
     """Of one from elsewhere the arguments say it."""
     return "" if run.tags["strategy"] == EXTERNAL else short_name(run.params.get("model", ""))
+
+
+def _describe_size(run: Run) -> str:
+    return f"{run.params.get('train_size') or 'all'}texts"
 
 
 def _describe_seed(run: Run) -> str:

@@ -94,6 +94,7 @@ _WORTH_SHOWING = 1.0  # percent of what is lost
 # Parameters that a row has as columns of that name.
 _CHOICES = (
     "model",
+    "train_size",
     "max_train_samples",
     "epochs",
     "batch_size",
@@ -123,6 +124,7 @@ _SETTINGS = {
     "changed_arguments": ("arguments", "{}"),
     "learning_rate": ("rate", "{}"),
     "model": ("model", "{}"),
+    "train_size": ("labelled texts", "{}"),
     "max_train_samples": ("trained on", "{}"),
     "epochs": ("epochs", "{}"),
     "dropout": ("dropout", "{}"),
@@ -336,7 +338,7 @@ def _row(members: list[Run], failed: Sequence[Run]) -> dict[str, Any]:
     reading = LongTextReading.recorded(first.params)
     choices |= {"long_texts": reading.way, "window_overlap": str(reading.overlap) if reading.way == WINDOWS else ""}
     if was_trained_here(first):
-        choices["max_train_samples"] = choices["max_train_samples"] or _ALL
+        choices |= {name: choices[name] or _ALL for name in ("train_size", "max_train_samples")}
     spreads = {name: value for column in QUALITY for name, value in spread(column, values[column]).items()}
     return {
         "strategy": first.tags["strategy"],

@@ -44,6 +44,7 @@ from pipeline.config.reading import ReadingConfig as ReadingConfig
 from pipeline.config.stage import HEADINGS as HEADINGS
 from pipeline.config.stage import Data, Files, Model, MostUsed, Search, Training
 from pipeline.config.stage import StageConfig as StageConfig
+from pipeline.config.train_sizes import CurveConfig, TrainSizeConfig
 from pipeline.registry import OBJECTIVES
 
 # Filled in by the command line itself, never typed.
@@ -141,7 +142,7 @@ class PrepareDataConfig(EncoderConfig):
 
 
 @config_class
-class FitConfig(AutoConfig, ImbalanceConfig, EncoderConfig):
+class FitConfig(AutoConfig, ImbalanceConfig, TrainSizeConfig, EncoderConfig):
     """How one model is trained, whatever the strategy."""
 
     objective: Annotated[str, AfterValidator(OBJECTIVES.current), OfEncoder(), Model(2)] = "classification"
@@ -150,7 +151,7 @@ class FitConfig(AutoConfig, ImbalanceConfig, EncoderConfig):
     pooling: Annotated[Pooling | None, OfEncoder(), Model(3)] = None
     """How --objective bi_encoder makes a vector of token states; if not given as the model's 1_Pooling says, or mean."""
     max_train_samples: Annotated[Count | None, Data(7)] = None
-    """Train on at most so many examples, the same for every strategy."""
+    """Bound what there is to train on to so many examples, drawn by --split-seed, the same for every strategy and seed."""
     max_eval_samples: Annotated[Count | None, Data(8)] = None
     """Evaluate on at most so many examples of validation and of test."""
     head: Annotated[str, OfEncoder(), Model(1)] = "pooler"
@@ -378,7 +379,7 @@ class ReproduceConfig(StageConfig):
 
 
 @config_class
-class MainConfig(DryRunConfig, MeasuringConfig, SearchConfig, ComparisonConfig):
+class MainConfig(DryRunConfig, MeasuringConfig, CurveConfig, SearchConfig, ComparisonConfig):
     """The whole study of a recipe: prepare, tune if asked, train every strategy, evaluate, compare."""
 
     strategies: Annotated[Names, MostUsed(2)] = ()

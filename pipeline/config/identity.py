@@ -33,6 +33,11 @@ _LATER = {
     "long_texts": "head",
     "window_overlap": 0.25,
     "ranking_metric": None,
+    "train_size": None,
+    "validation_size": "full",
+    "epoch_size": None,
+    "train_sizes": (),
+    "hold": "steps",
 }
 
 

@@ -175,16 +175,27 @@ def mask_padding(lengths: NDArray[np.int64]) -> torch.Tensor:
 
 
 def plan_epoch(
-    lengths: NDArray[np.int64], batch_size: int, seed: int, epoch: int, window_batches: int = WINDOW_BATCHES
+    lengths: NDArray[np.int64],
+    batch_size: int,
+    seed: int,
+    epoch: int,
+    window_batches: int = WINDOW_BATCHES,
+    examples: int | None = None,
 ) -> list[NDArray[np.int64]]:
-    """Indices of each batch of an epoch; every example once. A function of its arguments alone, so a run can resume.
+    """Indices of each batch of an epoch. A function of its arguments alone, so a run can resume.
 
     Args:
         lengths: Tokens per example; shape [examples].
+        examples: How many an epoch has. Fewer are passed over again, in another order; if not given, each comes once.
     """
     generator = np.random.default_rng([seed, epoch])
     order = generator.permutation(len(lengths))
     window = batch_size * window_batches
+    if examples is not None and examples > len(lengths):
+        passes = [order, *(generator.permutation(len(lengths)) for _ in range((examples - 1) // len(lengths)))]
+        order = np.concatenate(passes)[:examples]
+        # Of equal length a window would put what is one example next to itself, into one batch.
+        window = batch_size * min(window_batches, max(1, len(lengths) // batch_size))
     batches = []
     for start in range(0, len(order), window):
         members = order[start : start + window]

@@ -15,9 +15,12 @@ from pipeline import config as configs
 from pipeline.comparison.breakdown import break_down, hardest_examples
 from pipeline.comparison.comparability import describe_missing, in_planned_order
 from pipeline.comparison.conclusions.caveats import find_verdict, list_caveats
-from pipeline.comparison.curves import draw_curves, draw_rates, read_curves, read_rates
+from pipeline.comparison.conclusions.labels_needed import describe_forecast, describe_labels_needed
 from pipeline.comparison.data_audit import read_audit
 from pipeline.comparison.exported_tables import list_tables
+from pipeline.comparison.learning_curve.curve import LearningCurve, SizeResults, compare_at_sizes
+from pipeline.comparison.learning_curve.forecasts import forecast_all
+from pipeline.comparison.learning_curve.picture import draw_learning_curve, render_curve
 from pipeline.comparison.pareto import draw_pareto, find_points
 from pipeline.comparison.plots import draw_all
 from pipeline.comparison.predictions import RecordedPredictions, read_predictions
@@ -27,19 +30,16 @@ from pipeline.comparison.report.markdown import as_plain, render_markdown
 from pipeline.comparison.report.tables import ReportData, read_provenance
 from pipeline.comparison.row_names import label_rows
 from pipeline.comparison.selection import Selection, select_runs
-from pipeline.comparison.statistics import (
-    Statistics,
-    compute_statistics,
-    without_groups,
-)
-from pipeline.comparison.table import add_statistics, build_table, render_table
+from pipeline.comparison.statistics import Statistics
+from pipeline.comparison.table import render_table
+from pipeline.comparison.training_curves import draw_curves, draw_rates, read_curves, read_rates
 from pipeline.config.identity import identify
 from pipeline.csv_text import guarded, unguard, write_csv
 from pipeline.errors import DamageError, RunError, hide_credentials
 from pipeline.stages.progress import say
 from pipeline.stages.run_record import fetch_model, origin_tags
 from pipeline.stages.study.export_folder import check_export_folder, exporting
-from pipeline.stages.study.tags import doubts_in, note_outcome, planned_in, reused_by, unfit_in
+from pipeline.stages.study.tags import doubts_in, note_curve, note_outcome, planned_in, reused_by, unfit_in
 from pipeline.stages.testing.test import describe_part
 from pipeline.tracking import open_tracker
 from pipeline.tracking.run_kinds import label_type_of, name_with_seed, row_name, short_name, trains_no_encoder, was_trained_here
@@ -63,16 +63,34 @@ class Comparison:
 
     title: str
     study: Run | None
-    selection: Selection
-    table: pd.DataFrame
+    whole: Selection
+    """All runs that are compared, of whatever number of labelled texts."""
+    sizes: tuple[SizeResults, ...]
+    """Their tables and tests, for each number of labelled texts that they were trained on; the largest comes last."""
+    curve: LearningCurve | None
+    """None where there is one size."""
     recorded: RecordedPredictions
-    statistics: Statistics
     runs: list[Run]
     """All that the store has, or that were named."""
     candidates: list[Run]
     """Those of them that may be compared."""
     config: configs.CompareConfig
     """With the study's ranking metric, where none was given."""
+
+    @property
+    def selection(self) -> Selection:
+        """The runs on most texts."""
+        return self.sizes[-1].selection
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """Their rows."""
+        return self.sizes[-1].table
+
+    @property
+    def statistics(self) -> Statistics:
+        """Of these."""
+        return self.sizes[-1].statistics
 
 
 def run(config: configs.CompareConfig, tracker: Tracker | None = None, parent_id: str | None = None) -> CompareResult:
@@ -88,22 +106,32 @@ def run(config: configs.CompareConfig, tracker: Tracker | None = None, parent_id
     found = gather(config, tracker)
     config = found.config
     study, selection, table, statistics = found.study, found.selection, found.table, found.statistics
+    curve, whole = found.curve, found.whole
     with (
         closing(tracker.start(f"compare-{_name(config, study)}", parent_id)) as logger,
         tempfile.TemporaryDirectory() as scratch,
     ):
         logger.log_params(identify(config))
         logger.set_tags(origin_tags("compare", config, selection.kept[0].tags["data_fingerprint"]))
-        logger.log_metrics({"compare/runs": len(selection.kept), "compare/left_out": len(selection.left_out)})
+        logger.log_metrics({"compare/runs": len(whole.kept), "compare/left_out": len(whole.left_out)})
         folder = Path(scratch)
         _write(folder, found, tracker)
         for file in sorted(folder.iterdir()):
             logger.log_file(file)
         if config.export_dir:
-            export(Path(config.export_dir), folder, selection, tracker)
+            export(Path(config.export_dir), folder, whole, tracker)
     if study and (study.run_id == parent_id or DESCRIPTION not in study.tags):
-        verdict = find_verdict(table, selection, statistics).sentences
-        note_outcome(tracker.open_for_update(study.run_id), table, verdict, _point_to_report(logger.run_id, tracker))
+        verdict = (*(describe_labels_needed(curve) if curve else ()), *find_verdict(table, selection, statistics).sentences)
+        open_study = tracker.open_for_update(study.run_id)
+        note_outcome(open_study, table, verdict, _point_to_report(logger.run_id, tracker))
+        if curve:
+            note_curve(open_study, curve)
+    if curve:
+        say(f"Learning curves: {curve.metric.label} on the test texts, by number of labelled texts")
+        for row in render_curve(curve).splitlines():
+            say(row)
+        for line in (*describe_labels_needed(curve), *(describe_forecast(each, curve) for each in curve.forecasts)):
+            say(line)
     say(f"Results: {found.title}")
     for row in render_table(table).splitlines():
         say(row)
@@ -113,7 +141,7 @@ def run(config: configs.CompareConfig, tracker: Tracker | None = None, parent_id
         say(f"{others} evaluated run(s) are not among these; --study all takes them in.")
     say(f"Table and pictures: artifacts of run {logger.run_id}" + (f", and {config.export_dir}" if config.export_dir else ""))
     say(f"Report: {tracker.artifact_address(logger.run_id, 'report.html')}")
-    return CompareResult(logger.run_id, table, selection.left_out, statistics)
+    return CompareResult(logger.run_id, table, whole.left_out, statistics)
 
 
 def gather(config: configs.CompareConfig, tracker: RunStore) -> Comparison:
@@ -144,20 +172,18 @@ def gather(config: configs.CompareConfig, tracker: RunStore) -> Comparison:
         reasons = f" Left out: {'; '.join(selection.summarise_left_out())}." if selection.left_out else ""
         where = hide_credentials(tracker.tracking_uri)
         raise RunError(f"No run with a test result to compare in {where}.{reasons} Train and evaluate one first.")
-    title = f"{title}, {_describe_data(selection)}"
     if study:
         config = dataclasses.replace(config, ranking_metric=config.ranking_metric or study.params.get("ranking_metric"))
     metric = choose_ranking(label_type_of(selection.kept), config.ranking_metric)
     refuse_unmeasured(metric, selection.kept)
-    table = build_table(selection.kept, selection.failed, selection.ranked, metric.name)
     recorded = read_predictions(selection.kept, tracker)
     refuse_unfit_predictions(metric, recorded, selection.kept)
-    statistics = compute_statistics(table, selection.kept, recorded)
-    if not selection.ranked:
-        statistics = without_groups(statistics)
-    return Comparison(
-        title, study, selection, add_statistics(table, statistics), recorded, statistics, runs, candidates, config
-    )
+    sizes = compare_at_sizes(selection, recorded, metric.name)
+    curve = LearningCurve(sizes, metric=metric) if len(sizes) > 1 else None
+    if curve:
+        curve = dataclasses.replace(curve, forecasts=forecast_all(curve, selection.kept, recorded))
+    title = f"{title}, {_describe_data(selection)}{f', {sizes[-1].texts:,} labelled texts' if curve else ''}"
+    return Comparison(title, study, selection, sizes, curve, recorded, runs, candidates, config)
 
 
 def _candidates(config: configs.CompareConfig, runs: list[Run], tracker: RunStore) -> tuple[list[Run], str, Run | None]:
@@ -211,25 +237,29 @@ def _name(config: configs.CompareConfig, study: Run | None) -> str:
 
 def _write(folder: Path, found: Comparison, tracker: Tracker) -> None:
     """Every file of the comparison."""
-    table, selection, statistics, recorded = found.table, found.selection, found.statistics, found.recorded
-    guarded(table).to_csv(folder / "model_summary.csv", index=False)
+    table, selection, statistics, curve = found.table, found.selection, found.statistics, found.curve
+    recorded = found.recorded.of_runs({run.run_id for run in selection.kept}) if curve else found.recorded
+    summary = pd.concat([size.table.assign(train_size=size.label) for size in found.sizes]) if curve else table
+    guarded(summary).to_csv(folder / "model_summary.csv", index=False)
     if selection.left_out:
         (folder / "left_out.txt").write_text("\n".join(selection.left_out) + "\n", encoding="utf-8")
     pictures = draw_all(table)
     rows = dict(zip(label_rows(table), (ids.split() for ids in table["run_ids"]), strict=True))
     hardest = hardest_examples(recorded, rows, statistics.unlearned)
     if curves := read_curves(table, selection.kept, tracker):
-        pictures["learning_curves"] = draw_curves(curves, statistics.apart)
+        pictures["training_curves"] = draw_curves(curves, statistics.apart)
     if rates := read_rates(table, selection.kept, tracker.search()):
         pictures["rate_sensitivity"] = draw_rates(rates)
     if points := find_points(table, selection.kept, statistics, selection.ranked):
         pictures["pareto"] = draw_pareto(points, statistics)
+    if curve:
+        pictures["learning_curve"] = draw_learning_curve(curve)
     for name, figure in pictures.items():
         figure.savefig(folder / f"{name}.png", dpi=120)
-    provenance, audit = read_provenance(selection.kept, tracker), read_audit(selection, tracker)
+    provenance, audit = read_provenance(found.whole.kept, tracker), read_audit(selection, tracker)
     breakdown = break_down(recorded, rows)
     content = ReportData(
-        found.title, table, selection, statistics, curves, points, recorded, hardest, provenance, breakdown, audit
+        found.title, table, selection, statistics, curves, points, recorded, hardest, provenance, breakdown, audit, curve
     )
     (folder / "results.md").write_text(render_markdown(content, list(pictures)), encoding="utf-8")
     for name, listed in list_tables(content):

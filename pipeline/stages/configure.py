@@ -43,7 +43,7 @@ _TABLE_OPTIONS = (
 
 
 TrainT = TypeVar("TrainT", bound=configs.TrainConfig)
-_ADVISED_FOR = ("epochs", "max_train_samples")
+_ADVISED_FOR = ("epochs", "max_train_samples", "train_size", "validation_size", "epoch_size")
 
 
 def resolve_strategy(config: TrainT) -> TrainT:
@@ -58,7 +58,8 @@ def resolve_strategy(config: TrainT) -> TrainT:
         return config
     address = find_pretrained(config.model, config.model_revision, config.base_model, config.cache_dir)
     prepared, _ = prepare(config.dataset, config)
-    examples = min(prepared.manifest.rows["train"], config.max_train_samples or prepared.manifest.rows["train"])
+    there = prepared.manifest.rows["train"]
+    examples = min(there, config.max_train_samples or there, config.train_size or there)
     advised = _measured_advice(config, prepared.manifest, address, examples) if config.auto == "measured" else []
     for advice in advised:
         with contextlib.suppress(ConfigError):  # it cannot work on this encoder, or with what was typed

@@ -25,6 +25,7 @@ from pipeline.stages.study.loop import StudyLoop, Wanted
 from pipeline.stages.study.memory_forecast import NOTHING_WAS_RUN, describe_memory
 from pipeline.stages.study.plan import StudyPlan, find_doubts, plan_study
 from pipeline.stages.study.resume import open_study
+from pipeline.stages.study.sizes import describe_sizes
 from pipeline.stages.study.tags import note_doubts, note_planned, note_unfit
 from pipeline.stages.testing.transfer import check_transfer, find_transfer, refuse_idle_transfer
 from pipeline.tracking import import_store, open_to_read, open_tracker
@@ -66,7 +67,7 @@ def run(config: configs.MainConfig, tracker: Tracker | None = None) -> StudyResu
         plan = _plan(config)
         for line in describe_plan(plan, tracker or open_to_read()):
             say(line)
-        trainings = {plan.name(inputs): inputs for inputs in plan.strategies}
+        trainings = {plan.name(inputs): inputs for inputs in plan.at_largest_size}
         at_once = config.workers * max(inputs.config.num_processes for inputs in plan.strategies)
         for line in describe_memory(trainings, plan.precision, config.device_memory_gb, at_once):
             say(line)
@@ -143,6 +144,7 @@ def _introduce(plan: StudyPlan, run_id: str) -> Iterator[str]:
     baselines = f"{'; ' if titles else ''}without an encoder: {', '.join(without)}" if without else ""
     yield f"Study {config.recipe}: {', '.join(titles)}{models}{baselines}{seeds}. Run {run_id}"
     yield from dict.fromkeys(note for inputs in plan.strategies for note in inputs.notes)
+    yield from describe_sizes(plan.config, plan.strategies)
     for strategy, reason in plan.unfit.items():
         yield f"Not run: {strategy}: {reason}"
     yield from (f"Note: {doubt}" for doubt in find_doubts(plan))
@@ -172,7 +174,9 @@ def _carry_out(
     outcomes = [_Outcome() for _ in plan.strategies]
     wanted: list[Wanted] = []
     rows: list[_Outcome] = []
-    for inputs, outcome in zip(plan.strategies, outcomes, strict=True):
+    # The most texts first: what frozen layers make of them serves the smaller sizes, too.
+    sizes, paired = plan.sizes, zip(plan.strategies, outcomes, strict=True)
+    for inputs, outcome in sorted(paired, key=lambda pair: -sizes.index(pair[0].config.train_size)):
         name, tags = plan.name(inputs), dict[str, str]()
         if plan.searches(inputs):
             try:
@@ -187,7 +191,8 @@ def _carry_out(
                 continue
         for training in plan.trainings(inputs):
             seed = f" (seed {training.config.seed})" if plan.config.seeds > 1 else ""
-            wanted.append(Wanted(training, name, seed, tags))
+            # What answers cost does not depend on how many texts a model was trained on.
+            wanted.append(Wanted(training, name, seed, tags, inputs.config.train_size == sizes[-1]))
             rows.append(outcome)
     failures = StudyLoop(plan, executor, tracker, study).run(wanted)
     for place, outcome in enumerate(rows):

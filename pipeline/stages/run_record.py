@@ -112,6 +112,7 @@ def log_data(inputs: TrainingInputs, logger: RunLogger, examples: int, losses: T
         {
             **overlap_metrics({"train/test": manifest.overlap["train/test"]}),
             "data/train_examples": examples,
+            "data/validation_examples": inputs.count("validation"),
             "data/rows_train": manifest.rows["train"],
             **({} if losses is None else losses.metrics()),
         }

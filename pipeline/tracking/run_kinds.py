@@ -150,6 +150,11 @@ def name_with_model(name: str, model: str) -> str:
     return f"{name}, {short_name(model)}" if model else name
 
 
+def name_with_size(name: str, size: int | str | None) -> str:
+    """What a row is called beside rows that were trained on other numbers of texts; None is all of them."""
+    return f"{name} on {size or 'all'} texts"
+
+
 def name_with_seed(run: Run) -> str:
     """What one of a row's runs is called; a model from elsewhere has no seed."""
     return f"{row_name(run)} (seed {run.params['seed']})" if "seed" in run.params else row_name(run)

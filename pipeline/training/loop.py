@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import interruption
-from pipeline.data.batching import Batch, Examples, cut_batch, load_batch, plan_epoch
+from pipeline.data.batching import Batch, Examples, cut_batch, load_batch
 from pipeline.errors import PipelineError
 from pipeline.failures import is_out_of_memory
 from pipeline.modeling.gradient_checkpointing import recomputed_layers
@@ -131,7 +131,7 @@ def _fit(plan: FitPlan, callback: Callback, accelerator: Any, distributed: Distr
         plan.parameters.enter_phase(plan.model, phase)
         inputs = _within_memory(plan, progress, partial(inputs_by_phase.of, phase, progress))
         flops = FlopCounter.of(plan.encoder, plan.parameters, phase, inputs.uses_cache, plan.trims_last_layer)
-        batches = plan_epoch(plan.train.lengths, plan.config.batch_size, seeds.order, epoch)
+        batches = plan.batches(seeds.order, epoch)
         wrapped = distributed.wrap(model, phase)
         wrapped.train()
         for indices in batches[position:]:

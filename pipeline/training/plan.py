@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from pipeline.config import FitConfig
+from pipeline.data.batching import plan_epoch
 from pipeline.data.pair_tokenization import TextPairs
 from pipeline.data.tokenization import TokenTable
 from pipeline.errors import PipelineError, TrainingError
@@ -23,6 +24,8 @@ from pipeline.training.checkpoints import CheckpointFolder
 from pipeline.training.precision import Precision, peak_flops_per_second
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import nn
 
     from pipeline.objectives.loss import Loss
@@ -256,9 +259,19 @@ class FitPlan:
         return self.micro_batch(pieces) * int(self.train.lengths.max())
 
     @property
+    def examples_per_epoch(self) -> int:
+        """Texts, pieces of them, or pairs, in an epoch; those that are passed over again count again."""
+        once, texts = len(self.train.lengths), len(self.train if self.labelled is None else self.labelled)
+        return math.ceil(once * max(texts, self.config.epoch_size or 0) / texts)
+
+    @property
     def steps_per_epoch(self) -> int:
-        """Optimizer steps in one pass over the training data."""
-        return math.ceil(len(self.train.lengths) / self.config.batch_size)
+        """Optimizer steps in an epoch."""
+        return math.ceil(self.examples_per_epoch / self.config.batch_size)
+
+    def batches(self, order_seed: int, epoch: int) -> list[NDArray[np.int64]]:
+        """Indices of each batch of an epoch."""
+        return plan_epoch(self.train.lengths, self.config.batch_size, order_seed, epoch, examples=self.examples_per_epoch)
 
     @property
     def total_steps(self) -> int:

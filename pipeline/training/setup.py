@@ -15,6 +15,7 @@ from pipeline.code_version import code_version
 from pipeline.config.fields import Pooling
 from pipeline.config.identity import identify
 from pipeline.config.search_ranges import Range
+from pipeline.config.train_sizes import refuse_idle_sizes
 from pipeline.data.batching import TokenExamples, load_batch
 from pipeline.data.columns import LABEL
 from pipeline.data.long_texts import WINDOWS, LongTextReading
@@ -105,14 +106,17 @@ class EncoderInputs(TrainingInputs):
 
     @cached_property
     def _inputs_per_epoch(self) -> int:
-        """Training texts, or the pieces in which they are read, or pairs of either."""
+        """Training texts, or the pieces in which they are read, or pairs of either, as often as an epoch has them."""
+        texts = self.examples_per_epoch
         if self.config.long_texts == WINDOWS:
             table = self.tokens("train", load_tokenizer(self.address))
-            return len(draw_pairs(self.strategy, table.piece_labels, self.config) if self.strategy.contrasts else table.lengths)
-        if not self.strategy.contrasts:
-            return len(self.sample("train"))
-        labels = self.prepared.read("train")[LABEL].to_numpy()[self.sample("train")]
-        return len(draw_pairs(self.strategy, self.objective.task.targets(labels), self.config))
+            once = len(draw_pairs(self.strategy, table.piece_labels, self.config) if self.strategy.contrasts else table.lengths)
+        elif self.strategy.contrasts:
+            labels = self.prepared.read("train")[LABEL].to_numpy()[self.sample("train")]
+            once = len(draw_pairs(self.strategy, self.objective.task.targets(labels), self.config))
+        else:
+            return texts
+        return math.ceil(once * texts / self.count("train"))
 
     def max_length(self, tokenizer: Any) -> int:
         """Longest input in tokens."""
@@ -236,10 +240,12 @@ def find_inputs(config: configs.TrainConfig) -> TrainingInputs:
     Raises:
         InputError: Model, data or strategy cannot be used; nothing was begun.
     """
+    refuse_idle_sizes(config)
     baseline = _find_baseline(config)
     inputs = find_baseline_inputs(config, baseline) if baseline else _find_encoder_inputs(config)
-    if not len(inputs.sample("train")):
+    if not inputs.count("train"):
         raise ConfigError(f"--dataset {config.dataset}: no training example is left.")
+    inputs.check_size()
     return inputs
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.config import FitConfig
 from pipeline.config.fields import as_dict
-from pipeline.data.batching import load_batch, plan_epoch
+from pipeline.data.batching import load_batch
 from pipeline.errors import TrainingError
 from pipeline.modeling.encoder import EncoderSpec
 from pipeline.strategies.base import Strategy
@@ -223,7 +223,7 @@ class _Group:
         torch.manual_seed(self._seeds.dropout)
         epoch = 0
         while self._active:
-            for indices in plan_epoch(self._plan.train.lengths, self._plan.config.batch_size, self._seeds.order, epoch):
+            for indices in self._plan.batches(self._seeds.order, epoch):
                 if self._active:
                     self._step(indices)
             epoch += 1

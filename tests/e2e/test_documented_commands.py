@@ -31,6 +31,7 @@ LONG = [
     "python -m pipeline main --strategies full,lora,head_only --seeds 3 --workers 3",
     "python -m pipeline main --models minilm,./my-encoder --strategies full,lora --seeds 2",
     "python -m pipeline main --recipe encoders --models minilm,./my-encoder",
+    "python -m pipeline main --strategies tfidf,head_only,lora,full --train-sizes 32,128,512,2048 --seeds 3",
     "python -m pipeline main --model my-encoder --strategies full,head_only,bitfit",
     "python -m pipeline main --recipe layerwise --model minilm --dataset rotten_tomatoes "
     "--strategies full,freeze_6,three_rates --early-stopping-patience 2",

@@ -78,7 +78,7 @@ def test_entries_of_one_strategy_stand_in_one_table_under_their_names(workspace)
     results = Path("layers/results")
     assert {path.name for path in results.glob("*_test_outputs.csv")} == {f"{entry}_test_outputs.csv" for entry in chosen}
     assert {path.name for path in Path("layers/models").iterdir()} == set(chosen)
-    assert (results / "learning_curves.png").stat().st_size > 5000
+    assert (results / "training_curves.png").stat().st_size > 5000
     summary = pd.read_csv(results / "model_summary.csv")
     assert set(summary["strategy"]) == {"freeze_bottom", "discriminative"}
     again = compare.run(CompareConfig(study=result.run_id))

@@ -163,7 +163,7 @@ def test_the_work_of_a_run_that_the_store_does_not_know_goes_on_in_a_new_one(wor
 
     workspace.client.delete_run(old.run_id)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pipeline.training.loop.plan_epoch", lambda *arguments: pytest.fail("trained again"))
+        patch.setattr("pipeline.training.plan.plan_epoch", lambda *arguments: pytest.fail("trained again"))
         new = workspace.tracker.get(workspace.train(**options))
     assert (new.status, new.tags["resumes"]) == ("FINISHED", old.run_id)
     for name, recorded in records.items():

@@ -136,7 +136,7 @@ def test_of_scores_there_is_no_second_data_set_and_no_interval(workspace, traine
     compare.run(CompareConfig(run_ids=tuple(trained.values()), export_dir=str(tmp_path)))
     assert "Tests and groups are of classes" in capsys.readouterr().out
     written = {path.name for path in (tmp_path / "results").iterdir()}
-    assert {"report.html", "learning_curves.png", "spearman.png"} <= written
+    assert {"report.html", "training_curves.png", "spearman.png"} <= written
     assert not {"comparisons.csv", "hardest_examples.csv", "pareto.csv"} & written
     assert "Tests and groups are of classes" in (tmp_path / "results" / "report.html").read_text()
 

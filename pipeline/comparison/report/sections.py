@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pipeline.comparison.conclusions.caveats import find_verdict, list_caveats
+from pipeline.comparison.conclusions.caveats import describe_seeds, find_verdict, list_caveats
 from pipeline.comparison.conclusions.headline import Headline, write_headline
+from pipeline.comparison.conclusions.labels_needed import describe_forecast, describe_labels_needed
 from pipeline.comparison.data_audit import say_overlap
 from pipeline.comparison.report import tables
 from pipeline.comparison.report.blocks import Block, BulletList, Charts, Code, Collapsible, Conclusion, Paragraph, Section
-from pipeline.comparison.report.svg_charts import draw_calibration, draw_costs, draw_learning
+from pipeline.comparison.report.charts import draw_calibration, draw_costs, draw_learning_curve, draw_training
 from pipeline.comparison.report.tables import ReportData
 from pipeline.comparison.row_names import group_runs
 from pipeline.comparison.selection import list_inequalities
@@ -27,11 +28,13 @@ def headline(content: ReportData) -> Headline:
 
 def list_sections(content: ReportData) -> list[Section]:
     """The report below its headline."""
+    results = f"Results of {content.curve.sizes[-1].texts:,} labelled texts" if content.curve else "Results"
     sections = {
-        "Results": _results(content),
+        "How many labels": _labels_needed(content),
+        results: _results(content),
         "What quality costs": _trade_offs(content),
         "Where it is right and how sure it is": _breakdown(content),
-        "Learning curves": _learning_curves(content),
+        "Training curves": _training_curves(content),
         "Every pair": _pairs(content),
         "Confusion matrices": _confusions(content),
         "Hardest examples": _hardest(content),
@@ -40,6 +43,27 @@ def list_sections(content: ReportData) -> list[Section]:
     }
     titled = ((title, list(blocks)) for title, blocks in sections.items())
     return [Section(title, blocks) for title, blocks in titled if blocks]
+
+
+def _labels_needed(content: ReportData) -> Iterator[Block]:
+    """Scores by number of labelled texts, what follows from them, and each size's table and verdict."""
+    curve = content.curve
+    if curve is None:
+        return
+    yield Conclusion(list(describe_labels_needed(curve)))
+    if any(row.score for size in curve.sizes for row in size.statistics.rows):
+        yield Charts([draw_learning_curve(curve)], "learning_curve")
+        yield Paragraph(
+            "Bars are 95 % intervals over test texts, seeds and the texts that each seed was trained on. Lines only guide the "
+            "eye: nothing was measured between two sizes. A hollow mark is a forecast."
+        )
+    yield tables.learning_curve(curve)
+    yield BulletList([describe_forecast(found, curve) for found in curve.forecasts])
+    for size in curve.sizes[:-1]:
+        verdict = find_verdict(size.table, size.selection, size.statistics).sentences
+        caveats = BulletList(list(describe_seeds(size.selection)))
+        shown: list[Block] = [tables.results_of(size.table, size.statistics), Conclusion(verdict), caveats]
+        yield Collapsible(f"Results of {size.texts:,} labelled texts", shown)
 
 
 def _results(content: ReportData) -> Iterator[Block]:
@@ -80,10 +104,10 @@ def _breakdown(content: ReportData) -> Iterator[Block]:
     yield charts if len(charts.charts) <= _OPEN_CHARTS else Collapsible(f"Reliability, {len(charts.charts)} charts", [charts])
 
 
-def _learning_curves(content: ReportData) -> Iterator[Block]:
+def _training_curves(content: ReportData) -> Iterator[Block]:
     """Validation scores and loss by epoch."""
     if content.curves:
-        yield Charts(draw_learning(content), "learning_curves")
+        yield Charts(draw_training(content), "training_curves")
 
 
 def _pairs(content: ReportData) -> Iterator[Block]:

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from typing import TypeVar
 from unicodedata import east_asian_width
 
-from pipeline.comparison.pareto import Cost, Point, by_setting
 from pipeline.comparison.plots import color_number, dash_number, shape_of
-from pipeline.comparison.report.blocks import Chart
-from pipeline.comparison.report.tables import ReportData
 
 _LEFT, _RIGHT, _TOP, _BOTTOM = 62, 18, 14, 46
 _LETTER = 6.2  # width of a name's letter, about
@@ -127,6 +124,30 @@ def draw_lines(lines: Sequence[Line], x_title: str, y_title: str, label: str) ->
         vertical = _Axis.over(ys, *area.up, area.ticks)
         body = "".join(_draw_line(line, _say_points(line, x_title, y_title), horizontal, vertical) for line in lines)
         return _svg(area, _frame(area, horizontal, vertical, x_title, y_title) + body, label)
+
+    return draw(_WIDE) + draw(_NARROW)
+
+
+def draw_measured(series: Sequence[Sequence[Mark]], at: Sequence[float], x_title: str, y_title: str, label: str) -> str:
+    """Points with error bars, those of a row joined by a line that says nothing between them; marked at the measured values.
+
+    Args:
+        series: The points of each row.
+        at: Where all of them lie, on a logarithmic axis.
+    """
+    marks = [mark for points in series for mark in points]
+    ys = [value for mark in _that_set_axes(marks) for value in (mark.y_low, mark.y_high)]
+
+    def draw(area: _Area) -> str:
+        across = _Axis.over([*at, *(mark.x for mark in marks)], *area.across, area.ticks, logarithmic=True)
+        horizontal, vertical = replace(across, ticks=list(at)), _Axis.over(ys, *area.up, area.ticks)
+        body = ""
+        for points in series:
+            path = " ".join(f"{horizontal.place(mark.x)},{vertical.place(mark.y)}" for mark in points if not mark.hollow)
+            dots = "".join(_draw_mark(mark, None, horizontal, vertical) for mark in points)
+            row = points[0].row
+            body += f'<g class="series {_color(row)}" data-series="{row}"><polyline points="{path}"/>{dots}</g>'
+        return _svg(area, _frame(area, horizontal, vertical, f"{x_title} (log scale)", y_title) + body, label)
 
     return draw(_WIDE) + draw(_NARROW)
 
@@ -327,70 +348,3 @@ def _short(value: float) -> str:
             scale = 1e3 if unit == "k" else size
             return f"{value / scale:.3g}{unit}"
     return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
-
-
-def draw_costs(content: ReportData) -> list[Chart]:
-    """Quality against each cost, a chart per cost and setting."""
-    return [
-        Chart(_draw_cost(cost, points, content, setting), f"{cost.title}{f'; {setting}' if setting else ''}")
-        for cost, mine in content.points.items()
-        for setting, points in by_setting(mine).items()
-    ]
-
-
-def draw_learning(content: ReportData) -> list[Chart]:
-    """Validation scores and loss by epoch, a chart each."""
-    charts, names, rows = [], content.names, content.statistics.rows
-    for metric in content.curves[0].points:
-        lines = [
-            Line(row := names.index(curve.name), curve.name, list(curve.points[metric].items()), rows[row].learned_nothing)
-            for curve in content.curves
-            if curve.points.get(metric)
-        ]
-        title = f"validation {metric}"
-        chart = draw_lines(lines, "epochs", title, f"{title} by epoch, a line a row")
-        charts.append(Chart(chart + legend(lines), title))
-    return charts
-
-
-def draw_calibration(content: ReportData) -> list[Chart]:
-    """Accuracy against confidence, a chart a row."""
-    certainty = content.breakdown.certainty.set_index("row")["ece"]
-    charts = []
-    for name, table in content.breakdown.reliability.groupby("row", sort=False):
-        bins = [Bin(*values) for values in table[["confidence", "accuracy", "texts"]].itertuples(index=False)]
-        of_sets = content.recorded.of_sets
-        label = f"{name}: {'share that is true against probability' if of_sets else 'accuracy against confidence'}"
-        number = content.names.index(str(name))
-        error = f"ECE {certainty[name]:.3f}{', did not learn' if number in content.statistics.apart else ''}"
-        charts.append(Chart(draw_reliability(bins, number, label, of_sets), f"{name}, {error}"))
-    return charts
-
-
-def _draw_cost(cost: Cost, points: Sequence[Point], content: ReportData, setting: str) -> str:
-    names, rows = content.names, content.statistics.rows
-    marks = [
-        Mark(
-            row=point.row,
-            name=names[point.row],
-            x=point.cost.value,
-            y=point.score.value,
-            x_low=point.cost.low,
-            x_high=point.cost.high,
-            y_low=point.score.low,
-            y_high=point.score.high,
-            note="did not learn" if rows[point.row].learned_nothing else _describe_rank(point, names),
-            hollow=bool(point.dominated_by),
-            apart=rows[point.row].learned_nothing,
-        )
-        for point in points
-    ]
-    metric = content.statistics.metric
-    label = f"{metric.label} against {cost.title}{f' ({setting})' if setting else ''}, a mark a row"
-    return draw_scatter(marks, cost.title, f"test {metric.directed_title}", label) + legend(marks)
-
-
-def _describe_rank(point: Point, names: Sequence[str]) -> str:
-    if point.dominated_by:
-        return f"dominated by {', '.join(names[row] for row in point.dominated_by)}"
-    return "on the front" if point.on_front else ""

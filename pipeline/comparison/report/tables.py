@@ -17,15 +17,16 @@ from pipeline.comparison.breakdown import Breakdown
 from pipeline.comparison.comparability import TRANSFERRED, worst_column
 from pipeline.comparison.conclusions.phrases import Unit
 from pipeline.comparison.conclusions.wording import wording
-from pipeline.comparison.curves import Curve
 from pipeline.comparison.data_audit import OVERLAP, DataAudit
+from pipeline.comparison.learning_curve.curve import LearningCurve
 from pipeline.comparison.pair_tests import PairTest
 from pipeline.comparison.pareto import Cost, Point
 from pipeline.comparison.predictions import RecordedPredictions, read_record
 from pipeline.comparison.report.blocks import Cell, Table
 from pipeline.comparison.selection import Selection
-from pipeline.comparison.statistics import Statistics
-from pipeline.comparison.table import Column, shown_columns
+from pipeline.comparison.statistics import RowStatistics, Statistics
+from pipeline.comparison.table import Column, show_group, shown_columns
+from pipeline.comparison.training_curves import Curve
 from pipeline.data.overlap.pairs import PAIR_KINDS
 from pipeline.data.overlap.texts import KINDS
 from pipeline.evaluation.metric import Metric, list_metrics
@@ -81,6 +82,8 @@ class ReportData:
     provenance: Sequence[Provenance]
     breakdown: Breakdown
     audit: DataAudit
+    curve: LearningCurve | None = None
+    """Of rows of several numbers of labelled texts; all else is of the largest."""
 
     @property
     def names(self) -> list[str]:
@@ -106,21 +109,26 @@ def read_provenance(runs: Sequence[Run], store: RunStore) -> list[Provenance]:
 
 
 def results(content: ReportData) -> Table:
-    """The results table: names, scores, costs, and then settings and whatever else there is."""
-    columns = {column.name: column for column in shown_columns(content.table)}
-    if content.table["strategy"].tolist() == content.names:
+    """The results table."""
+    return results_of(content.table, content.statistics)
+
+
+def results_of(table: pd.DataFrame, statistics: Statistics) -> Table:
+    """A results table: names, scores, costs, and then settings and whatever else there is."""
+    columns, names = {column.name: column for column in shown_columns(table)}, [row.name for row in statistics.rows]
+    if table["strategy"].tolist() == names:
         del columns["strategy"]
     columns.pop("entry", None)  # the name holds it
-    if "ece" in content.table:
-        columns["ece"] = Column("ece", "ECE", [_figure(value, ".3f") for value in content.table["ece"]], is_text=False)
-    order = [name for name in (*_scores(content.statistics.metric), *_COSTS) if name in columns]
+    if "ece" in table:
+        columns["ece"] = Column("ece", "ECE", [_figure(value, ".3f") for value in table["ece"]], is_text=False)
+    order = [name for name in (*_scores(statistics.metric), *_COSTS) if name in columns]
     order += [name for name in columns if name not in order]
-    values = {name: _sort_values(columns[name], content.table[name]) for name in order}
+    values = {name: _sort_values(columns[name], table[name]) for name in order}
     if "ece" in values:
-        values["ece"] = _last_if_apart(content, values["ece"])
+        values["ece"] = _last_if_apart(statistics, values["ece"])
     rows = [
         [Cell(name), *(Cell(columns[column].cells[row], values[column][row]) for column in order)]
-        for row, name in enumerate(content.names)
+        for row, name in enumerate(names)
     ]
     headings = ["name", *(columns[name].heading for name in order)]
     return Table("Test scores and costs", headings, rows, named=True)
@@ -133,9 +141,29 @@ def _scores(ranks: Metric) -> Iterator[str]:
     yield from ("ece", *(f"transfer_{metric.name}" for metric in TRANSFERRED))
 
 
-def _last_if_apart(content: ReportData, errors: Sequence[float | None]) -> list[float | None]:
+def _last_if_apart(statistics: Statistics, errors: Sequence[float | None]) -> list[float | None]:
     """What calibration errors sort by: whoever answers all texts alike is easily as right as it says, and stands behind all."""
-    return [math.nan if row.learned_nothing else error for row, error in zip(content.statistics.rows, errors, strict=True)]
+    return [math.nan if row.learned_nothing else error for row, error in zip(statistics.rows, errors, strict=True)]
+
+
+def learning_curve(curve: LearningCurve) -> Table:
+    """The score of every row at every size, with its interval and its group among the rows of that size."""
+    by_row = {name: {size.label: (row, line) for size, row, line in curve.points(name)} for name in curve.names}
+    headings = ["name", *(f"{size.texts:,}" for size in curve.sizes)]
+    rows = [
+        [Cell(name), *(_curve_cell(curve.metric, by_row[name].get(size.label)) for size in curve.sizes)] for name in curve.names
+    ]
+    caption = f"{curve.metric.title} by labelled texts, with its 95 % interval; letters compare within a column"
+    return Table(caption, headings, rows, named=True)
+
+
+def _curve_cell(metric: Metric, point: tuple[RowStatistics, Mapping[str, Any]] | None) -> Cell:
+    if point is None:
+        return Cell("", math.nan)
+    row, line = point
+    value, score = float(line[metric.name]), row.score
+    interval = f" ({score.low:.3f} to {score.high:.3f})" if score else ""
+    return Cell(f"{value:.3f}{interval} {show_group(row.group, row.group_mark)}".rstrip(), value)
 
 
 def _sort_values(column: Column, cells: pd.Series) -> Sequence[float | None]:

@@ -15,22 +15,30 @@ from numpy.typing import NDArray
 Ints = NDArray[np.integer]
 
 
-def stratify(matrix: NDArray[np.bool_], amounts: Sequence[int], seed: int, groups: Ints | None = None) -> NDArray[np.int8]:
+def stratify(
+    matrix: NDArray[np.bool_],
+    amounts: Sequence[int],
+    seed: int | Sequence[int],
+    groups: Ints | None = None,
+    needs_each: bool = True,
+) -> NDArray[np.int8]:
     """The part of each row, numbered from 0; of single rows the parts have just the amounts that are asked for.
 
-    Every part gets a row of each label first, the rarest label first. Groups are dealt out from the largest down.
+    Where every part needs each label, it gets a row of each first, the rarest label first. Groups are dealt out from the
+    largest down.
 
     Args:
         matrix: Which row has which label; shape [rows, labels].
         amounts: Rows wanted for each part; they sum to `rows`.
         groups: A number a row; rows with the same one stay together.
+        needs_each: Whether every part must have each label.
 
     Returns:
-        Shape [rows]; -1 for every row if there is a label of which not every part can have one.
+        Shape [rows]; -1 for every row if every part must have each label, and there is one of which not every part can.
     """
     owner = np.arange(len(matrix)) if groups is None else np.unique(groups, return_inverse=True)[1]
     parts = _Parts(owner, matrix, amounts, np.random.default_rng(seed))
-    if not parts.give_each_label():
+    if needs_each and not parts.give_each_label():
         return np.full(len(matrix), -1, np.int8)
     parts.deal_out()
     return np.array(parts.part, np.int8)[owner]

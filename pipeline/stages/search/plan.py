@@ -95,7 +95,7 @@ class SearchPlan:
 
     def examples_of(self, candidate: configs.TrainConfig) -> int:
         """Training examples that a trial sees, repetitions counted, if it is not ended early."""
-        return len(self.inputs.sample("train")) * candidate.epochs
+        return self.inputs.examples_per_epoch * candidate.epochs
 
 
 def search_config(study: configs.MainConfig, plan: configs.TrainConfig) -> configs.TuneConfig:

@@ -18,6 +18,7 @@ from pipeline.stages.resume_training import find_interrupted
 from pipeline.stages.search.plan import SearchPlan, plan_search, search_config
 from pipeline.stages.study.plan import StudyPlan
 from pipeline.stages.study.resume import find_finished
+from pipeline.stages.study.sizes import describe_sizes
 from pipeline.tracking.provenance import hardware
 from pipeline.tracking.run_kinds import count_at_once, was_trained_here
 from pipeline.tracking.runs import Run, RunStore
@@ -83,9 +84,9 @@ def expected_seconds(past: Sequence[Run], inputs: TrainingInputs, precision: Pre
     alike = [run for run in past if _is_alike(run, inputs, precision, workers)]
     if not alike:
         return None
-    rows = len(inputs.sample("train")) + len(inputs.sample("validation"))
-    examples = len(inputs.sample("train")) * inputs.config.epochs
-    evaluated = len(inputs.sample("validation")) * _evaluations(
+    rows = inputs.count("train") + inputs.count("validation")
+    examples = inputs.examples_per_epoch * inputs.config.epochs
+    evaluated = inputs.count("validation") * _evaluations(
         inputs.config.epochs, inputs.config.eval_steps, examples / inputs.config.batch_size
     )
     runs = [_read(run, inputs) for run in alike]
@@ -129,7 +130,8 @@ def _read(run: Run, inputs: TrainingInputs) -> _Past:
     examples = steps_seconds * speed
     epochs, batch_size = (int(run.params.get(name) or 1) for name in ("epochs", "batch_size"))
     limit, eval_steps = (int(value) if (value := run.params.get(name)) else None for name in ("max_eval_samples", "eval_steps"))
-    validation = min(inputs.prepared.manifest.rows["validation"], limit or sys.maxsize)
+    there = min(inputs.prepared.manifest.rows["validation"], limit or sys.maxsize)
+    validation = int(run.metrics.get("data/validation_examples", there))
     evaluated = validation * _evaluations(epochs, eval_steps, examples / batch_size)
     cache_seconds = run.metrics.get("cost/cache_seconds", 0.0)
     spent = cache_seconds if run.tags.get(Tag.FROZEN_PREFIX_CACHE) == "built" else 0.0
@@ -193,6 +195,7 @@ def describe_plan(plan: StudyPlan, store: RunStore) -> Iterator[str]:
     yield f"Plan of study {plan.config.recipe}, precision {plan.precision}:"
     rows = [(line.strategy, line.arguments, line.seed, line.what, _describe_time(line)) for line in lines]
     yield from tabulate(rows, ["strategy", "arguments", "seed", "what", "time"], disable_numparse=True).splitlines()
+    yield from describe_sizes(plan.config, plan.strategies)
     for strategy, reason in plan.unfit.items():
         yield f"Not run: {strategy}: {reason}"
     yield from plan.made_fair

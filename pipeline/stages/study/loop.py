@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
@@ -35,6 +36,8 @@ class Wanted:
     """Which of the row's trainings it is, as ` (seed 43)`; empty where there is one."""
     tuned: Mapping[str, str]
     """Tags of the search that chose its settings."""
+    times_answers: bool = True
+    """Whether its test measures what answers cost, if tests do."""
 
     @property
     def label(self) -> str:
@@ -53,6 +56,7 @@ class StudyLoop:
         self._plan, self._executor, self._tracker, self._study = plan, executor, tracker, study
         options = describe_fields(configs.MeasuringConfig).keys() - {"explicit"}
         self._test = configs.EvaluateConfig(**{name: value for name, value in as_dict(plan.config).items() if name in options})
+        self._scores_alone = dataclasses.replace(self._test, latency_seconds=0.0)
         self._running: dict[int, TrainingTask | EvaluationTask] = {}
         """Place among the wanted -> what of it is at work."""
         self._failures: dict[int, str] = {}
@@ -107,7 +111,8 @@ class StudyLoop:
             Tag.WORKERS: str(self._executor.workers),
         }
         lock = lock_of(inputs).absolute()
-        task = TrainingTask(place, want.label, inputs.config, self._study.run_id, want.tuned, tags, lock, self._test)
+        test = self._test if want.times_answers else self._scores_alone
+        task = TrainingTask(place, want.label, inputs.config, self._study.run_id, want.tuned, tags, lock, test)
         if finished is None:
             return task
         if finished.parent_id != self._study.run_id:
@@ -117,8 +122,8 @@ class StudyLoop:
         what = "best trial" if is_trial(finished) else "run"
         say(f"{want.label}: reused, {what} {finished.run_id} did the same.")
         drop_left_behind(inputs, finished.run_id)
-        test = task.test_of(finished.run_id)
-        return None if evaluate.is_done(test.config, finished, self._tracker) else test
+        found = task.test_of(finished.run_id)
+        return None if evaluate.is_done(found.config, finished, self._tracker) else found
 
     def _end(self, outcome: Outcome, wanted: Sequence[Wanted]) -> None:
         """Note how a training and its test ended."""

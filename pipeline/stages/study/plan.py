@@ -26,10 +26,11 @@ from pipeline.stages.configure import configure_strategy, replace_options, resol
 from pipeline.stages.executor import check_executor, describe_executor
 from pipeline.stages.search.plan import plan_search, search_config
 from pipeline.stages.study.fair import make_fair
+from pipeline.stages.study.sizes import at_sizes
 from pipeline.strategies.base import list_strategies, strategy_options
 from pipeline.strategies.baseline import is_baseline
 from pipeline.tracking.provenance import cpu_name
-from pipeline.tracking.run_kinds import name_with_model, short_name
+from pipeline.tracking.run_kinds import name_with_model, name_with_size, short_name
 from pipeline.training.baselines.inputs import TrainingInputs
 from pipeline.training.baselines.training import refuse_idle_encoder_options
 from pipeline.training.precision import Precision, choose_precision
@@ -67,9 +68,20 @@ class StudyPlan:
         return digest([parts, identify(self.config), self.config.force])
 
     def name(self, inputs: TrainingInputs) -> str:
-        """What the rows of a strategy are called, with the model where there are several."""
+        """What the rows of a strategy are called, with the model and the number of texts where there are several."""
         title, several = inputs.config.title, len({each.config.model for each in self.strategies if each.config.model}) > 1
-        return name_with_model(title, inputs.config.model) if several else title
+        name = name_with_model(title, inputs.config.model) if several else title
+        return name_with_size(name, inputs.config.train_size) if len(self.sizes) > 1 else name
+
+    @property
+    def sizes(self) -> list[int | None]:
+        """On how many texts strategies are trained, ascending; None is all."""
+        return list(dict.fromkeys(inputs.config.train_size for inputs in self.strategies))
+
+    @property
+    def at_largest_size(self) -> list[TrainingInputs]:
+        """Of each strategy the training on most texts."""
+        return [inputs for inputs in self.strategies if inputs.config.train_size == self.sizes[-1]]
 
     def searches(self, inputs: TrainingInputs) -> bool:
         """Whether a strategy's settings are searched first; not where it has none."""
@@ -90,7 +102,8 @@ def plan_study(config: configs.MainConfig) -> StudyPlan:
     check_executor(config)
     precision = settle_precision(config.precision, config.cache_dir)
     fairness = make_fair([*map(resolve_strategy, _plan(config))], config.fair)
-    plans = [dataclasses.replace(plan, precision=precision) for plan in fairness.plans]
+    sized = at_sizes(config, fairness.plans)
+    plans = [dataclasses.replace(plan, precision=precision) for plan in sized]
     refuse_idle_pooling(config.explicit, [plan.objective for plan in plans])
     refuse_idle_overlap(config.explicit, [plan.long_texts for plan in plans])
     refuse_idle_model_labels(config.explicit, [(plan.objective, plan.head) for plan in plans])
@@ -249,7 +262,7 @@ def _check_ranking(config: configs.MainConfig, strategies: Sequence[TrainingInpu
     metric = choose_ranking(config.label_type, config.ranking_metric)
     without = [inputs.config.title for inputs in strategies if metric.name not in inputs.objective.task.metrics]
     refuse_without_probabilities(metric, list(dict.fromkeys(without)))
-    first, texts = strategies[0], len(strategies[0].sample("test"))
+    first, texts = strategies[0], strategies[0].count("test")
     refuse_long_sorting(metric, texts, len(first.prepared.manifest.classes), len(strategies) * config.seeds)
 
 
@@ -276,6 +289,7 @@ def find_doubts(plan: StudyPlan) -> list[str]:
     lines = list(plan.left_unfair)
     rates = {plan.strategy for plan in plans if "learning_rate" in strategy_options(plan.strategy)}
     without = [plan.title for plan in plans if plan.title not in recipe.strategies and plan.strategy not in rates]
+    without = list(dict.fromkeys(without))
     if without and recipe.strategies and not config.tune and "learning_rate" not in config.explicit:
         lines.append(
             f"Recipe {config.recipe} knows no learning rate for {', '.join(without)}: the default suits full tuning. "
@@ -287,9 +301,14 @@ def find_doubts(plan: StudyPlan) -> list[str]:
     if "models" in explicit:
         changed.append("model")
     other = dict.fromkeys("dataset" if name in configs.PART_FILES else name for name in changed)
-    if other and len(without) < len(plans) and not config.tune and "learning_rate" not in explicit:
+    if other and len(without) < len({each.title for each in plans}) and not config.tune and "learning_rate" not in explicit:
         lines.append(
             f"The learning rates of recipe {config.recipe} were chosen for another {' and '.join(other)}. "
             "For a fair comparison add --tune true."
+        )
+    if len(plan.sizes) > 1 and len(without) < len({each.title for each in plans}) and not config.tune:
+        lines.append(
+            "Learning rates are the same for every number of labelled texts; what suits many need not suit few. "
+            "For a fair comparison add --tune true, which searches them at each."
         )
     return lines

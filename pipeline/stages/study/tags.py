@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 
+from pipeline.comparison.learning_curve.curve import LearningCurve
 from pipeline.comparison.ranking import headline
 from pipeline.comparison.report.markdown import as_plain
 from pipeline.comparison.row_names import label_rows
@@ -138,6 +139,19 @@ def note_outcome(study: RunLogger, table: pd.DataFrame, verdict: Sequence[str], 
     if len(said) > _LONGEST_DESCRIPTION:
         said = said[:_LONGEST_DESCRIPTION].rpartition(" ")[0] + " ..."
     study.set_tags({DESCRIPTION: f"{said}\n\n{report}"})
+
+
+def note_curve(study: RunLogger, curve: LearningCurve) -> None:
+    """Write the scores by number of labelled texts onto the study's run: MLflow's UI draws them with these as steps."""
+    names = dict(zip(curve.names, metric_names(curve.names), strict=True))
+    metric = curve.metric.name
+    for size in curve.sizes:
+        figures: dict[str, float] = {}
+        for row, (_, line) in zip(size.statistics.rows, size.table.iterrows(), strict=True):
+            bounds = {"_low": row.score.low, "_high": row.score.high} if row.score else {}
+            scores = {"": float(line[metric]), **bounds}
+            figures |= {f"curve/{names[row.name]}/{metric}{ending}": value for ending, value in scores.items()}
+        study.log_metrics(figures, step=size.texts)
 
 
 def metric_names(rows: Sequence[str]) -> list[str]:

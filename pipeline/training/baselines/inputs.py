@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,8 +10,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pipeline.config import TrainConfig
 from pipeline.config.identity import identify
+from pipeline.data.columns import LABEL
 from pipeline.data.prepared import PreparedData
 from pipeline.data.splits import SplitName, choose_sample
+from pipeline.data.subsets import nested_subset
+from pipeline.errors import ConfigError
 from pipeline.hashing import digest
 from pipeline.objectives.base import Objective
 from pipeline.strategies.base import AnyStrategy
@@ -58,9 +62,57 @@ class TrainingInputs(ABC):
         return {**identify(self.config), **({"inferred": self.inferred} if self.inferred else {})}
 
     def sample(self, split: SplitName) -> NDArray[np.int64]:
-        """Indices of the split's rows that are used."""
-        limit = self.config.max_train_samples if split == "train" else self.config.max_eval_samples
-        return choose_sample(self.prepared.manifest.rows[split], limit, self.config.split_seed)
+        """Indices of the split's rows that are used, ascending."""
+        config, manifest = self.config, self.prepared.manifest
+        there = choose_sample(manifest.rows[split], self._limit(split), config.split_seed)
+        if (count := self.count(split)) == len(there):
+            return there
+        labels = self.prepared.read(split)[LABEL].iloc[there]
+        return there[nested_subset(labels, len(manifest.classes), count, [config.split_seed, config.seed])]
+
+    def count(self, split: SplitName) -> int:
+        """How many of the split's rows are used."""
+        config, there = self.config, self._available(split)
+        if split == "test" or config.train_size is None:
+            return there
+        if split == "train":
+            return min(config.train_size, there)
+        if config.validation_size == "full":
+            return there
+        share = config.train_size / self._available("train")
+        return min(there, max(round(there * share), self._present(split)))
+
+    @property
+    def examples_per_epoch(self) -> int:
+        """Training examples, those that are passed over again in an epoch counted again."""
+        return max(self.count("train"), self.config.epoch_size or 0)
+
+    def check_size(self) -> None:
+        """Refuse a `--train-size` that the data do not have, or that is too small for their classes.
+
+        Raises:
+            ConfigError: As said.
+        """
+        size, there, present = self.config.train_size, self._available("train"), self._present("train")
+        bounded = " that --max-train-samples leaves" if there < self.prepared.manifest.rows["train"] else ""
+        if size is not None and size > there:
+            raise ConfigError(
+                f"--train-size {size}: is more than the {there:,} training texts{bounded}. Lower it; all takes every one."
+            )
+        if size is not None and size < present:
+            what = "labels" if self.prepared.manifest.multi else "classes"
+            raise ConfigError(f"--train-size {size}: is too small to have a text of each of the {present} {what}. Raise it.")
+
+    def _available(self, split: SplitName) -> int:
+        """Rows of the split from which those are drawn that are used."""
+        return min(self.prepared.manifest.rows[split], self._limit(split) or sys.maxsize)
+
+    def _limit(self, split: SplitName) -> int | None:
+        return self.config.max_train_samples if split == "train" else self.config.max_eval_samples
+
+    def _present(self, split: SplitName) -> int:
+        """How many classes or labels stand in the split; of scores there are none."""
+        return sum(count > 0 for count in self.prepared.manifest.rows_by_class[split])
 
     @property
     @abstractmethod

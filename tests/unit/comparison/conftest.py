@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 
 from pipeline.comparison.breakdown import break_down, hardest_examples
-from pipeline.comparison.curves import Curve
 from pipeline.comparison.data_audit import DataAudit, find_overlap
 from pipeline.comparison.pareto import find_points
 from pipeline.comparison.predictions import RecordedPredictions
@@ -13,6 +12,7 @@ from pipeline.comparison.report.tables import Provenance, ReportData
 from pipeline.comparison.selection import Selection
 from pipeline.comparison.statistics import compute_statistics
 from pipeline.comparison.table import add_statistics, build_table
+from pipeline.comparison.training_curves import Curve
 from pipeline.config.identity import SEEDS
 from pipeline.hashing import digest
 from pipeline.tracking.runs import Run

@@ -9,12 +9,12 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from pipeline.comparison.curves import draw_curves
 from pipeline.comparison.pareto import draw_pareto
 from pipeline.comparison.plots import draw_all
 from pipeline.comparison.report.html import render_page
 from pipeline.comparison.report.markdown import render_markdown
 from pipeline.comparison.report.tables import ReportData
+from pipeline.comparison.training_curves import draw_curves
 from pipeline.data.plots import draw_token_lengths
 from pipeline.evaluation.plots import draw_confusion, draw_label_scores, draw_scores
 from pipeline.evaluation.testing.calibration import draw_reliability, reliability

@@ -17,7 +17,7 @@ MakeReportData = Callable[..., ReportData]
 def test_it_has_the_verdict_the_sections_and_the_remarks_of_the_page(content: ReportData) -> None:
     text, page = render_markdown(content, []), render_page(content)
     headings = re.findall(r"(?m)^## (.*)$", text)
-    assert headings == [heading for heading in re.findall("<h2>(.*?)</h2>", page) if heading != "Learning curves"]
+    assert headings == [heading for heading in re.findall("<h2>(.*?)</h2>", page) if heading != "Training curves"]
     for remark in list_caveats(content.table, content.selection, content.statistics):
         assert remark in text.replace("\\", "")
 
@@ -42,9 +42,9 @@ def test_everything_of_the_page_is_in_it(content: ReportData, line: str) -> None
 
 
 def test_pictures_stand_where_the_page_has_charts_and_others_at_the_end(content: ReportData) -> None:
-    text = render_markdown(content, ["f1", "trainable_share", "learning_curves", "pareto"])
+    text = render_markdown(content, ["f1", "trainable_share", "training_curves", "pareto"])
     assert text.index("## What quality costs") < text.index("![pareto](pareto.png)") < text.index("## Where it is")
-    assert "## Learning curves\n\n![learning curves](learning_curves.png)\n" in text
+    assert "## Training curves\n\n![training curves](training_curves.png)\n" in text
     assert text.endswith("## Pictures\n\n![f1](f1.png)\n![trainable share](trainable_share.png)\n")
 
 
@@ -53,7 +53,7 @@ def test_charts_without_a_picture_leave_no_heading(make_content: MakeReportData)
     assert "Reliability, 7 charts" in render_page(content)
     text = render_markdown(content, [])
     assert "Reliability" not in text
-    assert "Learning curves" not in text
+    assert "Training curves" not in text
 
 
 def test_what_comes_from_outside_is_read_as_it_stands(make_content: MakeReportData) -> None:

@@ -59,7 +59,7 @@ def check(text: str) -> Checker:
 def test_every_section_is_there_and_well_formed(content: ReportData) -> None:
     found = check(render_page(content))
     assert found.headings == [
-        *("Results", "What quality costs", "Where it is right and how sure it is", "Learning curves", "Every pair"),
+        *("Results", "What quality costs", "Where it is right and how sure it is", "Training curves", "Every pair"),
         *("Confusion matrices", "Hardest examples", "Data", "How this was made"),
     ]
 

@@ -1,8 +1,8 @@
 from collections.abc import Callable
 
 import pytest
-
 from pipeline.comparison.curves import draw_rates, read_rates
+
 from pipeline.comparison.table import build_table
 from pipeline.tracking.runs import Run
 from pipeline.tracking.tags import Tag

@@ -12,7 +12,6 @@ import pytest
 from pipeline.comparison.breakdown import break_down, hardest_examples
 from pipeline.comparison.conclusions.caveats import describe_statistics, list_caveats
 from pipeline.comparison.conclusions.verdict import reach_verdict
-from pipeline.comparison.curves import draw_curves, read_curves
 from pipeline.comparison.pareto import draw_pareto, find_points, tabulate_points
 from pipeline.comparison.plots import draw_all
 from pipeline.comparison.predictions import RecordedPredictions
@@ -21,6 +20,7 @@ from pipeline.comparison.report.tables import ReportData
 from pipeline.comparison.selection import Selection
 from pipeline.comparison.statistics import Statistics, compute_statistics
 from pipeline.comparison.table import add_statistics, build_table, render_table
+from pipeline.comparison.training_curves import draw_curves, read_curves
 from pipeline.evaluation.metric import Answers, measure
 from pipeline.tracking.runs import Run
 

@@ -28,6 +28,21 @@ def test_every_example_stands_in_an_epoch_once(
     assert [batch.tolist() for batch in again] == [batch.tolist() for batch in batches]
 
 
+@given(st.integers(1, 70), st.integers(1, 16), st.integers(0, 400))
+def test_few_examples_are_passed_over_again_as_often_as_each_other(count: int, batch_size: int, more: int) -> None:
+    lengths, examples = np.arange(1, count + 1), count + more
+    batches = plan_epoch(lengths, batch_size, 1, 0, examples=examples)
+    assert len(batches) == -(-examples // batch_size), "as many steps as so many examples take"
+    times = np.bincount(np.concatenate(batches), minlength=count)
+    assert times.sum() == examples
+    assert times.max() - times.min() <= 1
+    if batch_size <= count:
+        assert max(np.bincount(batch).max() for batch in batches) <= 2, "a batch is not of one example again and again"
+    if not more:
+        usual = plan_epoch(lengths, batch_size, 1, 0)
+        assert [batch.tolist() for batch in batches] == [batch.tolist() for batch in usual]
+
+
 def test_epochs_and_seeds_differ_in_batches_and_in_their_order() -> None:
     plans = [plan_epoch(SKEWED, 32, seed, epoch) for seed, epoch in ((0, 0), (0, 1), (1, 0))]
     assert len({tuple(np.concatenate(plan)) for plan in plans}) == 3

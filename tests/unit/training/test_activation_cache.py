@@ -3,13 +3,15 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
 import torch
 
 from pipeline.data.batching import plan_epoch
+from pipeline.data.tokenization import TokenTable
 from pipeline.strategies.base import Strategy, create_strategy
 from pipeline.strategies.freezing import Phase, everything, head, layers
-from pipeline.training.activation_cache import ActivationCache
+from pipeline.training.activation_cache import GIB, ActivationCache
 from pipeline.training.checkpoints import trained_state
 from pipeline.training.meters import FlopCounter
 from pipeline.training.seeding import Seeds
@@ -194,3 +196,39 @@ def test_what_does_not_fit_is_computed_for_every_batch(tiny, tmp_path) -> None:
     built = tiny.build(create_strategy("head_only", {}), tiny.folder(), config)
     result = tiny.fit(built, config, tmp_path / "run", rows=40, activation_cache=ActivationCache(tmp_path / "small", 10))
     assert result.cache == "unused"
+
+
+def test_states_of_many_texts_serve_some_of_them(tmp_path) -> None:
+    offsets = np.array([0, 3, 5, 9, 10, 14, 16])
+    table = TokenTable(np.arange(100, 116, dtype=np.int32), offsets, np.zeros(6, np.int64))
+    asked: list[int] = []
+
+    def build(part: TokenTable, identity: str = "base"):
+        def compute(indices):
+            asked.extend(indices.tolist())
+            longest = int(part.lengths[indices].max())
+            states = torch.zeros(len(indices), longest, 2)
+            for row, index in enumerate(indices):
+                tokens = torch.from_numpy(part.tokens(index).astype(np.float32))
+                states[row, : len(tokens)] = tokens[:, None]
+            return states
+
+        batches = [np.arange(len(part))]
+        states = ActivationCache(tmp_path, GIB).find_or_build(identity, part, part.lengths, batches, compute)
+        assert states is not None
+        return states
+
+    whole, some = build(table), table.subset(np.array([4, 1]))
+    assert not whole.found
+    asked.clear()
+    within = build(some)
+    assert within.found
+    assert not asked, "nothing is computed again"
+    assert within.build_seconds == pytest.approx(whole.build_seconds * 6 / 16)
+    states, lengths = within.read(np.array([1, 0]))
+    assert lengths.tolist() == [2, 4]
+    assert states[0, :2, 0].tolist() == [103, 104]
+    assert states[1, :, 1].tolist() == [110, 111, 112, 113]
+    assert not build(some, "another base").found
+    other = TokenTable(some.ids + 1, some.offsets, some.labels)
+    assert not build(other).found, "other texts"

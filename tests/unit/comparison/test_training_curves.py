@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.comparison.curves import draw_curves, read_curves
 from pipeline.comparison.table import build_table
+from pipeline.comparison.training_curves import draw_curves, read_curves
 from pipeline.tracking.runs import Run
 
 MakeRun = Callable[..., Run]

@@ -1,0 +1,1 @@
+"""Rows of several numbers of labelled texts: their curves, forecasts and pictures."""
