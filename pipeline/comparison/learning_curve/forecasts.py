@@ -47,10 +47,10 @@ def _forecast(curve: LearningCurve, name: str, runs: Sequence[Run], recorded: Re
 
 
 def _hold_out(sizes: Sequence[float]) -> int:
-    """How many sizes a forecast of the largest is made from to be held against it: those up to a quarter of it, if they do."""
+    """How many sizes a forecast of the largest is made from to be held against it: those up to a half of it, if they do."""
     fewest = power_law.FEWEST_SIZES - 1
-    quarter = sum(4 * size <= sizes[-1] for size in sizes)
-    return quarter if quarter >= fewest else len(sizes) - 1 if len(sizes) > fewest else 0
+    half = sum(2 * size <= sizes[-1] for size in sizes)
+    return half if half >= fewest else len(sizes) - 1 if len(sizes) > fewest else 0
 
 
 def _curve_of(
