@@ -97,7 +97,17 @@ def test_matrix_products_in_bf16_keep_less(foretell):
     assert foretell(precision="fp16")[0].at_peak == half.at_peak, "of the same size, though a CPU computes fp16 in fp32"
 
 
-@pytest.mark.parametrize("strategy", sorted(set(list_encoder_strategies()) - {"qlora"}))
+ALIKE = {"boft", "c3a", "delora", "eva", "fourierft", "gralora", "hra", "lokr", "lora_plus", "miss", "randlora", "road"}
+"""Adapters by peft, in whose steps nothing is found that others have not."""
+
+
+@pytest.mark.parametrize(
+    "strategy",
+    [
+        pytest.param(name, marks=pytest.mark.slow if name in ALIKE else ())
+        for name in sorted(set(list_encoder_strategies()) - {"qlora"})
+    ],
+)
 def test_every_strategy_is_forecast_and_the_same_each_time(foretell, strategy):
     memory, _ = foretell(strategy)
     assert memory == foretell(strategy)[0]
