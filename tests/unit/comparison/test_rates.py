@@ -1,7 +1,7 @@
 from collections.abc import Callable
 
 import pytest
-from pipeline.comparison.curves import draw_rates, read_rates
+from pipeline.comparison.training_curves import draw_rates, read_rates
 
 from pipeline.comparison.table import build_table
 from pipeline.tracking.runs import Run
