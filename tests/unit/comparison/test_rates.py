@@ -1,9 +1,9 @@
 from collections.abc import Callable
 
 import pytest
-from pipeline.comparison.training_curves import draw_rates, read_rates
 
 from pipeline.comparison.table import build_table
+from pipeline.comparison.training_curves import draw_rates, read_rates
 from pipeline.tracking.runs import Run
 from pipeline.tracking.tags import Tag
 
