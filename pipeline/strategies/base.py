@@ -295,7 +295,7 @@ def strategy_class(name: str) -> type[AnyStrategy]:
 
     Raises:
         ConfigError: There is no strategy of that name.
-        PluginError: The module does not define exactly one strategy, or an argument has the name of an option; a mistake of
+        PluginError: The module defines no strategy, or an argument has the name of an option; a mistake of
             whoever wrote it.
     """
     STRATEGIES.check(name)

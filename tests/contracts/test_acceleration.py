@@ -107,7 +107,7 @@ def model_by_hand(family, folder, name, dropout):
             peft.LoraConfig(
                 task_type="SEQ_CLS",
                 r=RANK,
-                lora_alpha=16,
+                lora_alpha=2 * RANK,
                 lora_dropout=0.0,
                 target_modules=linear,
                 modules_to_save=HEADS[family],

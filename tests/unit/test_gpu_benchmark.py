@@ -122,7 +122,8 @@ def test_every_strategy_is_given_the_epochs_that_it_needs(tmp_path) -> None:
     there = [name for name in list_encoder_strategies() if all(map(find_spec, create_strategy(name, {}).packages))]
     assert len(there) > 15
     for name in there:
-        config = workshop.config(Cell("bert-base", name, 32), 10)
+        fitting = {"strategy_args": {"block_size": 32}} if name == "c3a" else {}  # the tiny encoder is narrower than its blocks
+        config = workshop.config(Cell("bert-base", name, 32), 10, **fitting)
         find_inputs(resolve_strategy(config))
 
 
