@@ -38,6 +38,7 @@ _LATER = {
     "epoch_size": None,
     "train_sizes": (),
     "hold": "steps",
+    "fair": "no",
 }
 
 

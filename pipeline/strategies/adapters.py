@@ -181,6 +181,8 @@ def merge_into_base(model: Any) -> nn.Module:
             inner.set_submodule(name, module.get_base_layer())
         elif isinstance(module, ModulesToSaveWrapper):
             inner.set_submodule(name, module.modules_to_save[module.active_adapter])
+    if hasattr(inner, "peft_config"):  # peft notes on the model that it has adapters
+        del inner.peft_config
     return inner
 
 

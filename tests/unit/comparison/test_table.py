@@ -142,7 +142,7 @@ def test_arguments_are_a_column_where_some_run_has_them(make_run: MakeRun) -> No
 def test_only_arguments_that_differ_from_the_defaults_are_shown_and_all_are_kept(make_run: MakeRun) -> None:
     usual, other = '{"r": 8, "alpha": 16.0}', '{"r": 4, "alpha": 16.0}'
     table = build_table(
-        [make_run("lora", arguments=usual), make_run("lora", 0.7, arguments=other), make_run("gone", 0.6, other)]
+        [make_run("rslora", arguments=usual), make_run("rslora", 0.7, arguments=other), make_run("gone", 0.6, other)]
     )
     assert table["arguments"].tolist() == ["r=8,alpha=16.0", "r=4,alpha=16.0", "r=4,alpha=16.0"]
     assert table["changed_arguments"].tolist() == ["", "r=4", "r=4,alpha=16.0"], "defaults of an unknown strategy are unknown"

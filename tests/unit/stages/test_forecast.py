@@ -36,8 +36,8 @@ def planned(examples: int, epochs: int) -> Any:
         gradient_checkpointing=False,
     )
     prepared = SimpleNamespace(manifest=SimpleNamespace(rows={"validation": 0}))
-    rows = {"train": range(examples), "validation": range(0)}
-    inputs: Any = SimpleNamespace(config=config, base_sha256="b", sample=rows.get, prepared=prepared)
+    inputs: Any = SimpleNamespace(config=config, base_sha256="b", prepared=prepared, examples_per_epoch=examples)
+    inputs.count = {"train": examples, "validation": 0}.get
     inputs.computation, inputs.work = partial(EncoderInputs.computation, inputs), partial(EncoderInputs.work, inputs)
     return inputs
 
@@ -109,7 +109,7 @@ def test_from_fifty_steps_on_a_speed_holds() -> None:
 def test_evaluations_the_work_of_frozen_layers_and_the_test_are_counted_by_their_numbers() -> None:
     inputs = planned(800, 1)
     inputs.prepared.manifest.rows["validation"] = 400
-    inputs.sample = {"train": range(800), "validation": range(400)}.get
+    inputs.count = {"train": 800, "validation": 400}.get
     metrics = {"data/train_examples": 400, "cost/cache_seconds": 50}
     tags, params = {"frozen_prefix_cache": "built"}, {"max_eval_samples": "100", "epochs": "1"}
     # 40 s of steps at 10 examples a second, 50 s of caching 500 texts, 0.4 of a tenth of a second for each of 100: 6 s are left

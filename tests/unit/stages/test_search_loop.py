@@ -65,7 +65,7 @@ def searched(tmp_path, monkeypatch):
         config = TuneConfig(strategy="full", epochs=1, cache_dir=str(tmp_path), sampler=sampler)
         base = TrainConfig(strategy="full", epochs=1, cache_dir=str(tmp_path))
         space = Space({"learning_rate": rates, **more})
-        plan = Plan(config, base, space, budget, SimpleNamespace(sample=lambda split: range(EXAMPLES), code_version="code"))
+        plan = Plan(config, base, space, budget, SimpleNamespace(examples_per_epoch=EXAMPLES, code_version="code"))
         plan.folder.mkdir(parents=True)
         tracker = MemoryTracker()
         search = open_search(plan.address, space, "identity", sampler, 1, False)
