@@ -73,4 +73,5 @@ def test_a_model_is_on_the_disk_before_its_run_is_finished_and_only_then_its_che
     (finished,) = place(calls, "finished", "FINISHED")
     synced = place(calls, "sync", "fine_tuned/delta.safetensors")  # on its run, and on MLflow's page of models
     last = max(number for number, (what, path) in enumerate(calls) if what == "delete" and "/checkpoints/" in path)
-    assert len(synced) == 2 and max(synced) < finished < last
+    assert len(synced) == 2
+    assert max(synced) < finished < last
