@@ -45,7 +45,7 @@ def make_fair(plans: Sequence[configs.TrainConfig], fair: str) -> Fairness:
         settled = _share_targets(settled, notes)
     if fair in ("parameters", "both"):
         settled = _share_number(settled, notes, doubts)
-    return Fairness(settled, tuple(notes), tuple(doubts))
+    return Fairness(settled, tuple(notes), tuple(dict.fromkeys(doubts)))
 
 
 def _share_targets(plans: Sequence[configs.TrainConfig], notes: list[str]) -> list[configs.TrainConfig]:
@@ -104,7 +104,7 @@ def _share_number(plans: Sequence[configs.TrainConfig], notes: list[str], doubts
             )
     numbers = " and ".join(f"{number:,}" for number in dict.fromkeys(wanted.values()))
     if chosen:
-        notes.append(f"--fair: as many parameters train as of lora, {numbers}: {'; '.join(chosen)}.")
+        notes.append(f"--fair: as many parameters train as of lora, {numbers}: {'; '.join(dict.fromkeys(chosen))}.")
     if left:
         notes.append(f"--fair leaves {_names(left)} as they are: none of their arguments sets how many parameters train.")
     return settled

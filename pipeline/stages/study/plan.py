@@ -101,9 +101,8 @@ def plan_study(config: configs.MainConfig) -> StudyPlan:
     choose_ranking(config.label_type, config.ranking_metric)
     check_executor(config)
     precision = settle_precision(config.precision, config.cache_dir)
-    fairness = make_fair([*map(resolve_strategy, _plan(config))], config.fair)
-    sized = at_sizes(config, fairness.plans)
-    plans = [dataclasses.replace(plan, precision=precision) for plan in sized]
+    fairness = make_fair([*map(resolve_strategy, at_sizes(config, _plan(config)))], config.fair)
+    plans = [dataclasses.replace(plan, precision=precision) for plan in fairness.plans]
     refuse_idle_pooling(config.explicit, [plan.objective for plan in plans])
     refuse_idle_overlap(config.explicit, [plan.long_texts for plan in plans])
     refuse_idle_model_labels(config.explicit, [(plan.objective, plan.head) for plan in plans])
