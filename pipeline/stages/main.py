@@ -174,9 +174,8 @@ def _carry_out(
     outcomes = [_Outcome() for _ in plan.strategies]
     wanted: list[Wanted] = []
     rows: list[_Outcome] = []
-    # The most texts first: what frozen layers make of them serves the smaller sizes, too.
-    sizes, paired = plan.sizes, zip(plan.strategies, outcomes, strict=True)
-    for inputs, outcome in sorted(paired, key=lambda pair: -sizes.index(pair[0].config.train_size)):
+    sizes = plan.sizes
+    for inputs, outcome in zip(plan.strategies, outcomes, strict=True):
         name, tags = plan.name(inputs), dict[str, str]()
         if plan.searches(inputs):
             try:

@@ -1,4 +1,4 @@
-"""Activations of frozen layers on disk, computed once and shared by epochs, trials, seeds, and trainings on fewer texts.
+"""Activations of frozen layers on disk, computed once and shared by epochs, trials and seeds.
 
 An entry is a ragged table without padding, in the type in which the run computes. It is written beside and renamed, so it is
 there whole or not at all; processes that want the same entry wait for the first of them. When the folder would outgrow its
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import itertools
 import json
 import logging
 import os
@@ -46,8 +45,8 @@ if TYPE_CHECKING:
 
 
 GIB = 2**30
-_FORMAT = 4
-_STATES, _ABOUT, _ROWS, _WRITING = "states.bin", "about.json", "rows.npy", ".writing-"
+_FORMAT = 3
+_STATES, _ABOUT, _WRITING = "states.bin", "about.json", ".writing-"
 _LOG = logging.getLogger(__name__)
 
 Compute = Callable[[NDArray[np.int64]], "torch.Tensor"]
@@ -68,8 +67,6 @@ class HiddenStates:
     """What it cost to compute, whoever did."""
     found: bool
     """Whether it was there already."""
-    places: NDArray[np.int64] | None = None
-    """Which of the file's examples each one is, where they are part of another table; shape [examples]."""
 
     def read(self, indices: NDArray[np.int64]) -> tuple[torch.Tensor, NDArray[np.int64]]:
         """States of some examples, zero on padding, and their lengths: shapes [examples, longest, hidden] and [examples].
@@ -78,7 +75,6 @@ class HiddenStates:
         """
         import torch
 
-        indices = indices if self.places is None else self.places[indices]
         lengths = self.offsets[indices + 1] - self.offsets[indices]
         states = torch.zeros(len(indices), int(lengths.max()), self.width, dtype=self.dtype)
         row_bytes = self.width * self.dtype.itemsize
@@ -107,57 +103,32 @@ class ActivationCache:
     ) -> HiddenStates | None:
         """The hidden states of `table`, from disk or computed now; None if they do not fit into the bound, or onto the disk.
 
-        Those of a table that holds all its examples, and others, will do, too.
-
         Args:
             identity: All that decides the states beside the token ids: weights, layer, type.
             lengths: Hidden states to keep per example, from its first token on; shape [examples].
             batches: Indices of the examples to compute at once; every example once.
         """
-        kind, rows = digest([_FORMAT, identity])[:16], _hash_rows(table)
-        entry = self.folder / f"{kind}-{digest([rows.tolist(), int(lengths.sum())])[:16]}"
+        entry = self.folder / digest([_FORMAT, identity, _hash_tokens(table), int(lengths.sum())])[:16]
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with self._lock(entry.name).acquire():
                 self._remove_leftovers(but=entry.name)
                 states = _open(entry, offsets, found=True)
+                if states is None:
+                    shutil.rmtree(entry, ignore_errors=True)
+                    states = self._build(entry, offsets, batches, compute)
                 if states is not None:
                     os.utime(entry)
-                    return states
-                if within := self._find_within(kind, rows, lengths):
-                    return within
-                shutil.rmtree(entry, ignore_errors=True)
-                return self._build(entry, offsets, rows, batches, compute)
+                return states
         except OSError as error:
             _LOG.warning(
                 "Hidden states of frozen layers cannot be kept in %s (%s): they are computed anew.", self.folder, error
             )
             return None
 
-    def _find_within(self, kind: str, rows: NDArray[np.uint64], lengths: NDArray[np.int64]) -> HiddenStates | None:
-        """The states in an entry of the same kind that has all these examples; None where there is none."""
-        for entry in sorted(self.folder.glob(f"{kind}-*")):
-            if not is_sealed(entry) or find_damage(entry, (_ROWS,)):
-                continue
-            there, long = np.load(entry / _ROWS)
-            order = np.argsort(there, kind="stable")
-            places = order[np.minimum(np.searchsorted(there, rows, sorter=order), len(order) - 1)]
-            if np.array_equal(there[places], rows) and np.array_equal(long[places], lengths):
-                states = _open(entry, np.cumsum([0, *long.tolist()]), found=True)
-                if states is not None:
-                    os.utime(entry)
-                    share = float(lengths.sum() / states.offsets[-1])
-                    return replace(states, places=places, build_seconds=share * states.build_seconds)
-        return None
-
     def _build(
-        self,
-        entry: Path,
-        offsets: NDArray[np.int64],
-        rows: NDArray[np.uint64],
-        batches: list[NDArray[np.int64]],
-        compute: Compute,
+        self, entry: Path, offsets: NDArray[np.int64], batches: list[NDArray[np.int64]], compute: Compute
     ) -> HiddenStates | None:
         scratch = self.folder / f"{_WRITING}{entry.name}"
         shutil.rmtree(scratch, ignore_errors=True)  # left by a process that was killed; the lock keeps others out
@@ -167,7 +138,6 @@ class ActivationCache:
             if about is None:
                 return None
             (scratch / _ABOUT).write_text(json.dumps(about))
-            np.save(scratch / _ROWS, np.stack([rows, np.diff(offsets).astype(np.uint64)]))
             seal(scratch)
             scratch.replace(entry)
         finally:
@@ -249,7 +219,7 @@ def _open(entry: Path, offsets: NDArray[np.int64], found: bool) -> HiddenStates 
 
     if not is_sealed(entry):
         return None
-    if damaged := find_damage(entry, (_STATES, _ABOUT, _ROWS)):
+    if damaged := find_damage(entry, (_STATES, _ABOUT)):
         _LOG.warning("Hidden states of frozen layers are damaged (%s): they are computed anew.", entry / damaged)
         return None
     try:
@@ -263,15 +233,12 @@ def _open(entry: Path, offsets: NDArray[np.int64], found: bool) -> HiddenStates 
         return None
 
 
-def _hash_rows(table: TokenTable) -> NDArray[np.uint64]:
-    """A number for each example, equal where its tokens are; shape [examples]."""
-    digests = []
-    for start, end in itertools.pairwise(table.offsets.tolist()):
-        hashed = hashlib.blake2b(np.ascontiguousarray(table.ids[start:end]).data, digest_size=8)
-        if table.segments is not None:
-            hashed.update(np.ascontiguousarray(table.segments[start:end]).data)
-        digests.append(hashed.digest())
-    return np.frombuffer(b"".join(digests), np.uint64)
+def _hash_tokens(table: TokenTable) -> str:
+    hashed = hashlib.sha256(np.ascontiguousarray(table.ids).data)
+    hashed.update(np.ascontiguousarray(table.offsets).data)
+    if table.segments is not None:
+        hashed.update(np.ascontiguousarray(table.segments).data)
+    return hashed.hexdigest()
 
 
 def _last_use(entry: Path) -> float:

@@ -55,8 +55,9 @@ def test_every_size_is_trained_and_tested_with_every_seed(workspace, study):
         assert run.metrics["test/examples"] == runs[0].metrics["test/examples"]
         if run.tags["strategy"] == "head_only":
             assert run.metrics["train/steps_per_epoch"] == np.ceil(there / 16), "as many steps as the largest size"
-            is_largest = "train_size" not in run.params
-            assert is_largest or run.tags[Tag.FROZEN_PREFIX_CACHE] == "found", "what frozen layers make is shared by sizes"
+            seed_counts = "train_size" in run.params  # else all seeds have the same texts, of which the first computes states
+            built_anew = run.tags[Tag.FROZEN_PREFIX_CACHE] == "built"
+            assert built_anew or not seed_counts, "which sizes were trained before must not change a bit of the result"
 
 
 def test_the_curve_is_written(workspace, study):
