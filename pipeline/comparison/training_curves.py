@@ -1,10 +1,11 @@
 """Validation scores of each row as lines: during training, and against the learning rates of its search's trials.
 
-Where a learning curve stops rising, more training only overfits.
+Where a training curve stops rising, more training only overfits.
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from matplotlib.ticker import MaxNLocator
 from pipeline.comparison.plots import DASHES, LIGHT, LONGEST_NAME, color_number, dash_number, marker_of
 from pipeline.comparison.ranking import headline
 from pipeline.comparison.row_names import label_rows
-from pipeline.errors import shorten
+from pipeline.errors import RunError, shorten
 from pipeline.evaluation.metric import LOSS, list_metrics, lower_is_better, selecting
 from pipeline.fonts import find_fonts
 from pipeline.tracking.run_kinds import is_trial, was_trained_here
@@ -180,12 +181,22 @@ class Sensitivity:
         return [better(stretch, key=lambda point: point[1]) for stretch in stretches.values()]
 
 
+def find_trials(runs: Sequence[Run], store: RunStore) -> list[Run]:
+    """The trials of the searches that chose the runs' settings; none of a search whose run was deleted."""
+    trials: list[Run] = []
+    for search_run in dict.fromkeys(run.tags.get(Tag.TUNED_BY, "") for run in runs):
+        with contextlib.suppress(RunError):
+            if search_run and (search := store.get(search_run).tags.get(Tag.SEARCH)):
+                trials += store.search({Tag.SEARCH: search})
+    return trials
+
+
 def read_rates(table: pd.DataFrame, runs: Sequence[Run], recorded: Sequence[Run]) -> list[Sensitivity]:
     """Of each row of the table that was searched over several rates, in its order.
 
     Args:
         runs: All runs of the table.
-        recorded: All that the store has, trials among them.
+        recorded: Trials, as `find_trials` finds them; other runs are passed over.
     """
     metric = selecting(headline(table).of).name
     by_id = {run.run_id: run for run in runs}

@@ -32,7 +32,7 @@ from pipeline.comparison.row_names import label_rows
 from pipeline.comparison.selection import Selection, select_runs
 from pipeline.comparison.statistics import Statistics
 from pipeline.comparison.table import render_table
-from pipeline.comparison.training_curves import draw_curves, draw_rates, read_curves, read_rates
+from pipeline.comparison.training_curves import draw_curves, draw_rates, find_trials, read_curves, read_rates
 from pipeline.config.identity import identify
 from pipeline.csv_text import guarded, unguard, write_csv
 from pipeline.errors import DamageError, RunError, hide_credentials
@@ -248,7 +248,7 @@ def _write(folder: Path, found: Comparison, tracker: Tracker) -> None:
     hardest = hardest_examples(recorded, rows, statistics.unlearned)
     if curves := read_curves(table, selection.kept, tracker):
         pictures["training_curves"] = draw_curves(curves, statistics.apart)
-    if rates := read_rates(table, selection.kept, tracker.search()):
+    if rates := read_rates(table, selection.kept, find_trials(selection.kept, tracker)):
         pictures["rate_sensitivity"] = draw_rates(rates)
     if points := find_points(table, selection.kept, statistics, selection.ranked):
         pictures["pareto"] = draw_pareto(points, statistics)

@@ -25,7 +25,6 @@ from pipeline.tracking.run_kinds import label_type_of
 from pipeline.tracking.runs import Run
 
 _SIZE = "train_size"
-_RESAMPLES = 2_000  # of the texts, for a covariance
 
 
 @dataclass(frozen=True)

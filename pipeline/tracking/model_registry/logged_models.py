@@ -45,7 +45,6 @@ def add_logged_model(client: RetryingClient, run: Run, servable: Path) -> None:
         source_run_id=run.info.run_id,
         tags={name: run.data.tags[name] for name in _TAGS if name in run.data.tags},
         params=dict(run.data.params),
-        model_type="classifier",
     )
     folder = local_folder(model.artifact_location)
     if folder is None:

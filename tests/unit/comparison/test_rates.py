@@ -3,7 +3,8 @@ from collections.abc import Callable
 import pytest
 
 from pipeline.comparison.table import build_table
-from pipeline.comparison.training_curves import draw_rates, read_rates
+from pipeline.comparison.training_curves import draw_rates, find_trials, read_rates
+from pipeline.tracking.memory import MemoryTracker
 from pipeline.tracking.runs import Run
 from pipeline.tracking.tags import Tag
 
@@ -43,3 +44,15 @@ def test_rows_without_a_search_over_rates_have_no_line(make_run: MakeRun, search
     odd = searched("lora", {"auto": 0.7, "1e-4": float("nan"), "0": 0.1})
     runs = [one_rate[0], odd[0], make_run("head_only")]
     assert read_rates(build_table(runs), runs, [*one_rate, *odd, runs[2]]) == []
+
+
+def test_trials_are_those_of_the_searches_that_chose_the_settings(make_run: MakeRun) -> None:
+    tracker = MemoryTracker()
+    search = tracker.start("tune-lora", tags={"stage": "tune", Tag.SEARCH: "one"}).run_id
+    trial = tracker.start("trial", search, {Tag.SEARCH: "one", Tag.TRIAL: "1"}).run_id
+    tracker.start("another's", tags={Tag.SEARCH: "another", Tag.TRIAL: "1"})
+    runs = [make_run("lora", tags={Tag.TUNED_BY: search}) for _ in range(2)]
+    runs += [make_run("full"), make_run("prefix", tags={Tag.TUNED_BY: "deleted since"})]
+    found = find_trials(runs, tracker)
+    assert trial in {run.run_id for run in found}
+    assert {run.tags[Tag.SEARCH] for run in found} == {"one"}
