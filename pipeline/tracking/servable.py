@@ -31,8 +31,10 @@ _OF_BASELINES = ("scikit-learn", "scipy")
 
 
 _SERVED = "pipeline.tracking.served_model"
+_STORES = ("pipeline.tracking.mlflow_runs", "pipeline.tracking.results")
+"""Left out of every model: a served one opens no tracking store."""
 INFERRED = "pipeline.modeling.inferred"
-"""Left out of models whose family a file describes: they never get to its import."""
+"""Left out of models whose family a file describes, too: they never get to its import."""
 _PACKAGE = Path(pipeline.__file__).parent
 
 
@@ -99,7 +101,7 @@ class _PackageFinder(ModuleFinder):
 @cache
 def modules_of_every_model(excluded: tuple[str, ...]) -> Mapping[str, Any]:
     """By name, what every served model imports. Found once a process, or before runs are forked (`preloaded`)."""
-    finder = _PackageFinder([str(_PACKAGE.parent)], excludes=excluded)
+    finder = _PackageFinder([str(_PACKAGE.parent)], excludes=(*_STORES, *excluded))
     # All but the first are found by name where the model is loaded: its family by the base's files, which are not here, what
     # answers faster, and metrics, which options are made of.
     for module in (_SERVED, *FAMILIES.modules(), *ACCELERATIONS.modules(), *METRICS.modules()):
@@ -111,9 +113,9 @@ def _imported_files(modules: Sequence[str], excluded: tuple[str, ...]) -> list[P
     """The files of every model, the modules and all that they import, relative to the package's folder.
 
     Args:
-        excluded: Packages that are left out, and what they alone import.
+        excluded: Packages that are left out beside `_STORES`, and what they alone import.
     """
-    finder = _PackageFinder([str(_PACKAGE.parent)], excludes=excluded)
+    finder = _PackageFinder([str(_PACKAGE.parent)], excludes=(*_STORES, *excluded))
     finder.modules.update(modules_of_every_model(excluded))
     for module in modules:
         finder.import_hook(module)
