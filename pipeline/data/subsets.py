@@ -8,7 +8,7 @@ are halved again and again by iterative stratification (see `label_sets.stratifi
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -16,6 +16,10 @@ from numpy.typing import NDArray
 
 from pipeline.data.label_sets.matrix import as_matrix, holds_sets
 from pipeline.data.label_sets.stratification import stratify
+from pipeline.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pipeline.data.prepared import Manifest
 
 _LEVELS = 10
 Places = NDArray[np.int64]
@@ -37,6 +41,26 @@ def nested_subset(labels: pd.Series[Any], classes: int, size: int, seed: Sequenc
     is_score = classes == 0
     strata = _levels(values) if is_score else values
     return np.sort(drawn[_take_turns(strata[drawn], every_first=not is_score)[:size]])
+
+
+def check_size(given: str, size: int, manifest: Manifest, limit: int | None) -> None:
+    """Refuse a part that is more than the training texts, or too small for their classes.
+
+    Args:
+        given: How the message begins: the option with its value, as it was typed.
+        limit: How many of the training texts `--max-train-samples` leaves; None leaves all.
+
+    Raises:
+        ConfigError: As said.
+    """
+    rows = manifest.rows["train"]
+    there, present = min(rows, limit or rows), sum(count > 0 for count in manifest.rows_by_class["train"])
+    if size > there:
+        bounded = " that --max-train-samples leaves" if there < rows else ""
+        raise ConfigError(f"{given} is more than the {there:,} training texts{bounded}. Lower it; all takes every one.")
+    if size < present:
+        what = "labels" if manifest.multi else "classes"
+        raise ConfigError(f"{given} is too small to have a text of each of the {present} {what}. Raise it.")
 
 
 def _levels(scores: NDArray[Any]) -> NDArray[np.int64]:

@@ -9,6 +9,7 @@ from pipeline import config as configs
 from pipeline.config.stage import flag
 from pipeline.config.train_sizes import ALL
 from pipeline.data.prepared import Manifest, prepare
+from pipeline.data.subsets import check_size
 from pipeline.errors import ConfigError, enumerate_some
 from pipeline.training.baselines.inputs import TrainingInputs
 
@@ -41,18 +42,11 @@ def at_sizes(config: configs.MainConfig, plans: Sequence[configs.TrainConfig]) -
 
 def _check(config: configs.MainConfig, sizes: Sequence[int], manifest: Manifest, there: int) -> None:
     given = f"--train-sizes {','.join(config.train_sizes)}:"
-    bounded = " that --max-train-samples leaves" if there < manifest.rows["train"] else ""
     if twice := sorted({size for size in sizes if sizes.count(size) > 1}):
         same = f" (all are {there:,})" if ALL in config.train_sizes and twice == [there] else ""
         raise ConfigError(f"{given} {enumerate_some(list(map(str, twice)), 5)} is named twice{same}. Name each size once.")
-    if (highest := max(sizes)) > there:
-        raise ConfigError(
-            f"{given} {highest} is more than the {there:,} training texts{bounded}. Lower it; all takes every one."
-        )
-    present = sum(count > 0 for count in manifest.rows_by_class["train"])
-    if (lowest := min(sizes)) < present:
-        what = "labels" if manifest.multi else "classes"
-        raise ConfigError(f"{given} {lowest} is too small to have a text of each of the {present} {what}. Raise it.")
+    for size in (max(sizes), min(sizes)):
+        check_size(f"{given} {size}", size, manifest, config.max_train_samples)
 
 
 def _at_size(plan: configs.TrainConfig, size: int | None, largest: int | None, texts: int, hold: str) -> configs.TrainConfig:

@@ -13,8 +13,7 @@ from pipeline.config.identity import identify
 from pipeline.data.columns import LABEL
 from pipeline.data.prepared import PreparedData
 from pipeline.data.splits import SplitName, choose_sample
-from pipeline.data.subsets import nested_subset
-from pipeline.errors import ConfigError
+from pipeline.data.subsets import check_size, nested_subset
 from pipeline.hashing import digest
 from pipeline.objectives.base import Objective
 from pipeline.strategies.base import AnyStrategy
@@ -93,15 +92,8 @@ class TrainingInputs(ABC):
         Raises:
             ConfigError: As said.
         """
-        size, there, present = self.config.train_size, self._available("train"), self._present("train")
-        bounded = " that --max-train-samples leaves" if there < self.prepared.manifest.rows["train"] else ""
-        if size is not None and size > there:
-            raise ConfigError(
-                f"--train-size {size}: is more than the {there:,} training texts{bounded}. Lower it; all takes every one."
-            )
-        if size is not None and size < present:
-            what = "labels" if self.prepared.manifest.multi else "classes"
-            raise ConfigError(f"--train-size {size}: is too small to have a text of each of the {present} {what}. Raise it.")
+        if (size := self.config.train_size) is not None:
+            check_size(f"--train-size {size}:", size, self.prepared.manifest, self.config.max_train_samples)
 
     def _available(self, split: SplitName) -> int:
         """Rows of the split from which those are drawn that are used."""
