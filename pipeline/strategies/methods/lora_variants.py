@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pipeline.config.fields import Rate, config_class
 from pipeline.config.search_ranges import Choices, LogUniform, Range
@@ -32,6 +32,8 @@ class LoraPlus(Lora):
     Hayou et al. 2024, arXiv:2402.12354. The classifier trains at the rate of A.
     """
 
+    options: ClassVar[Mapping[str, Any]] = {"learning_rate": 2e-4}
+
     ratio: Rate = 16.0
     """Rate of B, as a multiple of the learning rate, at which A trains."""
 
@@ -52,6 +54,8 @@ class Pissa(Lora):
     Meng et al. 2024, arXiv:2404.02948. The factors that it began with are saved, too: the frozen rest is the base without
     them, and another machine would find others.
     """
+
+    options: ClassVar[Mapping[str, Any]] = {"learning_rate": 5e-4}
 
     def begin(self, model: nn.Module, batches: Callable[[], Iterable[Mapping[str, torch.Tensor]]]) -> None:
         """Find the factors, and take their product out of the frozen weights."""
@@ -99,6 +103,8 @@ class Eva(Lora):
     256 training texts, padding left out. Every layer keeps rank r: the paper's redistribution of ranks is left out, so that as
     many parameters train as with lora.
     """
+
+    options: ClassVar[Mapping[str, Any]] = {"learning_rate": 1e-3}
 
     def begin(self, model: nn.Module, batches: Callable[[], Iterable[Mapping[str, torch.Tensor]]]) -> None:
         """Find the components of every layer's input."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from pipeline.config.fields import Count, Names, Probability, Rate, Seed, config_class
 from pipeline.config.search_ranges import Choices, LogUniform, Range
@@ -17,6 +17,8 @@ class Delora(LinearAdapter):
 
     Bini et al. 2025, arXiv:2503.18225. r·(n + m) + 1 numbers for n inputs and m outputs.
     """
+
+    options: ClassVar[Mapping[str, Any]] = {"learning_rate": 3e-3}
 
     targets: Names = (QUERY_VALUE,)
     r: Count = 8
@@ -41,6 +43,8 @@ class Gralora(LinearAdapter):
 
     Jung et al. 2025, arXiv:2505.20355. r·(n + m) numbers for n inputs and m outputs, as of LoRA; each block has rank r/k.
     """
+
+    options: ClassVar[Mapping[str, Any]] = {"learning_rate": 3e-3}
 
     targets: Names = (QUERY_VALUE,)
     r: Count = 8
@@ -76,6 +80,8 @@ class Miss(LinearAdapter):
     rank r/2.
     """
 
+    options: ClassVar[Mapping[str, Any]] = {"learning_rate": 3e-3}
+
     targets: Names = (QUERY_VALUE,)
     r: Count = 16
     """Rows of the block; inputs that are r apart share one."""
@@ -102,6 +108,8 @@ class Randlora(LinearAdapter):
     Albert et al. 2025, arXiv:2502.00987. Of a layer whose smaller width is w, w/r sums of r + w numbers: the smaller r, the
     more train.
     """
+
+    options: ClassVar[Mapping[str, Any]] = {"learning_rate": 1e-3}
 
     targets: Names = (QUERY_VALUE,)
     r: Count = 32

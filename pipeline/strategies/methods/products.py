@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pipeline.config.fields import Count, Names, Rate, config_class
 from pipeline.config.search_ranges import Choices, LogUniform, Range
@@ -43,6 +43,8 @@ class Loha(_ByLycoris):
     Hyeon-Woo et al. 2022, arXiv:2108.06098. The update has rank up to r² with 2·r·(n + m) numbers for n inputs and m outputs.
     """
 
+    options: ClassVar[Mapping[str, Any]] = {"learning_rate": 3e-3}
+
     targets: Names = (QUERY_VALUE,)
     r: Count = 8
     """Rank of both factors."""
@@ -65,6 +67,8 @@ class Lokr(_ByLycoris):
     Edalati et al. 2022, arXiv:2212.10650; Yeh et al. 2024, arXiv:2309.14859. Each width is taken as a product of two numbers as
     near each other as they get.
     """
+
+    options: ClassVar[Mapping[str, Any]] = {"learning_rate": 1e-2}
 
     targets: Names = (QUERY_VALUE,)
     r: Count = 8
@@ -94,6 +98,8 @@ class C3a(LinearAdapter):
     Chen et al. 2025, arXiv:2407.19342. n·m/block_size numbers for n inputs and m outputs, of full rank. The kernels begin at
     random, as in the paper, so the model begins near its base and not at it.
     """
+
+    options: ClassVar[Mapping[str, Any]] = {"learning_rate": 0.3}
 
     targets: Names = (QUERY_VALUE,)
     block_size: Count = 128

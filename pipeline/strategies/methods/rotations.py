@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pipeline.config.fields import Count, Names, Probability, config_class
 from pipeline.config.search_ranges import Choices, LogUniform, Range
@@ -21,6 +21,8 @@ class Boft(LinearAdapter):
 
     Liu et al. 2024, arXiv:2311.06243. Each output is scaled, too. With one factor it is OFT with that scale.
     """
+
+    options: ClassVar[Mapping[str, Any]] = {"learning_rate": 3e-3}
 
     targets: Names = (QUERY_VALUE,)
     block_size: Count = 8
@@ -110,6 +112,8 @@ class Hra(LinearAdapter):
     r·n numbers for n inputs. Reflections begin as equal pairs, which cancel out.
     """
 
+    options: ClassVar[Mapping[str, Any]] = {"learning_rate": 1e-2}
+
     targets: Names = (QUERY_VALUE,)
     r: Count = 8
     """How many reflections follow one another; an even number."""
@@ -133,6 +137,8 @@ class Road(LinearAdapter):
 
     Liao and Monz 2024, arXiv:2409.00119.
     """
+
+    options: ClassVar[Mapping[str, Any]] = {"learning_rate": 3e-2}
 
     targets: Names = (QUERY_VALUE,)
     variant: Literal["road_1", "road_2", "road_4"] = "road_1"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pipeline.config.fields import Count, Names, Rate, Seed, config_class
 from pipeline.config.search_ranges import Choices, LogUniform, Range
@@ -20,6 +20,8 @@ class Shira(LinearAdapter):
 
     Of a layer with n inputs and m outputs r·(n + m) entries train, as many as of LoRA at rank r, without its limit to a rank.
     """
+
+    options: ClassVar[Mapping[str, Any]] = {"learning_rate": 3e-3}
 
     targets: Names = (QUERY_VALUE,)
     r: Count = 8
@@ -105,6 +107,8 @@ class Fourierft(_Spectral):
     in the paper, so the model begins near its base and not at it.
     """
 
+    options: ClassVar[Mapping[str, Any]] = {"learning_rate": 3e-2}
+
     n_frequency: Count = 1000
     """How many coefficients of each layer train."""
     scaling: Rate = 150.0
@@ -126,6 +130,8 @@ class Waveft(_Spectral):
 
     Bilican et al. 2025, arXiv:2505.12532, with Haar wavelets. `n_frequency` numbers a layer, whatever its size.
     """
+
+    options: ClassVar[Mapping[str, Any]] = {"learning_rate": 3e-3}
 
     n_frequency: Count = 2592
     """How many coefficients of each layer train."""

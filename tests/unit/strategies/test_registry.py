@@ -5,12 +5,21 @@ from types import ModuleType
 
 import pytest
 
+from pipeline.config import TrainConfig
 from pipeline.config.fields import config_class, describe_fields, parse_arguments
 from pipeline.config.options import STAGE_CONFIGS
 from pipeline.errors import ConfigError, PluginError
 from pipeline.registry import STRATEGIES, Registry
+from pipeline.stages.configure import configure
 from pipeline.strategies import methods
-from pipeline.strategies.base import Strategy, create_strategy, list_strategies, strategy_arguments, strategy_class
+from pipeline.strategies.base import (
+    Strategy,
+    create_strategy,
+    list_strategies,
+    strategy_arguments,
+    strategy_class,
+    strategy_options,
+)
 from pipeline.strategies.baseline import Baseline
 
 
@@ -153,3 +162,10 @@ def test_an_argument_that_shadows_an_option_is_its_authors_mistake(monkeypatch: 
     monkeypatch.setattr(Registry, "names", lambda self: ["mine"])
     with pytest.raises(TypeError, match=r"mine: dropout shadows an option\. Rename the field"):
         strategy_class("mine")
+
+
+@pytest.mark.parametrize("name", ["boft", "c3a", "hra", "lora_plus", "shira"])
+def test_methods_that_no_recipe_knows_bring_a_rate_at_which_they_learn(name: str) -> None:
+    given = configure(TrainConfig, {"strategy": name})
+    assert given.learning_rate == strategy_options(name)["learning_rate"] > 1e-4
+    assert configure(TrainConfig, {"strategy": name, "learning_rate": "1e-5"}).learning_rate == 1e-5
