@@ -65,8 +65,8 @@ def main(peer_python: str, trials: int, rounds: int, workers: int, pruner: str, 
     adopt_orphans()
     size = ", ".join(f"{round(share * count)} for {split}" for split, count in SENTENCES.items())
     heading = (
-        f"MiniLM, full: {trials} trials (ours with --workers {workers} --pruner {pruner}) of {EPOCHS} epochs, batches of 32, the "
-        f"final model and its test. Sentences: {size}.\n{describe_machine()} {versions}."
+        f"MiniLM, full: {trials} trials (ours with --workers {workers} --pruner {pruner}) of {EPOCHS} epochs, batches of 32, "
+        f"the final model and its test. Sentences: {size}.\n{describe_machine()} {versions}."
     )
     measured: list[dict[str, Any]] = []
     output.mkdir(parents=True, exist_ok=True)
