@@ -8,6 +8,7 @@ MALLOC_MMAP_THRESHOLD_=1048576 MALLOC_TRIM_THRESHOLD_=1048576 before it leaves o
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import multiprocessing
 import shutil
 import statistics
@@ -71,11 +72,11 @@ def main(
 
 
 def list_encoder_strategies() -> list[str]:
-    """Those whose memory can be forecast."""
-    from pipeline.strategies.base import list_strategies
-    from pipeline.strategies.baseline import is_baseline
+    """Those whose memory can be forecast with the packages that there are."""
+    from pipeline.strategies.base import create_strategy, list_encoder_strategies
 
-    return [name for name in list_strategies() if not is_baseline(name) and name != "qlora"]
+    packages = {name: create_strategy(name, {}).packages for name in list_encoder_strategies()}
+    return [name for name, needed in packages.items() if all(map(importlib.util.find_spec, needed))]
 
 
 def foretell(options: dict[str, object]) -> tuple[list[float], float]:

@@ -41,6 +41,7 @@ EPOCHS = 6
 DIFFERENCES = """\
 - bertuner computes in float32 on every CPU, ours in what `--precision auto` measures to be faster.
 - bertuner runs one trial after the other on all cores. Ours: see `--workers` above.
+- bertuner trains every trial to its end. Ours: see `--pruner` above; halving ends the worse half after 1, 2 and 4 epochs.
 - Rates come from the same range, but not the same rates: bertuner draws by TPE, whose first ten are random, ours at random.
 - bertuner's final training is its best trial once more, with the same seed. `main` takes the best trial's model instead, and
   makes a table and a report, too.
@@ -55,16 +56,17 @@ _PR_SET_CHILD_SUBREAPER = 36
 @click.option("--trials", default=2, show_default=True)
 @click.option("--rounds", default=2, show_default=True, type=click.IntRange(1))
 @click.option("--workers", default=2, show_default=True, help="Trials that ours runs at once; bertuner has no such option.")
+@click.option("--pruner", default="none", show_default=True, help="Of ours, as `tune` has it; bertuner has no such option.")
 @click.option("--share", default=1.0, show_default=True, help="Share of the sentences: below 1 to try the benchmark.")
 @click.option("--output", type=click.Path(path_type=Path), default=Path("results"), show_default=True)
-def main(peer_python: str, trials: int, rounds: int, workers: int, share: float, output: Path) -> None:
+def main(peer_python: str, trials: int, rounds: int, workers: int, pruner: str, share: float, output: Path) -> None:
     """Measure both in turn; write peer_search.csv and peer_search.md into --output."""
     versions = check_peer(peer_python)
     adopt_orphans()
     size = ", ".join(f"{round(share * count)} for {split}" for split, count in SENTENCES.items())
     heading = (
-        f"MiniLM, full: {trials} trials (ours with --workers {workers}) of {EPOCHS} epochs, batches of 32, the final model and "
-        f"its test. Sentences: {size}.\n{describe_machine()} {versions}."
+        f"MiniLM, full: {trials} trials (ours with --workers {workers} --pruner {pruner}) of {EPOCHS} epochs, batches of 32, "
+        f"the final model and its test. Sentences: {size}.\n{describe_machine()} {versions}."
     )
     measured: list[dict[str, Any]] = []
     output.mkdir(parents=True, exist_ok=True)
@@ -76,7 +78,7 @@ def main(peer_python: str, trials: int, rounds: int, workers: int, share: float,
             for system in ("bertuner", "ours"):
                 (folder := Path(scratch) / f"{number}-{system}").mkdir()
                 if system == "ours":
-                    found = search_ours(folder, texts, trials, workers)
+                    found = search_ours(folder, texts, trials, workers, pruner)
                 else:
                     found = search_theirs(folder, texts, trials, peer_python, model)
                 measured.append({"round": number, "system": system, **found})
@@ -156,7 +158,7 @@ def search_theirs(folder: Path, texts: Path, trials: int, python: str, model: st
     }
 
 
-def search_ours(folder: Path, texts: Path, trials: int, workers: int) -> dict[str, Any]:
+def search_ours(folder: Path, texts: Path, trials: int, workers: int, pruner: str) -> dict[str, Any]:
     """The command `main` with a search: the model of its best trial is the row, tested and reported."""
     from pipeline import load_results
 
@@ -165,6 +167,7 @@ def search_ours(folder: Path, texts: Path, trials: int, workers: int) -> dict[st
         "tune": "true",
         "trials": str(trials),
         "workers": str(workers),
+        "pruner": pruner,
         "seeds": "1",
         "latency_seconds": "0",
     }

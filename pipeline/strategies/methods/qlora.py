@@ -25,10 +25,15 @@ class Qlora(Lora):
         return ("bitsandbytes",)
 
     def adapt(self, model: nn.Module, context: StrategyContext) -> nn.Module:
-        """Wrap as LoRA does, and keep bitsandbytes from packing the weights anew when the model is first evaluated on a CPU.
+        """Wrap as LoRA does, after two things that a CPU needs.
 
-        The packed weights are rounded differently, so training would depend on how often it was evaluated before.
+        bitsandbytes must not pack the weights anew when the model is first evaluated: the packed ones are rounded differently,
+        so training would depend on how often it was evaluated before. And the weights that are not packed must not be part of
+        the mapped file: while one of them is, what was read of all others stays in memory, more than packing saves.
         """
+        for parameter in model.parameters():
+            if parameter.device.type == "cpu" and parameter.is_floating_point():
+                parameter.data = parameter.data.clone()
         for module in model.modules():
             if hasattr(module, "support_avx512bf16_for_cpu"):
                 module.support_avx512bf16_for_cpu = False  # type: ignore[assignment]

@@ -91,12 +91,10 @@ def forecast_training(inputs: EncoderInputs, texts: Texts, precision: Precision,
 
     Raises:
         ConfigError: The strategy does not fit the model.
-        NotForecastError: Its weights are quantised, or a step needs the tensors' values.
+        NotForecastError: A step needs the tensors' values.
     """
     if batch_size is not None:
         inputs = replace(inputs, config=replace(inputs.config, batch_size=batch_size))
-    if inputs.strategy.load_kwargs(inputs.context()):
-        raise NotForecastError("its weights are quantised")
     plan = plan_fit(inputs, texts, put_together(inputs), precision, CheckpointFolder(Path()))
     try:
         return forecast(plan)
@@ -179,12 +177,17 @@ def _longest(lengths: NDArray[np.int64], count: int) -> NDArray[np.int64]:
 
 
 def _forget_values(model: nn.Module) -> None:
-    """Put tensors without values in the place of the model's own; what was one tensor stays one."""
+    """Put tensors without values in the place of the model's own; what was one tensor stays one.
+
+    Tensors of a class of their own stay, such as bitsandbytes' packed weights: they carry what tells how to unpack them.
+    """
     import torch
 
     without: dict[int, Any] = {}
 
     def forget(tensor: torch.Tensor) -> torch.Tensor:
+        if type(tensor) not in (torch.Tensor, torch.nn.Parameter):
+            return tensor
         if id(tensor) not in without:
             empty = torch.empty_like(tensor, device="cpu")
             if isinstance(tensor, torch.nn.Parameter):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib.util
+from pathlib import Path
 
 import pytest
 import torch
@@ -260,6 +261,16 @@ def test_qlora_asks_for_bitsandbytes_before_anything_is_loaded(tiny, monkeypatch
     gone = dataclasses.replace(find_model(str(tiny.folder())), folder=tiny.root / "not there")
     with pytest.raises(ConfigError, match=message):
         build_model(gone, strategy, context, tiny.objective(), 0, 0)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("bitsandbytes") is None, reason="needs bitsandbytes")
+def test_no_weight_of_qlora_is_part_of_the_mapped_file(tiny):
+    folder = tiny.folder()
+    built = tiny.build(create_strategy("qlora", {}), folder, tiny.config())
+    assert any(parameter.dtype == torch.uint8 for parameter in built.model.parameters()), "packed"
+    lines = [line.split()[0].split("-") for line in Path("/proc/self/maps").read_text().splitlines() if str(folder) in line]
+    mapped = [range(int(low, 16), int(high, 16)) for low, high in lines]
+    assert not [name for name, held in built.model.named_parameters() if any(held.data_ptr() in part for part in mapped)]
 
 
 def test_a_prefix_without_projection_begins_near_zero_and_with_one_as_peft_makes_it(build):

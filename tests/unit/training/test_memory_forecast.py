@@ -1,6 +1,7 @@
 """Peak memory foretold by a training's own steps on tensors without values."""
 
 import gc
+import importlib.util
 
 import pytest
 import torch
@@ -17,6 +18,7 @@ ARGUMENTS = {
     "road": {"group_size": 8},
     "waveft": {"n_frequency": 20},
 }
+needs_bitsandbytes = pytest.mark.skipif(importlib.util.find_spec("bitsandbytes") is None, reason="needs bitsandbytes")
 STEP_COUNT = 4  # bytes in which torch's AdamW counts the steps of a parameter
 
 
@@ -47,6 +49,13 @@ def test_weights_gradients_and_moments_are_arithmetic(foretell, strategy):
     moments = memory.highest["optimizer"] - 8 * parameters.trainable_count - steps
     assert 0 <= moments <= 4 * parameters.trainable_count, "beside them only what clipping makes for a moment"
     assert memory.at_peak["optimizer"] == 8 * parameters.trainable_count + steps
+
+
+@needs_bitsandbytes
+def test_packed_weights_count_as_they_are_held(foretell):
+    packed, whole = (foretell(strategy, acceleration=("off",))[0] for strategy in ("qlora", "lora"))
+    assert packed.highest["weights"] < whole.highest["weights"]
+    assert packed.highest["optimizer"] == whole.highest["optimizer"]
 
 
 def test_adafactor_keeps_next_to_nothing(foretell):
@@ -104,8 +113,8 @@ ALIKE = {"boft", "c3a", "delora", "eva", "fourierft", "gralora", "hra", "lokr", 
 @pytest.mark.parametrize(
     "strategy",
     [
-        pytest.param(name, marks=pytest.mark.slow if name in ALIKE else ())
-        for name in sorted(set(list_encoder_strategies()) - {"qlora"})
+        pytest.param(name, marks=needs_bitsandbytes if name == "qlora" else pytest.mark.slow if name in ALIKE else ())
+        for name in sorted(list_encoder_strategies())
     ],
 )
 def test_every_strategy_is_forecast_and_the_same_each_time(foretell, strategy):
