@@ -13,9 +13,11 @@ from pipeline.modeling.model_sources import find_model
 from pipeline.stages import export
 from pipeline.stages.exporting.format import find_format
 from pipeline.stages.exporting.onnx_model import find_onnx_folder, load_onnx_folder
-from pipeline.strategies.base import create_strategy
+from pipeline.strategies.adapters import LinearAdapter
+from pipeline.strategies.base import create_strategy, list_encoder_strategies
 from pipeline.tracking.memory import MemoryTracker
 from pipeline.training.saved_model import ModelRecord, load_model_folder, write_model_folder
+from pipeline.training.setup import begin
 
 EXACT = 5e-6
 """Rounding: merged adapters, and sums in another order. Logits are of about 1."""
@@ -32,6 +34,7 @@ def save(tiny, tmp_path_factory):
         asked = tiny.objective(objective, head=head, pairs=pairs, multi=multi)
         strategy = create_strategy(name, arguments or {})
         built = tiny.build(strategy, tiny.folder(family, pooler), tiny.config(head=head), objective=asked)
+        begin(built, tiny.table(16), 0, 0)
         torch.manual_seed(0)
         for parameter in built.parameters.parameters:
             if parameter.trains:
@@ -63,6 +66,41 @@ def exported(tmp_path, monkeypatch):
         return export.run(config, MemoryTracker())
 
     return exported
+
+
+ADAPTERS = [
+    name
+    for name in list_encoder_strategies()
+    if isinstance(strategy := create_strategy(name, {}), LinearAdapter) and not strategy.packages
+]
+SMALLER = {
+    "c3a": {"block_size": 8},
+    "fourierft": {"n_frequency": 20},
+    "oft": {"block_size": 8},
+    "road": {"group_size": 8},
+    "waveft": {"n_frequency": 20},
+}
+"""Arguments that fit tiny layers."""
+UNLIKE_LORA = {"boft", "c3a", "pissa", "randlora", "shira"}
+"""Whose updates are kept, or merged, otherwise; the others are tried by the slow tests."""
+CHANGE_THE_BASE = {"pissa": "pissa changes the frozen weights, too, which no adapter holds"}
+
+
+@pytest.mark.parametrize(
+    "strategy", [pytest.param(name, marks=() if name in UNLIKE_LORA else pytest.mark.slow) for name in ADAPTERS]
+)
+def test_every_adapter_is_merged_and_handed_to_peft(save, exported, strategy):
+    folder = save(strategy, SMALLER.get(strategy))
+    assert exported(folder, "transformers", output="merged").difference <= EXACT
+    if strategy in CHANGE_THE_BASE:
+        with pytest.raises(ConfigError, match=CHANGE_THE_BASE[strategy]):
+            exported(folder, "peft", output="adapter")
+    else:
+        assert exported(folder, "peft", output="adapter").difference <= EXACT
+
+
+def test_adapters_were_found():
+    assert {"lora"} | UNLIKE_LORA < set(ADAPTERS)
 
 
 @pytest.mark.parametrize(
