@@ -45,7 +45,7 @@ from pipeline.training.plan import FitPlan
 from pipeline.training.precision import Precision, dtype_name
 from pipeline.training.saved_model import BuiltModel, ModelRecord, build_model, plugin_modules
 from pipeline.training.seeding import Seeds
-from pipeline.training.solved_heads.contrastive import check_contrast, draw_pairs
+from pipeline.training.solved_heads.contrastive import check_contrast, count_pairs
 
 if TYPE_CHECKING:
     from torch import nn
@@ -107,16 +107,17 @@ class EncoderInputs(TrainingInputs):
     @cached_property
     def _inputs_per_epoch(self) -> int:
         """Training texts, or the pieces in which they are read, or pairs of either, as often as an epoch has them."""
-        texts = self.examples_per_epoch
+        passes = self.examples_per_epoch / self.count("train")
         if self.config.long_texts == WINDOWS:
             table = self.tokens("train", load_tokenizer(self.address))
-            once = len(draw_pairs(self.strategy, table.piece_labels, self.config) if self.strategy.contrasts else table.lengths)
+            if not self.strategy.contrasts:
+                return math.ceil(len(table.lengths) * passes)
+            labels = table.piece_labels
         elif self.strategy.contrasts:
-            labels = self.prepared.read("train")[LABEL].to_numpy()[self.sample("train")]
-            once = len(draw_pairs(self.strategy, self.objective.task.targets(labels), self.config))
+            labels = self.objective.task.targets(self.prepared.read("train")[LABEL].to_numpy()[self.sample("train")])
         else:
-            return texts
-        return math.ceil(once * texts / self.count("train"))
+            return self.examples_per_epoch
+        return count_pairs(self.strategy, labels, self.config, passes)
 
     def max_length(self, tokenizer: Any) -> int:
         """Longest input in tokens."""
