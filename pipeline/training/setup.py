@@ -383,6 +383,7 @@ def describe_model(inputs: EncoderInputs, texts: Texts, built: BuiltModel, valid
         max_length=inputs.max_length(texts.tokenizer),
         long_texts=config.long_texts,
         window_overlap=config.window_overlap,
+        text_column=config.text_column,
         dropout=config.dropout,
         epochs=config.epochs,
         total_steps=built.context.total_steps,
