@@ -72,6 +72,16 @@ class EncoderInputs(TrainingInputs):
         """Optimizer steps of the whole training."""
         return self.context().total_steps
 
+    def examples_of(self, config: configs.TrainConfig) -> int:
+        """Pairs of what trains on pairs; one pass of what is solved."""
+        strategy = create_strategy(config.strategy, config.strategy_args)
+        assert isinstance(strategy, Strategy)
+        if strategy.is_solved:
+            return self.count("train")
+        if strategy.contrasts:
+            return replace(self, strategy=strategy, config=config)._inputs_per_epoch * config.epochs
+        return self.examples_per_epoch * config.epochs
+
     def settle(self, config: ConfigT) -> ConfigT:
         """With the pooling that the model was trained with, where none was given."""
         return replace(config, pooling=self.config.pooling)
