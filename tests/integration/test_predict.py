@@ -153,7 +153,7 @@ def test_keys_that_begin_below_and_objects_stay_as_they_are(predict, workspace, 
 def test_the_column_of_training_is_that_of_a_folder_too(workspace, tiny, texts, predict, tmp_path):
     table = pd.read_csv(tiny.csv(rows=60)).rename(columns={"text": "body"}).assign(text="something else")
     table.to_csv(tmp_path / "reviews.csv", index=False)
-    run_id = workspace.train(strategy="tfidf", dataset=tmp_path / "reviews.csv", text_column="body")
+    run_id = workspace.train(strategy="full", epochs=1, dataset=tmp_path / "reviews.csv", text_column="body")
     folder = workspace.tracker.download_model(run_id, tmp_path / "model")
     pd.DataFrame({"text": "something else", "body": texts}).to_csv("new.csv", index=False)
     for given in ({"run_id": run_id}, {"run_id": None, "model": folder}):
