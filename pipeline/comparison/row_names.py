@@ -17,6 +17,7 @@ _TOLD_APART_BY = {
     "processes": "{} by {} process(es)",
     "learning_rate": "{} at {}",
     "train_size": "{} on {} texts",
+    "epoch_size": "{}, {} texts an epoch",
     "max_train_samples": "{} on {} examples",
     "epochs": "{} for {} epochs",
     "batch_size": "{}, batches of {}",

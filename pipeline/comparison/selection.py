@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import unicodedata
 from collections import Counter
@@ -67,9 +68,8 @@ def _ours(runs: Iterable[Run]) -> Iterator[Run]:
 def _sample(run: Run) -> tuple[str, ...]:
     """What decides which of the training examples, the same for all compared runs, a run was trained on."""
     limit = run.params.get("max_train_samples")
-    used = run.metrics.get("data/train_examples")
-    if used is not None and used == run.metrics.get("data/rows_train"):
-        limit = None  # above what there is
+    if limit and int(limit) >= run.metrics.get("data/rows_train", math.inf):
+        limit = None  # what there is; how many of these a size takes is another matter
     return (limit, run.params.get("split_seed", "")) if limit else ("",)
 
 

@@ -95,6 +95,7 @@ _WORTH_SHOWING = 1.0  # percent of what is lost
 _CHOICES = (
     "model",
     "train_size",
+    "epoch_size",
     "max_train_samples",
     "epochs",
     "batch_size",
@@ -125,6 +126,7 @@ _SETTINGS = {
     "learning_rate": ("rate", "{}"),
     "model": ("model", "{}"),
     "train_size": ("labelled texts", "{}"),
+    "epoch_size": ("texts an epoch", "{}"),
     "max_train_samples": ("trained on", "{}"),
     "epochs": ("epochs", "{}"),
     "dropout": ("dropout", "{}"),

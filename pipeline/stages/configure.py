@@ -93,6 +93,10 @@ def _taking(advice: Advice, config: TrainT) -> TrainT:
         stays = {*config.explicit, *_ADVISED_FOR}
     else:  # it was measured with settings of its own
         own, stays = {**strategy_options(advice.strategy), **advice.options}, set(config.explicit)
+        if "epoch_size" in stays:
+            stays.add("epochs")
+        elif "epochs" in own and "epochs" not in stays:  # each of one pass
+            own["epoch_size"] = None
     own = {name: value for name, value in own.items() if name not in stays}
     taken = dataclasses.replace(config, strategy=advice.strategy, strategy_args={}, strategy_reason=advice.reason)
     taken = replace_options(taken, {**own, **advice.arguments})

@@ -25,6 +25,11 @@ class _Part:
     sha256: str
 
 
+def parts_folder(file: Path) -> Path:
+    """Where the parts of a file lie until it is whole."""
+    return file.with_name(f".{file.name}.parts")
+
+
 class LabelledFile:
     """Parts in a folder beside the file that they become."""
 
@@ -35,7 +40,7 @@ class LabelledFile:
             identity: Of all that decides what is written.
         """
         self._file, self._identity = file, identity
-        self._folder = file.with_name(f".{file.name}.parts")
+        self._folder = parts_folder(file)
         self._parts = self._find_parts()
         for stale in set(self._folder.glob("*.parquet")) - {self._path(number) for number in range(len(self._parts))}:
             stale.unlink()
@@ -90,13 +95,30 @@ class LabelledFile:
 
 
 def as_array(values: pa.Array | Sequence[Any]) -> pa.Array:
-    """A column of whatever a file holds: of one type if it can be, else of texts."""
+    """A column of whatever a file holds: of one type if it can be, else of texts.
+
+    JSON's objects are kept as JSON: Arrow would give each the keys of all others, and Parquet holds none without keys.
+    """
     if isinstance(values, pa.Array):
         return values.dictionary_decode() if pa.types.is_dictionary(values.type) else values
+    if any(map(_holds_object, values)):
+        return _as_json(values)
     try:
         return pa.array(values)
     except (pa.ArrowException, TypeError, ValueError, OverflowError):
         return _as_texts(values)
+
+
+_JSON = pa.json_(pa.large_string())
+
+
+def _holds_object(value: Any) -> bool:
+    return isinstance(value, dict) or (isinstance(value, list) and any(map(_holds_object, value)))
+
+
+def _as_json(values: Sequence[Any]) -> pa.Array:
+    texts = [value if value is None else json.dumps(value, ensure_ascii=False, default=str) for value in values]
+    return pa.ExtensionArray.from_storage(_JSON, pa.array(texts, pa.large_string()))
 
 
 def _as_texts(values: Sequence[Any]) -> pa.Array:
@@ -111,6 +133,9 @@ def _unify(schemas: Sequence[pa.Schema]) -> pa.Schema:
     """For each column a type that holds the values of all parts; texts if no other does."""
     fields = []
     for name in schemas[0].names:
+        if any(schema.field(name).type == _JSON for schema in schemas):
+            fields.append(pa.field(name, _JSON))
+            continue
         alone = [pa.schema([pa.field(name, schema.field(name).type)]) for schema in schemas]
         try:
             fields.append(pa.unify_schemas(alone, promote_options="permissive").field(0))
@@ -123,6 +148,9 @@ def _cast(table: pa.Table, schema: pa.Schema) -> pa.Table:
     columns = []
     for field in schema:
         column = table.column(field.name)
+        if field.type == _JSON != column.type:
+            columns.append(_as_json(column.to_pylist()))
+            continue
         try:
             columns.append(column.cast(field.type))
         except pa.ArrowException:  # lists and structs as texts
@@ -131,7 +159,12 @@ def _cast(table: pa.Table, schema: pa.Schema) -> pa.Table:
 
 
 def _rows(table: pa.Table) -> Iterator[tuple[Any, ...]]:
-    return zip(*(column.to_pylist() for column in table.columns), strict=True)
+    return zip(*map(_values, table.columns), strict=True)
+
+
+def _values(column: pa.ChunkedArray) -> list[Any]:
+    values: list[Any] = column.to_pylist()
+    return [value if value is None else json.loads(value) for value in values] if column.type == _JSON else values
 
 
 def _write_csv(file: Path, schema: pa.Schema, tables: Iterator[pa.Table]) -> None:
@@ -146,19 +179,19 @@ def _as_cells(row: Sequence[Any]) -> list[Any]:
 
 
 def _write_json_lines(file: Path, schema: pa.Schema, tables: Iterator[pa.Table]) -> None:
-    del schema  # each row names its columns
     with file.open("w", encoding="utf-8", newline="") as out:
         for table in tables:
-            for row in table.to_pylist():
-                out.write(json.dumps(row, ensure_ascii=False, default=str) + "\n")
+            for row in _rows(table):
+                out.write(json.dumps(dict(zip(schema.names, row, strict=True)), ensure_ascii=False, default=str) + "\n")
 
 
 def _write_parquet(file: Path, schema: pa.Schema, tables: Iterator[pa.Table]) -> None:
     import pyarrow.parquet as pq
 
-    with pq.ParquetWriter(file, schema) as out:
+    plain = pa.schema([field.with_type(pa.large_string()) if field.type == _JSON else field for field in schema])
+    with pq.ParquetWriter(file, plain) as out:
         for table in tables:
-            out.write_table(table)
+            out.write_table(table.cast(plain))
 
 
 WRITERS: dict[str, Callable[[Path, pa.Schema, Iterator[pa.Table]], None]] = {

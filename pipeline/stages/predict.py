@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,10 +23,11 @@ from pipeline.data.reading.files import check_encoding
 from pipeline.data.reading.tables import read_columns
 from pipeline.data.sources.file import check_options
 from pipeline.errors import ConfigError, DataError, enumerate_some, shorten
+from pipeline.failures import writing_to
 from pipeline.given_paths import expand, is_file
 from pipeline.hashing import CHECKSUMS, digest, hash_file
 from pipeline.modeling.foreign_folders import DELTA
-from pipeline.stages.labelled_file import WRITERS, LabelledFile, as_array
+from pipeline.stages.labelled_file import WRITERS, LabelledFile, as_array, parts_folder
 from pipeline.stages.processes.workers import hold_lock
 from pipeline.stages.progress import say
 from pipeline.stages.run_record import open_trained, origin_tags, read_config
@@ -34,7 +37,7 @@ from pipeline.tracking.runs import Tracker, closing
 from pipeline.tracking.served_model import TOKENS_CUT
 from pipeline.training.acceleration.base import AUTO
 from pipeline.training.inference import TrainedModel
-from pipeline.training.saved_model import load_model_folder
+from pipeline.training.saved_model import load_model_folder, read_record
 
 _SECONDS_BETWEEN_LINES = 10.0
 _ANYTHING = "text"  # the names of an answer's columns are seen from an answer
@@ -63,7 +66,7 @@ def run(config: configs.PredictConfig, tracker: Tracker | None = None, parent_id
     tracker = tracker or open_tracker()
     with (
         open_trained(config.run_id, config.model, tracker) as (folder, trained),
-        hold_lock(_lock_of(target, config), "prediction"),
+        _alone(target),
     ):
         as_trained = read_config(tracker, trained, config.cache_dir) if trained else None
         model = load_model_folder(folder, as_trained.acceleration if as_trained else (AUTO,), config.cache_dir)
@@ -71,7 +74,7 @@ def run(config: configs.PredictConfig, tracker: Tracker | None = None, parent_id
         content, sums = hash_file(source), folder / CHECKSUMS
         learned = hash_file(sums if sums.is_file() else folder / DELTA)
         file = LabelledFile(target, digest([identify(config), content, learned, scoring_version(trained)]))
-        usual = as_trained.text_column if as_trained else None
+        usual = read_record(folder).text_column or (as_trained.text_column if as_trained else None)  # older models do not say
         labelling = _Labelling(config, model, file, usual)
         name = f"predict-{trained.name if trained else folder.name}"
         with closing(tracker.start(name, parent_id, origin_tags("predict", config, content))) as logger:
@@ -118,8 +121,22 @@ def _where(config: configs.PredictConfig) -> str:
     return f"--input {shorten(config.input or '')}"
 
 
-def _lock_of(target: Path, config: configs.PredictConfig) -> Path:
-    return Path(config.cache_dir).absolute() / "predictions" / f"{digest(str(target.absolute()))[:16]}.lock"
+@contextlib.contextmanager
+def _alone(target: Path) -> Iterator[None]:
+    """Keep others from the same output; the lock lies beside it, so they find it from wherever they are started.
+
+    Raises:
+        PipelineError: Another process writes it.
+    """
+    folder = parts_folder(target)
+    with writing_to(target.parent):
+        folder.mkdir(exist_ok=True)
+    with hold_lock(folder / "lock", "prediction", "another --output"):
+        try:
+            yield
+        finally:
+            if not any(folder.glob("*.parquet")):  # nothing to go on with
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _check_fit(config: configs.PredictConfig, model: TrainedModel) -> None:
@@ -168,7 +185,8 @@ class _Labelling:
     def describe(self) -> str:
         """What became of the rows, for a line."""
         said = f", {self._done:,} of them before an interruption" if self._done else ""
-        return said + (f"; {self.without_text:,} have no text, hence no label" if self.without_text else "")
+        said += f"; {self.without_text:,} have no text, hence no label" if self.without_text else ""
+        return f"{said}; texts are from {' and '.join(map(repr, self._texts))}"
 
     def _choose(self, columns: Sequence[str]) -> Chosen:
         """The columns of the texts, and those to keep.

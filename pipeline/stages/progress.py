@@ -89,7 +89,7 @@ class TrainingObserver:
             stop_rule: Asked after each evaluation whether to end, with step and validation metrics by their bare names.
             class_counts: Validation examples of each class; empty where labels are scores.
         """
-        self._stop_rule, self._stops = stop_rule, False
+        self._stop_rule, self._stops, self._ends = stop_rule, False, False
         self._class_counts, self._remarked = class_counts, False
         self._logger, self._outbox = logger, logger.open_outbox()
         self._title = title
@@ -103,6 +103,7 @@ class TrainingObserver:
 
     def on_step(self, step: int, total_steps: int) -> None:
         """Move the bar, or say a line every some seconds."""
+        self._ends = step == total_steps
         if self._on_terminal:
             if self._bar is None:
                 from tqdm import tqdm
@@ -169,7 +170,9 @@ class TrainingObserver:
             say(f"  {self._title}: the validation scores of step {step} are {SWAPPED}. {WAY_OUT}")
 
     def _ask_stop_rule(self, step: int, metrics: Mapping[str, float]) -> None:
-        if self._stop_rule is not None and not self._stops and self._stop_rule(step, metrics):
+        if self._stop_rule is None or self._stops or self._ends:  # what has trained to its end cannot be ended early
+            return
+        if self._stop_rule(step, metrics):
             self._stops = True
             self._logger.set_tags({Tag.PRUNED_AT: str(step)})
             say(f"  {self._title}: ended after step {step}, not among the better half of the trials")

@@ -153,12 +153,16 @@ def _version_of(models: ModelRegistry, name: str, run_id: str) -> ModelVersion |
 
 
 def _is_settled(config: configs.RegisterConfig, choice: Choice, known: ModelVersion, champion: ModelVersion | None) -> bool:
-    """Whether nothing is left to decide of a version that is there: it is champion, or was tested against it by this rule."""
+    """Whether nothing is left to decide of a version that is there: it is champion, or was refused for it by this rule.
+
+    One that was champion, and is not any more, is decided anew.
+    """
     if known.tags.get(Tag.REGISTRATION) == _PENDING:
         return False
     if champion is None or champion.number == known.number:
         return champion is not None
-    return decided_by(known) == (champion.number, config.promote, config.margin, choice.metric.name)
+    refused = known.tags.get(Tag.PROMOTION) == "no"
+    return refused and decided_by(known) == (champion.number, config.promote, config.margin, choice.metric.name)
 
 
 def _say_known(known: ModelVersion, champion: ModelVersion | None) -> RegisterResult:

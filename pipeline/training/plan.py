@@ -231,6 +231,8 @@ class FitPlan:
     """Names of those in whose block this is; see `acceleration.base.accelerated`."""
     labelled: TokenTable | None = None
     """The training texts where `train` are pairs that were made of them; see `contrastive.pair_up`."""
+    pairs_per_epoch: int | None = None
+    """How many of these pairs an epoch takes, some of them again where there are fewer."""
 
     def build_loss(self) -> Loss:
         """What is trained by, on the CPU, with classes weighted by the training examples; of pairs the cosine similarity."""
@@ -261,8 +263,9 @@ class FitPlan:
     @property
     def examples_per_epoch(self) -> int:
         """Texts, pieces of them, or pairs, in an epoch; those that are passed over again count again."""
-        once, texts = len(self.train.lengths), len(self.train if self.labelled is None else self.labelled)
-        return math.ceil(once * max(texts, self.config.epoch_size or 0) / texts)
+        if self.pairs_per_epoch is not None:
+            return self.pairs_per_epoch
+        return math.ceil(len(self.train.lengths) * max(len(self.train), self.config.epoch_size or 0) / len(self.train))
 
     @property
     def steps_per_epoch(self) -> int:

@@ -45,7 +45,7 @@ from pipeline.training.plan import FitPlan
 from pipeline.training.precision import Precision, dtype_name
 from pipeline.training.saved_model import BuiltModel, ModelRecord, build_model, plugin_modules
 from pipeline.training.seeding import Seeds
-from pipeline.training.solved_heads.contrastive import check_contrast, draw_pairs
+from pipeline.training.solved_heads.contrastive import check_contrast, count_pairs
 
 if TYPE_CHECKING:
     from torch import nn
@@ -71,6 +71,16 @@ class EncoderInputs(TrainingInputs):
     def total_steps(self) -> int:
         """Optimizer steps of the whole training."""
         return self.context().total_steps
+
+    def examples_of(self, config: configs.TrainConfig) -> int:
+        """Pairs of what trains on pairs; one pass of what is solved."""
+        strategy = create_strategy(config.strategy, config.strategy_args)
+        assert isinstance(strategy, Strategy)
+        if strategy.is_solved:
+            return self.count("train")
+        if strategy.contrasts:
+            return replace(self, strategy=strategy, config=config)._inputs_per_epoch * config.epochs
+        return self.examples_per_epoch * config.epochs
 
     def settle(self, config: ConfigT) -> ConfigT:
         """With the pooling that the model was trained with, where none was given."""
@@ -107,16 +117,17 @@ class EncoderInputs(TrainingInputs):
     @cached_property
     def _inputs_per_epoch(self) -> int:
         """Training texts, or the pieces in which they are read, or pairs of either, as often as an epoch has them."""
-        texts = self.examples_per_epoch
+        passes = self.examples_per_epoch / self.count("train")
         if self.config.long_texts == WINDOWS:
             table = self.tokens("train", load_tokenizer(self.address))
-            once = len(draw_pairs(self.strategy, table.piece_labels, self.config) if self.strategy.contrasts else table.lengths)
+            if not self.strategy.contrasts:
+                return math.ceil(len(table.lengths) * passes)
+            labels = table.piece_labels
         elif self.strategy.contrasts:
-            labels = self.prepared.read("train")[LABEL].to_numpy()[self.sample("train")]
-            once = len(draw_pairs(self.strategy, self.objective.task.targets(labels), self.config))
+            labels = self.objective.task.targets(self.prepared.read("train")[LABEL].to_numpy()[self.sample("train")])
         else:
-            return texts
-        return math.ceil(once * texts / self.count("train"))
+            return self.examples_per_epoch
+        return count_pairs(self.strategy, labels, self.config, passes)
 
     def max_length(self, tokenizer: Any) -> int:
         """Longest input in tokens."""
@@ -382,6 +393,7 @@ def describe_model(inputs: EncoderInputs, texts: Texts, built: BuiltModel, valid
         max_length=inputs.max_length(texts.tokenizer),
         long_texts=config.long_texts,
         window_overlap=config.window_overlap,
+        text_column=config.text_column,
         dropout=config.dropout,
         epochs=config.epochs,
         total_steps=built.context.total_steps,

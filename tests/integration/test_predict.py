@@ -1,11 +1,15 @@
 """Labelling a file: every format, interrupted and resumed, and refused where model, options and file do not fit."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
+from filelock import FileLock
 
 from pipeline.config import PredictConfig
-from pipeline.data.reading import delimited
+from pipeline.data.reading import delimited, tables
 from pipeline.stages.predict import run
 from pipeline.training.saved_model import FineTunedModel, load_model_folder
 
@@ -51,7 +55,7 @@ def test_rows_keep_their_order_and_columns_and_one_without_text_has_no_label(pre
     table = pd.DataFrame({"id": range(41), "text": [*texts[:10], "  ", *texts[10:]]})
     table.to_csv("new.csv", index=False)
     said, written = predict()
-    assert "Labelled 41 rows of new.csv; 1 have no text" in said
+    assert "Labelled 41 rows of new.csv; 1 have no text, hence no label; texts are from 'text'." in " ".join(said.split())
     assert list(written) == ["id", "text", *expected.columns, "tokens_cut"]
     assert written["id"].tolist() == [str(number) for number in range(41)]
     assert written.loc[10, ["label", "tokens_cut"]].isna().all()
@@ -117,6 +121,44 @@ def test_an_interrupted_prediction_goes_on_where_it_was(monkeypatch, workspace, 
     agree(pd.read_parquet(tmp_path / "out.parquet"), expected)
     assert [path.name for path in tmp_path.iterdir()] == ["out.parquet"]
     assert [made.status for made in workspace.tracker.search({"stage": "predict"})][:2] == ["FINISHED", "KILLED"]
+
+
+def test_another_prediction_with_the_same_output_is_refused_from_anywhere(predict, texts, tmp_path):
+    pd.DataFrame({"text": texts}).to_csv("new.csv", index=False)
+    output = tmp_path / "out.csv"
+    (tmp_path / ".out.csv.parts").mkdir()
+    with FileLock(tmp_path / ".out.csv.parts" / "lock"):
+        said = " ".join(predict(status=1, output=output, cache_dir=str(tmp_path / "elsewhere")).split())
+    assert "The same prediction is running already" in said
+    assert "Wait for it, or give another --output." in said
+    predict(status=2, output=output, text_column="body")
+    assert not list(tmp_path.glob(".out*")), "what was refused leaves nothing"
+
+
+def test_keys_that_begin_below_and_objects_stay_as_they_are(predict, workspace, trained, monkeypatch, texts):
+    monkeypatch.setattr(tables, "CHUNK", 15)
+    rows = [{"text": text, "meta": {} if number < 20 else {str(number): [{}]}} for number, text in enumerate(texts)]
+    rows[30]["customer"] = 7
+    lines = [json.dumps(row) for row in rows]
+    Path("new.jsonl").write_text("\n".join(lines))
+    _, table = predict(input="new.jsonl")
+    assert [json.loads(text) for text in table["meta"]] == [row["meta"] for row in rows]
+    result = workspace.cli("predict", run_id=trained, input="new.jsonl", output="lines.jsonl")
+    assert result.exit_code == 0, result.output
+    written = [json.loads(line) for line in Path("lines.jsonl").read_text().splitlines()]
+    assert [row["meta"] for row in written] == [row["meta"] for row in rows]
+    assert [row["customer"] for row in written] == [row.get("customer") for row in rows]
+
+
+def test_the_column_of_training_is_that_of_a_folder_too(workspace, tiny, texts, predict, tmp_path):
+    table = pd.read_csv(tiny.csv(rows=60)).rename(columns={"text": "body"}).assign(text="something else")
+    table.to_csv(tmp_path / "reviews.csv", index=False)
+    run_id = workspace.train(strategy="full", epochs=1, dataset=tmp_path / "reviews.csv", text_column="body")
+    folder = workspace.tracker.download_model(run_id, tmp_path / "model")
+    pd.DataFrame({"text": "something else", "body": texts}).to_csv("new.csv", index=False)
+    for given in ({"run_id": run_id}, {"run_id": None, "model": folder}):
+        said, _ = predict(**given, force="true")
+        assert "texts are from 'body'." in " ".join(said.split())
 
 
 def test_labels_of_low_probability_are_left_empty(predict, texts, expected):

@@ -178,6 +178,37 @@ def test_a_champion_of_other_data_is_tested_on_the_new_ones_first(workspace, mod
     assert len(models.versions(name)) == 2
 
 
+def test_a_file_that_has_grown_is_other_data(workspace, models, do, name, tiny, tmp_path):
+    """The rows below it came later: what the champion scored on the old test part says nothing of the new one."""
+    file = tmp_path / "reviews.csv"
+    file.write_text(tiny.csv(rows=160, seed=11).read_text())
+    options = {"strategy": "full", "seed": 1, "dataset": file, "epochs": 6, "batch_size": 8}
+    champion = make(workspace, **options)
+    do(champion)
+    before = workspace.tracker.get(champion).metrics["test/f1_macro"]
+    file.write_text(file.read_text() + "".join(tiny.csv(rows=80, seed=12).read_text().splitlines(keepends=True)[1:]))
+    challenger = make(workspace, **options)
+    said = do(challenger, status=2)
+    assert f"python -m pipeline evaluate --run-id {champion} --dataset {file} --split-part test" in said
+    result = workspace.cli("evaluate", run_id=champion, dataset=file, split_part="test")
+    assert result.exit_code == 0, result.output
+    assert "recorded before" not in result.output
+    assert "What the run was trained on is not there as it was" in " ".join(result.output.split())
+    assert workspace.tracker.get(champion).metrics["test/f1_macro"] == before
+    assert "The champion was tested on the new model's test texts by run" in do(challenger)
+    assert len(models.versions(name)) == 2
+
+
+def test_one_that_was_champion_can_be_again(models, do, name, weak, strong):
+    do(strong)
+    for run_id, number in ((weak, 2), (strong, 1), (weak, 2)):
+        assert f"Version {number} becomes champion" in do(run_id, promote="always")
+        assert models.aliased(name, CHAMPION).number == number
+    assert "Version 1 becomes champion: it is shown to be better than version 2" in do(strong)
+    assert "not champion: Version 2 does not become champion" in do(weak) + do(weak), "what was refused stays so"
+    assert len(models.versions(name)) == 2
+
+
 def test_several_that_register_at_once_decide_one_after_the_other(workspace, models, do, name, weak, strong, twin):
     """As in two processes: each has a tracker of its own."""
     failures = []

@@ -31,12 +31,17 @@ class Course:
     """The smallest size from which on it is better."""
     once: tuple[int, ...] = ()
     """Of `behind` and `open` the sizes at which it is shown to be better all the same."""
+    everywhere: bool = True
+    """Whether they were tested against each other at every size."""
 
 
 def follow(curve: LearningCurve, row: str, other: str) -> Course | None:
-    """The course of two rows over the sizes at which they were tested against each other; None where that are none."""
+    """The course of two rows over the sizes at which they were tested against each other.
+
+    None where they were not at the largest: what holds from some size on, or at last, is not known of them.
+    """
     outcomes = [(size.texts, better) for size in curve.sizes if (better := _better(size, row, other)) is not None]
-    if not outcomes:
+    if not outcomes or outcomes[-1][0] != curve.sizes[-1].texts:
         return None
     wins = [better == row for _, better in outcomes]
     if not wins[-1]:
@@ -44,7 +49,7 @@ def follow(curve: LearningCurve, row: str, other: str) -> Course | None:
         return Course(row, other, "behind" if outcomes[-1][1] == other else "open", once=once)
     first = len(wins) - next((place for place, won in enumerate(reversed(wins)) if not won), len(wins))
     if first == 0:
-        return Course(row, other, "always", 0, outcomes[0][0])
+        return Course(row, other, "always", 0, outcomes[0][0], everywhere=len(outcomes) == len(curve.sizes))
     worse = [texts for texts, better in outcomes[:first] if better == other]
     if worse:
         return Course(row, other, "overtakes", worse[-1], outcomes[first][0])
@@ -76,6 +81,9 @@ def describe_labels_needed(curve: LearningCurve) -> Iterator[str]:
             if course and course.kind == "overtakes":
                 yield f"{_say_overtaking([row], course)}."
     yield _at_largest(largest)
+    if absent := [name for name in curve.names if largest.number(name) is None]:
+        have, of = ("has", "it") if len(absent) == 1 else ("have", "them")
+        yield f"{_list_rows(absent)} {have} no result at {largest.texts:,} labelled texts, so nothing is said of {of}."
     if any(row.seeds < 2 for size in curve.sizes for row in size.statistics.rows if row.score):
         yield (
             "Of rows with one seed, intervals and tests are over test texts alone: other texts to train on may turn out "
@@ -101,13 +109,13 @@ def _is_guess(curve: LearningCurve, name: str) -> bool:
 def _against(curve: LearningCurve, reference: str, others: Sequence[str]) -> Iterator[str]:
     """Sentences about all rows and one, those that go alike together."""
     courses = [course for row in others if (course := follow(curve, row, reference))]
-    alike: dict[tuple[Kind, int, int, tuple[int, ...]], list[Course]] = {}
+    alike: dict[tuple[Kind, int, int, tuple[int, ...], bool], list[Course]] = {}
     for course in courses:
-        alike.setdefault((course.kind, course.below, course.above, course.once), []).append(course)
+        alike.setdefault((course.kind, course.below, course.above, course.once, course.everywhere), []).append(course)
     largest = f"{curve.sizes[-1].texts:,} labelled texts"
     if courses and all(course.kind in ("behind", "open") and not course.once for course in courses):
         yield f"Nothing overtakes {reference} up to {largest}."
-    for (kind, below, above, once), same in alike.items():
+    for (kind, below, above, once, everywhere), same in alike.items():
         rows = [course.row for course in same]
         names, is_are, one = _list_rows(rows), "is" if len(rows) == 1 else "are", same[0]
         if kind == "overtakes":
@@ -116,7 +124,8 @@ def _against(curve: LearningCurve, reference: str, others: Sequence[str]) -> Ite
             better = f"better than {reference} from {above:,} labelled texts on"
             yield f"{names} {is_are} shown to be {better}, and not at {below:,}."
         elif kind == "always":
-            yield f"{names} {is_are} better than {reference} at every size, from {above:,} labelled texts on."
+            every = "every size" if everywhere else "every size that has both"
+            yield f"{names} {is_are} better than {reference} at {every}, from {above:,} labelled texts on."
         elif once:
             there = f"{'it is' if len(rows) == 1 else 'they are'} worse" if kind == "behind" else "no difference was shown"
             yield f"{names} {is_are} shown to be better than {reference} at {_list_sizes(once)}; at {largest} {there}."

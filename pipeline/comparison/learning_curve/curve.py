@@ -15,13 +15,13 @@ import pandas as pd
 
 from pipeline.comparison.predictions import RecordedPredictions
 from pipeline.comparison.ranking import choose_ranking
-from pipeline.comparison.selection import Selection
+from pipeline.comparison.selection import Selection, is_fair
 from pipeline.comparison.statistics import RowStatistics, Statistics, compute_statistics, without_groups
 from pipeline.comparison.table import add_statistics, build_table
 from pipeline.config.train_sizes import ALL
 from pipeline.evaluation.metric import Metric
 from pipeline.evaluation.statistics.intervals import Interval
-from pipeline.tracking.run_kinds import label_type_of
+from pipeline.tracking.run_kinds import EXTERNAL, label_type_of, was_trained_here
 from pipeline.tracking.runs import Run
 
 _SIZE = "train_size"
@@ -79,8 +79,17 @@ class LearningCurve:
 
     @cached_property
     def names(self) -> list[str]:
-        """The rows: those of the largest size in its order, then those that are not there."""
-        return list(dict.fromkeys(row.name for size in reversed(self.sizes) for row in size.statistics.rows))
+        """The rows: those of the largest size in its order, then those that are not there; no models from elsewhere.
+
+        On how many texts those were trained nobody knows.
+        """
+        here = [
+            row.name
+            for size in reversed(self.sizes)
+            for row, strategy in zip(size.statistics.rows, size.table["strategy"], strict=True)
+            if strategy != EXTERNAL
+        ]
+        return list(dict.fromkeys(here))
 
     def points(self, name: str) -> Iterator[tuple[SizeResults, RowStatistics, Mapping[str, Any]]]:
         """Of a row its statistics and its line of the table, at each size that has it."""
@@ -96,11 +105,14 @@ def size_of(run: Run) -> str:
 
 
 def group_by_size(runs: Sequence[Run]) -> dict[str, list[Run]]:
-    """`size_of` -> runs, from the fewest texts to the most."""
+    """`size_of` -> runs, from the fewest texts to the most. Models from elsewhere stand beside the runs on most texts."""
     groups: dict[str, list[Run]] = {}
-    for run in runs:
+    for run in filter(was_trained_here, runs):
         groups.setdefault(size_of(run), []).append(run)
-    return dict(sorted(groups.items(), key=lambda item: math.inf if item[0] == ALL else int(item[0])))
+    groups = dict(sorted(groups.items(), key=lambda item: math.inf if item[0] == ALL else int(item[0])))
+    if elsewhere := [run for run in runs if not was_trained_here(run)]:
+        groups.setdefault(next(reversed(groups), ALL), []).extend(elsewhere)
+    return groups
 
 
 def compare_at_sizes(
@@ -117,13 +129,13 @@ def _compare(
 ) -> SizeResults:
     mine = {run.run_id for run in runs}
     failed = tuple(run for run in selection.failed if size_of(run) == label)
-    part = replace(selection, kept=tuple(runs), failed=failed, reused=selection.reused & mine)
+    ranked = selection.ranked or is_fair(runs)  # where sizes were treated differently, each may be fair in itself
+    part = replace(selection, kept=tuple(runs), failed=failed, reused=selection.reused & mine, ranked=ranked)
     metric = choose_ranking(label_type_of(runs), ranking_metric)
-    table = build_table(runs, failed, selection.ranked, metric.name)
+    table = build_table(runs, failed, ranked, metric.name)
     statistics = compute_statistics(table, runs, recorded.of_runs(mine))
-    if not selection.ranked:
+    if not ranked:
         statistics = without_groups(statistics)
-    # A model from elsewhere was trained on other data; it stands beside rows of all texts.
     texts = max(run.metrics.get("data/train_examples", 0) for run in runs)
     texts = int(texts or max(run.metrics.get("data/rows_train", 0) for run in selection.kept))
     return SizeResults(label, texts, part, add_statistics(table, statistics), statistics)

@@ -60,6 +60,10 @@ def read_json(path: Path, where: str, choose: Choose, encoding: str | None, head
         if builder is None:
             # A key may be half a surrogate pair, which no table takes for a name.
             keys = dict.fromkeys(key for _, row in rows for key in row)
+            if len(chunk) == CHUNK:  # later rows may have keys that none of these has
+                keys |= dict.fromkeys(
+                    key for _, record in _records(path, where, encoding, header) for row in as_rows(record) for key in row
+                )
             builder = TableBuilder(choose([key for key in keys if not has_surrogate(key)]), where, say_row)
         builder.add({name: [row.get(name) for _, row in rows] for name in builder.names}, [number for number, _ in rows])
     if builder is None:

@@ -164,8 +164,16 @@ def _measured(runs: Sequence[Run], metric: Metric) -> Measured:
         len(scores),
         fmean(run.metrics.get("cost/train_seconds", math.inf) for run in runs),
         arguments if isinstance(arguments, dict) else {},
-        {name: newest.params[name] for name in _OPTIONS if newest.params.get(name)},
+        {**{name: newest.params[name] for name in _OPTIONS if newest.params.get(name)}, **_passes(newest)},
     )
+
+
+def _passes(run: Run) -> dict[str, str]:
+    """Epochs of one pass each that take as many steps, where an epoch of a run was several passes over few texts."""
+    size, texts = run.params.get("epoch_size"), run.metrics.get("data/train_examples", 0)
+    if not size or texts < 1:
+        return {}
+    return {"epochs": str(round(int(run.params["epochs"]) * int(size) / texts))}
 
 
 @cache

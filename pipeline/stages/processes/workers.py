@@ -34,12 +34,13 @@ SECONDS_TO_CLOSE = 30
 
 
 @contextlib.contextmanager
-def hold_lock(lock: Path, what: str) -> Iterator[None]:
+def hold_lock(lock: Path, what: str, otherwise: str = "another --seed or --cache-dir") -> Iterator[None]:
     """Keep other processes from the same work for as long as the block lasts; the system lets go of it when we die.
 
     Args:
         lock: A file that stands for the work.
         what: The work, such as `training`.
+        otherwise: What to give for work that is not the same.
 
     Raises:
         PipelineError: Another process is at it.
@@ -49,9 +50,7 @@ def hold_lock(lock: Path, what: str) -> Iterator[None]:
     try:
         held.acquire(timeout=0)
     except Timeout as error:
-        raise PipelineError(
-            f"The same {what} is running already (lock {lock}). Wait for it, or give another --seed or --cache-dir."
-        ) from error
+        raise PipelineError(f"The same {what} is running already (lock {lock}). Wait for it, or give {otherwise}.") from error
     try:
         yield
     finally:

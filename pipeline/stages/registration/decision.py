@@ -138,7 +138,9 @@ def _say_difference(challenger: Run, trained: Run) -> str:
 def _way_out(challenger: Run, trained: Run) -> str:
     """How the two come to be tested on the same texts."""
     mine, theirs = challenger.params.get("dataset", ""), trained.params.get("dataset", "")
-    if mine and mine != theirs:
+    if mine == theirs and any(challenger.params.get(name) != trained.params.get(name) for name in _CUT):
+        return "Train with the champion's split, as its training texts may stand in the other's test part"
+    if mine:  # of the same name, the file has changed since
         split = " --split-part test" if challenger.params.get("split") != "official" else ""
         limit = challenger.params.get("max_eval_samples")
         bounded = f" --max-eval-samples {limit}" if limit else ""
@@ -146,8 +148,6 @@ def _way_out(challenger: Run, trained: Run) -> str:
             "Test the champion on the new data first (`python -m pipeline evaluate --run-id "
             f"{trained.run_id} --dataset {mine}{split}{bounded}`, with the options by which these data were read)"
         )
-    if any(challenger.params.get(name) != trained.params.get(name) for name in _CUT):
-        return "Train with the champion's split, as its training texts may stand in the other's test part"
     return "Train both on the same version of the data"
 
 

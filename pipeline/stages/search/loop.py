@@ -93,7 +93,9 @@ class SearchLoop:
                 trial = waiting.pop(0) if waiting else self._ask()
                 if trial is None:
                     break
-                self._begin(trial)
+                if not self._begin(trial):
+                    waiting.insert(0, trial)
+                    break
             if self._tasks:
                 self._end(self._executor.wait())
             elif not (waiting := self._judge_short()):
@@ -119,24 +121,28 @@ class SearchLoop:
         drawn = [json.dumps(trial.point, sort_keys=True) for trial in self._trials.values()]
         return size is not None and len(set(drawn) if self._plan.budget.unit == "trials" else drawn) >= size
 
-    def _begin(self, trial: Trial) -> None:
+    def _begin(self, trial: Trial) -> bool:
+        """Whether a trial was begun, or settled: not where it has to wait for what those that run come to."""
         number, shown = trial.number, trial.number + 1
         try:
             candidate = self._candidate(trial)
         except PipelineError as error:
             self._fail(number, error, Cost(1))
-            return
-        key = self._key(candidate)
+            return True
+        key, cost = self._key(candidate), Cost(1, 0.0, self._plan.examples_of(candidate))
+        allowed = key in self._twins or self._plan.budget.allows(self._spent() + cost)
+        if not allowed and self._tasks and self._plan.budget.allows(self._settled() + cost):
+            return False  # of those that run some may end early, and leave enough
         self._twins[key].append(number)
         if (first := self._twins[key][0]) != number:
             say(f"Trial {shown} draws the point of trial {first + 1} again: its result is taken over.")
             if first not in self._tasks:
                 self._settle(number, self._trials[first].run_id)
-            return
-        if not self._plan.budget.allows(self._spent() + Cost(1, 0.0, self._plan.examples_of(candidate))):
+            return True
+        if not allowed:
             self._search.leave(number)
             self._trials[number] = dataclasses.replace(trial, state="over budget")
-            return
+            return True
         of = f"/{self._plan.most_trials}" if self._plan.most_trials else ""
         say(f"Trial {shown}{of}: " + ", ".join(f"{name}={value}" for name, value in trial.point.items()))
         self._tasks[number] = TrialTask(
@@ -156,6 +162,7 @@ class SearchLoop:
         )
         self._begun[number] = time.monotonic()
         self._executor.submit(self._tasks[number])
+        return True
 
     def _end(self, outcome: Outcome) -> None:
         """Settle a trial and those that ask for the same."""
@@ -221,9 +228,11 @@ class SearchLoop:
 
     def _spent(self) -> Cost:
         """What settled trials have cost, and what those that run are going to see."""
-        settled = sum((trial.cost for trial in self._trials.values() if trial.state not in ("over budget", "running")), Cost())
         examples = sum(self._plan.examples_of(task.config) for task in self._tasks.values())
-        return settled + Cost(len(self._tasks), 0.0, examples)
+        return self._settled() + Cost(len(self._tasks), 0.0, examples)
+
+    def _settled(self) -> Cost:
+        return sum((trial.cost for trial in self._trials.values() if trial.state not in ("over budget", "running")), Cost())
 
     @staticmethod
     def _key(candidate: configs.TrainConfig) -> str:

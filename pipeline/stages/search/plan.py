@@ -95,7 +95,7 @@ class SearchPlan:
 
     def examples_of(self, candidate: configs.TrainConfig) -> int:
         """Training examples that a trial sees, repetitions counted, if it is not ended early."""
-        return self.inputs.examples_per_epoch * candidate.epochs
+        return self.inputs.examples_of(candidate)
 
 
 def search_config(study: configs.MainConfig, plan: configs.TrainConfig) -> configs.TuneConfig:
@@ -125,7 +125,7 @@ def plan_search(config: configs.TuneConfig) -> SearchPlan:
     plan = SearchPlan(inputs.settle(config), inputs.settle(base), space, budget, inputs)
     base = plan.base
     epochs = min(space.ranges["epochs"].probes()) if "epochs" in space.ranges else base.epochs
-    fewest = plan.examples_of(base) // base.epochs * epochs
+    fewest = plan.examples_of(dataclasses.replace(base, epochs=epochs))
     if budget.unit == "examples" and fewest > budget.amount:
         raise ConfigError(f"--budget-examples {budget.amount:g}: one trial sees {fewest:,} examples at least. Give more.")
     return plan

@@ -85,7 +85,7 @@ def expected_seconds(past: Sequence[Run], inputs: TrainingInputs, precision: Pre
     if not alike:
         return None
     rows = inputs.count("train") + inputs.count("validation")
-    examples = inputs.examples_per_epoch * inputs.config.epochs
+    examples = inputs.examples_of(inputs.config)
     evaluated = inputs.count("validation") * _evaluations(
         inputs.config.epochs, inputs.config.eval_steps, examples / inputs.config.batch_size
     )

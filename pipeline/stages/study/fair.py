@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from pipeline import config as configs
-from pipeline.errors import InputError
+from pipeline.errors import ConfigError, InputError
 from pipeline.recipes.recipe import load_recipe
 from pipeline.stages.configure import replace_options
 from pipeline.strategies.adapters import LinearAdapter
@@ -76,12 +77,12 @@ def _share_number(plans: Sequence[configs.TrainConfig], notes: list[str], doubts
         try:
             inputs = find_inputs(plan)
             if isinstance(inputs, EncoderInputs) and plan.model not in wanted:
-                wanted[plan.model] = count_trainable(inputs, _strategy(_reference(plans)))
+                wanted[plan.model] = _count_reference([other for other in plans if other.model == plan.model])
         except InputError:
             settled.append(plan)
             continue
         strategy = inputs.strategy
-        sizes = strategy.sizes(inputs.context()) if isinstance(inputs, EncoderInputs) and isinstance(strategy, Strategy) else ()
+        sizes = _fitting_sizes(inputs) if isinstance(inputs, EncoderInputs) else []
         if not isinstance(inputs, EncoderInputs) or not isinstance(strategy, Strategy) or not sizes:
             left[plan.title] = None
             settled.append(plan)
@@ -108,6 +109,33 @@ def _share_number(plans: Sequence[configs.TrainConfig], notes: list[str], doubts
     if left:
         notes.append(f"--fair leaves {_names(left)} as they are: none of their arguments sets how many parameters train.")
     return settled
+
+
+def _count_reference(plans: Sequence[configs.TrainConfig]) -> int:
+    """How many parameters LoRA trains, with the head of its own row.
+
+    Raises:
+        InputError: It cannot be trained so.
+    """
+    reference = _reference(plans)
+    inputs = find_inputs(reference)
+    assert isinstance(inputs, EncoderInputs)
+    return count_trainable(inputs, _strategy(reference))
+
+
+def _fitting_sizes(inputs: EncoderInputs) -> list[int]:
+    """Those that the strategy can have on this model; none where no argument sets how many parameters train.
+
+    A strategy guesses them by the width of the encoder, and some layers may be of another.
+    """
+    strategy, context, fitting = inputs.strategy, inputs.context(), []
+    if not isinstance(strategy, Strategy):
+        return []
+    for size in strategy.sizes(context):
+        with contextlib.suppress(ConfigError):
+            dataclasses.replace(strategy, **strategy.sized(size)).checked_phases(context)  # type: ignore[type-var]
+            fitting.append(size)
+    return fitting
 
 
 def count_trainable(inputs: EncoderInputs, strategy: Strategy) -> int:
@@ -154,7 +182,8 @@ def _nearest(sizes: Sequence[int], wanted: int, count: Callable[[int], int]) -> 
 def _reference(plans: Sequence[configs.TrainConfig]) -> configs.TrainConfig:
     """Of the study's first entry with LoRA, or of LoRA as it is by default."""
     own = next((plan for plan in plans if plan.strategy == REFERENCE), None)
-    return own or replace_options(dataclasses.replace(plans[0], strategy=REFERENCE, strategy_args={}), {})
+    alike = next((plan for plan in plans if isinstance(create_strategy(plan.strategy, {}), LinearAdapter)), plans[0])
+    return own or replace_options(dataclasses.replace(alike, strategy=REFERENCE, strategy_args={}), {})
 
 
 def _strategy(plan: configs.TrainConfig) -> Strategy:

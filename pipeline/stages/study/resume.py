@@ -10,7 +10,7 @@ from typing import cast
 
 from pipeline.atomic_io import replace_text
 from pipeline.config.identity import identify
-from pipeline.errors import RunError
+from pipeline.errors import RunError, StoreAwayError
 from pipeline.hashing import digest, read_with_checksum, with_checksum
 from pipeline.stages.processes.workers import hold_lock
 from pipeline.stages.progress import say
@@ -109,7 +109,9 @@ def open_study(plan: StudyPlan, tracker: Tracker) -> Iterator[RunLogger]:
             try:
                 replace_text(note, with_checksum({"run_id": logger.run_id, "identity": plan.identity}), alone=True)
                 yield logger
-            except Exception:  # it came to an end, if a bad one; after an interruption the note stays
+            except StoreAwayError:  # the same command goes on where it was, as after an interruption
+                raise
+            except Exception:  # it came to an end, if a bad one
                 note.unlink(missing_ok=True)
                 raise
         note.unlink(missing_ok=True)

@@ -73,6 +73,7 @@ def describe_sizes(config: configs.MainConfig, strategies: Sequence[TrainingInpu
     validation = dict.fromkeys(inputs.count("validation") for inputs in strategies)
     held = "each size trains for as many steps as the largest" if config.hold == "steps" else "each size has as many epochs"
     chosen_on = f"checkpoints are chosen on {' to '.join(f'{count:,}' for count in _ends(list(validation)))} validation texts"
+    held += " (auto for as many as what it takes was measured with)" if "auto" in config.strategies else ""
     search = "; settings are searched at each size" if config.tune else ""
     yield (
         f"At {', '.join(f'{count:,}' for count in texts)} labelled texts, drawn anew for each seed and the same for all "

@@ -65,7 +65,7 @@ def find_other_test(config: configs.EvaluateConfig, tracker: Tracker) -> OtherTe
     trained = tracker.get(config.run_id or "")
     check_finished(trained)
     train_config = read_config(tracker, trained, config.cache_dir)
-    own = not config.dataset or _is_own(config, train_config)
+    own = not config.dataset or _is_own(config, train_config, trained)
     reading = describe_fields(configs.SplitConfig).keys() - describe_fields(configs.StageConfig).keys()
     if config.split_part in (None, "test"):  # as it was tested once, a run is tested again
         reading |= {"max_eval_samples"}
@@ -82,13 +82,16 @@ def find_other_test(config: configs.EvaluateConfig, tracker: Tracker) -> OtherTe
     return None if own and config.split_part in (None, "test") else OtherTest(trained, train_config, own)
 
 
-def _is_own(config: configs.EvaluateConfig, train_config: configs.TrainConfig) -> bool:
-    """Whether other data are what a run was trained on, by their content."""
+def _is_own(config: configs.EvaluateConfig, train_config: configs.TrainConfig, trained: Run) -> bool:
+    """Whether other data are what a run was trained on, by their content. A file that has changed since is not."""
     other = find_source(config.dataset or "", config)
     try:
-        return find_source(train_config.dataset, train_config).sha256 == other.sha256
+        if find_source(train_config.dataset, train_config).sha256 != other.sha256:
+            return False
+        home, _ = prepare(train_config.dataset, train_config)
     except DataError:  # what it was trained on is gone
         return False
+    return home.manifest.fingerprint == trained.tags["data_fingerprint"]
 
 
 def run_other_test(config: configs.EvaluateConfig, asked: OtherTest, tracker: Tracker, parent_id: str | None) -> OtherScores:

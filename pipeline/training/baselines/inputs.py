@@ -86,6 +86,11 @@ class TrainingInputs(ABC):
         """Training examples, those that are passed over again in an epoch counted again."""
         return max(self.count("train"), self.config.epoch_size or 0)
 
+    def examples_of(self, config: TrainConfig) -> int:
+        """Training examples that a training with these settings sees, repetitions counted, if it is not ended early."""
+        del config  # what trains no encoder passes once over them
+        return self.count("train")
+
     def check_size(self) -> None:
         """Refuse a `--train-size` that the data do not have, or that is too small for their classes.
 

@@ -170,6 +170,7 @@ def describe_baseline(inputs: BaselineInputs, trained: TrainedBaseline) -> Model
         strategy_args=config.strategy_args,
         classes=list(problem.classes),
         max_length=0,
+        text_column=config.text_column,
         dropout=0.0,
         epochs=1,
         total_steps=1,

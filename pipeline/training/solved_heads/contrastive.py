@@ -56,6 +56,23 @@ def draw_pairs(strategy: Strategy, labels: NDArray[Any], config: FitConfig) -> P
     return strategy.pairs(labels, derive(Seeds.of(config).order, "pairs"))
 
 
+def count_pairs(strategy: Strategy, labels: NDArray[Any], config: FitConfig, passes: float) -> int:
+    """How many pairs an epoch has: as many as there were of so many times the examples, with the same shares of the classes.
+
+    So with `--hold steps` few texts train for as many steps as many, also where the number of pairs is bounded.
+
+    Args:
+        labels: Index of the class; shape [examples].
+        passes: Over the examples in an epoch, of other strategies.
+
+    Raises:
+        TrainingError: The examples make none.
+    """
+    import numpy as np
+
+    return len(draw_pairs(strategy, np.resize(labels, round(passes * len(labels))), config))
+
+
 def pair_up(plan: FitPlan) -> FitPlan:
     """The plan as it is, or of a strategy that trains on pairs with those as what is trained on."""
     if not plan.strategy.contrasts:
@@ -64,7 +81,13 @@ def pair_up(plan: FitPlan) -> FitPlan:
     assert isinstance(texts, TokenTable)
     pairs = draw_pairs(plan.strategy, texts.piece_labels, plan.config)
     pieces = replace(texts, labels=texts.piece_labels, text_index=None, losses=None)
-    return replace(plan, train=TextPairs(pieces.subset(pairs.rows.ravel()), pairs.targets), labelled=texts)
+    passes = max(len(texts), plan.config.epoch_size or 0) / len(texts)
+    return replace(
+        plan,
+        train=TextPairs(pieces.subset(pairs.rows.ravel()), pairs.targets),
+        labelled=texts,
+        pairs_per_epoch=count_pairs(plan.strategy, texts.piece_labels, plan.config, passes),
+    )
 
 
 def trained_outputs(plan: FitPlan) -> contextlib.AbstractContextManager[None]:

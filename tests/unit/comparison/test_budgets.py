@@ -125,3 +125,5 @@ def test_a_limit_above_what_there_is_takes_all_examples(make_run: MakeRun) -> No
     few = make_run("ia3", params={"max_train_samples": "100"}, metrics={**all_of_them, "data/train_examples": 100.0})
     assert is_fair([limited, other, make_run("bitfit")])
     assert not is_fair([limited, few])
+    part = make_run("lora", params={"max_train_samples": "200"}, metrics={**all_of_them, "data/train_examples": 32.0})
+    assert is_fair([limited, part]), "--train-size takes 32 of all of them"

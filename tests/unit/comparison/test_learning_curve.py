@@ -18,7 +18,7 @@ from pipeline.comparison.learning_curve.tables import tabulate_curve, tabulate_f
 from pipeline.comparison.selection import Selection
 
 SIZES = (32, 128, 512, 2048)
-Accuracies = Mapping[str, Sequence[float]]
+Accuracies = Mapping[str, Sequence[float | None]]
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def make_curve(make_run: Any, record: Any) -> Any:
         runs, accuracies = [], []
         for name, by_size in rows.items():
             for size, accuracy in zip(sizes, by_size, strict=True):
-                for seed in range(seeds):
+                for seed in range(seeds if accuracy is not None else 0):
                     params = {"seed": str(seed), "train_size": str(size)} if size < 5000 else {"seed": str(seed)}
                     metrics = {
                         **{"data/train_examples": float(size), "data/rows_train": 9000.0, "data/validation_examples": 400.0},
@@ -82,6 +82,35 @@ def test_what_is_better_at_some_sizes_and_not_at_the_largest_is_said(make_curve:
     assert "lora is shown to be better than tfidf at 128; at 512 labelled texts no difference was shown." in said
     assert "full is shown to be better than tfidf at 32 and 128; at 512 labelled texts it is worse." in said
     assert not any(sentence.startswith("Nothing overtakes") for sentence in said)
+
+
+def test_of_rows_without_a_result_at_the_largest_size_nothing_is_said(make_curve: Any) -> None:
+    curve, _ = make_curve({"tfidf": [0.6, 0.7, 0.7], "lora": [0.9, 0.9, None], "full": [0.9, 0.9, 0.9]}, (32, 128, 512))
+    said = list(describe_labels_needed(curve))
+    assert "lora has no result at 512 labelled texts, so nothing is said of it." in said
+    assert "full is better than tfidf at every size, from 32 labelled texts on." in said
+    assert sum("lora" in sentence for sentence in said) == 1
+
+
+def test_a_size_at_which_a_row_is_missing_is_not_claimed(make_curve: Any) -> None:
+    curve, _ = make_curve({"tfidf": [0.6, 0.7, 0.7], "full": [0.9, None, 0.9], "lora": [0.6, 0.7, 0.7]}, (32, 128, 512))
+    assert "full is better than tfidf at every size that has both, from 32 labelled texts on." in describe_labels_needed(curve)
+
+
+def test_a_model_from_elsewhere_is_no_row_of_the_curve(make_curve: Any, make_run: Any, record: Any) -> None:
+    curve, runs = make_curve({"tfidf": [0.6, 0.7], "lora": [0.6, 0.9]}, (32, 128))
+    strange = make_run("external", 0.9, tags={"stage": "evaluate", "strategy": "external"}, params={})
+    everything = [*runs, strange]
+    sizes = compare_at_sizes(Selection(tuple(everything), ()), record(everything, [0.8] * len(everything), 1000), None)
+    assert [size.label for size in sizes] == ["32", "128"]
+    assert ["external" in set(size.table["strategy"]) for size in sizes] == [False, True], "in the table with most texts"
+    assert set(LearningCurve(sizes, metric=curve.metric).names) == {"lora", "tfidf"}
+
+
+def test_sizes_that_were_treated_differently_are_each_judged_by_itself(make_curve: Any, record: Any) -> None:
+    curve, runs = make_curve({"tfidf": [0.6, 0.7], "lora": [0.6, 0.9]}, (32, 128))
+    sizes = compare_at_sizes(Selection(tuple(runs), (), ranked=False), record(runs, [0.8] * len(runs), 1000), curve.metric.name)
+    assert [size.selection.ranked for size in sizes] == [True, True]
 
 
 @given(data=st.data())

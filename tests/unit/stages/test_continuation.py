@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from pipeline.config import MainConfig
-from pipeline.errors import PipelineError, TrainingError
+from pipeline.errors import PipelineError, StoreAwayError, TrainingError
 from pipeline.stages.study.resume import open_study
 from pipeline.tracking.memory import MemoryTracker
 
@@ -62,6 +62,15 @@ def test_an_interrupted_study_goes_on_in_its_run(plan: Any) -> None:
     assert tracker.get(old).status == "FINISHED"
     with open_study(plan, tracker) as logger:
         assert logger.run_id != old
+
+
+def test_a_study_whose_store_went_away_goes_on_in_its_run(plan: Any) -> None:
+    tracker = MemoryTracker()
+    with pytest.raises(StoreAwayError), open_study(plan, tracker) as logger:
+        raise StoreAwayError("away")
+    tracker.update(logger.run_id, status="RUNNING")  # nobody could close it
+    with open_study(plan, tracker) as again:
+        assert again.run_id == logger.run_id
 
 
 def test_with_changed_inputs_it_begins_anew_and_the_old_run_is_closed(plan: Any) -> None:

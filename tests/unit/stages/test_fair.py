@@ -1,11 +1,13 @@
 """What `--fair` makes equal, and what it says of the rest."""
 
 import bisect
+import shutil
 
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from transformers import BertConfig, BertForSequenceClassification
 
 from pipeline.config import MainConfig
 from pipeline.stages.configure import configure
@@ -71,6 +73,31 @@ def test_as_many_parameters_train_as_of_lora(plan_of):
     assert second in find_doubts(plan)
     assert "--fair leaves full as they are: none of their arguments sets" in " ".join(plan.made_fair)
     assert arguments_of(plan)["loha"]["r"] == 4, "which has two such products"
+
+
+def test_sizes_that_some_layers_cannot_have_are_not_tried(plan_of, tiny, tmp_path):
+    """As ModernBERT's: the feed-forward layers are one and a half times as wide, not four times."""
+    folder = tmp_path / "odd"
+    shutil.copytree(tiny.folder(), folder)
+    config = BertConfig.from_pretrained(folder)
+    config.intermediate_size = config.hidden_size * 3 // 2
+    BertForSequenceClassification(config).save_pretrained(folder)
+    sizes = {"c3a": {"block_size": 8}, "oft": {"block_size": 8}, "boft": {}}
+    entries = {name: {"strategy_args": arguments} for name, arguments in sizes.items()}
+    plan = plan_of({"lora": {}, **entries}, fair="both", model=str(folder))
+    assert [inputs.config.title for inputs in plan.strategies] == ["lora", *sizes]
+    plan = plan_of({"lora": {}, "boft": {}}, fair="both", model=str(folder))
+    assert arguments_of(plan)["boft"]["block_size"] in (2, 4, 8, 16)
+
+
+def test_the_number_of_lora_is_that_of_its_own_row(plan_of, tiny):
+    """RoBERTa's own head trains more than the mean of tokens, which is what setfit takes."""
+    options = {"fair": "parameters", "model": str(tiny.folder("roberta"))}
+    first, last = (
+        plan_of({name: {} for name in names}, **options) for names in (("setfit", "lora", "dora"), ("lora", "dora", "setfit"))
+    )
+    assert arguments_of(first)["dora"] == arguments_of(last)["dora"]
+    assert (first.left_unfair, last.left_unfair) == ((), ())
 
 
 def test_what_the_recipe_sets_stays_and_is_said_to_differ(plan_of):

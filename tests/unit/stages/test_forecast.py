@@ -36,7 +36,8 @@ def planned(examples: int, epochs: int) -> Any:
         gradient_checkpointing=False,
     )
     prepared = SimpleNamespace(manifest=SimpleNamespace(rows={"validation": 0}))
-    inputs: Any = SimpleNamespace(config=config, base_sha256="b", prepared=prepared, examples_per_epoch=examples)
+    inputs: Any = SimpleNamespace(config=config, base_sha256="b", prepared=prepared)
+    inputs.examples_of = lambda config: examples * config.epochs
     inputs.count = {"train": examples, "validation": 0}.get
     inputs.computation, inputs.work = partial(EncoderInputs.computation, inputs), partial(EncoderInputs.work, inputs)
     return inputs

@@ -76,7 +76,8 @@ def test_only_the_parts_before_a_damaged_one_are(tmp_path):
         ([[1], ["x"]], ["1", "x"]),
         ([[[1, 2]], ["x"]], ["[1, 2]", "x"]),
         ([[1, "x"], [2]], ["1", "x", "2"]),
-        ([[{"a": 1}], [{"b": 2}]], [{"a": 1, "b": None}, {"a": None, "b": 2}]),
+        ([[{"a": 1}], [{"b": 2}]], ['{"a": 1}', '{"b": 2}']),
+        ([[{}], ["x", None]], ["{}", '"x"', None]),
     ],
 )
 def test_a_column_gets_a_type_that_holds_all_its_values(tmp_path, parts, expected):

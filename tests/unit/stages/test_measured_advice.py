@@ -62,12 +62,12 @@ class Store(MemoryTracker):
         self.update(study.run_id, status=status, start_time=len(self.runs))
         return study.run_id
 
-    def training(self, strategy, score, seed, size, data, base, parent, dataset="reviews.csv"):
+    def training(self, strategy, score, seed, size, data, base, parent, dataset="reviews.csv", **params):
         tags = {"stage": "train", "strategy": strategy, "data_fingerprint": data, Tag.SETTINGS_HASH: strategy}
         tags |= {Tag.STRATEGY_ARGS: '{"r": 4}' if strategy == "lora" else "{}", "config_hash": f"{strategy}{seed}{size}"}
         tags |= {} if strategy == "tfidf" else {Tag.BASE_SHA256: base}
         run = self.start(strategy, parent_id=parent, tags=tags)
-        run.log_params({"dataset": dataset, "learning_rate": 3e-4, "epochs": 7, "seed": seed, "head": "mean"})
+        run.log_params({"dataset": dataset, "learning_rate": 3e-4, "epochs": 7, "seed": seed, "head": "mean", **params})
         seconds = {"tfidf": 1.0, "lora": 20.0}.get(strategy, 30.0)
         test = 1 - score  # opposite, so that whoever looked at it would choose otherwise
         run.log_metrics(
@@ -99,6 +99,15 @@ def test_the_best_of_a_study_by_validation_scores_with_its_settings(store):
         "training examples (1,000 here, 2 times as many)"
     )
     assert [advice.strategy for advice in others] == ["full", "tfidf"]
+
+
+def test_an_epoch_of_several_passes_counts_as_so_many(store):
+    """As `--hold steps` has them; a training of that size alone has no such epochs."""
+    parent = store.study({"full": [0.9], "lora": [0.8]}, 2048)
+    for strategy, score in (("full", 0.5), ("lora", 0.6)):
+        store.training(strategy, score, 0, 32, HERE, "base", parent, epoch_size=2048)
+    assert advise(store, 32)[0].options["epochs"] == str(7 * 2048 // 32)
+    assert advise(store, 2048)[0].options["epochs"] == "7"
 
 
 def test_a_tie_goes_to_the_quicker_and_says_so(store):

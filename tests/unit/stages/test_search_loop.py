@@ -61,17 +61,17 @@ def searched(tmp_path, monkeypatch):
     clock = {"now": 0.0}
     monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: clock["now"]))
 
-    def searched(budget, finish=(), sampler="random", rates=RATES, error=FAILURE, once=(), **more):
+    def searched(budget, finish=(), sampler="random", rates=RATES, error=FAILURE, once=(), slots=1, planned=EXAMPLES, **more):
         config = TuneConfig(strategy="full", epochs=1, cache_dir=str(tmp_path), sampler=sampler)
         base = TrainConfig(strategy="full", epochs=1, cache_dir=str(tmp_path))
         space = Space({"learning_rate": rates, **more})
-        plan = Plan(config, base, space, budget, SimpleNamespace(examples_per_epoch=EXAMPLES, code_version="code"))
+        plan = Plan(config, base, space, budget, SimpleNamespace(examples_of=lambda _: planned, code_version="code"))
         plan.folder.mkdir(parents=True)
         tracker = MemoryTracker()
         search = open_search(plan.address, space, "identity", sampler, 1, False)
-        loop = SearchLoop(
-            plan, search, Executor(tracker, clock, finish, error, once), tracker, tracker.start("tune", None, {}), "fp32"
-        )
+        executor = Executor(tracker, clock, finish, error, once)
+        executor.slots = slots
+        loop = SearchLoop(plan, search, executor, tracker, tracker.start("tune", None, {}), "fp32")
         loop.run()
         return plan, search.trials()
 
@@ -92,6 +92,13 @@ def test_trials_that_fail_are_paid_for(searched, budget):
     plan, trials = searched(budget, finish={1})
     assert [trial.state for trial in trials] == ["failed", "complete"] + ["failed"] * 6
     assert find_winner(plan, trials, "run", "fp32").best_run_id == trials[1].run_id
+
+
+@pytest.mark.parametrize("slots", [1, 2, 4])
+def test_trials_that_may_end_early_are_waited_for_before_one_is_over_budget(searched, slots):
+    """Each may see 4 times as many examples as it comes to: so 4 fit, and a fifth does not, however many run at once."""
+    _, trials = searched(Budget("examples", 7 * EXAMPLES), range(9), slots=slots, planned=4 * EXAMPLES)
+    assert [trial.state for trial in trials] == ["complete"] * 4 + ["over budget"]
 
 
 def test_a_full_disk_ends_the_search_and_no_trial_is_to_blame(searched):

@@ -9,8 +9,11 @@ import yaml
 from pipeline.config import TrainConfig, TuneConfig
 from pipeline.config.search_ranges import Choices
 from pipeline.errors import ConfigError
+from pipeline.stages import train
 from pipeline.stages.configure import configure
 from pipeline.stages.search.plan import SearchPlan, plan_search
+from pipeline.tracking.memory import MemoryTracker
+from pipeline.training.setup import find_inputs
 from pipeline.tuning.budget import Budget
 from pipeline.tuning.space import Space
 
@@ -50,6 +53,32 @@ def test_another_number_of_processes_is_another_search(plan):
 def test_other_code_is_another_search(plan):
     other = SimpleNamespace(**{**vars(plan.inputs), "code_version": "that of an edited training"})
     assert dataclasses.replace(plan, inputs=other).identity != plan.identity
+
+
+@pytest.mark.parametrize(
+    ("strategy", "arguments", "seen"),
+    [
+        ("full", {}, 2 * 40),
+        ("tfidf", {}, 40),
+        ("linear_probe", {}, 40),
+        ("setfit", {"max_pairs": 64}, 2 * 64),
+        ("setfit", {"max_pairs": 32}, 2 * 32),
+    ],
+)
+def test_a_trial_is_charged_before_what_it_is_charged_after(tiny, tmp_path, strategy, arguments, seen):
+    """Pairs of what trains on pairs, and one pass of what is solved, whatever the epochs."""
+    options = {
+        "model": str(tiny.folder()),
+        "dataset": str(tiny.csv()),
+        "precision": "fp32",
+        "cache_dir": str(tmp_path / "cache"),
+    }
+    config = TrainConfig(strategy=strategy, strategy_args=arguments, epochs=2, max_train_samples=40, **options)
+    inputs = find_inputs(config)
+    assert inputs.examples_of(config) == seen
+    tracker = MemoryTracker()
+    run = train.run(config, tracker, model_folder=tmp_path / "model")
+    assert tracker.get(run.run_id).metrics["cost/examples"] == seen
 
 
 @pytest.fixture

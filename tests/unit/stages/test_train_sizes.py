@@ -27,6 +27,9 @@ def test_every_strategy_is_planned_at_every_size(plan: Any) -> None:
     ]
     steps = {inputs.total_steps for inputs in made.strategies if inputs.config.model}
     assert len(steps) == 1, "held"
+    made = plan(strategies="lora,setfit", train_sizes="all,40,8")
+    of_setfit = {inputs.total_steps for inputs in made.strategies if inputs.config.strategy == "setfit"}
+    assert of_setfit == {2048 // made.strategies[1].config.batch_size}, "the same pairs again where there are fewer"
     assert "each size trains for as many steps as the largest" in " ".join(describe_sizes(made.config, made.strategies))
 
 
