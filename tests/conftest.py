@@ -196,9 +196,9 @@ class Tiny:
         objective: Objective | None = None,
     ) -> BuiltModel:
         """The tiny model with a strategy put into it, seeded as the train stage does."""
+        from pipeline.training.beginning import begin
         from pipeline.training.saved_model import build_model
         from pipeline.training.seeding import Seeds
-        from pipeline.training.setup import begin
 
         seeds = Seeds.of(config)
         address = find_model(str(folder))

@@ -84,7 +84,6 @@ class ModelRecord:
     long_texts: LongTexts = FROM_THE_BEGINNING.way
     window_overlap: float = FROM_THE_BEGINNING.overlap
     text_column: str | None = None
-    """Which column held the texts, where that was said."""
     inferred_family: bool = False
     """Whether the base's family was read off it, for no file describes that."""
     validation: dict[str, float] = field(default_factory=dict)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.metadata import version
@@ -16,7 +16,6 @@ from pipeline.config.fields import Pooling
 from pipeline.config.identity import identify
 from pipeline.config.search_ranges import Range
 from pipeline.config.train_sizes import refuse_idle_sizes
-from pipeline.data.batching import TokenExamples, load_batch
 from pipeline.data.columns import LABEL
 from pipeline.data.long_texts import WINDOWS, LongTextReading
 from pipeline.data.pair_tokenization import TextPairs
@@ -39,6 +38,7 @@ from pipeline.strategies.parameter_plan import ParameterPlan, check_selectors
 from pipeline.training.activation_cache import GIB, ActivationCache
 from pipeline.training.baselines.inputs import ConfigT, TrainingInputs
 from pipeline.training.baselines.training import find_baseline_inputs
+from pipeline.training.beginning import begin
 from pipeline.training.checkpoints import CheckpointFolder
 from pipeline.training.distributed import check_pieces, check_processes
 from pipeline.training.plan import FitPlan
@@ -317,27 +317,6 @@ def build(inputs: EncoderInputs, texts: Texts) -> BuiltModel:
     begin(built, texts.train, texts.tokenizer.pad_token_id, Seeds.of(inputs.config).adapters)
     take_from_file(built.model, built.parameters)
     return built
-
-
-_TEXTS_TO_BEGIN, _BATCH_TO_BEGIN = 256, 16
-
-
-def begin(built: BuiltModel, train: TokenTable | TextPairs, pad_id: int, seed: int) -> None:
-    """Let the strategy begin, from training texts that are as far apart as they get where it reads some."""
-    import numpy as np
-    import torch
-
-    examples = train.as_examples(lambda table: TokenExamples(table, pad_id))
-    size = len(examples.lengths)
-    places = np.unique(np.linspace(0, size - 1, min(size, _TEXTS_TO_BEGIN)).astype(np.int64))
-
-    def batches() -> Iterator[Mapping[str, torch.Tensor]]:
-        for indices in np.split(places, range(_BATCH_TO_BEGIN, len(places), _BATCH_TO_BEGIN)):
-            yield load_batch(examples, indices, torch.device("cpu")).inputs
-
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        built.strategy.begin(built.model, batches)
 
 
 def put_together(inputs: EncoderInputs) -> BuiltModel:

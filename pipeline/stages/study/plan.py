@@ -110,7 +110,6 @@ def plan_study(config: configs.MainConfig) -> StudyPlan:
     strategies, unfit = _check_strategies(plans, named=not _is_open(config))
     _check_ranking(config, strategies)
     fitting = [inputs.config for inputs in strategies]
-    _check_entries(config, strategies)
     _check_seeds(config.seeds, fitting)
     if config.tune:
         _check_searches(config, [inputs.config for inputs in strategies if inputs.strategy.is_tunable])
@@ -237,20 +236,6 @@ def _check_strategies(plans: Sequence[configs.TrainConfig], named: bool) -> tupl
     if messages:
         raise ConfigError(*messages)
     return fitting, unfit
-
-
-def _check_entries(config: configs.MainConfig, strategies: Sequence[TrainingInputs]) -> None:
-    """Refuse two entries that are one training: a run stands in one row of the table.
-
-    With a search each has its own space, which nobody can tell beforehand.
-    """
-    titles: dict[str, str] = {}
-    for inputs in strategies:
-        first = titles.setdefault(inputs.identity, inputs.config.title)
-        if first != inputs.config.title and not config.tune:
-            raise ConfigError(
-                f"{first} and {inputs.config.title} are the same training, which would be one row. Leave one of them out."
-            )
 
 
 def _check_seeds(seeds: int, plans: Sequence[configs.TrainConfig]) -> None:

@@ -16,8 +16,8 @@ from pipeline.stages.exporting.onnx_model import find_onnx_folder, load_onnx_fol
 from pipeline.strategies.adapters import LinearAdapter
 from pipeline.strategies.base import create_strategy, list_encoder_strategies
 from pipeline.tracking.memory import MemoryTracker
+from pipeline.training.beginning import begin
 from pipeline.training.saved_model import ModelRecord, load_model_folder, write_model_folder
-from pipeline.training.setup import begin
 
 EXACT = 5e-6
 """Rounding: merged adapters, and sums in another order. Logits are of about 1."""
