@@ -121,7 +121,7 @@ class EncoderInputs(TrainingInputs):
         if self.config.long_texts == WINDOWS:
             table = self.tokens("train", load_tokenizer(self.address))
             if not self.strategy.contrasts:
-                return math.ceil(len(table.lengths) * passes)
+                return math.ceil(len(table.lengths) * self.examples_per_epoch / self.count("train"))  # as the plan has it
             labels = table.piece_labels
         elif self.strategy.contrasts:
             labels = self.objective.task.targets(self.prepared.read("train")[LABEL].to_numpy()[self.sample("train")])
