@@ -12,7 +12,7 @@ from benchmarks.gpu_inputs import Cell, Workshop, forget, memory, seconds_of, sy
 from benchmarks.gpu_steps import plan_of
 from pipeline.data.batching import TokenExamples
 from pipeline.training.acceleration.base import accelerated
-from pipeline.training.inference import MAX_TOKENS, predict_logits
+from pipeline.training.inference import predict_logits
 from pipeline.training.loop import make_accelerator
 
 SYSTEMS = ("ours", "ours in a test", "B", "A")
@@ -48,7 +48,7 @@ def _ours(workshop: Workshop, cell: Cell, steps: int, system: str) -> Callable[[
     accelerator = make_accelerator(plan.precision)
     model = accelerator.prepare_model(plan.model, evaluation_mode=True)
     examples = TokenExamples(plan.train, plan.pad_id)  # type: ignore[arg-type]
-    largest = plan.largest_batch(plan.begin().pieces) if system == "ours" else MAX_TOKENS
+    largest = plan.largest_batch(plan.begin().pieces) if system == "ours" else None
 
     def predict() -> object:
         with accelerated(plan, accelerator.device):

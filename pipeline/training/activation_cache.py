@@ -24,21 +24,12 @@ import numpy as np
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
-from pipeline.data.batching import (
-    Batch,
-    Examples,
-    TokenExamples,
-    load_batch,
-    mask_padding,
-    padded_lengths,
-    plan_inference,
-)
+from pipeline.data.batching import Batch, Examples, TokenExamples, inference_batches, load_batch, mask_padding
 from pipeline.data.tokenization import Labels, TokenTable
 from pipeline.errors import TrainingError
 from pipeline.hashing import digest, find_damage, is_sealed, seal
 from pipeline.json_text import parse_json
 from pipeline.modeling.split_model import SplitModel
-from pipeline.training.inference import MAX_TOKENS
 
 if TYPE_CHECKING:
     import torch
@@ -360,6 +351,6 @@ def split_examples(
         return states
 
     lengths = np.ones_like(tokens.lengths) if split_model.keeps_first_token_only else tokens.lengths
-    batches = plan_inference(padded_lengths(tokens.lengths, device), min(max_tokens, MAX_TOKENS))
+    batches = inference_batches(tokens.lengths, device, max_tokens)
     states = cache.find_or_build([base, split_model.layer, str(dtype)], tokens.table, lengths, batches, compute)
     return recomputed if states is None else CachedExamples(tokens, split_model, states)

@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.data.batching import Examples, load_batch, padded_lengths, plan_inference
+from pipeline.data.batching import Examples, inference_batches, load_batch
 from pipeline.data.columns import Input, Problem
 from pipeline.data.long_texts import average_by_text
 from pipeline.evaluation.task import Task, softmax
 from pipeline.objectives.base import Objective
 from pipeline.training.distributed import ALONE, DistributedContext
-
-MAX_TOKENS = 8192
 
 if TYPE_CHECKING:
     from torch import nn
@@ -58,12 +56,12 @@ class TrainedModel(ABC):
 
 
 def predict_logits(
-    model: nn.Module, examples: Examples, device: Any, max_tokens: int = MAX_TOKENS, distributed: DistributedContext = ALONE
+    model: nn.Module, examples: Examples, device: Any, max_tokens: int | None = None, distributed: DistributedContext = ALONE
 ) -> NDArray[np.float32]:
     """Logits of the texts in their order, without dropout: of a text in several pieces the mean over them.
 
     Args:
-        max_tokens: Size of a batch after padding, at most `MAX_TOKENS`.
+        max_tokens: At most so many in a batch, after padding; never more than suit the device.
         distributed: The processes among which the batches are dealt out; each is given all logits.
 
     Returns:
@@ -73,13 +71,13 @@ def predict_logits(
 
 
 def predict_outputs(
-    model: nn.Module, examples: Examples, device: Any, max_tokens: int = MAX_TOKENS, distributed: DistributedContext = ALONE
+    model: nn.Module, examples: Examples, device: Any, max_tokens: int | None = None, distributed: DistributedContext = ALONE
 ) -> NDArray[np.float32]:
     """What the model puts out for each example; shape [examples, outputs]. The model's mode is put back afterwards."""
     import torch
 
     was_training = model.training
-    batches = plan_inference(padded_lengths(examples.lengths, device), min(max_tokens, MAX_TOKENS))
+    batches = inference_batches(examples.lengths, device, max_tokens)
     rows, order = [], []
     try:
         model.eval()

@@ -112,7 +112,8 @@ def _fit(plan: FitPlan, callback: Callback, accelerator: Any, distributed: Distr
     def evaluate(inputs: PhaseInputs, stop: bool = False) -> None:
         try:
             with watch.running():
-                fit_classifier(plan, model, accelerator.device)
+                fit = partial(fit_classifier, plan, model, accelerator.device)
+                _within_memory(plan, progress, lambda pieces: fit(plan.largest_batch(pieces)))
             _evaluate(plan, progress, callback, model, inputs.validation, accelerator.device, distributed)
             progress.stopped = stop or patience_is_over(plan.config, progress)
         except interruption.Interrupted as error:
@@ -295,8 +296,9 @@ def _solve(plan: FitPlan, callback: Callback, accelerator: Any, distributed: Dis
     progress, watch = plan.begin(), Stopwatch()
     plan.parameters.enter_phase(plan.model, 0)
     inputs = InputsByPhase(plan, callback.on_cache_progress, accelerator.device, distributed).of(0, progress, progress.pieces)
+    solve = partial(solve_head, plan.strategy, model, plan.parameters, inputs.train, plan.build_loss(), accelerator.device)
     with watch.running():
-        solution = solve_head(plan.strategy, model, plan.parameters, inputs.train, plan.build_loss(), accelerator.device)
+        solution = _within_memory(plan, progress, lambda pieces: solve(plan.largest_batch(pieces)))
     progress.step, progress.loss_sum, progress.train_seconds = 1, solution.loss, watch.seconds
     progress.examples, progress.tokens = len(plan.train), int(plan.train.lengths.sum())
     for uses_cache, passes in ((inputs.uses_cache, 1), (True, solution.iterations - 1)):

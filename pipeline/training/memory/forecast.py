@@ -16,13 +16,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.data.batching import Examples, load_batch, padded_lengths, plan_inference
+from pipeline.data.batching import Examples, inference_batches, load_batch
 from pipeline.errors import PipelineError, in_one_line, shorten
 from pipeline.modeling.gradient_checkpointing import recomputed_layers
 from pipeline.training.acceleration.base import accelerated
 from pipeline.training.checkpoints import CheckpointFolder
 from pipeline.training.distributed import ALONE, Share
-from pipeline.training.inference import MAX_TOKENS
 from pipeline.training.inputs import InputsByPhase
 from pipeline.training.loop import compute_gradients, make_accelerator, update_weights
 from pipeline.training.optimizer import build_optimizer
@@ -151,7 +150,7 @@ def _train(plan: FitPlan, accelerator: Any, memory: TensorMemory, is_cached: boo
             with memory.making("optimizer"):
                 update_weights(plan, accelerator, optimizer, -1)  # AdaLoRA reads values where it cuts ranks, which is later
         if plan.strategy.is_solved and not is_cached:  # by the features of all training texts
-            _predict(model, inputs.train, device, MAX_TOKENS)
+            _predict(model, inputs.train, device, plan.largest_batch(progress.pieces))
         _predict(model, inputs.validation, device, plan.largest_batch(progress.pieces))
 
 
@@ -164,7 +163,7 @@ def _predict(model: nn.Module, examples: Examples, device: Any, max_tokens: int)
     import torch
 
     model.eval()
-    batches = plan_inference(padded_lengths(examples.lengths, device), min(max_tokens, MAX_TOKENS))
+    batches = inference_batches(examples.lengths, device, max_tokens)
     with torch.no_grad():
         batch = load_batch(examples, batches[0], device)
         with examples.as_model_input():

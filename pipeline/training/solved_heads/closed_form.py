@@ -29,9 +29,18 @@ class Solution:
 
 
 def solve_head(
-    strategy: Strategy, model: nn.Module, parameters: ParameterPlan, train: Examples, loss: Loss, device: Any
+    strategy: Strategy,
+    model: nn.Module,
+    parameters: ParameterPlan,
+    train: Examples,
+    loss: Loss,
+    device: Any,
+    max_tokens: int | None = None,
 ) -> Solution:
     """Let `strategy.solve` find the classifier of `model`, whose one linear layer is all that is trained by its loss.
+
+    Args:
+        max_tokens: At most so many in a batch of texts whose features are computed.
 
     Raises:
         TrainingError: The features are not finite, or the strategy finds no classifier.
@@ -42,7 +51,7 @@ def solve_head(
     name = head_layer(strategy, parameters)
     layer = model.get_submodule(name)
     with without_layer(model, name):
-        features = predict_outputs(model, train, device)
+        features = predict_outputs(model, train, device, max_tokens)
     if not np.isfinite(features).all():
         raise TrainingError(f"{strategy.name}: what the encoder makes of the texts is not finite. Try --precision fp32.")
     classes = int(layer.get_parameter("bias").numel())

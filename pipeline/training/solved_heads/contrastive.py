@@ -97,8 +97,13 @@ def trained_outputs(plan: FitPlan) -> contextlib.AbstractContextManager[None]:
     return without_layer(plan.model, head_layer(plan.strategy, plan.parameters))
 
 
-def fit_classifier(plan: FitPlan, model: nn.Module, device: Any) -> None:
-    """Solve for the classifier on the training texts' vectors as they are now; nothing to do where steps train it."""
+def fit_classifier(plan: FitPlan, model: nn.Module, device: Any, max_tokens: int | None = None) -> None:
+    """Solve for the classifier on the training texts' vectors as they are now; nothing to do where steps train it.
+
+    Args:
+        max_tokens: At most so many in a batch of texts.
+    """
     if plan.labelled is not None:
         loss = replace(plan, train=plan.labelled, labelled=None).build_loss()
-        solve_head(plan.strategy, model, plan.parameters, TokenExamples(plan.labelled, plan.pad_id), loss, device)
+        texts = TokenExamples(plan.labelled, plan.pad_id)
+        solve_head(plan.strategy, model, plan.parameters, texts, loss, device, max_tokens)
