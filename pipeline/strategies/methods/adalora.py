@@ -32,8 +32,8 @@ class Adalora(LinearAdapter):
     targets: Names = (QUERY_VALUE,)
     init_r: Count = 12
     """Rank of every update at the start."""
-    target_r: Count = 8
-    """Mean rank of the updates at the end; less than init_r."""
+    target_r: Count | None = None
+    """Mean rank of the updates at the end, less than init_r; two thirds of init_r if not given."""
     alpha: Rate = 16.0
     """Scale of the updates, relative to init_r."""
     lora_dropout: Probability = 0.0
@@ -51,13 +51,18 @@ class Adalora(LinearAdapter):
 
     def sized(self, size: int) -> dict[str, Any]:
         """The ranks at the start, and two thirds of them at the end."""
-        return {"init_r": size + 1, "target_r": max(1, 2 * (size + 1) // 3)}
+        return {"init_r": size + 1, "target_r": Adalora(init_r=size + 1).last_r}
+
+    @property
+    def last_r(self) -> int:
+        """Mean rank at the end."""
+        return self.target_r or max(1, 2 * self.init_r // 3)
 
     def phases(self, context: StrategyContext) -> Sequence[Phase]:
         """The updates and the head, all the time."""
         messages = []
-        if self.target_r >= self.init_r:
-            messages.append(f"adalora: target_r={self.target_r} is not below init_r={self.init_r}. Choose less, or use lora.")
+        if self.last_r >= self.init_r:
+            messages.append(f"adalora: target_r={self.last_r} is not below init_r={self.init_r}. Choose less, or use lora.")
         if self.first_share + self.last_share >= 1:
             messages.append(
                 f"adalora: first_share={self.first_share:g} and last_share={self.last_share:g} leave no step to cut ranks in."
@@ -70,7 +75,7 @@ class Adalora(LinearAdapter):
         """AdaLoRA's config; its schedule counts in steps."""
         return peft.AdaLoraConfig(
             init_r=self.init_r,
-            target_r=self.target_r,
+            target_r=self.last_r,
             lora_alpha=self.alpha,
             lora_dropout=self.lora_dropout,
             tinit=int(self.first_share * context.total_steps),
@@ -97,11 +102,22 @@ class Adalora(LinearAdapter):
         return weight * (sum(distances[1:], distances[0]) / len(distances))
 
     def after_step(self, model: nn.Module, step: int) -> None:
-        """Weigh the updates by their gradients and, when it is time, cut ranks."""
+        """Weigh the updates by their gradients and, when it is time, cut ranks.
+
+        In fp16 a step whose gradient overflows is left out. Peft makes its last cut at one step alone, and expects that an
+        earlier one was weighed; here the next step that is taken makes up for it.
+        """
         tuner: Any = model.base_model
-        config = tuner.peft_config[_ADAPTER]
-        if config.total_step - config.tfinal > 1:  # else nothing was weighed before the last cut
-            tuner.update_and_allocate(step)
+        config, allocator = tuner.peft_config[_ADAPTER], tuner.rankallocator
+        last = config.total_step - config.tfinal
+        if last <= 1:  # nothing is weighed before the last cut
+            return
+        if step >= last:
+            if not config.rank_pattern and not allocator.exp_avg_ipt:  # all steps before were left out
+                allocator.update_ipt(tuner.model)
+            if allocator.exp_avg_ipt:  # forgotten after the last cut
+                step = last
+        tuner.update_and_allocate(step)
 
     def state(self, model: nn.Module) -> dict[str, Any]:
         """The averages by which updates are weighed, and which of them were cut."""
@@ -121,4 +137,5 @@ class Adalora(LinearAdapter):
 
     def search_space(self, context: StrategyContext) -> Mapping[str, Range]:
         """Rates, and ranks to end with."""
-        return {"learning_rate": LogUniform(3e-4, 5e-3), "target_r": Choices((2, 4, 8))}
+        ends = tuple(rank for rank in (2, 4, 8) if rank < self.init_r) or (self.last_r,)
+        return {"learning_rate": LogUniform(3e-4, 5e-3), "target_r": Choices(ends)}

@@ -187,6 +187,28 @@ def test_adalora_cuts_to_the_target_and_keeps_it(tiny, build, tmp_path):
     assert len({sum(kept) for kept in pattern.values()}) > 1, "ranks move from where they matter less"
 
 
+@pytest.mark.parametrize("left_out", [{6}, {6, 7}, {1, 2, 3, 4, 5}, {1, 2, 3, 4, 5, 6}])
+def test_adalora_cuts_to_the_target_though_steps_are_left_out(build, left_out):
+    steps, modules = 10, 2 * 2  # the last cut is due at step 6
+    built = build("adalora", total_steps=steps, init_r=4, target_r=2, interval=3)
+    ranks = [parameter for name, parameter in built.model.named_parameters() if ".lora_E." in name]
+    for step in range(1, steps + 1):
+        for parameter in built.model.parameters():
+            parameter.grad = torch.rand_like(parameter)
+        torch.nn.init.ones_(ranks[0])
+        if step not in left_out:
+            built.strategy.after_step(built.model, step)
+    pattern = built.strategy.state(built.model)["rank_pattern"]
+    assert sum(map(sum, pattern.values())) == 2 * len(pattern) == 2 * modules
+
+
+@pytest.mark.parametrize(("arguments", "ends"), [({}, (2, 4, 8)), ({"init_r": 8}, (2, 4)), ({"init_r": 2}, (1,))])
+def test_adalora_s_ranks_at_the_end_go_with_those_at_the_start(build, arguments, ends):
+    built = build("adalora", total_steps=10, **arguments)
+    assert built.strategy.search_space(built.context)["target_r"].options == ends
+    assert built.model.peft_config["default"].target_r == {12: 8, 8: 5, 2: 1}[built.strategy.init_r]
+
+
 def test_adalora_goes_on_with_its_weighing_after_an_interruption(tiny, build, tmp_path, watch):
     steps = 10
     config = tiny.config(epochs=steps, learning_rate=1e-3)
