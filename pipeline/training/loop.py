@@ -115,7 +115,9 @@ def _fit(plan: FitPlan, callback: Callback, accelerator: Any, distributed: Distr
                 fit = partial(fit_classifier, plan, model, accelerator.device)
                 _within_memory(plan, progress, lambda pieces: fit(plan.largest_batch(pieces)))
             _evaluate(plan, progress, callback, model, inputs.validation, accelerator.device, distributed)
-            progress.stopped = stop or patience_is_over(plan.config, progress)
+            # Asked again: whoever watches may have said so on hearing the scores, and the checkpoint shall know.
+            stops = stop or distributed.agree(callback.should_stop, now=True)
+            progress.stopped = stops or patience_is_over(plan.config, progress)
         except interruption.Interrupted as error:
             if error.is_in_order and plan.config.num_processes == 1:  # others do not know of it, and would have to save, too
                 save()

@@ -53,7 +53,11 @@ class Halving:
                 steps = [*steps, step]
                 trial.set_user_attr("evaluated", steps)
                 trial.report(metrics[self.metric], steps.index(step) + 1)
-            return trial.should_prune()
+            # Kept, as optuna asks for more where the same evaluation comes again: it counts rungs, not evaluations.
+            ended: int | None = trial.user_attrs.get("ended")
+            if ended is None and trial.should_prune():
+                trial.set_user_attr("ended", ended := step)
+            return ended is not None and step >= ended
 
 
 MOST_FAILURES = 5

@@ -165,6 +165,18 @@ def test_an_observer_can_stop_it(prepare, watch):
     assert again().steps == 3, "stopped is as good as finished"
 
 
+def test_who_stops_it_on_hearing_scores_is_heeded_at_once_and_after_a_kill(prepare, watch):
+    watcher = watch()
+    watcher.should_stop = lambda: any("val/accuracy" in metrics for _, metrics in watcher.logs)
+    _, train = prepare(epochs=2, eval_steps=3, logging_steps=2, watcher=watcher)
+    assert train().steps == 3
+    assert watcher.steps == [1, 2, 3]
+    assert [step for step, metrics in watcher.logs if "val/accuracy" in metrics] == [3], "nothing is evaluated again"
+    after = watch()
+    _, again = prepare(epochs=2, eval_steps=3, logging_steps=2, watcher=after)
+    assert (again().steps, after.steps) == (3, [])
+
+
 @pytest.mark.parametrize(("eval_steps", "evaluated"), [(None, [5, 10]), (4, [4, 8, 10]), (10, [10]), (99, [10])])
 def test_evaluations_fall_due(prepare, watch, eval_steps, evaluated):
     watcher = watch()

@@ -153,6 +153,8 @@ def test_halving_ends_the_worse_half_and_counts_an_evaluation_once(address):
     assert first == [False, True, True, True], "the first is the best of one, the others are not in the upper half so far"
     assert not rules[0](10, {"accuracy": 0.9}), "it comes by again after a kill"
     assert search._study.trials[0].user_attrs["evaluated"] == [10]
+    assert rules[2](10, {"accuracy": 0.5}), "what was ended stays ended"
+    assert rules[2](20, {"accuracy": 0.99}), "also where it trained on, killed before its checkpoint knew"
     search.complete(1, 0.8, "run", Cost(1, 1.0, 8), pruned=True)
     assert search.trials()[1].state == "pruned"
 
