@@ -197,7 +197,8 @@ def plan_epoch(
     if examples is not None and examples > len(lengths):
         passes = [order, *(generator.permutation(len(lengths)) for _ in range((examples - 1) // len(lengths)))]
         order = np.concatenate(passes)[:examples]
-        # Of equal length a window would put what is one example next to itself, into one batch.
+        # Of equal length a window would put what is one example next to itself, into one batch. No window holds a whole pass
+        # and more, so only where two passes meet, or where there are fewer examples than in a batch, can one come twice.
         window = batch_size * min(window_batches, max(1, len(lengths) // batch_size))
     batches = []
     for start in range(0, len(order), window):

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from pipeline.data.batching import Batch, TokenExamples, move, plan_epoch, plan_inference
+from pipeline.data.batching import Batch, TokenExamples, inference_batches, move, plan_epoch, plan_inference
 from pipeline.data.tokenization import TokenTable
 
 LENGTHS = st.lists(st.integers(1, 128), max_size=120).map(lambda lengths: np.array(lengths, np.int64))
@@ -69,6 +69,14 @@ def test_inference_batches_hold_every_example_once_within_the_limits(
         assert len(batch) <= max_examples
     longest = [lengths[batch].max() for batch in batches]
     assert longest == sorted(longest, reverse=True), "memory runs out at once or never"
+
+
+def test_a_cpu_predicts_in_smaller_batches_than_a_gpu() -> None:
+    lengths = np.full(2000, 30)
+    sizes = {kind: inference_batches(lengths, torch.device(kind))[0].size for kind in ("cpu", "cuda")}
+    assert sizes == {"cpu": 2048 // 30, "cuda": 8192 // 32}
+    assert inference_batches(lengths, torch.device("cpu"), max_tokens=100)[0].size == 3
+    assert inference_batches(lengths, torch.device("cpu"), max_tokens=10**6)[0].size == sizes["cpu"], "no more than suits it"
 
 
 def test_a_batch_is_padded_to_its_longest_example() -> None:

@@ -132,6 +132,24 @@ def test_an_evaluation_that_does_not_fit_is_begun_again_and_training_goes_on(tra
     assert_equal(weights, same)
 
 
+@pytest.mark.parametrize("strategy", ["setfit", "linear_probe"])
+def test_texts_that_a_classifier_is_solved_for_fit_too(train, monkeypatch, strategy):
+    room, sizes = 60, []
+
+    def load(examples, indices, device):
+        sizes.append(len(indices) * int(examples.lengths[indices].max()))
+        if sizes[-1] > room:
+            on_the_gpu()
+        return load_batch(examples, indices, device)
+
+    monkeypatch.setattr(inference, "load_batch", load)
+    with pytest.raises(SystemFailureError, match="does not fit into the memory"):
+        train(strategy=strategy, epochs=1)
+    sizes.clear()
+    train(strategy=strategy, epochs=1, auto_batch=True)
+    assert sizes[0] > room >= max(sizes[-3:])
+
+
 def test_hidden_states_that_do_not_fit_are_computed_in_smaller_batches(train, monkeypatch):
     sizes = []
 
