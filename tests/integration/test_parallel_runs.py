@@ -13,7 +13,7 @@ import pytest
 import torch
 from process_tree import are_gone, descendants
 
-from pipeline.errors import PipelineError
+from pipeline.errors import PipelineError, ProcessLostError
 from pipeline.modeling.model_sources import find_model
 from pipeline.stages.processes.launcher import run_processes
 from pipeline.strategies.base import StrategyContext, create_strategy
@@ -191,8 +191,9 @@ def fail(rank, kind):
 )
 def test_a_failure_of_one_ends_all(kind, message):
     began = time.monotonic()
-    with pytest.raises(PipelineError, match=message):
+    with pytest.raises(PipelineError, match=message) as caught:
         run_processes(2, fail, kind)
+    assert isinstance(caught.value, ProcessLostError) == (kind == "dead"), "a study begins again what was killed"
     assert time.monotonic() - began < 30, "did not wait for the others"
 
 

@@ -19,7 +19,7 @@ from multiprocessing.connection import Connection
 from typing import Any, TypeVar
 
 from pipeline import interruption
-from pipeline.errors import PipelineError
+from pipeline.errors import PipelineError, ProcessLostError
 from pipeline.failures import foreseen, unforeseen
 from pipeline.stages.processes.workers import end_with_parent, fork_context
 
@@ -163,8 +163,10 @@ def _threads(count: int) -> int | None:
 
 
 def _death(rank: int, count: int, status: int) -> PipelineError:
+    """Of a process that was killed one that says so: in a study or a search the training is begun again."""
     how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
-    return PipelineError(
+    kind = ProcessLostError if status < 0 else PipelineError
+    return kind(
         f"Process {rank} of the {count} of this training {how}, from outside or because the system ran out of memory; the "
         "others were ended. Run the same command to resume from the last checkpoint; a smaller --batch-size, or "
         "--gradient-accumulation-steps, needs less."
