@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import time
 from multiprocessing.connection import wait
 
 from pipeline import config as configs
 from pipeline.errors import ConfigError, PipelineError
 from pipeline.stages.executor import Outcome, Task, Work
-from pipeline.stages.processes.workers import WorkerProcess, WorkerProcesses
+from pipeline.stages.processes.workers import SECONDS_TO_CLOSE, WorkerProcess, WorkerProcesses
 from pipeline.stages.progress import label_lines
 
 
@@ -77,13 +78,19 @@ class LocalExecutor:
             return Outcome(number, error=error)
 
     def stop(self) -> None:
-        """Interrupt the processes; each closes its run."""
+        """Interrupt the processes; each closes its run, all within the time that one may take."""
         running = [process for process, _ in self._running.values()]
         self._running.clear()
         for process in running:
             process.interrupt()
-        for process in running:
-            process.join()
+        latest = time.monotonic() + SECONDS_TO_CLOSE
+        try:
+            for process in running:
+                process.join(max(0.0, latest - time.monotonic()))
+        except BaseException:  # a second Ctrl-C: as we end, Python would wait for those that are left
+            for process in running:
+                process.kill()
+            raise
 
 
 def run_with_share(slot: int, slots: int, task: Task) -> str:

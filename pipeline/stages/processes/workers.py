@@ -57,6 +57,17 @@ def hold_lock(lock: Path, what: str, otherwise: str = "another --seed or --cache
         held.release()
 
 
+def is_held(lock: Path) -> bool:
+    """Whether another process is at the work that this lock stands for."""
+    held = FileLock(lock)
+    try:
+        held.acquire(timeout=0)
+    except Timeout:
+        return True
+    held.release()
+    return False
+
+
 class WorkerProcess(Generic[T]):
     """A function at work in a process of its own."""
 
@@ -106,13 +117,23 @@ class WorkerProcess(Generic[T]):
         self._interrupted = True
         self._process.terminate()
 
-    def join(self) -> None:
-        """Wait until the process has ended, which it is made to do if it was asked and takes too long."""
-        if self._interrupted:
-            self._process.join(SECONDS_TO_CLOSE)
-            self._process.kill()
+    def join(self, patience: float = SECONDS_TO_CLOSE) -> None:
+        """Wait until the process has ended, which it is made to do if it was asked and takes too long, in seconds.
+
+        Who is interrupted meanwhile, by a second Ctrl-C, ends it at once.
+        """
+        try:
+            if self._interrupted:
+                self._process.join(patience)
+        finally:
+            if self._interrupted:
+                self.kill()
         self._process.join()
         self.connection.close()
+
+    def kill(self) -> None:
+        """End the process at once; its run is closed by the next one that begins."""
+        self._process.kill()
 
 
 class WorkerProcesses:

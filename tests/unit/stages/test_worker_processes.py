@@ -30,6 +30,11 @@ def work(folder):
 def add(left, right=0):
     return left + right
 
+def cling(folder):
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    Path(folder, "started").write_text(str(os.getpid()))
+    time.sleep(60)
+
 def fail(kind):
     if kind == "dead":
         os.kill(os.getpid(), signal.SIGKILL)
@@ -48,6 +53,15 @@ if __name__ == "__main__":
     pool = workers.WorkerProcesses()
     if sys.argv[1] == "work":
         pool.call(work, sys.argv[2])
+    if sys.argv[1] == "cling":
+        from pipeline.stages.executors.local import LocalExecutor
+        executor = LocalExecutor(2, pool)
+        executor._running = {0: (pool.start(cling, sys.argv[2]), 0), 1: (pool.start(cling, sys.argv[2]), 1)}
+        try:
+            time.sleep(60)
+        except KeyboardInterrupt:
+            print("asked", flush=True)
+            executor.stop()
     for kind in sys.argv[2:]:
         try:
             pool.call(fail, kind)
@@ -131,6 +145,18 @@ def test_interrupting_the_parent_lets_the_child_close_what_it_has_open(start, ch
     said = parent.stderr.read()
     assert said.count("Traceback") <= 1, "the parent's own, which the command line answers; none of the child's"
     assert "ForkServerProcess" not in said
+
+
+def test_who_interrupts_a_second_time_is_not_made_to_wait(start, child, tmp_path):
+    parent = start("cling", str(tmp_path))
+    pid = child()
+    parent.send_signal(signal.SIGINT)
+    assert parent.stdout.readline() == "asked\n"
+    began = time.monotonic()
+    parent.send_signal(signal.SIGINT)
+    parent.wait(timeout=60)
+    assert time.monotonic() - began < 15, "a process may take half a minute to close its run"
+    wait_until(lambda: not is_alive(pid))
 
 
 def test_a_child_ends_when_its_parent_is_killed(start, child, tmp_path):
