@@ -12,7 +12,7 @@ from filelock import FileLock, Timeout
 
 from pipeline import config as configs
 from pipeline.stages import evaluate, train
-from pipeline.stages.processes.workers import SECONDS_TO_CLOSE
+from pipeline.stages.processes.workers import SECONDS_TO_CLOSE, is_held
 from pipeline.stages.progress import relabel_lines
 from pipeline.stages.study.resume import find_finished
 from pipeline.tracking import open_tracker
@@ -73,8 +73,11 @@ class TrainingTask:
         return self.config.num_processes
 
     def run(self) -> str:
-        """Train, and test what was saved; what another process did before it was lost is taken over."""
-        run_id = (self.is_repeated and self._wait_for_lost()) or self._train()
+        """Train, and test what was saved; what another process did before it was lost is taken over.
+
+        Of a study that was killed a process may still be at it, until its step is whole.
+        """
+        run_id = ((self.is_repeated or is_held(self.lock)) and self._wait_for_lost()) or self._train()
         test = self.test_of(run_id)
         relabel_lines(test.label)
         test.run()
