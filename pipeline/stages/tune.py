@@ -61,7 +61,7 @@ def run(
         lost = _is_lost(search, tracker)
         if lost:
             say("Trials of this search are not in this tracking store: it begins anew.")
-        if lost or (parent is not None and parent.status == "FINISHED" and _is_forced(config, parent, parent_id)):
+        if lost or (parent is not None and _is_forced(config, parent, parent_id)):
             forget_search(plan.address)
             shutil.rmtree(plan.folder / "trials", ignore_errors=True)
             search, parent = _open_search(plan), None
@@ -123,8 +123,8 @@ def _is_lost(search: Search, tracker: RunStore) -> bool:
 
 
 def _is_forced(config: configs.TuneConfig, parent: Run, parent_id: str | None) -> bool:
-    """Whether a finished search is made again; one that a forced study has made itself is not."""
-    return config.force and (parent_id is None or parent.parent_id != parent_id)
+    """Whether a search is made again: by itself one that is finished, in a forced study all but those that it began."""
+    return config.force and (parent.status == "FINISHED" if parent_id is None else parent.parent_id != parent_id)
 
 
 def _open_run(plan: SearchPlan, search: Search, parent: Run | None, tracker: Tracker, parent_id: str | None) -> RunLogger:
@@ -179,9 +179,9 @@ def find_search(plan: SearchPlan, store: RunStore, parent_id: str | None = None)
     except StoreError:  # the record is damaged; the search itself will say so
         return None
     settled = sum(trial.state != "running" for trial in trials)
-    if parent.status != "FINISHED":
-        return settled, None
     if _is_forced(plan.config, parent, parent_id):
         return None
+    if parent.status != "FINISHED":
+        return settled, None
     precision = choose_precision(search.precision or plan.config.precision)
     return settled, find_winner(plan, trials, parent.run_id, precision)

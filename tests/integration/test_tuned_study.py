@@ -142,6 +142,9 @@ def test_a_trial_is_no_training_where_it_would_be_another(workspace, run_study):
     [search] = [run for run in made if run.stage == "tune"]
     assert {run.stage for run in made} >= {"tune", "trial"}, "made again"
     assert set(reused_by(workspace.tracker.get(forced.run_id), workspace.tracker)) == {search.tags[Tag.BEST_RUN_ID]}
+    workspace.tracker.open_for_update(search.run_id).finish("KILLED", "as if interrupted")
+    _, made = run_study(executor="local", force=True)
+    assert {run.stage for run in made} >= {"tune", "trial"}, "nor is a search taken over that another study began"
 
 
 def test_a_trial_that_trained_with_others_at_once_is_trained_again(workspace, run_study):

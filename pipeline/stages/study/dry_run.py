@@ -17,7 +17,7 @@ from pipeline.stages.executors.local import share_of_threads
 from pipeline.stages.resume_training import find_interrupted
 from pipeline.stages.search.plan import SearchPlan, plan_search, search_config
 from pipeline.stages.study.plan import StudyPlan
-from pipeline.stages.study.resume import find_finished
+from pipeline.stages.study.resume import find_finished, find_interrupted_study
 from pipeline.stages.study.sizes import describe_sizes
 from pipeline.tracking.provenance import hardware
 from pipeline.tracking.run_kinds import count_at_once, was_trained_here
@@ -34,6 +34,8 @@ _NEAR = 4
 """By how much the number of examples may differ between a shorter training and what is foretold from it."""
 _TOO_WIDE = 5
 """A range whose end is so many times its beginning says nothing."""
+_NOT_BEGUN = "not begun"
+"""In place of the id of a study's run."""
 _EVALUATING = 0.4
 """Time of an example that is evaluated, as a share of one that is trained on: forward, of forward and backward."""
 
@@ -190,8 +192,8 @@ class _Line:
 
 def describe_plan(plan: StudyPlan, store: RunStore) -> Iterator[str]:
     """Lines that say what would be trained, continued and reused, and for how long."""
-    past = store.search()
-    lines = [line for inputs in plan.strategies for line in _lines(plan, inputs, store, past)]
+    past, below = store.search(), find_interrupted_study(plan, store) if plan.config.force else None
+    lines = [line for inputs in plan.strategies for line in _lines(plan, inputs, store, past, below)]
     yield f"Plan of study {plan.config.recipe}, precision {plan.precision}:"
     rows = [(line.strategy, line.arguments, line.seed, line.what, _describe_time(line)) for line in lines]
     yield from tabulate(rows, ["strategy", "arguments", "seed", "what", "time"], disable_numparse=True).splitlines()
@@ -231,14 +233,21 @@ def until_all_ended(durations: Sequence[float], workers: int) -> float:
     return max(free)
 
 
-def _lines(plan: StudyPlan, inputs: TrainingInputs, store: RunStore, past: list[Run]) -> Iterator[_Line]:
+def _lines(
+    plan: StudyPlan, inputs: TrainingInputs, store: RunStore, past: list[Run], below: str | None = None
+) -> Iterator[_Line]:
+    """What is to be done for one row.
+
+    Args:
+        below: With --force, the interrupted study that is gone on with, whose runs alone count as there.
+    """
     arguments = _describe_arguments(inputs)
     seconds = expected_seconds(past, inputs, plan.precision, plan.config.workers)
     name = plan.name(inputs)
     tuned: Mapping[str, str] = {}
     if plan.searches(inputs):
         search = plan_search(search_config(plan.config, inputs.config))
-        earlier = tune.find_search(search, store)
+        earlier = tune.find_search(search, store, below or _NOT_BEGUN)
         settled, result = earlier or (0, None)
         if result is None:  # which settings win, and so which trainings there are, is known after the search
             yield _search_line(plan, search, settled, name, arguments, seconds)
@@ -249,7 +258,9 @@ def _lines(plan: StudyPlan, inputs: TrainingInputs, store: RunStore, past: list[
     for training in plan.trainings(inputs):
         seed = str(training.config.seed)
         precision, at_once = choose_precision(training.config.precision), plan.config.workers
-        finished = None if plan.config.force else find_finished(store, training, precision, tuned=tuned, workers=at_once)
+        finished = None
+        if below or not plan.config.force:
+            finished = find_finished(store, training, precision, tuned=tuned, below=below, workers=at_once)
         step = find_interrupted(training)
         if finished:
             yield _Line(name, arguments, seed, f"reused: run {finished.run_id}", 0, None)

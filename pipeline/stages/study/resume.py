@@ -99,11 +99,8 @@ def open_study(plan: StudyPlan, tracker: Tracker) -> Iterator[RunLogger]:
     Raises:
         PipelineError: The same study is running.
     """
-    folder = Path(plan.config.cache_dir) / "studies"
-    # By what was asked for, not by what comes of it: with changed data or code the old study has to be found, too, and closed.
-    name = digest([identify(plan.config), plan.config.recipe])[:16]
-    note = folder / f"{name}.json"
-    with hold_lock(folder / f"{name}.lock", "study"):
+    note, lock = _note_of(plan)
+    with hold_lock(lock, "study"):
         logger = _open(plan, note, tracker)
         with closing(logger):
             try:
@@ -115,6 +112,25 @@ def open_study(plan: StudyPlan, tracker: Tracker) -> Iterator[RunLogger]:
                 note.unlink(missing_ok=True)
                 raise
         note.unlink(missing_ok=True)
+
+
+def find_interrupted_study(plan: StudyPlan, store: RunStore) -> str | None:
+    """The run of a study that the same command would go on with; nothing is written."""
+    note, _ = _note_of(plan)
+    try:
+        noted = cast(dict[str, str], read_with_checksum(note.read_text(encoding="utf-8")))
+        same = noted["identity"] == plan.identity and store.get(noted["run_id"]).status != "FINISHED"
+    except (OSError, ValueError, KeyError, TypeError, RunError):
+        return None
+    return noted["run_id"] if same else None
+
+
+def _note_of(plan: StudyPlan) -> tuple[Path, Path]:
+    """Where a study's run is noted until it ends, and the lock that whoever does it holds."""
+    # By what was asked for, not by what comes of it: with changed data or code the old study has to be found, too, and closed.
+    name = digest([identify(plan.config), plan.config.recipe])[:16]
+    folder = Path(plan.config.cache_dir) / "studies"
+    return folder / f"{name}.json", folder / f"{name}.lock"
 
 
 def _open(plan: StudyPlan, note: Path, tracker: Tracker) -> RunLogger:
@@ -138,6 +154,10 @@ def _open(plan: StudyPlan, note: Path, tracker: Tracker) -> RunLogger:
         say(f"Continuing study {old.run_id}, which was interrupted.")
         return tracker.reopen(old.run_id)
     logger = tracker.start(title)
+    if same:  # what it has made is this study's own, which is all that counts with --force
+        for run in tracker.search():
+            if run.parent_id == old.run_id:
+                tracker.set_parent(run.run_id, logger.run_id)
     why = "continued" if same else "with other data, code, model, processes or --force made anew"
     tracker.open_for_update(old.run_id).finish("KILLED", f"interrupted; {why} by run {logger.run_id}")
     return logger

@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.config import MainConfig
 from pipeline.errors import PipelineError, StoreAwayError, TrainingError
-from pipeline.stages.study.resume import open_study
+from pipeline.stages.study.resume import find_interrupted_study, open_study
 from pipeline.tracking.memory import MemoryTracker
 
 
@@ -90,6 +90,20 @@ def test_a_run_that_mlflow_made_carries_it_on(plan: Any) -> None:
     with open_study(plan, tracker) as logger:
         assert logger.run_id != old
     assert tracker.get(old).tags["status_detail"] == f"interrupted; continued by run {logger.run_id}"
+    assert [run.parent_id for run in tracker.search() if run.name == "train"] == [logger.run_id], "its own, also with --force"
+
+
+def test_whoever_asks_what_would_be_continued_changes_nothing(plan: Any) -> None:
+    tracker = MemoryTracker()
+    assert find_interrupted_study(plan, tracker) is None
+    old = interrupt(plan, tracker)
+    assert find_interrupted_study(plan, tracker) == old
+    assert find_interrupted_study(dataclasses.replace(plan, identity="two"), tracker) is None
+    assert find_interrupted_study(plan, MemoryTracker()) is None
+    assert tracker.get(old).status == "RUNNING"
+    with open_study(plan, tracker) as logger:
+        assert logger.run_id == old
+    assert find_interrupted_study(plan, tracker) is None
 
 
 def test_a_failed_study_is_not_gone_on_with(plan: Any) -> None:
