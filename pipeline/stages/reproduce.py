@@ -250,7 +250,8 @@ def compare_trainings(then: Trained, now: Trained, tolerance: float) -> Reproduc
         name: _largest_by_step(then.history.get(name, ()), now.history.get(name, ()))
         for name in sorted({*then.history, *now.history})
     }
-    score = max((_difference(then.scores.get(name), now.scores.get(name)) for name in {*then.scores, *now.scores}), default=0.0)
+    # A score that only the new run has is of a metric that was none then; `by_metric` tells of it.
+    score = max((_difference(then.scores[name], now.scores.get(name)) for name in then.scores), default=0.0)
     weight = _largest_weight(then.weights, now.weights)
     others = sum(a != b for a, b in zip(then.predictions, now.predictions, strict=False))
     others += abs(len(then.predictions) - len(now.predictions))

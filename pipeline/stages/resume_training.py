@@ -69,10 +69,14 @@ class Attempt:
 
 
 @contextlib.contextmanager
-def claim_attempt(inputs: TrainingInputs) -> Iterator[Attempt]:
-    """What an earlier attempt at the training left, for this process alone."""
-    checkpoints = _folder(inputs)
-    with hold_lock(lock_of(inputs), "training"):
+def claim_attempt(inputs: TrainingInputs, reproduces: str = "") -> Iterator[Attempt]:
+    """What an earlier attempt at the training left, for this process alone.
+
+    Args:
+        reproduces: The run that is made again: it has its own, as what another attempt left would not be made again.
+    """
+    checkpoints = _folder(inputs, reproduces)
+    with hold_lock(checkpoints.path.with_suffix(".lock"), "training"):
         attempt = Attempt(checkpoints)
         try:
             attempt.read(inputs.code_version)
@@ -167,5 +171,6 @@ def replay_history(attempt: Attempt, logger: RunLogger, already: frozenset[tuple
             logger.log_metrics(missing, step)
 
 
-def _folder(inputs: TrainingInputs) -> CheckpointFolder:
-    return CheckpointFolder(Path(inputs.config.cache_dir) / "checkpoints" / inputs.identity[:16])
+def _folder(inputs: TrainingInputs, reproduces: str = "") -> CheckpointFolder:
+    name = inputs.identity[:16] + (f"-of-{reproduces}" if reproduces else "")
+    return CheckpointFolder(Path(inputs.config.cache_dir) / "checkpoints" / name)

@@ -36,6 +36,7 @@ from pipeline.stages.study.memory_forecast import describe_training
 from pipeline.tracking import open_tracker
 from pipeline.tracking.memory import MemoryTracker
 from pipeline.tracking.runs import RunLogger, Tracker, closing
+from pipeline.tracking.tags import Tag
 from pipeline.training.baselines.inputs import TrainingInputs
 from pipeline.training.baselines.model import BaselineModel
 from pipeline.training.baselines.training import (
@@ -115,7 +116,7 @@ def run(
     if parent_id is None:
         for line in (*summarise_data(inputs.prepared), *inputs.notes, *doubt_processes(config.num_processes)):
             say(line)
-    with claim_attempt(inputs) as attempt:
+    with claim_attempt(inputs, (tags or {}).get(Tag.REPRODUCES, "")) as attempt:
         tracker = tracker or open_tracker()
         precision = attempt.choose_precision(inputs.config.precision)
         logger, replay = open_run(inputs, attempt, tracker, parent_id, tags)

@@ -61,6 +61,13 @@ def test_a_metric_that_one_of_them_lacks_is_reported_in_valid_json():
     assert record["largest_score"] == 0.0
 
 
+def test_a_score_of_a_metric_that_was_none_then_is_reported_alone():
+    newer = replace(ONE, history={**ONE.history, "test/auroc": [(0, 0.9)]}, scores={**ONE.scores, "test/auroc": 0.9})
+    found = compare_trainings(ONE, newer, 0.0)
+    assert (found.outcome, found.largest_score) == ("equal within tolerance", 0.0)
+    assert "test/auroc not logged at the same steps by both" in found.describe()
+
+
 VALUES = st.floats(0, 1)
 
 

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from pipeline.errors import ConfigError
-from pipeline.stages.resume_training import Attempt, drop_left_behind
+from pipeline.stages.resume_training import Attempt, claim_attempt, drop_left_behind
 from pipeline.training.checkpoints import CheckpointFolder
 
 
@@ -55,3 +55,16 @@ def test_checkpoints_of_a_finished_run_whose_process_was_killed_are_deleted(tmp_
     Attempt(CheckpointFolder(folder)).note(noted, "fp32", "code")
     drop_left_behind(inputs, "finished")
     assert folder.exists() == stays
+
+
+def test_what_is_made_again_takes_nothing_over_from_another_attempt(tmp_path):
+    inputs = SimpleNamespace(config=SimpleNamespace(cache_dir=str(tmp_path)), identity="0123456789abcdef0", code_version="code")
+    with claim_attempt(inputs) as interrupted:
+        interrupted.note("a-run", "fp32", "code")
+        with claim_attempt(inputs, reproduces="a-finished-run") as again:  # also while it trains
+            assert again.run_id is None
+            again.note("another-run", "fp32", "code")
+    with claim_attempt(inputs, reproduces="a-finished-run") as again:
+        assert again.run_id == "another-run", "it goes on with itself"
+    with claim_attempt(inputs) as interrupted:
+        assert interrupted.run_id == "a-run"
