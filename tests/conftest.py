@@ -43,6 +43,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         raise pytest.UsageError(f"give these tests ids of their own: {strange}")
 
 
+@pytest.fixture(autouse=True)
+def own_variables() -> Iterator[None]:
+    """What a command hands to its processes in variables of ours, called in this process, ends with the test."""
+    before = _own_variables()
+    yield
+    for name in _own_variables().keys() - before.keys():
+        del os.environ[name]
+    os.environ.update(before)
+
+
+def _own_variables() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name.startswith("FAIRTUNE_")}
+
+
 @dataclass
 class Watcher:
     """An `Callback` that keeps what it is told; each hook may be replaced."""

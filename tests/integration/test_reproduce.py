@@ -40,8 +40,9 @@ def test_on_the_same_machine_a_run_comes_out_equal_to_the_last_bit(workspace, or
 def test_it_computes_on_as_many_threads_as_then(workspace, original, monkeypatch):
     seen = []
     monkeypatch.setattr(torch, "set_num_threads", seen.append)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
     reproduce.run(ReproduceConfig(run_id=original))
-    assert seen == [1, 1]  # as recorded, and back
+    assert seen == [1, 3]  # as recorded, and back
 
 
 def test_another_outcome_fails_and_says_what_differs(workspace, original, monkeypatch, tmp_path):
@@ -138,8 +139,10 @@ def test_several_processes_have_as_many_threads_as_then(workspace, monkeypatch):
         "num_processes": 2,
         "frozen_prefix_cache": "false",
     }
-    original = workspace.train(**options)
-    torch.set_num_threads(before)
+    try:
+        original = workspace.train(**options)
+    finally:
+        torch.set_num_threads(before)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     result = reproduce.run(ReproduceConfig(run_id=original))
     threads = [

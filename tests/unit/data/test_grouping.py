@@ -55,8 +55,8 @@ def phrases(seed: int = 0, sentences: int = 300) -> pd.DataFrame:
 def assert_apart(splits: dict[str, pd.DataFrame]) -> None:
     """Checked pair by pair, without the index that made the split."""
     lines = {name: [fold_text(text) for text in splits[name]["text"]] for name in SPLITS}
+    keys = {line.replace(" ", "") for line in lines["train"]}
     for held_out in ("validation", "test"):
-        keys = {line.replace(" ", "") for line in lines["train"]}
         assert not keys & {line.replace(" ", "") for line in lines[held_out]}
         for one in set(lines["train"]):
             for other in set(lines[held_out]):

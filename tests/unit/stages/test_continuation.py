@@ -9,6 +9,7 @@ from pipeline.config import MainConfig
 from pipeline.errors import PipelineError, StoreAwayError, TrainingError
 from pipeline.stages.study.resume import find_interrupted_study, open_study
 from pipeline.tracking.memory import MemoryTracker
+from pipeline.tracking.runs import store_patience
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,6 +69,7 @@ def test_a_study_whose_store_went_away_goes_on_in_its_run(plan: Any) -> None:
     tracker = MemoryTracker()
     with pytest.raises(StoreAwayError), open_study(plan, tracker) as logger:
         raise StoreAwayError("away")
+    assert store_patience() == 0, "it was waited for; whoever closes the run does not wait again"
     tracker.update(logger.run_id, status="RUNNING")  # nobody could close it
     with open_study(plan, tracker) as again:
         assert again.run_id == logger.run_id

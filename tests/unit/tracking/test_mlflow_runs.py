@@ -1,6 +1,7 @@
 """What is MLflow's own: where its pages and artifacts are, experiments, and stores that do not answer."""
 
 import json
+import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -202,9 +203,18 @@ def test_what_the_machine_does_is_recorded_while_it_is_watched(mlflow_tracker, m
 def test_a_monitor_that_waits_for_the_store_holds_nobody(mlflow_tracker, monkeypatch):
     from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
-    monkeypatch.setattr(SystemMetricsMonitor, "finish", lambda monitor: time.sleep(60))
+    may_end, monitors, finish = threading.Event(), [], SystemMetricsMonitor.finish
+
+    def wait(monitor):
+        monitors.append(monitor)
+        may_end.wait(60)
+
+    monkeypatch.setattr(SystemMetricsMonitor, "finish", wait)
     monkeypatch.setattr(mlflow_logger, "_MONITOR_SECONDS", 0.2)
     began = time.monotonic()
     with mlflow_tracker.start("watched").watch_system():
         pass
     assert time.monotonic() - began < 30
+    may_end.set()
+    finish(monitors[0])  # else it asks the store until the tests end, also of those that count what is asked
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("SystemMetricsMonitor")]
