@@ -78,5 +78,10 @@ def set_learning_rate(optimizer: Any, rate: float, phase: int) -> None:
 
 
 def decays_weights(parameter: PlannedParameter) -> bool:
-    """Biases and layer norms are spared, as in BERT's own training: both are vectors."""
-    return len(parameter.shape) > 1
+    """Biases and layer norms are spared, as in BERT's own training: both are vectors.
+
+    Of what a strategy adds a matrix of one row or column is one, too: so peft keeps the scales of (IA)³ and BOFT, which begin
+    as 1 and would decay to 0.
+    """
+    extents = [extent for extent in parameter.shape if extent > 1 or parameter.location.part != "added"]
+    return len(extents) > 1

@@ -32,6 +32,19 @@ def test_biases_and_layer_norms_do_not_decay(tiny):
     assert "classifier.weight" in groups[0.01]
 
 
+@pytest.mark.parametrize(
+    ("strategy", "spared", "decays"),
+    [("ia3", {"ia3_l"}, set()), ("boft", {"boft_s"}, {"boft_R"}), ("lora", set(), {"lora_A", "lora_B"})],
+)
+def test_scales_that_begin_as_one_do_not_decay(tiny, strategy, spared, decays):
+    built = tiny.build(create_strategy(strategy, {}), tiny.folder(), tiny.config())
+    kinds = {0.0: set(), 0.01: set()}
+    for group in build_optimizer(built.model, built.parameters, 0.01).param_groups:
+        names = {part for name in names_of(built, group["params"]) for part in name.split(".")}
+        kinds[group["weight_decay"]] |= names & {"ia3_l", "boft_s", "boft_R", "lora_A", "lora_B"}
+    assert kinds == {0.0: spared, 0.01: decays}
+
+
 def test_a_step_of_adamw_is_fused(tiny):
     built = tiny.build(create_strategy("full", {}), tiny.folder(), tiny.config())
     assert all(group["fused"] for group in build_optimizer(built.model, built.parameters, 0.01).param_groups)
