@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 ALL_LINEAR, QUERY_VALUE = "all-linear", "query-value"
 _SHORTEST_TEXT = 3  # one token between those that the tokenizer puts around a text
+_USUAL_TEXT = 128  # tokens, what texts are cut to by default; more virtual ones would cost more than the text
 
 
 def import_peft() -> Any:
@@ -110,28 +111,37 @@ class LinearAdapter(Strategy):
     def adapt(self, model: nn.Module, context: StrategyContext) -> nn.Module:
         """Wrap the linear layers with peft, by their full names: a last name such as `dense` may be one of the head's, too."""
         peft, encoder = import_peft(), context.encoder
-        wanted = self._target_names(encoder)
-        layers: dict[str, Any] = linear_layers(model, encoder)
-        linear = {name: name.rpartition(".")[2] for name in layers}
-        targets = [name for name, last in linear.items() if last in wanted]
-        if not targets:  # not every model of a family has all of its layers
-            raise ConfigError(
-                f"{self.name}: targets={','.join(self.targets)} is no linear layer of {encoder.name}. Choose among "
-                f"{', '.join(sorted(set(linear.values())))}."
-            )
-        self._check_shapes(encoder, ((layers[name].in_features, layers[name].out_features) for name in targets))
+        shapes = self.target_shapes(model, encoder)
+        self._check_shapes(encoder, shapes.values())
         config = self.peft_config(
             peft,
             context,
             {
                 "task_type": context.peft_task,
-                "target_modules": targets,
+                "target_modules": list(shapes),
                 "modules_to_save": [name for name in encoder.head_modules if getattr(model, name, None) is not None],
             },
         )
         wrapped: nn.Module = peft.get_peft_model(model, config)
         hold_tensors(wrapped)
         return wrapped
+
+    def target_shapes(self, model: nn.Module, encoder: EncoderSpec) -> dict[str, tuple[int, int]]:
+        """Full name of each layer that is adapted -> its inputs and outputs.
+
+        Raises:
+            ConfigError: The model has none of the targets.
+        """
+        wanted = self._target_names(encoder)
+        layers: dict[str, Any] = linear_layers(model, encoder)
+        last = {name: name.rpartition(".")[2] for name in layers}
+        targets = [name for name in layers if last[name] in wanted]
+        if not targets:  # not every model of a family has all of its layers
+            raise ConfigError(
+                f"{self.name}: targets={','.join(self.targets)} is no linear layer of {encoder.name}. Choose among "
+                f"{', '.join(sorted(set(last.values())))}."
+            )
+        return {name: (layers[name].in_features, layers[name].out_features) for name in targets}
 
     def peft_config(self, peft: Any, context: StrategyContext, shared: dict[str, Any]) -> Any:
         """The config that peft has for the method.
@@ -199,8 +209,8 @@ class VirtualTokens(Strategy):
         return self.num_virtual_tokens
 
     def sizes(self, context: StrategyContext) -> Sequence[int]:
-        """Every number of virtual tokens that leaves half of the positions to text."""
-        return range(1, context.encoder.max_positions // 2 + 1)
+        """Every number of virtual tokens up to that of a usual text, if it leaves half of the positions to text."""
+        return range(1, min(context.encoder.max_positions // 2, _USUAL_TEXT) + 1)
 
     def sized(self, size: int) -> dict[str, Any]:
         """How many virtual tokens there are."""

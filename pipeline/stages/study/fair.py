@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
+import bisect
 import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from pipeline import config as configs
 from pipeline.errors import ConfigError, InputError
@@ -74,28 +75,30 @@ def _share_number(plans: Sequence[configs.TrainConfig], notes: list[str], doubts
     settled, left, chosen = [], dict[str, None](), list[str]()
     wanted: dict[str, int] = {}
     for plan in plans:
+        sizes: Sequence[int] = []
         try:
             inputs = find_inputs(plan)
-            if isinstance(inputs, EncoderInputs) and plan.model not in wanted:
-                wanted[plan.model] = _count_reference([other for other in plans if other.model == plan.model])
+            strategy = inputs.strategy
+            if isinstance(inputs, EncoderInputs):
+                if plan.model not in wanted:
+                    wanted[plan.model] = _count_reference([other for other in plans if other.model == plan.model])
+                sizes = _fitting_sizes(inputs)
+            if isinstance(inputs, EncoderInputs) and isinstance(strategy, Strategy) and sizes:
+                fixed = plan.strategy == REFERENCE or any(_is_given(plan, name) for name in strategy.sized(sizes[0]))
+                sized = plan if fixed else _nearest_plan(plan, sizes, wanted[plan.model], inputs)
+                count = count_trainable(inputs, _strategy(sized))
         except InputError:
             settled.append(plan)
             continue
-        strategy = inputs.strategy
-        sizes = _fitting_sizes(inputs) if isinstance(inputs, EncoderInputs) else []
-        if not isinstance(inputs, EncoderInputs) or not isinstance(strategy, Strategy) or not sizes:
+        if not isinstance(strategy, Strategy) or not sizes:
             left[plan.title] = None
             settled.append(plan)
             continue
-        fixed = plan.strategy == REFERENCE or any(_is_given(plan, name) for name in strategy.sized(sizes[0]))
-        if not fixed:
-            size = _nearest(sizes, wanted[plan.model], _counter(inputs, strategy))
-            plan = _with_arguments(plan, strategy.sized(size))
-        elif plan.strategy == REFERENCE:
-            plan = _with_arguments(plan, {name: plan.strategy_args[name] for name in strategy.sized(sizes[0])})
-        settled.append(plan)
-        count = count_trainable(inputs, _strategy(plan))
-        name = f"{plan.title} {','.join(f'{key}={plan.strategy_args[key]}' for key in strategy.sized(sizes[0]))}"
+        names = strategy.sized(sizes[0])
+        if plan.strategy == REFERENCE:
+            sized = _with_arguments(plan, {name: plan.strategy_args[name] for name in names})
+        settled.append(sized)
+        name = f"{sized.title} {','.join(f'{key}={sized.strategy_args[key]}' for key in names)}"
         chosen.append(f"{name} {count:,}")
         off = count / wanted[plan.model] - 1
         if abs(off) > TOLERANCE:
@@ -123,19 +126,42 @@ def _count_reference(plans: Sequence[configs.TrainConfig]) -> int:
     return count_trainable(inputs, _strategy(reference))
 
 
-def _fitting_sizes(inputs: EncoderInputs) -> list[int]:
+def _fitting_sizes(inputs: EncoderInputs) -> Sequence[int]:
     """Those that the strategy can have on this model; none where no argument sets how many parameters train.
 
     A strategy guesses them by the width of the encoder, and some layers may be of another.
+
+    Raises:
+        ConfigError: The strategy cannot work on the model.
     """
-    strategy, context, fitting = inputs.strategy, inputs.context(), []
-    if not isinstance(strategy, Strategy):
+    strategy, context = inputs.strategy, inputs.context()
+    sizes = strategy.sizes(context) if isinstance(strategy, Strategy) else []
+    if not isinstance(strategy, Strategy) or not sizes:
         return []
-    for size in strategy.sizes(context):
-        with contextlib.suppress(ConfigError):
-            dataclasses.replace(strategy, **strategy.sized(size)).checked_phases(context)  # type: ignore[type-var]
-            fitting.append(size)
-    return fitting
+    shapes = set[tuple[int, int]]()
+    if isinstance(strategy, LinearAdapter):
+        shapes = set(strategy.target_shapes(_without_values(inputs).model, context.encoder).values())
+
+    def is_too_large(size: int) -> bool:
+        sized: Strategy = dataclasses.replace(strategy, **strategy.sized(size))  # type: ignore[type-var]
+        try:
+            sized.checked_phases(context)
+        except ConfigError:
+            return True
+        return isinstance(sized, LinearAdapter) and any(sized.misfit(*shape) for shape in shapes)
+
+    if len(sizes) > _MANY:  # amounts, of which those that do not fit are the largest; divisors are never so many
+        return sizes[: bisect.bisect_left(sizes, True, key=is_too_large)]
+    return [size for size in sizes if not is_too_large(size)]
+
+
+_MANY = 5000
+"""More sizes are not looked at one by one: there may be as many as a weight has entries."""
+
+
+def _without_values(inputs: EncoderInputs) -> Any:
+    """A training's model, of which no weight takes memory, and the names of what is not in its checkpoint."""
+    return inputs.objective.load(inputs.address, inputs.context().dropout, 0, {"device_map": "meta"})
 
 
 def count_trainable(inputs: EncoderInputs, strategy: Strategy) -> int:
@@ -146,8 +172,7 @@ def count_trainable(inputs: EncoderInputs, strategy: Strategy) -> int:
     """
     import torch
 
-    context = inputs.context()
-    loaded = inputs.objective.load(inputs.address, context.dropout, 0, {"device_map": "meta"})
+    context, loaded = inputs.context(), _without_values(inputs)
     context = dataclasses.replace(context, newly_initialised=loaded.newly_initialised)
     phases, own_names = strategy.checked_phases(context), parameter_names(loaded.model)
     with torch.device("meta"):
@@ -155,11 +180,14 @@ def count_trainable(inputs: EncoderInputs, strategy: Strategy) -> int:
     return plan_parameters(model, context.encoder, phases, own_names, loaded.newly_initialised).trainable_count
 
 
-def _counter(inputs: EncoderInputs, strategy: Strategy) -> Callable[[int], int]:
+def _nearest_plan(plan: configs.TrainConfig, sizes: Sequence[int], wanted: int, inputs: EncoderInputs) -> configs.TrainConfig:
+    """The training with the size whose number of parameters is nearest to what is wanted."""
+    strategy = _strategy(plan)
+
     def count(size: int) -> int:
         return count_trainable(inputs, dataclasses.replace(strategy, **strategy.sized(size)))  # type: ignore[type-var]
 
-    return count
+    return _with_arguments(plan, strategy.sized(_nearest(sizes, wanted, count)))
 
 
 def _nearest(sizes: Sequence[int], wanted: int, count: Callable[[int], int]) -> int:

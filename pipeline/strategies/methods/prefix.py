@@ -35,6 +35,10 @@ class Prefix(VirtualTokens):
         """Peft hands the prefix to the layers as a cache of past keys and values, which transformers takes from such layers."""
         return "layers that are computed anew are given no past keys and values, which the prefix is"
 
+    def sizes(self, context: StrategyContext) -> Sequence[int]:
+        """None where a network makes the prefix: nearly all that trains is that network, whatever the number of tokens."""
+        return [] if self.projection else super().sizes(context)
+
     def phases(self, context: StrategyContext) -> Sequence[Phase]:
         """The prefix and the head, all the time.
 

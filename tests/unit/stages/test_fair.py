@@ -7,13 +7,15 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from transformers import BertConfig, BertForSequenceClassification
+from transformers import BertConfig, BertForSequenceClassification, EuroBertConfig, EuroBertForSequenceClassification
 
 from pipeline.config import MainConfig
 from pipeline.stages.configure import configure
 from pipeline.stages.search.plan import plan_search, search_config
+from pipeline.stages.study import fair
 from pipeline.stages.study.fair import TOLERANCE, _nearest
 from pipeline.stages.study.plan import find_doubts, plan_study
+from pipeline.strategies.methods.sparse_updates import Waveft
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
@@ -88,6 +90,37 @@ def test_sizes_that_some_layers_cannot_have_are_not_tried(plan_of, tiny, tmp_pat
     assert [inputs.config.title for inputs in plan.strategies] == ["lora", *sizes]
     plan = plan_of({"lora": {}, "boft": {}}, fair="both", model=str(folder))
     assert arguments_of(plan)["boft"]["block_size"] in (2, 4, 8, 16)
+
+
+def test_layers_that_a_config_does_not_describe_are_looked_at_too(plan_of, tiny, tmp_path):
+    """EuroBERT's values are narrower than its queries in its larger models."""
+    folder = tmp_path / "narrow"
+    shutil.copytree(tiny.folder(), folder)
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "max_position_embeddings": 64}
+    heads = {"num_attention_heads": 2, "num_key_value_heads": 1}
+    config = EuroBertConfig(vocab_size=200, pad_token_id=0, **sizes, **heads)
+    EuroBertForSequenceClassification(config).save_pretrained(folder)
+    names = ("lora", "shira", "fourierft", "waveft")
+    chosen = arguments_of(plan_of({name: {} for name in names}, fair="parameters", model=str(folder)))
+    assert set(chosen) == set(names)
+    assert 1 <= chosen["shira"]["r"] <= 32 * 16 // (32 + 16)
+    assert all(1 <= chosen[name]["n_frequency"] <= 32 * 16 for name in ("fourierft", "waveft"))
+
+
+def test_a_number_that_hardly_decides_how_many_train_stays(plan_of):
+    plan = plan_of({"lora": {}, "prefix": {}}, fair="parameters")
+    assert arguments_of(plan)["prefix"].get("num_virtual_tokens", 20) == 20
+    assert "--fair leaves prefix as they are" in " ".join(plan.made_fair)
+    direct = {"prefix": {"strategy_args": {"projection": False}}}
+    assert arguments_of(plan_of({"lora": {}, **direct}, fair="parameters"))["prefix"]["num_virtual_tokens"] > 20
+
+
+def test_sizes_are_not_tried_one_by_one_where_they_are_very_many(plan_of, monkeypatch):
+    asked, checked = [], Waveft.checked_phases
+    monkeypatch.setattr(Waveft, "checked_phases", lambda self, context: asked.append(self) or checked(self, context))
+    monkeypatch.setattr(fair, "_MANY", 100)
+    assert arguments_of(plan_of({"lora": {}, "waveft": {}}, fair="parameters"))["waveft"]["n_frequency"] > 100
+    assert len(asked) < 100
 
 
 def test_the_number_of_lora_is_that_of_its_own_row(plan_of, tiny):
