@@ -53,7 +53,7 @@ class Tfidf(Baseline):
         return {
             "C": LogUniform(1e-1, 1e2),
             "word_ngrams": Choices((1, 2, 3)),
-            "char_ngrams": Choices((0, 3, 4, 5)),
+            "char_ngrams": Choices((0, 3, 4, 5) if self.word_ngrams else (3, 4, 5)),
         }
 
     def check_label_type(self, label_type: str) -> None:

@@ -108,6 +108,12 @@ def test_what_cannot_be_learned_is_refused(texts: list[str], labels: Any, messag
 def test_arguments_that_a_baseline_cannot_work_with_are_refused_by_name() -> None:
     with pytest.raises(ConfigError, match=r"word_ngrams=0 with char_ngrams=1 leaves no n-grams"):
         make("tfidf", word_ngrams=0, char_ngrams=1).check_label_type("class")
+    with_zero = []
+    for words in (0, 1):
+        for characters in make("tfidf", word_ngrams=words).search_space()["char_ngrams"].options:
+            make("tfidf", word_ngrams=words, char_ngrams=characters).check_label_type("class")  # none is refused
+            with_zero += [words] * (characters == 0)
+    assert with_zero == [1]
     with pytest.raises(ConfigError, match=r"tfidf: word_ngrams: got 11"):
         make("tfidf", word_ngrams=11)
 
