@@ -20,6 +20,9 @@ class Oft(LinearAdapter):
     """Width of a rotation; must divide the input width of every adapted layer."""
     oft_dropout: Probability = 0.0
     """Probability with which a block is left unrotated in a training step."""
+    exact: bool = False
+    """Solve for each rotation (Cayley's map) in every step. Else take the first five terms of its series, as peft does: quicker,
+    and a rotation only while it turns little."""
 
     def sizes(self, context: StrategyContext) -> Sequence[int]:
         """Widths of rotations."""
@@ -35,7 +38,8 @@ class Oft(LinearAdapter):
 
     def peft_config(self, peft: Any, context: StrategyContext, shared: dict[str, Any]) -> Any:
         """OFT's config."""
-        return peft.OFTConfig(oft_block_size=self.block_size, module_dropout=self.oft_dropout, **shared)
+        options = {"module_dropout": self.oft_dropout, "use_cayley_neumann": not self.exact}
+        return peft.OFTConfig(oft_block_size=self.block_size, **options, **shared)
 
     def search_space(self, context: StrategyContext) -> Mapping[str, Range]:
         """Rates."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class Boft(LinearAdapter):
     """Train rotations of the input of frozen layers that are products of butterfly factors, and the classifier.
 
-    Liu et al. 2024, arXiv:2311.06243. Each output is scaled, too. With one factor it is OFT with that scale.
+    Liu et al. 2024, arXiv:2311.06243. Each output is scaled, too. With one factor it is exact OFT with that scale.
     """
 
     options: ClassVar[Mapping[str, Any]] = {"learning_rate": 3e-3}

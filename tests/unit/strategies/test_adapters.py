@@ -187,6 +187,20 @@ def test_adalora_cuts_to_the_target_and_keeps_it(tiny, build, tmp_path):
     assert len({sum(kept) for kept in pattern.values()}) > 1, "ranks move from where they matter less"
 
 
+@pytest.mark.parametrize("exact", [True, False])
+def test_exact_oft_rotates_and_peft_s_series_only_nearly(build, exact):
+    torch.manual_seed(0)
+    built = build("oft", block_size=8, exact=exact)
+    rotations = [module for module in built.model.modules() if hasattr(module, "_cayley_batch")]
+    assert len(rotations) == 2 * 4  # queries and values of four layers
+    for module in rotations:
+        torch.nn.init.normal_(module.weight, std=0.2)
+        terms = module.use_cayley_neumann, module.num_cayley_neumann_terms
+        matrices = module._cayley_batch(module.weight, module.block_size, *terms)
+        away = (matrices @ matrices.mT - torch.eye(8)).abs().max()
+        assert (away < 1e-5) == exact
+
+
 @pytest.mark.parametrize("left_out", [{6}, {6, 7}, {1, 2, 3, 4, 5}, {1, 2, 3, 4, 5, 6}])
 def test_adalora_cuts_to_the_target_though_steps_are_left_out(build, left_out):
     steps, modules = 10, 2 * 2  # the last cut is due at step 6
