@@ -21,8 +21,8 @@ class Oft(LinearAdapter):
     oft_dropout: Probability = 0.0
     """Probability with which a block is left unrotated in a training step."""
     exact: bool = False
-    """Solve for each rotation (Cayley's map) in every step. Else take the first five terms of its series, as peft does: quicker,
-    and a rotation only while it turns little."""
+    """Solve for each rotation (Cayley's map) in every step. Else take the first five terms of its series, as peft does, which
+    is quicker, and a rotation only while it turns little."""
 
     def sizes(self, context: StrategyContext) -> Sequence[int]:
         """Widths of rotations."""

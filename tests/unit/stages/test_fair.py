@@ -15,7 +15,7 @@ from pipeline.stages.search.plan import plan_search, search_config
 from pipeline.stages.study import fair
 from pipeline.stages.study.fair import TOLERANCE, _nearest
 from pipeline.stages.study.plan import find_doubts, plan_study
-from pipeline.strategies.methods.sparse_updates import Waveft
+from pipeline.strategies.methods.sparse_updates import Fourierft
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
@@ -100,11 +100,11 @@ def test_layers_that_a_config_does_not_describe_are_looked_at_too(plan_of, tiny,
     heads = {"num_attention_heads": 2, "num_key_value_heads": 1}
     config = EuroBertConfig(vocab_size=200, pad_token_id=0, **sizes, **heads)
     EuroBertForSequenceClassification(config).save_pretrained(folder)
-    names = ("lora", "shira", "fourierft", "waveft")
+    names = ("lora", "shira", "fourierft")
     chosen = arguments_of(plan_of({name: {} for name in names}, fair="parameters", model=str(folder)))
     assert set(chosen) == set(names)
     assert 1 <= chosen["shira"]["r"] <= 32 * 16 // (32 + 16)
-    assert all(1 <= chosen[name]["n_frequency"] <= 32 * 16 for name in ("fourierft", "waveft"))
+    assert 1 <= chosen["fourierft"]["n_frequency"] <= 32 * 16
 
 
 def test_a_number_that_hardly_decides_how_many_train_stays(plan_of):
@@ -116,10 +116,10 @@ def test_a_number_that_hardly_decides_how_many_train_stays(plan_of):
 
 
 def test_sizes_are_not_tried_one_by_one_where_they_are_very_many(plan_of, monkeypatch):
-    asked, checked = [], Waveft.checked_phases
-    monkeypatch.setattr(Waveft, "checked_phases", lambda self, context: asked.append(self) or checked(self, context))
+    asked, checked = [], Fourierft.checked_phases
+    monkeypatch.setattr(Fourierft, "checked_phases", lambda self, context: asked.append(self) or checked(self, context))
     monkeypatch.setattr(fair, "_MANY", 100)
-    assert arguments_of(plan_of({"lora": {}, "waveft": {}}, fair="parameters"))["waveft"]["n_frequency"] > 100
+    assert arguments_of(plan_of({"lora": {}, "fourierft": {}}, fair="parameters"))["fourierft"]["n_frequency"] > 100
     assert len(asked) < 100
 
 
