@@ -241,6 +241,8 @@ def test_the_adapter_s_own_tokenizer_and_names_are_taken(base: Path, adapter: Pa
     assert list(address.config["id2label"].values()) == list(CLASSES)
     assert "other" in (address.folder / "vocab.txt").read_text()
     assert not (address.folder / "tokenizer.json").exists()
+    (adapter / "bpe.codes").write_text("f i 7\n")
+    assert (find().folder / "bpe.codes").read_text() == "f i 7\n"
 
 
 def test_an_adapter_that_an_older_peft_pickled_is_merged_alike(base: Path, adapter: Path, write: Write, find) -> None:
