@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pipeline.data.batching import Batch, Examples
 from pipeline.data.columns import LABEL, PAIR, TEXT, Input
 from pipeline.data.token_losses import TokenLosses
-from pipeline.data.tokenization import Labels, TokenTable, encode_columns, encode_texts, read_or_encode
+from pipeline.data.tokenization import Labels, TokenTable, encode_columns, encode_texts, identify_ids, read_or_encode
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -117,7 +117,7 @@ def tokenize_apart(
     Raises:
         DataError: The cache cannot be written.
     """
-    identity = {"tokenizer": tokenizer_key, "max_length": max_length, "content": content_sha256, "pairs": "apart"}
+    identity = {**identify_ids(tokenizer, tokenizer_key, max_length, content_sha256), "pairs": "apart"}
     texts = read_or_encode(
         identity,
         np.zeros(2 * len(table), np.int64),

@@ -139,7 +139,7 @@ def tokenize(
         ConfigError: The tokenizer does not allow that.
         DataError: The cache cannot be written.
     """
-    identity = {"tokenizer": tokenizer_key, "max_length": max_length, "content": content_sha256, **reading.identity}
+    identity = {**identify_ids(tokenizer, tokenizer_key, max_length, content_sha256), **reading.identity}
     seconds = table.get(PAIR)
     if seconds is not None:
         identity |= {"pairs": "together", "segments": with_segments}
@@ -163,6 +163,16 @@ def encode_texts(
     seconds = [example[1] for example in inputs if not isinstance(example, str)] or None
     encoded = encode_columns(firsts, seconds, tokenizer, max_length, with_segments and seconds is not None, reading)
     return encoded.as_table(np.zeros(len(inputs), np.int64))
+
+
+def identify_ids(tokenizer: Any, tokenizer_key: str, max_length: int, content_sha256: str) -> dict[str, Any]:
+    """What decides the token ids of texts.
+
+    A tokenizer whose own files let it cut texts at their beginning did so once, so the ids of then are told apart.
+    """
+    identity = {"tokenizer": tokenizer_key, "max_length": max_length, "content": content_sha256}
+    by_its_files = getattr(tokenizer, "init_kwargs", {}).get("truncation_side", "right")
+    return identity if by_its_files == "right" else {**identity, "cut": "at the end"}
 
 
 def read_or_encode(

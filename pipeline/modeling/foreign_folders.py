@@ -1,13 +1,14 @@
-"""Folders that are no encoder: what they are, and what to type instead. Looks at names and at small JSON files alone."""
+"""Folders that are no encoder: what they are, and what to type instead. Looks at names, small JSON files and shapes alone."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pipeline.errors import enumerate_some, shorten
+from pipeline.failures import is_exhausted
 from pipeline.given_paths import is_folder
 from pipeline.json_text import parse_json
 from pipeline.modeling.weights import has_weights
@@ -129,18 +130,28 @@ def is_prompt(peft_type: str) -> bool:
 
 def count_adapter_classes(folder: Path) -> int | None:
     """How many classes a classifier has that was saved with the adapter; None where there is none to be seen."""
-    from safetensors import SafetensorError, safe_open
-
-    file = folder / "adapter_model.safetensors"
-    if not file.is_file():
-        return None
+    ends = ("classifier.weight", "classifier.out_proj.weight", "score.weight")
     try:
-        with safe_open(file, "numpy") as opened:
-            ends = ("classifier.weight", "classifier.out_proj.weight", "score.weight")
-            names = [name for name in opened.keys() if name.endswith(ends)]  # noqa: SIM118  # it is no mapping
-            return int(opened.get_slice(names[0]).get_shape()[0]) if names else None
-    except (SafetensorError, OSError):
+        return next((int(shape[0]) for name, shape in _read_shapes(folder).items() if name.endswith(ends)), None)
+    except Exception as error:  # a pickle may hold anything, and torch raises as many errors of its own
+        if is_exhausted(error):
+            raise
         return None
+
+
+def _read_shapes(folder: Path) -> dict[str, Sequence[int]]:
+    """Of the adapter's tensors by name; those of a pickle where there is nothing else, as peft reads it."""
+    tensors, pickled = folder / "adapter_model.safetensors", folder / "adapter_model.bin"
+    if tensors.is_file():
+        from safetensors import safe_open
+
+        with safe_open(tensors, "numpy") as opened:
+            return {name: opened.get_slice(name).get_shape() for name in opened.keys()}  # noqa: SIM118  # it is no mapping
+    if pickled.is_file():
+        import torch
+
+        return {name: tensor.shape for name, tensor in torch.load(pickled, map_location="meta", weights_only=True).items()}
+    return {}
 
 
 def _trainer_output(folder: Path) -> str:

@@ -280,6 +280,8 @@ def load_tokenizer(address: ModelAddress) -> Any:
     with _model_errors(address), quiet_transformers():
         tokenizer = AutoTokenizer.from_pretrained(address.folder, trust_remote_code=False)
         restore_normalization(tokenizer, address.folder)
+    # Whatever it asks for: --long-texts says what is read of a long text, and batches are padded at the end.
+    tokenizer.truncation_side = tokenizer.padding_side = "right"
     padding = address.config.get("pad_token_id")
     if tokenizer.pad_token_id is None and isinstance(padding, int) and padding in range(len(tokenizer)):
         tokenizer.pad_token = tokenizer.convert_ids_to_tokens(padding)  # tokenizer.json by itself does not name it

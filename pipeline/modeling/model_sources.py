@@ -32,6 +32,17 @@ _TOKENIZERS = (
     "spm.model",
     "tokenizer.model",
 )
+_BESIDE_THEM = (
+    "merges.txt",
+    "bpe.codes",  # BERTweet, PhoBERT
+    "sentencepiece.model",  # RemBERT; of it alone transformers makes a tokenizer without [CLS] and [SEP]
+    "word_shape.json",  # RoCBert, as the next one
+    "word_pronunciation.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+)
+"""What some tokenizers read besides. LUKE's list of entities is not among it: with words alone it is not used."""
 
 
 @dataclass(frozen=True)
@@ -101,8 +112,7 @@ class ModelAddress:
 
 def tokenizer_files(folder: Path) -> list[Path]:
     """The files of a folder that a tokenizer is read from."""
-    names = (*_TOKENIZERS, "merges.txt", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
-    return [folder / name for name in names if (folder / name).is_file()]
+    return [folder / name for name in (*_TOKENIZERS, *_BESIDE_THEM) if (folder / name).is_file()]
 
 
 def holds_tokenizer(folder: Path) -> bool:
@@ -148,7 +158,7 @@ def find_folder(name: str, revision: str | None = None) -> tuple[Path, str | Non
         raise ModelError(f"--model {name}: is a file. Give the folder that holds it with config.json and a tokenizer.")
     if name.startswith((".", "/", "~")):
         raise ModelError(f"--model {name}: no such folder. Relative paths start at {Path.cwd()}.")
-    snapshot = fetch_snapshot(name, revision, "model", ModelError, ["*.json", "*.txt", "*.model", "*.safetensors"])
+    snapshot = fetch_snapshot(name, revision, "model", ModelError, ["*.json", "*.txt", "*.model", "*.safetensors", "bpe.codes"])
     folder = snapshot.folder
     if not has_weights(folder) and not (folder / "adapter_model.safetensors").is_file():
         folder = fetch_snapshot(name, revision, "model", ModelError, ["pytorch_model*", "adapter_model*"]).folder

@@ -1,5 +1,11 @@
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
+from transformers import AutoTokenizer
 
 from pipeline.data.long_texts import shorten_long_pairs
 from pipeline.data.tokenization import encode_columns
@@ -49,3 +55,28 @@ def test_no_book_is_cut_within_a_pair(tiny) -> None:
     book = "the plot of this film is dull and " * 2_000
     assert encode_columns([book], [book], Recorder(), 16).ids.shape == (16,)
     assert [longest for truncated, count, longest in asked if truncated and count == 2] == [pytest.approx(320, rel=0.5)]
+
+
+@pytest.mark.parametrize(
+    ("file", "entries"),
+    [
+        ("tokenizer_config.json", {"truncation_side": "left", "padding_side": "left"}),
+        ("tokenizer.json", {"truncation": {"direction": "Left", "max_length": 8, "strategy": "LongestFirst", "stride": 0}}),
+    ],
+    ids=["settings", "tokenizer"],
+)
+def test_the_beginning_is_read_and_the_end_is_padded_whatever_a_tokenizer_does(tiny, tmp_path, file: str, entries: Any) -> None:
+    folder = Path(shutil.copytree(tiny.folder(), tmp_path / "model"))
+    (folder / file).write_text(json.dumps({**json.loads((folder / file).read_text()), **entries}))
+    assert AutoTokenizer.from_pretrained(folder).truncation_side == "left"
+    plain, tokenizer = (load_tokenizer(find_model(str(path))) for path in (tiny.folder(), folder))
+    texts = [long_text(np.random.default_rng(words), words, " ") for words in (3, 20, 400)]
+    for seconds in (None, texts[::-1], texts):
+        found, expected = (encode_columns(texts, seconds, each, 16) for each in (tokenizer, plain))
+        assert np.array_equal(found.ids, expected.ids)
+        assert np.array_equal(found.losses, expected.losses)
+    tokenizer.save_pretrained(tmp_path / "exported")
+    exported = AutoTokenizer.from_pretrained(tmp_path / "exported")
+    for columns in ([texts], [texts, texts[::-1]]):
+        cut = {"truncation": True, "max_length": 16, "padding": True}
+        assert exported(*columns, **cut)["input_ids"] == plain(*columns, **cut)["input_ids"]

@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.data import tokenization
+from pipeline.data.pair_tokenization import tokenize_apart
 from pipeline.data.tokenization import TokenTable, clamp_length, encode_texts, tokenize
+from pipeline.hashing import digest
 
 
 class Tokenizer:
@@ -151,3 +153,18 @@ def test_the_length_is_clamped_to_what_tokenizer_and_model_allow(
     asked: int, tokenizer_says: float, positions: int, expected: int
 ) -> None:
     assert clamp_length(asked, SimpleNamespace(model_max_length=tokenizer_says), positions) == expected
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_ids_of_when_a_tokenizer_cut_the_beginning_are_made_anew_and_no_others(tmp_path: Path, apart: bool) -> None:
+    table = TABLE.assign(text_pair="b") if apart else TABLE
+
+    def encode_by(**settings: Any) -> set[str]:
+        tokenizer = Tokenizer()
+        tokenizer.init_kwargs = settings
+        (tokenize_apart if apart else tokenize)(table, tokenizer, "k", 8, "c", str(tmp_path))
+        return {folder.name for folder in (tmp_path / "tokens").iterdir()}
+
+    before = {"tokenizer": "k", "max_length": 8, "content": "c", **({"pairs": "apart"} if apart else {})}
+    assert encode_by() == encode_by(truncation_side="right") == {digest(before)[:16]}
+    assert len(encode_by(truncation_side="left")) == 2

@@ -247,8 +247,50 @@ def test_the_layers_that_share_weights_begin_where_they_are_first_used() -> None
         ({"model_type": "albert", "inner_group_num": 2}, "inner_group_num=2 in config.json is not supported"),
         ({"model_type": "mpnet", "pad_token_id": 0}, "pad_token_id=0 in config.json is not supported"),
         ({"model_type": "xmod", "pre_norm": True}, "pre_norm=True in config.json is not supported"),
+        (
+            {"model_type": "nomic_bert", "rotary_emb_base": 10000},
+            r"rotary_emb_base=10000 in config.json is not read by transformers; write .rope_parameters.: .*: 10000} there",
+        ),
+        (
+            {"model_type": "nomic_bert", "layer_norm_epsilon": 1e-5},
+            "layer_norm_epsilon=1e-05 in config.json is not read by transformers; write layer_norm_eps=1e-05 there",
+        ),
+        ({"model_type": "nomic_bert", "activation_function": "geglu"}, "=geglu .* is not read .*; write hidden_act=gelu there"),
+        ({"model_type": "nomic_bert", "activation_function": "gelu"}, "=gelu in config.json is not supported, only blocks"),
+        ({"model_type": "nomic_bert", "activation_function": ["glu"]}, r"activation_function=\['glu'\] .* is not supported"),
+        ({"model_type": "nomic_bert", "rotary_emb_fraction": 0.5}, "rotary_emb_fraction=0.5 .* is not supported, 1.0 is"),
+        ({"model_type": "nomic_bert", "prenorm": True}, "prenorm=True in config.json is not supported, False is computed"),
     ],
 )
 def test_what_is_not_known_is_refused(config: dict, message: str) -> None:
     with pytest.raises(ModelError, match=f"--model mine: .*{message}"):
         describe_encoder(config, "mine")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"rotary_emb_base": 10000, "rope_parameters": {"rope_type": "default", "rope_theta": 10000}},
+        {"layer_norm_epsilon": 1e-5, "layer_norm_eps": 1e-5},
+        {"activation_function": "geglu", "hidden_act": "gelu"},
+    ],
+    ids=["as published", "base", "epsilon", "gate"],
+)
+def test_a_first_config_of_nomic_is_read_where_it_says_what_is_computed(changes: dict) -> None:
+    published = {
+        "model_type": "nomic_bert",
+        "activation_function": "swiglu",
+        "layer_norm_epsilon": 1e-12,
+        "n_embd": 768,
+        "n_head": 12,
+        "n_inner": 3072,
+        "n_layer": 12,
+        "n_positions": 8192,
+        "prenorm": False,
+        "rotary_emb_base": 1000,
+        "rotary_emb_fraction": 1.0,
+        "rotary_emb_interleaved": False,
+        "rotary_scaling_factor": None,
+    }
+    assert describe_encoder(published | changes, "mine").depth == 12

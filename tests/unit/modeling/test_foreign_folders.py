@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import re
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 from peft import LoraConfig, PrefixTuningConfig, get_peft_model
+from safetensors.torch import load_file
 from transformers import AutoModel, AutoModelForSequenceClassification
 
 from pipeline.errors import ModelError
@@ -61,8 +63,6 @@ def merge(message: str, place: Path, tmp_path: Path) -> dict[str, torch.Tensor]:
 
 def merged_once(base: Path, adapter: Path) -> dict[str, torch.Tensor]:
     """By hand: W + (alpha / r) B A."""
-    from safetensors.torch import load_file
-
     weights, parts = AutoModel.from_pretrained(base).state_dict(), load_file(adapter / "adapter_model.safetensors")
     for name in [name for name in parts if name.endswith("lora_A.weight")]:
         own = name.removeprefix("base_model.model.").removeprefix("bert.").replace(".lora_A", "")
@@ -86,6 +86,21 @@ def test_an_adapter_says_what_it_is_and_how_to_merge_it(
     message = refusal(folder)
     assert f"It is a peft adapter (LORA) of {base}, without the model below it." in message
     assert_close(merge(message, folder, tmp_path), merged_once(base, folder))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [None, b"", b"PK noise", pickle.dumps({"classifier.weight": 3}, 2), pickle.dumps([{}], 2)],
+    ids=["whole", "empty", "noise", "no tensor", "no names"],
+)
+def test_a_pickled_adapter_says_how_many_classes_it_has_where_it_can_be_read(adapter, content: bytes | None) -> None:
+    folder = adapter(3)
+    file = folder / "adapter_model.bin"
+    torch.save(load_file(folder / "adapter_model.safetensors"), file)
+    (folder / "adapter_model.safetensors").unlink()
+    if content is not None:
+        file.write_bytes(content)
+    assert (", num_labels=3)" in code(refusal(folder))) == (content is None)
 
 
 def test_an_adapter_that_cannot_be_merged_says_so(adapter) -> None:

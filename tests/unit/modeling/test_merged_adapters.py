@@ -241,3 +241,20 @@ def test_the_adapter_s_own_tokenizer_and_names_are_taken(base: Path, adapter: Pa
     assert list(address.config["id2label"].values()) == list(CLASSES)
     assert "other" in (address.folder / "vocab.txt").read_text()
     assert not (address.folder / "tokenizer.json").exists()
+    (adapter / "bpe.codes").write_text("f i 7\n")
+    assert (find().folder / "bpe.codes").read_text() == "f i 7\n"
+
+
+def test_an_adapter_that_an_older_peft_pickled_is_merged_alike(base: Path, adapter: Path, write: Write, find) -> None:
+    write(KINDS["lora"])
+    shutil.copy(base / "config.json", adapter)
+    change(adapter / "config.json", id2label=dict(enumerate(CLASSES)))
+    weights = adapter / "adapter_model.safetensors"
+    addresses = [find()]
+    torch.save(load_file(weights), adapter / "adapter_model.bin")
+    weights.unlink()
+    addresses.append(find())
+    assert [list(address.config["id2label"].values()) for address in addresses] == [list(CLASSES)] * 2
+    models = [load_classifier(address, CLASSES, 0.0, seed=7).model.eval() for address in addresses]
+    with torch.no_grad():
+        assert torch.equal(*(model(**batch(base)).logits for model in models))

@@ -6,12 +6,15 @@ from types import SimpleNamespace
 
 import huggingface_hub
 import pytest
+import transformers
 from huggingface_hub import errors
+from huggingface_hub.utils import filter_repo_objects
 
 from pipeline.errors import ModelError
-from pipeline.hub import fetch_snapshot
+from pipeline.hub import Snapshot, fetch_snapshot
+from pipeline.modeling.family import list_model_types
 from pipeline.modeling.loading import load_classifier, load_tokenizer
-from pipeline.modeling.model_sources import check_files, find_model
+from pipeline.modeling.model_sources import check_files, find_model, tokenizer_files
 
 
 @pytest.fixture
@@ -164,6 +167,65 @@ def test_the_padding_token_may_stand_in_either_config(folder):
     assert load_tokenizer(find_model(str(folder))).pad_token_id == 0
     change(folder / "config.json", pad_token_id=None)
     with pytest.raises(ModelError, match="no padding token"):
+        load_tokenizer(find_model(str(folder)))
+
+
+TOKENIZERS = ("bert-japanese", "bertweet", "herbert", "phobert", "roc_bert", *list_model_types())
+"""What transformers calls the tokenizers that an encoder may have."""
+OF_ENTITIES = "entity_vocab.json"
+"""A file of LUKE's tokenizer that decides nothing of words."""
+
+
+def vocabulary_files():
+    from transformers.models.auto.tokenization_auto import TOKENIZER_MAPPING_NAMES
+
+    classes = {name for kind in TOKENIZERS if (name := TOKENIZER_MAPPING_NAMES.get(kind))}
+    files = {file for name in classes for file in getattr(transformers, name).vocab_files_names.values()}
+    assert {"bpe.codes", "sentencepiece.model", "spm.model", "vocab.txt"} <= files
+    return sorted(files - {OF_ENTITIES})
+
+
+def test_every_file_of_a_tokenizer_is_brought_from_the_hub(monkeypatch, folder):
+    asked = []
+
+    def fetch(repo_id, revision, kind, error, patterns):
+        asked.append(patterns)
+        return Snapshot(folder, "c0ffee")
+
+    monkeypatch.setattr("pipeline.modeling.model_sources.fetch_snapshot", fetch)
+    assert find_model("vinai/bertweet-base").revision == "c0ffee"
+    assert list(filter_repo_objects(vocabulary_files(), allow_patterns=asked[0])) == vocabulary_files()
+    assert not list(filter_repo_objects(["pytorch_model.bin", "tf_model.h5", "code.py"], allow_patterns=asked[0]))
+
+
+def test_every_file_of_a_tokenizer_is_hashed_and_copied(folder):
+    hashes = [find_model(str(folder)).tokenizer_sha256()]
+    for name in vocabulary_files():
+        (folder / name).write_text("a 1\n")
+        assert folder / name in tokenizer_files(folder)
+        hashes.append(find_model(str(folder)).tokenizer_sha256())
+    assert len(set(hashes)) == len(hashes)
+
+
+def test_a_sentencepiece_model_of_which_transformers_makes_no_whole_tokenizer_is_not_enough(folder):
+    """RemBERT's: of it alone texts would have no [CLS], which the classifier reads."""
+    remove(folder, "tokenizer.json", "vocab.txt")
+    (folder / "sentencepiece.model").write_bytes(b"pieces")
+    with pytest.raises(ModelError, match="no tokenizer in"):
+        check_files(find_model(str(folder)))
+
+
+def test_a_tokenizer_of_bpe_codes_is_read(tiny, tmp_path):
+    folder = shutil.copytree(tiny.folder("roberta"), tmp_path / "bertweet")
+    remove(folder, "tokenizer.json")
+    pieces = ["f@@", "fi@@", "lm", "film", "of", *(f"word{number}" for number in range(200))]
+    (folder / "vocab.txt").write_text("".join(f"{piece} 1\n" for piece in pieces))
+    (folder / "bpe.codes").write_text("f i 9\nl m</w> 8\no f</w> 7\n")
+    (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "BertweetTokenizer"}')
+    ids = load_tokenizer(find_model(str(folder)))("film of")["input_ids"]
+    assert ids == [0, 4 + pieces.index("fi@@"), 4 + pieces.index("lm"), 4 + pieces.index("of"), 2]
+    remove(folder, "bpe.codes")
+    with pytest.raises(ModelError, match="cannot be loaded from"):
         load_tokenizer(find_model(str(folder)))
 
 

@@ -56,6 +56,14 @@ def test_logits_of_a_text_are_the_same_alone_and_padded(tiny, family: str, head:
     assert greatest_change(model, model.config.pad_token_id) < 1e-5
 
 
+@pytest.mark.parametrize("family", list_model_types())
+def test_a_tokenizer_may_pad_with_another_token_than_config_json_says(tiny, family: str) -> None:
+    """Attention masks alone say what is padding; positions that are counted from it, RoBERTa's, go on behind the text."""
+    model = load_classifier(find_model(str(tiny.folder(family))), ["a", "b"], dropout=0.0, seed=0).model
+    assert model.config.pad_token_id != 7
+    assert greatest_change(model, pad_id=7) < 1e-5
+
+
 @pytest.mark.parametrize("model_type", PADDED)
 def test_what_is_refused_for_its_padding_would_not_be_reproducible(model_type: str) -> None:
     with pytest.raises(

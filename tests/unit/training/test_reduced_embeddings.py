@@ -131,6 +131,20 @@ def test_within_the_block_the_model_is_the_same_function(tiny, family):
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
+def test_the_tokenizer_may_pad_with_another_token_than_config_json_says(tiny, tmp_path):
+    """As of a vocabulary that begins with [UNK], beside a config.json that says nothing of padding, which means 0."""
+    trained, options = [], {"weight_decay": 0.0, "max_grad_norm": 1e9, "learning_rate": 3e-3}
+    for name, acceleration in CHOSEN.items():
+        config = tiny.config(acceleration=acceleration, **options)
+        built = tiny.build(create_strategy("full", {}), tiny.folder(), config)
+        assert tiny.fit(built, config, tmp_path / name, pad_id=1).steps == 1
+        assert built.model.get_input_embeddings().padding_idx == 0
+        trained.append(dict(built.model.named_parameters()))
+    used, whole = trained
+    assert 0 not in used_rows(tiny)
+    assert all(torch.equal(weight, whole[name]) for name, weight in used.items())
+
+
 @pytest.mark.parametrize("strategy", ["lora", "prompt", "bitfit", "partial"])
 def test_embeddings_that_never_train_stay_as_they_are(tiny, strategy):
     built = tiny.build(create_strategy(strategy, {}), tiny.folder(), tiny.config())

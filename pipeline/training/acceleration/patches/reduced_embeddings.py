@@ -77,7 +77,8 @@ def used_vocabulary(
 
     hook = embedding.register_forward_pre_hook(look_up)
     weight.data = torch.cat([whole[rows], witness])
-    embedding.padding_idx = None if padding_idx is None else int(places[padding_idx])
+    # Where config.json names another one for padding than the tokenizer: its row is away, and no text looks it up.
+    embedding.padding_idx = int(places[padding_idx]) if padding_idx in used else None
     smaller = tuple(
         replace(planned, shape=tuple(weight.shape)) if planned.name == name else planned for planned in parameters.parameters
     )
