@@ -10,9 +10,10 @@ from typing import Any
 import yaml
 
 from pipeline import config as configs
-from pipeline.config.fields import describe_fields
+from pipeline.config.fields import describe_fields, split_names
 from pipeline.config.identity import operational_options
 from pipeline.config.search_ranges import Range, parse_range
+from pipeline.config.stage import flag
 from pipeline.errors import ConfigError, shorten, unknown
 from pipeline.given_paths import is_file
 from pipeline.recipes import FOLDER, list_recipes
@@ -78,6 +79,13 @@ def load_recipe(name: str) -> Recipe:
     except (yaml.YAMLError, ValueError, RecursionError, OSError) as error:  # ValueError: of a date or number, or not UTF-8
         raise ConfigError(f"--recipe: {path} is not readable as YAML: {shorten(' '.join(str(error).split()), 300)}") from error
     return _parse(path, content)
+
+
+def named_models(options: Mapping[str, Any]) -> list[object]:
+    """What `model` and `models` say, as YAML or the user gave it."""
+    several = split_names(options.get("models"))
+    named = (options.get("model"), *(several if isinstance(several, list | tuple) else (several,)))
+    return [model for model in named if model is not None]
 
 
 def _count(node: yaml.Node | None, counted: dict[yaml.Node, float]) -> float:
