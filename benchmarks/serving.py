@@ -1,8 +1,8 @@
 """How many requests a served model answers, and how long each takes.
 
-`python -m benchmarks.serving --url http://127.0.0.1:5000/invocations --clients 8 --seconds 20` asks a server that
-`mlflow models serve` has started. Each client keeps one connection and sends its next request once it has the answer: review
-sentences of the packaged data, other ones each time, so that nothing is answered from a cache.
+`python -m benchmarks.serving --url http://127.0.0.1:5001/invocations --clients 8 --seconds 20` asks a server that
+`mlflow models serve --port 5001` has started. Each client keeps one connection and sends its next request once it has the
+answer: review sentences of the packaged data, other ones each time, so that nothing is answered from a cache.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def measure(url: str, bodies: list[bytes], clients: int, seconds: float) -> dict
 
 
 @click.command()
-@click.option("--url", default="http://127.0.0.1:5000/invocations", show_default=True, help="Where the model answers.")
+@click.option("--url", default="http://127.0.0.1:5001/invocations", show_default=True, help="Where the model answers.")
 @click.option("--clients", default=8, show_default=True, help="How many ask at once.")
 @click.option("--seconds", default=20.0, show_default=True, help="For how long, after a warm-up of a fifth of it.")
 @click.option("--texts", default="1,32", show_default=True, help="Sentences a request, separated by commas.")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
 from pipeline.hashing import digest
@@ -35,6 +35,7 @@ TESTING = "evaluation/testing"
 _AFTERWARDS = ("evaluation/statistics",)  # looks at results that are there
 _PICTURES = "plots.py"
 _LIBRARIES = ("torch", "transformers", "peft", "accelerate", "tokenizers")
+_PROJECT = "fairtune"
 
 
 def code_version(plugins: Sequence[str], packages: Sequence[str] = (), *, test: bool = False) -> str:
@@ -89,3 +90,20 @@ def installed_version(package: str) -> str:
         return version(package)
     except PackageNotFoundError:
         return "not installed"
+
+
+def how_to_install(*packages: str) -> str:
+    """What to run for packages that are not installed with the project: the extra that pins them all, or else their names.
+
+    The project is installed from its folder, and so are its extras.
+    """
+    try:
+        requirements = requires(_PROJECT) or []
+    except PackageNotFoundError:  # where only the pins were installed, as MLflow does
+        requirements = []
+    extras: dict[str, set[str]] = {}
+    for requirement in requirements:
+        if found := re.match(r"([\w.-]+).*extra == [\"'](\w+)[\"']", requirement):
+            extras.setdefault(found[2], set()).add(found[1])
+    extra = next((extra for extra, pinned in extras.items() if pinned >= {*packages}), None)
+    return f"`pip install '.[{extra}]'` in the project's folder" if extra else f"`pip install {' '.join(packages)}`"

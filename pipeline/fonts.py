@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline.code_version import how_to_install
 from pipeline.errors import shorten
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ def warn_of_missing(names: Iterable[str], what: str) -> str | None:
     letters = " ".join(sorted(fonts.missing)[:5])
     return (
         f"Note: no font here has the letters of {count} {what} ({letters} ...); pictures show numbers or code points "
-        f"instead. Install a font that has them; for Chinese, Japanese and Korean: pip install {_PACKAGE.replace('_', '-')}"
+        f"instead. Install a font that has them; for Chinese, Japanese and Korean: {how_to_install(_PACKAGE.replace('_', '-'))}"
     )
 
 

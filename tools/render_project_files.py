@@ -11,6 +11,7 @@ import tomllib
 import warnings
 from pathlib import Path
 
+from pipeline.code_version import how_to_install
 from pipeline.config import (
     AutoConfig,
     ComparisonConfig,
@@ -159,7 +160,7 @@ def render_strategy(name: str) -> str:
         "## Run it",
         "",
         *(
-            [f"It needs a package that is not installed with the project: `pip install {' '.join(strategy.packages)}`.", ""]
+            [f"It needs a package that is not installed with the project: {how_to_install(*strategy.packages)}.", ""]
             if strategy.packages
             else []
         ),

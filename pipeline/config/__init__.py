@@ -18,6 +18,7 @@ from pipeline.config.fields import (
     Choice,
     Count,
     Delimiter,
+    Fair,
     Names,
     NonNegative,
     OfEncoder,
@@ -386,7 +387,7 @@ class MainConfig(DryRunConfig, MeasuringConfig, CurveConfig, SearchConfig, Compa
     """Only these strategies, separated by commas; all of the recipe if not given; `all` for every one that can work here."""
     models: Annotated[Names, OfEncoder(), Model(7)] = ()
     """Instead of --model: several, separated by commas. Every strategy trains on each of them, in one comparison."""
-    fair: Annotated[Literal["no", "targets", "parameters", "both"], MostUsed(3)] = "no"
+    fair: Annotated[Fair, MostUsed(3)] = "no"
     """targets: all adapters on the linear layers that lora's are on; parameters: each method's rank or size such that as many
     parameters train as of lora, within 10 %; both: the one and the other. What an entry of the recipe sets stays."""
     tune: Annotated[bool, MostUsed(13)] = False

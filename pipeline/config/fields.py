@@ -7,6 +7,7 @@ A class decorated with `typed` is a frozen dataclass whose values are parsed fro
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -29,15 +30,24 @@ def config_class(cls: type[T]) -> type[T]:
     decorate = pydantic_dataclass(
         frozen=True,
         kw_only=True,
-        config=ConfigDict(use_attribute_docstrings=True, extra="forbid", validate_default=True),
+        # YAML reads the class 1, the column 3 and the sheet 2 as numbers.
+        config=ConfigDict(use_attribute_docstrings=True, extra="forbid", validate_default=True, coerce_numbers_to_str=True),
     )
     return typing.cast(type[T], decorate(cls))
 
 
-def _split_names(value: object) -> object:
+def split_names(value: object) -> object:
+    """The names of a text that holds commas between them, or the one that YAML reads as a number; anything else as it is."""
     if isinstance(value, str):
         return tuple(part.strip() for part in value.split(",") if part.strip())
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return (str(value),)
     return value
+
+
+def _read_no(value: object) -> object:
+    """YAML reads `no` as false."""
+    return "no" if value is False else value
 
 
 SEED_LIMIT = 2**32
@@ -52,7 +62,8 @@ OptimizerName = Literal["adamw", "adafactor"]
 Schedule = Literal["linear", "cosine", "constant"]
 LongTexts = Literal["head", "head_tail", "windows"]
 Seed = Annotated[int, Field(ge=0, lt=SEED_LIMIT)]
-Names = Annotated[tuple[str, ...], BeforeValidator(_split_names)]
+Names = Annotated[tuple[str, ...], BeforeValidator(split_names)]
+Fair = Annotated[Literal["no", "targets", "parameters", "both"], BeforeValidator(_read_no)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,7 +163,7 @@ def _check_ratios(shares: tuple[float, ...]) -> tuple[float, ...]:
 
 Ratios = Annotated[
     tuple[float, float, float],
-    BeforeValidator(_split_names),
+    BeforeValidator(split_names),
     AfterValidator(_check_ratios),
     Expects("three shares above 0 that sum to 1, separated by commas, such as 0.7,0.1,0.2"),
 ]
@@ -277,7 +288,15 @@ def change_values(given: Any, change: Callable[[dict[str, Any]], None]) -> Any:
 
 def _complaint(field: FieldDescription, label: str, value: object) -> str:
     default = f" (default {field.default_text})" if field.default_text else ""
-    return f"{label}: got {shorten(repr(value))}. Give {field.expects}{default}."
+    return f"{label}: got {shorten(repr(value))}. Give {field.expects}{default}.{_quoting(field, value)}"
+
+
+def _quoting(field: FieldDescription, value: object) -> str:
+    """The way out where YAML has read a name as something else; empty elsewhere."""
+    parts = value if isinstance(value, list | tuple) else () if value is None else (value,)
+    misread = any(part is None or isinstance(part, bool | datetime.date) for part in parts)
+    is_text = field.expects in (_KINDS[str], _NAMES)
+    return " In a recipe put names such as yes, no, on, off, null and 2026-01-31 in quotes." if misread and is_text else ""
 
 
 def _without_none(annotation: Any) -> tuple[Any, bool]:
@@ -315,6 +334,7 @@ _METAVARS = {
     "key=value": "K=V,...",
 }
 _KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
+_NAMES = "names separated by commas"
 
 
 def _expects(annotation: Any, metadata: list[Any]) -> str:
@@ -327,7 +347,7 @@ def _expects(annotation: Any, metadata: list[Any]) -> str:
     if origin is Literal:
         return "one of " + ", ".join(map(str, typing.get_args(annotation)))
     if origin is tuple or origin is list:
-        return "names separated by commas"
+        return _NAMES
     if origin is dict:
         return "key=value pairs separated by commas, lists in brackets"
     kind = _KINDS.get(annotation, "a value")

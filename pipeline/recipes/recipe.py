@@ -10,9 +10,10 @@ from typing import Any
 import yaml
 
 from pipeline import config as configs
-from pipeline.config.fields import describe_fields
+from pipeline.config.fields import describe_fields, split_names
 from pipeline.config.identity import operational_options
 from pipeline.config.search_ranges import Range, parse_range
+from pipeline.config.stage import flag
 from pipeline.errors import ConfigError, shorten, unknown
 from pipeline.given_paths import is_file
 from pipeline.recipes import FOLDER, list_recipes
@@ -80,6 +81,13 @@ def load_recipe(name: str) -> Recipe:
     return _parse(path, content)
 
 
+def named_models(options: Mapping[str, Any]) -> list[object]:
+    """What `model` and `models` say, as YAML or the user gave it."""
+    several = split_names(options.get("models"))
+    named = (options.get("model"), *(several if isinstance(several, list | tuple) else (several,)))
+    return [model for model in named if model is not None]
+
+
 def _count(node: yaml.Node | None, counted: dict[yaml.Node, float]) -> float:
     """The values below a node of YAML, each as often as it is referred to; infinite where one holds itself.
 
@@ -113,7 +121,7 @@ def _parse(path: Path, content: object) -> Recipe:
             messages.append(f"{where} {key!r} must hold key: value lines, not {shorten(repr(value))}.")
             value = {}
         sections[key] = value
-    messages += _misnamed(where, sections["options"], _settable(configs.MainConfig))
+    messages += _misnamed(where, sections["options"], configs.MainConfig)
     for name, own in sections["strategies"].items():
         entry = shorten(str(name))
         if own is not None and not isinstance(own, dict):
@@ -123,7 +131,7 @@ def _parse(path: Path, content: object) -> Recipe:
         strategy = (own or {}).get(_STRATEGY, "")
         if not isinstance(strategy, str):
             messages.append(f"{where} 'strategy' of {entry!r} must be a strategy's name, not {shorten(repr(strategy))}.")
-        messages += _misnamed(where, own or {}, _settable(configs.TrainConfig) | {_STRATEGY, _ARGUMENTS, _SPACE})
+        messages += _misnamed(where, own or {}, configs.TrainConfig)
         for part in (_ARGUMENTS, _SPACE):
             if not isinstance((own or {}).get(part) or {}, dict):
                 messages.append(f"{where} {part!r} of strategy {entry!r} must hold key: value lines.")
@@ -164,5 +172,24 @@ def _settable(cls: type[configs.StageConfig]) -> set[str]:
     return set(describe_fields(cls)) - configs.DECLARED - operational_options(cls)
 
 
-def _misnamed(where: str, given: Mapping[Any, Any], available: set[str]) -> list[str]:
-    return [f"{where} " + unknown("option", str(key), available) for key in given if key not in available]
+def _misnamed(where: str, given: Mapping[Any, Any], cls: type[configs.StageConfig]) -> list[str]:
+    """What cannot stand among the options of a study, or of one of its entries.
+
+    Args:
+        cls: Of a study, or of a training, which an entry is.
+    """
+    of_entry = cls is configs.TrainConfig
+    available = _settable(cls) | ({_STRATEGY, _ARGUMENTS, _SPACE} if of_entry else set())
+    return [f"{where} {_why_misnamed(str(key), available, of_entry)}" for key in given if key not in available]
+
+
+def _why_misnamed(name: str, available: set[str], of_entry: bool) -> str:
+    if of_entry and name in _settable(configs.MainConfig):
+        return f"{name!r} is of the whole study: write it below 'options:'."
+    if not of_entry and name in (_STRATEGY, _ARGUMENTS):
+        return f"{name!r} is of one entry: write it below 'strategies:'."
+    if name == "strategies":
+        return f"{name!r} stands beside 'options:', not below it."
+    if name in describe_fields(configs.MainConfig).keys() - configs.INTERNAL:
+        return f"{name!r} is no part of a study: give it on the command line ({flag(name)})."
+    return unknown("option", name, available)

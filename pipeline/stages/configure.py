@@ -5,21 +5,22 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from pipeline import config as configs
 from pipeline.config.fields import build, describe_fields, parse_arguments
 from pipeline.config.stage import flag
+from pipeline.config.train_sizes import ALL
 from pipeline.data.prepared import Manifest, prepare
 from pipeline.data.source import named_datasets
 from pipeline.errors import ConfigError, has_surrogate, shorten, unknown
-from pipeline.evaluation.metric import ranking
+from pipeline.evaluation.metric import LOSS, LabelType, list_metrics, list_ranking, ranking
 from pipeline.modeling.head import check_head
 from pipeline.modeling.merged_adapters import find_pretrained
 from pipeline.modeling.model_sources import ModelAddress
-from pipeline.recipes.recipe import Recipe, load_recipe
+from pipeline.recipes.recipe import Recipe, load_recipe, named_models
 from pipeline.stages.auto.advice import Advice, advise
 from pipeline.stages.progress import say
 from pipeline.strategies.base import create_strategy, list_strategies, strategy_arguments, strategy_options
@@ -40,6 +41,18 @@ _TABLE_OPTIONS = (
     "dataset_config_name",
     "dataset_revision",
 )
+_OF_TRANSFER = ("transfer_text_column", "transfer_label_column", "transfer_labels")
+_OF_MODEL = ("model_revision", "base_model", "model_labels")
+# Options of which only one can be given: a typed one takes the place of the others in a recipe.
+_RIVALS = {
+    "model": ("models",),
+    "train_size": ("train_sizes", "hold"),
+    "epoch_size": ("train_sizes", "hold"),
+    "train_sizes": ("train_size", "epoch_size"),
+    "label_column": ("label_columns",),
+    "label_separator": ("label_columns",),
+    "label_columns": ("label_column", "label_separator", "labels"),
+}
 
 
 TrainT = TypeVar("TrainT", bound=configs.TrainConfig)
@@ -111,8 +124,11 @@ def _taking(advice: Advice, config: TrainT) -> TrainT:
 C = TypeVar("C", bound=configs.StageConfig)
 
 
-def configure(cls: type[C], given: Mapping[str, Any]) -> C:
+def configure(cls: type[C], given: Mapping[str, Any], of_study: Collection[str] = ()) -> C:
     """The stage's config: what was given beats the recipe, which beats the defaults. All mistakes are reported together.
+
+    Args:
+        of_study: Names of what was given to the study that this is for, if it is for one.
 
     Raises:
         ConfigError: Any option, recipe or strategy argument is wrong.
@@ -130,7 +146,9 @@ def configure(cls: type[C], given: Mapping[str, Any]) -> C:
         recipe = load_recipe(str(given.get("recipe") or described["recipe"].default))
         entry = str(given.get("strategy") or described["strategy"].default) if "strategy" in described else ""
         own = _own_options(recipe, entry)
-        values = {name: value for name, value in {**recipe.options, **own}.items() if name in described}
+        values = dict(recipe.options)
+        _give_way(values, own)
+        values |= own
         if entry:
             arguments, typed_arguments, complaints = _arguments(recipe, entry, given.get("strategy_args"))
             messages += complaints
@@ -138,7 +156,9 @@ def configure(cls: type[C], given: Mapping[str, Any]) -> C:
             values |= {"strategy": strategy, "strategy_args": arguments, "entry": entry if entry != strategy else ""}
     # Given as '' by `mlflow run` where the declared default is empty: not given.
     explicit = {name: value for name, value in given.items() if value != "" and name != "strategy_args"}
+    _give_way(values, explicit, of_study)
     messages += _settle_data(values, explicit)
+    values = {name: value for name, value in values.items() if name in described}
     values |= {name: value for name, value in explicit.items() if name != "strategy"}
     if "explicit" in described:
         values["explicit"] = (*explicit, *typed_arguments)
@@ -171,9 +191,8 @@ def configure_strategy(config: configs.MainConfig, entry: str, model: str | None
     """
     shared = set(config.explicit) & set(describe_fields(configs.TrainConfig))
     explicit = {name: getattr(config, name) for name in shared} | ({"model": model} if model else {})
-    return configure(
-        configs.TrainConfig, {**explicit, "recipe": config.recipe, "cache_dir": config.cache_dir, "strategy": entry}
-    )
+    given = {**explicit, "recipe": config.recipe, "cache_dir": config.cache_dir, "strategy": entry}
+    return configure(configs.TrainConfig, given, of_study=config.explicit)
 
 
 def check_folders(config: configs.StageConfig) -> None:
@@ -215,6 +234,50 @@ def _own_options(recipe: Recipe, entry: str) -> dict[str, Any]:
     return {**strategy_options(recipe.strategy_of(entry)), **recipe.own_options_of(entry)}
 
 
+def _give_way(values: dict[str, Any], typed: Mapping[str, Any], beside: Collection[str] = ()) -> None:
+    """Take from a recipe's values what cannot stand beside what was typed, or beside what one of its entries says.
+
+    Args:
+        values: Option -> value, as YAML gave them; changed.
+        typed: Options that beat these.
+        beside: Names of further ones, which were typed for the study.
+    """
+    replaced = named_models(values)
+    if replaced and not all(model in replaced for model in named_models(typed)):
+        _drop(values, _OF_MODEL)
+    for name in (*typed, *beside):
+        _drop(values, _RIVALS.get(name, ()))
+    second = typed.get("transfer_dataset")
+    if second and second != values.get("transfer_dataset") and second in named_datasets():
+        _drop(values, _OF_TRANSFER)
+    if "train_size" in typed and str(typed["train_size"]).strip() in (ALL, "none", "None"):
+        _drop(values, ("validation_size", "epoch_size"))  # which are of a number of texts
+    if typed.get("split") in ("random", "official"):
+        values.pop("group_column", None)
+    if "loss" in typed and typed["loss"] != values.get("loss"):
+        values.pop("focal_gamma", None)
+    if typed.get("label_type") in get_args(LabelType):
+        _settle_labels(values, typed["label_type"])
+
+
+def _settle_labels(values: dict[str, Any], label_type: LabelType) -> None:
+    """What labels are called, how they are written, and metrics, are of labels of one type."""
+    if label_type != "multi":
+        _drop(values, ("label_columns", "label_separator"))
+    if label_type == "score":
+        values.pop("labels", None)
+    measured = {
+        "metric_for_best_model": [*(metric.name for metric in list_metrics(label_type)), LOSS],
+        "ranking_metric": [metric.name for metric in list_ranking(label_type)],
+    }
+    _drop(values, [name for name, metrics in measured.items() if values.get(name) not in metrics])
+
+
+def _drop(values: dict[str, Any], names: Collection[str]) -> None:
+    for name in names:
+        values.pop(name, None)
+
+
 def _settle_data(values: dict[str, Any], explicit: Mapping[str, Any]) -> list[str]:
     """Take from a recipe's values what was typed otherwise: data are named either as a whole or file by file.
 
@@ -226,13 +289,13 @@ def _settle_data(values: dict[str, Any], explicit: Mapping[str, Any]) -> list[st
         names = [f"{flag(name)} {shorten(str(explicit[name]))}" for name in ("dataset", *files)]
         return [f"{' and '.join(names)}: which data? Give a data set or files, not both."]
     if files:
-        values.pop("dataset", None)
+        _drop(values, ("dataset", "dataset_revision"))
     if "dataset" in explicit:
-        for name in configs.PART_FILES:
-            values.pop(name, None)
+        if explicit["dataset"] != values.get("dataset", explicit["dataset"]):
+            values.pop("dataset_revision", None)
+        _drop(values, configs.PART_FILES)
         if explicit["dataset"] in named_datasets() and explicit["dataset"] != values.get("dataset"):
-            for name in _TABLE_OPTIONS:
-                values.pop(name, None)
+            _drop(values, _TABLE_OPTIONS)
     parts = [name for name in files if name != "train_file"]
     if parts and explicit.get("split", "official") != "official":
         return [
@@ -252,10 +315,7 @@ def _arguments(recipe: Recipe, entry: str, given: object) -> tuple[dict[str, Any
         strategy = _find_strategy(recipe, entry)
         explicit = parse_arguments(given)
         if strategy == AUTO:
-            if explicit:
-                raise ConfigError(
-                    "--strategy-args: --strategy auto finds its arguments itself. Name a strategy, or leave them out."
-                )
+            _refuse_own_of_auto(recipe, entry, explicit)
             return {}, (), []
         if not isinstance(explicit, dict):
             raise ConfigError(f"--strategy-args: got {given!r}. Write for example top_k=4.")
@@ -264,6 +324,24 @@ def _arguments(recipe: Recipe, entry: str, given: object) -> tuple[dict[str, Any
     except ConfigError as error:
         where = f"{entry}: " if recipe.strategy_of(entry) != entry else ""
         return {}, (), [message if message.startswith(("recipe ", "--")) else where + message for message in error.messages]
+
+
+def _refuse_own_of_auto(recipe: Recipe, entry: str, typed: object) -> None:
+    """Refuse arguments beside `auto`, whoever gave them, and a space of what it takes, which is called otherwise.
+
+    Raises:
+        ConfigError: As said.
+    """
+    if typed:
+        raise ConfigError("--strategy-args: --strategy auto finds its arguments itself. Name a strategy, or leave them out.")
+    where = f"recipe {recipe.name}: {entry}: "
+    if recipe.arguments_for(entry):
+        raise ConfigError(f"{where}strategy_args: auto finds its arguments itself. Name a strategy, or leave them out.")
+    if entry == AUTO and recipe.own_spaces.get(entry):
+        raise ConfigError(
+            f"{where}space: the row is called as the strategy that auto takes, and has its space. Give the entry a name of its "
+            f"own, with strategy: {AUTO} in it, or leave the space out."
+        )
 
 
 def _find_strategy(recipe: Recipe, entry: str) -> str:

@@ -199,4 +199,6 @@ def _is_at_work(run_id: str, tracker: Tracker) -> bool:
 def _say(version: ModelVersion, decision: str, is_champion: bool) -> None:
     say(f"Version {version.number} of {version.name} is the model of run {version.run_id}. {decision}")
     address = f"models:/{version.name}@{CHAMPION}" if is_champion else version.address
-    say(f"Next: python -m pipeline predict --model {address} --input FILE --output FILE, or mlflow models serve -m {address}")
+    # MLflow makes an environment of its own unless told not to; its UI has port 5000.
+    serve = f"mlflow models serve -m {address} --env-manager local --port 5001"
+    say(f"Next: python -m pipeline predict --model {address} --input FILE --output FILE, or {serve}")

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from pipeline.code_version import how_to_install
 from pipeline.config import TrainConfig
 from pipeline.config.fields import as_dict, build, config_class, describe_fields
 from pipeline.config.search_ranges import LogUniform, Range
@@ -114,9 +115,12 @@ class AnyStrategy:
         Raises:
             ConfigError: A package that the strategy needs is missing.
         """
-        missing = " ".join(name for name in self.packages if importlib.util.find_spec(name) is None)
+        missing = [name for name in self.packages if importlib.util.find_spec(name) is None]
         if missing:
-            raise ConfigError(f"{self.name} needs the package {missing}: pip install {missing}. Or choose another strategy.")
+            raise ConfigError(
+                f"{self.name} needs the package {' and '.join(missing)}. Run {how_to_install(*missing)}, or choose another "
+                "strategy."
+            )
 
     @property
     def is_solved(self) -> bool:

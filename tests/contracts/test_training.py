@@ -82,7 +82,7 @@ def test_pairs_that_cannot_work_are_refused_by_name_before_weights_are_loaded(ti
 
 @pytest.mark.skipif(HAS_BITSANDBYTES, reason="bitsandbytes is installed")
 def test_qlora_without_bitsandbytes_is_refused(tiny):
-    with pytest.raises(ConfigError, match=r"qlora needs the package bitsandbytes: pip install"):
+    with pytest.raises(ConfigError, match=r"qlora needs the package bitsandbytes\. Run `pip install"):
         tiny.build(make("qlora"), tiny.folder(), tiny.config())
 
 

@@ -33,7 +33,7 @@ def main() -> int:
     parser.add_argument("--output", type=Path, help="the Markdown file to write; the terminal by default")
     given = parser.parse_args()
     if lacks_engine():
-        print("Skipped: the fuzzer needs Atheris. Run `pip install 'fairtune[fuzz]'`.", file=sys.stderr)  # noqa: T201
+        print("Skipped: the fuzzer needs Atheris. Run `pip install '.[fuzz]'`.", file=sys.stderr)  # noqa: T201
         return SKIPPED
     folder = Path(given.folder or tempfile.mkdtemp(prefix="fuzz-")).absolute()
     words = [word for word in given.readers.split(",") if word]

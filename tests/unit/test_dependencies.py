@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 import pytest
 
+from pipeline.code_version import how_to_install
+
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 OF_PEERS = {"bertuner", "setfit"}
@@ -132,3 +134,25 @@ def test_what_is_left_to_another_package_is_what_that_one_asks_for(loader: str) 
 def test_pins_are_the_installed_versions() -> None:
     pins = [pin.split("==") for pin in (*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["dev"])]
     assert [name for name, version in pins if metadata.version(name).partition("+")[0] != version] == []
+
+
+def test_readme_installs_the_build_of_torch_that_is_pinned() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    pins = [pin for pin in PROJECT["dependencies"] if pin.startswith("torch==")]
+    assert re.findall(r"pip install (torch==\S+)", readme) == pins
+
+
+def test_what_is_missing_is_installed_by_the_extra_that_pins_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    extras = {extra: pins for extra, pins in PROJECT["optional-dependencies"].items() if extra not in OF_DEVELOPMENT}
+    assert {"qlora", "onnx"} <= extras.keys()
+    for extra, pins in extras.items():
+        packages = [re.match(r"[\w.-]+", pin)[0] for pin in pins]
+        for missing in (packages, packages[-1:]):
+            assert how_to_install(*missing) == f"`pip install '.[{extra}]'` in the project's folder"
+    assert how_to_install("bitsandbytes", "ray") == "`pip install bitsandbytes ray`", "no extra pins both"
+
+    def requires(name: str) -> list[str]:
+        raise metadata.PackageNotFoundError
+
+    monkeypatch.setattr("pipeline.code_version.requires", requires)
+    assert how_to_install("bitsandbytes") == "`pip install bitsandbytes`", "only the pins were installed, as MLflow does"

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.data import columns
+
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 
@@ -67,3 +69,47 @@ def test_readme_is_read_in_a_minute_and_the_index_has_every_page() -> None:
     }
     assert len(pages) > 15
     assert pages - listed == {ROOT / "docs" / "reference" / f"{name}.in.md" for name in ("options", "encoders")}
+
+
+def test_every_mlflow_run_says_which_environment_and_experiment() -> None:
+    texts = {path: path.read_text(encoding="utf-8") for path in DOCUMENTS}
+    blocks = [(path, block) for path, text in texts.items() for block in re.findall(r"```bash\n(.*?)```", text, re.DOTALL)]
+    commands = [(path, line) for path, block in blocks for line in block.splitlines() if line.startswith("mlflow run")]
+    assert len(commands) > 10
+    usual = ("--env-manager local", "--experiment-name fairtune")
+    assert not [f"{path.name}: {line}" for path, line in commands if not all(option in line for option in usual)]
+
+
+def test_a_served_model_is_asked_beside_mlflows_ui() -> None:
+    pages = [path.read_text(encoding="utf-8") for path in DOCUMENTS]
+    served = [command for page in pages for command in re.findall(r"mlflow models serve [^`\n]+", page)]
+    assert len(served) >= 2
+    assert not [command for command in served if "--port 5001" not in command]
+    assert not [page for page in pages if re.search(r":5000/invocations", page)]
+
+
+def test_the_columns_that_are_found_by_name_are_listed() -> None:
+    page = (ROOT / "docs" / "reference" / "data.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| `--(text|label)-column` \| (.+) \|$", page, re.MULTILINE))
+    names = {
+        "text": (*columns.TEXT_NAMES, *columns.FIRST_TEXT_NAMES),
+        "label": (*columns.LABEL_NAMES, *columns.SCORE_NAMES, columns.PRODIGY_CHOICE, f"QUESTION{columns.RESPONSES}"),
+    }
+    assert rows.keys() == names.keys()
+    assert not [name for role, row in rows.items() for name in names[role] if f"`{name}`" not in row]
+
+
+def test_baselines_are_held_against_the_quick_starts_figures() -> None:
+    readme, page = ((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/how-to/baselines.md"))
+    table = readme.partition("## The quick start's table")[2].partition("<!-- /quick start -->")[0]
+    heading, *rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines() if line.startswith("|")]
+    accuracies = {row[0]: f"{float(row[heading.index('accuracy')]):.3f}" for row in rows[1:]}
+    measured = page.partition("## What was measured")[2]
+    quoted = dict(re.findall(r"^\| ([\w() ]+) \| (\d\.\d+) \|", measured, re.MULTILINE))
+    assert "tfidf" in quoted
+    assert quoted == accuracies
+    lead = re.search(r"full's lead over tfidf, ([\d.]+ points \([\d.]+ to [\d.]+\))", table)
+    assert lead
+    assert f"leads it by {lead[1]}" in measured
+    memory = next(row for row in rows if row[0] == "tfidf")[heading.index("RSS MB")]
+    assert f"{memory} MB of memory" in measured

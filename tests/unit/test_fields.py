@@ -1,4 +1,5 @@
 import dataclasses
+import datetime
 from typing import Annotated, Any, Literal
 
 import pytest
@@ -67,6 +68,9 @@ def make(**values: object) -> Example:
         ("names", "lora, full,,", ("lora", "full")),
         ("names", ["lora", "full"], ("lora", "full")),
         ("names", "", ()),
+        ("names", [1, 2.5, "x"], ("1", "2.5", "x")),
+        ("names", 3, ("3",)),
+        ("column", 3, "3"),
     ],
 )
 def test_text_is_parsed_into_the_type_of_the_field(name: str, text: object, value: object) -> None:
@@ -98,6 +102,26 @@ def test_a_wrong_value_is_answered_with_option_value_and_way_out(name: str, valu
     with pytest.raises(ConfigError) as caught:
         make(**{name: value})
     assert caught.value.messages == (f"--{name.replace('_', '-')}: got {value!r}. {way_out}",)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "quotes"),
+    [
+        ("names", [True, False], True),
+        ("names", ["x", None], True),
+        ("names", True, True),
+        ("column", False, True),
+        ("column", datetime.date(2026, 1, 31), True),
+        ("names", [["x"]], False),
+        ("column", ["x"], False),
+        ("kind", True, False),
+    ],
+)
+def test_a_name_that_yaml_reads_otherwise_is_to_be_quoted(name: str, value: object, quotes: bool) -> None:
+    with pytest.raises(ConfigError) as caught:
+        make(**{name: value})
+    way_out = " In a recipe put names such as yes, no, on, off, null and 2026-01-31 in quotes."
+    assert str(caught.value).endswith(way_out) == quotes
 
 
 def test_independent_mistakes_are_reported_together_and_each_once() -> None:

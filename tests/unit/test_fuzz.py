@@ -193,7 +193,7 @@ def test_without_its_engine_it_says_so_and_is_skipped(monkeypatch, capsys) -> No
     monkeypatch.setattr("fuzz.driver.lacks_engine", lambda: True)
     monkeypatch.setattr("sys.argv", ["python -m tests.fuzz"])
     assert main() == 77
-    assert capsys.readouterr().err == "Skipped: the fuzzer needs Atheris. Run `pip install 'fairtune[fuzz]'`.\n"
+    assert capsys.readouterr().err == "Skipped: the fuzzer needs Atheris. Run `pip install '.[fuzz]'`.\n"
 
 
 def test_counts_are_shown_by_reader_and_in_total() -> None:

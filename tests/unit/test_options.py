@@ -94,9 +94,17 @@ def test_the_defaults_declared_in_mlproject_are_those_of_the_config(stage: str) 
 def test_a_recipe_cannot_set_what_mlproject_always_gives(tmp_path: Path) -> None:
     recipe = tmp_path / "mine.yaml"
     assert configs.DECLARED
+    of_study = configs.DECLARED & describe_fields(configs.MainConfig).keys()
+    assert of_study == {"recipe", "seed", "strategies"}
+    elsewhere = {
+        "strategies": "'strategies' stands beside 'options:', not below it.",
+        **dict.fromkeys(("strategy", "strategy_args"), "is of one entry: write it below 'strategies:'."),
+    }
     for name in configs.DECLARED:
         recipe.write_text(f"options: {{{name}: x}}\n", encoding="utf-8")
-        with pytest.raises(ConfigError, match=f"Unknown option '{name}'"):
+        no_part = f"{name!r} is no part of a study: give it on the command line ({flag(name)})."
+        message = elsewhere.get(name, no_part if name in of_study else f"Unknown option {name!r}.")
+        with pytest.raises(ConfigError, match=re.escape(message)):
             configure(configs.MainConfig, {"recipe": str(recipe)})
 
 

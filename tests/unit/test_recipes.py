@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import config as configs
+from pipeline.config.identity import identify
 from pipeline.config.search_ranges import Choices, Integers
 from pipeline.errors import ConfigError
 from pipeline.recipes import list_recipes
@@ -62,7 +63,12 @@ def test_a_recipe_is_read_from_a_path(write: Write) -> None:
         ("option: {epochs: 2}\n", "Unknown key 'option'. Did you mean 'options'?"),
         ("options: [epochs]\n", "'options' must hold key: value lines, not ['epochs']."),
         ("options: {learning_rat: 1}\n", "Unknown option 'learning_rat'. Did you mean 'learning_rate'?"),
-        ("options: {cache_dir: x}\n", "Unknown option 'cache_dir'."),
+        ("options: {cache_dir: x}\n", "'cache_dir' is no part of a study: give it on the command line (--cache-dir)."),
+        ("options: {workers: 2}\n", "'workers' is no part of a study: give it on the command line (--workers)."),
+        ("strategies: {full: {seed: 1}}\n", "'seed' is no part of a study: give it on the command line (--seed)."),
+        ("strategies: {full: {workers: 2}}\n", "'workers' is no part of a study: give it"),
+        ("strategies: {full: {seeds: 2}}\n", "'seeds' is of the whole study: write it below 'options:'."),
+        ("options: {explicit: [seeds]}\n", "Unknown option 'explicit'."),
         ("strategies: {full: fast}\n", "strategy 'full' must hold key: value lines, not 'fast'."),
         ("strategies: {full: {top_k: 2}}\n", "Unknown option 'top_k'."),
         (
@@ -107,6 +113,31 @@ def test_anchors_of_a_recipe_are_read(write: Write) -> None:
     path = write("mine.yaml", "options: &mine {epochs: 2}\nstrategies:\n  full: *mine\n  lora: {<<: *mine, batch_size: 8}\n")
     recipe = load_recipe(str(path))
     assert recipe.strategies == {"full": {"epochs": 2}, "lora": {"epochs": 2, "batch_size": 8}}
+
+
+@pytest.mark.parametrize(
+    ("option", "name", "value"),
+    [
+        ("labels: [1, 2, 3, 4, 5]", "labels", ("1", "2", "3", "4", "5")),
+        ("text_column: 3", "text_column", "3"),
+        ("sheet: 2", "sheet", "2"),
+        ("fair: no", "fair", "no"),
+        ("label_columns: 7", "label_columns", ("7",)),
+    ],
+)
+def test_what_yaml_reads_as_a_number_or_as_false_is_as_typed(
+    write: Write, option: str, name: str, value: str | tuple[str, ...]
+) -> None:
+    study = configure(configs.MainConfig, {"recipe": str(write("mine.yaml", f"options: {{{option}}}\n"))})
+    assert getattr(study, name) == value
+    text = value if isinstance(value, str) else ",".join(value)
+    typed = configure(configs.MainConfig, {"recipe": str(write("empty.yaml", "options: {}\n")), name: text})
+    assert identify(typed) == identify(study)
+
+
+def test_a_class_that_yaml_reads_as_true_is_to_be_quoted(write: Write) -> None:
+    with pytest.raises(ConfigError, match=r"recipe mine: labels: got \[True, False\]\. Give names .* yes, no, .* in quotes\."):
+        configure(configs.MainConfig, {"recipe": str(write("mine.yaml", "options: {labels: [yes, no]}\n"))})
 
 
 def test_several_mistakes_in_a_recipe_are_reported_together(write: Write) -> None:

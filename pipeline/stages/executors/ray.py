@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import config as configs
+from pipeline.code_version import how_to_install
 from pipeline.errors import ConfigError, PipelineError, ProcessLostError, shorten
 from pipeline.failures import foreseen, unforeseen
 from pipeline.stages.executor import Outcome, Task, Work
@@ -36,7 +37,7 @@ def check(config: configs.SearchConfig) -> None:
     if not _address(config):
         raise ConfigError("--executor ray: which cluster? Give --ray-address, such as 10.0.0.1:6379, or set RAY_ADDRESS.")
     if find_spec("ray") is None:
-        raise ConfigError('--executor ray: ray is not installed. Install it: pip install ".[ray]"')
+        raise ConfigError(f"--executor ray: ray is not installed. Run {how_to_install('ray')}.")
 
 
 def describe(config: configs.SearchConfig) -> str:

@@ -13,6 +13,7 @@ from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from pipeline.code_version import how_to_install
 from pipeline.data.columns import Input
 from pipeline.data.long_texts import FROM_THE_BEGINNING
 from pipeline.errors import ConfigError
@@ -191,8 +192,7 @@ def find_format(name: str) -> Format:
     found: Format = EXPORT_FORMATS.only_class(name.replace("-", "_"), Format)()  # type: ignore[type-abstract]
     if missing := [package for package in found.packages if importlib.util.find_spec(package) is None]:
         raise ConfigError(
-            f"--format {name}: needs {' and '.join(missing)}. Run `pip install 'fairtune[{found.library}]'`, or choose another "
-            "format."
+            f"--format {name}: needs {' and '.join(missing)}. Run {how_to_install(*missing)}, or choose another format."
         )
     return found
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline.code_version import how_to_install
 from pipeline.data.long_texts import LongTextReading
 from pipeline.errors import ConfigError, DamagedModelError, ModelError
 from pipeline.hashing import find_damage, hash_file, list_sealed
@@ -67,7 +68,7 @@ def load_onnx_folder(folder: Path) -> OnnxModel:
         ModelError: The folder is damaged.
     """
     if importlib.util.find_spec("onnxruntime") is None:
-        raise ConfigError(f"{folder}: needs onnxruntime. Run `pip install 'fairtune[onnx]'`.")
+        raise ConfigError(f"{folder}: needs onnxruntime. Run {how_to_install('onnxruntime')}.")
     if (names := list_sealed(folder)) and (damaged := find_damage(folder, names)):
         raise DamagedModelError(
             f"{folder}: {damaged} is missing or damaged, it is not what export wrote. Copy the folder again, or export again.",

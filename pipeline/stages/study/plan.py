@@ -21,7 +21,7 @@ from pipeline.errors import ConfigError, InputError
 from pipeline.hashing import digest, read_with_checksum, with_checksum
 from pipeline.json_text import parse_json
 from pipeline.objectives.base import refuse_idle_model_labels, refuse_idle_pooling
-from pipeline.recipes.recipe import load_recipe
+from pipeline.recipes.recipe import Recipe, load_recipe, named_models
 from pipeline.stages.configure import configure_strategy, replace_options, resolve_strategy
 from pipeline.stages.executor import check_executor, describe_executor
 from pipeline.stages.search.plan import plan_search, search_config
@@ -158,7 +158,7 @@ def _plan(config: configs.MainConfig) -> list[configs.TrainConfig]:
     plans: list[configs.TrainConfig] = []
     messages: list[str] = []
     names = list_strategies() if _is_open(config) else config.strategies or tuple(recipe.strategies)
-    _check_models(config)
+    _check_models(config, recipe)
     pairs = (
         (strategy, None if "model" in recipe.own_options_of(strategy) or is_baseline(recipe.strategy_of(strategy)) else model)
         for model in config.models or (None,)
@@ -176,7 +176,7 @@ def _plan(config: configs.MainConfig) -> list[configs.TrainConfig]:
     return plans
 
 
-def _check_models(config: configs.MainConfig) -> None:
+def _check_models(config: configs.MainConfig, recipe: Recipe) -> None:
     """Refuse several models beside one, one of them twice, and a revision, which only one can have.
 
     Raises:
@@ -184,9 +184,11 @@ def _check_models(config: configs.MainConfig) -> None:
     """
     if not config.models:
         return
+    given = config.explicit if "models" in config.explicit else (*config.explicit, *recipe.options)
     for name in ("model", "model_revision"):
-        if name in config.explicit and "models" in config.explicit:
-            raise ConfigError(f"{flag(name)} and --models are both given. Give one of them.")
+        if name in given:
+            where = "" if "models" in config.explicit else f", the latter by recipe {recipe.name}"
+            raise ConfigError(f"{flag(name)} and --models are both given{where}. Give one of them.")
     twice = sorted({model for model in config.models if config.models.count(model) > 1})
     if twice:
         raise ConfigError(f"--models: {', '.join(twice)} is named twice. Name each model once.")
@@ -295,10 +297,10 @@ def find_doubts(plan: StudyPlan) -> list[str]:
             "Add --tune true, or give rates in a recipe of your own (docs/explanation/studies.md)."
         )
     explicit = set(config.explicit)
-    options = ("model", "dataset", *configs.PART_FILES)
-    changed = [name for name in options if name in explicit and getattr(config, name) != recipe.options.get(name)]
-    if "models" in explicit:
-        changed.append("model")
+    models, known = config.models or (config.model,), named_models(recipe.options)
+    changed = ["model"] if explicit & {"model", "models"} and not all(model in known for model in models) else []
+    options = ("dataset", *configs.PART_FILES)
+    changed += [name for name in options if name in explicit and getattr(config, name) != recipe.options.get(name)]
     other = dict.fromkeys("dataset" if name in configs.PART_FILES else name for name in changed)
     if other and len(without) < len({each.title for each in plans}) and not config.tune and "learning_rate" not in explicit:
         lines.append(

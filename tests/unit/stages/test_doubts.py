@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from pipeline.config import MainConfig
+from pipeline.recipes.recipe import load_recipe, named_models
 from pipeline.stages.configure import configure, configure_strategy
 from pipeline.stages.study.plan import StudyPlan, find_doubts
 from pipeline.strategies.base import create_strategy
@@ -21,6 +22,17 @@ def doubts(strategies: list[str], **given: str) -> str:
 def test_the_recipes_own_study_needs_no_note() -> None:
     assert doubts(["full", "lora"]) == ""
     assert doubts(["full", "lora"], model="minilm", dataset="rotten_tomatoes") == ""
+    assert doubts(["full", "lora"], models="minilm") == ""
+
+
+def test_a_model_of_several_that_the_recipe_names_is_no_other_one() -> None:
+    rates = {"recipe": "encoders", "tune": "false"}
+    other = "were chosen for another model. "
+    recipe = load_recipe("encoders")
+    assert named_models(recipe.options) == ["minilm"]
+    assert other not in doubts(list(recipe.strategies), **rates, model="minilm")
+    assert other in doubts(list(recipe.strategies), **rates, model="bert-base-uncased")
+    assert other in doubts(list(recipe.strategies), **rates, models="minilm,bert-base-uncased")
 
 
 @pytest.mark.parametrize("given", [{"dataset": "imdb"}, {"model": "bert-base-uncased"}])

@@ -283,5 +283,6 @@ def test_a_damaged_graph_is_not_run(save, exported):
 
 def test_a_format_whose_package_is_missing_says_what_to_install(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(ConfigError, match=r"--format onnx: needs onnx and onnxruntime. Run `pip install 'fairtune\[onnx\]'`"):
+    message = r"--format onnx: needs onnx and onnxruntime\. Run `pip install '\.\[onnx\]'` in the project's folder, or choose"
+    with pytest.raises(ConfigError, match=message):
         find_format("onnx")

@@ -150,6 +150,20 @@ class TestSeveralModels:
         made = plan(recipe, models=",".join(models))
         assert [made.name(inputs) for inputs in made.strategies] == ["full, bert", "small, electra", "full, distilbert"]
 
+    def test_a_model_that_was_typed_is_trained_alone(self, plan: Any, tiny: Any) -> None:
+        options = {"models": [str(tiny.folder("distilbert"))], "dataset": str(tiny.csv()), "precision": "fp32"}
+        made = plan({"options": options}, strategies="full", model=tiny.folder("bert"))
+        assert [inputs.config.model for inputs in made.strategies] == [str(tiny.folder("bert"))]
+        assert made.config.models == ()
+
+    @pytest.mark.parametrize(("more", "typed"), [({"model": "minilm"}, {}), ({}, {"model_revision": "main"})])
+    def test_models_of_a_recipe_stand_beside_nothing_that_only_one_can_have(
+        self, plan: Any, tiny: Any, more: dict[str, str], typed: dict[str, str]
+    ) -> None:
+        options = {"models": [str(tiny.folder("bert"))], "dataset": str(tiny.csv()), "precision": "fp32", **more}
+        with pytest.raises(ConfigError, match=r"and --models are both given, the latter by recipe recipe\. Give one of them\."):
+            plan({"options": options}, strategies="full", **typed)
+
     def test_a_pair_that_cannot_work_is_left_out_and_said(self, plan: Any, tiny: Any) -> None:
         made = plan(strategies="prefix,lora", models=f"{tiny.folder('bert')},{tiny.folder('distilbert')}")
         assert [made.name(inputs) for inputs in made.strategies] == ["prefix, bert", "lora, bert", "lora, distilbert"]

@@ -84,6 +84,16 @@ def test_a_limit_bounds_what_sizes_are_drawn_from(plan: Any) -> None:
     assert set(small.sample("train")) < set(large.sample("train"))
 
 
+def test_what_was_typed_takes_the_place_of_the_recipes_other_way_to_say_it(plan: Any, tiny: Any) -> None:
+    typed = {"strategies": "lora", "model": tiny.folder(), "dataset": tiny.csv(), "precision": "fp32"}
+    made = plan({"options": {"train_sizes": [8, 40], "hold": "epochs"}}, **typed, train_size=16)
+    assert [inputs.config.train_size for inputs in made.strategies] == [16]
+    made = plan({"options": {"train_size": 16}, "strategies": {"lora": {"train_size": 20}}}, **typed, train_sizes="8,40")
+    assert [inputs.config.train_size for inputs in made.strategies] == [8, 40]
+    with pytest.raises(ConfigError, match="--train-sizes and --train-size are both given"):
+        plan({"options": {"train_sizes": [8, 40], "train_size": 16}}, **typed)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -291,7 +291,7 @@ def test_qlora_asks_for_bitsandbytes_before_anything_is_loaded(tiny, monkeypatch
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == "bitsandbytes" else real(name, *rest))
     strategy, context = create_strategy("qlora", {}), tiny.context(tiny.folder(), tiny.config())
     assert strategy.phases(context), "what it would train can be said without it"
-    message = r"qlora needs the package bitsandbytes: pip install bitsandbytes\. Or choose another strategy\."
+    message = r"qlora needs the package bitsandbytes\. Run `pip install '\.\[qlora\]'` in the project's folder, or"
     with pytest.raises(ConfigError, match=message):
         find_strategy(TrainConfig(model=str(tiny.folder()), strategy="qlora"))
     gone = dataclasses.replace(find_model(str(tiny.folder())), folder=tiny.root / "not there")
