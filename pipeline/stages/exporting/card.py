@@ -59,8 +59,7 @@ def write_card(
 
     record = model.record
     scores = tested.scores if tested else []
-    base_name = model.base_id or Path(model.base).name
-    title = f"{base_name.rpartition('/')[2]}-{record.strategy}"
+    title = f"{model.base_name.rpartition('/')[2]}-{record.strategy}"
     licence = _read_licence(model.address.folder)
     task = "sentence-similarity" if record.objective == "bi_encoder" else "text-classification"
     data = ModelCardData(
@@ -78,7 +77,7 @@ def write_card(
         data,
         template_str=files(__package__).joinpath("card.md").read_text(encoding="utf-8"),
         title=title,
-        base_name=base_name,
+        base_name=model.base_name,
         strategy=record.strategy,
         problem=model.trained.problem.describe(),
         dataset=tested.dataset if tested else "",

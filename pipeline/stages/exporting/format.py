@@ -48,12 +48,24 @@ class Exportable:
     @property
     def base(self) -> str:
         """How others find the model below: its id on the hub, or its folder where it has none."""
-        return PACKAGED_ID if self.record.base == PACKAGED else self.record.adapter_base or self.record.base
+        below = self.record.adapter_base or self.record.base
+        return PACKAGED_ID if below == PACKAGED else below
+
+    @property
+    def base_revision(self) -> str | None:
+        """The hub's commit of it; None of a folder, and of the packaged one."""
+        record = self.record
+        return record.adapter_base_revision if record.adapter_base else record.base_revision
 
     @property
     def base_id(self) -> str | None:
         """Its id on the hub; None where it is a folder."""
-        return self.base if self.record.base == PACKAGED or self.address.revision or self.record.base_revision else None
+        return self.base if self.base_revision or self.base == PACKAGED_ID else None
+
+    @property
+    def base_name(self) -> str:
+        """What it is called elsewhere: its id, or the last part of its folder's path."""
+        return self.base_id or Path(self.base).name
 
     @property
     def is_quantized(self) -> bool:

@@ -43,7 +43,8 @@ class Onnx(Format):
         config: Any = merged.config
         config.save_pretrained(folder)
         self._save_cutting_tokenizer(model, folder)
-        record = replace(model.record, base=model.base_id or Path(model.record.base).name, adapter_base=None)
+        named: dict[str, Any] = {"base": model.base_name, "base_revision": model.base_revision}
+        record = replace(model.record, **named, adapter_base=None, adapter_base_revision=None)
         (folder / RECORD).write_text(json.dumps(asdict(record), indent=1, ensure_ascii=False), encoding="utf-8")
 
     def load_and_answer(self, model: Exportable, folder: Path, inputs: Sequence[Input]) -> NDArray[np.float32]:

@@ -43,7 +43,7 @@ class Peft(Format):
         """Save, with the base by its id on the hub where it has one."""
         wrapped: Any = model.trained.model.cpu()
         for config in wrapped.peft_config.values():
-            config.base_model_name_or_path, config.revision = model.base, model.record.base_revision
+            config.base_model_name_or_path, config.revision = model.base, model.base_revision
         wrapped.save_pretrained(folder, save_embedding_layers=False)  # else peft may ask the hub how large the base's are
         model.save_tokenizer(folder)
 
@@ -65,7 +65,7 @@ class Peft(Format):
     def example(self, model: Exportable, folder: str) -> str:
         """The base with as many outputs, and the adapter on it."""
         second = ', ["a movie"]' if model.record.pairs else ""
-        revision = f', revision="{model.record.base_revision}"' if model.record.base_revision else ""
+        revision = f', revision="{model.base_revision}"' if model.base_revision else ""
         return f"""import torch
 from peft import PeftModel
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
