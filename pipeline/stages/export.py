@@ -15,10 +15,10 @@ from pipeline.data.columns import Input
 from pipeline.errors import ConfigError, ModelError, PipelineError
 from pipeline.hashing import CHECKSUMS, digest, hash_file
 from pipeline.hub import check_push, push_folder
-from pipeline.modeling.foreign_folders import DELTA
+from pipeline.modeling.foreign_folders import DELTA, LABELS
 from pipeline.modeling.merged_adapters import find_pretrained
 from pipeline.stages.exporting.card import Tested, describe_reading, write_card
-from pipeline.stages.exporting.format import LABELS, Exportable, Format, check_place, find_format, quietly
+from pipeline.stages.exporting.format import Exportable, Format, check_place, find_format, quietly
 from pipeline.stages.exporting.output_folder import check_output, writing_output
 from pipeline.stages.processes.workers import hold_lock
 from pipeline.stages.progress import say

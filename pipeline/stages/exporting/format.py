@@ -18,6 +18,7 @@ from pipeline.data.long_texts import FROM_THE_BEGINNING
 from pipeline.errors import ConfigError
 from pipeline.evaluation.multi_label import MultiLabelTask
 from pipeline.evaluation.task import ClassificationTask, RegressionTask, ThresholdTask
+from pipeline.modeling.foreign_folders import LABELS
 from pipeline.modeling.loading import quiet_transformers
 from pipeline.modeling.model_sources import PACKAGED, PACKAGED_ID, ModelAddress
 from pipeline.modeling.split_model import plain_model
@@ -29,9 +30,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from torch import nn
-
-LABELS = "labels.json"
-"""What the outputs mean, in every exported folder."""
 
 
 @dataclass(frozen=True)

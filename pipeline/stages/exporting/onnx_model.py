@@ -12,7 +12,7 @@ from pipeline.data.long_texts import LongTextReading
 from pipeline.errors import ConfigError, DamagedModelError, ModelError
 from pipeline.hashing import find_damage, hash_file, list_sealed
 from pipeline.json_text import parse_json
-from pipeline.modeling.foreign_folders import RECORD
+from pipeline.modeling.foreign_folders import LABELS, RECORD
 from pipeline.modeling.model_sources import read_model
 from pipeline.modeling.text_normalization import restore_normalization
 from pipeline.tracking.provenance import processor
@@ -80,7 +80,7 @@ def load_onnx_folder(folder: Path) -> OnnxModel:
     try:
         module = _as_module(folder / GRAPH)
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-        about = parse_json((folder / "labels.json").read_text(encoding="utf-8"))
+        about = parse_json((folder / LABELS).read_text(encoding="utf-8"))
     except Exception as error:  # onnxruntime, transformers and json each raise their own
         raise ModelError(f"{folder}: cannot be loaded: {' '.join(str(error).split())[:300]}. Export again.") from error
     restore_normalization(tokenizer, folder)

@@ -4,69 +4,19 @@ import json
 
 import numpy as np
 import pytest
-import torch
 
-from pipeline.config import ExportConfig
 from pipeline.errors import ConfigError, DamagedModelError
 from pipeline.evaluation.multi_label import MultiLabelTask
-from pipeline.modeling.model_sources import find_model
 from pipeline.stages import export
 from pipeline.stages.exporting.format import find_format
 from pipeline.stages.exporting.onnx_model import find_onnx_folder, load_onnx_folder
 from pipeline.strategies.adapters import LinearAdapter
 from pipeline.strategies.base import create_strategy, list_encoder_strategies
-from pipeline.tracking.memory import MemoryTracker
-from pipeline.training.beginning import begin
-from pipeline.training.saved_model import ModelRecord, load_model_folder, write_model_folder
+from pipeline.training.saved_model import load_model_folder
 
 EXACT = 5e-6
 """Rounding: merged adapters, and sums in another order. Logits are of about 1."""
 TEXTS = ["a fine film", "dull", "a plain story of a film " * 20]
-
-
-@pytest.fixture(scope="module")
-def save(tiny, tmp_path_factory):
-    """Writes a folder as training does, with weights that were moved at random: `save("lora", head="mean")`."""
-
-    def save(name, arguments=None, family="bert", pooler=True, head="pooler", objective="classification", **further):
-        validation = further.pop("validation", {})
-        pairs, multi = further.pop("pairs", False), further.pop("multi", False)
-        asked = tiny.objective(objective, head=head, pairs=pairs, multi=multi)
-        strategy = create_strategy(name, arguments or {})
-        built = tiny.build(strategy, tiny.folder(family, pooler), tiny.config(head=head), objective=asked)
-        begin(built, tiny.table(16), 0, 0)
-        torch.manual_seed(0)
-        for parameter in built.parameters.parameters:
-            if parameter.trains:
-                built.model.get_parameter(parameter.name).data += 0.05 * torch.randn(parameter.shape)
-        folder = tmp_path_factory.mktemp("saved") / "model"
-        address = find_model(str(tiny.folder(family, pooler)))
-        record = ModelRecord(
-            *(str(address.folder), None, address.sha256(), name, arguments or {}, list(tiny.classes), 32, 0.1, 1, 1),
-            head=head,
-            objective=objective,
-            pairs=pairs,
-            multi=multi,
-            validation=validation,
-            **further,
-        )
-        write_model_folder(folder, built, record)
-        return folder
-
-    return save
-
-
-@pytest.fixture
-def exported(tmp_path, monkeypatch):
-    """Exports a folder: `exported(folder, "peft")`, the result."""
-    monkeypatch.chdir(tmp_path)
-
-    def exported(folder, form, output="out", **options):
-        config = ExportConfig(model=str(folder), format=form, output=output, **options)
-        return export.run(config, MemoryTracker())
-
-    return exported
-
 
 ADAPTERS = [
     name

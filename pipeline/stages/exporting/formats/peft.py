@@ -55,29 +55,44 @@ class Peft(Format):
 
         base = AutoModelForSequenceClassification.from_pretrained(
             model.address.folder,
-            num_labels=model.outputs,
             ignore_mismatched_sizes=True,
             dtype=torch.float32,
+            **_labels(model),
             **_loading(model),
         )
         return answer_by_transformers(PeftModel.from_pretrained(base, folder), AutoTokenizer.from_pretrained(folder), inputs)
 
     def example(self, model: Exportable, folder: str) -> str:
-        """The base with as many outputs, and the adapter on it."""
+        """The base with the adapter's outputs, whatever it has itself, and the adapter on it."""
         second = ', ["a movie"]' if model.record.pairs else ""
         revision = f', revision="{model.base_revision}"' if model.base_revision else ""
+        labels, outputs, shown = "", f"num_labels={model.outputs}", ""
+        if names := list(model.record.classes):
+            labels = f"labels = {names!r}  # in the order of the outputs\n"
+            outputs = "id2label=dict(enumerate(labels)), label2id={label: index for index, label in enumerate(labels)}"
+            shown = "labels, "
         return f"""import torch
 from peft import PeftModel
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-base = AutoModelForSequenceClassification.from_pretrained(
-    "{model.base}"{revision}, num_labels={model.outputs}, ignore_mismatched_sizes=True, dtype=torch.float32
+{labels}base = AutoModelForSequenceClassification.from_pretrained(
+    "{model.base}"{revision},
+    {outputs},
+    ignore_mismatched_sizes=True,
+    dtype=torch.float32,
 )
 model = PeftModel.from_pretrained(base, "{folder}").eval()
 tokenizer = AutoTokenizer.from_pretrained("{folder}")
 tokens = tokenizer(["a gripping film"]{second}, truncation=True, padding=True, return_tensors="pt")
 with torch.no_grad():
-    print(model(**tokens).logits)"""
+    print({shown}model(**tokens).logits)"""
+
+
+def _labels(model: Exportable) -> dict[str, Any]:
+    """The outputs by name: a base that is a classifier itself may name others, or have them in another order."""
+    if not (names := model.record.classes):
+        return {"num_labels": model.outputs}
+    return {"id2label": dict(enumerate(names)), "label2id": {name: index for index, name in enumerate(names)}}
 
 
 def _loading(model: Exportable) -> dict[str, Any]:
