@@ -32,6 +32,8 @@ _TOKENIZERS = (
     "spm.model",
     "tokenizer.model",
 )
+TOKENIZER_FILES = (*_TOKENIZERS, "merges.txt", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
+"""Names of all files that a tokenizer is read from."""
 
 
 @dataclass(frozen=True)
@@ -101,8 +103,7 @@ class ModelAddress:
 
 def tokenizer_files(folder: Path) -> list[Path]:
     """The files of a folder that a tokenizer is read from."""
-    names = (*_TOKENIZERS, "merges.txt", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
-    return [folder / name for name in names if (folder / name).is_file()]
+    return [folder / name for name in TOKENIZER_FILES if (folder / name).is_file()]
 
 
 def holds_tokenizer(folder: Path) -> bool:

@@ -7,8 +7,11 @@ import pytest
 
 from pipeline.errors import ConfigError, DamagedModelError
 from pipeline.evaluation.multi_label import MultiLabelTask
+from pipeline.hashing import hash_file
+from pipeline.modeling.model_sources import hash_files
 from pipeline.stages import export
 from pipeline.stages.exporting.format import find_format
+from pipeline.stages.exporting.formats import onnx as onnx_format
 from pipeline.stages.exporting.onnx_model import find_onnx_folder, load_onnx_folder
 from pipeline.strategies.adapters import LinearAdapter
 from pipeline.strategies.base import create_strategy, list_encoder_strategies
@@ -180,6 +183,35 @@ def test_int8_is_smaller_and_near(save, exported):
     loaded = load_onnx_folder(small.output)
     assert loaded.name == "lora (onnx-int8)"
     assert loaded.size_metrics["cost/artifact_mb"] == pytest.approx(sizes[1] / 2**20)
+
+
+def test_weights_in_hundreds_of_files_become_one_beside_the_graph(save, exported, monkeypatch):
+    """As the exporter writes them of more than 2 GB."""
+    import onnx
+
+    folder, write = save("lora"), onnx_format._write_graph
+    plain = exported(folder, "onnx", output="plain").output
+    assert load_onnx_folder(plain).sha256 == hash_file(plain / "model.onnx"), "as it was before there were others"
+
+    def write_many(model, batch, file, paired):
+        write(model, batch, file, paired)
+        graph = onnx.load(file)
+        onnx.save_model(graph, file, save_as_external_data=True, all_tensors_to_one_file=False, size_threshold=0)
+        assert len([*file.parent.iterdir()]) > 20
+
+    monkeypatch.setattr(onnx_format, "_write_graph", write_many)
+    sizes = []
+    for form in ("onnx", "onnx-int8"):
+        result = exported(folder, form, output=form)
+        assert result.difference <= (EXACT if form == "onnx" else 0.5)
+        paths = [*result.output.iterdir()]
+        assert all(path.is_file() for path in paths)
+        files = [result.output / "model.onnx", result.output / "model.onnx.data"]
+        loaded = load_onnx_folder(result.output)
+        assert loaded.sha256 == hash_files(files)
+        sizes.append(sum(path.stat().st_size for path in files) / 2**20)
+        assert loaded.size_metrics["cost/artifact_mb"] == pytest.approx(sizes[-1])
+    assert sizes[1] < sizes[0]
 
 
 def test_nothing_of_this_machine_stands_in_a_graph_s_folder(save, exported, tiny):
