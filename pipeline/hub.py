@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 from pipeline.errors import ConfigError, InputError, PipelineError
 
+CARD = "README.md"
+"""What says in words what lies beside it, with metadata above the text."""
 _SECONDS_TO_ANSWER = 10
 
 
@@ -95,10 +97,11 @@ def check_push(repo_id: str) -> None:
         raise ConfigError(f"--push {repo_id}: needs a token of the hub that may write. Set HF_TOKEN, or run `hf auth login`.")
 
 
-def push_folder(folder: Path, repo_id: str, message: str, client: Any = None) -> str:
-    """Upload all files of a folder as one commit; a repository that is not there is made, private.
+def push_folder(folder: Path, repo_id: str, message: str, replaced: Sequence[str], client: Any = None) -> str:
+    """Upload all files of a folder; a repository that is not there is made, private.
 
     Args:
+        replaced: Patterns of the names of files that are deleted there, unless the folder has such. All others stay.
         client: Of the hub; its own if not given, which reads the token from the environment.
 
     Returns:
@@ -111,11 +114,14 @@ def push_folder(folder: Path, repo_id: str, message: str, client: Any = None) ->
     from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
     client = client or HfApi()
-    way_out = f"{folder} is whole: run `hf upload {repo_id} {folder}` once that is mended."
+    by_hand = f"`hf upload {repo_id} {folder}`"
+    way_out = f"{folder} is whole: run {by_hand}, or this command with --force true, once that is mended."
     try:
         with _without_warnings():
             address = str(client.create_repo(repo_id, repo_type="model", private=True, exist_ok=True))
-            client.upload_folder(repo_id=repo_id, folder_path=folder, repo_type="model", commit_message=message)
+            client.upload_folder(
+                repo_id=repo_id, folder_path=folder, repo_type="model", commit_message=message, delete_patterns=list(replaced)
+            )
     except OfflineModeIsEnabled as cause:
         raise PipelineError(f"--push {repo_id}: HF_HUB_OFFLINE is set, so the hub is not asked. {way_out}") from cause
     except HfHubHTTPError as cause:

@@ -18,7 +18,7 @@ from pipeline.hub import check_push, push_folder
 from pipeline.modeling.foreign_folders import DELTA, LABELS
 from pipeline.modeling.merged_adapters import find_pretrained
 from pipeline.stages.exporting.card import Tested, describe_reading, write_card
-from pipeline.stages.exporting.format import Exportable, Format, check_place, find_format, quietly
+from pipeline.stages.exporting.format import Exportable, Format, check_place, find_format, list_written, quietly
 from pipeline.stages.exporting.output_folder import check_output, writing_output
 from pipeline.stages.processes.workers import hold_lock
 from pipeline.stages.progress import say
@@ -105,7 +105,8 @@ def run(config: configs.ExportConfig, tracker: Tracker | None = None, parent_id:
             )
             for note in describe_reading(form, model):
                 say(f"  {note}")
-            address = push_folder(target, config.push, f"Export by fairtune ({form.name})") if config.push else ""
+            message = f"Export by fairtune ({form.name})"
+            address = push_folder(target, config.push, message, list_written()) if config.push else ""
     if address:
         say(f"Uploaded to {address}.")
     return ExportResult(logger.run_id, target, difference, address)

@@ -11,10 +11,10 @@ from typing import Any
 from pipeline.evaluation.metric import Metric, list_metrics
 from pipeline.evaluation.statistics.intervals import Interval
 from pipeline.given_paths import is_folder
+from pipeline.hub import CARD
 from pipeline.stages.exporting.format import Exportable, Format
 from pipeline.tracking.runs import Run
 
-CARD = "README.md"
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,11 @@ from pipeline.data.long_texts import FROM_THE_BEGINNING
 from pipeline.errors import ConfigError
 from pipeline.evaluation.multi_label import MultiLabelTask
 from pipeline.evaluation.task import ClassificationTask, RegressionTask, ThresholdTask
+from pipeline.hashing import CHECKSUMS
+from pipeline.hub import CARD
 from pipeline.modeling.foreign_folders import LABELS
 from pipeline.modeling.loading import quiet_transformers
-from pipeline.modeling.model_sources import PACKAGED, PACKAGED_ID, ModelAddress
+from pipeline.modeling.model_sources import PACKAGED, PACKAGED_ID, TOKENIZER_FILES, ModelAddress
 from pipeline.modeling.split_model import plain_model
 from pipeline.registry import EXPORT_FORMATS
 from pipeline.strategies.adapters import merge_into_base
@@ -163,6 +165,8 @@ class Format(ABC):
     """What loads it, as the hub calls that."""
     relation: ClassVar[str]
     """What the folder is of the base, as the hub calls that."""
+    files: ClassVar[tuple[str, ...]]
+    """Patterns of the names that it writes, but for those of the tokenizer and what stands in every folder."""
     is_exact: ClassVar[bool] = True
     """Whether it answers as the model did, but for rounding."""
 
@@ -215,10 +219,19 @@ def check_place(form: Format, model: Exportable) -> None:
     """
     if not (reason := form.why_not(model)):
         return
-    others = [EXPORT_FORMATS.only_class(name, Format)() for name in EXPORT_FORMATS.names()]  # type: ignore[type-abstract]
-    fitting = [other.name for other in others if not other.why_not(model)]
+    fitting = [other.name for other in _list_formats() if not other.why_not(model)]
     way_out = f"Give --format {' or '.join(fitting)}, which has." if fitting else "No format has: serve it, or use predict."
     raise ConfigError(f"--format {form.name}: has no place for this model: {reason}. {way_out}")
+
+
+def list_written() -> list[str]:
+    """Patterns of all names that formats write: what an earlier export may have left where another one is uploaded."""
+    own = {name for form in _list_formats() for name in form.files}
+    return sorted({LABELS, CARD, CHECKSUMS, *TOKENIZER_FILES, *own})
+
+
+def _list_formats() -> list[Format]:
+    return [EXPORT_FORMATS.only_class(name, Format)() for name in EXPORT_FORMATS.names()]  # type: ignore[type-abstract]
 
 
 def answer_by_transformers(model: nn.Module, tokenizer: Any, inputs: Sequence[Input]) -> NDArray[np.float32]:

@@ -1,6 +1,7 @@
 """Every strategy and head in every format: what is written answers as the model did, and what has no place is refused."""
 
 import json
+from fnmatch import fnmatchcase
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from pipeline.evaluation.multi_label import MultiLabelTask
 from pipeline.hashing import hash_file
 from pipeline.modeling.model_sources import hash_files
 from pipeline.stages import export
-from pipeline.stages.exporting.format import find_format
+from pipeline.stages.exporting.format import find_format, list_written
 from pipeline.stages.exporting.formats import onnx as onnx_format
 from pipeline.stages.exporting.onnx_model import find_onnx_folder, load_onnx_folder
 from pipeline.strategies.adapters import LinearAdapter
@@ -52,6 +53,18 @@ def test_every_adapter_is_merged_and_handed_to_peft(save, exported, strategy):
         assert exported(folder, "peft", output="adapter").difference <= EXACT
 
 
+def not_listed(names):
+    """Which of them an upload of another format would leave."""
+    return [name for name in names if not any(fnmatchcase(name, pattern) for pattern in list_written())]
+
+
+def test_what_an_upload_deletes_is_nobody_else_s():
+    assert {"adapter_config.json", "model.safetensors", "model.onnx", "labels.json", "README.md"} <= set(list_written())
+    assert not not_listed(["model-00001-of-00002.safetensors", "model.onnx.data"])
+    others = ["notes.txt", "LICENSE", "model-of-mine.safetensors", "onnx/model.onnx", "plots/curve.png", "training_args.bin"]
+    assert not_listed(others) == others
+
+
 def test_adapters_were_found():
     assert {"lora"} | UNLIKE_LORA < set(ADAPTERS)
 
@@ -77,6 +90,7 @@ def test_what_is_written_answers_as_the_model(save, exported, strategy, formats)
         assert result.difference <= EXACT, form
         files = {path.name for path in result.output.iterdir()}
         assert {"README.md", "labels.json", "checksums.json", "tokenizer.json"} <= files
+        assert not not_listed(files), "they would stay where another format is uploaded"
         assert len({path.stat().st_mode for path in result.output.iterdir()}) == 1, "all can be read by whom one can"
         if form == "onnx":
             assert find_onnx_folder(result.output) == result.output
@@ -97,7 +111,9 @@ def test_what_is_written_answers_as_the_model(save, exported, strategy, formats)
 def test_of_other_families_too(save, exported, family, strategy, formats):
     folder = save(strategy, family=family)
     for form in formats:
-        assert exported(folder, form, output=form).difference <= EXACT, form
+        result = exported(folder, form, output=form)
+        assert result.difference <= EXACT, form
+        assert not not_listed(path.name for path in result.output.iterdir())
 
 
 @pytest.mark.parametrize("head", ["mean", "attention", "mlp"])
@@ -206,6 +222,7 @@ def test_weights_in_hundreds_of_files_become_one_beside_the_graph(save, exported
         assert result.difference <= (EXACT if form == "onnx" else 0.5)
         paths = [*result.output.iterdir()]
         assert all(path.is_file() for path in paths)
+        assert not not_listed(path.name for path in paths)
         files = [result.output / "model.onnx", result.output / "model.onnx.data"]
         loaded = load_onnx_folder(result.output)
         assert loaded.sha256 == hash_files(files)

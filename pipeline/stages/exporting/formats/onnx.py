@@ -31,6 +31,7 @@ class Onnx(Format):
     packages = ("onnx", "onnxruntime")
     library = "onnx"
     relation = "finetune"
+    files = (GRAPH, WEIGHTS, "config.json", RECORD)
 
     def why_not(self, model: Exportable) -> str:
         """Weights of few bits, which are multiplied by code that is no part of a graph."""

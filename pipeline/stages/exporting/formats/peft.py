@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.data.columns import Input
+from pipeline.modeling.foreign_folders import ADAPTER
 from pipeline.stages.exporting.format import Exportable, Format, answer_by_transformers
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ class Peft(Format):
 
     library = "peft"
     relation = "adapter"
+    files = (ADAPTER, "adapter_model.safetensors")
 
     def why_not(self, model: Exportable) -> str:
         """Whatever no adapter of peft holds."""
