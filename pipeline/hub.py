@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pipeline.errors import ConfigError, InputError, PipelineError
+from pipeline.errors import ConfigError, InputError, PipelineError, shorten
 
 CARD = "README.md"
 """What says in words what lies beside it, with metadata above the text."""
@@ -108,7 +108,7 @@ def push_folder(folder: Path, repo_id: str, message: str, replaced: Sequence[str
         The repository's address.
 
     Raises:
-        PipelineError: The hub cannot be reached, or does not take it.
+        PipelineError: The hub cannot be reached, or does not take it, or not its card.
     """
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
@@ -129,6 +129,10 @@ def push_folder(folder: Path, repo_id: str, message: str, replaced: Sequence[str
         refused = "the token may not write there" if status in (401, 403) else f"the hub answers with status {status}"
         raise PipelineError(f"--push {repo_id}: {refused}. {way_out}") from cause
     except Exception as cause:  # whatever the client's transport raises
+        said = " ".join(str(cause).split()).rstrip(".")
+        if isinstance(cause, ValueError) and CARD in said:  # which the client has the hub check first
+            refused = f"the hub refuses the card: {shorten(said, 300)}. Mend {CARD} in {folder}, then run {by_hand}."
+            raise PipelineError(f"--push {repo_id}: {refused}") from cause
         raise PipelineError(f"--push {repo_id}: the hub cannot be reached ({type(cause).__name__}). {way_out}") from cause
     return address
 

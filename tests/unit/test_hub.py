@@ -1,5 +1,8 @@
-"""An upload to the hub: what is deleted there."""
+"""An upload to the hub: what is deleted there, and what is said where it is refused."""
 
+import pytest
+
+from pipeline.errors import PipelineError
 from pipeline.hub import push_folder
 
 
@@ -22,3 +25,23 @@ def test_what_an_earlier_upload_left_is_deleted(tmp_path):
     client = Client()
     assert push_folder(tmp_path, "me/reviews", "Export", ("adapter_config.json",), client) == "https://hub.example/me/reviews"
     assert client.sent["delete_patterns"] == ["adapter_config.json"]
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (
+            ValueError('Invalid metadata in README.md.\n- "license" must be one of [apache-2.0, mit]'),
+            'the hub refuses the card: Invalid metadata in README.md. - "license" must be one of [apache-2.0, mit]. Mend '
+            "README.md in FOLDER, then run `hf upload me/reviews FOLDER`.",
+        ),
+        (ValueError(f"Invalid metadata in README.md.\n- {'x' * 1000}"), f"README.md. - {'x' * 267}.... Mend README.md"),
+        (ValueError("Expecting value: line 1 column 1"), "the hub cannot be reached (ValueError). FOLDER is whole: run `hf"),
+        (ConnectionError("no route"), "the hub cannot be reached (ConnectionError)."),
+    ],
+)
+def test_a_card_that_is_refused_is_no_hub_that_cannot_be_reached(tmp_path, error, said):
+    with pytest.raises(PipelineError) as caught:
+        push_folder(tmp_path, "me/reviews", "Export", (), Client(error))
+    assert str(caught.value).startswith("--push me/reviews: the hub ")
+    assert said.replace("FOLDER", str(tmp_path)) in str(caught.value)
