@@ -1,4 +1,7 @@
-"""Bring a model or a data set from the Hugging Face hub into the local cache, or a folder there, or say soon why not."""
+"""Bring a model or a data set from the Hugging Face hub into the local cache, or a folder there, or say soon why not.
+
+And the cards that stand beside them.
+"""
 
 import contextlib
 import logging
@@ -8,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pipeline.errors import ConfigError, InputError, PipelineError, shorten
+from pipeline.given_paths import is_file
 
 CARD = "README.md"
 """What says in words what lies beside it, with metadata above the text."""
@@ -76,6 +80,29 @@ def fetch_snapshot(
     except OSError as cause:
         raise error(f"{option}: could not be brought from the hub: {' '.join(str(cause).split())[:300]}.") from cause
     return Snapshot(folder, folder.name)
+
+
+def read_licence(folder: Path) -> str:
+    """Under which licence the card in a folder puts what lies beside it; empty where it does not say."""
+    from huggingface_hub import metadata_load
+
+    try:
+        about = metadata_load(folder / CARD) if is_file(folder / CARD) else None  # a pipe would be waited for
+    except Exception:  # a card is anybody's text, and of YAML that is none the parser raises its own
+        return ""
+    said = (about or {}).get("license")
+    names = [name for name in (said if isinstance(said, list) else [said]) if isinstance(name, str)]
+    custom = (about or {}).get("license_name")
+    if names == ["other"] and isinstance(custom, str):
+        names = [custom]
+    return shorten(" ".join(", ".join(names).split()))
+
+
+def ask_licence(repo_id: str, revision: str | None, kind: Literal["model", "dataset"]) -> str:
+    """The same of a repository of the hub; empty also where neither the hub nor the local cache has its card."""
+    with contextlib.suppress(InputError, OSError, ValueError):
+        return read_licence(fetch_snapshot(repo_id, revision, kind, InputError, [CARD]).folder)
+    return ""
 
 
 def parse_dataset_address(address: str) -> tuple[str, str | None] | None:

@@ -12,8 +12,10 @@ from pipeline.evaluation.metric import Metric, list_metrics
 from pipeline.evaluation.statistics.intervals import Interval
 from pipeline.hub import CARD
 from pipeline.stages.exporting.format import Exportable, Format
+from pipeline.stages.exporting.licence import Licence
 from pipeline.tracking.runs import Run
 
+_UNKNOWN_LICENCE = "That of the base and of the data, which export does not know."
 
 
 @dataclass(frozen=True)
@@ -61,12 +63,12 @@ def write_card(
     record = model.record
     scores = tested.scores if tested else []
     title = f"{model.base_name.rpartition('/')[2]}-{record.strategy}"
-    licence = _read_licence(model.address.folder)
+    licence = Licence.of_base(model)
     task = "sentence-similarity" if record.objective == "bi_encoder" else "text-classification"
     data = ModelCardData(
         base_model=model.base_id,
         base_model_relation=form.relation if model.base_id else None,
-        license=licence,
+        **licence.as_metadata(),
         library_name=form.library,
         pipeline_tag=task,
         tags=["fairtune", record.strategy, *(["onnx"] if form.library == "onnx" else [])],
@@ -90,7 +92,7 @@ def write_card(
         is_exact=form.is_exact,
         difference=f"{difference:.2g}",
         compared=compared,
-        licence=f"That of the base: {licence}." if licence else "That of the base and of the data, which export does not know.",
+        licence=f"That of the base: {licence.name}." if licence.name else _UNKNOWN_LICENCE,
     )
     card.save(folder / CARD)
 
@@ -139,14 +141,3 @@ def _result(metric: Metric, value: float, tested: Tested, task: str) -> Any:
         metric_value=round(value, 6),
         metric_name=metric.label,
     )
-
-
-def _read_licence(folder: Path) -> str | None:
-    """As the card beside the base says; None where there is none."""
-    from huggingface_hub import metadata_load
-
-    try:
-        found = (metadata_load(folder / CARD) or {}).get("license") if (folder / CARD).is_file() else None
-    except Exception:  # a card is anybody's text, and yaml raises its own
-        return None
-    return found if isinstance(found, str) else None
