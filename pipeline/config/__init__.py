@@ -318,7 +318,8 @@ class EvaluateConfig(MeasuringConfig, LongTextsConfig, SplitConfig):
     """Which rows --run-id is scored on. Of --dataset all rows if not given, or the test part if it comes in parts; of the run's
     own data the test part."""
     max_length: Annotated[Count, Data(6)] = 128
-    """Longest input in tokens for --model; a run, and a folder that train wrote, keep their own, and their --long-texts."""
+    """Longest input in tokens for --model; what export wrote has its own, unless this is given. A run, and a folder that train
+    wrote, keep their own, and their --long-texts."""
     max_eval_samples: Annotated[Count | None, Data(8)] = None
     """Test on at most so many examples of --dataset; on its own test split a run keeps its own number."""
     force: Annotated[bool, Operational(), Files(4)] = False

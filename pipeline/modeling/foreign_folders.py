@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from pipeline.config.fields import Count, LongTexts
 from pipeline.errors import enumerate_some, shorten
 from pipeline.failures import is_exhausted
 from pipeline.given_paths import is_folder
-from pipeline.json_text import parse_json
+from pipeline.json_text import parse_json, parse_json_as
 from pipeline.modeling.weights import has_weights
 
 RECORD, DELTA = "model.json", "delta.safetensors"
 """Files of a folder that training wrote."""
+LABELS = "labels.json"
+"""What the outputs mean, in every folder that `export` wrote."""
 ADAPTER = "adapter_config.json"
 
 _ARTIFACT = re.compile(r"/([0-9a-f]{32})/artifacts(/|$)")
@@ -30,6 +35,35 @@ _OF_OTHERS = {
 _EXPORTED = {"ONNX": "*.onnx", "OpenVINO": "openvino*.xml", "CoreML": "*.mlpackage", "TensorFlow Lite": "*.tflite"}
 _DATA = ("*.csv", "*.tsv", "*.jsonl", "*.parquet")
 _MOST = 3  # in a message
+
+
+@dataclass(frozen=True)
+class ExportedOutputs:
+    """What `labels.json` says of the outputs of a model that `export` wrote."""
+
+    format: str
+    label_type: Literal["class", "multi", "score"]
+    labels: tuple[str, ...]
+    """In the order of the outputs; none where they are scores."""
+    max_length: Count
+    """Tokens that texts are cut to."""
+    long_texts: LongTexts
+    """How longer ones were read, as `--long-texts` says it."""
+    threshold: float | None = None
+    """Of two classes: from which probability of the second on that is the answer; the highest decides if None."""
+    thresholds: tuple[float, ...] = ()
+    """Of each label the same, where a text has any number of them."""
+
+
+def read_exported(folder: Path) -> ExportedOutputs | None:
+    """What the outputs mean of a model that `export` wrote; None of any other folder."""
+    known = {field.name for field in fields(ExportedOutputs)}
+    content = {name: value for name, value in _read(folder / LABELS).items() if name in known}
+    try:
+        found: ExportedOutputs = parse_json_as(json.dumps(content), ExportedOutputs)
+    except ValueError:  # many tools have a file of that name
+        return None
+    return found
 
 
 def describe_folder(folder: Path) -> str:
@@ -111,7 +145,10 @@ def _way_to_merge(folder: Path, adapter: Mapping[str, Any], base: str, place: st
             "prefix, prompt or ptuning."
         )
     classes = count_adapter_classes(folder)
+    exported = read_exported(folder)
     count = f", num_labels={classes}" if classes else ""
+    if classes and exported and len(exported.labels) == classes:  # by number the base's own names would stay, in their order
+        count = f", id2label={dict(enumerate(exported.labels))}"
     auto = "AutoModelForSequenceClassification" if adapter.get("task_type") == "SEQ_CLS" else "AutoModel"
     return (
         f'Merge it in Python: base = {auto}.from_pretrained("{shorten(base)}"{count}); '

@@ -18,7 +18,15 @@ from pipeline.failures import is_exhausted
 from pipeline.hashing import digest, find_damage, list_sealed, seal
 from pipeline.json_text import parse_json
 from pipeline.modeling.class_order import read_class_names
-from pipeline.modeling.foreign_folders import ADAPTER, count_adapter_classes, describe_folder, is_adapter, is_prompt
+from pipeline.modeling.foreign_folders import (
+    ADAPTER,
+    LABELS,
+    count_adapter_classes,
+    describe_folder,
+    is_adapter,
+    is_prompt,
+    read_exported,
+)
 from pipeline.modeling.loading import check_weights, quiet_transformers
 from pipeline.modeling.model_sources import (
     PACKAGED,
@@ -128,7 +136,7 @@ def _find_base(
 
 def _files(folder: Path) -> list[Path]:
     """What an adapter's folder puts into the merged model."""
-    names = (ADAPTER, *_WEIGHTS, "config.json")
+    names = (ADAPTER, *_WEIGHTS, "config.json", *([LABELS] if read_exported(folder) else []))
     return [*(folder / name for name in names if (folder / name).is_file()), *tokenizer_files(folder), *pooling_files(folder)]
 
 
@@ -209,19 +217,30 @@ def _load_base(name: str, folder: Path, adapter: Mapping[str, Any], base: ModelA
 
 
 def _labels(folder: Path) -> dict[str, Any]:
-    """The classes of a classifier that was saved with the adapter, by the `config.json` beside it where that names them."""
+    """The classes of a classifier that was saved with the adapter, by a file beside it where one names them."""
     classes = count_adapter_classes(folder)
     if classes is None:
         return {}
+    names = _class_names(folder, classes)
+    if not names:
+        return {"num_labels": classes}
+    return {"id2label": dict(enumerate(names)), "label2id": {label: index for index, label in enumerate(names)}}
+
+
+def _class_names(folder: Path, classes: int) -> list[str]:
+    """Those of the classifier's outputs, in their order: not those of the base, which may have another.
+
+    By `labels.json` of a folder that `export` wrote, else by `config.json`; none where neither names each of them.
+    """
+    exported = read_exported(folder)
+    if exported and len(set(exported.labels)) == len(exported.labels) == classes:
+        return list(exported.labels)
     own = folder / "config.json"
     try:
         content = parse_json(own.read_text(encoding="utf-8")) if own.is_file() else {}
     except ValueError:  # what it says of classes is a help only
         content = {}
-    names = read_class_names(content, classes) if isinstance(content, dict) else []
-    if not names:
-        return {"num_labels": classes}
-    return {"id2label": dict(enumerate(names)), "label2id": {label: index for index, label in enumerate(names)}}
+    return read_class_names(content, classes) if isinstance(content, dict) else []
 
 
 def _model_class(name: str, adapter: Mapping[str, Any], config: Any) -> Any:

@@ -13,7 +13,7 @@ from typing import Any
 from pipeline.errors import ModelError
 from pipeline.given_paths import expand, is_file, is_folder
 from pipeline.hashing import hash_unchanged
-from pipeline.hub import fetch_snapshot
+from pipeline.hub import CARD, ask_licence, fetch_snapshot, read_licence
 from pipeline.json_text import parse_json
 from pipeline.modeling.encoder import EncoderSpec, describe_encoder
 from pipeline.modeling.foreign_folders import describe_folder
@@ -43,6 +43,8 @@ _BESIDE_THEM = (
     "added_tokens.json",
 )
 """What some tokenizers read besides. LUKE's list of entities is not among it: with words alone it is not used."""
+TOKENIZER_FILES = (*_TOKENIZERS, *_BESIDE_THEM)
+"""Names of all files that a tokenizer is read from."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,7 @@ class ModelAddress:
 
 def tokenizer_files(folder: Path) -> list[Path]:
     """The files of a folder that a tokenizer is read from."""
-    return [folder / name for name in (*_TOKENIZERS, *_BESIDE_THEM) if (folder / name).is_file()]
+    return [folder / name for name in TOKENIZER_FILES if (folder / name).is_file()]
 
 
 def holds_tokenizer(folder: Path) -> bool:
@@ -158,11 +160,33 @@ def find_folder(name: str, revision: str | None = None) -> tuple[Path, str | Non
         raise ModelError(f"--model {name}: is a file. Give the folder that holds it with config.json and a tokenizer.")
     if name.startswith((".", "/", "~")):
         raise ModelError(f"--model {name}: no such folder. Relative paths start at {Path.cwd()}.")
-    snapshot = fetch_snapshot(name, revision, "model", ModelError, ["*.json", "*.txt", "*.model", "*.safetensors", "bpe.codes"])
+    patterns = ["*.json", "*.txt", "*.model", "*.safetensors", "bpe.codes", CARD]
+    snapshot = fetch_snapshot(name, revision, "model", ModelError, patterns)
     folder = snapshot.folder
     if not has_weights(folder) and not (folder / "adapter_model.safetensors").is_file():
         folder = fetch_snapshot(name, revision, "model", ModelError, ["pytorch_model*", "adapter_model*"]).folder
     return folder, snapshot.commit
+
+
+def find_licence(name: str, revision: str | None = None) -> str:
+    """Under which licence a pretrained model stands, as the card beside its weights says; empty where nobody says.
+
+    Args:
+        name: As `--model` has it.
+        revision: The hub's, where it is known.
+    """
+    if not name:
+        return ""
+    if name == PACKAGED:
+        try:
+            return read_licence(_packaged_folder())
+        except ModelError:  # the package is not here any more
+            return ""
+    if is_folder(expand(name)):
+        return read_licence(expand(name))
+    if name.startswith((".", "/", "~")) or name.count("/") > 1:  # a name of this machine, for which nobody elsewhere is asked
+        return ""
+    return ask_licence(name, revision, "model")
 
 
 def check_files(address: ModelAddress) -> None:

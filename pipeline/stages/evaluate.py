@@ -26,6 +26,7 @@ from pipeline.stages.exporting.onnx_model import OnnxModel, find_onnx_folder, lo
 from pipeline.stages.progress import next_command, say, say_scores
 from pipeline.stages.run_record import check_data, check_finished, log_datasets, naming_damage, origin_tags, read_config
 from pipeline.stages.testing.answering import Answering, begin_memory, is_measured, list_files
+from pipeline.stages.testing.exported import describe_exported, read_outputs, with_own_length, with_own_thresholds
 from pipeline.stages.testing.other_test import OF_DATA, find_other_test, run_other_test
 from pipeline.stages.testing.test import describe_part, log_test, scoring_version
 from pipeline.stages.testing.transfer import (
@@ -239,8 +240,14 @@ def _of_model(config: configs.EvaluateConfig, tracker: Tracker, parent_id: str |
         memory = begin_memory()
         reading, problem = LongTextReading.of(config), prepared.manifest.problem
         files = address.files()
+        made = read_outputs(address)
+        config = with_own_length(config, made) if made else config
         model, note = load_foreign_model(address, problem, config.max_length, config.model_labels, reading)
-        for line in filter(None, (address.note, note)):
+        lines = [address.note, note]
+        if made:
+            model = with_own_thresholds(model, made, address, config.model_labels)
+            lines += describe_exported(model, made, name)
+        for line in filter(None, lines):
             say(line)
     title = f"{EXTERNAL}-{folder.name}"
     with closing(tracker.start(title, parent_id)) as logger:

@@ -9,23 +9,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline import config as configs
+from pipeline.comparison.predictions import read_record as read_json
 from pipeline.comparison.statistics import intervals_of
 from pipeline.config.identity import identify
 from pipeline.data.columns import Input
 from pipeline.errors import ConfigError, ModelError, PipelineError
 from pipeline.hashing import CHECKSUMS, digest, hash_file
-from pipeline.hub import check_push, push_folder
-from pipeline.modeling.foreign_folders import DELTA
+from pipeline.hub import check_push, parse_dataset_address, push_folder
+from pipeline.modeling.foreign_folders import DELTA, LABELS
 from pipeline.modeling.merged_adapters import find_pretrained
 from pipeline.stages.exporting.card import Tested, describe_reading, write_card
-from pipeline.stages.exporting.format import LABELS, Exportable, Format, check_place, find_format, quietly
+from pipeline.stages.exporting.format import Exportable, Format, check_place, find_format, list_written, quietly
 from pipeline.stages.exporting.output_folder import check_output, writing_output
 from pipeline.stages.processes.workers import hold_lock
 from pipeline.stages.progress import say
 from pipeline.stages.run_record import open_trained, origin_tags
 from pipeline.tracking import open_tracker
 from pipeline.tracking.run_kinds import has_test_result
-from pipeline.tracking.runs import Tracker, closing
+from pipeline.tracking.runs import Run, Tracker, closing
 from pipeline.training.acceleration.base import OFF
 from pipeline.training.meters import MIB
 from pipeline.training.saved_model import FineTunedModel, load_model_folder, read_record
@@ -84,7 +85,7 @@ def run(config: configs.ExportConfig, tracker: Tracker | None = None, parent_id:
         )
         with closing(tracker.start(name, parent_id, origin_tags("export", config, content))) as logger:
             logger.log_params(identify(config))
-            tested = Tested(trained, intervals_of(trained, tracker)) if trained and has_test_result(trained) else None
+            tested = _find_test(trained, tracker) if trained else None
             with writing_output(target, config.force) as scratch:
                 about = {"format": form.name, "strategy": model.record.strategy, **model.describe_outputs()}
                 (scratch / LABELS).write_text(json.dumps(about, indent=1, ensure_ascii=False), encoding="utf-8")
@@ -105,7 +106,8 @@ def run(config: configs.ExportConfig, tracker: Tracker | None = None, parent_id:
             )
             for note in describe_reading(form, model):
                 say(f"  {note}")
-            address = push_folder(target, config.push, f"Export by fairtune ({form.name})") if config.push else ""
+            message = f"Export by fairtune ({form.name})"
+            address = push_folder(target, config.push, message, list_written()) if config.push else ""
     if address:
         say(f"Uploaded to {address}.")
     return ExportResult(logger.run_id, target, difference, address)
@@ -113,6 +115,14 @@ def run(config: configs.ExportConfig, tracker: Tracker | None = None, parent_id:
 
 def _lock_of(target: Path, config: configs.ExportConfig) -> Path:
     return Path(config.cache_dir).absolute() / "exports" / f"{digest(str(target))[:16]}.lock"
+
+
+def _find_test(trained: Run, tracker: Tracker) -> Tested | None:
+    """What is known of the test of a run; None where it has none."""
+    if not has_test_result(trained):
+        return None
+    repository = parse_dataset_address(str(read_json(trained, "manifest.json", tracker).get("address", "")))
+    return Tested(trained, intervals_of(trained, tracker), repository[0] if repository else "")
 
 
 def _load(folder: Path, config: configs.ExportConfig) -> Exportable:

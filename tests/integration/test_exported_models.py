@@ -170,6 +170,7 @@ def test_a_folder_is_pushed_to_a_private_repository(workspace, trained, hub, mon
     (_, repository, made), (_, files, sent) = hub.calls
     assert (repository, made["private"], made["exist_ok"], sent["repo_id"]) == ("me/reviews", True, True, "me/reviews")
     assert {"README.md", "config.json", "model.safetensors", "tokenizer.json"} <= set(files)
+    assert {"adapter_config.json", "adapter_model.safetensors", "model.onnx"} < set(sent["delete_patterns"])
     assert 'model="me/reviews"' in Path("pushed/README.md").read_text(), "where others will find it"
     everything = [path.read_bytes() for path in Path("pushed").iterdir()]
     assert not [content for content in everything if b"hf_secret" in content]

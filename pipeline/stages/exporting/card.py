@@ -10,11 +10,12 @@ from typing import Any
 
 from pipeline.evaluation.metric import Metric, list_metrics
 from pipeline.evaluation.statistics.intervals import Interval
-from pipeline.given_paths import is_folder
+from pipeline.hub import CARD
 from pipeline.stages.exporting.format import Exportable, Format
+from pipeline.stages.exporting.licence import Licence
 from pipeline.tracking.runs import Run
 
-CARD = "README.md"
+_UNKNOWN_LICENCE = "That of the base and of the data, which export does not know."
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,8 @@ class Tested:
 
     run: Run
     intervals: Mapping[str, Interval]
+    repository: str = ""
+    """Of its data on the hub; empty where they are from elsewhere."""
 
     @property
     def scores(self) -> list[tuple[Metric, float]]:
@@ -59,14 +62,13 @@ def write_card(
 
     record = model.record
     scores = tested.scores if tested else []
-    base_name = model.base_id or Path(model.base).name
-    title = f"{base_name.rpartition('/')[2]}-{record.strategy}"
-    licence = _read_licence(model.address.folder)
+    title = f"{model.base_name.rpartition('/')[2]}-{record.strategy}"
+    licence = Licence.of_base(model)
     task = "sentence-similarity" if record.objective == "bi_encoder" else "text-classification"
     data = ModelCardData(
         base_model=model.base_id,
         base_model_relation=form.relation if model.base_id else None,
-        license=licence,
+        **licence.as_metadata(),
         library_name=form.library,
         pipeline_tag=task,
         tags=["fairtune", record.strategy, *(["onnx"] if form.library == "onnx" else [])],
@@ -78,7 +80,7 @@ def write_card(
         data,
         template_str=files(__package__).joinpath("card.md").read_text(encoding="utf-8"),
         title=title,
-        base_name=base_name,
+        base_name=model.base_name,
         strategy=record.strategy,
         problem=model.trained.problem.describe(),
         dataset=tested.dataset if tested else "",
@@ -90,7 +92,7 @@ def write_card(
         is_exact=form.is_exact,
         difference=f"{difference:.2g}",
         compared=compared,
-        licence=f"That of the base: {licence}." if licence else "That of the base and of the data, which export does not know.",
+        licence=f"That of the base: {licence.name}." if licence.name else _UNKNOWN_LICENCE,
     )
     card.save(folder / CARD)
 
@@ -129,12 +131,9 @@ def _result(metric: Metric, value: float, tested: Tested, task: str) -> Any:
     from huggingface_hub import EvalResult
 
     params = tested.run.params
-    is_on_hub = (
-        "/" in params.get("dataset", "") and not is_folder(Path(params["dataset"])) and not Path(params["dataset"]).suffix
-    )
     return EvalResult(
         task_type=task,
-        dataset_type=params["dataset"] if is_on_hub else tested.dataset,
+        dataset_type=tested.repository or tested.dataset,
         dataset_name=tested.dataset,
         dataset_config=params.get("dataset_config_name") or None,
         dataset_split="test",
@@ -142,14 +141,3 @@ def _result(metric: Metric, value: float, tested: Tested, task: str) -> Any:
         metric_value=round(value, 6),
         metric_name=metric.label,
     )
-
-
-def _read_licence(folder: Path) -> str | None:
-    """As the card beside the base says; None where there is none."""
-    from huggingface_hub import metadata_load
-
-    try:
-        found = (metadata_load(folder / CARD) or {}).get("license") if (folder / CARD).is_file() else None
-    except Exception:  # a card is anybody's text, and yaml raises its own
-        return None
-    return found if isinstance(found, str) else None

@@ -19,8 +19,11 @@ from pipeline.data.long_texts import FROM_THE_BEGINNING
 from pipeline.errors import ConfigError
 from pipeline.evaluation.multi_label import MultiLabelTask
 from pipeline.evaluation.task import ClassificationTask, RegressionTask, ThresholdTask
+from pipeline.hashing import CHECKSUMS
+from pipeline.hub import CARD
+from pipeline.modeling.foreign_folders import LABELS
 from pipeline.modeling.loading import quiet_transformers
-from pipeline.modeling.model_sources import PACKAGED, PACKAGED_ID, ModelAddress
+from pipeline.modeling.model_sources import PACKAGED, PACKAGED_ID, TOKENIZER_FILES, ModelAddress
 from pipeline.modeling.split_model import plain_model
 from pipeline.registry import EXPORT_FORMATS
 from pipeline.strategies.adapters import merge_into_base
@@ -30,9 +33,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from torch import nn
-
-LABELS = "labels.json"
-"""What the outputs mean, in every exported folder."""
 
 
 @dataclass(frozen=True)
@@ -49,12 +49,24 @@ class Exportable:
     @property
     def base(self) -> str:
         """How others find the model below: its id on the hub, or its folder where it has none."""
-        return PACKAGED_ID if self.record.base == PACKAGED else self.record.adapter_base or self.record.base
+        below = self.record.adapter_base or self.record.base
+        return PACKAGED_ID if below == PACKAGED else below
+
+    @property
+    def base_revision(self) -> str | None:
+        """The hub's commit of it; None of a folder, and of the packaged one."""
+        record = self.record
+        return record.adapter_base_revision if record.adapter_base else record.base_revision
 
     @property
     def base_id(self) -> str | None:
         """Its id on the hub; None where it is a folder."""
-        return self.base if self.record.base == PACKAGED or self.address.revision or self.record.base_revision else None
+        return self.base if self.base_revision or self.base == PACKAGED_ID else None
+
+    @property
+    def base_name(self) -> str:
+        """What it is called elsewhere: its id, or the last part of its folder's path."""
+        return self.base_id or Path(self.base).name
 
     @property
     def is_quantized(self) -> bool:
@@ -154,6 +166,8 @@ class Format(ABC):
     """What loads it, as the hub calls that."""
     relation: ClassVar[str]
     """What the folder is of the base, as the hub calls that."""
+    files: ClassVar[tuple[str, ...]]
+    """Patterns of the names that it writes, but for those of the tokenizer and what stands in every folder."""
     is_exact: ClassVar[bool] = True
     """Whether it answers as the model did, but for rounding."""
 
@@ -205,10 +219,19 @@ def check_place(form: Format, model: Exportable) -> None:
     """
     if not (reason := form.why_not(model)):
         return
-    others = [EXPORT_FORMATS.only_class(name, Format)() for name in EXPORT_FORMATS.names()]  # type: ignore[type-abstract]
-    fitting = [other.name for other in others if not other.why_not(model)]
+    fitting = [other.name for other in _list_formats() if not other.why_not(model)]
     way_out = f"Give --format {' or '.join(fitting)}, which has." if fitting else "No format has: serve it, or use predict."
     raise ConfigError(f"--format {form.name}: has no place for this model: {reason}. {way_out}")
+
+
+def list_written() -> list[str]:
+    """Patterns of all names that formats write: what an earlier export may have left where another one is uploaded."""
+    own = {name for form in _list_formats() for name in form.files}
+    return sorted({LABELS, CARD, CHECKSUMS, *TOKENIZER_FILES, *own})
+
+
+def _list_formats() -> list[Format]:
+    return [EXPORT_FORMATS.only_class(name, Format)() for name in EXPORT_FORMATS.names()]  # type: ignore[type-abstract]
 
 
 def answer_by_transformers(model: nn.Module, tokenizer: Any, inputs: Sequence[Input]) -> NDArray[np.float32]:

@@ -13,8 +13,8 @@ from pipeline.data.long_texts import LongTextReading
 from pipeline.errors import ConfigError, DamagedModelError, ModelError
 from pipeline.hashing import find_damage, hash_file, list_sealed
 from pipeline.json_text import parse_json
-from pipeline.modeling.foreign_folders import RECORD
-from pipeline.modeling.model_sources import read_model
+from pipeline.modeling.foreign_folders import LABELS, RECORD
+from pipeline.modeling.model_sources import TOKENIZER_FILES, hash_files, read_model
 from pipeline.modeling.text_normalization import restore_normalization
 from pipeline.tracking.provenance import processor
 from pipeline.tracking.tags import Tag
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from torch import nn
 
 GRAPH = "model.onnx"
+WEIGHTS = f"{GRAPH}.data"
+"""Where the weights are if there are more than fit into the graph's own file: 2 GB."""
 
 
 @dataclass(frozen=True)
@@ -33,11 +35,11 @@ class OnnxModel(FineTunedModel):
     """A graph with its tokenizer, ready to predict."""
 
     megabytes: float = 0.0
-    """Of the graph's file."""
+    """Of the graph's files."""
     name: str = ""
     """Strategy and format, as a row of the table is called."""
     sha256: str = ""
-    """Of the graph's file."""
+    """Of the graph's file; of several over their names and contents."""
 
     @property
     def tags(self) -> Mapping[str, str]:
@@ -51,13 +53,20 @@ class OnnxModel(FineTunedModel):
 
     @property
     def size_metrics(self) -> Mapping[str, float]:  # type: ignore[override]
-        """How large the file is: what parameters are in a graph is not said there."""
+        """How large the files are: what parameters are in a graph is not said there."""
         return {"cost/artifact_mb": self.megabytes}
 
 
 def find_onnx_folder(folder: Path) -> Path | None:
     """The folder, if `export` wrote a graph there."""
     return folder if (folder / GRAPH).is_file() and (folder / RECORD).is_file() else None
+
+
+def list_graph_files(folder: Path) -> list[Path]:
+    """The graph, and what lies beside it of its weights: all that export wrote and that is neither tokenizer nor text."""
+    known = (GRAPH, *TOKENIZER_FILES)
+    beside = [name for name in list_sealed(folder) if name not in known and not name.endswith((".json", ".md"))]
+    return [folder / GRAPH, *(folder / name for name in beside)]
 
 
 def load_onnx_folder(folder: Path) -> OnnxModel:
@@ -81,10 +90,11 @@ def load_onnx_folder(folder: Path) -> OnnxModel:
     try:
         module = _as_module(folder / GRAPH)
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-        about = parse_json((folder / "labels.json").read_text(encoding="utf-8"))
+        about = parse_json((folder / LABELS).read_text(encoding="utf-8"))
     except Exception as error:  # onnxruntime, transformers and json each raise their own
         raise ModelError(f"{folder}: cannot be loaded: {' '.join(str(error).split())[:300]}. Export again.") from error
     restore_normalization(tokenizer, folder)
+    files = list_graph_files(folder)
     return OnnxModel(
         module,
         tokenizer,
@@ -94,9 +104,9 @@ def load_onnx_folder(folder: Path) -> OnnxModel:
         objective.encoder(address),
         (OFF,),
         LongTextReading(record.long_texts, record.window_overlap),
-        megabytes=(folder / GRAPH).stat().st_size / MIB,
+        megabytes=sum(file.stat().st_size for file in files) / MIB,
         name=f"{record.strategy} ({about.get('format', 'onnx')})",
-        sha256=hash_file(folder / GRAPH),
+        sha256=hash_file(files[0]) if len(files) == 1 else hash_files(files),
     )
 
 

@@ -13,7 +13,7 @@ from pipeline.errors import ConfigError, shorten
 from pipeline.failures import writing_to
 from pipeline.given_paths import expand
 from pipeline.hashing import CHECKSUMS, find_damage, list_sealed, seal
-from pipeline.stages.exporting.format import LABELS
+from pipeline.modeling.foreign_folders import LABELS
 
 _OLD, _NEW = ".fairtune-old-", ".fairtune-new-"
 

@@ -1,72 +1,26 @@
 """Every strategy and head in every format: what is written answers as the model did, and what has no place is refused."""
 
 import json
+from fnmatch import fnmatchcase
 
 import numpy as np
 import pytest
-import torch
 
-from pipeline.config import ExportConfig
 from pipeline.errors import ConfigError, DamagedModelError
 from pipeline.evaluation.multi_label import MultiLabelTask
-from pipeline.modeling.model_sources import find_model
+from pipeline.hashing import hash_file
+from pipeline.modeling.model_sources import hash_files
 from pipeline.stages import export
-from pipeline.stages.exporting.format import find_format
+from pipeline.stages.exporting.format import find_format, list_written
+from pipeline.stages.exporting.formats import onnx as onnx_format
 from pipeline.stages.exporting.onnx_model import find_onnx_folder, load_onnx_folder
 from pipeline.strategies.adapters import LinearAdapter
 from pipeline.strategies.base import create_strategy, list_encoder_strategies
-from pipeline.tracking.memory import MemoryTracker
-from pipeline.training.beginning import begin
-from pipeline.training.saved_model import ModelRecord, load_model_folder, write_model_folder
+from pipeline.training.saved_model import load_model_folder
 
 EXACT = 5e-6
 """Rounding: merged adapters, and sums in another order. Logits are of about 1."""
 TEXTS = ["a fine film", "dull", "a plain story of a film " * 20]
-
-
-@pytest.fixture(scope="module")
-def save(tiny, tmp_path_factory):
-    """Writes a folder as training does, with weights that were moved at random: `save("lora", head="mean")`."""
-
-    def save(name, arguments=None, family="bert", pooler=True, head="pooler", objective="classification", **further):
-        validation = further.pop("validation", {})
-        pairs, multi = further.pop("pairs", False), further.pop("multi", False)
-        asked = tiny.objective(objective, head=head, pairs=pairs, multi=multi)
-        strategy = create_strategy(name, arguments or {})
-        built = tiny.build(strategy, tiny.folder(family, pooler), tiny.config(head=head), objective=asked)
-        begin(built, tiny.table(16), 0, 0)
-        torch.manual_seed(0)
-        for parameter in built.parameters.parameters:
-            if parameter.trains:
-                built.model.get_parameter(parameter.name).data += 0.05 * torch.randn(parameter.shape)
-        folder = tmp_path_factory.mktemp("saved") / "model"
-        address = find_model(str(tiny.folder(family, pooler)))
-        record = ModelRecord(
-            *(str(address.folder), None, address.sha256(), name, arguments or {}, list(tiny.classes), 32, 0.1, 1, 1),
-            head=head,
-            objective=objective,
-            pairs=pairs,
-            multi=multi,
-            validation=validation,
-            **further,
-        )
-        write_model_folder(folder, built, record)
-        return folder
-
-    return save
-
-
-@pytest.fixture
-def exported(tmp_path, monkeypatch):
-    """Exports a folder: `exported(folder, "peft")`, the result."""
-    monkeypatch.chdir(tmp_path)
-
-    def exported(folder, form, output="out", **options):
-        config = ExportConfig(model=str(folder), format=form, output=output, **options)
-        return export.run(config, MemoryTracker())
-
-    return exported
-
 
 ADAPTERS = [
     name
@@ -99,6 +53,18 @@ def test_every_adapter_is_merged_and_handed_to_peft(save, exported, strategy):
         assert exported(folder, "peft", output="adapter").difference <= EXACT
 
 
+def not_listed(names):
+    """Which of them an upload of another format would leave."""
+    return [name for name in names if not any(fnmatchcase(name, pattern) for pattern in list_written())]
+
+
+def test_what_an_upload_deletes_is_nobody_else_s():
+    assert {"adapter_config.json", "model.safetensors", "model.onnx", "labels.json", "README.md"} <= set(list_written())
+    assert not not_listed(["model-00001-of-00002.safetensors", "model.onnx.data"])
+    others = ["notes.txt", "LICENSE", "model-of-mine.safetensors", "onnx/model.onnx", "plots/curve.png", "training_args.bin"]
+    assert not_listed(others) == others
+
+
 def test_adapters_were_found():
     assert {"lora"} | UNLIKE_LORA < set(ADAPTERS)
 
@@ -124,6 +90,7 @@ def test_what_is_written_answers_as_the_model(save, exported, strategy, formats)
         assert result.difference <= EXACT, form
         files = {path.name for path in result.output.iterdir()}
         assert {"README.md", "labels.json", "checksums.json", "tokenizer.json"} <= files
+        assert not not_listed(files), "they would stay where another format is uploaded"
         assert len({path.stat().st_mode for path in result.output.iterdir()}) == 1, "all can be read by whom one can"
         if form == "onnx":
             assert find_onnx_folder(result.output) == result.output
@@ -144,7 +111,9 @@ def test_what_is_written_answers_as_the_model(save, exported, strategy, formats)
 def test_of_other_families_too(save, exported, family, strategy, formats):
     folder = save(strategy, family=family)
     for form in formats:
-        assert exported(folder, form, output=form).difference <= EXACT, form
+        result = exported(folder, form, output=form)
+        assert result.difference <= EXACT, form
+        assert not not_listed(path.name for path in result.output.iterdir())
 
 
 @pytest.mark.parametrize("head", ["mean", "attention", "mlp"])
@@ -230,6 +199,36 @@ def test_int8_is_smaller_and_near(save, exported):
     loaded = load_onnx_folder(small.output)
     assert loaded.name == "lora (onnx-int8)"
     assert loaded.size_metrics["cost/artifact_mb"] == pytest.approx(sizes[1] / 2**20)
+
+
+def test_weights_in_hundreds_of_files_become_one_beside_the_graph(save, exported, monkeypatch):
+    """As the exporter writes them of more than 2 GB."""
+    import onnx
+
+    folder, write = save("lora"), onnx_format._write_graph
+    plain = exported(folder, "onnx", output="plain").output
+    assert load_onnx_folder(plain).sha256 == hash_file(plain / "model.onnx"), "as it was before there were others"
+
+    def write_many(model, batch, file, paired):
+        write(model, batch, file, paired)
+        graph = onnx.load(file)
+        onnx.save_model(graph, file, save_as_external_data=True, all_tensors_to_one_file=False, size_threshold=0)
+        assert len([*file.parent.iterdir()]) > 20
+
+    monkeypatch.setattr(onnx_format, "_write_graph", write_many)
+    sizes = []
+    for form in ("onnx", "onnx-int8"):
+        result = exported(folder, form, output=form)
+        assert result.difference <= (EXACT if form == "onnx" else 0.5)
+        paths = [*result.output.iterdir()]
+        assert all(path.is_file() for path in paths)
+        assert not not_listed(path.name for path in paths)
+        files = [result.output / "model.onnx", result.output / "model.onnx.data"]
+        loaded = load_onnx_folder(result.output)
+        assert loaded.sha256 == hash_files(files)
+        sizes.append(sum(path.stat().st_size for path in files) / 2**20)
+        assert loaded.size_metrics["cost/artifact_mb"] == pytest.approx(sizes[-1])
+    assert sizes[1] < sizes[0]
 
 
 def test_nothing_of_this_machine_stands_in_a_graph_s_folder(save, exported, tiny):

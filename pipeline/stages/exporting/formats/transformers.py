@@ -19,6 +19,7 @@ class Transformers(Format):
 
     library = "transformers"
     relation = "finetune"
+    files = ("config.json", "model.safetensors", "model-?????-of-?????.safetensors", "model.safetensors.index.json")
 
     def why_not(self, model: Exportable) -> str:
         """Whatever is neither the encoder's nor the family's head, unless it can be merged into their weights."""
