@@ -91,9 +91,9 @@ class TableBuilder:
         """The columns whose cells are to be added."""
         return self.chosen.names
 
-    def read_text(self, name: str, text: str) -> str | None:
-        """A cell of a text file: an empty one is missing, but where a cell is a set of labels."""
-        return text if text or (self.chosen.sets and name == self.chosen.label) else None
+    def read_cell(self, name: str, cell: Any) -> Any:
+        """A cell of a text file or a sheet: an empty one is missing, but where a cell is a set of labels."""
+        return None if cell == "" and not (self.chosen.sets and name == self.chosen.label) else cell
 
     def add(self, cells: Mapping[str, Sequence[Any]], rows: Sequence[int]) -> None:
         """Take the cells of some rows.

@@ -57,7 +57,9 @@ class LabelCodes:
         return marks
 
 
-def clean(tables: SourceTables, where: str, labels: Sequence[str] = (), sure: bool = False) -> CleanTables:
+def clean(
+    tables: SourceTables, where: str, labels: Sequence[str] = (), known: Collection[str] | None = None
+) -> CleanTables:
     """Drop rows without text or label and number the classes.
 
     Class names are those of `labels` where given, in that order; else the source's where it has them; else the labels as
@@ -65,7 +67,8 @@ def clean(tables: SourceTables, where: str, labels: Sequence[str] = (), sure: bo
 
     Args:
         labels: What `--labels` says; empty if it was not given.
-        sure: Whether it is known that the labels are classes; there may be one alone then, or many in few rows.
+        known: The classes of the model that is to be asked, if there is one. The labels may then be one class alone, or many
+            in few rows, and -1 is a class where it is one of these.
 
     Raises:
         DataError: Nothing is left, there are fewer than two classes, labels are no classes but measures or ids, or a label
@@ -73,12 +76,12 @@ def clean(tables: SourceTables, where: str, labels: Sequence[str] = (), sure: bo
     """
     listed = check_listed(labels)
     tables, left_out = leave_out_rejected(tables)
-    columns = _canonical(
-        {part: encode_labels(table[LABEL], where, part) for part, table in tables.parts.items()}, tables, listed, where
-    )
-    named = bool(listed) or tables.classes is not None
+    named, expected = name_classes(tables, listed, known)
+    encoded = {part: encode_labels(table[LABEL], where, part) for part, table in tables.parts.items()}
+    columns = _canonical(encoded, expected, where)
     shown = any(_HIDDEN in column.names for part, column in columns.items() if part != "test")
-    is_class = _HIDDEN in listed or (not named and shown)
+    is_known = _HIDDEN in listed or (not named and _HIDDEN in expected)
+    is_class = is_known or (not named and shown)
     dropped = {"missing text": 0, "missing label": 0, "hidden label": 0}
     parts, kept_columns, unlabelled = {}, {}, list(tables.unlabelled)
     for part, table in tables.parts.items():
@@ -96,22 +99,30 @@ def clean(tables: SourceTables, where: str, labels: Sequence[str] = (), sure: bo
             unlabelled.append(part)
     dropped = left_out | dropped
     label_names = sorted({columns[part].names[code] for part, table in parts.items() for code in np.unique(table[LABEL])})
-    if not parts or label_names == [_HIDDEN]:
+    if not parts or (label_names == [_HIDDEN] and not is_known):
         if dropped["hidden label"] or label_names:
             raise DataError(f"{where}: every label is -1, which marks labels that are hidden. Get the data with their labels.")
         others = f" of those whose annotation was accepted ({sum(left_out.values()):,} were not)" if left_out else ""
         raise DataError(f"{where}: no row{others} has both a text and a label. Check --text-column and --label-column.")
     notes = []
-    if not named and not sure:
+    if not named and known is None:
         notes = _note_joined(label_names, {part: columns[part] for part in parts}, where)
         check_are_classes(label_names, sum(map(len, parts.values())), where)
     classes, number = number_classes(label_names, tables.classes, listed, where)
-    if not sure and len({number[label] for label in label_names}) < 2:
+    if known is None and len({number[label] for label in label_names}) < 2:
         raise DataError(f"{where}: every row has the label {label_names[0]!r}. Classification needs two classes or more.")
     for part, table in parts.items():
         numbers = np.array([number.get(name, -1) for name in kept_columns[part].names], np.int64)
         table[LABEL] = numbers[table[LABEL].to_numpy()]
     return CleanTables(parts, classes, dropped, tuple(unlabelled), notes)
+
+
+def name_classes(
+    tables: SourceTables, listed: Sequence[str], known: Collection[str] | None
+) -> tuple[bool, frozenset[str]]:
+    """Whether the data name their classes or `--labels` does, and which names are expected: those, else the model's."""
+    named = bool(listed) or tables.classes is not None
+    return named, frozenset([*listed, *(tables.classes or ())] if named else known or ())
 
 
 def leave_out_rejected(tables: SourceTables) -> tuple[SourceTables, dict[str, int]]:
@@ -192,17 +203,14 @@ def encode_labels(column: pd.Series, where: str, part: str) -> LabelCodes:
     return LabelCodes(encoded.indices.to_numpy().astype(np.int64), encoded.dictionary.to_pylist())
 
 
-def _canonical(
-    columns: Mapping[str, LabelCodes], tables: SourceTables, listed: tuple[str, ...], where: str
-) -> dict[str, LabelCodes]:
+def _canonical(columns: Mapping[str, LabelCodes], known: Collection[str], where: str) -> dict[str, LabelCodes]:
     """Labels with whole numbers written as such: where all are numbers, 1.0 is the label 1.
 
     Raises:
-        DataError: A label is a number with a fraction, and not one of the classes listed.
+        DataError: A label is a number with a fraction, and not one that is known.
     """
     names = {name for column in columns.values() for name in column.names if name}
-    rewritten = write_whole_numbers(names, {*listed, *(tables.classes or ())}, where)
-    return {part: _renamed(column, rewritten) for part, column in columns.items()} if rewritten else dict(columns)
+    return rename(columns, write_whole_numbers(names, known, where))
 
 
 def write_whole_numbers(names: Collection[str], known: Collection[str], where: str) -> dict[str, str]:
@@ -214,16 +222,37 @@ def write_whole_numbers(names: Collection[str], known: Collection[str], where: s
     Raises:
         DataError: A label is a number with a fraction, and not listed.
     """
-    if not all(map(_NUMBER.fullmatch, names)) or not any(map(_is_written_as_float, names)):
-        return {}
-    fractions = sorted(name for name in names if name not in known and _whole(name) is None)
+    rewritten = unify_numbers(names, known)
+    fractions = sorted(name for name in rewritten if name not in known and _whole(name) is None)
     if fractions:
         raise DataError(
             f"{where}: label {fractions[0]!r} is a number with a fraction. To predict a measure is regression, not "
             "classification: add --label-type score, choose another --label-column, or turn the numbers into classes. If they "
             "are classes, list them all with --labels."
         )
+    return rewritten
+
+
+def unify_numbers(names: Collection[str], known: Collection[str] = ()) -> dict[str, str]:
+    """The same with numbers that have a fraction left as they are."""
+    if not all(map(_NUMBER.fullmatch, names)) or not any(map(_is_written_as_float, names)):
+        return {}
     return {name: name if name in known else _whole(name) or name for name in names}
+
+
+def is_number(label: str) -> bool:
+    """Whether a label is a numeral."""
+    return bool(_NUMBER.fullmatch(label))
+
+
+def is_hidden(label: str) -> bool:
+    """Whether a label is the mark of hidden ones, as a whole number or not."""
+    return is_number(label) and float(label) == float(_HIDDEN)
+
+
+def rename(columns: Mapping[str, LabelCodes], new: Mapping[str, str]) -> dict[str, LabelCodes]:
+    """The labels of all parts under their new names, those without one as they are; labels of one name become one."""
+    return {part: _renamed(column, new) for part, column in columns.items()} if new else dict(columns)
 
 
 def _renamed(column: LabelCodes, new: Mapping[str, str]) -> LabelCodes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, cast
@@ -246,6 +247,10 @@ def _key(source: Source, config: SplitConfig) -> str:
             **({"no_header": True} if config.no_header else {}),
             **({"sheet": config.sheet} if config.sheet else {}),
             **({"annotators": config.annotators} if config.annotators else {}),
+            # Older versions read these otherwise: what they prepared is not found under this.
+            **({"groups": "stripped"} if config.group_column else {}),
+            **({"votes": "of numbers"} if config.annotators else {}),
+            **({"empty_cells": "no labels"} if config.label_type == "multi" and not config.label_columns else {}),
             # So that data prepared before there was a choice are found again.
             **({} if config.split_ratios == DEFAULT_RATIOS else {"split_ratios": list(config.split_ratios)}),
         }
@@ -259,7 +264,7 @@ def _cut(source: Source, config: SplitConfig) -> _Cut:
         DataError: It cannot be read, cleaned or split.
     """
     where, of_scores = source.option, config.label_type == "score"
-    settled = settle(source.read(), config.annotators, where, of_scores)
+    settled = settle(source.read(), config.annotators, where, config.label_type, config.labels)
     tables = clean_labels(settled.tables, where, config)
     notes = [*tables.notes, *settled.notes, *note_hidden_test(tables, config, where)]
     dropped: dict[str, int] = {}
@@ -286,11 +291,13 @@ def _cut(source: Source, config: SplitConfig) -> _Cut:
     )
 
 
-def clean_labels(tables: SourceTables, where: str, config: SplitConfig, sure: bool = False) -> CleanTables:
+def clean_labels(
+    tables: SourceTables, where: str, config: SplitConfig, known: Collection[str] | None = None
+) -> CleanTables:
     """The parts without rows that lack text or label, with labels as `--label-type` says.
 
     Args:
-        sure: Whether it is known which labels there are; see `clean`.
+        known: The classes of the model that is to be asked, if there is one; see `clean`.
 
     Raises:
         DataError: They are none, or nothing is left.
@@ -298,8 +305,8 @@ def clean_labels(tables: SourceTables, where: str, config: SplitConfig, sure: bo
     if config.label_type == "score":
         return clean_scores(tables, where)
     if config.label_type == "multi":
-        return clean_sets(tables, where, config.labels, config.label_separator, sure)
-    return clean(tables, where, config.labels, sure)
+        return clean_sets(tables, where, config.labels, config.label_separator, known)
+    return clean(tables, where, config.labels, known)
 
 
 def _describe(source: Source, cut: _Cut, overlap: Overlap) -> Manifest:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
@@ -49,6 +49,12 @@ def count_rows(labels: pd.Series, classes: int) -> list[int]:
         count_labels(labels, classes) if holds_sets(labels) else np.bincount(labels, minlength=classes)
     ).tolist()
     return counts
+
+
+def describe_dropped(dropped: Mapping[str, int], of: str = "") -> Iterator[str]:
+    """How many rows were left out, and why; nothing where none was."""
+    if reasons := [f"{count:,} with {reason}" for reason, count in dropped.items() if count]:
+        yield f"Dropped rows{of}: {sum(dropped.values()):,} in all, {', '.join(reasons)}."
 
 
 _LOOKED_AT = 5_000

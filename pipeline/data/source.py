@@ -18,7 +18,7 @@ from pipeline.data.columns import LABEL, TEXT
 from pipeline.data.label_sets.cells import join_columns
 from pipeline.data.labels import as_series
 from pipeline.data.reading.files import check_encoding
-from pipeline.errors import DataError, PluginError, has_surrogate, shorten, unknown
+from pipeline.errors import DataError, PluginError, enumerate_some, has_surrogate, shorten, unknown
 from pipeline.registry import SOURCES
 
 # GLUE calls its labelled validation part `dev`; its test labels are withheld.
@@ -160,6 +160,28 @@ def refuse_file_options(config: SplitConfig, name: str) -> None:
     ]
     if idle:
         raise DataError(*idle)
+
+
+def agreed_classes(named: Mapping[str, Sequence[str] | None]) -> tuple[str, ...] | None:
+    """The class names of a source whose parts may name them, each for itself; None where none does.
+
+    Args:
+        named: Where a part was found, as messages begin -> its class names.
+
+    Raises:
+        DataError: Two parts name them differently.
+    """
+    where_of: dict[tuple[str, ...], str] = {}
+    for where, classes in named.items():
+        if classes:
+            where_of.setdefault(tuple(classes), where)
+    if len(where_of) > 1:
+        (first, where), (second, other), *_ = where_of.items()
+        raise DataError(
+            f"{where} and {other}: their schemas name the classes {enumerate_some(first, 5)} and {enumerate_some(second, 5)}, "
+            "so equal numbers may mean different classes. Write the parts with the same class names in the same order."
+        )
+    return next(iter(where_of), None)
 
 
 def by_role(

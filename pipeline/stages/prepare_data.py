@@ -11,6 +11,7 @@ from pipeline.config.identity import identify
 from pipeline.data.long_texts import WINDOWS, LongTextReading, refuse_idle_overlap
 from pipeline.data.overlap.texts import overlap_metrics, warn_of_overlap
 from pipeline.data.prepared import PreparedData, prepare
+from pipeline.data.quality_checks import describe_dropped
 from pipeline.data.token_losses import describe_losses
 from pipeline.data.tokenization import clamp_length, tokenize
 from pipeline.modeling.loading import load_tokenizer
@@ -97,9 +98,7 @@ def summarise_data(prepared: PreparedData) -> Iterator[str]:
     classes = f"{kind} {', '.join(manifest.classes[:10])}{' ...' if len(manifest.classes) > 10 else ''}"
     labels = "scores {:g} to {:g}".format(*manifest.score_range) if manifest.score_range else classes
     yield f"{manifest.name}: {rows}{' pairs of texts' if manifest.pairs else ''}; {labels}."
-    if dropped := {reason: count for reason, count in manifest.dropped.items() if count}:
-        reasons = ", ".join(f"{count:,} with {reason}" for reason, count in dropped.items())
-        yield f"  Dropped rows: {sum(dropped.values()):,} in all, {reasons}."
+    yield from (f"  {line}" for line in describe_dropped(manifest.dropped))
     things = "Pairs" if manifest.pairs else "Texts"
     across = {pair: count for pair, count in manifest.audit["duplicates_across"].items() if count}
     if across:

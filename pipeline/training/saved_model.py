@@ -45,7 +45,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import nn
 
-
 NAME = "fine_tuned"
 _FORMAT = 1
 _LOG = logging.getLogger(__name__)
@@ -84,6 +83,7 @@ class ModelRecord:
     long_texts: LongTexts = FROM_THE_BEGINNING.way
     window_overlap: float = FROM_THE_BEGINNING.overlap
     text_column: str | None = None
+    """Where the texts stood, if that was named: `predict` reads the column of this name where a file has one."""
     inferred_family: bool = False
     """Whether the base's family was read off it, for no file describes that."""
     validation: dict[str, float] = field(default_factory=dict)

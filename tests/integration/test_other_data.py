@@ -113,6 +113,36 @@ def test_validation_stands_for_a_test_part_that_is_lacking(workspace, trained, p
         assert "6 texts of the validation part of without_test" in said
 
 
+def test_validation_stands_for_a_test_part_that_hides_its_labels(workspace, trained, parts, table):
+    shutil.copytree(parts, "hidden_test", dirs_exist_ok=True)
+    save(table[26:].assign(label=-1), "hidden_test/test.csv")
+    for options in ({}, {"split_part": "test"}):
+        made, said = score(workspace, trained, dataset="hidden_test", **options)
+        assert (made.params["split_part"], made.metrics["test/examples"]) == ("validation", 6)
+        assert "6 texts of the validation part of hidden_test" in said
+
+
+def test_a_class_called_minus_one_is_scored_where_it_stands_in_the_test_part_alone(workspace, table):
+    signs = table.assign(label=[(-1, 0, 1)[row % 3] for row in range(len(table))])
+    run_id = workspace.train(strategy="head_only", epochs=1, dataset=save(signs, "signs.csv"))
+    Path("signs").mkdir()
+    for part, rows in {"train": signs[signs["label"] >= 0], "dev": signs[signs["label"] >= 0][:6], "test": signs}.items():
+        save(rows, f"signs/{part}.csv")
+    made, said = score(workspace, run_id, dataset="signs")
+    alone, _ = score(workspace, run_id, dataset="signs/test.csv")
+    assert made.metrics["test/examples"] == alone.metrics["test/examples"] == 40
+    assert made.metrics["test/accuracy"] == alone.metrics["test/accuracy"]
+    assert "Dropped rows" not in said
+
+
+def test_rows_that_are_left_out_are_said(workspace, trained, table):
+    lacking = table.astype(object)
+    lacking.loc[:2, "text"], lacking.loc[3, "label"] = "", None
+    made, said = score(workspace, trained, dataset=save(lacking, "lacking.csv"))
+    assert made.metrics["test/examples"] == 36
+    assert "Dropped rows of lacking.csv: 4 in all, 3 with missing text, 1 with missing label." in said
+
+
 def test_classes_are_matched_by_name_whatever_their_order_and_capitals(workspace, trained, table):
     plain, _ = score(workspace, trained, dataset=save(table, "plain.csv"))
     renamed = table.assign(label=table["label"].map({"bad": "BAD", "good": "Good"})).iloc[::-1]
@@ -146,6 +176,8 @@ def test_columns_have_the_usual_options_or_those_of_the_run(workspace, trained, 
     other_run = workspace.train(strategy="head_only", epochs=1, **columns)
     for file in ("named.csv", save(table, "plain.csv")):
         assert score(workspace, other_run, dataset=file)[0].metrics["test/examples"] == 40
+    packaged = {"dataset": "rotten_tomatoes", "labels": "negative,positive", "max_eval_samples": 20}
+    assert score(workspace, other_run, **packaged)[0].metrics["test/examples"] == 20
 
 
 def test_what_the_model_has_seen_is_said(workspace, trained, tiny, table):

@@ -100,6 +100,25 @@ def test_columns_of_the_second_data_set_have_options_of_their_own(workspace, tin
     assert not is_done(transfer_text_column="copy"), "though its texts are the same"
 
 
+def test_validation_stands_for_a_test_part_that_hides_its_labels(workspace, tiny, trained, measured):
+    table = pd.read_csv(tiny.csv())
+    Path("hidden").mkdir()
+    hidden = table[50:60].assign(label=-1)
+    dev = pd.concat([table[40:50], table[:1].assign(text="")])
+    for part, rows in {"train": table[:40], "dev": dev, "test": hidden}.items():
+        rows.to_csv(f"hidden/{part}.csv", index=False)
+    result = workspace.cli("evaluate", run_id=trained, transfer_dataset="hidden")
+    assert result.exit_code == 0, result.output
+    assert "Transfer to 10 texts of the validation part of hidden: " in result.output
+    assert "Dropped rows of hidden: 1 in all, 1 with missing text." in result.output
+    assert (len(measured), workspace.tracker.get(trained).metrics["transfer/examples"]) == (1, 10)
+
+
+def test_columns_of_packaged_data_are_not_named_otherwise(workspace, trained):
+    with pytest.raises(DataError, match=r"--transfer-text-column body: imdb has text and label only\. Leave --transf"):
+        evaluate.run(EvaluateConfig(run_id=trained, transfer_dataset="imdb", transfer_text_column="body"))
+
+
 def test_options_of_a_second_data_set_need_one(workspace, trained):
     result = workspace.cli("evaluate", run_id=trained, transfer_label_column="verdict")
     assert result.exit_code == 2

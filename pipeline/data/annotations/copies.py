@@ -7,23 +7,24 @@ and Argilla repeat a text with each annotation, and a table of crowd workers doe
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pipeline.data.annotations.answers import ANNOTATION, ANSWER, is_left_out
-from pipeline.data.cleaning import label_texts, strip_texts
+from pipeline.data.cleaning import LabelCodes, encode_labels, is_number, rename, strip_texts, unify_numbers
 from pipeline.data.columns import LABEL
+from pipeline.data.label_sets.cleaning import unify_sets
 from pipeline.data.source import SourceTables
 from pipeline.errors import DataError
 
 Rule = Literal["all", "first", "majority", "drop"]
+LabelType = Literal["class", "multi", "score"]
 Ints = NDArray[np.integer]
 
 COPIES = "copies"
@@ -67,7 +68,9 @@ class _Votes:
         return np.bincount(np.unique(self.texts * labels + self.labels) // max(labels, 1)) > 1
 
 
-def settle(tables: SourceTables, rule: Rule | None, where: str, of_scores: bool = False) -> Settled:
+def settle(
+    tables: SourceTables, rule: Rule | None, where: str, label_type: LabelType = "class", listed: Collection[str] = ()
+) -> Settled:
     """Settle several annotations of one text, part by part.
 
     `all` keeps each; `first` keeps the first of a text; `majority` keeps the label that most of them have, and leaves a text
@@ -76,12 +79,13 @@ def settle(tables: SourceTables, rule: Rule | None, where: str, of_scores: bool 
     a note that says so, and leaves all others as they are.
 
     Args:
-        of_scores: Whether labels are scores.
+        label_type: What labels are, as `--label-type` has it.
+        listed: What `--labels` says; empty if it was not given.
 
     Raises:
         DataError: `majority` of scores, or the rule leaves no annotation at all.
     """
-    if rule == "majority" and of_scores:
+    if rule == "majority" and label_type == "score":
         raise DataError(
             "--annotators majority: scores have no majority. Take all, first or drop (which leaves texts with different scores "
             "out)."
@@ -89,8 +93,9 @@ def settle(tables: SourceTables, rule: Rule | None, where: str, of_scores: bool 
     parts: dict[str, pd.DataFrame] = {}
     dropped, texts, rows, conflicts = Counter[str](), 0, 0, 0
     asked, left = False, 0
+    labels = _read_labels(tables, where, label_type, listed)
     for part, table in tables.parts.items():
-        votes, numbers = _count_votes(table, where, part)
+        votes, numbers = _count_votes(table, labels[part], where)
         several = votes.several
         table = table.drop(columns=ANNOTATION, errors="ignore")
         parts[part] = table
@@ -116,21 +121,43 @@ def settle(tables: SourceTables, rule: Rule | None, where: str, of_scores: bool 
     return Settled(replace(tables, parts=parts), {name: count for name, count in dropped.items() if count}, notes)
 
 
-def _count_votes(table: pd.DataFrame, where: str, part: str) -> tuple[_Votes, Ints]:
+def _read_labels(tables: SourceTables, where: str, label_type: LabelType, listed: Collection[str]) -> dict[str, LabelCodes]:
+    """The labels of each part, those that mean the same as one: 1.0 is 1 where all are numbers, as a score 0.50 is 0.5."""
+    labels = {part: _encode_counted(table, where, part) for part, table in tables.parts.items()}
+    known = {*listed, *(tables.classes or ())}
+    if label_type == "multi":
+        return unify_sets(labels, known)
+    names = {name for column in labels.values() for name in column.names if name}
+    if label_type == "score":
+        return rename(labels, {name: str(float(name) + 0) for name in names if is_number(name)})  # -0.0 + 0 is 0.0
+    return rename(labels, unify_numbers(names, known))
+
+
+def _encode_counted(table: pd.DataFrame, where: str, part: str) -> LabelCodes:
+    """The labels of a part; `''` for those of rejected annotations alone: whether all are numbers is not theirs to say."""
+    column = encode_labels(table[LABEL], where, part)
+    counted = set(np.unique(column.codes[~_are_left_out(table)]).tolist())
+    return LabelCodes(column.codes, [name if code in counted else "" for code, name in enumerate(column.names)])
+
+
+def _are_left_out(table: pd.DataFrame) -> NDArray[np.bool_]:
+    """Which annotations were rejected or skipped."""
+    if ANSWER not in table:
+        return np.zeros(len(table), bool)
+    return np.array([is_left_out(answer) for answer in table[ANSWER]], bool)
+
+
+def _count_votes(table: pd.DataFrame, labels: LabelCodes, where: str) -> tuple[_Votes, Ints]:
     """The annotations that count, and the number of each row's text."""
     texts, missing = strip_texts(table, where)
     numbers, *others = map(_encode, texts.values())
     for codes in others:
         numbers = np.unique(numbers * (codes.max(initial=0) + 1) + codes, return_inverse=True)[1]
-    labels = label_texts(table[LABEL], where, part)
-    counts = ~missing & pc.not_equal(labels, "").to_numpy(zero_copy_only=False)
-    if ANSWER in table:
-        counts &= ~np.array([is_left_out(answer) for answer in table[ANSWER]], bool)
-    rows = np.flatnonzero(counts)
+    rows = np.flatnonzero(~missing & ~labels.marks([""]) & ~_are_left_out(table))
     if ANNOTATION in table:
         order = pd.to_numeric(table[ANNOTATION], errors="coerce").to_numpy(float, na_value=np.nan)[rows]
         rows = rows if np.isnan(order).any() else rows[np.argsort(order, kind="stable")]
-    return _Votes(rows, numbers[rows], _encode(labels)[rows]), numbers
+    return _Votes(rows, numbers[rows], labels.codes[rows]), numbers
 
 
 def _encode(column: pa.ChunkedArray) -> Ints:

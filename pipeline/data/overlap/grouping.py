@@ -61,8 +61,10 @@ class AlikeTexts:
 
 
 def number_groups(values: Sequence[object], missing: Flags) -> Ints:
-    """A number per row, equal where the values are; a row without a value is a group by itself."""
-    groups = number_values(list(map(str, values))).astype(np.int64)
+    """A number per row, equal where the values are but for spaces around them; a row without a value is a group by itself."""
+    texts = [str(value).strip() for value in values]
+    groups = number_values(texts).astype(np.int64)
+    missing = missing | (np.array(texts, object) == "")
     groups[missing] = groups.max(initial=-1) + 1 + np.arange(int(missing.sum()))
     return groups
 

@@ -68,7 +68,7 @@ def read_delimited(
     number, width = skipped + 1, len(header)
 
     def flush() -> None:
-        cells = {name: [builder.read_text(name, row[place]) for row in chunk] for name, place in places.items()}
+        cells = {name: [builder.read_cell(name, row[place]) for row in chunk] for name, place in places.items()}
         builder.add(cells, range(number - len(chunk) + 1, number + 1))
         chunk.clear()
 
@@ -166,9 +166,14 @@ def _is_quoted(lines: Iterator[str], delimiter: str) -> bool:
             for field in line.rstrip("\r\n").split(delimiter):
                 if '"' in field:
                     marked = True
-                    if len(field) == 1 or not field[0] == field[-1] == '"':
+                    if not _stands_in(field, '"'):
                         return False
     return marked
+
+
+def _stands_in(field: str, mark: str) -> bool:
+    """Whether a field is quoted as a whole: `"so" they say, "no"` is not, though it begins and ends with a mark."""
+    return len(field) > 1 and field[0] == field[-1] == mark and mark not in field[1:-1].replace(2 * mark, "")
 
 
 def _is_quoted_by_apostrophes(lines: Iterator[str], dialect: Dialect) -> bool:
@@ -180,7 +185,7 @@ def _is_quoted_by_apostrophes(lines: Iterator[str], dialect: Dialect) -> bool:
         if not line.strip():
             continue
         fields = field.findall(line.rstrip("\r\n"))
-        now = {place for place, text in enumerate(fields) if len(text) > 1 and text[0] == text[-1] == "'"}
+        now = {place for place, text in enumerate(fields) if _stands_in(text, "'")}
         quoted = now if quoted is None else quoted & now
         width = len(fields) if width is None else width
         if not quoted or len(fields) != width:

@@ -71,7 +71,10 @@ def read_spreadsheet(
         empty = True
         while chunk := list(itertools.islice(rows, CHUNK)):
             empty = False
-            read = {column: [_as_cell(row[place]) for _, row in chunk] for column, place in places.items()}
+            read = {
+                column: [builder.read_cell(column, _as_cell(row[place])) for _, row in chunk]
+                for column, place in places.items()
+            }
             builder.add(read, [number for number, _ in chunk])
         if empty:
             raise DataError(f"{where}: the {name} holds only a header and no rows below it.")
@@ -148,7 +151,7 @@ def _filled_rows(sheet: CalamineSheet) -> Iterator[_Row]:
 
 
 def _names(row: Sequence[Any]) -> list[str]:
-    return ["" if (cell := _as_cell(value)) is None else str(cell).strip() for value in row]
+    return [str(_as_cell(value)).strip() for value in row]
 
 
 def _fill_merged(rows: Iterator[_Row], sheet: CalamineSheet, left: int, places: Sequence[int]) -> Iterator[_Row]:
@@ -177,12 +180,15 @@ def _fill_merged(rows: Iterator[_Row], sheet: CalamineSheet, left: int, places: 
 
 
 def _as_cell(value: Any) -> Any:
-    """A cell as a text, a number or a truth value: whole numbers without a fraction, points in time as ISO 8601 has them."""
+    """A cell as a text, a number or a truth value: whole numbers without a fraction, points in time as ISO 8601 has them.
+
+    An empty cell, and an error, is an empty text.
+    """
     if isinstance(value, float) and value.is_integer():
         return int(value)
     if isinstance(value, (datetime.date, datetime.time)):
         return value.isoformat()
-    return str(value) if isinstance(value, datetime.timedelta) else None if value == "" else value
+    return str(value) if isinstance(value, datetime.timedelta) else value
 
 
 def _advise(workbook: CalamineWorkbook, sheet: CalamineSheet, top: int, rows: Iterator[_Row], choose: Choose) -> str:

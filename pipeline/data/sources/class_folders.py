@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -21,6 +21,7 @@ from pipeline.hashing import digest, hash_file
 _UNLABELLED = ("unsup", "unsupervised", "unlabeled", "unlabelled")
 """Folders of texts without a class, such as IMDB's."""
 _LONGEST_ENDING = 8
+_STEMS = frozenset(name for names in PART_NAMES.values() for name in names)
 _OTHER = frozenset({*FORMATS, *COMPRESSIONS} - {".txt"})  # endings of files that are no single texts
 
 
@@ -39,7 +40,8 @@ class ClassFolders(SourceKind):
         """The texts of all files; those of one class are in the order of their names.
 
         Raises:
-            DataError: An option names columns or what else a file of one text does not have, or a file cannot be opened.
+            DataError: An option names columns or what else a file of one text does not have, a file cannot be opened, or texts
+                would be left out.
         """
         refuse_file_options(config, dataset)
         columns = {
@@ -57,14 +59,46 @@ class ClassFolders(SourceKind):
             path = Path(dataset).expanduser()
             parts = _find(path)
             files = [file for classes in parts.values() for folder in classes.values() for file in _files(folder)]
-            if strange := [file for file in files if not _is_text(file)]:
-                raise DataError(
-                    f"--dataset {path}: is read as a folder with a folder a class and a text a file, and "
-                    f"{enumerate_some([shorten(str(file.relative_to(path))) for file in strange], 3)} "
-                    f"{'is no text file' if len(strange) == 1 else 'are no text files'} (.txt, or no ending). Take them out."
-                )
+            if messages := [*_refuse_strange(path, files), *_refuse_left_out(path, parts)]:
+                raise DataError(*messages)
             sha256 = digest({str(file.relative_to(path)): hash_file(file) for file in files})
         return Source(path.resolve().name, file_address(path), sha256, lambda: _read(parts, config.encoding))
+
+
+def _refuse_strange(path: Path, files: Sequence[Path]) -> Iterator[str]:
+    """What is wrong where a folder of texts holds other files."""
+    if strange := [file for file in files if not _is_text(file)]:
+        yield (
+            f"--dataset {path}: is read as a folder with a folder a class and a text a file, and "
+            f"{_enumerate(path, strange)} {'is no text file' if len(strange) == 1 else 'are no text files'} (.txt, or no "
+            "ending). Take them out."
+        )
+
+
+def _refuse_left_out(path: Path, parts: Mapping[str, Mapping[str, Path]]) -> Iterator[str]:
+    """What is wrong where a folder holds files and is no class, or stands within one: its texts would be left out unsaid."""
+    classes = {folder for inner in parts.values() for folder in inner.values()}
+    above = {folder.parent for folder in classes}
+    folders = [*_subfolders(path).values(), *(inner for folder in above - {path} for inner in _subfolders(folder).values())]
+    left_out = [folder for folder in folders if folder not in classes | above]
+    within = [inner for folder in classes for inner in _subfolders(folder).values()]
+    if files := sorted(filter(None, map(_telling_file, [*left_out, *within]))):
+        what = "folders" if len(files) > 1 else "folder"
+        yield (
+            f"--dataset {path}: is read as a folder with a folder a class and a text a file, and would be read without the "
+            f"{what} of {_enumerate(path, files)}. Texts of a class stand right in its folder (.txt, or no ending), with no "
+            f"tables and no files called train, test or the like beside them. Change that, or take the {what} out."
+        )
+
+
+def _telling_file(folder: Path) -> Path | None:
+    """A file that shows why a folder is no class: its first table, else its first file, or that of a folder within it."""
+    mine = next(filter(_is_table, _files(folder)), None) or next(_files(folder), None)
+    return mine or next(filter(None, map(_telling_file, _subfolders(folder).values())), None)
+
+
+def _enumerate(path: Path, files: Sequence[Path]) -> str:
+    return enumerate_some([shorten(str(file.relative_to(path))) for file in files], 3)
 
 
 def _find(path: Path) -> dict[str, dict[str, Path]]:
@@ -106,9 +140,13 @@ def _is_text(file: Path) -> bool:
 
 
 def _holds_tables(folder: Path) -> bool:
-    """Whether a folder holds a file with another ending than texts have, or one that is a part, such as `train.txt`."""
-    stems = [name for names in PART_NAMES.values() for name in names]
-    return any(file.suffix.lower() in _OTHER or file.name.lower().split(".")[0] in stems for file in _files(folder))
+    """Whether a folder holds a file that is no single text of a class."""
+    return any(map(_is_table, _files(folder)))
+
+
+def _is_table(file: Path) -> bool:
+    """Whether a file has another ending than texts have, or is called as a part, such as `train.txt`."""
+    return file.suffix.lower() in _OTHER or file.name.lower().split(".")[0] in _STEMS
 
 
 def _read(parts: Mapping[str, Mapping[str, Path]], encoding: str | None) -> SourceTables:

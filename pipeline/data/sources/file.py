@@ -15,8 +15,8 @@ from pipeline.data.columns import LABEL, LABEL_NAMES, TEXT, TEXT_NAMES, choose_c
 from pipeline.data.reading.files import format_suffix, list_members, unpack_members
 from pipeline.data.reading.inspection import describe_file
 from pipeline.data.reading.tables import class_names, file_kind, is_table_file, read_columns
-from pipeline.data.source import PART_NAMES, Source, SourceKind, SourceTables, by_role, file_address, opening
-from pipeline.errors import DataError, enumerate_some, shorten
+from pipeline.data.source import PART_NAMES, Source, SourceKind, SourceTables, agreed_classes, by_role, file_address, opening
+from pipeline.errors import DataError, shorten
 from pipeline.hashing import digest, hash_file
 
 
@@ -100,25 +100,17 @@ def read_parts(files: Mapping[str, Path], options: Mapping[str, str], config: Sp
     parts: dict[str, pd.DataFrame] = {}
     messages: list[str] = []
     unlabelled: list[str] = []
-    named: dict[tuple[str, ...], str] = {}
+    named: dict[str, tuple[str, ...] | None] = {}
     for part, file in files.items():
         try:
-            parts[part], classes = _read(file, options[part], config, may_lack and part == "test")
-            if classes:
-                named.setdefault(classes, options[part])
+            parts[part], named[options[part]] = _read(file, options[part], config, may_lack and part == "test")
         except _NoLabelColumnError:
             unlabelled.append(part)
         except DataError as error:
             messages += error.messages
-    if not messages and len(named) > 1:
-        (first, option), (second, other), *_ = named.items()
-        messages.append(
-            f"{option} and {other}: their schemas name the classes {enumerate_some(first, 5)} and {enumerate_some(second, 5)}, "
-            "so equal numbers may mean different classes. Write the parts with the same class names in the same order."
-        )
     if messages:
         raise DataError(*messages)
-    return SourceTables(parts, next(iter(named), None), tuple(unlabelled))
+    return SourceTables(parts, agreed_classes(named), tuple(unlabelled))
 
 
 class _NoLabelColumnError(Exception):

@@ -9,7 +9,7 @@ from typing import Any
 from pipeline.config import SplitConfig
 from pipeline.data.builder import read_arrow
 from pipeline.data.columns import LABEL, choose_columns, find_label_column
-from pipeline.data.source import PART_NAMES, Source, SourceKind, SourceTables, by_role, refuse_file_options
+from pipeline.data.source import PART_NAMES, Source, SourceKind, SourceTables, agreed_classes, by_role, refuse_file_options
 from pipeline.errors import DataError, enumerate_some
 from pipeline.hub import fetch_snapshot
 
@@ -69,7 +69,8 @@ def read_library(load: Callable[[], Any], name: str, folder: Path, config: Split
 def _tables_of(loaded: Mapping[str, Any], name: str, config: SplitConfig) -> SourceTables:
     import datasets
 
-    parts, unlabelled, classes = {}, [], None
+    parts, unlabelled = {}, []
+    named: dict[str, list[str] | None] = {}
     for part, rows in _known_parts(loaded).items():
         where = f"--dataset {name} ({part})"
         if part == "test" and find_label_column(rows.column_names, config) is None:
@@ -80,10 +81,8 @@ def _tables_of(loaded: Mapping[str, Any], name: str, config: SplitConfig) -> Sou
         parts[part] = by_role(roles, columns, where, config.label_columns)
         feature = rows.features[roles[LABEL]]
         feature = getattr(feature, "feature", feature)  # what a list holds
-        if isinstance(feature, datasets.ClassLabel):
-            classes = tuple(feature.names)
-    classes = config.label_columns or classes
-    return SourceTables(parts, classes, tuple(unlabelled))
+        named[where] = feature.names if isinstance(feature, datasets.ClassLabel) else None
+    return SourceTables(parts, config.label_columns or agreed_classes(named), tuple(unlabelled))
 
 
 def check_one_configuration(folder: str, name: str) -> None:

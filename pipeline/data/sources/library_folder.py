@@ -91,11 +91,13 @@ def _cloned(path: Path, config: SplitConfig) -> Source:
 def _folder(path: Path, config: SplitConfig, load: Callable[[], Any], way_out: str) -> Source:
     refuse_file_options(config, str(path))
     files = [file for file in sorted(path.rglob("*")) if file.is_file() and ".git" not in file.relative_to(path).parts]
-    sha256 = digest({str(file.relative_to(path)): hash_file(file) for file in files})
+    hashes = {str(file.relative_to(path)): hash_file(file) for file in files}
+    # Older versions read parts that name their classes differently: what they prepared is not found under this.
+    agreed = {"class names": "of all parts alike"} if "dataset_dict.json" in hashes else {}
     return Source(
         path.resolve().name,
         file_address(path),
-        sha256,
+        digest(hashes | agreed),
         lambda: read_library(load, str(path), path, config, way_out),
     )
 

@@ -26,12 +26,23 @@ class Packaged(SourceKind):
         return dataset in self.names
 
     def find(self, dataset: str, config: SplitConfig) -> Source:
-        """Reads the CSV as a resource: importing the package would read all of it into memory."""
+        """Reads the CSV as a resource: importing the package would read all of it into memory.
+
+        Raises:
+            DataError: An option says what these data do not have, or the package is missing or another one.
+        """
         refuse_file_options(config, dataset)
-        if config.group_column:
-            raise DataError(
-                f"--group-column {config.group_column}: {dataset} has text and label only. Leave --group-column out."
-            )
+        columns = {
+            "--text-column": (config.text_column, TEXT),
+            "--label-column": (config.label_column, LABEL),
+            "--group-column": (config.group_column, None),
+        }
+        if idle := [
+            f"{option} {given}: {dataset} has text and label only. Leave {option} out, or name data of your own with --dataset."
+            for option, (given, there) in columns.items()
+            if given and given != there
+        ]:
+            raise DataError(*idle)
         if config.text_pair_column or config.label_type != "class":
             pair = config.text_pair_column
             option = f"--text-pair-column {pair}" if pair else f"--label-type {config.label_type}"

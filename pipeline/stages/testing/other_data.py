@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 
 from pipeline.config import SplitConfig
+from pipeline.data.annotations.answers import leave_out
 from pipeline.data.annotations.copies import settle
+from pipeline.data.cleaning import encode_labels, is_hidden, strip_texts
 from pipeline.data.columns import LABEL, PAIR, TEXT, Problem
+from pipeline.data.label_sets.cleaning import names_of
 from pipeline.data.label_sets.matrix import holds_sets, rename_labels
 from pipeline.data.prepared import PreparedData, clean_labels, hash_rows, prepare
-from pipeline.data.quality_checks import count_rows
+from pipeline.data.quality_checks import count_rows, describe_dropped
 from pipeline.data.scores import as_labels
 from pipeline.data.source import SourceTables, find_source
 from pipeline.data.splits import SPLITS, SplitName
@@ -35,6 +38,8 @@ class OtherData:
     part: Part
     table: pd.DataFrame
     """`text`, of pairs `text_pair`, and `label`: the index of one of the model's classes, or the score."""
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    """Rows of the data that are left out, by reason."""
 
     @property
     def sha256(self) -> str:
@@ -54,6 +59,20 @@ class OtherData:
         """`500 of 872 texts of the test part of reviews.csv`."""
         where = "" if self.part == "all" else f"the {self.part} part of "
         return f"{describe_amount(used, len(self.table), PAIR in self.table)} of {where}{self.name}"
+
+    def describe_absent(self, table: pd.DataFrame, classes: Sequence[str]) -> Iterator[str]:
+        """What must be said of rows that are not there: those left out, and of macro scores where some classes have none.
+
+        Args:
+            table: The rows that are scored.
+            classes: Those of the model; none where labels are scores.
+        """
+        yield from describe_dropped(self.dropped, f" of {self.name}")
+        if absent := [name for name, rows in zip(classes, count_rows(table[LABEL], len(classes)), strict=True) if not rows]:
+            yield (
+                f"No row is of {enumerate_some(absent)}, which counts as 0 in macro precision, recall and F1: look at accuracy "
+                "and at the scores by class."
+            )
 
 
 @dataclass(frozen=True)
@@ -135,25 +154,26 @@ def read_other(dataset: str, config: SplitConfig, part: Part | None, problem: Pr
     tables = source.read()
     if config.text_pair_column is None and problem.pairs:
         raise ConfigError(f"--dataset {shorten(dataset)}: the model was trained on pairs. Give --text-pair-column.")
-    there, typed = tables.parts.keys(), "split" in config.explicit or config.split != "random"
+    typed = "split" in config.explicit or config.split != "random"
+    there = {name for name in tables.parts if name != "test" or not _hides_labels(tables, source.option, config, problem)}
     if part is None:
         part = "test" if "test" in there or {"train", "validation"} <= there else "all"
     if part == "test" and "test" not in there and "validation" in there and not typed:
-        part = "validation"  # which is the test where the data have no other, or hide its labels
+        part = "validation"  # which is the test where the data have no other
     if part == "all" or (part in there and not typed):
         chosen = {name: table for name, table in tables.parts.items() if part in ("all", name)}
-        rows, theirs = _clean(dataclasses.replace(tables, parts=chosen), source.option, config)
+        rows, theirs, dropped = _clean(dataclasses.replace(tables, parts=chosen), source.option, config, problem)
         table = pd.concat([rows[name] for name in (*SPLITS, "all") if name in rows], ignore_index=True)
     else:
         if part == "validation" and "test" in there and not typed:  # of data that come with a test part, it is cut from train
             config = dataclasses.replace(config, split="official")
         prepared, _ = prepare(dataset, config)
-        table, theirs = prepared.read(part), tuple(prepared.manifest.classes)
+        table, theirs, dropped = prepared.read(part), tuple(prepared.manifest.classes), prepared.manifest.dropped
     table = table[[name for name in (TEXT, PAIR, LABEL) if name in table]].reset_index(drop=True)
     if not problem.score_range:
         used = np.flatnonzero(count_rows(table[LABEL], len(theirs))).tolist()
         table[LABEL] = _renumber(table[LABEL], naming.numbers(theirs, used, dataset))
-    return OtherData(source.name, source.address, part, table)
+    return OtherData(source.name, source.address, part, table, dropped)
 
 
 def own_rows(home: PreparedData, part: SplitName, classes: Sequence[str]) -> OtherData:
@@ -183,14 +203,28 @@ def _adapted(config: SplitConfig, problem: Problem) -> SplitConfig:
     return dataclasses.replace(config, label_type=label_type)
 
 
-def _clean(tables: SourceTables, where: str, config: SplitConfig) -> tuple[Mapping[str, pd.DataFrame], tuple[str, ...]]:
-    """The parts without rows that lack text or label, and the names of their classes."""
-    tables = settle(tables, config.annotators, where, config.label_type == "score").tables
+def _hides_labels(tables: SourceTables, where: str, config: SplitConfig, problem: Problem) -> bool:
+    """Whether the test part has labels, and all of them are -1: hidden, unless the model knows it as a class."""
+    if any(map(is_hidden, config.labels or (() if tables.classes else problem.classes))):
+        return False
+    table, _ = leave_out(tables.parts["test"])
+    column, (_, no_text) = encode_labels(table[LABEL], where, "test"), strip_texts(table, where)
+    given = {column.names[code] for code in np.unique(column.codes[~no_text])} - {""}
+    sets = [names_of(label) if problem.multi else [label] for label in given]
+    return bool(sets) and all(len(labels) == 1 and is_hidden(labels[0]) for labels in sets)
+
+
+def _clean(
+    tables: SourceTables, where: str, config: SplitConfig, problem: Problem
+) -> tuple[Mapping[str, pd.DataFrame], tuple[str, ...], dict[str, int]]:
+    """The parts without rows that lack text or label, the names of their classes, and how many rows are left out, by reason."""
+    settled = settle(tables, config.annotators, where, config.label_type, config.labels)
     # That the labels are classes is known of the model, so one class alone will do, or many in few rows.
-    cleaned = clean_labels(tables, where, config, sure=True)
+    cleaned = clean_labels(settled.tables, where, config, problem.classes)
+    dropped = cleaned.dropped | settled.dropped
     if config.label_type == "score":
-        return {name: as_labels(table) for name, table in cleaned.parts.items()}, ()
-    return cleaned.parts, cleaned.classes
+        return {name: as_labels(table) for name, table in cleaned.parts.items()}, (), dropped
+    return cleaned.parts, cleaned.classes, dropped
 
 
 def count_repeated(table: pd.DataFrame, home: PreparedData) -> int:
@@ -198,12 +232,3 @@ def count_repeated(table: pd.DataFrame, home: PreparedData) -> int:
     names = [name for name in (TEXT, PAIR) if name in table]
     trained = set(home.read("train")[names].itertuples(index=False, name=None))
     return sum(row in trained for row in table[names].itertuples(index=False, name=None))
-
-
-def describe_absent(table: pd.DataFrame, classes: Sequence[str]) -> Iterator[str]:
-    """What must be said of macro scores where some classes have no row."""
-    if absent := [name for name, rows in zip(classes, count_rows(table[LABEL], len(classes)), strict=True) if not rows]:
-        yield (
-            f"No row is of {enumerate_some(absent)}, which counts as 0 in macro precision, recall and F1: look at accuracy and "
-            "at the scores by class."
-        )

@@ -22,7 +22,7 @@ from pipeline.data.splits import choose_sample
 from pipeline.errors import ConfigError, DataError
 from pipeline.stages.progress import say
 from pipeline.stages.run_record import check_data, check_finished, origin_tags, read_config
-from pipeline.stages.testing.other_data import Naming, OtherData, count_repeated, describe_absent, own_rows, read_other
+from pipeline.stages.testing.other_data import Naming, OtherData, count_repeated, own_rows, read_other
 from pipeline.stages.testing.test import log_test, scoring_version
 from pipeline.tracking.runs import Run, RunLogger, Tracker, closing
 from pipeline.tracking.tags import DESCRIPTION, Tag
@@ -123,7 +123,7 @@ def run_other_test(config: configs.EvaluateConfig, asked: OtherTest, tracker: Tr
             )
             rows.log(logger)
             test = log_test(model, problem.classes, table, len(rows.table), logger, f"{trained.name} on {rows.name}")
-            for line in (*describe_absent(table, problem.classes), *_say_seen(table, home, asked.own, rows.part, logger)):
+            for line in (*rows.describe_absent(table, problem.classes), *_say_seen(table, home, asked.own, rows.part, logger)):
                 say(line)
             logger.log_metrics({"cost/wall_seconds": time.perf_counter() - began})
     return OtherScores(logger.run_id, test, on)

@@ -19,7 +19,7 @@ from pipeline.evaluation.statistics.chance import SWAPPED, is_far_below_chance
 from pipeline.evaluation.task import ClassificationTask
 from pipeline.evaluation.testing.scoring import score_transfer
 from pipeline.stages.progress import count_classes, say, say_scores
-from pipeline.stages.testing.other_data import Naming, OtherData, count_repeated, describe_absent, read_other
+from pipeline.stages.testing.other_data import Naming, OtherData, count_repeated, read_other
 from pipeline.tracking.runs import Run, RunLogger
 from pipeline.tracking.tags import Tag
 from pipeline.training.inference import TrainedModel
@@ -177,5 +177,5 @@ def log_transfer(
         f"Transfer to {data.rows.describe(len(gold))}: {say_scores(scores, prominent)}; "
         f"{repeated:,} of them stand in the train part of the first data set"
     )
-    for line in describe_absent(table, classes):
+    for line in data.rows.describe_absent(table, classes):
         say(line)

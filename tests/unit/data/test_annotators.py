@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pipeline.config import SplitConfig
 from pipeline.config.identity import settings_hash
-from pipeline.data.annotations.copies import COPIES, Rule, settle
+from pipeline.data.annotations.copies import COPIES, LabelType, Rule, settle
 from pipeline.data.overlap.grouping import join_groups
 from pipeline.data.prepared import PreparedData, prepare
 from pipeline.data.source import SourceTables
@@ -121,7 +121,41 @@ def test_a_rule_that_leaves_nothing_is_named(rule: Rule) -> None:
 
 def test_scores_have_no_majority() -> None:
     with pytest.raises(DataError, match=r"--annotators majority: scores have no majority\. Take all, first or drop"):
-        settle(tables([("a", "1"), ("a", "2")]), "majority", "here", of_scores=True)
+        settle(tables([("a", "1"), ("a", "2")]), "majority", "here", "score")
+
+
+@pytest.mark.parametrize(
+    ("label_type", "labels", "other"),
+    [
+        ("class", ("1", "1.0"), "0"),
+        ("class", ("1", "1."), "-2"),
+        ("multi", ('["1", "2"]', '["1.0", "2"]'), '["3"]'),
+        ("score", ("0.5", "0.50"), "1"),
+        ("score", ("0", "-0.0"), "1"),
+    ],
+)
+def test_a_number_is_one_label_however_it_is_written(label_type: LabelType, labels: tuple[str, str], other: str) -> None:
+    same = tables([("a", labels[0]), ("a", labels[1]), ("b", other)])
+    settled = settle(same, "drop", "here", label_type)
+    assert settled.dropped == {"repeated annotation": 1}
+    assert settled.tables.parts["all"]["text"].tolist() == ["a", "b"]
+    assert "0 of these texts have different labels" in settled.notes[0]
+
+
+def test_numbers_are_told_apart_where_they_are_names() -> None:
+    votes = [("a", "1"), ("a", "1.0"), ("b", "v2")]
+    assert settle(tables(votes), "drop", "here").dropped == {"differing annotations": 2}
+    rejected = settle(tables(votes, answer=["accept", "accept", "reject"]), "drop", "here")
+    assert rejected.dropped == {"repeated annotation": 1}, "what was rejected says nothing of the others"
+    listed = settle(tables([("a", "1"), ("a", "1.0"), ("b", "1")]), "drop", "here", listed=("1", "1.0"))
+    assert listed.dropped == {"differing annotations": 2}
+
+
+def test_a_majority_counts_a_number_however_it_is_written(write: Write) -> None:
+    rows = [f"text {row},{label}\n" for row in range(40) for label in (row % 2, f"{row % 2}.0", 1 - row % 2)]
+    manifest = split(write("a.csv", "text,label\n" + "".join(rows)), annotators="majority").manifest
+    assert (manifest.classes, sum(manifest.rows.values())) == (["0", "1"], 40)
+    assert manifest.dropped["repeated annotation"] == 80
 
 
 def crowd(rows: int = 60) -> str:

@@ -1,5 +1,6 @@
 """Folders with a folder a class, and a text in each file."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,8 @@ from pipeline.data.prepared import prepare
 from pipeline.data.source import find_source
 from pipeline.data.sources.class_folders import ClassFolders
 from pipeline.errors import DataError
+
+Write = Callable[[str, str | bytes], Path]
 
 
 def fill(folder: Path, texts: int = 20, ending: str = ".txt") -> None:
@@ -55,6 +58,55 @@ def test_mistakes_name_file_and_option(tmp_path: Path) -> None:
     (tmp_path / "data" / "pos" / "poster.jpg").write_bytes(b"\xff\xd8")
     with pytest.raises(DataError, match=r"pos/poster\.jpg is no text file \(\.txt, or no ending\)\. Take them out"):
         find_source(dataset, SplitConfig())
+
+
+STRAY = {
+    "a table in a class": ["pos/index.csv"],
+    "a text that is called as a part": ["pos/test.txt"],
+    "texts one level deeper": ["pos/2020/0.txt", "pos/2021/0.txt"],
+    "other files alone": ["pos/0.md"],
+    "a folder within a class": ["neg/more/0.txt"],
+}
+
+
+@pytest.mark.parametrize("layout", ["classes", "parts"])
+@pytest.mark.parametrize("stray", STRAY.values(), ids=STRAY.keys())
+def test_no_class_is_left_out_unsaid(stray: list[str], layout: str, write: Write, tmp_path: Path) -> None:
+    inner = "train/" if layout == "parts" else ""
+    for name in ("neg", "neutral"):
+        fill(tmp_path / "data" / inner / name)
+    for name in stray:
+        write(f"data/{inner}{name}", "a text")
+    if stray == ["pos/index.csv"]:
+        write(f"data/{inner}pos/0.txt", "a text")
+    with pytest.raises(DataError, match=rf"would be read without the folder of {inner}{stray[0]}\. .*, or take the folder out"):
+        find_source(str(tmp_path / "data"), SplitConfig())
+
+
+def test_no_part_is_left_out_unsaid(write: Write, tmp_path: Path) -> None:
+    for name in ("neg", "pos"):
+        fill(tmp_path / "data" / "train" / name)
+        fill(tmp_path / "data" / "dev" / name)
+        write(f"data/test/{name}/0.md", "a text")
+        write(f"data/valid/{name}/0.txt", "a text")
+    with pytest.raises(DataError, match=r"without the folders of dev/neg/0\.txt, test/neg/0\.md\. "):
+        find_source(str(tmp_path / "data"), SplitConfig())
+
+
+def test_what_is_hidden_or_empty_is_no_part_of_the_data(write: Write, tmp_path: Path) -> None:
+    for name in ("neg", "pos"):
+        fill(tmp_path / "data" / name)
+    for name in (
+        ".git/objects/0",
+        "__pycache__/a.pyc",
+        "neg/.cache/0.txt",
+        "pos/__MACOSX/0.txt",
+        "more/.DS_Store",
+        "pos/.index.csv",
+    ):
+        write(f"data/{name}", "nothing")
+    (tmp_path / "data" / "pos" / "empty" / "too").mkdir(parents=True)
+    assert len(find_source(str(tmp_path / "data"), SplitConfig()).read().parts["all"]) == 40
 
 
 @pytest.mark.parametrize("layout", [["train.csv"], ["a/train.txt", "b/train.txt"], ["a/x.csv", "b/y.csv"], ["a/0.txt"]])

@@ -164,3 +164,14 @@ def test_parts_of_which_every_label_is_hidden_are_named() -> None:
 def test_further_columns_stay_with_their_rows() -> None:
     table = pd.DataFrame({"text": ["a", "", "b"], "label": ["x", "x", "y"], "group": [1, 2, 3]})
     assert clean(SourceTables({"all": table}), "x").parts["all"]["group"].tolist() == [1, 3]
+
+
+def test_what_a_model_knows_as_classes_are_classes() -> None:
+    table = pd.DataFrame({"text": ["a", "b", "c"], "label": ["-1", "0.5", "-1"]})
+    cleaned = clean(SourceTables({"test": table}), "--dataset x", known=("-1", "0.5", "1"))
+    assert (numbers(cleaned), cleaned.classes) == ({"test": [0, 1, 0]}, ("-1", "0.5"))
+    assert not any(cleaned.dropped.values())
+    alone = clean(SourceTables({"test": table[::2]}), "--dataset x", known=("-1", "1"))
+    assert (numbers(alone), alone.classes) == ({"test": [0, 0]}, ("-1",))
+    named = SourceTables({"test": table[::2].assign(label=["-1", "0"])}, ("-1", "1"))
+    assert clean(named, "--dataset x", known=("-1", "1")).dropped["hidden label"] == 1, "of the source's own indices"

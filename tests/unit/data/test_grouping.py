@@ -149,6 +149,12 @@ def test_rows_without_a_value_are_groups_by_themselves() -> None:
     assert len(set(groups)) == 4
 
 
+def test_spaces_around_a_value_make_no_other_group_and_spaces_alone_are_no_value() -> None:
+    groups = number_groups(["Anna", "Anna ", " Anna", "  ", "", " ", "Ben"], np.zeros(7, bool))
+    assert len(set(groups[:3])) == 1
+    assert len(set(groups)) == 5
+
+
 def test_short_phrases_do_not_join_everything() -> None:
     texts = [*(f"good film{number} good" for number in range(100)), "good", "GOOD !"]
     groups = AlikeTexts(texts, 0).groups

@@ -10,6 +10,7 @@ import datasets
 import numpy as np
 import pandas as pd
 import pytest
+from test_spreadsheets import text_cell, workbook
 
 from pipeline.config import SplitConfig
 from pipeline.data.prepared import Manifest, PreparedData, hash_rows, prepare
@@ -25,16 +26,17 @@ ROWS = [
     for row in range(80)
 ]
 Prepare = Callable[..., PreparedData]
+Content = str | bytes | pd.DataFrame
 
 
 @pytest.fixture
 def prepared(tmp_path: Path) -> Prepare:
-    def prepared(name: str, content: str | pd.DataFrame | None = None, **options: Any) -> PreparedData:
+    def prepared(name: str, content: Content | None = None, **options: Any) -> PreparedData:
         path = tmp_path / name
         if isinstance(content, pd.DataFrame):
             content.to_parquet(path) if name.endswith("parquet") else content.to_csv(path, index=False)
         elif content is not None:
-            path.write_text(content, encoding="utf-8")
+            path.write_bytes(content.encode() if isinstance(content, str) else content)
         options = {"label_type": "multi", **options}
         return prepare(str(path), SplitConfig(cache_dir=str(tmp_path / "cache"), **options))[0]
 
@@ -49,8 +51,18 @@ def frame(label: Callable[[list[str]], Any]) -> pd.DataFrame:
     return pd.DataFrame({"text": [text for text, _ in ROWS], "label": [label(labels) for _, labels in ROWS]})
 
 
+def sheet(label: Callable[[list[str]], str]) -> bytes:
+    """A workbook in which there is no cell for a label that is empty."""
+    rows = [("text", "label"), *((text, label(labels)) for text, labels in ROWS)]
+    written = [
+        f"<row r='{number}'>{text_cell(f'A{number}', text)}{text_cell(f'B{number}', cell) if cell else ''}</row>"
+        for number, (text, cell) in enumerate(rows, start=1)
+    ]
+    return workbook("".join(written))
+
+
 COLUMNS = pd.DataFrame({"text": [text for text, _ in ROWS], **{name: [int(name in row) for _, row in ROWS] for name in LABELS}})
-SHAPES: dict[str, tuple[str, str | pd.DataFrame, dict[str, Any]]] = {
+SHAPES: dict[str, tuple[str, Content, dict[str, Any]]] = {
     "JSON lists": ("a.jsonl", lines(list), {}),
     "JSON list, or one label alone": ("a.jsonl", lines(lambda row: row[0] if len(row) == 1 else row), {}),
     "Label Studio's choices": ("a.jsonl", lines(lambda row: row[0] if len(row) == 1 else {"choices": row}), {}),
@@ -59,6 +71,8 @@ SHAPES: dict[str, tuple[str, str | pd.DataFrame, dict[str, Any]]] = {
     "JSON in CSV": ("a.csv", frame(json.dumps), {}),
     "a separator, empty for none": ("a.csv", frame("|".join), {"label_separator": "|"}),
     "a separator and spaces": ("a.csv", frame(" ; ".join), {"label_separator": "semicolon"}),
+    "a sheet, empty for none": ("a.xlsx", sheet("|".join), {"label_separator": "|"}),
+    "JSON in a sheet, empty for none": ("a.xlsx", sheet(lambda row: json.dumps(row) if row else ""), {}),
     "columns of 0 and 1": ("a.csv", COLUMNS, {"label_columns": LABELS}),
     "columns of truth values": ("a.parquet", COLUMNS.astype(dict.fromkeys(LABELS, bool)), {"label_columns": LABELS}),
 }
@@ -66,7 +80,7 @@ SHAPES: dict[str, tuple[str, str | pd.DataFrame, dict[str, Any]]] = {
 
 @pytest.mark.parametrize(("name", "content", "options"), SHAPES.values(), ids=SHAPES.keys())
 def test_every_shape_is_the_same_data(
-    prepared: Prepare, name: str, content: str | pd.DataFrame, options: dict[str, Any]
+    prepared: Prepare, name: str, content: Content, options: dict[str, Any]
 ) -> None:
     found = prepared(name, content, **options)
     assert found.manifest.classes == list(LABELS)

