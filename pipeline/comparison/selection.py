@@ -238,7 +238,7 @@ def _unrepeated(failed: Iterable[Run], kept: Sequence[Run]) -> tuple[Run, ...]:
     newest: dict[tuple[str, ...], Run] = {}
     for run in failed:
         # One that failed before it could say what it is stands among those left out, and nowhere else.
-        said = _OURS <= run.tags.keys() and run.tags["data_fingerprint"] in fingerprints
+        said = _carries_our_tags(run) and run.tags["data_fingerprint"] in fingerprints
         if said and configuration(run) not in done:
             newest.setdefault(configuration(run), run)
     return tuple(newest.values())
@@ -257,13 +257,17 @@ def _describe_seed(run: Run) -> str:
     return f"seed{run.params.get('seed', '')}"
 
 
-_OURS = frozenset({"strategy", "data_fingerprint", "config_hash", str(Tag.SETTINGS_HASH)})
-"""Tags by which a run of ours is known once it has finished. Another project may write `stage`, and our metrics, too."""
+_TAGS_OF_OURS = frozenset({"strategy", "data_fingerprint", "config_hash", str(Tag.SETTINGS_HASH)})
+
+
+def _carries_our_tags(run: Run) -> bool:
+    """Whether the run carries our tags, as all that have finished do; another project may write `stage` and our metrics, too."""
+    return run.tags.keys() >= _TAGS_OF_OURS
 
 
 def _is_result(run: Run) -> bool:
     """Trained here, a trial that was evaluated, or a model from elsewhere."""
-    if run.status == "FINISHED" and not _OURS <= run.tags.keys():
+    if run.status == "FINISHED" and not _carries_our_tags(run):
         return False
     if run.stage == "trial":
         return has_test_result(run)
@@ -273,7 +277,7 @@ def _is_result(run: Run) -> bool:
 def _maker_of(run: Run) -> str:
     """Who made a run that is no result."""
     is_stage_of_results = was_trained_here(run) or is_external(run)
-    return "another project" if not run.stage or (is_stage_of_results and not _OURS <= run.tags.keys()) else run.stage
+    return "another project" if not run.stage or (is_stage_of_results and not _carries_our_tags(run)) else run.stage
 
 
 def _describe_other_test(run: Run, newest: Run) -> str:

@@ -94,7 +94,7 @@ def _reader(stage: type[StageConfig], name: str) -> TypeAdapter[Any]:
 
 def _read(stage: type[StageConfig], name: str, text: str) -> Any:
     """As `config.fields.build` reads a single option; what is none, such as `compute_dtype`, is a text."""
-    field = _describe(stage).get(name)
+    field = _describe(stage).get(name)  # type: ignore[arg-type]  # mypy takes the class for one of its instances
     if field is None:
         return text
     if field.optional and text in ("none", "None"):
@@ -104,6 +104,6 @@ def _read(stage: type[StageConfig], name: str, text: str) -> Any:
         with contextlib.suppress(ValueError, SyntaxError, MemoryError, RecursionError):
             given = ast.literal_eval(text)
     try:
-        return _reader(stage, name).validate_python(given)
+        return _reader(stage, name).validate_python(given)  # type: ignore[arg-type]
     except (ValidationError, RecursionError):
         return text

@@ -188,9 +188,9 @@ def test_a_limit_of_more_test_examples_than_there_are_is_none(make_run: MakeRun)
     some, none, whole, typed = tested("full", "1000"), tested("lora", ""), tested("ia3", "853"), tested("bitfit", "none")
     assert select_runs([some, none, whole, typed]).kept == (some, none, whole, typed)
     assert list_differing(some, none, ("max_eval_samples",)) == []
-    fewer, unknown = tested("full", "852"), tested("full", "1000", None)
-    selection = select_runs([fewer, unknown, none])
-    assert selection.kept == (none,)
+    fewer, unknown, newest = tested("full", "852"), tested("full", "1000", None), tested("lora", "")
+    selection = select_runs([fewer, unknown, newest])
+    assert selection.kept == (newest,)
     assert "(max_eval_samples 852, not none)" in selection.left_out[1]
     assert "(max_eval_samples 1000, not none)" in selection.left_out[0], "an older run does not say how many there were"
     assert list_differing(fewer, some, ("split", "max_eval_samples")) == ["max_eval_samples 852, not none"]

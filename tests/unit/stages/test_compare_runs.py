@@ -153,7 +153,7 @@ def test_entries_that_are_one_training_are_not_missing(capsys: pytest.CaptureFix
             note_taken(study, tracker, tracker.get(run_id), title)
     there = tracker.get(study.run_id)
     assert reused_by(there, tracker) == {tuned: "slow", earlier: "slow"}
-    assert also_called(there, tracker) == {**dict.fromkeys(own, ["again"]), **dict.fromkeys((tuned, earlier), ["slower"])}
+    assert also_called(there, tracker) == {run_id: ["again"] for run_id in own} | {tuned: ["slower"], earlier: ["slower"]}
     result = compare.run(CompareConfig(study=study.run_id), tracker)
     said = capsys.readouterr().out
     assert len(result.table) == 2
