@@ -261,7 +261,7 @@ _TAGS_OF_OURS = frozenset({"strategy", "data_fingerprint", "config_hash", str(Ta
 
 
 def _carries_our_tags(run: Run) -> bool:
-    """Whether the run carries our tags, as all that have finished do; another project may write `stage` and our metrics, too."""
+    """As all runs of ours do that have finished; another project may write `stage` and our metrics, too."""
     return run.tags.keys() >= _TAGS_OF_OURS
 
 
