@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import pandas as pd
 
 from pipeline.comparison.selection import Selection
-from pipeline.config.identity import SEEDS
 from pipeline.errors import enumerate_some
 from pipeline.evaluation.metric import list_metrics, lower_is_better
 from pipeline.tracking.run_kinds import (
@@ -22,6 +20,7 @@ from pipeline.tracking.run_kinds import (
     trains_no_encoder,
     was_trained_here,
 )
+from pipeline.tracking.run_options import logged_option, option_of, say_option, seeds_of
 from pipeline.tracking.runs import Run
 from pipeline.tracking.tags import Tag
 from pipeline.training.precision import PRECISIONS
@@ -34,7 +33,7 @@ QUALITY = (*(metric.name for metric in list_metrics()), *(f"transfer_{metric.nam
 
 def count_seeds(runs: Iterable[Run]) -> int:
     """How many different seeds the runs were made with."""
-    return len({tuple(run.params.get(name) for name in SEEDS) for run in runs})
+    return len({seeds_of(run) for run in runs})
 
 
 def spread(column: str, values: pd.Series) -> dict[str, float]:
@@ -65,16 +64,24 @@ def describe_failures(selection: Selection) -> Iterator[str]:
             yield f"{row_name(failed[0])}: {share}. Means exclude failed seeds and may be optimistic."
 
 
-def describe_missing(planned: Mapping[str, Sequence[int]], runs: Iterable[Run]) -> Iterator[str]:
+def describe_missing(
+    planned: Mapping[str, Sequence[int]], runs: Iterable[Run], also: Mapping[str, Sequence[str]] | None = None
+) -> Iterator[str]:
     """A phrase for every row of a study's plan that has seeds which were never begun.
 
     Args:
         planned: Name of a row -> its seeds.
         runs: All trainings of the study, finished or not.
+        also: Id of a run -> other entries of which it is the training, too.
     """
-    begun = {(name, run.params.get("seed")) for run in runs for name in _names(run)}
+    begun = {
+        (name, logged_option(run, "seed"))
+        for run in runs
+        for title in (row_name(run), *(also or {}).get(run.run_id, ()))
+        for name in _names(run, title)
+    }
     for name, seeds in planned.items():
-        missing = [seed for seed in seeds if (name, str(seed)) not in begun]
+        missing = [seed for seed in seeds if (name, seed) not in begun]
         if missing:
             listed = f"seed{'s' if len(missing) > 1 else ''} {enumerate_some(list(map(str, missing)), 10)}"
             whole = "" if len(seeds) == 1 else f"(all {len(seeds)} seeds)"
@@ -89,21 +96,21 @@ def in_planned_order(planned: Sequence[str], runs: Iterable[Run]) -> tuple[Run, 
     places = {name: place for place, name in enumerate(planned)}
 
     def place(run: Run) -> tuple[int, tuple[int, str]]:
-        return min(places.get(name, len(places)) for name in _names(run)), _numeric(run.params.get("seed", ""))
+        return min(places.get(name, len(places)) for name in _names(run, row_name(run))), _numeric(say_option(run, "seed"))
 
     return tuple(sorted(runs, key=place))
 
 
-def _names(run: Run) -> list[str]:
-    """What a study may have called the run's row: with its model, the number of texts, or both, where there were several."""
-    names = [row_name(run), name_with_model(row_name(run), run.params.get("model", ""))]
-    return names + [name_with_size(name, run.params.get("train_size")) for name in names]
+def _names(run: Run, title: str) -> list[str]:
+    """What a study may have called the row of an entry: with the model, the number of texts, or both, where it had several."""
+    names = [title, name_with_model(title, run.params.get("model", ""))]
+    return names + [name_with_size(name, logged_option(run, "train_size")) for name in names]
 
 
 def describe_unequal_seeds(selection: Selection) -> Iterator[str]:
     """That rows are of different seeds, where they are: their means are then not over the same draws."""
     trained = [run for run in selection.kept if "seed" in run.params]  # a model from elsewhere has none
-    seeds = {frozenset(run.params["seed"] for run in runs) for runs in group_by_row(trained).values()}
+    seeds = {frozenset(logged_option(run, "seed") for run in runs) for runs in group_by_row(trained).values()}
     if len(seeds) > 1:
         yield "The rows are not of the same seeds, so their means do not compare like with like."
 
@@ -209,17 +216,15 @@ def _parts(run: Run) -> tuple[str, ...]:
     if trains_no_encoder(run):
         return (run.tags.get(Tag.HARDWARE, "unknown hardware"), "", "", "", at_once, "", "")
     processes = count_processes(run)
-    # The last three are logged where they are not the default.
-    chosen = re.findall(r"\w+", run.params.get("acceleration", ""))
-    pieces, micro_batch = run.params.get("gradient_accumulation_steps"), run.metrics.get("cost/micro_batch")
-    in_pieces = f", {micro_batch:.0f} at a time" if micro_batch else f" in {pieces} pieces" if pieces else ""
-    recomputes = run.params.get("gradient_checkpointing") == "True"
+    chosen, pieces = option_of(run, "acceleration"), option_of(run, "gradient_accumulation_steps")
+    micro_batch = run.metrics.get("cost/micro_batch")
+    in_pieces = f", {micro_batch:.0f} at a time" if micro_batch else f" in {pieces} pieces" if pieces != 1 else ""
     return (
         run.tags.get(Tag.HARDWARE, "unknown hardware"),
         precision_of(run) or "unknown precision",
-        f"batches of {run.params.get('batch_size', 'unknown size')}{in_pieces}",
+        f"batches of {say_option(run, 'batch_size') or 'unknown size'}{in_pieces}",
         _ONE_PROCESS if processes == 1 else f"{processes} processes",
         at_once,
-        f"acceleration {', '.join(chosen)}" if chosen else _ACCELERATED,
-        "gradient checkpointing" if recomputes else _KEPT,
+        _ACCELERATED if chosen in ((), ("auto",)) else f"acceleration {', '.join(chosen)}",
+        "gradient checkpointing" if option_of(run, "gradient_checkpointing") else _KEPT,
     )

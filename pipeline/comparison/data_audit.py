@@ -10,9 +10,10 @@ from typing import Any
 import pandas as pd
 
 from pipeline.comparison.predictions import read_record
-from pipeline.comparison.selection import Selection
+from pipeline.comparison.selection import Selection, limit_of_test, limit_of_train
 from pipeline.data.overlap.texts import warn_of_overlap
-from pipeline.tracking.runs import RunStore
+from pipeline.tracking.run_options import count_of
+from pipeline.tracking.runs import Run, RunStore
 
 OVERLAP = "data/overlap_train_test_"
 """What its metrics begin with."""
@@ -26,10 +27,13 @@ def find_overlap(selection: Selection) -> dict[str, float]:
 
 def say_overlap(selection: Selection) -> str:
     """How much of test stands in train, be it much or little. It was measured before any limit on the number of texts."""
-    limited = any(
-        run.params.get(name) for run in selection.kept for name in ("train_size", "max_train_samples", "max_eval_samples")
-    )
+    limited = any(_is_limited(run) for run in selection.kept)
     return describe_overlap(find_overlap(selection), "of the whole split" if limited else "")
+
+
+def _is_limited(run: Run) -> bool:
+    bounds = (count_of(run, "train_size"), limit_of_train(run), limit_of_test(run))
+    return any(bound is not None for bound in bounds)
 
 
 def describe_overlap(metrics: Mapping[str, float], of: str = "") -> str:

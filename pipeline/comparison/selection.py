@@ -7,7 +7,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from pipeline.errors import enumerate_some
@@ -23,6 +23,7 @@ from pipeline.tracking.run_kinds import (
     short_name,
     was_trained_here,
 )
+from pipeline.tracking.run_options import limit_of, logged_text, option_of, say_option
 from pipeline.tracking.runs import Run
 from pipeline.tracking.tags import Tag
 
@@ -65,12 +66,23 @@ def _ours(runs: Iterable[Run]) -> Iterator[Run]:
     return filter(was_trained_here, runs)
 
 
+def limit_of_train(run: Run) -> int | None:
+    """To how many examples what there was to train on was bounded; None where there were no more.
+
+    How many of these a size takes is another matter.
+    """
+    return limit_of(run, "max_train_samples", run.metrics.get("data/rows_train", math.inf))
+
+
+def limit_of_test(run: Run) -> int | None:
+    """To how many examples a run's test was bounded; None where there were no more."""
+    return limit_of(run, "max_eval_samples", run.metrics.get("test/rows", math.inf))
+
+
 def _sample(run: Run) -> tuple[str, ...]:
     """What decides which of the training examples, the same for all compared runs, a run was trained on."""
-    limit = run.params.get("max_train_samples")
-    if limit and int(limit) >= run.metrics.get("data/rows_train", math.inf):
-        limit = None  # what there is; how many of these a size takes is another matter
-    return (limit, run.params.get("split_seed", "")) if limit else ("",)
+    limit = limit_of_train(run)
+    return ("",) if limit is None else (str(limit), say_option(run, "split_seed"))
 
 
 def _say_sample(sample: tuple[str, ...], with_seed: bool) -> str:
@@ -123,6 +135,8 @@ class Selection:
     """Whether the rows may be put in order of their scores."""
     reused: frozenset[str] = frozenset()
     """Ids of kept runs that a study took from earlier ones."""
+    also: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Id of a run -> other entries of the study of which it is the training, too."""
     missing: tuple[str, ...] = ()
     """What the study has planned and not begun, a phrase a row."""
     doubts: tuple[str, ...] = ()
@@ -186,7 +200,7 @@ def select_runs(candidates: Iterable[Run], named: bool = False, allow_unequal_bu
     seen: set[tuple[str, ...]] = set()
     if named:
         omitted += [
-            ExcludedRun(run, f"made by {run.stage or 'another project'}, not by train", kind="other stage")
+            ExcludedRun(run, f"made by {_maker_of(run)}, not by train", kind="other stage")
             for run in candidates
             if not _is_result(run)
         ]
@@ -224,7 +238,7 @@ def _unrepeated(failed: Iterable[Run], kept: Sequence[Run]) -> tuple[Run, ...]:
     newest: dict[tuple[str, ...], Run] = {}
     for run in failed:
         # One that failed before it could say what it is stands among those left out, and nowhere else.
-        said = Tag.SETTINGS_HASH in run.tags and run.tags.get("data_fingerprint") in fingerprints
+        said = _carries_our_tags(run) and run.tags["data_fingerprint"] in fingerprints
         if said and configuration(run) not in done:
             newest.setdefault(configuration(run), run)
     return tuple(newest.values())
@@ -243,41 +257,63 @@ def _describe_seed(run: Run) -> str:
     return f"seed{run.params.get('seed', '')}"
 
 
+_TAGS_OF_OURS = frozenset({"strategy", "data_fingerprint", "config_hash", str(Tag.SETTINGS_HASH)})
+
+
+def _carries_our_tags(run: Run) -> bool:
+    """As all runs of ours do that have finished; another project may write `stage` and our metrics, too."""
+    return run.tags.keys() >= _TAGS_OF_OURS
+
+
 def _is_result(run: Run) -> bool:
     """Trained here, a trial that was evaluated, or a model from elsewhere."""
+    if run.status == "FINISHED" and not _carries_our_tags(run):
+        return False
     if run.stage == "trial":
         return has_test_result(run)
     return run.stage == "train" or is_external(run)
 
 
+def _maker_of(run: Run) -> str:
+    """Who made a run that is no result."""
+    is_stage_of_results = was_trained_here(run) or is_external(run)
+    return "another project" if not run.stage or (is_stage_of_results and not _carries_our_tags(run)) else run.stage
+
+
 def _describe_other_test(run: Run, newest: Run) -> str:
     """The data set, or else which options of its reading and cutting differ, or else its fingerprint."""
-    options = {name: (run.params.get(name), newest.params.get(name)) for name in _TEST_OPTIONS}
-    differing = [f"{name} {there or 'none'}, not {here or 'none'}" for name, (there, here) in options.items() if there != here]
-    if options["dataset"][0] != options["dataset"][1]:
-        differing = differing[:1]
+    differing = list_differing(run, newest, _TEST_OPTIONS)
+    named = differing[:1] if differing and differing[0].startswith("dataset ") else differing
     there, here = (side.tags["data_fingerprint"][:12] for side in (run, newest))
-    return "; ".join(differing) or f"data fingerprint {there}, not {here}"
+    return "; ".join(named) or f"data fingerprint {there}, not {here}"
 
 
+def list_differing(run: Run, other: Run, names: Sequence[str]) -> list[str]:
+    """Of some options those in which two runs differ, with what both have, in their order."""
+    said = {name: (_say_option(run, name), _say_option(other, name)) for name in names}
+    return [f"{name} {mine}, not {theirs}" for name, (mine, theirs) in said.items() if not _agree(run, other, name)]
+
+
+def _agree(run: Run, other: Run, name: str) -> bool:
+    if name == _LIMIT:
+        return limit_of_test(run) == limit_of_test(other)
+    return bool(option_of(run, name) == option_of(other, name))
+
+
+def _say_option(run: Run, name: str) -> str:
+    is_none = name == _LIMIT and limit_of_test(run) is None
+    return "none" if is_none else logged_text(run, name) or "none"
+
+
+_LIMIT = "max_eval_samples"
 _TEST_OPTIONS = (
     *("dataset", "dataset_config_name", "dataset_revision", "train_file", "validation_file", "test_file", "label_type"),
-    *(
-        "text_column",
-        "text_pair_column",
-        "label_column",
-        "label_separator",
-        "label_columns",
-        "split",
-        "group_column",
-        "split_ratios",
-        "split_seed",
-        "max_eval_samples",
-    ),
+    *("text_column", "text_pair_column", "label_column", "label_separator", "label_columns"),
+    *("split", "group_column", "split_ratios", "split_seed", _LIMIT),
 )
 
 
 def test_set_of(run: Run) -> tuple[str, str | None, str | None]:
-    """Equal for runs that were tested on the same examples."""
-    limit = run.params.get("max_eval_samples")
-    return run.tags["data_fingerprint"], limit, run.params.get("split_seed") if limit else None
+    """Equal for runs that were tested on the same examples; the first is empty where another project made the run."""
+    limit, fingerprint = limit_of_test(run), run.tags.get("data_fingerprint", "")
+    return (fingerprint, None, None) if limit is None else (fingerprint, str(limit), say_option(run, "split_seed") or None)

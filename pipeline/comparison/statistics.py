@@ -14,7 +14,6 @@ from pipeline.comparison.pair_tests import JudgedRuns, PairTest, Seeds, compare_
 from pipeline.comparison.predictions import RecordedPredictions, read_predictions
 from pipeline.comparison.ranking import headline
 from pipeline.comparison.row_names import label_rows
-from pipeline.config.identity import SEEDS
 from pipeline.evaluation.metric import LabelType, Metric, list_metrics, ranking
 from pipeline.evaluation.metrics.accuracy import ACCURACY
 from pipeline.evaluation.metrics.label_sets import SUBSET_ACCURACY
@@ -24,6 +23,7 @@ from pipeline.evaluation.statistics.chance import Guess, correlation_interval, g
 from pipeline.evaluation.statistics.intervals import Interval
 from pipeline.evaluation.statistics.significance import letter_groups
 from pipeline.strategies.baseline import is_baseline, reads_texts
+from pipeline.tracking.run_options import seeds_of
 from pipeline.tracking.runs import Run, RunStore
 
 AGAINST_INTERVAL = "*"
@@ -260,7 +260,7 @@ def _by_seed(runs: Sequence[Run], number_of: Mapping[str, int]) -> dict[Seeds, i
     """Seeds -> number among the recorded runs; a seed that stands twice is counted on."""
     numbers: dict[Seeds, int] = {}
     for run in runs:
-        seeds = tuple(run.params.get(name) for name in SEEDS)
+        seeds = seeds_of(run)
         repetition = sum(key[:-1] == seeds for key in numbers)
         numbers[(*seeds, repetition)] = number_of[run.run_id]
     return numbers

@@ -25,11 +25,11 @@ from pipeline.comparison.comparability import (
     worst_column,
 )
 from pipeline.comparison.ranking import COLUMN, choose_ranking, headline
-from pipeline.comparison.selection import describe_tuning
+from pipeline.comparison.selection import describe_tuning, limit_of_train
 from pipeline.comparison.statistics import Statistics
 from pipeline.config.fields import as_dict
 from pipeline.config.imbalance import ImbalanceConfig
-from pipeline.data.long_texts import HEAD, WINDOWS, LongTextReading
+from pipeline.data.long_texts import HEAD, WINDOWS
 from pipeline.data.token_losses import TEXTS_CUT, TOKENS_CUT, UNKNOWN
 from pipeline.errors import printable
 from pipeline.evaluation.metric import Metric, list_metrics, resampled
@@ -46,6 +46,7 @@ from pipeline.tracking.run_kinds import (
     trains_no_encoder,
     was_trained_here,
 )
+from pipeline.tracking.run_options import option_of, reading_of, say_option
 from pipeline.tracking.runs import Run
 from pipeline.tracking.tags import Tag
 
@@ -333,19 +334,18 @@ def _row(members: list[Run], failed: Sequence[Run]) -> dict[str, Any]:
         measures |= dict.fromkeys(_OF_A_SETTING, float("nan"))
     if len(list_predict_settings(members)) > 1:
         measures |= dict.fromkeys(_OF_A_PREDICT_SETTING, float("nan"))
-    choices = {name: first.params.get(name, "") for name in _CHOICES}
-    for name, default in _COUNTING.items():
-        value = first.params.get(name, "")
-        choices[name] = "" if value == str(default) else value
-    reading = LongTextReading.recorded(first.params)
+    choices = {name: say_option(first, name) for name in _CHOICES}
+    choices |= {name: "" if option_of(first, name) == usual else say_option(first, name) for name, usual in _COUNTING.items()}
+    reading = reading_of(first)
     choices |= {"long_texts": reading.way, "window_overlap": str(reading.overlap) if reading.way == WINDOWS else ""}
     if was_trained_here(first):
-        choices |= {name: choices[name] or _ALL for name in ("train_size", "max_train_samples")}
+        bounds = {"train_size": choices["train_size"], "max_train_samples": str(limit_of_train(first) or "")}
+        choices |= {name: bound or _ALL for name, bound in bounds.items()}
     spreads = {name: value for column in QUALITY for name, value in spread(column, values[column]).items()}
     return {
         "strategy": first.tags["strategy"],
         "objective": objective,
-        "pooling": first.params.get("pooling", "") if takes_pooling(objective) else "",
+        "pooling": say_option(first, "pooling") if takes_pooling(objective) else "",
         "entry": first.tags.get(Tag.ENTRY, ""),
         "arguments": describe_arguments(first),
         "changed_arguments": describe_arguments(first, changed_only=True),

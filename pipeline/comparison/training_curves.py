@@ -24,6 +24,7 @@ from pipeline.errors import RunError, shorten
 from pipeline.evaluation.metric import LOSS, list_metrics, lower_is_better, selecting
 from pipeline.fonts import find_fonts
 from pipeline.tracking.run_kinds import is_trial, was_trained_here
+from pipeline.tracking.run_options import count_of
 from pipeline.tracking.runs import Run, RunStore
 from pipeline.tracking.tags import Tag
 
@@ -146,7 +147,7 @@ def _history(recorded: Mapping[str, Mapping[str, Sequence[tuple[int, float]]]], 
 
 def _guess_steps(run: Run, steps: Mapping[int, float]) -> float:
     """Steps of an epoch, for a run from before they were recorded, if it did not stop early."""
-    return max(steps, default=1) / float(run.params.get("epochs", 1))
+    return max(steps, default=1) / (count_of(run, "epochs") or 1)
 
 
 def _kept_epoch(history: Points, metric: str) -> float | None:

@@ -39,10 +39,11 @@ from pipeline.errors import DamageError, RunError, hide_credentials
 from pipeline.stages.progress import say
 from pipeline.stages.run_record import fetch_model, origin_tags
 from pipeline.stages.study.export_folder import check_export_folder, exporting
-from pipeline.stages.study.tags import doubts_in, note_curve, note_outcome, planned_in, reused_by, unfit_in
+from pipeline.stages.study.tags import also_called, doubts_in, note_curve, note_outcome, planned_in, reused_by, unfit_in
 from pipeline.stages.testing.test import describe_part
 from pipeline.tracking import open_tracker
 from pipeline.tracking.run_kinds import label_type_of, name_with_seed, row_name, short_name, trains_no_encoder, was_trained_here
+from pipeline.tracking.run_options import logged_option
 from pipeline.tracking.runs import Run, RunStore, Tracker, closing
 from pipeline.tracking.tags import DESCRIPTION, Tag
 
@@ -151,7 +152,8 @@ def gather(config: configs.CompareConfig, tracker: RunStore) -> Comparison:
         RunError: There is no such study or run, or none with a test result.
         ConfigError: The runs cannot be ranked by `ranking_metric`.
     """
-    runs = [tracker.get(run_id) for run_id in config.run_ids] if config.run_ids else tracker.search()
+    named = dict.fromkeys(config.run_ids)  # a run that is named twice is one
+    runs = [tracker.get(run_id) for run_id in named] if named else tracker.search()
     candidates, title, study = _candidates(config, runs, tracker)
     selection = select_runs(candidates, bool(config.run_ids), config.allow_unequal_budgets)
     if config.run_ids and (strangers := [str(excluded) for excluded in selection.omitted if excluded.kind == "other test"]):
@@ -162,18 +164,22 @@ def gather(config: configs.CompareConfig, tracker: RunStore) -> Comparison:
         )
     if study:
         planned = planned_in(study, tracker)
-        missing = tuple(describe_missing(planned, candidates))
+        also = also_called(study, tracker)
+        missing = tuple(describe_missing(planned, candidates, also))
         kept = in_planned_order(list(planned), selection.kept)
         unfit = tuple(f"{name}: cannot be run here: {reason}" for name, reason in unfit_in(study, tracker).items())
         reused = frozenset(reused_by(study, tracker)) & {run.run_id for run in selection.kept}
         doubts = doubts_in(study, tracker)
-        selection = dataclasses.replace(selection, kept=kept, unfit=unfit, reused=reused, missing=missing, doubts=doubts)
+        selection = dataclasses.replace(
+            selection, kept=kept, unfit=unfit, reused=reused, also=also, missing=missing, doubts=doubts
+        )
     if not selection.kept:
         reasons = f" Left out: {'; '.join(selection.summarise_left_out())}." if selection.left_out else ""
         where = hide_credentials(tracker.tracking_uri)
         raise RunError(f"No run with a test result to compare in {where}.{reasons} Train and evaluate one first.")
     if study:
-        config = dataclasses.replace(config, ranking_metric=config.ranking_metric or study.params.get("ranking_metric"))
+        of_study = logged_option(study, "ranking_metric", configs.MainConfig)
+        config = dataclasses.replace(config, ranking_metric=config.ranking_metric or of_study)
     metric = choose_ranking(label_type_of(selection.kept), config.ranking_metric)
     refuse_unmeasured(metric, selection.kept)
     recorded = read_predictions(selection.kept, tracker)

@@ -171,16 +171,15 @@ class MlflowTracker:
             if self._reader:
                 return [self._remember(run) for run in self.client.insist(self._reader.search, experiments, tags)]
             condition = " and ".join(f"tags.`{name}` = '{value}'" for name, value in tags.items())
-            runs: list[Run] = []
+            # A server counts off its pages. Oldest first a run that begins meanwhile comes last, and shifts none.
+            runs: dict[str, Run] = {}
             token: str | None = None
             while True:
-                page = self.client.search_runs(
-                    experiments, condition, order_by=["attributes.start_time DESC"], page_token=token
-                )
-                runs += map(self._take, page)
+                page = self.client.search_runs(experiments, condition, order_by=["attributes.start_time ASC"], page_token=token)
+                runs |= {run.info.run_id: self._take(run) for run in page}
                 token = page.token
                 if not token:
-                    return runs
+                    return sorted(runs.values(), key=lambda run: -run.start_time)
 
     def _take(self, run: Any) -> Run:
         """A run as MLflow's client gives it."""

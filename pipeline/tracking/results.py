@@ -136,4 +136,4 @@ def _typed(text: str) -> object:
             return kind(text)
         except ValueError:
             continue
-    return {"True": True, "False": False}.get(text, text)
+    return {"true": True, "false": False}.get(text.lower(), text)  # `mlflow run` logs what was typed

@@ -13,6 +13,7 @@ from pipeline.json_text import parse_json
 from pipeline.modeling.encoder import FAMILY_HEAD
 from pipeline.strategies.base import create_strategy, strategy_arguments
 from pipeline.strategies.baseline import is_baseline
+from pipeline.tracking.run_options import say_option
 from pipeline.tracking.runs import Run
 from pipeline.tracking.tags import Tag
 
@@ -188,12 +189,12 @@ def _arguments(run: Run) -> dict[str, object]:
 
 
 def learning_rate(run: Run) -> str:
-    """As it was set; nothing where no optimizer is stepped, because the strategy solves for its weights."""
+    """As it is logged; nothing where no optimizer is stepped, because the strategy solves for its weights."""
     try:
         solved = create_strategy(run.tags["strategy"], {}).is_solved
     except ConfigError:
         solved = False
-    return "" if solved else run.params.get("learning_rate", "")
+    return "" if solved else say_option(run, "learning_rate")
 
 
 @cache

@@ -64,6 +64,7 @@ class Tag(StrEnum):
     PROCESS = f"{PREFIX}process"
     PLANNED = f"{PREFIX}planned"
     REUSED = f"{PREFIX}reused"
+    ALSO_CALLED = f"{PREFIX}also_called"
     NOT_RUN = f"{PREFIX}not_run"
     DOUBTS = f"{PREFIX}doubts"
     REGISTERS = f"{PREFIX}registers"
@@ -81,7 +82,7 @@ _NAMED = {"reused": Tag.REUSED, "not_run": Tag.NOT_RUN}
 _NUMBERED = {"planned": Tag.PLANNED, "doubt": Tag.DOUBTS}
 """In older stores a tag for each thing: `reused/RUN_ID`, `doubt/0`, `doubt/1`, ..."""
 _NEWER = (
-    *(Tag.WORKERS, Tag.PREDICT_SETTING),
+    *(Tag.WORKERS, Tag.PREDICT_SETTING, Tag.ALSO_CALLED),
     *(Tag.REGISTERS, Tag.REGISTERED_BY, Tag.REGISTRATION, Tag.MODEL_VERSION, Tag.PROMOTION, Tag.DECISION, Tag.PAIRED_TEST),
     *(Tag.TEST_SET, Tag.DECIDED_BEFORE),
 )

@@ -13,6 +13,7 @@ from pipeline.comparison.table import ANSWERING
 from pipeline.config import CompareConfig, MainConfig
 from pipeline.stages import compare, main
 from pipeline.stages.study import loop
+from pipeline.stages.study.tags import also_called
 from pipeline.stages.study.tasks import TrainingTask
 from pipeline.tracking.tags import CHECKSUM, Tag
 
@@ -111,6 +112,13 @@ def test_what_is_lost_is_handed_out_again_and_nothing_is_left_open(workspace, at
     assert not [run for run in below if run.status in ("RUNNING", "FAILED")]
 
 
+def test_an_entry_that_is_the_training_of_another_is_not_missing(workspace, one_by_one, at_once):
+    for study in (one_by_one, at_once):
+        shared = also_called(workspace.tracker.get(study.run_id), workspace.tracker)
+        mine = trainings(workspace, study)
+        assert shared == {mine["head_only", seed].run_id: ["the same"] for seed in (42, 43)}
+
+
 def test_the_next_study_reuses_all_and_says_that_times_do_not_compare(workspace, recipe, at_once, capsys):
     before = len(workspace.tracker.search({"stage": "train"}))
     again = main.run(workspace.config(MainConfig, recipe=recipe, workers=3, cache_dir="other"))
@@ -118,5 +126,7 @@ def test_the_next_study_reuses_all_and_says_that_times_do_not_compare(workspace,
     out = capsys.readouterr().out
     assert out.count("reused, run") == 6
     assert "Trainings and tests run 3 at once on this machine (1 thread each)." in out
+    assert "lanned and missing" not in out
+    assert "the same: the same training as head_only, so the two have one row." in out
     assert again.comparison.table["f1_macro"].equals(at_once.comparison.table["f1_macro"])
     compare.run(CompareConfig(study=again.run_id))

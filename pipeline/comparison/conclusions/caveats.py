@@ -101,12 +101,14 @@ _NAMED_ONE_BY_ONE = 6  # more runs that were reused are counted by row
 
 
 def describe_seeds(selection: Selection) -> Iterator[str]:
-    """Which seeds failed, whether rows differ in theirs, and which runs are of earlier studies."""
+    """Which seeds failed, whether rows differ in theirs, which entries share runs, and which runs are of earlier studies."""
     yield from describe_failures(selection)
     if selection.missing:
         yield f"Planned and missing: {', '.join(selection.missing)}."
     yield from describe_unequal_seeds(selection)
     yield from describe_mixed_times(selection)
+    pairs = ((title, row_name(run)) for run in selection.kept for title in selection.also.get(run.run_id, ()))
+    yield from (f"{title}: the same training as {name}, so the two have one row." for title, name in dict.fromkeys(pairs))
     taken = [run for run in selection.kept if run.run_id in selection.reused]
     if trials := [name_with_seed(run) for run in taken if is_trial(run)]:
         yield f"The best trial of its search, not trained again, as that would repeat it: {', '.join(trials)}."

@@ -172,8 +172,8 @@ def describe_forecast(found: Forecast, curve: LearningCurve) -> str:
     low, high = sorted((found.gain.low, found.gain.high))
     said = (
         f"{found.name}: forecast, not measured: {metric.label} {found.score.value:.3f} ({found.score.low:.3f} to "
-        f"{found.score.high:.3f}) with {found.size:,} labelled texts, {unit.say(found.gain.value)} ({unit.factor * low:.1f} to "
-        f"{unit.factor * high:.1f}) from here"
+        f"{found.score.high:.3f}) with {found.size:,} labelled texts, {unit.say(found.gain.value)} ({unit.figure(low)} to "
+        f"{unit.figure(high)}) from here"
     )
     if found.checked is None or found.measured is None or found.error is None:
         return f"{said}. The forecast could not be checked."

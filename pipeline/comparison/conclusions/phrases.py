@@ -28,7 +28,11 @@ class Unit:
 
     def say(self, difference: float) -> str:
         """With the word."""
-        return f"{self.factor * difference:.{self.decimals}f}{self.word}"
+        return f"{self.figure(difference)}{self.word}"
+
+    def figure(self, difference: float) -> str:
+        """Without it; what is nought once it is rounded has no sign."""
+        return f"{self.factor * difference:z.{self.decimals}f}"
 
 
 def say_lead(statistics: Statistics, top: int, other: int) -> str:
@@ -41,7 +45,7 @@ def say_lead(statistics: Statistics, top: int, other: int) -> str:
     least = unit.decimals
     tried = range(least, least + 3)
     decimals = next((count for count in tried if all(_keeps_sign(figure, count) for figure in (value, low, high))), least + 3)
-    return f"{value:.{decimals}f}{unit.word} ({low:.{decimals}f} to {high:.{decimals}f})"
+    return f"{value:z.{decimals}f}{unit.word} ({low:z.{decimals}f} to {high:z.{decimals}f})"
 
 
 def _keeps_sign(figure: float, decimals: int) -> bool:

@@ -22,9 +22,8 @@ from pipeline.config.train_sizes import ALL
 from pipeline.evaluation.metric import Metric
 from pipeline.evaluation.statistics.intervals import Interval
 from pipeline.tracking.run_kinds import EXTERNAL, label_type_of, was_trained_here
+from pipeline.tracking.run_options import count_of
 from pipeline.tracking.runs import Run
-
-_SIZE = "train_size"
 
 
 @dataclass(frozen=True)
@@ -101,7 +100,7 @@ class LearningCurve:
 
 def size_of(run: Run) -> str:
     """The number of texts that a run was asked to be trained on, or `all`."""
-    return run.params.get(_SIZE) or ALL
+    return str(count_of(run, "train_size") or ALL)
 
 
 def group_by_size(runs: Sequence[Run]) -> dict[str, list[Run]]:

@@ -11,6 +11,7 @@ from pipeline.comparison.predictions import RecordedPredictions
 from pipeline.evaluation.metric import Metric
 from pipeline.evaluation.statistics import power_law
 from pipeline.evaluation.statistics.bootstrap import resample_scores
+from pipeline.tracking.run_options import logged_option
 from pipeline.tracking.runs import Run
 
 _RESAMPLES = 2_000  # of the texts, for a covariance
@@ -28,6 +29,8 @@ def _forecast(curve: LearningCurve, name: str, runs: Sequence[Run], recorded: Re
     if any(row.is_guess for _, row in points):
         return None
     largest, twice = curve.sizes[-1], 2 * curve.sizes[-1].texts
+    if curve.metric.of == "score":
+        return Forecast(name, twice, None, why_not="scores have no intervals, so no law is drawn")
     usable = [(size, row) for size, row in points if row.score and not row.unlearned]
     if len(usable) < power_law.FEWEST_SIZES:
         where = f"it was trained at {len(points)} sizes"
@@ -74,5 +77,5 @@ def _curve_of(
     return power_law.Curve(sizes, scores, covariance, metric.highest if metric.greater_is_better else metric.lowest)
 
 
-def _seed(run: Run) -> str:
-    return run.params.get("seed", "")
+def _seed(run: Run) -> object:
+    return logged_option(run, "seed")

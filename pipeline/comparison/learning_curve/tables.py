@@ -11,6 +11,7 @@ import pandas as pd
 from pipeline.comparison.learning_curve.curve import LearningCurve, members_of
 from pipeline.evaluation.metric import Metric
 from pipeline.evaluation.statistics.intervals import Interval, estimate
+from pipeline.tracking.run_options import count_of, say_option
 from pipeline.tracking.runs import Run
 
 
@@ -45,7 +46,7 @@ def tabulate_curve(curve: LearningCurve, runs: Sequence[Run]) -> pd.DataFrame:
                     "group": row.group + row.group_mark,
                     "train_seconds": line.get("train_seconds", math.nan),
                     "cache_seconds": line.get("cache_seconds", math.nan),
-                    "epochs": members[0].params.get("epochs", ""),
+                    "epochs": say_option(members[0], "epochs"),
                     "steps": _steps(members),
                     "tuned": line["tuned"],
                     "run_ids": line["run_ids"],
@@ -57,9 +58,9 @@ def tabulate_curve(curve: LearningCurve, runs: Sequence[Run]) -> pd.DataFrame:
 def _steps(runs: Sequence[Run]) -> float | str:
     """Optimizer steps, a mean over the seeds; of a baseline there are none."""
     taken = [
-        run.metrics["train/steps_per_epoch"] * int(run.params["epochs"])
+        run.metrics["train/steps_per_epoch"] * epochs
         for run in runs
-        if "train/steps_per_epoch" in run.metrics and "epochs" in run.params
+        if "train/steps_per_epoch" in run.metrics and (epochs := count_of(run, "epochs"))
     ]
     return sum(taken) / len(taken) if taken else ""
 

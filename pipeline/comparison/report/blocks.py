@@ -99,3 +99,5 @@ class Section:
 
     title: str
     blocks: Sequence[Block]
+    anchor: str = ""
+    """By which a link leads there, where the title is not the same in every report."""

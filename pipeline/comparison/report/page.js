@@ -21,7 +21,8 @@ for (const table of document.querySelectorAll("table.sortable")) {
       const sorted = [...body.rows].sort((one, other) => {
         const [a, b] = [key(one), key(other)];
         if (a === "" || b === "") return (a === "") - (b === "");
-        const order = numeric ? Number(a) - Number(b) : a.localeCompare(b);
+        const [x, y] = [Number(a), Number(b)]; // not x - y, which of two infinite ones is no number
+        const order = numeric ? (x > y) - (x < y) : a.localeCompare(b);
         return falling ? -order : order;
       });
       body.append(...sorted);

@@ -42,7 +42,7 @@ def list_sections(content: ReportData) -> list[Section]:
         "How this was made": _provenance(content),
     }
     titled = ((title, list(blocks)) for title, blocks in sections.items())
-    return [Section(title, blocks) for title, blocks in titled if blocks]
+    return [Section(title, blocks, "results" if title == results else "") for title, blocks in titled if blocks]
 
 
 def _labels_needed(content: ReportData) -> Iterator[Block]:

@@ -220,7 +220,7 @@ def certainty(content: ReportData) -> Table:
             Cell(name),
             Cell(f"{accuracy:.3f}", accuracy),
             Cell(f"{confidence:.3f}", confidence),
-            Cell(f"{confidence - accuracy:+.3f}", confidence - accuracy),
+            Cell(f"{confidence - accuracy:+z.3f}", confidence - accuracy),
             Cell(f"{error:.3f}", math.nan if name in apart else error),
         ]
         for name, accuracy, confidence, error in content.breakdown.certainty.to_numpy().tolist()
@@ -244,7 +244,7 @@ def pairs(content: ReportData) -> Table:
     unit = Unit.of(metric)
 
     def differ(pair: PairTest) -> list[Cell]:
-        gap, form = pair.differences[metric.name], f"+.{unit.decimals + 1}f"
+        gap, form = pair.differences[metric.name], f"+z.{unit.decimals + 1}f"
         value, low, high = (format(unit.factor * figure, form) for figure in (gap.value, gap.low, gap.high))
         return [Cell(value, gap.value), Cell(f"{low} to {high}", gap.low)]
 

@@ -23,6 +23,7 @@ from pipeline.json_text import parse_json
 from pipeline.stages.auto.advice import Advice
 from pipeline.stages.study.tags import reused_by
 from pipeline.tracking.run_kinds import group_by_row, has_test_result, is_reproduction
+from pipeline.tracking.run_options import count_of, say_option
 from pipeline.tracking.runs import Run, RunStore
 from pipeline.tracking.tags import Tag
 
@@ -164,16 +165,16 @@ def _measured(runs: Sequence[Run], metric: Metric) -> Measured:
         len(scores),
         fmean(run.metrics.get("cost/train_seconds", math.inf) for run in runs),
         arguments if isinstance(arguments, dict) else {},
-        {**{name: newest.params[name] for name in _OPTIONS if newest.params.get(name)}, **_passes(newest)},
+        {**{name: text for name in _OPTIONS if (text := say_option(newest, name))}, **_passes(newest)},
     )
 
 
 def _passes(run: Run) -> dict[str, str]:
     """Epochs of one pass each that take as many steps, where an epoch of a run was several passes over few texts."""
-    size, texts = run.params.get("epoch_size"), run.metrics.get("data/train_examples", 0)
+    size, texts = count_of(run, "epoch_size"), run.metrics.get("data/train_examples", 0)
     if not size or texts < 1:
         return {}
-    return {"epochs": str(round(int(run.params["epochs"]) * int(size) / texts))}
+    return {"epochs": str(round((count_of(run, "epochs") or 1) * size / texts))}
 
 
 @cache

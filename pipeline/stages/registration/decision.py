@@ -10,13 +10,14 @@ from typing import Literal
 from pipeline import config as configs
 from pipeline.comparison.conclusions.phrases import Unit
 from pipeline.comparison.head_to_head import HeadToHead, are_of_the_same_texts, hold_against
-from pipeline.comparison.selection import test_set_of
+from pipeline.comparison.selection import limit_of_test, list_differing, test_set_of
 from pipeline.errors import ConfigError, RunError, in_one_line
 from pipeline.hashing import digest
 from pipeline.json_text import parse_json
 from pipeline.stages.registration.choice import Choice, parameters_of
 from pipeline.tracking.model_registry.versions import ModelVersion
 from pipeline.tracking.run_kinds import predicts_scores
+from pipeline.tracking.run_options import logged_text
 from pipeline.tracking.runs import Run, RunStore
 from pipeline.tracking.tags import Tag
 
@@ -84,11 +85,17 @@ def test_set_tag(run: Run) -> str:
     return digest(test_set_of(run))
 
 
+def _test_set_tags(run: Run) -> set[str]:
+    """The same, and what it was for an earlier fairtune, which told examples apart by a limit above their number, too."""
+    limit, seed = logged_text(run, "max_eval_samples"), logged_text(run, "split_seed")
+    return {test_set_tag(run), digest((run.tags.get("data_fingerprint", ""), limit, seed if limit else None))}
+
+
 def count_decisions(versions: Sequence[ModelVersion], run: Run) -> int:
     """How often the test examples of a run have decided over versions of a model before, by a paired test."""
-    mine = test_set_tag(run)
+    mine = _test_set_tags(run)
     return sum(
-        version.run_id != run.run_id and version.tags.get(Tag.TEST_SET) == mine and Tag.PAIRED_TEST in version.tags
+        version.run_id != run.run_id and version.tags.get(Tag.TEST_SET) in mine and Tag.PAIRED_TEST in version.tags
         for version in versions
     )
 
@@ -128,9 +135,7 @@ _CUT = ("split", "split_seed", "split_ratios", "group_column", "max_eval_samples
 
 
 def _say_difference(challenger: Run, trained: Run) -> str:
-    names = ("dataset", "test_file", *_CUT)
-    pairs = {name: (challenger.params.get(name, "none"), trained.params.get(name, "none")) for name in names}
-    differing = [f"{name} {mine}, not {theirs}" for name, (mine, theirs) in pairs.items() if mine != theirs]
+    differing = list_differing(challenger, trained, ("dataset", "test_file", *_CUT))
     prints = [run.tags.get("data_fingerprint", "?")[:12] for run in (challenger, trained)]
     return "; ".join(differing) or f"data fingerprint {prints[0]}, not {prints[1]}"
 
@@ -138,12 +143,12 @@ def _say_difference(challenger: Run, trained: Run) -> str:
 def _way_out(challenger: Run, trained: Run) -> str:
     """How the two come to be tested on the same texts."""
     mine, theirs = challenger.params.get("dataset", ""), trained.params.get("dataset", "")
-    if mine == theirs and any(challenger.params.get(name) != trained.params.get(name) for name in _CUT):
+    if mine == theirs and list_differing(challenger, trained, _CUT):
         return "Train with the champion's split, as its training texts may stand in the other's test part"
     if mine:  # of the same name, the file has changed since
         split = " --split-part test" if challenger.params.get("split") != "official" else ""
-        limit = challenger.params.get("max_eval_samples")
-        bounded = f" --max-eval-samples {limit}" if limit else ""
+        limit = limit_of_test(challenger)
+        bounded = "" if limit is None else f" --max-eval-samples {limit}"
         return (
             "Test the champion on the new data first (`python -m pipeline evaluate --run-id "
             f"{trained.run_id} --dataset {mine}{split}{bounded}`, with the options by which these data were read)"
@@ -216,7 +221,7 @@ def say_lead(outcome: HeadToHead) -> str:
     """The difference with its interval, the p-value and what it is from."""
     test, unit = outcome.test, Unit.of(outcome.test.metric)
     lead, decimals = test.lead, unit.decimals + 1
-    value, low, high = (f"{unit.factor * figure:+.{decimals}f}" for figure in (lead.value, lead.low, lead.high))
+    value, low, high = (f"{unit.factor * figure:+z.{decimals}f}" for figure in (lead.value, lead.low, lead.high))
     return (
         f"{test.metric.label} {value}{unit.word}, 95 % interval {low} to {high}, p = {test.p_value:.3g} by the "
         f"{test.decided_by} over {outcome.texts:,} test texts"

@@ -21,6 +21,7 @@ from pipeline.stages.study.resume import find_finished, find_interrupted_study
 from pipeline.stages.study.sizes import describe_sizes
 from pipeline.tracking.provenance import hardware
 from pipeline.tracking.run_kinds import count_at_once, was_trained_here
+from pipeline.tracking.run_options import count_of, option_of, reading_of, say_option
 from pipeline.tracking.runs import Run, RunStore
 from pipeline.tracking.tags import Tag
 from pipeline.training.baselines.inputs import TrainingInputs
@@ -111,9 +112,9 @@ def _is_alike(run: Run, inputs: TrainingInputs, precision: Precision, workers: i
         and run.status == "FINISHED"
         and run.tags.get("strategy") == inputs.config.strategy
         and run.tags.get(Tag.BASE_SHA256, "") == inputs.base_sha256
-        and all(run.params.get(name) == value for name, value in inputs.work(precision).items())
-        and LongTextReading.recorded(run.params) == LongTextReading.of(inputs.config)
-        and run.params.get("gradient_checkpointing", "False") == str(inputs.config.gradient_checkpointing)
+        and all(say_option(run, name) == value for name, value in inputs.work(precision).items())
+        and reading_of(run) == LongTextReading.of(inputs.config)
+        and option_of(run, "gradient_checkpointing") == inputs.config.gradient_checkpointing
         and count_at_once(run) == workers
         and run.tags.get(Tag.HARDWARE) in (None, hardware(share_of_threads(workers)))
         and all(run.metrics.get(name) for name in _NEEDED)
@@ -130,8 +131,8 @@ def _is_test(run: Run) -> bool:
 def _read(run: Run, inputs: TrainingInputs) -> _Past:
     wall, steps_seconds, speed = (run.metrics[name] for name in _NEEDED)
     examples = steps_seconds * speed
-    epochs, batch_size = (int(run.params.get(name) or 1) for name in ("epochs", "batch_size"))
-    limit, eval_steps = (int(value) if (value := run.params.get(name)) else None for name in ("max_eval_samples", "eval_steps"))
+    epochs, batch_size = (count_of(run, name) or 1 for name in ("epochs", "batch_size"))
+    limit, eval_steps = count_of(run, "max_eval_samples"), count_of(run, "eval_steps")
     there = min(inputs.prepared.manifest.rows["validation"], limit or sys.maxsize)
     validation = int(run.metrics.get("data/validation_examples", there))
     evaluated = validation * _evaluations(epochs, eval_steps, examples / batch_size)

@@ -16,7 +16,7 @@ from pipeline.stages.progress import say
 from pipeline.stages.resume_training import drop_left_behind, lock_of
 from pipeline.stages.study.plan import StudyPlan
 from pipeline.stages.study.resume import find_finished
-from pipeline.stages.study.tags import note_reused
+from pipeline.stages.study.tags import note_taken
 from pipeline.stages.study.tasks import EvaluationTask, TrainingTask
 from pipeline.tracking.run_kinds import is_trial
 from pipeline.tracking.runs import RunLogger, Tracker, close_unfinished
@@ -115,8 +115,7 @@ class StudyLoop:
         task = TrainingTask(place, want.label, inputs.config, self._study.run_id, want.tuned, tags, lock, test)
         if finished is None:
             return task
-        if finished.parent_id != self._study.run_id:
-            note_reused(self._study, self._tracker, finished.run_id, inputs.config.title)
+        note_taken(self._study, self._tracker, finished, inputs.config.title)
         if finished.stage == "trial":  # now it is the training of its seed, and queries for trainings shall find it
             self._tracker.open_for_update(finished.run_id).set_tags({"stage": "train"})
         what = "best trial" if is_trial(finished) else "run"

@@ -18,11 +18,13 @@ from pipeline.comparison.report.markdown import as_plain
 from pipeline.comparison.row_names import label_rows
 from pipeline.errors import RunError, shorten
 from pipeline.json_text import parse_json_as
+from pipeline.tracking.run_kinds import row_name
 from pipeline.tracking.runs import Run, RunLogger, RunStore
 from pipeline.tracking.tags import DESCRIPTION, PREFIX, TEXT_LIMIT, Tag
 
 _SHAPES: Mapping[Tag, Any] = {
     Tag.REUSED: dict[str, str],
+    Tag.ALSO_CALLED: dict[str, list[str]],
     Tag.NOT_RUN: dict[str, str],
     Tag.DOUBTS: list[str],
     Tag.PLANNED: dict[str, tuple[int, int]],
@@ -36,6 +38,26 @@ def note_reused(study: RunLogger, store: RunStore, run_id: str, title: str) -> N
     What was noted before stays. A study is written by one process, and its lock keeps a second one out.
     """
     _note(study, Tag.REUSED, {**reused_by(store.get(study.run_id), store), run_id: title})
+
+
+def note_taken(study: RunLogger, store: RunStore, run: Run, title: str) -> None:
+    """Make a run that is finished stand for what a study calls `title`, beside what it calls it already.
+
+    Two entries of a recipe may be one training.
+    """
+    here = store.get(study.run_id)
+    reused, also = reused_by(here, store), also_called(here, store)
+    if run.parent_id != study.run_id and run.run_id not in reused:
+        note_reused(study, store, run.run_id, title)
+        return
+    more = also.get(run.run_id, [])
+    if title not in (reused.get(run.run_id) or row_name(run), *more):
+        _note(study, Tag.ALSO_CALLED, {**also, run.run_id: [*more, title]})
+
+
+def also_called(study: Run, store: RunStore) -> dict[str, list[str]]:
+    """Ids of runs that are the trainings of several entries of a study -> what the study calls these, without the first."""
+    return dict(_noted(study, Tag.ALSO_CALLED, store) or {})
 
 
 def reused_by(study: Run, store: RunStore) -> dict[str, str]:

@@ -17,6 +17,7 @@ from pipeline.registry import FAMILIES
 from pipeline.stages.progress import WAY_OUT, count_classes, say
 from pipeline.stages.testing.other_data import describe_amount
 from pipeline.tracking.run_kinds import EXTERNAL
+from pipeline.tracking.run_options import logged_option
 from pipeline.tracking.runs import Run, RunLogger
 from pipeline.training.inference import TrainedModel
 from pipeline.training.saved_model import plugin_modules
@@ -57,4 +58,4 @@ def log_test(
 def describe_part(tested: Run) -> str:
     """`500 of 872 texts` where a test was of a part of its rows; nothing where it was of all, or that is not known."""
     used, there = (int(tested.metrics.get(name, 0)) for name in ("test/examples", "test/rows"))
-    return describe_amount(used, there, "text_pair_column" in tested.params) if 0 < used < there else ""
+    return describe_amount(used, there, logged_option(tested, "text_pair_column") is not None) if 0 < used < there else ""

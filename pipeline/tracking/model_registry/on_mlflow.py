@@ -27,16 +27,16 @@ class MlflowModels:
     def versions(self, name: str) -> list[ModelVersion]:
         """The oldest first."""
         quote = '"' if "'" in name else "'"
-        found: list[Any] = []
+        found: dict[int, ModelVersion] = {}  # a version that is made between two pages shifts the second one
         token: str | None = None
         with store_errors("read", self._client.tracking_uri):
             while True:
                 page = self._client.search_model_versions(f"name={quote}{name}{quote}", page_token=token)
-                found += page
+                found |= {version.number: version for version in map(_take, page)}
                 token = page.token
                 if not token:
                     break
-        return sorted(map(_take, found), key=lambda version: version.number)
+        return [found[number] for number in sorted(found)]
 
     def aliased(self, name: str, alias: str) -> ModelVersion | None:
         """The version that has the alias."""

@@ -13,10 +13,11 @@ from pipeline.config.fields import as_dict
 from pipeline.csv_text import guard, unguard
 from pipeline.stages.configure import configure
 from pipeline.stages.run_record import read_config
-from pipeline.stages.study.tags import doubts_in, planned_in, reused_by, unfit_in
+from pipeline.stages.study.tags import also_called, doubts_in, planned_in, reused_by, unfit_in
 from pipeline.tracking import run_kinds
 from pipeline.tracking.memory import MemoryTracker
 from pipeline.tracking.results import frame_of
+from pipeline.tracking.run_options import say_option
 from pipeline.tracking.runs import Run
 from pipeline.tracking.tags import Tag
 
@@ -88,10 +89,12 @@ def _read_runs(content: bytes, room: Room) -> None:
     tracker = _tracker({}, tags=parts["tag"], params=parts["param"], metrics=metrics)
     run = tracker.get(_RUN_ID)
     frame_of(tracker)
-    for look in (reused_by, unfit_in, doubts_in, planned_in):
+    for look in (reused_by, also_called, unfit_in, doubts_in, planned_in):
         look(run, tracker)
     for ask in (run_kinds.budget_of, run_kinds.count_processes, run_kinds.count_at_once, run_kinds.row_name):
         ask(run)
+    for name in run.params:
+        say_option(run, name)
     if run_kinds.was_trained_here(run) and {"config_hash", Tag.SETTINGS_HASH, "strategy"} <= run.tags.keys():
         run_kinds.row_key(run)
         run_kinds.configuration(run)
@@ -106,6 +109,7 @@ def _run_seeds() -> list[bytes]:
         "stage": "main",
         str(Tag.PLANNED): '{"lora": [0, 5]}',
         str(Tag.REUSED): '{"b": "lora"}',
+        str(Tag.ALSO_CALLED): '{"b": ["again"]}',
         str(Tag.DOUBTS): '["one"]',
         str(Tag.NOT_RUN): '{"ptuning": "why"}',
     }

@@ -56,6 +56,10 @@ def test_little_overlap_is_said_of_the_first_run_that_has_it(make_run: MakeRun) 
     assert "Test overlaps train: 0.5 % of its texts leaking, 0.1 % repeated." in text
     limited = make_run("full", metrics=little, params={"max_train_samples": "100"})
     assert "0.5 % of its texts leaking, 0.1 % repeated (of the whole split)." in remarks_on(select_runs([limited]))
+    there = {"test/rows": 400.0, "data/rows_train": 3200.0}
+    typed = {"max_train_samples": "5000", "max_eval_samples": "400", "train_size": "all"}
+    whole = make_run("full", metrics={**little, **there}, params=typed)
+    assert "0.1 % repeated." in remarks_on(select_runs([whole])), "a limit that is none"
 
 
 def test_a_single_seed_is_said_where_some_row_has_no_more(make_run: MakeRun) -> None:

@@ -11,11 +11,16 @@ from hypothesis import strategies as st
 
 from pipeline.comparison.conclusions.labels_needed import describe_forecast, describe_labels_needed, follow
 from pipeline.comparison.exported_tables import tabulate_pairs
-from pipeline.comparison.learning_curve.curve import LearningCurve, compare_at_sizes, size_of
+from pipeline.comparison.learning_curve.curve import Forecast, LearningCurve, compare_at_sizes, size_of
 from pipeline.comparison.learning_curve.forecasts import forecast_all
 from pipeline.comparison.learning_curve.picture import draw_learning_curve, render_curve
 from pipeline.comparison.learning_curve.tables import tabulate_curve, tabulate_forecasts
+from pipeline.comparison.predictions import RecordedPredictions
 from pipeline.comparison.selection import Selection
+from pipeline.evaluation.metric import Metric
+from pipeline.evaluation.metrics.likelihood import NLL
+from pipeline.evaluation.metrics.macro import F1
+from pipeline.evaluation.statistics.intervals import Interval
 
 SIZES = (32, 128, 512, 2048)
 Accuracies = Mapping[str, Sequence[float | None]]
@@ -188,3 +193,35 @@ def test_a_forecast_is_checked_and_needs_four_sizes_that_learned(make_curve: Any
 def test_one_seed_is_said(make_curve: Any) -> None:
     curve, _ = make_curve({"tfidf": [0.6, 0.7], "lora": [0.6, 0.9]}, (128, 512), seeds=1)
     assert any("intervals and tests are over test texts alone" in sentence for sentence in describe_labels_needed(curve))
+
+
+def test_a_forecast_is_said_in_the_decimals_of_its_metric() -> None:
+    def say(metric: Metric, score: float, gain: Interval) -> str:
+        forecast = Forecast("lora", 4096, Interval(score, score - 0.01, score + 0.01), gain)
+        return describe_forecast(forecast, LearningCurve((), metric=metric))
+
+    said = say(NLL, 0.412, Interval(-0.0144, -0.0312, 0.0021))
+    assert "labelled texts, -0.014 (-0.031 to 0.002) from here" in said
+    assert "labelled texts, 0.000 (-0.012 to 0.000) from here" in say(NLL, 0.412, Interval(-0.0001, -0.012, -0.0002))
+    said = say(F1, 0.9, Interval(-0.0001, -0.0123, 0.0003))
+    assert "labelled texts, 0.0 points (-1.2 to 0.0) from here" in said
+
+
+def test_of_scores_the_reason_for_no_forecast_is_that_they_have_no_intervals(make_run: Any) -> None:
+    runs = [
+        make_run(name, None, params={"train_size": str(size)}, metrics={"test/spearman": 0.5, "test/pearson": 0.5})
+        for name in ("lora", "full")
+        for size in SIZES
+    ]
+    nothing = RecordedPredictions((), np.empty(0, np.int64), [], {}, {}, {run.run_id: "scores" for run in runs})
+    sizes = compare_at_sizes(Selection(tuple(runs), ()), nothing, None)
+    curve = LearningCurve(sizes, metric=sizes[-1].statistics.metric)
+    said = [describe_forecast(forecast, curve) for forecast in forecast_all(curve, runs, nothing)]
+    assert said == [f"{name}: no forecast: scores have no intervals, so no law is drawn." for name in curve.names]
+    assert len(said) == 2
+
+
+@pytest.mark.parametrize("typed", ["all", "none", ""])
+def test_all_texts_are_one_size_however_that_was_typed(make_run: Any, typed: str) -> None:
+    runs = [make_run("full", params={"train_size": typed}), make_run("lora"), make_run("ia3", params={"train_size": "032"})]
+    assert [size_of(run) for run in runs] == ["all", "all", "32"]

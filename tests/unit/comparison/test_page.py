@@ -1,6 +1,7 @@
 """report.html: what stands in it."""
 
 import dataclasses
+import math
 import re
 from collections.abc import Callable, Sequence
 from html import unescape
@@ -12,6 +13,7 @@ import pytest
 
 from pipeline.comparison.breakdown import break_down, hardest_examples
 from pipeline.comparison.data_audit import DataAudit
+from pipeline.comparison.learning_curve.curve import LearningCurve, compare_at_sizes
 from pipeline.comparison.predictions import RecordedPredictions
 from pipeline.comparison.report import tables
 from pipeline.comparison.report.html import render_page
@@ -20,6 +22,7 @@ from pipeline.comparison.report.tables import Provenance, ReportData
 from pipeline.comparison.selection import Selection
 from pipeline.comparison.statistics import compute_statistics
 from pipeline.comparison.table import build_table
+from pipeline.evaluation.metrics.macro import F1
 from pipeline.tracking.runs import Run
 
 MakeRun = Callable[..., Run]
@@ -73,6 +76,35 @@ def test_it_fetches_nothing_and_links_to_the_runs_only(content: ReportData) -> N
     assert len(outside) == len(content.provenance)
     assert all(value.startswith("http://127.0.0.1:5000/#/experiments/") for value in outside)
     assert not re.search(r"@import|url\(|fetch\(|XMLHttpRequest|import\(", text)
+
+
+def test_every_link_within_a_report_leads_somewhere_with_a_learning_curve_too(
+    content: ReportData, make_run: MakeRun, record: Callable[..., RecordedPredictions]
+) -> None:
+    runs = [
+        make_run(name, 0.8, params={"train_size": str(size)}, metrics={"data/train_examples": float(size)})
+        for name in ("full", "lora")
+        for size in (32, 2048)
+    ]
+    sizes = compare_at_sizes(Selection(tuple(runs), ()), record(runs, [0.8] * 4), None)
+    with_curve = dataclasses.replace(content, curve=LearningCurve(sizes, metric=F1))
+    for shown, title in ((content, "Results"), (with_curve, "Results of 2,048 labelled texts")):
+        found = check(render_page(shown))
+        ids = [value for _, name, value in found.attributes if name == "id"]
+        inside = {value[1:] for _, name, value in found.attributes if name == "href" and value.startswith("#")}
+        assert title in found.headings
+        assert len(ids) == len(set(ids)) > 5
+        assert "results" in inside
+        assert inside <= set(ids)
+
+
+def test_every_value_to_sort_by_is_a_number_for_javascript(content: ReportData) -> None:
+    odd = {"max_train_samples": ["200", "all", "all"], "train_loss": [math.inf, -math.inf, math.nan]}
+    text = render_page(dataclasses.replace(content, table=content.table.assign(**odd)))
+    values = [value for _, name, value in check(text).attributes if name == "data-value"]
+    number = re.compile(r"-?(Infinity|\d+(\.\d+)?(e[-+]?\d+)?)|")
+    assert [value for value in values if not number.fullmatch(value)] == []
+    assert (values.count("Infinity"), values.count("-Infinity"), "" in values) == (3, 1, True)
 
 
 def test_what_comes_from_outside_is_escaped(content: ReportData) -> None:

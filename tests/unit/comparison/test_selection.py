@@ -1,9 +1,10 @@
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
-from pipeline.comparison.selection import select_runs
+from pipeline.comparison.selection import list_differing, select_runs
 from pipeline.stages.compare import count_evaluated_elsewhere
 from pipeline.tracking.run_kinds import EXTERNAL, describe_arguments
 from pipeline.tracking.runs import Run
@@ -177,3 +178,40 @@ def test_only_runs_that_all_would_compare_are_said_to_be_elsewhere(make_run: Mak
     assert count_evaluated_elsewhere([mine, *others], [mine]) == 1
     newest = make_run("full", tags={"data_fingerprint": "d" * 64})
     assert count_evaluated_elsewhere([newest, mine, *others], [mine]) == 0, "all would compare runs on the newest data"
+
+
+def test_a_limit_of_more_test_examples_than_there_are_is_none(make_run: MakeRun) -> None:
+    def tested(strategy: str, limit: str, rows: float | None = 853.0) -> Run:
+        metrics = {} if rows is None else {"test/rows": rows}
+        return make_run(strategy, params={"max_eval_samples": limit} if limit else None, metrics=metrics)
+
+    some, none, whole, typed = tested("full", "1000"), tested("lora", ""), tested("ia3", "853"), tested("bitfit", "none")
+    assert select_runs([some, none, whole, typed]).kept == (some, none, whole, typed)
+    assert list_differing(some, none, ("max_eval_samples",)) == []
+    fewer, unknown, newest = tested("full", "852"), tested("full", "1000", None), tested("lora", "")
+    selection = select_runs([fewer, unknown, newest])
+    assert selection.kept == (newest,)
+    assert "(max_eval_samples 852, not none)" in selection.left_out[1]
+    assert "(max_eval_samples 1000, not none)" in selection.left_out[0], "an older run does not say how many there were"
+    assert list_differing(fewer, some, ("split", "max_eval_samples")) == ["max_eval_samples 852, not none"]
+
+
+def test_options_that_were_typed_otherwise_do_not_differ(make_run: MakeRun) -> None:
+    typed = {"split_ratios": "0.8,0.1,0.1", "split_seed": "042", "label_columns": ""}
+    logged = {"split_ratios": "[0.8, 0.1, 0.1]", "split_seed": "42"}
+    other = make_run("lora", params={**typed, "split": "official"}, tags={"data_fingerprint": "e" * 64})
+    newest = make_run("full", params={**logged, "split": "random"})
+    [line] = select_runs([other, newest]).left_out
+    assert line.endswith("(split official, not random)")
+
+
+@pytest.mark.parametrize("lacking", ["config_hash", "data_fingerprint", "settings_hash", "strategy"])
+@pytest.mark.parametrize("stage", ["train", "trial", "evaluate"])
+def test_a_run_of_another_project_with_our_stage_and_metric_is_no_result(make_run: MakeRun, lacking: str, stage: str) -> None:
+    mine = make_run("full")
+    strange = make_run(EXTERNAL, tags={"stage": stage})
+    strange = replace(strange, tags={tag: text for tag, text in strange.tags.items() if not tag.endswith(lacking)})
+    assert select_runs([mine, strange]).kept == (mine,)
+    assert count_evaluated_elsewhere([strange, mine], [mine]) == 0
+    made_by = "evaluate" if (stage, lacking) == ("evaluate", "strategy") else "another project"
+    assert select_runs([mine, strange], named=True).left_out == (f"run {strange.run_id}: made by {made_by}, not by train",)

@@ -37,14 +37,14 @@ def test_runs_that_differ_in_a_seed_only_are_averaged(make_run: MakeRun, seed: s
 
 def test_runs_with_other_hyperparameters_are_never_averaged(make_run: MakeRun) -> None:
     table = build_table([make_run(params={"learning_rate": "1e-4"}), make_run(params={"learning_rate": "2e-5"})])
-    assert sorted(table["learning_rate"]) == ["1e-4", "2e-5"]
+    assert sorted(table["learning_rate"]) == ["0.0001", "2e-05"]
     assert table["seeds"].tolist() == [1, 1]
 
 
 def test_a_strategy_without_an_optimizer_shows_no_rate(make_run: MakeRun) -> None:
     runs = [make_run(name, params={"learning_rate": "1e-4"}) for name in ("linear_probe", "full", "a_plug_in_that_is_gone")]
     table = build_table(runs).set_index("strategy")
-    assert table["learning_rate"].to_dict() == {"linear_probe": "", "full": "1e-4", "a_plug_in_that_is_gone": "1e-4"}
+    assert table["learning_rate"].to_dict() == {"linear_probe": "", "full": "0.0001", "a_plug_in_that_is_gone": "0.0001"}
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_each_measure_is_read_from_its_metric_and_one_that_no_run_has_is_no_colu
         ({"model": "bert"}, ["full, minilm", "full, bert"]),
         ({"optimizer": "adafactor"}, ["full, adamw", "full, adafactor"]),
         ({"lr_scheduler_type": "cosine"}, ["full, linear schedule", "full, cosine schedule"]),
-        ({"learning_rate": "3e-5", "epochs": "3"}, ["full at 2e-05", "full at 3e-5"]),
+        ({"learning_rate": "3e-5", "epochs": "3"}, ["full at 2e-05", "full at 3e-05"]),
         ({"no_option_that_is_known": "1"}, ["full #1", "full #2"]),
     ],
 )
@@ -110,6 +110,19 @@ def test_a_choice_is_shown_where_rows_chose_differently(make_run: MakeRun) -> No
     assert "epochs" not in render_table(alike)
     assert alike["epochs"].tolist() == ["2", "2"]
     assert "max_train_samples" not in alike
+
+
+def test_a_choice_is_what_was_meant_and_not_how_it_was_typed(make_run: MakeRun) -> None:
+    typed = {"label_smoothing": "0", "class_weights": " none", "weight_decay": "1e-2", "train_size": "all", "epochs": "02"}
+    logged = {"weight_decay": "0.01", "epochs": "2", "max_train_samples": "5000"}
+    runs = [make_run("full", params=typed), make_run("lora", params=logged, metrics={"data/rows_train": 3200.0})]
+    table = build_table(runs)
+    assert not {"label_smoothing", "class_weights", "train_size", "max_train_samples"} & set(table)
+    assert (table["weight_decay"].tolist(), table["epochs"].tolist()) == (["0.01"] * 2, ["2"] * 2)
+    heading = render_table(table).splitlines()[0]
+    assert not any(name in heading for name in ("decay", "epochs", "smoothing"))
+    smoothed = build_table([*runs, make_run("ia3", params={"label_smoothing": ".1"})])
+    assert sorted(smoothed["label_smoothing"]) == ["", "", "0.1"]
 
 
 def test_the_table_says_what_was_tuned(make_run: MakeRun) -> None:

@@ -71,9 +71,19 @@ def test_a_row_of_two_machines_has_no_mean_time_and_no_point_and_this_is_said(ma
         ({"params": {"gradient_accumulation_steps": "4"}}, ("batches of 32", "batches of 32 in 4 pieces")),
         ({"metrics": {"cost/micro_batch": 4.0}}, ("batches of 32", "batches of 32, 4 at a time")),
         ({"params": {"gradient_checkpointing": "True"}}, ("no gradient checkpointing", "gradient checkpointing")),
+        ({"params": {"gradient_checkpointing": "true"}}, ("no gradient checkpointing", "gradient checkpointing")),
         ({"tags": {"num_processes": "2"}}, ("1 process", "2 processes")),
         ({"params": {"acceleration": "['off']"}}, ("accelerated", "acceleration off")),
         ({}, None),
+        *(
+            ({"params": typed}, None)  # as `mlflow run -P` logs a default
+            for typed in (
+                {"gradient_checkpointing": "false"},
+                {"acceleration": "auto"},
+                {"gradient_accumulation_steps": "1"},
+                {"batch_size": "032"},
+            )
+        ),
     ],
 )
 def test_rows_of_other_settings_say_what_differs(

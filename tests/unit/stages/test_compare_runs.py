@@ -5,7 +5,7 @@ import pytest
 from pipeline.config import CompareConfig
 from pipeline.errors import ConfigError, RunError
 from pipeline.stages import compare
-from pipeline.stages.study.tags import doubts_in, note_doubts, note_planned, planned_in
+from pipeline.stages.study.tags import also_called, doubts_in, note_doubts, note_planned, note_taken, planned_in, reused_by
 from pipeline.tracking.memory import MemoryTracker
 
 
@@ -112,3 +112,51 @@ def test_what_a_study_planned_and_never_began_is_said(capsys: pytest.CaptureFixt
         train(tracker, "head_only", seed, study.run_id)
     compare.run(CompareConfig(study=study.run_id), tracker)
     assert "Planned and missing: bitfit (all 3 seeds), a: b/../기쁨." in capsys.readouterr().out
+
+
+def test_a_run_that_is_named_twice_is_one(capsys: pytest.CaptureFixture[str]) -> None:
+    tracker = MemoryTracker()
+    first, second = (train(tracker, strategy) for strategy in ("full", "lora"))
+    result = compare.run(CompareConfig(run_ids=(first, second, first)), tracker)
+    assert (len(result.table), result.left_out) == (2, ())
+    assert "repeats the same configuration" not in capsys.readouterr().out
+
+
+def test_a_run_of_another_project_ends_no_comparison_and_is_refused_by_name() -> None:
+    tracker = MemoryTracker()
+    study = tracker.start("study", tags={"stage": "main"})
+    mine = train(tracker, "full", parent_id=study.run_id)
+    logger = tracker.start("theirs", tags={"stage": "train"})
+    logger.log_params({"seed": "a", "max_eval_samples": "few"})
+    logger.log_metrics({"test/f1_macro": 0.9})
+    logger.finish("FINISHED")
+    for config in (CompareConfig(), CompareConfig(study="all"), CompareConfig(study=study.run_id)):
+        assert compare.run(config, tracker).table["run_ids"].tolist() == [mine]
+    named = compare.run(CompareConfig(run_ids=(mine, logger.run_id)), tracker)
+    assert named.left_out == (f"run {logger.run_id}: made by another project, not by train",)
+    with pytest.raises(RunError, match="made by another project, not by train"):
+        compare.run(CompareConfig(run_ids=(logger.run_id,)), tracker)
+
+
+def test_entries_that_are_one_training_are_not_missing(capsys: pytest.CaptureFixture[str]) -> None:
+    tracker = MemoryTracker()
+    earlier = train(tracker, "bitfit", seed="43")
+    study = tracker.start("study", tags={"stage": "main"})
+    note_planned(study, {name: range(42, 44) for name in ("full", "again", "slow", "slower")})
+    own = [train(tracker, "full", seed, study.run_id) for seed in ("42", "43")]
+    tuned = train(tracker, "bitfit", parent_id=tracker.start("tune", study.run_id).run_id)
+    for run_id in own:
+        for title in ("full", "again", "again"):
+            note_taken(study, tracker, tracker.get(run_id), title)
+    for run_id in (tuned, earlier):
+        for title in ("slow", "slower", "slow"):
+            note_taken(study, tracker, tracker.get(run_id), title)
+    there = tracker.get(study.run_id)
+    assert reused_by(there, tracker) == {tuned: "slow", earlier: "slow"}
+    assert also_called(there, tracker) == {run_id: ["again"] for run_id in own} | {tuned: ["slower"], earlier: ["slower"]}
+    result = compare.run(CompareConfig(study=study.run_id), tracker)
+    said = capsys.readouterr().out
+    assert len(result.table) == 2
+    assert "lanned and missing" not in said
+    assert "again: the same training as full, so the two have one row.\n" in said
+    assert said.count("slower: the same training as slow, so the two have one row.\n") == 1

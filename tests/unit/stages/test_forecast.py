@@ -75,11 +75,17 @@ def test_the_median_counts() -> None:
         {"params": {"max_length": "512"}},
         {"params": {"long_texts": "windows"}},
         {"params": {"batch_size": "64"}},
+        {"params": {"gradient_checkpointing": "true"}},
     ],
 )
 def test_runs_of_something_else_say_nothing(changes: dict[str, Any]) -> None:
     assert expected_seconds([past(1, 30, 20, 10, **changes)], planned(100, 2), "fp32") is None
     assert expected_seconds([], planned(100, 2), "fp32") is None
+
+
+def test_options_that_were_typed_otherwise_are_the_same() -> None:
+    typed = {"gradient_checkpointing": "false", "batch_size": "08", "window_overlap": ".25", "epochs": "", "eval_steps": "none"}
+    assert expected_seconds([past(1, 30, 20, 10, params=typed)], planned(100, 2), "fp32") == about(30)
 
 
 def test_a_run_of_a_few_steps_does_not_foretell_a_long_one() -> None:

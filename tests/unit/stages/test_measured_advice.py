@@ -108,6 +108,10 @@ def test_an_epoch_of_several_passes_counts_as_so_many(store):
         store.training(strategy, score, 0, 32, HERE, "base", parent, epoch_size=2048)
     assert advise(store, 32)[0].options["epochs"] == str(7 * 2048 // 32)
     assert advise(store, 2048)[0].options["epochs"] == "7"
+    typed = store.study({"full": [], "lora": [0.8]}, 4000)
+    store.training("full", 0.95, 0, 4000, HERE, "base", typed, epoch_size="none", loss="none", weight_decay="1e-2")
+    options = advise(store, 4000)[0].options
+    assert (options["epochs"], options["weight_decay"], "loss" in options) == ("7", "0.01", False)
 
 
 def test_a_tie_goes_to_the_quicker_and_says_so(store):

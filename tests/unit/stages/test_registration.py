@@ -8,11 +8,12 @@ import pytest
 from pipeline.comparison.head_to_head import are_of_the_same_texts, hold_against, score_alone
 from pipeline.errors import RunError
 from pipeline.evaluation.metrics.macro import F1
+from pipeline.hashing import digest
 from pipeline.modeling.model_sources import find_licence
 from pipeline.stages.register import default_name
 from pipeline.stages.registration import licences
 from pipeline.stages.registration.choice import Choice
-from pipeline.stages.registration.decision import count_decisions, decided_by, is_cheaper, test_set_tag
+from pipeline.stages.registration.decision import count_decisions, decided_by, find_rival, is_cheaper, test_set_tag
 from pipeline.stages.registration.description import say_role_of_test
 from pipeline.stages.registration.licences import licence_of_base, licence_of_data
 from pipeline.tracking.memory import MemoryTracker
@@ -100,6 +101,30 @@ def test_decisions_of_a_test_set_are_counted():
     assert decided_by(ModelVersion("m", 2, "", {Tag.PAIRED_TEST: said})) == (1, "better", 0.01, "accuracy")
     for strange in ("", "[]", "{}", "7"):
         assert decided_by(ModelVersion("m", 2, "", {Tag.PAIRED_TEST: strange})) is None
+
+
+def test_a_limit_of_more_test_texts_than_there_are_makes_no_other_test_set():
+    rows, none = {"test/rows": 853.0}, run_with()
+    limited = run_with({"max_eval_samples": "1000", "split_seed": "42"}, metrics=rows)
+    assert test_set_tag(limited) == test_set_tag(none)
+    part = run_with({"max_eval_samples": "100", "split_seed": "42"}, metrics=rows)
+    assert test_set_tag(part) == digest(("f" * 64, "100", "42")), "as versions have it that are registered already"
+    former = {Tag.TEST_SET: digest(("f" * 64, "1000", "42")), Tag.PAIRED_TEST: "{}"}
+    versions = [ModelVersion("m", 1, "first", former), ModelVersion("m", 2, "second", {**former, Tag.TEST_SET: "another"})]
+    assert count_decisions(versions, limited) == 1
+    assert count_decisions([ModelVersion("m", 1, "first", {**former, Tag.TEST_SET: test_set_tag(none)})], limited) == 1
+    assert count_decisions(versions, part) == 0
+
+
+def test_a_champion_with_a_limit_that_is_none_is_a_rival_and_one_of_another_project_is_not():
+    tracker, rows = MemoryTracker(), {"test/rows": 853.0, "test/f1_macro": 0.5}
+    limited = run_with({"max_eval_samples": "1000"}, metrics=rows)
+    strange = Run("b" * 32, "run", "FINISHED", 1, tags={"stage": "train"}, metrics=rows)
+    tracker.runs |= {run.run_id: run for run in (limited, strange)}
+    challenger = run_with({"dataset": "reviews.csv"}, metrics=rows, run_id="c" * 32)
+    assert find_rival(challenger, ModelVersion("m", 1, limited.run_id, {}), tracker) is limited
+    with pytest.raises(RunError, match="was tested on other data than"):
+        find_rival(challenger, ModelVersion("m", 1, strange.run_id, {}), tracker)
 
 
 def record(tracker, gold, predicted, texts=None):

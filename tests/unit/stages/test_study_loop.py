@@ -9,6 +9,7 @@ from pipeline.errors import ProcessLostError, TrainingError
 from pipeline.stages.executor import Outcome
 from pipeline.stages.study import loop
 from pipeline.stages.study.loop import StudyLoop, Wanted
+from pipeline.stages.study.tags import also_called
 from pipeline.stages.study.tasks import TrainingTask
 from pipeline.tracking.memory import MemoryTracker
 from pipeline.tracking.tags import Tag
@@ -97,7 +98,8 @@ def test_what_is_equal_to_a_training_at_work_waits_for_it_and_reuses_it(carry_ou
     assert executor.begun == ["full (seed 1)", "lora (seed 1)"]
     assert "auto (seed 1): reused, run" in capsys.readouterr().out
     assert failures == {}
-    assert len(tracker.search({"config_hash": "same"})) == 1
+    [training] = tracker.search({"config_hash": "same"})
+    assert also_called(tracker.get(training.parent_id), tracker) == {training.run_id: ["auto"]}
 
 
 def test_what_is_trained_and_lacks_its_test_is_tested(carry_out):

@@ -218,3 +218,46 @@ def test_a_monitor_that_waits_for_the_store_holds_nobody(mlflow_tracker, monkeyp
     may_end.set()
     finish(monitors[0])  # else it asks the store until the tests end, also of those that count what is asked
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("SystemMetricsMonitor")]
+
+
+class Page(list):
+    def __init__(self, items, token):
+        super().__init__(items)
+        self.token = token
+
+
+class Server:
+    """Gives two runs a page, counted off in the order asked for, and takes in another run between the first two pages."""
+
+    def __init__(self, before, meanwhile):
+        self.runs, self.meanwhile = list(before), meanwhile
+
+    def search_experiments(self):
+        return [SimpleNamespace(experiment_id="1")]
+
+    def search_runs(self, experiments, condition, order_by, page_token=None):
+        start = int(page_token or 0)
+        if start:
+            self.runs += self.meanwhile
+            self.meanwhile = []
+        [order] = order_by
+        ordered = sorted(self.runs, key=lambda run: run.info.start_time, reverse=order.endswith("DESC"))
+        return Page(ordered[start : start + 2], str(start + 2) if start + 2 < len(ordered) else None)
+
+
+def stored_run(number):
+    run_id = f"run{number}"
+    info = {"run_id": run_id, "run_name": run_id, "status": "FINISHED", "start_time": number}
+    info |= {"experiment_id": "1", "artifact_uri": "file:///artifacts"}
+    return SimpleNamespace(info=SimpleNamespace(**info), data=SimpleNamespace(tags={}, params={}, metrics={}))
+
+
+@pytest.mark.parametrize("began", [9, 0])
+def test_a_run_that_begins_while_pages_are_read_shows_no_other_twice(mlflow_tracker, monkeypatch, began):
+    """Also where its clock is behind, so that it comes first and shifts the pages."""
+    tracker = MlflowTracker(mlflow_tracker.tracking_uri)
+    tracker._reader = None
+    monkeypatch.setattr(tracker, "client", Server(map(stored_run, range(1, 6)), [stored_run(began)]))
+    found = [run.run_id for run in tracker.search()]
+    assert len(found) == len(set(found))
+    assert found[-5:] == [f"run{number}" for number in (5, 4, 3, 2, 1)], "the newest first"

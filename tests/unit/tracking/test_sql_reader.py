@@ -4,6 +4,7 @@ import math
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine, event
@@ -18,12 +19,12 @@ from pipeline.tracking.mlflow_runs import MlflowTracker
 
 
 @contextmanager
-def counted_reads() -> Iterator[list[str]]:
-    """The SELECT statements that are sent meanwhile."""
+def counted_reads(file: Path) -> Iterator[list[str]]:
+    """The SELECT statements that are sent to a store meanwhile; threads that other tests have left may read others."""
     sent: list[str] = []
 
     def note(connection, cursor, statement, *rest):
-        if statement.lstrip().upper().startswith("SELECT"):
+        if connection.engine.url.database == str(file) and statement.lstrip().upper().startswith("SELECT"):
             sent.append(statement)
 
     event.listen(Engine, "before_cursor_execute", note)
@@ -89,10 +90,11 @@ def test_a_comparison_asks_the_store_as_often_for_many_runs_as_for_few(empty_sto
         folder.mkdir()
         shutil.copy(empty_store, folder / "mlflow.db")
         make_store(folder, rows=2, seeds=seeds, texts=20)
-        address = f"sqlite:///{folder / 'mlflow.db'}"
-        with counted_reads() as of_results:
+        file = folder / "mlflow.db"
+        address = f"sqlite:///{file}"
+        with counted_reads(file) as of_results:
             assert len(load_results(address)) == 2 * 2 * seeds, "each has a run of `evaluate` beside"
-        with counted_reads() as of_comparison:
+        with counted_reads(file) as of_comparison:
             compared = compare.run(CompareConfig(study="all"), MlflowTracker(address))
         assert compared.table["seeds"].tolist() == [seeds, seeds]
         assert not compared.statistics.missing

@@ -206,7 +206,7 @@ def test_an_unknown_run_is_an_input_error(tracker):
 
 def test_results_are_typed_and_keep_the_runs_own_columns(tracker):
     logger = tracker.start("typed")
-    logger.log_params({"learning_rate": "2e-5", "epochs": 3, "force": True, "run_id": "that of another"})
+    logger.log_params({"learning_rate": "2e-5", "epochs": 3, "force": True, "auto_batch": "true", "run_id": "that of another"})
     logger.log_metrics({"test/f1_macro": 0.5})
     logger.set_tags({"stage": "evaluate", "strategy": "full", Tag.EVALUATES: "that of another"})
     tracker.start("not ours")
@@ -214,6 +214,7 @@ def test_results_are_typed_and_keep_the_runs_own_columns(tracker):
     assert "not ours" not in set(frame["run_name"])
     row = frame.set_index("run_id").loc[logger.run_id]
     assert (row["learning_rate"], row["epochs"], row["force"], row["test/f1_macro"]) == (2e-5, 3, True, 0.5)
+    assert row["auto_batch"] == True, "as `mlflow run -P` logs it"  # noqa: E712  # or numpy's
     assert (row["evaluates"], row["status"]) == ("that of another", "RUNNING")
     assert list(frame)[:5] == ["run_id", "run_name", "status", "start_time", "parent_run_id"]
 
@@ -229,7 +230,7 @@ def test_every_tag_that_the_reference_names_is_a_column():
     contract, rest = section.split("| tag | on |")
     named = re.findall(r"`(\w+)`", contract) + re.findall(r"`(fairtune\.\w+)`", rest)
     assert {"stage", Tag.REPRODUCES, Tag.TUNED_BY, Tag.BEST_RUN_ID} <= set(named)
-    assert set(named) == {*results._TAGS, Tag.PROCESS, Tag.PLANNED, Tag.REUSED, Tag.NOT_RUN, Tag.DOUBTS}
+    assert set(named) == {*results._TAGS, Tag.PROCESS, Tag.PLANNED, Tag.REUSED, Tag.ALSO_CALLED, Tag.NOT_RUN, Tag.DOUBTS}
 
 
 def test_tags_that_are_numbers_are_typed_and_others_are_not():
