@@ -57,9 +57,7 @@ class LabelCodes:
         return marks
 
 
-def clean(
-    tables: SourceTables, where: str, labels: Sequence[str] = (), known: Collection[str] | None = None
-) -> CleanTables:
+def clean(tables: SourceTables, where: str, labels: Sequence[str] = (), known: Collection[str] | None = None) -> CleanTables:
     """Drop rows without text or label and number the classes.
 
     Class names are those of `labels` where given, in that order; else the source's where it has them; else the labels as
@@ -117,9 +115,7 @@ def clean(
     return CleanTables(parts, classes, dropped, tuple(unlabelled), notes)
 
 
-def name_classes(
-    tables: SourceTables, listed: Sequence[str], known: Collection[str] | None
-) -> tuple[bool, frozenset[str]]:
+def name_classes(tables: SourceTables, listed: Sequence[str], known: Collection[str] | None) -> tuple[bool, frozenset[str]]:
     """Whether the data name their classes or `--labels` does, and which names are expected: those, else the model's."""
     named = bool(listed) or tables.classes is not None
     return named, frozenset([*listed, *(tables.classes or ())] if named else known or ())

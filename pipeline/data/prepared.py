@@ -291,9 +291,7 @@ def _cut(source: Source, config: SplitConfig) -> _Cut:
     )
 
 
-def clean_labels(
-    tables: SourceTables, where: str, config: SplitConfig, known: Collection[str] | None = None
-) -> CleanTables:
+def clean_labels(tables: SourceTables, where: str, config: SplitConfig, known: Collection[str] | None = None) -> CleanTables:
     """The parts without rows that lack text or label, with labels as `--label-type` says.
 
     Args:

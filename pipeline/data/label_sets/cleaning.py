@@ -119,7 +119,6 @@ def _rewrite(encoded: Mapping[str, LabelCodes], new: Mapping[str, str]) -> dict[
     return {text: write_set(new.get(name, name) for name in names_of(text)) for text in written}
 
 
-
 def _check_sets(
     names: Sequence[str], used: Sequence[Sequence[str]], separator: str | None, where: str, known: Sequence[str]
 ) -> None:

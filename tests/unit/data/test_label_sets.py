@@ -79,9 +79,7 @@ SHAPES: dict[str, tuple[str, Content, dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize(("name", "content", "options"), SHAPES.values(), ids=SHAPES.keys())
-def test_every_shape_is_the_same_data(
-    prepared: Prepare, name: str, content: Content, options: dict[str, Any]
-) -> None:
+def test_every_shape_is_the_same_data(prepared: Prepare, name: str, content: Content, options: dict[str, Any]) -> None:
     found = prepared(name, content, **options)
     assert found.manifest.classes == list(LABELS)
     assert found.manifest.problem.label_type == "multi"
