@@ -126,7 +126,8 @@ def test_a_class_called_minus_one_is_scored_where_it_stands_in_the_test_part_alo
     signs = table.assign(label=[(-1, 0, 1)[row % 3] for row in range(len(table))])
     run_id = workspace.train(strategy="head_only", epochs=1, dataset=save(signs, "signs.csv"))
     Path("signs").mkdir()
-    for part, rows in {"train": signs[signs["label"] >= 0], "dev": signs[signs["label"] >= 0][:6], "test": signs}.items():
+    others = signs[signs["label"] >= 0]
+    for part, rows in {"train": others, "dev": others[:6], "test": signs[::-1]}.items():
         save(rows, f"signs/{part}.csv")
     made, said = score(workspace, run_id, dataset="signs")
     alone, _ = score(workspace, run_id, dataset="signs/test.csv")
