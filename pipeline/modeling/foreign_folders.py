@@ -61,7 +61,7 @@ def read_exported(folder: Path) -> ExportedOutputs | None:
     content = {name: value for name, value in _read(folder / LABELS).items() if name in known}
     try:
         found: ExportedOutputs = parse_json_as(json.dumps(content), ExportedOutputs)
-    except ValueError:  # many tools have a file of that name
+    except (ValueError, RecursionError):  # many tools have a file of that name, with anything in it
         return None
     return found
 
