@@ -35,10 +35,10 @@ from pipeline.evaluation.testing.predictions import Predictions, report_by_class
 from pipeline.hashing import digest
 from pipeline.stages.run_record import origin_tags
 from pipeline.strategies.base import create_strategy, strategy_arguments
+from pipeline.tracking.database.store_file import unsynchronised
 from pipeline.tracking.mlflow_runs import EXPERIMENT, MlflowTracker
 from pipeline.tracking.provenance import cpu_name
 from pipeline.tracking.runs import checksum_tag
-from pipeline.tracking.store_file import unsynchronised
 from pipeline.tracking.tags import Tag
 
 STRATEGIES = ("full", "partial", "lora", "bitfit", "ia3", "prefix", "layernorm", "attention", "dora", "head_only")

@@ -19,7 +19,7 @@ def import_store() -> None:
     import mlflow
 
     import pipeline.tracking.mlflow_runs  # noqa: F401
-    from pipeline.tracking.store_file import database_file
+    from pipeline.tracking.database.store_file import database_file
 
     if database_file(mlflow.get_tracking_uri()) is not None:
         import alembic.command  # noqa: F401

@@ -20,12 +20,12 @@ from mlflow.exceptions import MlflowException
 
 from pipeline.atomic_io import synchronise_below
 from pipeline.errors import ExhaustedStoreError, printable
+from pipeline.tracking.database.store_file import local_folder
 from pipeline.tracking.model_registry.logged_models import add_logged_model, copy_metrics
 from pipeline.tracking.outbox import Outbox
 from pipeline.tracking.retrying_client import RetryingClient, store_errors
 from pipeline.tracking.runs import Status, checksum_tag, fresh_params, note_finished, store_patience
 from pipeline.tracking.servable import save_servable
-from pipeline.tracking.store_file import local_folder
 from pipeline.tracking.tags import TEXT_LIMIT
 
 if TYPE_CHECKING:

@@ -22,12 +22,12 @@ from pipeline.errors import RunError, StoreError, hide_credentials
 from pipeline.evaluation.metric import ranking
 from pipeline.interruption import held
 from pipeline.tracking.abandoned import describe_process, is_gone
+from pipeline.tracking.database.sql_reader import SqlReader, StoredRun, open_reader
+from pipeline.tracking.database.store_file import database_file, ensure_store, local_folder
 from pipeline.tracking.mlflow_logger import MlflowLogger
 from pipeline.tracking.model_registry.on_mlflow import MlflowModels
 from pipeline.tracking.retrying_client import RetryingClient, environment, store_error, store_errors
 from pipeline.tracking.runs import Run, RunLogger, Status, check_artifact, is_intact, note_opened, only_folder
-from pipeline.tracking.sql_reader import SqlReader, StoredRun, open_reader
-from pipeline.tracking.store_file import database_file, ensure_store, local_folder
 from pipeline.tracking.tags import TEXT_LIMIT, Tag, experiment_tags, under_former_names
 
 EXPERIMENT = "fairtune"

@@ -26,8 +26,8 @@ from pipeline.errors import (
 )
 from pipeline.failures import foreseen
 from pipeline.interruption import admit_unless_held, held
+from pipeline.tracking.database.store_file import database_file
 from pipeline.tracking.runs import store_patience
-from pipeline.tracking.store_file import database_file
 
 T = TypeVar("T")
 _LOG = logging.getLogger(__name__)

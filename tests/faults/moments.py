@@ -13,7 +13,7 @@ from typing import Any
 
 WRITES = (
     "pipeline.atomic_io:synchronise",
-    "pipeline.tracking.store_file:_link",
+    "pipeline.tracking.database.store_file:_link",
     "pipeline.tracking.mlflow_runs:MlflowTracker.start",
     "pipeline.tracking.mlflow_runs:MlflowTracker.reopen",
     "pipeline.tracking.mlflow_logger:MlflowLogger.log_params",

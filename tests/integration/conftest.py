@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 
 from pipeline.config import MainConfig, TrainConfig
 from pipeline.stages.configure import configure
-from pipeline.tracking.store_file import unsynchronised
+from pipeline.tracking.database.store_file import unsynchronised
 
 
 @dataclass(frozen=True)

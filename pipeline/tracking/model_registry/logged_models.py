@@ -12,8 +12,8 @@ from mlflow.entities import LoggedModelOutput, Metric
 from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
 
 from pipeline.atomic_io import synchronise_below
+from pipeline.tracking.database.store_file import local_folder
 from pipeline.tracking.servable import link_file
-from pipeline.tracking.store_file import local_folder
 from pipeline.tracking.tags import DESCRIPTION
 
 if TYPE_CHECKING:

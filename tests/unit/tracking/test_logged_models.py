@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import StoreError
+from pipeline.tracking.database.store_file import local_folder
 from pipeline.tracking.model_registry import logged_models
-from pipeline.tracking.store_file import local_folder
 
 
 @pytest.fixture

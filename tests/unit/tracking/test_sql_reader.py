@@ -14,7 +14,7 @@ from pipeline import load_results
 from pipeline.config import CompareConfig
 from pipeline.errors import DamageError, RunError
 from pipeline.stages import compare
-from pipeline.tracking import sql_reader
+from pipeline.tracking.database import sql_reader
 from pipeline.tracking.mlflow_runs import MlflowTracker
 
 

@@ -11,9 +11,10 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from pipeline.errors import StoreError
-from pipeline.tracking import open_to_read, open_tracker, store_file
+from pipeline.tracking import open_to_read, open_tracker
+from pipeline.tracking.database import store_file
+from pipeline.tracking.database.store_file import database_file, ensure_store
 from pipeline.tracking.mlflow_runs import MlflowTracker
-from pipeline.tracking.store_file import database_file, ensure_store
 
 MOMENTS = int(os.environ.get("STORE_KILLS", "4"))  # of each signal; more by hand
 
