@@ -7,6 +7,7 @@ import time
 from multiprocessing.connection import wait
 
 from pipeline import config as configs
+from pipeline import interruption
 from pipeline.errors import ConfigError, PipelineError
 from pipeline.stages.executor import Outcome, Task, Work
 from pipeline.stages.processes.workers import SECONDS_TO_CLOSE, WorkerProcess, WorkerProcesses
@@ -65,7 +66,8 @@ class LocalExecutor:
     def submit(self, task: Task) -> None:
         """Begin the task in a free slot."""
         slot = next(slot for slot in range(self.slots) if slot not in self._running)
-        self._running[slot] = self._processes.start(run_with_share, slot, self.slots, task), task.number
+        with interruption.held():  # a process that nobody knows would not be asked to end, and we would wait for it
+            self._running[slot] = self._processes.start(run_with_share, slot, self.slots, task), task.number
 
     def wait(self) -> Outcome:
         """The outcome of whichever process ends next."""
@@ -81,10 +83,10 @@ class LocalExecutor:
         """Interrupt the processes; each closes its run, all within the time that one may take."""
         running = [process for process, _ in self._running.values()]
         self._running.clear()
-        for process in running:
-            process.interrupt()
         latest = time.monotonic() + SECONDS_TO_CLOSE
         try:
+            for process in running:
+                process.interrupt()
             for process in running:
                 process.join(max(0.0, latest - time.monotonic()))
         except BaseException:  # a second Ctrl-C: as we end, Python would wait for those that are left

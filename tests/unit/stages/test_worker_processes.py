@@ -30,10 +30,11 @@ def work(folder):
 def add(left, right=0):
     return left + right
 
-def cling(folder):
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    Path(folder, "started").write_text(str(os.getpid()))
-    time.sleep(60)
+def cling(folder, place):
+    signal.signal(signal.SIGTERM, lambda *_: Path(folder, f"asked {place}").touch())
+    Path(folder, f"started {place}").write_text(str(os.getpid()))
+    for _ in range(60):
+        time.sleep(1)
 
 def fail(kind):
     if kind == "dead":
@@ -56,11 +57,12 @@ if __name__ == "__main__":
     if sys.argv[1] == "cling":
         from pipeline.stages.executors.local import LocalExecutor
         executor = LocalExecutor(2, pool)
-        executor._running = {0: (pool.start(cling, sys.argv[2]), 0), 1: (pool.start(cling, sys.argv[2]), 1)}
+        for place in range(2):
+            executor._running[place] = pool.start(cling, sys.argv[2], place), place
         try:
+            print("ready", flush=True)
             time.sleep(60)
         except KeyboardInterrupt:
-            print("asked", flush=True)
             executor.stop()
     for kind in sys.argv[2:]:
         try:
@@ -147,16 +149,20 @@ def test_interrupting_the_parent_lets_the_child_close_what_it_has_open(start, ch
     assert "ForkServerProcess" not in said
 
 
-def test_who_interrupts_a_second_time_is_not_made_to_wait(start, child, tmp_path):
+@pytest.mark.parametrize("asked", ["asked 0", "asked 1"], ids=["while others are asked", "while they close"])
+def test_who_interrupts_a_second_time_is_not_made_to_wait(start, tmp_path, asked):
     parent = start("cling", str(tmp_path))
-    pid = child()
+    started = [tmp_path / f"started {place}" for place in range(2)]
+    assert parent.stdout.readline() == "ready\n"
+    wait_until(lambda: all(file.exists() and file.read_text() for file in started))
     parent.send_signal(signal.SIGINT)
-    assert parent.stdout.readline() == "asked\n"
+    wait_until((tmp_path / asked).exists)
     began = time.monotonic()
     parent.send_signal(signal.SIGINT)
     parent.wait(timeout=60)
     assert time.monotonic() - began < 15, "a process may take half a minute to close its run"
-    wait_until(lambda: not is_alive(pid))
+    for file in started:
+        wait_until(lambda file=file: not is_alive(int(file.read_text())))
 
 
 def test_a_child_ends_when_its_parent_is_killed(start, child, tmp_path):
