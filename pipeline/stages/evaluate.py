@@ -42,6 +42,7 @@ from pipeline.tracking.run_kinds import EXTERNAL, trains_no_encoder
 from pipeline.tracking.runs import Run, RunLogger, RunStore, Tracker, closing
 from pipeline.tracking.tags import Tag
 from pipeline.training.inference import TrainedModel
+from pipeline.training.memory.allocator import keep_what_is_freed
 from pipeline.training.saved_model import find_base, load_foreign_model, load_model_folder, read_record
 
 _WITH_A_RUN = ("run_id", "split_part", "force", *describe_fields(configs.MeasuringConfig))
@@ -75,6 +76,7 @@ def run(
     """
     _check(config)
     refuse_idle_transfer(config)
+    keep_what_is_freed()
     tracker = tracker or open_tracker()
     if config.run_id and (other := find_other_test(config, tracker)):
         if "latency_seconds" in config.explicit:

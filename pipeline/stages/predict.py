@@ -37,6 +37,7 @@ from pipeline.tracking.runs import Tracker, closing
 from pipeline.tracking.served_model import TOKENS_CUT
 from pipeline.training.acceleration.base import AUTO
 from pipeline.training.inference import TrainedModel
+from pipeline.training.memory.allocator import keep_what_is_freed
 from pipeline.training.saved_model import load_model_folder, read_record
 
 _SECONDS_BETWEEN_LINES = 10.0
@@ -63,6 +64,7 @@ def run(config: configs.PredictConfig, tracker: Tracker | None = None, parent_id
     """
     began = time.perf_counter()
     source, target = _check(config)
+    keep_what_is_freed()
     tracker = tracker or open_tracker()
     with (
         open_trained(config.run_id, config.model, tracker) as (folder, trained),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import logging
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -25,6 +24,7 @@ from pipeline.training.checkpoints import generator_states, restore_generators
 from pipeline.training.distributed import DistributedContext, Share, find_context
 from pipeline.training.inference import predict_logits
 from pipeline.training.inputs import InputsByPhase, PhaseInputs
+from pipeline.training.memory.allocator import give_back_what_is_freed, keep_what_is_freed
 from pipeline.training.meters import FlopCounter, Stopwatch
 from pipeline.training.optimizer import build_optimizer, build_schedule, set_learning_rate
 from pipeline.training.plan import (
@@ -69,6 +69,10 @@ def fit(plan: FitPlan, callback: Callback) -> FitResult:
     plan, distributed = pair_up(plan), find_context(plan.config.num_processes)
     accelerator = make_accelerator(plan.precision, **distributed.accelerator_options())
     layers = recomputed_layers(plan.model, plan.encoder) if plan.config.gradient_checkpointing else contextlib.nullcontext()
+    if plan.config.auto_batch:
+        give_back_what_is_freed()
+    elif not plan.config.gradient_checkpointing:  # whoever gives that wants little resident
+        keep_what_is_freed()
     named = naming_what_does_not_fit(plan)
     with named, accelerated(plan, accelerator.device) as accelerated_plan, layers, interruption.held():
         train = _solve if plan.strategy.is_solved else _fit
@@ -78,8 +82,6 @@ def fit(plan: FitPlan, callback: Callback) -> FitResult:
 def _fit(plan: FitPlan, callback: Callback, accelerator: Any, distributed: DistributedContext) -> FitResult:
     from torch import manual_seed, stack
 
-    if plan.config.auto_batch:
-        _give_back_what_is_freed()
     seeds = Seeds.of(plan.config)
     optimizer = build_optimizer(plan.model, plan.parameters, plan.config.weight_decay, plan.config.optimizer)
     model = accelerator.prepare_model(plan.model, evaluation_mode=True)  # not wrapped: the world does that, anew in every phase
@@ -192,21 +194,6 @@ def _fit(plan: FitPlan, callback: Callback, accelerator: Any, distributed: Distr
     if plan.labelled is not None:
         figures["data/train_pairs"] = len(plan.train)
     return replace(progress.result(plan.total_steps, resumed_from), figures=figures)
-
-
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h
-
-
-def _give_back_what_is_freed() -> None:
-    """Have glibc give blocks of a MB and more back to the system when they are freed.
-
-    Kept, they count against a limit of the process, and what is mapped and not allocated, such as code that oneDNN makes for
-    a shape, finds no room after a batch that did not fit.
-    """
-    with contextlib.suppress(AttributeError, OSError, TypeError):  # another system, or another C library
-        mallopt = ctypes.CDLL(None).mallopt
-        mallopt(_M_MMAP_THRESHOLD, 2**20)
-        mallopt(_M_TRIM_THRESHOLD, 2**20)
 
 
 def _within_memory(plan: FitPlan, progress: Progress, compute: Callable[[int], T]) -> T:
