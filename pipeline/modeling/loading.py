@@ -16,7 +16,7 @@ from pipeline.modeling.encoder import FAMILY_HEAD
 from pipeline.modeling.foreign_folders import ADAPTER, describe_adapter_beside
 from pipeline.modeling.head import head_class
 from pipeline.modeling.model_sources import ModelAddress, check_files
-from pipeline.modeling.text_normalization import restore_normalization
+from pipeline.modeling.restored_tokenizer import restore_tokenizer
 from pipeline.modeling.weight_match import WeightMatch, match_weights
 from pipeline.modeling.weights import open_weights
 
@@ -279,7 +279,7 @@ def load_tokenizer(address: ModelAddress) -> Any:
     check_files(address)
     with _model_errors(address), quiet_transformers():
         tokenizer = AutoTokenizer.from_pretrained(address.folder, trust_remote_code=False)
-        restore_normalization(tokenizer, address.folder)
+        restore_tokenizer(tokenizer, address.folder)
     # Whatever it asks for: --long-texts says what is read of a long text, and batches are padded at the end.
     tokenizer.truncation_side = tokenizer.padding_side = "right"
     padding = address.config.get("pad_token_id")

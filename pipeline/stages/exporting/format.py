@@ -24,6 +24,7 @@ from pipeline.hub import CARD
 from pipeline.modeling.foreign_folders import LABELS
 from pipeline.modeling.loading import quiet_transformers
 from pipeline.modeling.model_sources import PACKAGED, PACKAGED_ID, TOKENIZER_FILES, ModelAddress
+from pipeline.modeling.restored_tokenizer import save_tokenizer
 from pipeline.modeling.split_model import plain_model
 from pipeline.registry import EXPORT_FORMATS
 from pipeline.strategies.adapters import merge_into_base
@@ -148,7 +149,7 @@ class Exportable:
         tokenizer = self.trained.tokenizer
         before, tokenizer.model_max_length = tokenizer.model_max_length, self.trained.max_length
         try:
-            tokenizer.save_pretrained(folder)
+            save_tokenizer(tokenizer, folder)
         finally:  # it is the one that other models of this process have
             tokenizer.model_max_length = before
 

@@ -15,7 +15,7 @@ from pipeline.hashing import find_damage, hash_file, list_sealed
 from pipeline.json_text import parse_json
 from pipeline.modeling.foreign_folders import LABELS, RECORD
 from pipeline.modeling.model_sources import TOKENIZER_FILES, hash_files, read_model
-from pipeline.modeling.text_normalization import restore_normalization
+from pipeline.modeling.restored_tokenizer import restore_tokenizer
 from pipeline.tracking.provenance import processor
 from pipeline.tracking.tags import Tag
 from pipeline.training.acceleration.base import OFF
@@ -90,10 +90,10 @@ def load_onnx_folder(folder: Path) -> OnnxModel:
     try:
         module = _as_module(folder / GRAPH)
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        restore_tokenizer(tokenizer, folder)
         about = parse_json((folder / LABELS).read_text(encoding="utf-8"))
     except Exception as error:  # onnxruntime, transformers and json each raise their own
         raise ModelError(f"{folder}: cannot be loaded: {' '.join(str(error).split())[:300]}. Export again.") from error
-    restore_normalization(tokenizer, folder)
     files = list_graph_files(folder)
     return OnnxModel(
         module,

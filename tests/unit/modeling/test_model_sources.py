@@ -15,6 +15,7 @@ from pipeline.hub import Snapshot, fetch_snapshot
 from pipeline.modeling.family import list_model_types
 from pipeline.modeling.loading import load_classifier, load_tokenizer
 from pipeline.modeling.model_sources import check_files, find_model, tokenizer_files
+from pipeline.modeling.restored_tokenizer import save_tokenizer
 
 
 @pytest.fixture
@@ -215,18 +216,43 @@ def test_a_sentencepiece_model_of_which_transformers_makes_no_whole_tokenizer_is
         check_files(find_model(str(folder)))
 
 
-def test_a_tokenizer_of_bpe_codes_is_read(tiny, tmp_path):
+@pytest.fixture
+def bertweet(tiny, tmp_path):
+    """A folder with BERTweet's tokenizer, and the tokens of `film of`."""
     folder = shutil.copytree(tiny.folder("roberta"), tmp_path / "bertweet")
     remove(folder, "tokenizer.json")
     pieces = ["f@@", "fi@@", "lm", "film", "of", *(f"word{number}" for number in range(200))]
     (folder / "vocab.txt").write_text("".join(f"{piece} 1\n" for piece in pieces))
     (folder / "bpe.codes").write_text("f i 9\nl m</w> 8\no f</w> 7\n")
     (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "BertweetTokenizer"}')
-    ids = load_tokenizer(find_model(str(folder)))("film of")["input_ids"]
-    assert ids == [0, 4 + pieces.index("fi@@"), 4 + pieces.index("lm"), 4 + pieces.index("of"), 2]
+    return folder, [0, 4 + pieces.index("fi@@"), 4 + pieces.index("lm"), 4 + pieces.index("of"), 2]
+
+
+def test_a_tokenizer_of_bpe_codes_is_read(bertweet):
+    folder, ids = bertweet
+    assert load_tokenizer(find_model(str(folder)))("film of")["input_ids"] == ids
     remove(folder, "bpe.codes")
     with pytest.raises(ModelError, match="cannot be loaded from"):
         load_tokenizer(find_model(str(folder)))
+
+
+def test_a_tokenizer_whose_codes_transformers_wrote_as_pairs_is_read_as_before(bertweet):
+    """It leaves out a column which it cuts off when it reads, so that it joins nothing any more."""
+    folder, ids = bertweet
+    load_tokenizer(find_model(str(folder))).save_pretrained(folder)
+    assert (folder / "bpe.codes").read_text().splitlines() == ["f i", "l m</w>", "o f</w>"], "written otherwise now"
+    as_it_is = transformers.AutoTokenizer.from_pretrained(folder)
+    assert as_it_is("film of")["input_ids"] != ids
+    assert load_tokenizer(find_model(str(folder)))("film of")["input_ids"] == ids
+    as_it_is.save_pretrained(folder)
+    with pytest.raises(ModelError, match=r"bpe\.codes holds halves of pairs"):
+        load_tokenizer(find_model(str(folder)))
+
+
+def test_what_we_write_of_a_tokenizer_of_bpe_codes_transformers_reads_alike(bertweet, tmp_path):
+    folder, ids = bertweet
+    save_tokenizer(load_tokenizer(find_model(str(folder))), tmp_path / "written")
+    assert transformers.AutoTokenizer.from_pretrained(tmp_path / "written")("film of")["input_ids"] == ids
 
 
 JINA = {"AutoConfig": "jinaai/jina-bert-implementation--configuration_bert.JinaBertConfig"}
