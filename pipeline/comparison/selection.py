@@ -14,11 +14,13 @@ from pipeline.errors import enumerate_some
 from pipeline.tracking.run_kinds import (
     EXTERNAL,
     budget_of,
+    carries_our_tags,
     configuration,
     describe_arguments,
     has_test_result,
     is_external,
     is_reproduction,
+    maker_of,
     row_name,
     short_name,
     was_trained_here,
@@ -200,7 +202,7 @@ def select_runs(candidates: Iterable[Run], named: bool = False, allow_unequal_bu
     seen: set[tuple[str, ...]] = set()
     if named:
         omitted += [
-            ExcludedRun(run, f"made by {_maker_of(run)}, not by train", kind="other stage")
+            ExcludedRun(run, f"made by {maker_of(run)}, not by train", kind="other stage")
             for run in candidates
             if not _is_result(run)
         ]
@@ -238,7 +240,7 @@ def _unrepeated(failed: Iterable[Run], kept: Sequence[Run]) -> tuple[Run, ...]:
     newest: dict[tuple[str, ...], Run] = {}
     for run in failed:
         # One that failed before it could say what it is stands among those left out, and nowhere else.
-        said = _carries_our_tags(run) and run.tags["data_fingerprint"] in fingerprints
+        said = carries_our_tags(run) and run.tags["data_fingerprint"] in fingerprints
         if said and configuration(run) not in done:
             newest.setdefault(configuration(run), run)
     return tuple(newest.values())
@@ -257,27 +259,13 @@ def _describe_seed(run: Run) -> str:
     return f"seed{run.params.get('seed', '')}"
 
 
-_TAGS_OF_OURS = frozenset({"strategy", "data_fingerprint", "config_hash", str(Tag.SETTINGS_HASH)})
-
-
-def _carries_our_tags(run: Run) -> bool:
-    """As all runs of ours do that have finished; another project may write `stage` and our metrics, too."""
-    return run.tags.keys() >= _TAGS_OF_OURS
-
-
 def _is_result(run: Run) -> bool:
     """Trained here, a trial that was evaluated, or a model from elsewhere."""
-    if run.status == "FINISHED" and not _carries_our_tags(run):
+    if run.status == "FINISHED" and not carries_our_tags(run):
         return False
     if run.stage == "trial":
         return has_test_result(run)
     return run.stage == "train" or is_external(run)
-
-
-def _maker_of(run: Run) -> str:
-    """Who made a run that is no result."""
-    is_stage_of_results = was_trained_here(run) or is_external(run)
-    return "another project" if not run.stage or (is_stage_of_results and not _carries_our_tags(run)) else run.stage
 
 
 def _describe_other_test(run: Run, newest: Run) -> str:

@@ -28,7 +28,7 @@ from pipeline.json_text import parse_json
 from pipeline.modeling.foreign_folders import describe_folder, find_trained_model
 from pipeline.strategies.parameter_plan import ParameterPlan
 from pipeline.tracking.provenance import environment, git_commit, hardware
-from pipeline.tracking.run_kinds import was_trained_here
+from pipeline.tracking.run_kinds import carries_our_tags, maker_of, was_trained_here
 from pipeline.tracking.runs import Run, RunLogger, RunStore, Tracker
 from pipeline.tracking.tags import DESCRIPTION, Tag
 from pipeline.training.baselines.inputs import TrainingInputs
@@ -164,15 +164,17 @@ def log_end(
 
 
 def check_finished(trained: Run) -> None:
-    """Hold that a run was made by training, and finished.
+    """Hold that a run was made by training of ours, and finished.
 
     Raises:
         RunError: It was not.
     """
-    if not was_trained_here(trained):
-        made_by = f"made by the stage {trained.stage}" if trained.stage else "not made by this project"
-        raise RunError(f"--run-id {trained.run_id}: was {made_by}, not by train. Give the id of a trained run.")
-    if trained.status != "FINISHED":
+    has_finished = trained.status == "FINISHED"
+    if not was_trained_here(trained) or (has_finished and not carries_our_tags(trained)):
+        maker = maker_of(trained)
+        made_by = f"the stage {maker}" if maker == trained.stage else maker
+        raise RunError(f"--run-id {trained.run_id}: was made by {made_by}, not by train. Give the id of a trained run.")
+    if not has_finished:
         detail = f" ({trained.tags['status_detail']})" if "status_detail" in trained.tags else ""
         raise RunError(
             f"--run-id {trained.run_id}: did not finish, its status is {trained.status}{detail}. "

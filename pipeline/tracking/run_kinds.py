@@ -20,11 +20,23 @@ from pipeline.tracking.tags import Tag
 EXTERNAL = "external"
 """What stands as strategy of a model that was not trained here."""
 UNTUNED = "untuned"
+_TAGS_OF_OURS = frozenset({"strategy", "data_fingerprint", "config_hash", str(Tag.SETTINGS_HASH)})
 
 
 def was_trained_here(run: Run) -> bool:
     """Whether training made the run, as one of its own or a search's trial; a model from elsewhere is only evaluated."""
     return run.stage in ("train", "trial")
+
+
+def carries_our_tags(run: Run) -> bool:
+    """As all runs of ours do that have finished; another project may write `stage` and our metrics, too."""
+    return run.tags.keys() >= _TAGS_OF_OURS
+
+
+def maker_of(run: Run) -> str:
+    """The stage that made a run that has finished, or `another project`."""
+    is_stage_of_results = was_trained_here(run) or is_external(run)
+    return "another project" if not run.stage or (is_stage_of_results and not carries_our_tags(run)) else run.stage
 
 
 def is_trial(run: Run) -> bool:
