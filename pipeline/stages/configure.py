@@ -11,6 +11,7 @@ from typing import Any, TypeVar, get_args
 
 from pipeline import config as configs
 from pipeline.config.fields import build, describe_fields, parse_arguments
+from pipeline.config.imbalance import ImbalanceConfig
 from pipeline.config.stage import flag
 from pipeline.config.train_sizes import ALL
 from pipeline.data.prepared import Manifest, prepare
@@ -30,6 +31,7 @@ AUTO = "auto"
 # Options that describe the recipe's own table, and no other.
 _TABLE_OPTIONS = (
     "text_column",
+    "text_pair_column",
     "label_column",
     "group_column",
     "labels",
@@ -38,9 +40,8 @@ _TABLE_OPTIONS = (
     "no_header",
     "sheet",
     "annotators",
-    "dataset_config_name",
-    "dataset_revision",
 )
+_OF_HUB_DATA = ("dataset_revision", "dataset_config_name")
 _OF_TRANSFER = ("transfer_text_column", "transfer_label_column", "transfer_labels")
 _OF_MODEL = ("model_revision", "base_model", "model_labels")
 # Options of which only one can be given: a typed one takes the place of the others in a recipe.
@@ -252,20 +253,27 @@ def _give_way(values: dict[str, Any], typed: Mapping[str, Any], beside: Collecti
         _drop(values, _OF_TRANSFER)
     if "train_size" in typed and str(typed["train_size"]).strip() in (ALL, "none", "None"):
         _drop(values, ("validation_size", "epoch_size"))  # which are of a number of texts
+    size, examples = str(typed.get("train_size", "")).strip(), str(values.get("epoch_size"))
+    if size.isdecimal() and examples.isdecimal() and int(examples) < int(size):
+        values.pop("epoch_size")
     if typed.get("split") in ("random", "official"):
         values.pop("group_column", None)
-    if "loss" in typed and typed["loss"] != values.get("loss"):
+    if "loss" in typed and typed["loss"] not in (values.get("loss"), "focal"):
         values.pop("focal_gamma", None)
     if typed.get("label_type") in get_args(LabelType):
         _settle_labels(values, typed["label_type"])
 
 
 def _settle_labels(values: dict[str, Any], label_type: LabelType) -> None:
-    """What labels are called, how they are written, and metrics, are of labels of one type."""
+    """What labels are called, how they are written, metrics, and what errors count, are of labels of one type."""
     if label_type != "multi":
         _drop(values, ("label_columns", "label_separator"))
+    if label_type != values.get("label_type", "class"):
+        _drop(values, describe_fields(ImbalanceConfig))
     if label_type == "score":
         values.pop("labels", None)
+        if values.get("annotators") == "majority":
+            values.pop("annotators")
     measured = {
         "metric_for_best_model": [*(metric.name for metric in list_metrics(label_type)), LOSS],
         "ranking_metric": [metric.name for metric in list_ranking(label_type)],
@@ -289,13 +297,13 @@ def _settle_data(values: dict[str, Any], explicit: Mapping[str, Any]) -> list[st
         names = [f"{flag(name)} {shorten(str(explicit[name]))}" for name in ("dataset", *files)]
         return [f"{' and '.join(names)}: which data? Give a data set or files, not both."]
     if files:
-        _drop(values, ("dataset", "dataset_revision"))
+        _drop(values, ("dataset", *_OF_HUB_DATA))
     if "dataset" in explicit:
         if explicit["dataset"] != values.get("dataset", explicit["dataset"]):
-            values.pop("dataset_revision", None)
+            _drop(values, _OF_HUB_DATA)
         _drop(values, configs.PART_FILES)
         if explicit["dataset"] in named_datasets() and explicit["dataset"] != values.get("dataset"):
-            _drop(values, _TABLE_OPTIONS)
+            _drop(values, (*_TABLE_OPTIONS, *_OF_HUB_DATA))
     parts = [name for name in files if name != "train_file"]
     if parts and explicit.get("split", "official") != "official":
         return [
@@ -305,7 +313,7 @@ def _settle_data(values: dict[str, Any], explicit: Mapping[str, Any]) -> list[st
     if parts or explicit.get("split") == "official":
         values.pop("split_ratios", None)  # which are refused beside parts that are there
     if parts:
-        values.pop("split", None)
+        _drop(values, ("split", "group_column"))
     return []
 
 

@@ -92,6 +92,39 @@ def test_an_entry_with_a_model_of_its_own_has_nothing_of_the_others(recipe: Call
         ({"split": "grouped", "group_column": "film"}, {"split": "random"}, {"group_column": None}),
         ({"loss": "focal", "focal_gamma": 3}, {"loss": "cross_entropy"}, {"focal_gamma": 2.0}),
         ({"loss": "focal", "focal_gamma": 3}, {"loss": "focal"}, {"focal_gamma": 3.0}),
+        ({"focal_gamma": 3}, {"loss": "focal"}, {"loss": "focal", "focal_gamma": 3.0}),
+        ({"train_size": 64, "epoch_size": 128}, {"train_size": "256"}, {"train_size": 256, "epoch_size": None}),
+        ({"train_size": 64, "epoch_size": 128}, {"train_size": "128"}, {"train_size": 128, "epoch_size": 128}),
+        (
+            {"loss": "focal", "class_weights": "balanced", "label_smoothing": 0.1, "annotators": "majority"},
+            {"label_type": "score"},
+            {"loss": None, "class_weights": "none", "label_smoothing": 0.0, "annotators": None},
+        ),
+        ({"class_weights": "balanced"}, {"label_type": "multi"}, {"class_weights": "none"}),
+        (
+            {"class_weights": "balanced", "annotators": "majority"},
+            {"label_type": "class"},
+            {"class_weights": "balanced", "annotators": "majority"},
+        ),
+        ({"dataset": "a/b", "dataset_config_name": "stsb"}, {"dataset": "c.csv"}, {"dataset_config_name": None}),
+        ({"dataset": "a/b", "dataset_config_name": "stsb"}, {"train_file": "c.csv"}, {"dataset_config_name": None}),
+        ({"dataset": "a/b", "dataset_config_name": "stsb"}, {"dataset": "a/b"}, {"dataset_config_name": "stsb"}),
+        ({"dataset_config_name": "stsb"}, {"dataset": "imdb"}, {"dataset_config_name": None}),
+        (
+            {"dataset": "a.csv", "text_column": "x", "text_pair_column": "y"},
+            {"dataset": "imdb"},
+            {"text_column": None, "text_pair_column": None},
+        ),
+        (
+            {"dataset": "a.csv", "split": "grouped", "group_column": "film"},
+            {"train_file": "a.csv", "test_file": "b.csv"},
+            {"group_column": None, "split": "official"},
+        ),
+        (
+            {"dataset": "a.csv", "split": "grouped", "group_column": "film"},
+            {"train_file": "a.csv"},
+            {"group_column": "film", "split": "grouped"},
+        ),
         ({"dataset": "a/b", "dataset_revision": "abc"}, {"dataset": "c/d"}, {"dataset_revision": None}),
         ({"dataset": "a/b", "dataset_revision": "abc"}, {"dataset": "a/b"}, {"dataset_revision": "abc"}),
         ({"dataset": "a/b", "dataset_revision": "abc"}, {"train_file": "c.csv"}, {"dataset_revision": None}),
@@ -115,6 +148,13 @@ def test_what_cannot_stand_beside_what_was_typed_goes(
     assert {name: getattr(study, name) for name in gone} == gone
     of_training = {name: value for name, value in gone.items() if hasattr(training, name)}
     assert {name: getattr(training, name) for name in of_training} == of_training
+
+
+def test_what_a_recipe_says_of_a_loss_is_said_of_its_entries_with_that_loss(recipe: Callable[..., str]) -> None:
+    entries = {name: {"strategy": "full", "loss": name} for name in ("focal", "cross_entropy")}
+    path = recipe(entries, focal_gamma=5)
+    assert of_study(path, "focal")[1].focal_gamma == 5.0
+    assert of_study(path, "cross_entropy")[1].focal_gamma == 2.0
 
 
 def test_the_size_of_an_entry_gives_way_to_sizes_that_were_typed(recipe: Callable[..., str]) -> None:
