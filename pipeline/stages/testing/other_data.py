@@ -13,7 +13,7 @@ import pandas as pd
 from pipeline.config import SplitConfig
 from pipeline.data.annotations.answers import leave_out
 from pipeline.data.annotations.copies import settle
-from pipeline.data.cleaning import encode_labels, is_hidden, strip_texts
+from pipeline.data.cleaning import encode_labels, is_hidden, is_number, strip_texts
 from pipeline.data.columns import LABEL, PAIR, TEXT, Problem
 from pipeline.data.label_sets.cleaning import names_of
 from pipeline.data.label_sets.matrix import holds_sets, rename_labels
@@ -149,6 +149,7 @@ def read_other(dataset: str, config: SplitConfig, part: Part | None, problem: Pr
         ConfigError: They are to be read as other things than the model was trained on.
     """
     naming.check()
+    typed_labels = config.labels
     config = dataclasses.replace(_adapted(config, problem), labels=naming.listed)
     source = find_source(dataset, config)
     tables = source.read()
@@ -167,7 +168,9 @@ def read_other(dataset: str, config: SplitConfig, part: Part | None, problem: Pr
     else:
         if part == "validation" and "test" in there and not typed:  # of data that come with a test part, it is cut from train
             config = dataclasses.replace(config, split="official")
-        prepared, _ = prepare(dataset, config)
+        # The model's own classes are matched by name, so not listed; but numbers with a fraction are refused unless they are.
+        numbers = typed_labels if all(map(is_number, typed_labels)) else ()
+        prepared, _ = prepare(dataset, dataclasses.replace(config, labels=naming.listed or numbers))
         table, theirs, dropped = prepared.read(part), tuple(prepared.manifest.classes), prepared.manifest.dropped
     table = table[[name for name in (TEXT, PAIR, LABEL) if name in table]].reset_index(drop=True)
     if not problem.score_range:

@@ -90,6 +90,23 @@ def test_numbers_with_a_fraction_are_classes_where_the_model_knows_them(folder: 
     assert found.table["label"].tolist() == [0, 1, 0]
 
 
+@pytest.mark.parametrize("part", [None, "test"])
+def test_the_models_own_classes_may_be_typed_where_a_part_is_cut(folder: Callable[..., Path], part: str | None) -> None:
+    """As the advice says that is given without them; in another order than the model's, and not as names for them."""
+    path = folder(all=["0.5", "1.50"] * 20) / "all.csv"
+    found = read(path, Problem(("0.5", "1.50")), part, labels=("1.50", "0.5"))
+    texts, labels = (found.table[name].tolist() for name in ("text", "label"))
+    assert labels == [int(text.split()[1]) % 2 for text in texts]
+    assert set(labels) == {0, 1}
+
+
+@pytest.mark.parametrize("part", [None, "test"])
+def test_the_models_own_classes_are_matched_by_name_where_they_are_typed(folder: Callable[..., Path], part: str | None) -> None:
+    path = folder(all=["Bad", "good"] * 20) / "all.csv"
+    found = read(path, CLASSES, part, labels=("good", "bad"))
+    assert found.table["label"].tolist() == [int(text.split()[1]) % 2 for text in found.table["text"]]
+
+
 def test_rows_that_are_left_out_of_a_part_that_is_cut_are_said_too(folder: Callable[..., Path]) -> None:
     path = folder(all=[*["bad", "good"] * 20, ""]) / "all.csv"
     found = read(path, CLASSES, "test")
