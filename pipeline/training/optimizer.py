@@ -77,11 +77,13 @@ def set_learning_rate(optimizer: Any, rate: float, phase: int) -> None:
         group["lr"] = rate * group["lr_multipliers"][phase]
 
 
-def decays_weights(parameter: PlannedParameter) -> bool:
-    """Biases and layer norms are spared, as in BERT's own training: both are vectors.
+_SCALES = frozenset({"ia3_l", "boft_s"})
+"""Vectors that peft keeps as matrices of one row or column. They begin as 1, and would decay to 0."""
 
-    Of what a strategy adds a matrix of one row or column is one, too: so peft keeps the scales of (IA)³ and BOFT, which begin
-    as 1 and would decay to 0.
+
+def decays_weights(parameter: PlannedParameter) -> bool:
+    """Biases and layer norms are spared, as in BERT's own training: both are vectors, as are the scales of (IA)³ and BOFT.
+
+    A matrix of one row may be anything else, such as half of LoRA's of rank 1.
     """
-    extents = [extent for extent in parameter.shape if extent > 1 or parameter.location.part != "added"]
-    return len(extents) > 1
+    return len(parameter.shape) > 1 and _SCALES.isdisjoint(parameter.name.split("."))

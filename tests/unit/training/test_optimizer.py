@@ -33,11 +33,16 @@ def test_biases_and_layer_norms_do_not_decay(tiny):
 
 
 @pytest.mark.parametrize(
-    ("strategy", "spared", "decays"),
-    [("ia3", {"ia3_l"}, set()), ("boft", {"boft_s"}, {"boft_R"}), ("lora", set(), {"lora_A", "lora_B"})],
+    ("strategy", "arguments", "spared", "decays"),
+    [
+        ("ia3", {}, {"ia3_l"}, set()),
+        ("boft", {}, {"boft_s"}, {"boft_R"}),
+        ("lora", {}, set(), {"lora_A", "lora_B"}),
+        ("lora", {"r": 1}, set(), {"lora_A", "lora_B"}),  # matrices of one row or column that are no scales
+    ],
 )
-def test_scales_that_begin_as_one_do_not_decay(tiny, strategy, spared, decays):
-    built = tiny.build(create_strategy(strategy, {}), tiny.folder(), tiny.config())
+def test_scales_that_begin_as_one_do_not_decay(tiny, strategy, arguments, spared, decays):
+    built = tiny.build(create_strategy(strategy, arguments), tiny.folder(), tiny.config())
     kinds = {0.0: set(), 0.01: set()}
     for group in build_optimizer(built.model, built.parameters, 0.01).param_groups:
         names = {part for name in names_of(built, group["params"]) for part in name.split(".")}
