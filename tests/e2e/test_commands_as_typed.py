@@ -24,6 +24,7 @@ BENCHMARK_LIMITS = {
     "benchmarks.store": "--rows 2 --seeds 2 --texts 20 --repeats 1",
     "benchmarks.start": "--strategies full --repeats 1",
     "benchmarks.short_trainings": "--repeats 1",
+    "benchmarks.kept_memory": "--strategies head_only --rows 64 --repeats 1",
     "benchmarks.commands": "--rows 64 --strategy head_only",
     "benchmarks.scaling": "--dataset rotten_tomatoes --rows 64 --depths 2 --depth-rows 64 --strategies head_only",
 }

@@ -12,6 +12,7 @@ import os
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 _MOST_KEPT = 2**30
+_MOST_OF_OLDER = 2**25  # an older glibc refuses a higher first threshold
 _OF_THE_USER = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES")
 
 
@@ -38,8 +39,11 @@ def give_back_what_is_freed() -> None:
 
 
 def _set(threshold: int) -> None:
-    """Give back at this many bytes: blocks of their own, and what is free at the heap's end."""
+    """Give back at this many bytes: blocks of their own, and what is free at the heap's end.
+
+    The second alone would be worse than nothing: after any setting glibc no longer raises the first by itself.
+    """
     with contextlib.suppress(AttributeError, OSError, TypeError):  # another system, or another C library
         mallopt = ctypes.CDLL(None).mallopt
-        mallopt(_M_MMAP_THRESHOLD, threshold)
-        mallopt(_M_TRIM_THRESHOLD, threshold)
+        if mallopt(_M_MMAP_THRESHOLD, threshold) or mallopt(_M_MMAP_THRESHOLD, min(threshold, _MOST_OF_OLDER)):
+            mallopt(_M_TRIM_THRESHOLD, threshold)

@@ -5,8 +5,11 @@ import platform
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+
+from pipeline.training.memory import allocator
 
 SCRIPT = """
 import ctypes, sys
@@ -67,3 +70,30 @@ def test_a_process_that_gives_back_does_so_for_good(calls):
 @pytest.mark.parametrize("name", ["MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"])
 def test_what_the_environment_says_holds(name):
     assert count_faults("keep_what_is_freed", **{name: "1048576"}) > PAGES / 2
+
+
+@pytest.mark.parametrize(
+    ("most", "taken"),
+    [
+        (2**30, [("mmap", 2**30), ("trim", 2**30)]),
+        (2**25, [("mmap", 2**25), ("trim", 2**30)]),
+        (0, []),  # the trim threshold alone would end glibc's own adapting
+    ],
+    ids=["new", "older", "refuses"],
+)
+def test_an_older_glibc_is_given_what_it_takes(monkeypatch, most, taken):
+    found = []
+
+    def mallopt(parameter, value):
+        name = {-3: "mmap", -1: "trim"}[parameter]
+        if name == "mmap" and value > most:
+            return 0
+        found.append((name, value))
+        return 1
+
+    for name in ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(allocator._Setting, "gives_back", False)
+    monkeypatch.setattr(allocator.ctypes, "CDLL", lambda _: SimpleNamespace(mallopt=mallopt))
+    allocator.keep_what_is_freed()
+    assert found == taken
