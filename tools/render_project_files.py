@@ -35,6 +35,7 @@ from pipeline.config.train_sizes import CurveConfig, TrainSizeConfig
 from pipeline.errors import ConfigError
 from pipeline.modeling.encoder import EncoderSpec, describe_encoder
 from pipeline.modeling.family import Family, find_family, list_model_types, list_unsupported
+from pipeline.modeling.head import head_class, with_head
 from pipeline.registry import STRATEGIES
 from pipeline.strategies.base import (
     AnyStrategy,
@@ -205,10 +206,15 @@ def render_strategies() -> str:
     return text.replace("{{strategies}}", "\n".join(rows))
 
 
-def _encoder(model_type: str, name: str) -> EncoderSpec:
+def _encoder(model_type: str, name: str, strategy: Strategy) -> EncoderSpec:
+    """With the head that the strategy has unless another one is given."""
     from transformers import CONFIG_MAPPING
 
-    return describe_encoder(CONFIG_MAPPING[model_type]().to_dict(), name)
+    return with_head(describe_encoder(CONFIG_MAPPING[model_type]().to_dict(), name), _head_of(strategy))
+
+
+def _head_of(strategy: Strategy) -> str:
+    return str(strategy.options.get("head", TrainConfig().head))
 
 
 def _context(strategy: Strategy, encoder: EncoderSpec) -> StrategyContext:
@@ -232,10 +238,15 @@ def _plan_on_bert_base(name: str) -> ParameterPlan:
     from transformers import BertConfig, BertForSequenceClassification
 
     strategy = create_strategy(name, {})
-    context = _context(strategy, _encoder("bert", "bert-base-uncased"))
+    context = _context(strategy, _encoder("bert", "bert-base-uncased", strategy))
     with torch.device("meta"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        model = BertForSequenceClassification(BertConfig(num_labels=2))
+        config = BertConfig(num_labels=2)
+        model = BertForSequenceClassification(config)
+        own = describe_encoder(config.to_dict(), "bert-base-uncased")
+        head_class(_head_of(strategy)).put_on(
+            model, own, config.num_labels, config.hidden_dropout_prob, seed=0, newly_initialised=()
+        )
         own_names = parameter_names(model)
         model = strategy.adapt(model, context)
     return plan_parameters(model, context.encoder, strategy.checked_phases(context), own_names)
@@ -310,7 +321,7 @@ def _longest_input(family: Family) -> str:
 
 def _works_on(strategy: Strategy, model_type: str) -> bool:
     try:
-        _context(strategy, _encoder(model_type, model_type))
+        _context(strategy, _encoder(model_type, model_type, strategy))
     except ConfigError:
         return False
     return True
@@ -321,7 +332,7 @@ def _refusals(strategy: Strategy) -> list[str]:
     found, refused = [], []
     for model_type in list_model_types():
         try:
-            _context(strategy, _encoder(model_type, model_type))
+            _context(strategy, _encoder(model_type, model_type, strategy))
             found.append(model_type)
         except ConfigError as error:
             refused.append(f"- {error}")
@@ -338,7 +349,7 @@ def _command(strategy: AnyStrategy) -> str:
     arguments = ",".join(values[:3])
     if "[" in arguments:
         arguments = f'"{arguments}"'  # a shell may take brackets for a pattern of file names
-    epochs = 0 if isinstance(strategy, Baseline) else _context(strategy, _encoder("bert", "bert-base-uncased")).epochs
+    epochs = 0 if isinstance(strategy, Baseline) else _context(strategy, _encoder("bert", "bert-base-uncased", strategy)).epochs
     return (
         f"python -m pipeline train --strategy {strategy.name}"
         + (f" --strategy-args {arguments}" if values else "")
