@@ -1,4 +1,4 @@
-"""One frozen class per stage: the only place where an option, its default and its help text are declared.
+"""One frozen class per stage. The classes of this folder are where an option, its default and its help text are declared.
 
 The command line, MLproject, the recipes and the record of a run are derived from these classes.
 """
