@@ -168,9 +168,12 @@ def encode_texts(
 def identify_ids(tokenizer: Any, tokenizer_key: str, max_length: int, content_sha256: str) -> dict[str, Any]:
     """What decides the token ids of texts.
 
-    A tokenizer whose own files let it cut texts at their beginning did so once, so the ids of then are told apart.
+    A tokenizer whose own files let it cut texts at their beginning did so once, and one whose files lack a column of its merges
+    joined nothing, so the ids of then are told apart.
     """
-    identity = {"tokenizer": tokenizer_key, "max_length": max_length, "content": content_sha256}
+    identity: dict[str, Any] = {"tokenizer": tokenizer_key, "max_length": max_length, "content": content_sha256}
+    if getattr(tokenizer, "has_restored_merges", False):
+        identity["merges"] = "restored"
     by_its_files = getattr(tokenizer, "init_kwargs", {}).get("truncation_side", "right")
     return identity if by_its_files == "right" else {**identity, "cut": "at the end"}
 

@@ -35,6 +35,7 @@ def restore_tokenizer(tokenizer: Any, folder: Path) -> None:
     if hasattr(tokenizer, "bpe_ranks") and (pairs := _read_bare_pairs(folder / _CODES)):
         tokenizer.bpe_ranks = {pair: rank for rank, pair in enumerate(pairs)}
         tokenizer.cache = {}
+        tokenizer.has_restored_merges = True  # ids of before are told apart by it
 
 
 def save_tokenizer(tokenizer: Any, folder: Path) -> None:

@@ -10,6 +10,7 @@ import transformers
 from huggingface_hub import errors
 from huggingface_hub.utils import filter_repo_objects
 
+from pipeline.data.tokenization import identify_ids
 from pipeline.errors import ModelError
 from pipeline.hub import Snapshot, fetch_snapshot
 from pipeline.modeling.family import list_model_types
@@ -243,7 +244,10 @@ def test_a_tokenizer_whose_codes_transformers_wrote_as_pairs_is_read_as_before(b
     assert (folder / "bpe.codes").read_text().splitlines() == ["f i", "l m</w>", "o f</w>"], "written otherwise now"
     as_it_is = transformers.AutoTokenizer.from_pretrained(folder)
     assert as_it_is("film of")["input_ids"] != ids
-    assert load_tokenizer(find_model(str(folder)))("film of")["input_ids"] == ids
+    restored = load_tokenizer(find_model(str(folder)))
+    assert restored("film of")["input_ids"] == ids
+    of_before, of_now = (identify_ids(tokenizer, "files", 64, "texts") for tokenizer in (as_it_is, restored))
+    assert of_before != of_now, "ids that are cached would be taken"
     as_it_is.save_pretrained(folder)
     with pytest.raises(ModelError, match=r"bpe\.codes holds halves of pairs"):
         load_tokenizer(find_model(str(folder)))
